@@ -1,0 +1,24 @@
+"""Labelled images: where they come from, how they are split and how they are viewed.
+
+`load("hf:data/cifar10")` reads a source, `from_dataset` and `from_arrays` take what Python
+already holds; each gives a `Data`. A `Split` says which of its training rows must go.
+"""
+
+from coun.data.adapter import from_arrays, from_dataset
+from coun.data.examples import Data, Examples, TensorExamples
+from coun.data.requests import read_index
+from coun.data.sources import load
+from coun.data.split import Split
+from coun.data.views import Views
+
+__all__ = [
+    "Data",
+    "Examples",
+    "Split",
+    "TensorExamples",
+    "Views",
+    "from_arrays",
+    "from_dataset",
+    "load",
+    "read_index",
+]

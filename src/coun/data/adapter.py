@@ -1,0 +1,234 @@
+"""Data from what Python already holds: arrays, or map-style datasets of (image, label)."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from coun.data.checks import check_labels, first_line, numbered
+from coun.data.examples import Data, Examples, TensorExamples
+from coun.data.images import pixels
+from coun.data.views import Transform, Views
+from coun.errors import CounError
+
+IN_MEMORY = 2 * 2**30  # bytes; larger parts are streamed by default
+
+
+def from_arrays(
+    x_train: Any,
+    y_train: Any,
+    x_test: Any,
+    y_test: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    views: Transform | None = None,
+) -> Data:
+    """Data from images and integer labels, as `TensorExamples.of` takes them.
+
+    Args:
+        x_train, x_test: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), or float (N, ...).
+        y_train, y_test: (N,) integers 0..K-1.
+        classes: K names; "0".."K-1" by default, K the largest training label plus one.
+        views: the transform; `Views.for_images` for uint8, none for float by default.
+
+    Raises:
+        CounError: shapes, types or labels that do not fit; names the array or the row.
+    """
+    parts = []
+    for name, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
+        try:
+            parts.append(TensorExamples.of(images, labels))
+        except CounError as error:
+            raise CounError(f"x_{name}, y_{name}: {error}") from None
+    return _data(parts[0], parts[1], classes, views)
+
+
+def from_dataset(
+    train: Any,
+    test: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    views: Transform | None = None,
+    stream: bool | None = None,
+) -> Data:
+    """Data from map-style datasets: `len(d)` and `d[i]` giving (image, label).
+
+    An image is a PIL image, or an array or tensor of uint8 or float, (H, W), (H, W, C) or
+    (C, H, W) with C 1 or 3; all of one shape. Give the datasets without random transforms:
+    `views` draws those. Float images count as transformed already: they stay float, and
+    `views` is then `Views(letters="")` unless given.
+
+    Args:
+        classes: names; by default `train.classes` if it has them, else numbers.
+        stream: False reads everything once into memory, True reads images at every access,
+            which keeps peak memory independent of the size. None streams a part that
+            takes more than 2 GiB. Streamed labels come from `.targets` or `.labels` where
+            the dataset has them, else from one pass.
+
+    Raises:
+        CounError: an item that is not such a pair, or that fails; names the row.
+    """
+    parts = [_examples(*part, stream) for part in ((train, "train"), (test, "test"))]
+    if classes is None:
+        classes = getattr(train, "classes", None)
+    return _data(parts[0], parts[1], classes, views)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedExamples:
+    """Examples that stay in a map-style dataset until they are fetched.
+
+    Args:
+        dataset: gives (image, label) for each row number in `index`.
+        labels, index: (N,) int64, in memory.
+        like: one image (C, H, W), or float of any shape; all others must have its shape and type.
+        part: "train" or "test", for errors.
+    """
+
+    dataset: Any
+    labels: Tensor
+    index: Tensor
+    like: Tensor
+    part: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def fetch(self, rows: Tensor) -> Tensor:
+        """Images of *rows* (B, C, H, W), read now; refuses a label that changed since."""
+        out = self.like.new_empty((len(rows), *self.like.shape))
+        wanted = zip(self.index[rows].tolist(), self.labels[rows].tolist(), strict=True)
+        for i, (row, label) in enumerate(wanted):
+            image, found = _item(self.dataset, row, self.part)
+            if found != label:
+                raise CounError(
+                    f"{self.part} row {row} has label {found} but the dataset listed {label}; "
+                    "expected the same (a target transform?)"
+                )
+            self._put(out, i, image, row)
+        return out
+
+    def take(self, rows: Tensor) -> StreamedExamples:
+        return replace(self, labels=self.labels[rows], index=self.index[rows])
+
+    def in_memory(self) -> TensorExamples:
+        """All images and their labels, in one pass over the dataset."""
+        out = self.like.new_empty((len(self), *self.like.shape))
+        labels = self.labels.clone()
+        for row in range(len(self)):
+            image, labels[row] = _item(self.dataset, row, self.part)
+            self._put(out, row, image, row)
+        return TensorExamples(out, labels, self.index)
+
+    def _put(self, out: Tensor, i: int, image: Tensor, row: int) -> None:
+        # A grey image among colour ones is repeated to their channels.
+        grey = image.ndim == 3 and image.shape[0] == 1 and image.shape[1:] == self.like.shape[1:]
+        if image.dtype != out.dtype or not (grey or image.shape == self.like.shape):
+            raise CounError(
+                f"{self.part} row {row} is {image.dtype} {tuple(image.shape)}; expected "
+                f"{out.dtype} {tuple(self.like.shape)} like row 0"
+            )
+        out[i] = image
+
+
+def _examples(dataset: Any, part: str, stream: bool | None) -> Examples:
+    try:
+        count = len(dataset)
+    except TypeError:
+        raise CounError(
+            f"the {part} dataset ({type(dataset).__name__}) has no length; expected a map-style one"
+        ) from None
+    if count == 0:
+        raise CounError(f"the {part} dataset is empty; expected at least one item")
+    like, _ = _item(dataset, 0, part)
+    index = torch.arange(count)
+    lazy = StreamedExamples(dataset, torch.zeros_like(index), index, like, part)
+    if stream is False or (stream is None and like.nbytes * count <= IN_MEMORY):
+        return lazy.in_memory()
+    return replace(lazy, labels=torch.tensor(list(_listed(dataset, count, part))))
+
+
+def _listed(dataset: Any, count: int, part: str) -> Iterator[int]:
+    """The labels without the images where the dataset lists them, else in one pass."""
+    listed = getattr(dataset, "targets", None)
+    if listed is None:
+        listed = getattr(dataset, "labels", None)
+    if listed is None:
+        for row in range(count):
+            yield _item(dataset, row, part)[1]
+        return
+    if len(listed) != count:
+        raise CounError(f"the {part} dataset lists {len(listed)} labels for {count} items")
+    for row, label in enumerate(listed):
+        yield _label(label, row, part)
+
+
+def _item(dataset: Any, row: int, part: str) -> tuple[Tensor, int]:
+    try:
+        found = dataset[row]
+    except Exception as error:  # whatever the user's own code raises; it stays the cause
+        raise CounError(
+            f"{part} row {row} cannot be read: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise CounError(
+            f"{part} row {row} is a {type(found).__name__}; expected a pair (image, label)"
+        )
+    return _image(found[0], row, part), _label(found[1], row, part)
+
+
+def _label(value: Any, row: int, part: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise CounError(
+            f"{part} row {row} has a label of type {type(value).__name__}; expected an integer"
+        ) from None
+
+
+def _image(value: Any, row: int, part: str) -> Tensor:
+    """(C, H, W) uint8 or float32; float of other shapes as it is."""
+    if isinstance(value, Image.Image):
+        return torch.from_numpy(pixels(value, f"{part} row {row}").copy())
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.require(value, requirements=["C", "W"]))
+    if not isinstance(value, Tensor) or not (
+        value.dtype == torch.uint8 or value.is_floating_point()
+    ):
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise CounError(
+            f"{part} row {row} has an image of type {kind}; expected a PIL image, or an array "
+            "or tensor of uint8 or float"
+        )
+    x = value.detach().cpu()
+    if x.ndim == 2 and x.dtype == torch.uint8:
+        x = x[None]
+    elif x.ndim == 3 and x.shape[0] not in (1, 3) and x.shape[2] in (1, 3):
+        x = x.permute(2, 0, 1)
+    if x.dtype == torch.uint8 and (x.ndim != 3 or x.shape[0] not in (1, 3)):
+        raise CounError(
+            f"{part} row {row} has shape {tuple(x.shape)}; expected (H, W), (H, W, 1 or 3) "
+            "or (1 or 3, H, W)"
+        )
+    return x if x.dtype == torch.uint8 else x.float()
+
+
+def _data(
+    train: Examples, test: Examples, classes: Sequence[str] | None, views: Transform | None
+) -> Data:
+    labels, held = train.labels.numpy(), test.labels.numpy()
+    names = numbered(labels) if classes is None else tuple(str(name) for name in classes)
+    check_labels(labels, held, names)
+    first = train.fetch(torch.tensor([0]))
+    if views is None:
+        # Float pixels are taken as normalised already.
+        plain = first.is_floating_point()
+        views = Views(letters="") if plain else Views.for_images(tuple(first.shape[1:]))
+    return Data(train, test, names, views)

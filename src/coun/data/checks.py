@@ -1,0 +1,49 @@
+"""Checks that every way of bringing data in shares."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from coun.errors import CounError
+
+
+def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) -> None:
+    """Raise CounError unless both parts, (N,) and (M,) int64, are labelled by *classes*.
+
+    Refused: an empty part, a label outside 0..K-1, a test class that no training row has
+    and a class name that stands twice. Run it before `--limit` thins the classes out.
+    """
+    twice = [name for name, times in Counter(classes).items() if times > 1]
+    if twice:
+        raise CounError(f"class name '{twice[0]}' stands twice; expected one name a class")
+    for part, labels in (("train", train), ("test", test)):
+        if len(labels) == 0:
+            raise CounError(f"the {part} part is empty; expected at least one image")
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+        if len(wrong):
+            raise CounError(
+                f"{part} row {wrong[0]} has label {labels[wrong[0]]}; "
+                f"expected 0..{len(classes) - 1} for {len(classes)} classes"
+            )
+    strange = np.flatnonzero(~np.isin(test, train))
+    if len(strange):
+        raise CounError(
+            f"test row {strange[0]} is of class '{classes[test[strange[0]]]}', which no training "
+            "row has; expected every test class in training"
+        )
+
+
+def numbered(train: np.ndarray) -> tuple[str, ...]:
+    """Class names "0", "1", ... up to the largest training label."""
+    return tuple(str(label) for label in range(int(train.max(initial=-1)) + 1))
+
+
+def first_line(error: BaseException) -> str:
+    """What *error* says, on one line: libraries like to add hints and memory addresses."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

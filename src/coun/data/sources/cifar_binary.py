@@ -1,0 +1,107 @@
+"""`cifar-binary:PATH`: the official binary files of CIFAR-10 and CIFAR-100."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from coun.data.adapter import from_arrays
+from coun.data.checks import first_line
+from coun.data.examples import Data
+from coun.errors import CounError
+
+PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which files a release has; a record is *labels* bytes, the last the label, then pixels."""
+
+    folder: str
+    train: tuple[str, ...]
+    test: str
+    names: str
+    labels: int
+    classes: int
+
+
+LAYOUTS = (
+    Layout(
+        "cifar-10-batches-bin",
+        tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
+        "test_batch.bin",
+        "batches.meta.txt",
+        labels=1,
+        classes=10,
+    ),
+    # The first byte of a CIFAR-100 record is the coarse label, the second the fine one.
+    Layout(
+        "cifar-100-binary",
+        ("train.bin",),
+        "test.bin",
+        "fine_label_names.txt",
+        labels=2,
+        classes=100,
+    ),
+)
+
+
+def read(path: Path) -> Data:
+    """Rows in file order, (3, 32, 32) uint8; CIFAR-100 with its fine labels.
+
+    *path* is the folder with the .bin files or the one above it.
+    """
+    found = [
+        (folder, layout)
+        for layout in LAYOUTS
+        for folder in (path, path / layout.folder)
+        if any((folder / name).exists() for name in (*layout.train, layout.test))
+    ]
+    if not found:
+        raise CounError(
+            f"{path} has no CIFAR .bin files; expected {' or '.join(x.test for x in LAYOUTS)} "
+            "in it or one folder below"
+        )
+    if len(found) > 1:
+        places = ", ".join(str(folder) for folder, _ in found)
+        raise CounError(f"{path} holds more than one data set; name one of {places}")
+    folder, layout = found[0]
+    classes = _names(folder / layout.names, layout.classes)
+    parts = [_records(folder / name, layout) for name in layout.train]
+    x_train, y_train = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    x_test, y_test = _records(folder / layout.test, layout)
+    return from_arrays(x_train, y_train, x_test, y_test, classes=classes)
+
+
+def _records(file: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    record = layout.labels + PIXELS
+    try:
+        raw = np.fromfile(file, np.uint8)
+    except OSError as error:
+        raise CounError(f"cannot read {file}: {first_line(error)}") from None
+    if len(raw) == 0 or len(raw) % record:
+        raise CounError(
+            f"{file} has {len(raw)} bytes; expected a multiple of {record} "
+            f"({layout.labels} label + {PIXELS} pixel bytes); is it cut short?"
+        )
+    raw = raw.reshape(-1, record)
+    labels = raw[:, layout.labels - 1].astype(np.int64)
+    wrong = np.flatnonzero(labels >= layout.classes)
+    if len(wrong):
+        raise CounError(
+            f"{file} record {wrong[0]} has label {labels[wrong[0]]}; "
+            f"expected 0..{layout.classes - 1}"
+        )
+    return raw[:, layout.labels :].reshape(-1, 3, 32, 32), labels
+
+
+def _names(file: Path, count: int) -> list[str]:
+    try:
+        names = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CounError(f"cannot read class names {file}: {first_line(error)}") from None
+    if len(names) != count:
+        raise CounError(f"{file} has {len(names)} names; expected {count}, one a line")
+    return names

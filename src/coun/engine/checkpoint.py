@@ -1,0 +1,98 @@
+"""Where an interrupted run goes on from: tensors in safetensors, never pickle, written atomically."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from coun.errors import CounError
+from coun.files import atomically
+
+
+class Checkpoint:
+    """A folder with the state after each finished stage and at the last saved update.
+
+    Args:
+        folder: made on the first save; removed by `clear`.
+        identity: what the run is (a hash); a checkpoint of another run is refused.
+        every: seconds between saves inside a stage; 0 saves after every update.
+    """
+
+    def __init__(self, folder: Path, identity: str, *, every: float = 60.0) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.every = every
+
+    def save(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Write *tensors* and the JSON-able *state* under *name*, replacing it atomically."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        meta = {"identity": self.identity, "state": json.dumps(state)}
+        plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        with atomically(self._path(name)) as temporary:
+            save_file(plain, temporary, metadata=meta)
+
+    def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors and state under *name*, or None if there are none.
+
+        Raises: CounError if the file is damaged or belongs to another run.
+        """
+        path = self._path(name)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                meta = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
+            state = json.loads(meta["state"])
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            raise CounError(
+                f"checkpoint {path} is damaged; delete {self.folder} to start this run again"
+            ) from error
+        if meta.get("identity") != self.identity:
+            raise CounError(
+                f"checkpoint {path} belongs to a run with other settings; choose another output "
+                f"folder, or delete {self.folder} to start again"
+            )
+        return tensors, state
+
+    def clear(self) -> None:
+        """Remove the folder: the run is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
+
+def pack(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Weights, buffers and optimizer state as one flat dictionary."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        for slot, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{slot}"] = value
+    return tensors
+
+
+def unpack(
+    tensors: dict[str, Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Put what `pack` took back in place."""
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, slot = key.split(".", 2)
+            state.setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def model_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers under the names `pack` gives them."""
+    return {f"model.{k}": v for k, v in model.state_dict().items()}

@@ -1,0 +1,62 @@
+"""What a run cost: arithmetic, samples, seconds, memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from coun.models import Classifier
+
+
+@dataclass
+class Cost:
+    """Counted as the run goes; survives a resume.
+
+    `flops` charges what was executed: a forward is 1, a backward 2. The paper charges CoUn's
+    second view its forward only; here both views are charged in full when both are trained.
+    """
+
+    updates: int = 0
+    samples_seen: int = 0
+    forward_images: int = 0
+    trained_images: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+
+    def count(self, images: int, flops_per_image: float, *, grad: bool) -> None:
+        """Charge one forward of *images*, and its backward if it keeps a graph."""
+        self.forward_images += images
+        self.trained_images += images * grad
+        self.flops += images * flops_per_image * (3 if grad else 1)
+
+    def note_memory(self, device: torch.device) -> None:
+        """Keep the highest memory seen: the device's on a GPU, the process's on a CPU."""
+        if device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(device) / 2**20
+        else:
+            unit = 2**20 if sys.platform == "darwin" else 2**10
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        self.peak_memory_mib = max(self.peak_memory_mib, round(peak, 1))
+
+    def to_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def forward_flops(classifier: Classifier, image: Tensor) -> float:
+    """Floating-point operations of one forward of one *image* (1, ...), convolutions and
+    matrix products only, as torch counts them (a multiply-add is 2)."""
+    was_training = {m: m.training for m in classifier.modules()}
+    classifier.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            classifier(image)
+    finally:
+        for module, mode in was_training.items():
+            module.training = mode
+    return float(counter.get_total_flops())

@@ -1,0 +1,79 @@
+"""Where a run computes, and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from coun.errors import CounError
+
+Precision = Literal["auto", "fp32", "bf16"]
+# Below this many multiply-adds an image, casting costs more than half precision saves.
+BF16_MACS = 5e6
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and a precision, both decided.
+
+    Convolutions and matrix products run in bfloat16 autocast when `precision` is "bf16";
+    weights, losses, similarities and every metric stay in float32 or float64.
+    """
+
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+
+    @classmethod
+    def choose(
+        cls, device: str = "auto", precision: Precision = "auto", *, macs: float = 0
+    ) -> Compute:
+        """Decide "auto": a GPU where there is one; bf16 where hardware has it and the net
+        (*macs* multiply-adds an image) is large enough to gain. Depends on the machine and
+        the net only, never on a timing, so a run is decided alike each time.
+        """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            where = torch.device(device)
+            torch.empty(0, device=where)
+        except (RuntimeError, AssertionError) as error:
+            raise CounError(
+                f"device '{device}' cannot be used here ({_first_line(error)})"
+            ) from error
+        if precision == "auto":
+            precision = "bf16" if _has_bf16(where) and macs >= BF16_MACS else "fp32"
+        return cls(where, precision)
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """*model* on the device, convolution weights in channels-last layout."""
+        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def environment() -> dict[str, str | int]:
+    """Versions and machine, for a run's record."""
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpu_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+    }

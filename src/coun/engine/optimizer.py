@@ -1,0 +1,60 @@
+"""Optimizers and learning-rate schedules, as plain settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+ScheduleName = Literal["cosine", "multistep", "constant"]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How weights move.
+
+    Args:
+        kind: "sgd" (with momentum) or "adamw".
+        lr: peak learning rate.
+        momentum: SGD momentum; AdamW keeps torch's betas.
+        weight_decay: on every parameter, BN and biases included, as the field does.
+        schedule: "cosine" anneals to *lr_floor*, "multistep" multiplies by *gamma* at each
+            of *milestones* (fractions of the run), "constant" does neither.
+        warmup: fraction of the run over which the rate first climbs linearly from 0.
+    """
+
+    kind: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: ScheduleName = "cosine"
+    lr_floor: float = 0.0
+    warmup: float = 0.0
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    gamma: float = 0.1
+
+    def rate(self, progress: float) -> float:
+        """Learning rate when *progress* (0 <= progress < 1) of the updates are done."""
+        if progress < self.warmup:
+            return self.lr * progress / self.warmup
+        if self.schedule == "constant":
+            return self.lr
+        if self.schedule == "multistep":
+            return self.lr * self.gamma ** sum(progress >= m for m in self.milestones)
+        annealed = (progress - self.warmup) / (1 - self.warmup)
+        floor = min(self.lr_floor, self.lr)
+        return floor + (self.lr - floor) * (1 + math.cos(math.pi * annealed)) / 2
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimizer over *parameters*; fused, which is one kernel a step."""
+        if self.kind == "adamw":
+            return torch.optim.AdamW(
+                parameters, self.lr, weight_decay=self.weight_decay, fused=True
+            )
+        return torch.optim.SGD(
+            parameters, self.lr, self.momentum, weight_decay=self.weight_decay, fused=True
+        )

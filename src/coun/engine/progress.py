@@ -1,0 +1,45 @@
+"""Progress on standard error: a bar with loss, rate and time left."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Bar:
+    """One long job. Silent when *visible* is false; safe to use either way."""
+
+    def __init__(self, title: str, *, visible: bool) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not visible,
+            refresh_per_second=4,
+        )
+        self._job = self._progress.add_task(title, total=None, note="")
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, done: int, total: int, note: str = "", title: str | None = None) -> None:
+        """Report *done* of *total*, with a short *note*; *title* renames the job."""
+        if title is not None:
+            self._progress.update(self._job, description=title)
+        self._progress.update(self._job, completed=done, total=total, note=note)

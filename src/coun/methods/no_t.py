@@ -1,0 +1,62 @@
+"""NoT: negate the first layer, then fine-tune."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from coun.engine import Edit, Stage, Task
+from coun.errors import CounError, unknown
+from coun.methods.finetune import FineTune
+from coun.methods.method import FROZEN
+from coun.models.vit import ViT
+from coun.objectives import cross_entropy
+
+
+@dataclass(frozen=True, config=FROZEN)
+class NoT(FineTune):
+    """Negate the first layer's weights, then fine-tune on the retain set (NoT).
+
+    Source: Khalil et al., CVPR 2025 (federated there), as CoUn uses it: the first
+    convolution, and for a ViT the position embedding and the patch projection (parameter
+    indices 0 and 4). The loss starts out huge; lr above 0.1 diverges.
+    """
+
+    name: ClassVar[str] = "not"
+    source: ClassVar[str] = "NoT, Khalil et al., CVPR 2025; targets of CoUn, section 4.1"
+
+    negate: tuple[str, ...] = Field(
+        (), description="parameters to negate, by name; none: the first weight (of a ViT: 0 and 4)"
+    )
+
+    def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
+        targets = self.targets(model)
+        yield Edit(f"negate {', '.join(targets)}", lambda m: negate(m, targets))
+        yield self.train(cross_entropy("retain"))
+
+    def targets(self, model: nn.Module) -> tuple[str, ...]:
+        """The names that will be negated in *model*. Raises: CounError for an unknown one."""
+        names = [name for name, _ in model.named_parameters()]
+        for name in self.negate:
+            if name not in names:
+                raise unknown("parameter", name, names)
+        if self.negate:
+            return self.negate
+        if isinstance(model, ViT):
+            return names[0], names[4]
+        weights = [n for n, p in model.named_parameters() if p.ndim > 1]
+        if not weights:
+            raise CounError("the model has no weight matrix to negate; name one with negate=...")
+        return (weights[0],)
+
+
+@torch.no_grad()
+def negate(model: nn.Module, names: tuple[str, ...]) -> None:
+    """Flip the sign of the named parameters in place; twice restores every bit."""
+    for name in names:
+        model.get_parameter(name).neg_()

@@ -1,0 +1,16 @@
+"""Classifiers: built-in ones by name, any other through `Classifier`, and their weights."""
+
+from coun.models.outputs import Classifier, Outputs
+from coun.models.weights import load_weights, save_weights, weights_digest
+from coun.models.zoo import MODELS, ModelEntry, build
+
+__all__ = [
+    "MODELS",
+    "Classifier",
+    "ModelEntry",
+    "Outputs",
+    "build",
+    "load_weights",
+    "save_weights",
+    "weights_digest",
+]

@@ -1,0 +1,66 @@
+"""The algebra of objectives: terms add, subtract and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from coun.objectives.step import Step
+
+Term = Callable[[Step], Tensor]
+Weight = float | Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A weighted sum of terms, each a function `Step -> scalar`.
+
+    A weight is a number, or a function of the stage's progress (0..1). A term whose weight
+    is 0 is not evaluated, so it costs nothing and touches no BatchNorm statistic.
+    """
+
+    parts: tuple[tuple[Weight, Term], ...]
+
+    @classmethod
+    def of(cls, term: Term) -> Objective:
+        return cls(((1.0, term),))
+
+    def __add__(self, other: Objective) -> Objective:
+        return Objective(self.parts + other.parts)
+
+    def __rmul__(self, weight: Weight) -> Objective:
+        return Objective(tuple((_product(weight, w), term) for w, term in self.parts))
+
+    def __neg__(self) -> Objective:
+        return -1.0 * self
+
+    def __sub__(self, other: Objective) -> Objective:
+        return self + -other
+
+    def __call__(self, step: Step) -> Tensor:
+        """The scalar to minimise at *step*.
+
+        Raises: ValueError if every weight is 0.
+        """
+        total: Tensor | None = None
+        for weight, term in self.parts:
+            factor = weight(step.progress) if callable(weight) else weight
+            if factor == 0:
+                continue
+            # Multiplying by 1 would be harmless but is skipped, so that a single term is
+            # the same graph, bit for bit, as the term alone.
+            value = term(step) if factor == 1 else factor * term(step)
+            total = value if total is None else total + value
+        if total is None:
+            raise ValueError("every term of the objective has weight 0; nothing to minimise")
+        return total
+
+
+def _product(a: Weight, b: Weight) -> Weight:
+    if callable(a) or callable(b):
+        return lambda progress: (
+            (a(progress) if callable(a) else a) * (b(progress) if callable(b) else b)
+        )
+    return a * b

@@ -1,0 +1,327 @@
+"""Train, retrain and unlearn: the functions that the command line, the demo and a user call."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from coun.data import Data, Split, load
+from coun.engine import Checkpoint, Compute, Engine, Task, environment, forward_flops
+from coun.engine.device import Precision
+from coun.errors import CounError
+from coun.files import write_json
+from coun.methods import Method, make
+from coun.methods.retrain import Retrain
+from coun.models import Classifier, build, load_weights, save_weights, weights_digest
+from coun.runs.folder import CHECKPOINT, FORMAT, RECORD, WEIGHTS, claim, read_record
+from coun.runs.recipes import recipe
+from coun.seeds import Seeds
+
+
+@dataclass(eq=False)
+class Run:
+    """A model, and everything needed to say where it came from.
+
+    Attributes:
+        model: the trained or unlearned module, in eval mode.
+        data, split: what it was made with; split is None for an Original.
+        record: the content of `run.json`: settings, seed, cost, environment, parent.
+        folder: where it was written, if anywhere.
+        build: makes the model afresh, if that is known.
+    """
+
+    model: nn.Module
+    data: Data
+    split: Split | None
+    record: dict[str, Any]
+    folder: Path | None = None
+    build: Callable[[], nn.Module] | None = None
+
+    @property
+    def classifier(self) -> Classifier:
+        """The model wrapped to give logits and features."""
+        return wrap(self.model, self.data, self.record["model"]["head"])
+
+    @classmethod
+    def open(cls, folder: str | Path, *, data: Data | None = None) -> Run:
+        """The finished run in *folder*; its data is loaded again unless given.
+
+        Raises: CounError if the folder is no finished run, the data changed since (its
+            fingerprint differs), or the weights do not fit the model.
+        """
+        folder = Path(folder)
+        record = read_record(folder)
+        known = record["data"]
+        if data is None:
+            if not known["source"]:
+                raise CounError(
+                    f"{folder} was made from data passed in Python; pass data=... again"
+                )
+            data = load(known["source"], limit=known["limit"], **known["columns"])
+        if data.fingerprint != known["fingerprint"]:
+            raise CounError(
+                f"the data of {folder} changed: its fingerprint was {known['fingerprint'][:12]}, "
+                f"now it is {data.fingerprint[:12]}; restore the data or train again"
+            )
+        name = record["model"]["name"]
+        if name is None:
+            raise CounError(f"{folder} holds a module passed in Python; load its weights there")
+        make_model = partial(build, name, classes=len(data.classes), shape=data.shape)
+        model = make_model()
+        load_weights(model, folder / WEIGHTS)
+        split = Split.from_json(data, record["split"]) if record["split"] else None
+        return cls(model.eval(), data, split, record, folder, make_model)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compute, apart from what.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        precision: "auto" (bf16 where hardware has it and the net gains), "fp32" or "bf16".
+        head: the model's last linear layer, where it cannot be found.
+        checkpoint_every: seconds between checkpoints (only with an output folder).
+        progress: bars on standard error.
+    """
+
+    device: str = "auto"
+    precision: Precision = "auto"
+    head: str | None = None
+    checkpoint_every: float = 60.0
+    progress: bool = False
+
+
+@dataclass
+class _Start:
+    """Where a run begins: a model, how to make it again, and what is on record of it."""
+
+    model: nn.Module
+    name: str | None
+    build: Callable[[], nn.Module] | None
+    original: dict[str, Any] = field(default_factory=dict)
+    parent: dict[str, Any] | None = None
+    head: str | None = None
+
+
+def train(
+    data: Data,
+    model: str | nn.Module | Callable[[], nn.Module],
+    *,
+    split: Split | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    options: Options | None = None,
+    **settings: Any,
+) -> Run:
+    """Train an Original on all of *data*, or, with a *split*, a Retrain on its retain rows.
+
+    Args:
+        model: a name (`coun.MODELS`, or "package.module:factory"), a function that makes a
+            fresh module, or a module, whose own weights are then the starting point.
+        seed: fixes initialisation, order and views. An Original and a Retrain of one seed
+            start from different weights.
+        out: a run folder to write; an interrupted run in it is resumed, a finished one returned.
+        settings: of the recipe (`Retrain`), e.g. epochs=30, lr=0.1.
+
+    Raises: CounError for bad settings, or a folder that holds another run.
+    """
+    options = options or Options()
+    name = model if isinstance(model, str) else None
+    method = recipe(name, settings)
+    if isinstance(model, str):
+        maker: Callable[[], nn.Module] = partial(
+            build, model, classes=len(data.classes), shape=data.shape
+        )
+    elif isinstance(model, nn.Module):
+        maker = partial(copy.deepcopy, model)
+    else:
+        maker = model
+    with Seeds(seed).as_global("init", "shape"):
+        start = _Start(maker(), name, maker, head=options.head)
+    return _execute(method, data, split, start, seed, out, options)
+
+
+def unlearn(
+    start: Run | str | Path | nn.Module,
+    split: Split | None = None,
+    method: str | Method = "coun",
+    *,
+    data: Data | None = None,
+    build: Callable[[], nn.Module] | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    options: Options | None = None,
+    **settings: Any,
+) -> Run:
+    """Make *start* forget the forget rows of *split*; *start* itself is not changed.
+
+    Args:
+        start: a `Run`, a run folder, or any trained nn.Module (then *data* is needed).
+        split: which rows to forget; by default the one on *start*'s record.
+        method: a name of `coun.methods()` with *settings*, or a `Method`.
+        build: makes a fresh model, for methods that need one from a bare module.
+        seed: fixes order, views and whatever the method draws.
+        out: a run folder to write; an interrupted run in it is resumed, a finished one returned.
+
+    Returns: the unlearned run. Its model is a new object.
+
+    Raises: CounError for bad settings, a missing split, or a folder that holds another run.
+    """
+    options = options or Options()
+    if isinstance(start, (str, Path)):
+        start = Run.open(start, data=data)
+    if isinstance(start, Run):
+        data, split = start.data, split or start.split
+        record = start.record
+        origin = _Start(
+            start.model,
+            record["model"]["name"],
+            start.build,
+            record["original"],
+            {
+                "folder": str(start.folder) if start.folder else None,
+                "method": record["method"]["name"],
+                "weights_sha256": record["weights_sha256"],
+            },
+            options.head or record["model"]["head"],
+        )
+    else:
+        if data is None:
+            raise CounError("a bare module does not know its data; pass data=...")
+        digest = {"folder": None, "method": None, "weights_sha256": weights_digest(start)}
+        origin = _Start(start, None, build, {}, digest, options.head)
+    if split is None:
+        raise CounError(
+            "no forget request: give --forget-fraction, --forget-class or --forget-index"
+        )
+    if isinstance(method, str):
+        inherited = origin.original if method == Retrain.name else {}
+        method = make(method, {**inherited, **settings})
+    elif settings:
+        raise CounError("settings go into the Method object, or pass the method by name")
+    return _execute(method.resolved(origin.original), data, split, origin, seed, out, options)
+
+
+def _execute(
+    method: Method,
+    data: Data,
+    split: Split | None,
+    start: _Start,
+    seed: int,
+    out: str | Path | None,
+    options: Options,
+) -> Run:
+    if split is not None:
+        split.check(data)
+    exact = isinstance(method, Retrain)
+    kind = ("original" if split is None else "retrain") if exact else "unlearned"
+    model = start.model if exact else copy.deepcopy(start.model)
+    classifier = wrap(model, data, start.head)
+    image = data.views.evaluate(data.train.fetch(torch.tensor([0])))
+    macs = forward_flops(classifier, image.to(next(model.parameters()).device)) / 2
+    compute = Compute.choose(options.device, options.precision, macs=macs)
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": kind,
+        "data": describe(data),
+        "model": {
+            "name": start.name,
+            "head": classifier.head_name,
+            "parameters": sum(p.numel() for p in model.parameters()),
+        },
+        "split": split.to_json() if split else None,
+        "method": {"name": method.name, "settings": method.settings()},
+        "original": method.settings() if exact else start.original,
+        "seed": seed,
+        "compute": {"device": compute.device.type, "precision": compute.precision},
+        "parent": None if exact else start.parent,
+    }
+    record["identity"] = _identity(record)
+    record["environment"] = environment()
+    folder = Path(out) if out is not None else None
+    if folder is not None and claim(folder, record):
+        return (
+            Run.open(folder, data=data)
+            if start.name
+            else _reopen(folder, model, data, split, start)
+        )
+    checkpoint = None
+    if folder is not None:
+        every = options.checkpoint_every
+        checkpoint = Checkpoint(folder / CHECKPOINT, record["identity"], every=every)
+    # FT and CoUn share a stream, so that CoUn at weight 0 is FT to the bit.
+    seeds = Seeds(seed).fork(kind)
+    task = Task(data, split, seeds, method.reads, classifier, start.build, compute.device)
+    engine = Engine(
+        task, compute, checkpoint=checkpoint, progress=options.progress, title=method.name
+    )
+    log = engine.run(method.plan(model, task))
+    model.to("cpu").to(memory_format=torch.contiguous_format).eval()
+    record |= {
+        "status": "complete",
+        "stages": log.stages,
+        "history": log.history,
+        "cost": log.cost.to_json(),
+        "weights_sha256": weights_digest(model),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    if folder is not None:
+        save_weights(model, folder / WEIGHTS)
+        write_json(folder / RECORD, record)
+        assert checkpoint
+        checkpoint.clear()
+    return Run(model, data, split, record, folder, start.build)
+
+
+def _reopen(folder: Path, model: nn.Module, data: Data, split: Split | None, start: _Start) -> Run:
+    load_weights(model, folder / WEIGHTS)
+    return Run(model.eval(), data, split, read_record(folder), folder, start.build)
+
+
+def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
+    """*model* as a classifier of *data*. Raises: CounError if it has not K outputs."""
+    device = next(model.parameters()).device
+    rows = torch.arange(min(2, len(data.train)))
+    example = data.views.evaluate(data.train.fetch(rows)).to(device)
+    classifier = Classifier(model, head, example=example)
+    outputs = classifier.head.out_features
+    if outputs != len(data.classes):
+        raise CounError(
+            f"the model has {outputs} outputs but the data has {len(data.classes)} classes; "
+            "expected the same number"
+        )
+    return classifier
+
+
+def describe(data: Data) -> dict[str, Any]:
+    """What a record says of its data, enough to load and check it again."""
+    return {
+        "source": data.source,
+        "limit": data.limit,
+        "columns": data.origin,
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "shape": list(data.shape),
+        "train": len(data.train),
+        "test": len(data.test),
+        "views": repr(data.views),
+    }
+
+
+def _identity(record: Mapping[str, Any]) -> str:
+    parts = {k: record[k] for k in ("model", "method", "seed", "compute", "original")}
+    parts["data"] = {k: record["data"][k] for k in ("fingerprint", "views")}
+    parts["split"] = record["split"] and record["split"]["sha256"]
+    parts["parent"] = record["parent"] and record["parent"]["weights_sha256"]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,243 @@
+import copy
+import gc
+import weakref
+from collections import OrderedDict
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from coun.errors import CounError
+from coun.models.outputs import Classifier, Outputs
+from coun.models.zoo import MODELS, build
+
+X = torch.linspace(-1, 1, 2 * 3 * 8 * 8).view(2, 3, 8, 8)
+
+
+class UserNet(nn.Module):
+    def __init__(self, end=lambda logits, body: logits):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3)
+        self.bn = nn.BatchNorm2d(6)
+        self.drop = nn.Dropout(0.5)
+        self.fc1 = nn.Linear(6, 5)
+        self.fc2 = nn.Linear(5, 4)
+        self.end = end
+
+    def body(self, x):
+        return F.relu(self.fc1(self.drop(F.relu(self.bn(self.conv(x))).mean((2, 3)))))
+
+    def forward(self, x):
+        body = self.body(x)
+        return self.end(self.fc2(body), body)
+
+
+def test_a_users_net_is_wrapped_without_editing():
+    net = UserNet().eval()
+    classifier = Classifier(net, example=X)
+    assert classifier.head_name == "fc2"
+    assert classifier.head is net.fc2
+    assert classifier.inner is net
+    out = classifier(X)
+    assert isinstance(out, Outputs)
+    assert torch.equal(out.features, net.body(X))
+    assert torch.equal(out.logits, net(X))
+    assert set(classifier.inner.state_dict()) == set(UserNet().state_dict())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_house_models(name):
+    net = build(name, classes=4, shape=(3, 8, 8)).eval()
+    logits, features = Classifier(net, example=X)(X)
+    # not overwritten by an in-place ReLU: the head gives the same logits from them again
+    assert torch.equal(net.head(features), logits)
+    assert torch.equal(net(X), logits)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda logits, body: SimpleNamespace(logits=logits, hidden_states=None),
+        lambda logits, body: OrderedDict(loss=body.sum(), logits=logits),
+        lambda logits, body: (body.sum(), logits),
+        lambda logits, body: [logits, body],
+    ],
+    ids=["object", "dict", "tuple", "list"],
+)
+def test_other_outputs_than_tensors(end):
+    assert Classifier(UserNet(end), example=X).head_name == "fc2"
+
+
+def test_a_softmax_behind_the_head_needs_its_name():
+    net = UserNet(lambda logits, body: F.log_softmax(logits, -1)).eval()
+    with pytest.raises(CounError, match=r"'fc1' \(6 to 5\), 'fc2' \(5 to 4\).*head='fc2'.*--head"):
+        Classifier(net, example=X)
+    out = Classifier(net, "fc2", example=X)(X)
+    assert torch.equal(out.logits, net.fc2(net.body(X)))
+    assert not torch.allclose(out.logits, net(X))
+
+
+def test_a_bare_linear_layer_is_its_own_head():
+    net = nn.Linear(3, 4)
+    x = torch.randn(2, 3)
+    classifier = Classifier(net, example=x)
+    assert classifier.head is net
+    assert torch.equal(classifier(x).features, x)
+
+
+class Sequence(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.fc(x[:, 0])
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.fc(self.fc(x[:, 0, 0]))
+
+
+def two_heads():
+    net = UserNet()
+    net.fc3 = nn.Linear(5, 7)
+    net.end = lambda logits, body: (logits, net.fc3(body))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("net", "head", "words"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten()), None, "has no nn.Linear"),
+        (UserNet(), "fc3", r"no module 'fc3' \(did you mean 'fc2'\?\); linear layers: fc1, fc2"),
+        (UserNet(), "conv", r"'conv' of UserNet is Conv2d, not nn.Linear"),
+        (Sequence(), None, r"takes \(2, 8, 8\) for 2 samples, expected \(2, 8\)"),
+        (Twice(), None, "ran 2 times in one forward"),
+        (two_heads(), None, r"several linear layers \(fc2, fc3\)"),
+        (UserNet(lambda logits, body: body.sum()), None, "not that of a linear layer"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), None, r"cannot run a batch of shape \(2, 3"),
+    ],
+)
+def test_refusals(net, head, words):
+    with pytest.raises(CounError, match=words) as caught:
+        Classifier(net, head, example=X)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrapping_leaves_no_trace():
+    net = UserNet().train()
+    net.bn.eval()
+    modes = [m.training for m in net.modules()]
+    state = copy.deepcopy(net.state_dict())
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    Classifier(net, example=X)
+    assert torch.equal(torch.rand(3), expected)
+    assert [m.training for m in net.modules()] == modes
+    assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
+    assert all(p.grad is None for p in net.parameters())
+    gc.collect()
+    # the classifier is gone, and its hook with it
+    assert not any(m._forward_hooks for m in net.modules())
+
+
+def test_a_failed_example_leaves_no_trace():
+    net = UserNet().train()
+    with pytest.raises(CounError):
+        Classifier(net, example=torch.zeros(2, 5))
+    assert net.training
+    assert not net.fc2._forward_hooks
+
+
+def test_gradients_flow_through_both():
+    net = UserNet().eval()
+    classifier = Classifier(net, example=X)
+    first, second = classifier(X), classifier(X.flip(-1))
+    (first.logits.sum() + (first.features * second.features).sum()).backward()
+    got = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    a, b = net.body(X), net.body(X.flip(-1))
+    (net.fc2(a).sum() + (a * b).sum()).backward()
+    assert all(torch.allclose(g, p.grad) for g, p in zip(got, net.parameters(), strict=True))
+
+
+def test_the_graph_dies_with_the_outputs():
+    bodies = []
+
+    def end(logits, body):
+        bodies.append(weakref.ref(body))
+        return logits
+
+    classifier = Classifier(UserNet(end), example=X)
+    out = classifier(X)
+    assert bodies[-1]() is not None
+    del out
+    assert bodies[-1]() is None
+
+
+def test_a_copy_is_its_own():
+    classifier = Classifier(UserNet().eval(), example=X)
+    twin = copy.deepcopy(classifier)
+    nn.init.constant_(twin.inner.fc1.bias, 9.0)
+    assert twin.head is not classifier.head
+    ours, theirs = classifier(X), twin(X)
+    assert torch.equal(theirs.features, twin.inner.body(X))
+    assert torch.equal(theirs.logits, twin.inner(X))
+    assert torch.equal(ours.features, classifier.inner.body(X))
+    del classifier, ours
+    gc.collect()
+    assert torch.equal(twin(X).features, theirs.features)
+
+
+def test_a_copied_model_can_be_wrapped_again():
+    classifier = Classifier(UserNet().eval(), example=X)
+    again = Classifier(copy.deepcopy(classifier.inner), example=X)
+    assert torch.equal(again(X).features, classifier(X).features)
+
+
+def test_two_classifiers_of_one_model():
+    net = UserNet().eval()
+    first, second = Classifier(net, example=X), Classifier(net, "fc1", example=X)
+    assert first(X).features.shape == (2, 5)
+    assert second(X).features.shape == (2, 6)
+    assert first(X).features.shape == (2, 5)
+
+
+def test_an_error_in_forward_leaves_it_usable():
+    classifier = Classifier(UserNet().eval(), example=X)
+    with pytest.raises(RuntimeError):
+        classifier(torch.zeros(2, 5, 8, 8))
+    assert torch.equal(classifier(X).features, classifier.inner.body(X))
+
+
+def test_autocast_and_channels_last():
+    net = UserNet().eval()
+    plain = Classifier(net, example=X)(X)
+    classifier = Classifier(net.to(memory_format=torch.channels_last), example=X)
+    out = classifier(X.to(memory_format=torch.channels_last))
+    assert torch.allclose(out.features, plain.features, atol=1e-6)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = classifier(X)
+    assert half.logits.dtype == torch.bfloat16
+    assert torch.allclose(half.logits.float(), plain.logits, atol=0.05)
+
+
+def test_compiles_to_one_graph():
+    net = UserNet().eval()
+    classifier = Classifier(net, example=X)
+    compiled = torch.compile(classifier, backend="eager", fullgraph=True)
+    for seed in range(3):
+        x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+        got, expected = compiled(x), classifier(x)
+        assert torch.equal(got.logits, expected.logits)
+        assert torch.equal(got.features, expected.features)
+    with pytest.raises(CounError, match="compile the classifier"):
+        Classifier(torch.compile(net, backend="eager"), example=X)
