@@ -92,7 +92,7 @@ def test_another_architecture_is_named_and_leaves_the_model(tmp_path):
     assert "and 4 more" in str(e.value)
     with pytest.raises(CounError, match=r"missing 3.weight; missing 3.bias"):
         load_weights(nn.Sequential(*net(5), nn.Linear(2, 2)), path)
-    with pytest.raises(CounError, match=r"unexpected 2.weight; unexpected 2.bias"):
+    with pytest.raises(CounError, match=r"unexpected 2.bias; unexpected 2.weight"):
         load_weights(net(5)[:2], path)
     assert weights_digest(target) == before
 

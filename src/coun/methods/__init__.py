@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from coun.errors import CounError, nearest, unknown
 from coun.methods.method import Method, Training
@@ -56,4 +56,16 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
         ) from error
 
 
-__all__ = ["Method", "Training", "make", "methods"]
+def describe(kind: type[Method]) -> dict[str, Any]:
+    """What is known of a method: source, data it reads, and its settings as a JSON schema."""
+    schema = TypeAdapter(kind).json_schema()
+    return {
+        "summary": kind.summary(),
+        "source": kind.source,
+        "reads": sorted(kind.reads),
+        "trains": kind.trains,
+        "settings": schema["properties"],
+    }
+
+
+__all__ = ["Method", "Training", "describe", "make", "methods"]

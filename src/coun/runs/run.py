@@ -67,7 +67,7 @@ class Run:
                 raise CounError(
                     f"{folder} was made from data passed in Python; pass data=... again"
                 )
-            data = load(known["source"], limit=known["limit"], **known["columns"])
+            data = load(known["source"], limit=known["limit"], **known["origin"])
         if data.fingerprint != known["fingerprint"]:
             raise CounError(
                 f"the data of {folder} changed: its fingerprint was {known['fingerprint'][:12]}, "
@@ -159,6 +159,7 @@ def unlearn(
     *,
     data: Data | None = None,
     build: Callable[[], nn.Module] | None = None,
+    name: str | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     options: Options | None = None,
@@ -171,6 +172,7 @@ def unlearn(
         split: which rows to forget; by default the one on *start*'s record.
         method: a name of `coun.methods()` with *settings*, or a `Method`.
         build: makes a fresh model, for methods that need one from a bare module.
+        name: what the record calls a bare module, if it can be built by that name again.
         seed: fixes order, views and whatever the method draws.
         out: a run folder to write; an interrupted run in it is resumed, a finished one returned.
 
@@ -200,7 +202,7 @@ def unlearn(
         if data is None:
             raise CounError("a bare module does not know its data; pass data=...")
         digest = {"folder": None, "method": None, "weights_sha256": weights_digest(start)}
-        origin = _Start(start, None, build, {}, digest, options.head)
+        origin = _Start(start, name, build, {}, digest, options.head)
     if split is None:
         raise CounError(
             "no forget request: give --forget-fraction, --forget-class or --forget-index"
@@ -309,7 +311,7 @@ def describe(data: Data) -> dict[str, Any]:
     return {
         "source": data.source,
         "limit": data.limit,
-        "columns": data.origin,
+        "origin": data.origin,
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
         "shape": list(data.shape),

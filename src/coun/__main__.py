@@ -1,0 +1,7 @@
+"""`python -m coun`."""
+
+import sys
+
+from coun.cli import main
+
+sys.exit(main())

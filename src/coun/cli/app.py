@@ -1,0 +1,147 @@
+"""What every command shares: options, errors as one line, JSON on standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from coun.data import Data, Split, read_index
+from coun.errors import CounError
+from coun.files import to_json
+from coun.runs import Options
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BAD_INPUT = 2
+
+
+def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several click options as one decorator, listed in the order given."""
+
+    def apply(function: F) -> F:
+        for decorate in reversed(decorators):
+            function = decorate(function)
+        return function
+
+    return apply
+
+
+forget_options = options(
+    click.option("--forget-fraction", type=float, help="Forget this share of the rows, at random."),
+    click.option("--forget-seed", type=int, default=0, help="Seed of that draw.  [default: 0]"),
+    click.option("--forget-class", help="Forget one class, by name or number."),
+    click.option(
+        "--forget-index",
+        type=click.Path(path_type=Path),
+        help="Forget the rows listed in a text, csv or json file. Row numbers count in the "
+        "source's own training order, also with --limit.",
+    ),
+)
+compute_options = options(
+    click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...  [default: auto]"),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        help="Of convolutions and matrix products.  [default: auto]",
+    ),
+    click.option("--head", help="Name of the last linear layer, where it cannot be found."),
+    click.option(
+        "--checkpoint-every",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        help="Seconds between checkpoints.  [default: 60]",
+    ),
+)
+data_options = options(
+    click.option("--limit", type=int, help="Keep a stratified, seeded subset of N training rows."),
+    click.option("--image-column", help="Image column of an hf: source."),
+    click.option("--label-column", help="Label column of an hf: source."),
+)
+seed_option = click.option("--seed", type=int, default=0, help="Seed of the run.  [default: 0]")
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; may be repeated."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Run folder to write."
+)
+
+
+def parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`("lr=0.1", "negate=a,b")` as a dictionary of text; "none" leaves a setting open."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise CounError(f"--set '{pair}' has no value; expected --set key=value")
+        if key in found:
+            raise CounError(f"--set {key} is given twice; expected once")
+        listed = value.split(",") if key == "negate" else value
+        found[key] = None if value.lower() == "none" else listed
+    return found
+
+
+def make_split(
+    data: Data, fraction: float | None, seed: int, name: str | None, file: Path | None
+) -> Split | None:
+    """The split that the forget options ask for; None if they ask for nothing."""
+    given = [x is not None for x in (fraction, name, file)]
+    if sum(given) > 1:
+        raise CounError(
+            "several forget requests; give one of --forget-fraction, --forget-class, --forget-index"
+        )
+    if fraction is not None:
+        return Split.random(data, fraction, seed=seed)
+    if name is not None:
+        return Split.by_class(data, name)
+    if file is not None:
+        return Split.by_index(data, read_index(file))
+    return None
+
+
+def run_options(
+    device: str, precision: Any, head: str | None, checkpoint_every: float, progress: bool = True
+) -> Options:
+    """The library's `Options` from the command line's."""
+    return Options(device, precision, head, checkpoint_every, progress)
+
+
+def emit(document: Any) -> None:
+    """Print *document* as JSON on standard output."""
+    click.echo(to_json(document))
+
+
+console = Console()
+
+
+def run(group: click.Group) -> int:
+    """Run the command line; the exit code. Bad input is one line and exit code 2."""
+    try:
+        code = group.main(standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        usage = error.ctx.command_path if error.ctx else "coun"
+        _complain(f"{error.format_message()} See '{usage} --help'.")
+    except (CounError, click.ClickException) as error:
+        _complain(error.format_message() if isinstance(error, click.ClickException) else str(error))
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted; repeat the command to go on from the last checkpoint")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except OSError as error:
+        _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+    return BAD_INPUT
+
+
+def _complain(message: str) -> None:
+    click.echo("coun: " + " ".join(message.split()), err=True)

@@ -1,0 +1,40 @@
+"""`coun demo`: the main job on the bundled digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from coun.cli import app
+from coun.demo import demo
+from coun.report.table import COLUMNS
+
+
+@click.command("demo")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("out/demo"),
+    help="Folder of the report.  [default: out/demo]",
+)
+@click.option("--fast", is_flag=True, help="One seed, few epochs: to see it work.")
+@app.json_option
+def command(out: Path, fast: bool, as_json: bool) -> None:
+    """Train, forget, compare with Retrain on handwritten digits; write a report."""
+    outcomes = demo(out, fast=fast, progress=True)
+    if as_json:
+        app.emit({o.scenario.key: o.results for o in outcomes})
+        return
+    for outcome in outcomes:
+        seeds = len(next(iter(outcome.results.values())))
+        title = f"{outcome.scenario.title}: percent, mean ± std of {seeds} seed(s)"
+        table = Table(title=title, title_justify="left")
+        table.add_column("")
+        for label in COLUMNS.values():
+            table.add_column(label, justify="right")
+        for row in outcome.rows:
+            table.add_row(row.name, *(str(row.cells.get(c, "")) for c in COLUMNS))
+        app.console.print(table)
+    app.console.print(f"Report: {out / 'report.html'}", highlight=False)

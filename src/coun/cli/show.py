@@ -1,0 +1,67 @@
+"""A run's result, as a table or as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from coun.cli import app
+from coun.metrics import GAP_METRICS
+from coun.runs import Run
+
+LABELS = {
+    "retain_accuracy": "Retain accuracy (RA)",
+    "unlearn_accuracy": "Unlearn accuracy (UA)",
+    "test_accuracy": "Test accuracy (TA)",
+    "mia_efficacy": "MIA efficacy",
+}
+
+
+def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
+    """Print what *run* is, what it cost and how it measures."""
+    if as_json:
+        app.emit({"run": str(run.folder) if run.folder else None, **_brief(run), **metrics})
+        return
+    record, cost = run.record, run.record["cost"]
+    where = f" in {run.folder}" if run.folder else ""
+    app.console.print(
+        f"[bold]{record['kind']}[/] by {record['method']['name']}{where}", highlight=False
+    )
+    if run.split is not None:
+        parts = f"{len(run.split.forget):,} rows to forget, {len(run.split.retain):,} to retain"
+    else:
+        parts = f"{len(run.data.train):,} training rows, nothing to forget"
+    app.console.print(
+        f"{parts}; {cost['seconds']:.1f} s, {cost['flops'] / 1e12:,.2f} TFLOP, "
+        f"{cost['samples_seen']:,} images seen, peak {cost['peak_memory_mib']:,.0f} MiB",
+        highlight=False,
+    )
+    table = Table("percent", "this model")
+    exact = metrics.get("retrain")
+    if exact:
+        table.add_column("Retrain", justify="right")
+        table.add_column("difference", justify="right")
+    for name in GAP_METRICS:
+        if metrics[name] is None:
+            continue
+        row = [LABELS[name], f"{metrics[name]:.2f}"]
+        if exact:
+            row += [f"{exact[name]:.2f}", f"{metrics[name] - exact[name]:+.2f}"]
+        table.add_row(*row)
+    if "forgotten_class_test_accuracy" in metrics:
+        apart = metrics["forgotten_class_test_accuracy"]
+        table.add_row("Test accuracy, forgotten class", f"{apart:.2f}", *[""] * (2 if exact else 0))
+    app.console.print(table)
+    if exact:
+        gap = metrics["average_gap"]
+        app.console.print(
+            f"Average gap to Retrain: [bold]{gap:.2f}[/] points (one pair of runs; two Retrains with "
+            "different seeds also differ, so compare with that floor)",
+            highlight=False,
+        )
+
+
+def _brief(run: Run) -> dict[str, Any]:
+    keys = ("kind", "method", "seed", "model", "cost", "weights_sha256")
+    return {key: run.record[key] for key in keys}

@@ -1,0 +1,53 @@
+"""`coun train`: an Original, or with forget options a Retrain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coun.cli import app, show
+from coun.data import load
+from coun.runs import evaluate, train
+
+
+@click.command("train")
+@click.option(
+    "--data", "source", required=True, metavar="SRC", help="digits, hf:PATH, folder:PATH, ..."
+)
+@click.option("--model", required=True, help="A built-in name, or package.module:factory.")
+@click.option("--epochs", type=int, help="Passes over the training rows; default by model.")
+@app.seed_option
+@app.data_options
+@app.forget_options
+@app.set_option
+@app.compute_options
+@app.out_option
+@app.json_option
+def command(
+    source: str,
+    model: str,
+    epochs: int | None,
+    seed: int,
+    limit: int | None,
+    image_column: str | None,
+    label_column: str | None,
+    forget_fraction: float | None,
+    forget_seed: int,
+    forget_class: str | None,
+    forget_index: Path | None,
+    settings: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+    **compute: Any,
+) -> None:
+    """Train a model on all rows; with a forget option, a Retrain without them."""
+    values = app.parse_settings(settings)
+    if epochs is not None:
+        values["epochs"] = epochs
+    data = load(source, limit=limit, image_column=image_column, label_column=label_column)
+    split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
+    options = app.run_options(**compute)
+    run = train(data, model, split=split, seed=seed, out=out, options=options, **values)
+    show.result(run, evaluate(run, progress=True), as_json=as_json)

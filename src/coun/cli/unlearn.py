@@ -1,0 +1,75 @@
+"""`coun unlearn`: make a trained model forget."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coun.cli import app, show
+from coun.data import load
+from coun.errors import CounError
+from coun.models import build, load_weights
+from coun.runs import Run, evaluate, unlearn
+
+
+@click.command("unlearn")
+@click.argument("start", metavar="FROM", type=click.Path(path_type=Path))
+@click.option("--method", required=True, help="See 'coun methods'.")
+@app.seed_option
+@app.forget_options
+@app.set_option
+@click.option("--data", "source", metavar="SRC", help="Only where FROM is a weights file.")
+@click.option("--model", help="Only where FROM is a weights file.")
+@app.data_options
+@app.compute_options
+@app.out_option
+@app.json_option
+def command(
+    start: Path,
+    method: str,
+    seed: int,
+    forget_fraction: float | None,
+    forget_seed: int,
+    forget_class: str | None,
+    forget_index: Path | None,
+    settings: tuple[str, ...],
+    source: str | None,
+    model: str | None,
+    limit: int | None,
+    image_column: str | None,
+    label_column: str | None,
+    out: Path,
+    as_json: bool,
+    **compute: Any,
+) -> None:
+    """Unlearn from FROM, a run folder, or a weights file with --data and --model.
+
+    What is not given is taken from the run folder's record.
+    """
+    values = app.parse_settings(settings)
+    columns = {"image_column": image_column, "label_column": label_column}
+    options = app.run_options(**compute)
+    common: dict[str, Any] = {"seed": seed, "out": out, "options": options, **values}
+    if start.is_file():
+        if source is None or model is None:
+            raise CounError(f"{start} is a weights file; say --data and --model as well")
+        data = load(source, limit=limit, **columns)
+        make = partial(build, model, classes=len(data.classes), shape=data.shape)
+        net = make()
+        load_weights(net, start)
+        split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
+        run = unlearn(net, split, method, data=data, build=make, name=model, **common)
+    else:
+        if source or model or limit or any(columns.values()):
+            raise CounError(
+                f"--data, --model, --limit and columns come from the record of {start}; leave them out"
+            )
+        parent = Run.open(start)
+        split = app.make_split(
+            parent.data, forget_fraction, forget_seed, forget_class, forget_index
+        )
+        run = unlearn(parent, split, method, **common)
+    show.result(run, evaluate(run, progress=True), as_json=as_json)
