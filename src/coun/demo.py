@@ -22,7 +22,7 @@ from coun.runs import Options, Predictions, Run, evaluate, predictions, train, u
 MODEL = "cnn"
 DIGIT = "8"
 LABELS = {"finetune": "FT", "not": "NoT", "coun": "CoUn"}
-FLOOR = "Retrain, another seed"
+FLOOR = "Retrain again"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich import box
 from rich.table import Table
 
 from coun.cli import app
@@ -29,11 +30,11 @@ def command(out: Path, fast: bool, as_json: bool) -> None:
         return
     for outcome in outcomes:
         seeds = len(next(iter(outcome.results.values())))
-        title = f"{outcome.scenario.title}: percent, mean ± std of {seeds} seed(s)"
-        table = Table(title=title, title_justify="left")
-        table.add_column("")
+        title = f"{outcome.scenario.title}: percent, mean±std of {seeds} seed(s)"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        table.add_column("", no_wrap=True)
         for label in COLUMNS.values():
-            table.add_column(label, justify="right")
+            table.add_column(label, justify="right", no_wrap=True)
         for row in outcome.rows:
             table.add_row(row.name, *(str(row.cells.get(c, "")) for c in COLUMNS))
         app.console.print(table)

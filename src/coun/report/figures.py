@@ -67,9 +67,15 @@ def feature_maps(
     where Retrain puts a forgotten sample is where an unlearned model should put it. Each
     model has its own map, so only neighbourhoods compare, not positions.
     """
+    columns = min(3, len(found))
+    lines = -(-len(found) // columns)
     with plt.rc_context(RC):
-        figure, grid = plt.subplots(1, len(found), figsize=(3.1 * len(found), 3.6), squeeze=False)
-        for axes, (name, one) in zip(grid[0], found.items(), strict=True):
+        figure, grid = plt.subplots(
+            lines, columns, figsize=(3.6 * columns, 3.4 * lines + 0.4), squeeze=False
+        )
+        for axes in grid.flat[len(found) :]:
+            axes.set_axis_off()
+        for axes, (name, one) in zip(grid.flat, found.items(), strict=False):
             _map(axes, one, retain, seed)
             axes.set_title(name)
         marks = [

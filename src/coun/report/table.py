@@ -12,8 +12,8 @@ COLUMNS = {
     "unlearn_accuracy": "UA",
     "test_accuracy": "TA",
     "mia_efficacy": "MIA",
-    "average_gap": "Avg. gap",
-    "cost_ratio": "time / Retrain",
+    "average_gap": "gap",
+    "cost_ratio": "cost",
 }
 
 
@@ -31,7 +31,7 @@ class Cell:
         return cls(statistics.fmean(values), std, len(values))
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f}" + ("" if self.std is None else f" ± {self.std:.2f}")
+        return f"{self.mean:.2f}" + ("" if self.std is None else f"±{self.std:.2f}")
 
 
 @dataclass(frozen=True)

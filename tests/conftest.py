@@ -1,0 +1,71 @@
+"""What every test shares: small data, a trained net, one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import coun
+from coun.engine import Task
+from coun.models import Classifier
+from coun.seeds import Seeds
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits() -> coun.Data:
+    return coun.load("digits")
+
+
+@pytest.fixture(scope="session")
+def small(digits) -> coun.Data:
+    """200 training and 100 test digits."""
+    train, test = digits.train.take(torch.arange(200)), digits.test.take(torch.arange(100))
+    return replace(digits, train=train, test=test, source="")
+
+
+@pytest.fixture(scope="session")
+def split(small) -> coun.Split:
+    """30 of the 200 rows are to be forgotten; not the first two, which give the shape."""
+    return coun.Split.by_index(small, range(20, 50))
+
+
+@pytest.fixture(scope="session")
+def original(small) -> coun.Run:
+    """A cnn with BatchNorm, three epochs old, on `small`. Do not train it further."""
+    return coun.train(small, "cnn", epochs=3)
+
+
+@pytest.fixture
+def make_task() -> Callable[..., Task]:
+    """A task for the engine: data and a bare module are all it takes."""
+
+    def make(data, model, split=None, *, reads=("retain",), seed=0, build=None) -> Task:
+        example = data.views.evaluate(data.train.fetch(torch.arange(2)))
+        classifier = Classifier(model, example=example)
+        seeds, device = Seeds(seed), torch.device("cpu")
+        return Task(data, split, seeds, frozenset(reads), classifier, build, device)
+
+    return make
+
+
+class Dropping(nn.Sequential):
+    """A perceptron without BatchNorm whose forward draws random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Dropout(0.5), nn.Linear(24, 10)
+        )
+
+
+@pytest.fixture(scope="session")
+def dropping() -> type[nn.Module]:
+    return Dropping
