@@ -31,7 +31,7 @@ CANDIDATES: dict[str, list[dict[str, float]]] = {
 CHOSEN: dict[str, tuple[str, dict[str, float]]] = {
     "FT": ("finetune", {"lr": 0.1}),
     "NoT": ("not", {"lr": 0.05}),
-    "CoUn": ("coun", {"lr": 0.05, "weight": 1.0, "temperature": 0.1}),
+    "CoUn": ("coun", {"lr": 0.1, "weight": 0.5, "temperature": 0.3}),
 }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,3 +71,12 @@ class Dropping(nn.Sequential):
 @pytest.fixture(scope="session")
 def dropping() -> type[nn.Module]:
     return Dropping
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the specification and real data, beside the checkout."""
+    folder = Path(os.environ.get("COUN_SHARED", Path(__file__).parents[2] / "shared"))
+    if not folder.is_dir():
+        pytest.skip("no shared folder beside the checkout")
+    return folder

@@ -19,8 +19,8 @@ import torch
 class Seeds:
     """A tree of independent random streams.
 
-    >>> a = Seeds(0).torch("views", 3).initial_seed()
-    >>> a == Seeds(0).torch("views", 3).initial_seed(), a == Seeds(0).torch("order", 3).initial_seed()
+    >>> views = Seeds(0).number("views", 3)
+    >>> views == Seeds(0).number("views", 3), views == Seeds(0).number("order", 3)
     (True, False)
     """
 

@@ -1,186 +1,241 @@
+"""The loop: what it draws, what it counts, and that a kill changes no bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
 
 import coun
-from coun.data import Data, TensorExamples
-from coun.engine import Compute, Edit, Engine, Fit, Optimizer, Pass, with_term
-from coun.errors import CounError
+from coun.engine import Checkpoint, Edit, Fit, Optimizer, Pass, Stage, Task
+from coun.engine.loop import _Order, _updates
+from coun.methods import Method
 from coun.models import weights_digest
-from coun.objectives import Objective, cross_entropy, info_nce
-
-CPU = Compute(torch.device("cpu"), "fp32")
-
-
-def numbered(rows):
-    """Data whose images hold their own row number and nothing else."""
-    x, y = torch.arange(rows, dtype=torch.float32)[:, None], torch.arange(rows) % 2
-    part = TensorExamples(x, y, torch.arange(rows))
-    return Data(part, part, ("even", "odd"), coun.Views(letters=""))
+from coun.objectives import cross_entropy
+from coun.runs import Options
 
 
-class Shaking:
-    """Adds noise, so that a view shows whether it was drawn anew."""
-
-    def __call__(self, images, generator):
-        return images + torch.rand(images.shape, generator=generator)
-
-    def evaluate(self, images):
-        return images
+class Killed(Exception):
+    """Stands for `kill -9`."""
 
 
-def watching(*roles):
-    """An objective that notes the rows, and the views, of every update."""
-    seen = {role: [] for role in roles}
+def die_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
+    """Make the process die right after that many checkpoints reached the disk."""
+    real, count = Checkpoint.save, 0
 
-    def term(step):
-        for role in roles:
-            rows = step.batches[role].images[:, 0].long().tolist()
-            seen[role].append((rows, step.inputs(role)[:, 0].tolist()))
-        return step.outputs(roles[0]).logits.sum() * 0
+    def save(self: Checkpoint, *args: object) -> None:
+        nonlocal count
+        real(self, *args)  # type: ignore[arg-type]
+        count += 1
+        if count == saves:
+            raise Killed
 
-    return Objective.of(term), seen
+    monkeypatch.setattr(Checkpoint, "save", save)
 
 
-def rows_of(seen):
-    return [rows for rows, _ in seen]
+def dropout_net() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10)
+    )
+
+
+@dataclass(frozen=True)
+class ThreeStages(Method):
+    """Two trainings with an edit between them."""
+
+    name: ClassVar[str] = "three"
+    source: ClassVar[str] = "a test"
+    reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+
+    def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
+        kind = Optimizer(kind=self.optimizer, lr=0.01, momentum=self.momentum)  # type: ignore[arg-type]
+        both = cross_entropy("retain") - 0.1 * cross_entropy("forget")
+        yield Fit((Pass(both, {"retain": 48, "forget": 16}),), 2, kind)
+        noise = Edit("noise", lambda m: m[1].weight.data.add_(torch.randn(32, 64) * 0.01))
+        yield noise
+        passes = (
+            Pass(cross_entropy("forget"), {"forget": 16}),
+            Pass(cross_entropy("retain"), {"retain": 48}),
+        )
+        yield Fit(passes, 2, kind)
+
+
+@pytest.mark.parametrize("saves", [1, 5, 9, 10, 11, 13, 17, 25])
+@pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.9), ("sgd", 0.0), ("adamw", 0.9)])
+def test_a_killed_run_resumes_to_the_same_bits(
+    small: coun.Data,
+    split: coun.Split,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    saves: int,
+    optimizer: str,
+    momentum: float,
+) -> None:
+    torch.manual_seed(5)
+    start = dropout_net()
+    method = ThreeStages(optimizer=optimizer, momentum=momentum)
+    whole = coun.unlearn(start, split, method, data=small, seed=3)
+    options = Options(checkpoint_every=0)
+
+    def again() -> coun.Run:
+        return coun.unlearn(
+            start, split, method, data=small, seed=3, out=tmp_path / "run", options=options
+        )
+
+    with monkeypatch.context() as patch:
+        die_after(patch, saves)
+        with pytest.raises(Killed):
+            again()
+    torch.manual_seed(saves)  # the global stream must not matter
+    resumed = again()
+    assert weights_digest(resumed.model) == weights_digest(whole.model)
+    assert resumed.record["cost"]["updates"] == whole.record["cost"]["updates"]
+    assert resumed.record["history"] == whole.record["history"]
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_the_last_of_those_kills_is_inside_the_last_stage(
+    small: coun.Data, split: coun.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+    real = Checkpoint.save
+
+    def save(self: Checkpoint, *args: object) -> None:
+        nonlocal count
+        count += 1
+        real(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    coun.unlearn(
+        dropout_net(),
+        split,
+        ThreeStages(),
+        data=small,
+        out=tmp_path / "x",
+        options=Options(checkpoint_every=0),
+    )
+    assert count >= 25
+
+
+def test_another_seed_gives_other_weights(small: coun.Data) -> None:
+    digests = {
+        weights_digest(coun.train(small, "cnn", epochs=1, seed=seed).model) for seed in (0, 0, 1)
+    }
+    assert len(digests) == 2
+
+
+def test_a_second_role_is_drawn_whole_each_round_and_in_a_new_order(
+    small: coun.Data, split: coun.Split, original: coun.Run
+) -> None:
+    task = Task(
+        small,
+        split,
+        coun.runs.run.Seeds(0),
+        frozenset({"forget"}),
+        original.classifier,
+        None,
+        torch.device("cpu"),
+    )
+    order = _Order(task, "forget", 16, (0, 0, 0))
+    rounds = []
+    for turn in range(3):
+        rows = torch.cat([order.at(turn * 3 + i) for i in range(3)])
+        assert rows.sort().values.tolist() == list(range(40))
+        rounds.append(rows.tolist())
+    assert rounds[0] != rounds[1] != rounds[2]
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "sizes"),
-    [(8, 4, [4, 4]), (10, 4, [4, 4, 2]), (9, 4, [4, 4]), (3, 8, [3]), (3, 1, [1, 1, 1])],
+    ("rows", "size", "updates"), [(10, 5, 2), (11, 5, 2), (12, 5, 3), (1, 5, 1), (3, 1, 3)]
 )
-def test_a_short_last_batch_is_kept_and_a_lone_last_row_is_not(make_task, rows, size, sizes):
-    objective, seen = watching("retain")
-    task = make_task(numbered(rows), nn.Linear(1, 2))
-    Engine(task, CPU).run([Fit((Pass(objective, {"retain": size}),), epochs=1)])
-    assert [len(r) for r in rows_of(seen["retain"])] == sizes
+def test_a_short_last_batch_counts_unless_it_is_one_row(rows: int, size: int, updates: int) -> None:
+    assert _updates(rows, size) == updates
 
 
-def test_an_epoch_draws_every_row_once_and_each_epoch_its_own_order(make_task):
-    objective, seen = watching("retain")
-    task = make_task(numbered(20), nn.Linear(1, 2))
-    Engine(task, CPU).run([Fit((Pass(objective, {"retain": 5}),), epochs=3)])
-    flat = [sum(rows_of(seen["retain"])[k : k + 4], []) for k in (0, 4, 8)]
-    assert all(sorted(order) == list(range(20)) for order in flat)
-    assert len({tuple(order) for order in flat}) == 3
-
-
-def test_the_second_role_starts_over_with_a_new_order_and_new_views(make_task):
-    data = replace(numbered(26), views=Shaking())
-    split = coun.Split.by_index(data, range(6))
-    objective, seen = watching("retain", "forget")
-    task = make_task(data, nn.Linear(1, 2), split, reads=("retain", "forget"))
-    Engine(task, CPU).run([Fit((Pass(objective, {"retain": 2, "forget": 3}),), epochs=1)])
-    retain, forget = rows_of(seen["retain"]), rows_of(seen["forget"])
-    assert sorted(sum(retain, [])) == list(range(6, 26))
-    assert [len(r) for r in forget] == [3] * 10
-    rounds = [forget[k] + forget[k + 1] for k in range(0, 10, 2)]
-    assert all(sorted(order) == list(range(6)) for order in rounds)
-    assert len({tuple(order) for order in rounds}) > 1
-    noise = [round(v % 1, 6) for _, views in seen["forget"] for v in views]
-    assert len(set(noise)) == len(noise)
-
-
-def test_passes_take_turns_within_an_epoch(make_task):
-    order = []
-
-    def noting(name):
-        return Objective.of(
-            lambda step: (order.append(name), step.outputs("retain").logits.sum())[1]
-        )
-
-    task = make_task(numbered(4), nn.Linear(1, 2))
-    passes = (Pass(noting("a"), {"retain": 2}), Pass(noting("b"), {"retain": 4}))
-    log = Engine(task, CPU).run([Fit(passes, epochs=2)])
-    assert order == ["a", "a", "b", "a", "a", "b"]
-    assert [(row["epoch"], row["sweep"]) for row in log.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
-
-
-def test_the_first_update_is_minus_lr_times_gradient_and_decay(make_task, small):
-    data = replace(small, views=replace(small.views, letters="N"))
+def test_first_update_is_sgd_by_hand(small: coun.Data, split: coun.Split) -> None:
     torch.manual_seed(0)
-    model = coun.models.build("mlp", classes=10, shape=data.shape)
-    before = [p.detach().clone() for p in model.parameters()]
-    loss = F.cross_entropy(model(data.views.evaluate(data.train.images)), data.train.labels)
-    gradient = torch.autograd.grad(loss, list(model.parameters()))
-    sgd = Optimizer(lr=0.05, momentum=0.9, weight_decay=0.01)
-    stage = Fit((Pass(cross_entropy(), {"retain": len(data.train)}),), 1, sgd)
-    Engine(make_task(data, model), CPU).run([stage])
-    for now, was, slope in zip(model.parameters(), before, gradient, strict=True):
-        expected = was - 0.05 * (slope + 0.01 * was)
-        torch.testing.assert_close(now.detach(), expected, rtol=1e-5, atol=1e-7)
-
-
-def test_the_logged_rate_follows_the_schedule(make_task):
-    log = Engine(make_task(numbered(8), nn.Linear(1, 2)), CPU).run(
-        [Fit((Pass(cross_entropy(), {"retain": 4}),), 4, Optimizer(lr=1e-3, schedule="multistep"))]
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    data = replace(small, views=coun.Views(letters="N", mean=(0.5,), std=(0.5,)))
+    rows = split.rows(data, "retain")
+    unlearned = coun.unlearn(
+        net, split, "finetune", data=data, epochs=1, batch_size=len(rows), lr=0.3
     )
-    assert [row["lr"] for row in log.history] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+    x = (data.train.fetch(rows).float() / 255 - 0.5) / 0.5
+    loss = nn.functional.cross_entropy(net(x), data.train.labels[rows])
+    gradients = torch.autograd.grad(loss, list(net.parameters()))
+    for old, g, new in zip(net.parameters(), gradients, unlearned.model.parameters(), strict=True):
+        torch.testing.assert_close(new, old - 0.3 * (g + 5e-4 * old), atol=1e-6, rtol=0)
 
 
-def test_weights_follow_the_progress(make_task):
-    seen = []
-    weight = lambda progress: seen.append(progress) or 1.0  # noqa: E731
-    task = make_task(numbered(8), nn.Linear(1, 2))
-    Engine(task, CPU).run([Fit((Pass(weight * cross_entropy(), {"retain": 4}),), 2)])
-    assert seen == [0, 0.25, 0.5, 0.75]
+def test_a_role_that_was_not_declared_is_refused(small: coun.Data, split: coun.Split) -> None:
+    @dataclass(frozen=True)
+    class Peeks(Method):
+        """Reads what it did not declare."""
+
+        name: ClassVar[str] = "peeks"
+        source: ClassVar[str] = "a test"
+
+        def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
+            yield Fit((Pass(cross_entropy("forget"), {"forget": 8}),), 1)
+
+    with pytest.raises(coun.CounError, match="reads forget data but declares that it reads retain"):
+        coun.unlearn(dropout_net(), split, Peeks(), data=small)
 
 
-def test_edits_run_in_order_between_fits(make_task):
-    model = nn.Linear(1, 2)
-    edit = Edit("zero", lambda m: nn.init.zeros_(m.weight))
-    fit = Fit((Pass(0.0 * cross_entropy() + cross_entropy(), {"retain": 4}),), 1, Optimizer(lr=0.1))
-    log = Engine(make_task(numbered(8), model), CPU).run([fit, edit])
-    assert log.stages == ["train", "zero"]
-    assert not model.weight.any()
+def test_a_loss_that_is_not_finite_stops_the_run(
+    small: coun.Data, original: coun.Run, split: coun.Split, tmp_path: Path
+) -> None:
+    with pytest.raises(coun.CounError, match="loss became (nan|inf).*lower lr"):
+        coun.unlearn(original, split, "finetune", lr=1e12, epochs=3, out=tmp_path / "x")
+    assert not (tmp_path / "x" / "model.safetensors").exists()
 
 
-def test_a_plan_gets_only_the_roles_it_declares(make_task):
-    data = numbered(8)
-    split = coun.Split.by_index(data, [1, 2])
-    stage = Fit((Pass(cross_entropy("forget"), {"forget": 2}),), 1)
-    with pytest.raises(CounError, match="reads forget data but declares that it reads retain"):
-        Engine(make_task(data, nn.Linear(1, 2), split), CPU).run([stage])
-    with pytest.raises(CounError, match="no forget request"):
-        Engine(make_task(data, nn.Linear(1, 2), reads=("forget",)), CPU).run([stage])
+def test_cost_counts_what_was_run(original: coun.Run, split: coun.Split) -> None:
+    rows, epochs = len(split.retain), 2
+    costs = {
+        name: coun.unlearn(original, split, method, epochs=epochs, **kw).record["cost"]
+        for name, method, kw in [
+            ("ft", "finetune", {}),
+            ("coun", "coun", {}),
+            ("cheap", "coun", {"second_view_gradient": False}),
+        ]
+    }
+    image = original.data.views.evaluate(original.data.train.fetch(torch.tensor([0])))
+    macs = 0
+
+    def add(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        nonlocal macs
+        weights = module.weight.numel()
+        macs += weights * (out.shape[-1] * out.shape[-2] if out.ndim == 4 else 1)
+
+    hooks = [
+        m.register_forward_hook(add)
+        for m in original.model.modules()
+        if isinstance(m, nn.Conv2d | nn.Linear)
+    ]
+    original.model(image)
+    for hook in hooks:
+        hook.remove()
+    one_pass = 2 * macs * rows * epochs
+    assert costs["ft"]["flops"] == 3 * one_pass
+    assert costs["coun"]["flops"] == 6 * one_pass
+    assert costs["cheap"]["flops"] == 4 * one_pass
+    assert costs["coun"]["samples_seen"] == rows * epochs
+    assert costs["coun"]["forward_images"] == 2 * rows * epochs
 
 
-def test_a_term_is_added_to_retain_passes_only():
-    plain = cross_entropy()
-    retain, forget = Pass(plain, {"retain": 2}), Pass(plain, {"forget": 2})
-    edit, views = Edit("e", lambda m: None), coun.Views()
-    stages = [edit, Fit((retain, forget), 3)]
-    kept, fit = with_term(stages, info_nce(temperature=0.1), views)
-    assert kept is edit
-    assert fit.epochs == 3
-    assert len(fit.passes[0].objective.parts) == 2
-    assert fit.passes[0].views is views
-    assert fit.passes[1] is forget
-
-
-def test_the_callers_generators_are_left_alone(make_task, small, dropping):
+def test_the_callers_random_state_is_left_alone(small: coun.Data) -> None:
+    net = dropout_net()
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    coun.train(small, dropping, epochs=1)
+    coun.train(small, net, epochs=1)
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_a_global_seed_changes_nothing(small, dropping):
-    digests = set()
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        digests.add(weights_digest(coun.train(small, dropping, epochs=1).model))
-    assert len(digests) == 1
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(make_task):
-    objective = Objective.of(lambda step: step.outputs("retain").logits.sum() * float("nan"))
-    stage = Fit((Pass(objective, {"retain": 4}),), 1)
-    with pytest.raises(CounError, match="the loss became nan in epoch 1, update 1") as caught:
-        Engine(make_task(numbered(8), nn.Linear(1, 2)), CPU).run([stage])
-    assert "\n" not in str(caught.value)

@@ -65,7 +65,7 @@ def command(
     else:
         if source or model or limit or any(columns.values()):
             raise CounError(
-                f"--data, --model, --limit and columns come from the record of {start}; leave them out"
+                f"--data, --model and --limit come from the record of {start}; leave them out"
             )
         parent = Run.open(start)
         split = app.make_split(

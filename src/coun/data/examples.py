@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.views import Views
+from coun.data.views import Transform
 from coun.errors import CounError
 
 FETCH = 1024  # rows read at a time when a whole set is walked through
@@ -24,8 +24,11 @@ class Examples(Protocol):
     requests name, unchanged by `--limit`. Labels are in memory; images need not be.
     """
 
-    labels: Tensor
-    index: Tensor
+    @property
+    def labels(self) -> Tensor: ...
+
+    @property
+    def index(self) -> Tensor: ...
 
     def __len__(self) -> int: ...
 
@@ -48,16 +51,21 @@ class TensorExamples:
 
     @classmethod
     def of(cls, images: Any, labels: Any) -> TensorExamples:
-        """From arrays: uint8 (N, H, W), (N, H, W, 1 or 3), (N, 1 or 3, H, W), or float (N, ...)."""
-        x, y = torch.as_tensor(np.asarray(images)), torch.as_tensor(np.asarray(labels)).flatten()
+        """From arrays: uint8 (N, H, W), (N, H, W, 1 or 3), (N, 1 or 3, H, W), or float (N, ...).
+
+        Labels are integers, (N,). Arrays may be shared with the result, not copied.
+        """
+        x, y = _tensor("images", images), _tensor("labels", labels).flatten()
+        if x.ndim < 2:
+            raise CounError(f"images have shape {tuple(x.shape)}; expected one row an image")
         if x.dtype != torch.uint8 and not x.is_floating_point():
             raise CounError(f"images have type {x.dtype}; expected uint8 pixels or floats")
-        if x.dtype == torch.uint8:
-            x = _channels_first(x)
-        else:
-            x = x.float()
+        x = _channels_first(x) if x.dtype == torch.uint8 else x.float()
         if len(x) != len(y):
             raise CounError(f"{len(x)} images but {len(y)} labels; expected one label an image")
+        if x.is_floating_point() and not x.isfinite().all():
+            row = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise CounError(f"image {row} has a value that is not finite; expected numbers")
         if y.is_floating_point() or y.dtype == torch.bool:
             raise CounError(f"labels have type {y.dtype}; expected integers")
         return cls(x.contiguous(), y.long(), torch.arange(len(y)))
@@ -74,6 +82,13 @@ class TensorExamples:
     def to(self, device: torch.device) -> TensorExamples:
         """The same set with images and labels resident on *device*."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+
+def _tensor(what: str, values: Any) -> Tensor:
+    try:
+        return torch.as_tensor(np.require(values, requirements=["C", "W"]))
+    except (TypeError, ValueError, RuntimeError):
+        raise CounError(f"{what} are no array of numbers; expected one of a single shape") from None
 
 
 def _channels_first(x: Tensor) -> Tensor:
@@ -104,7 +119,7 @@ class Data:
     train: Examples
     test: Examples
     classes: tuple[str, ...]
-    views: Views
+    views: Transform
     source: str = ""
     limit: int | None = None
     origin: dict[str, str] = field(default_factory=dict)

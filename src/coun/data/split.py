@@ -104,7 +104,7 @@ class Split:
         if len(self.forget) == 0 or len(self.retain) == 0:
             empty = "forget" if len(self.forget) == 0 else "retain"
             raise CounError(f"the {empty} set is empty; expected at least one row in each")
-        if len(both) != len(both.unique()):
+        if len(both) != len(set(both.tolist())):
             raise CounError("forget and retain share rows; expected disjoint sets")
         if not torch.equal(both.sort().values, data.train.index.sort().values):
             raise CounError(

@@ -59,6 +59,8 @@ class Views:
                 raise CounError(
                     f"unknown view letter '{letter}' in '{self.letters}'; known: {known}"
                 )
+        if self.padding < 0:
+            raise CounError(f"views padding is {self.padding}; expected 0 pixels or more")
         if any(s <= 0 for s in self.std):
             raise CounError(f"views std is {self.std}; expected positive numbers")
 
@@ -81,6 +83,11 @@ class Views:
         """A random view of *images* (B, C, H, W), uint8 or float; float32 out, channels last."""
         if not {"C", "H"} & set(self.letters):
             return self.evaluate(images)
+        if images.ndim != 4:
+            raise CounError(
+                f"views '{self.letters}' crop or flip, but a batch has shape "
+                f"{tuple(images.shape)}; expected (B, C, H, W), or letters without C and H"
+            )
         n, _, height, width = images.shape
         draws = 1 if self.per_batch else n
         pad = self.padding if "C" in self.letters else 0
@@ -101,6 +108,11 @@ class Views:
         x = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         if "N" not in self.letters:
             return x
+        if not {len(self.mean), len(self.std)} <= {1, x.shape[1]}:
+            raise CounError(
+                f"views have {len(self.mean)} means and {len(self.std)} stds for "
+                f"{x.shape[1]} channels; expected one, or one a channel"
+            )
         mean, std = (x.new_tensor(v).view(-1, *[1] * (x.ndim - 2)) for v in (self.mean, self.std))
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Where an interrupted run goes on from: tensors in safetensors, never pickle, written atomically."""
+"""Where an interrupted run goes on from: safetensors, never pickle, written atomically."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Checkpoint:
         try:
             with safe_open(path, framework="pt") as file:
                 meta = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             state = json.loads(meta["state"])
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise CounError(
@@ -83,12 +83,20 @@ def pack(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
 def unpack(
     tensors: dict[str, Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Put what `pack` took back in place."""
+    """Put what `pack` took back in place.
+
+    A slot gets its parameter's memory layout back (files hold contiguous tensors): torch's
+    fused CPU kernels pair a weight and its momentum by address, whatever their strides.
+    """
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, index, slot = key.split(".", 2)
+            like = parameters[int(index)].detach()
+            if value.shape == like.shape:
+                value = torch.empty_like(like, dtype=value.dtype).copy_(value)
             state.setdefault(int(index), {})[slot] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 

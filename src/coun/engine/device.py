@@ -52,15 +52,20 @@ class Compute:
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def place(self, model: nn.Module) -> nn.Module:
-        """*model* on the device, convolution weights in channels-last layout."""
-        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def place(self, model: nn.Module) -> None:
+        """Move *model* to the device, convolution weights in channels-last layout."""
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @staticmethod
+    def bring_back(model: nn.Module) -> None:
+        """Move *model* to the CPU in the usual layout, which is how weights are kept."""
+        model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _first_line(error: BaseException) -> str:

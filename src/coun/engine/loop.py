@@ -68,6 +68,7 @@ class Engine:
         self.title = title
         self.log = Log()
         self._at = Position()
+        self._losses: list[Tensor] = []  # of the sweep so far
         self._flops = 0.0
         self._saved = time.monotonic()
 
@@ -87,6 +88,7 @@ class Engine:
             self._at = Position(**state["at"])
             self.log.cost = Cost(**state["cost"])
             self.log.history = state["history"]
+            self._losses = list(torch.tensor(state["losses"], device=self.compute.device))
         done = self._at.stage
         for number, stage in enumerate(stages):
             self.log.stages.append(stage.name)
@@ -124,7 +126,7 @@ class Engine:
             start = self._at
         model.train()
         done = start.epoch * sum(lengths) + sum(lengths[: start.sweep]) + start.update
-        losses: list[Tensor] = []
+        losses = self._losses
         began, images = time.monotonic(), 0
         with (
             Bar(f"{self.title}: {stage.name}", visible=self.progress) as bar,
@@ -144,7 +146,7 @@ class Engine:
                         torch.manual_seed(task.seeds.number("layers", *where))
                         loss = one.objective(self._step(one, batches, where, done / total))
                         optimizer.zero_grad(set_to_none=True)
-                        loss.backward()
+                        loss.backward()  # type: ignore[no-untyped-call]
                         optimizer.step()
                         done += 1
                         seen = sum(len(b.labels) for b in batches.values())
@@ -165,6 +167,10 @@ class Engine:
                             losses.clear()
                             self._at = Position(*_next(number, epoch, sweep, len(lengths)))
                         self._maybe_save(optimizer)
+        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            raise CounError(
+                f"the weights after {stage.name} are not finite; try a lower lr, or --precision fp32"
+            )
         if self.checkpoint:
             self._at = Position(stage=number + 1)
             self.checkpoint.save(f"stage-{number:03d}", model_tensors(model.inner), {})
@@ -209,8 +215,8 @@ class Engine:
         value = float(torch.stack(losses[-50:]).sum()) if len(losses) > 1 else float(losses[-1])
         if not math.isfinite(value):
             raise CounError(
-                f"the loss became {value} in epoch {epoch + 1}, update {update + 1}, at learning rate "
-                f"{rate:.3g}; expected a finite number; try a lower lr, or --precision fp32"
+                f"the loss became {value} in epoch {epoch + 1}, update {update + 1}, at lr {rate:.3g}; "
+                f"expected a finite number; try a lower lr, or --precision fp32"
             )
         return float(losses[-1])
 
@@ -235,6 +241,7 @@ class Engine:
             "at": vars(self._at),
             "cost": self.log.cost.to_json(),
             "history": self.log.history,
+            "losses": torch.stack(self._losses).tolist() if self._losses else [],
         }
         self.checkpoint.save("step", tensors, state)
         self._saved = time.monotonic()

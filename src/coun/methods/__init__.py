@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -37,7 +38,7 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     kind = methods().get(name)
     if kind is None:
         raise unknown("method", name, methods())
-    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    known = [field.name for field in fields(kind)]
     given = dict(settings or {})
     for key in given:
         if key not in known:

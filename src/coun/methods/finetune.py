@@ -29,6 +29,7 @@ class FineTune(Training):
 
     def train(self, objective: Objective) -> Fit:
         """One stage that minimises *objective* over retain batches."""
-        assert self.epochs and self.batch_size, "resolved() fills in epochs and batch size"
+        assert self.epochs, "resolved() fills in what was left open"
+        assert self.batch_size, "resolved() fills in what was left open"
         one = Pass(objective, {"retain": self.batch_size})
         return Fit((one,), self.epochs, self.optimization(), name=self.name)

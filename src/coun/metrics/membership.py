@@ -30,12 +30,11 @@ def svc_efficacy(members: Tensor, others: Tensor, targets: Tensor) -> float:
     Source: Song and Mittal 2021 as used by SalUn, Sparse and CoUn: sklearn SVC, C = 3,
         gamma = 1/F, on raw features, in float64.
     """
-    groups = [
-        np.asarray(g, dtype=np.float64).reshape(len(g), -1) for g in (members, others, targets)
-    ]
-    for name, group in zip(("member", "non-member", "target"), groups, strict=True):
+    named = {"member": members, "non-member": others, "target": targets}
+    for name, group in named.items():
         if len(group) == 0:
             raise CounError(f"the attack has no {name} samples; expected at least one")
+    groups = [np.asarray(g, dtype=np.float64).reshape(len(g), -1) for g in named.values()]
     known, unknown, asked = groups
     attack = SVC(C=3, gamma="auto", kernel="rbf", cache_size=1000)
     attack.fit(np.concatenate([known, unknown]), np.repeat([1, 0], [len(known), len(unknown)]))

@@ -87,7 +87,8 @@ class Classifier(nn.Module):
         return cast(nn.Linear, self.inner.get_submodule(self.head_name))
 
     def forward(self, x: Tensor) -> Outputs:
-        self._tap.calls = calls = []
+        calls: list[tuple[Tensor, Tensor]] = []
+        self._tap.calls = calls
         try:
             self.inner(x)
         finally:

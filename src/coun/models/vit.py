@@ -44,7 +44,6 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(DIM)
         self.to_qkv = nn.Linear(DIM, 3 * HEADS * HEAD_DIM, bias=False)
         self.to_out = nn.Linear(HEADS * HEAD_DIM, DIM)
-        self.dropout = nn.Dropout(DROPOUT)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Mix the values (B, heads, T, d) by the queries' and keys' scaled products."""
@@ -54,7 +53,8 @@ class Attention(nn.Module):
         batch, tokens, _ = x.shape
         qkv = self.to_qkv(self.norm(x)).view(batch, tokens, 3, HEADS, HEAD_DIM)
         out = self.attend(*qkv.permute(2, 0, 3, 1, 4))
-        return self.dropout(self.to_out(out.transpose(1, 2).reshape(batch, tokens, -1)))
+        merged: Tensor = self.to_out(out.transpose(1, 2).reshape(batch, tokens, -1))
+        return F.dropout(merged, DROPOUT, self.training)
 
 
 class LocalityAttention(Attention):
@@ -98,8 +98,9 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(x)
-        return x + self.mlp(x)
+        middle: Tensor = x + self.attention(x)
+        out: Tensor = middle + self.mlp(middle)
+        return out
 
 
 class ViT(nn.Module):
@@ -135,7 +136,8 @@ class ViT(nn.Module):
         tokens = self.patches(x)
         first = self.cls_token.expand(len(tokens), -1, -1)
         tokens = self.dropout(torch.cat([first, tokens], dim=1) + self.pos_embedding)
-        return self.head(self.norm(self.blocks(tokens)[:, 0]))
+        logits: Tensor = self.head(self.norm(self.blocks(tokens)[:, 0]))
+        return logits
 
 
 def vit(classes: int, shape: tuple[int, ...]) -> nn.Module:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import pickle
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from coun.errors import CounError
+from coun.files import atomically
 
 _PICKLED = {".pt", ".pth"}
 _SHOWN = 3
@@ -44,17 +44,8 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
             for name, tensor in _state(model).items()
         }
     )
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise CounError(f"cannot write '{path}': {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with atomically(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -100,7 +91,7 @@ def weights_digest(model: nn.Module) -> str:
         digest.update(json.dumps(head).encode() + b"\n")
         # flat first: a 0-d tensor cannot be viewed as bytes
         flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

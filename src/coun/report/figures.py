@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 
 from coun.report.style import CLASSES, COLOURS, HATCHES, RC
@@ -79,7 +80,7 @@ def feature_maps(
             _map(axes, one, retain, seed)
             axes.set_title(name)
         marks = [
-            plt.Line2D([], [], marker="o", linestyle="", color=CLASSES(i % 10), label=name)
+            Line2D([], [], marker="o", linestyle="", color=CLASSES(i % 10), label=name)
             for i, name in enumerate(classes[:20])
         ]
         figure.legend(handles=marks, loc="outside lower center", ncols=min(10, len(marks)))
@@ -98,15 +99,9 @@ def _map(axes: Axes, one: Predictions, retain: int, seed: int) -> None:
     )
     labels = one.labels["retain"].numpy()[kept] % 10
     predicted = one.outputs["forget"].logits.argmax(1).numpy() % 10
-    axes.scatter(*place[: len(stay)].T, s=5, c=CLASSES(labels), alpha=0.5, linewidths=0)
-    axes.scatter(
-        *place[len(stay) :].T,
-        s=24,
-        c=CLASSES(predicted),
-        marker="s",
-        edgecolors="black",
-        linewidths=0.6,
-    )
+    (x, y), (u, v) = place[: len(stay)].T, place[len(stay) :].T
+    axes.scatter(x, y, s=5, c=CLASSES(labels), alpha=0.5, linewidths=0)
+    axes.scatter(u, v, s=24, c=CLASSES(predicted), marker="s", edgecolors="black", linewidths=0.6)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -17,7 +19,7 @@ COLOURS = {
 HATCHES = {"Original": "", "Retrain": "", "FT": "//", "NoT": "..", "CoUn": "xx"}
 CLASSES = matplotlib.colormaps["tab10"]
 
-RC = {
+RC: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

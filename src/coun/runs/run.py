@@ -139,16 +139,18 @@ def train(
     options = options or Options()
     name = model if isinstance(model, str) else None
     method = recipe(name, settings)
+    parent = None
     if isinstance(model, str):
         maker: Callable[[], nn.Module] = partial(
             build, model, classes=len(data.classes), shape=data.shape
         )
     elif isinstance(model, nn.Module):
         maker = partial(copy.deepcopy, model)
+        parent = {"folder": None, "method": None, "weights_sha256": weights_digest(model)}
     else:
         maker = model
     with Seeds(seed).as_global("init", "shape"):
-        start = _Start(maker(), name, maker, head=options.head)
+        start = _Start(maker(), name, maker, parent=parent, head=options.head)
     return _execute(method, data, split, start, seed, out, options)
 
 
@@ -212,6 +214,8 @@ def unlearn(
         method = make(method, {**inherited, **settings})
     elif settings:
         raise CounError("settings go into the Method object, or pass the method by name")
+    if isinstance(method, Retrain):
+        origin.parent = None  # it starts afresh
     return _execute(method.resolved(origin.original), data, split, origin, seed, out, options)
 
 
@@ -228,7 +232,7 @@ def _execute(
         split.check(data)
     exact = isinstance(method, Retrain)
     kind = ("original" if split is None else "retrain") if exact else "unlearned"
-    model = start.model if exact else copy.deepcopy(start.model)
+    model = copy.deepcopy(start.model)
     classifier = wrap(model, data, start.head)
     image = data.views.evaluate(data.train.fetch(torch.tensor([0])))
     macs = forward_flops(classifier, image.to(next(model.parameters()).device)) / 2
@@ -247,7 +251,7 @@ def _execute(
         "original": method.settings() if exact else start.original,
         "seed": seed,
         "compute": {"device": compute.device.type, "precision": compute.precision},
-        "parent": None if exact else start.parent,
+        "parent": start.parent,
     }
     record["identity"] = _identity(record)
     record["environment"] = environment()
@@ -269,7 +273,8 @@ def _execute(
         task, compute, checkpoint=checkpoint, progress=options.progress, title=method.name
     )
     log = engine.run(method.plan(model, task))
-    model.to("cpu").to(memory_format=torch.contiguous_format).eval()
+    compute.bring_back(model)
+    model.eval()
     record |= {
         "status": "complete",
         "stages": log.stages,

@@ -81,7 +81,9 @@ def _classes(
     folder: Path, root: Path, part_of: list[str] | None = None
 ) -> tuple[list[str], list[str], list[int]]:
     """Class names, image paths and labels under *folder*; with *part_of* a class may be absent."""
-    names, files, labels = [], [], []
+    names: list[str] = []
+    files: list[str] = []
+    labels: list[int] = []
     for entry in entries(folder, root):
         if entry.is_dir():
             if part_of is not None and entry.name not in part_of:

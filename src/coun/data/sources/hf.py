@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,35 +42,34 @@ def read(path: Path, *, image_column: str | None = None, label_column: str | Non
     `bytes`, labels are integers; several of a kind need *image_column*, *label_column*.
     """
     if path.exists():
-        train, test = (Parquet(files) for files in _files(path))
+        files, held_files = _files(path)
+        pair: tuple[Source, Source] = Parquet(files), Parquet(held_files)
     elif HUB_NAME.fullmatch(str(path)) and path.suffix != ".parquet":
-        train, test = hub.parts(str(path), TESTS)
+        pair = hub.parts(str(path), TESTS)
     else:
         raise CounError(f"hf: there is no file or folder {path}")
+    train, test = pair
     features = train.features()
     image = columns.image_column(features, image_column)
     label = columns.label_column(features, label_column)
-    labels = {name: _labels(part, name, label) for name, part in _named(train, test)}
-    names = columns.class_names(features[label]) or numbered(labels["train"])
+    labels, held_labels = _labels("train", train, label), _labels("test", test, label)
+    names = columns.class_names(features[label]) or numbered(labels)
     held = columns.class_names(test.features().get(label, {}))
     if held is not None and held != names:
         raise CounError(f"column '{label}' names other classes in the test part than in training")
-    made = {name: _part(name, part, image, labels[name]) for name, part in _named(train, test)}
-    return Table(made["train"], made["test"], names)
+    return Table(
+        _part("train", train, image, labels), _part("test", test, image, held_labels), names
+    )
 
 
-def _named(train: Source, test: Source) -> tuple[tuple[str, Source], tuple[str, Source]]:
-    return ("train", train), ("test", test)
-
-
-def _labels(part: Source, name: str, label: str) -> np.ndarray:
+def _labels(name: str, part: Source, label: str) -> np.ndarray:
     column = part.column(label)
     if not pa.types.is_integer(column.type):
         raise CounError(f"{name} column '{label}' has type {column.type}; expected integers")
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise CounError(f"{name} row {row} has no label (null in '{label}'); expected an integer")
-    return column.to_numpy().astype(np.int64)
+    return np.asarray(column.to_numpy(), np.int64)
 
 
 def _part(name: str, part: Source, image: str, labels: np.ndarray) -> Part:
@@ -127,17 +127,13 @@ class Parquet:
                     yield chunk
 
 
-class _reading:
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
     """Turns pyarrow's errors about *file* into one line."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, pa.ArrowException | OSError):
-            raise CounError(f"cannot read parquet {self.file}: {first_line(error)}") from None
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise CounError(f"cannot read parquet {file}: {first_line(error)}") from None
 
 
 def _open(file: Path, column: str | None = None) -> pq.ParquetFile:

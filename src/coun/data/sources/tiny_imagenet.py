@@ -28,7 +28,8 @@ def read(path: Path) -> Table:
             where = "train/ has no such folder" if odd[0] in wnids else "it is not in wnids.txt"
             raise CounError(f"{path}: class {odd[0]}: {where}; expected the same classes in both")
     label = {wnid: i for i, wnid in enumerate(wnids)}
-    files, labels = [], []
+    files: list[str] = []
+    labels: list[int] = []
     for wnid, folder in folders.items():
         found = images(Path(folder, "images"), path)
         files += found
@@ -44,7 +45,7 @@ def _annotated(path: Path, label: dict[str, int]) -> tuple[list[str], list[int]]
     for number, line in enumerate(_lines(file), 1):
         if not line.strip():
             continue
-        name, wnid = (line.split("\t") + [""])[:2]
+        name, wnid = [*line.split("\t"), ""][:2]
         if wnid not in label:
             raise CounError(f"{file} line {number}: class '{wnid}' has no folder in train/")
         if name not in held:

@@ -1,0 +1,157 @@
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coun.data import Split, from_arrays
+from coun.data.examples import limited
+
+
+def make(count=50, classes=5):
+    labels = np.arange(count) % classes
+    names = [f"class {i}" for i in range(classes)]
+    x = np.zeros((count, 4, 4), np.uint8)
+    return from_arrays(x, labels, x[:classes], labels[:classes], classes=names)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make()
+
+
+def assert_partition(split, data):
+    forget, retain = set(split.forget.tolist()), set(split.retain.tolist())
+    assert forget
+    assert retain
+    assert not forget & retain
+    assert forget | retain == set(data.train.index.tolist())
+    for part in (split.forget, split.retain):
+        assert part.dtype == torch.int64
+        assert part.tolist() == sorted(set(part.tolist()))
+
+
+@given(
+    count=st.integers(10, 200),
+    fraction=st.floats(0.05, 0.95),
+    seed=st.integers(0, 2**31),
+)
+def test_random_splits_partition_the_rows(count, fraction, seed):
+    data = make(count)
+    wanted = round(count * fraction)
+    if wanted in (0, count):
+        return
+    split = Split.random(data, fraction, seed=seed)
+    assert len(split.forget) == wanted
+    assert_partition(split, data)
+
+
+@given(st.sets(st.integers(0, 49), min_size=1, max_size=49))
+def test_splits_by_index_forget_what_was_asked(rows):
+    data = make()
+    split = Split.by_index(data, rows)
+    assert split.forget.tolist() == sorted(rows)
+    assert_partition(split, data)
+    assert split.digest == Split.by_index(data, torch.tensor(sorted(rows, reverse=True))).digest
+
+
+def test_random_is_seeded_and_uniform(data):
+    a, b, c = (Split.random(data, 0.2, seed=seed) for seed in (0, 0, 1))
+    assert a.digest == b.digest
+    assert a.digest != c.digest
+    times = torch.cat([Split.random(data, 0.2, seed=s).forget for s in range(500)]).bincount()
+    # 500 draws at p = 0.2: 100 +- 9; six deviations.
+    assert (times - 100).abs().max() < 54
+
+
+@pytest.mark.parametrize("name", ["class 3", "3", 3])
+def test_by_class_takes_name_or_label(data, name):
+    split = Split.by_class(data, name)
+    assert split.forget.tolist() == list(range(3, 50, 5))
+    assert split.forget_class == 3
+    assert_partition(split, data)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.5, float("nan"), 0.001, 0.999])
+def test_fractions_that_empty_a_side_are_refused(data, fraction, refused):
+    with refused("forget fraction", fraction):
+        Split.random(data, fraction)
+
+
+def test_bad_requests_are_refused(data, refused):
+    with refused("unknown class 'clas 3'", "did you mean 'class 3'"):
+        Split.by_class(data, "clas 3")
+    with refused("unknown class '5'"):
+        Split.by_class(data, 5)
+    with refused("names no row"):
+        Split.by_index(data, [])
+    with refused("index 7", "2 times"):
+        Split.by_index(data, [3, 7, 7])
+    with refused("index 50", "between 0 and 49"):
+        Split.by_index(data, [3, 50])
+    with refused("index -1"):
+        Split.by_index(data, [-1])
+    with refused("float32", "integers"):
+        Split.by_index(data, [1.0])
+    with refused("retain set is empty"):
+        Split.by_index(data, range(50))
+
+
+def test_indices_count_in_the_source_under_a_limit(data, refused):
+    cut = limited(data, 10)
+    kept = cut.train.index.tolist()
+    split = Split.by_index(cut, kept[3:5])
+    assert split.forget.tolist() == kept[3:5]
+    assert split.rows(cut, "forget").tolist() == [3, 4]
+    assert split.rows(cut, "retain").tolist() == [0, 1, 2, 5, 6, 7, 8, 9]
+    lost = next(row for row in range(50) if row not in kept)
+    with refused(f"index {lost}", "--limit 10"):
+        Split.by_index(cut, [lost])
+
+
+def test_the_digest_tells_splits_apart(data):
+    seen = {Split.by_index(data, [row]).digest for row in range(50)}
+    assert len(seen) == 50
+    assert Split.by_index(data, [1, 2]).digest != Split.by_index(make(51), [1, 2]).digest
+
+
+@pytest.mark.parametrize(
+    "make_split",
+    [
+        lambda data: Split.random(data, 0.3, seed=4),
+        lambda data: Split.by_class(data, 2),
+        lambda data: Split.by_index(data, [1, 5]),
+    ],
+)
+def test_json_round_trip(data, make_split):
+    split = make_split(data)
+    again = Split.from_json(data, json.loads(json.dumps(split.to_json())))
+    assert torch.equal(again.forget, split.forget)
+    assert torch.equal(again.retain, split.retain)
+    assert (again.scenario, again.seed, again.forget_class) == (
+        split.scenario,
+        split.seed,
+        split.forget_class,
+    )
+
+
+def test_a_record_of_other_data_is_refused(data, refused):
+    record = Split.random(data, 0.3).to_json()
+    with refused("hash", "changed since"):
+        Split.from_json(make(51), record)
+    changed = copy.deepcopy(record)
+    changed["forget"][0] = next(row for row in range(50) if row not in record["forget"])
+    with refused("hash"):
+        Split.from_json(data, changed)
+
+
+def test_check_refuses_other_data(data, refused):
+    split = Split.random(data, 0.3)
+    with refused("51 training rows", "other data"):
+        split.check(make(51))
+    overlapping = Split(split.forget, data.train.index, {})
+    with refused("share rows"):
+        overlapping.check(data)

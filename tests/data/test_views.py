@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+import torch
+
+from coun.data import Views
+
+MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.125)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def coordinates(count, side=32):
+    """Images whose pixel says where it is: (row + 1, column + 1, 255); padding stays 0."""
+    line = torch.arange(1, side + 1, dtype=torch.uint8)
+    image = torch.stack([line[:, None].expand(side, side), line.expand(side, side)])
+    return torch.cat([image, torch.full((1, side, side), 255, dtype=torch.uint8)])[None].expand(
+        count, -1, -1, -1
+    )
+
+
+def draws_of(views):
+    """Crop offsets (B, 2) and flips (B,) that made views of a coordinate image."""
+    pixels = (views * 255).round().int()
+    middle = pixels[:, :, 15, 15]  # with padding 4 always an inner pixel
+    flip = pixels[:, 1, 15, 16] < middle[:, 1]
+    row = middle[:, 0] - 1 - 15 + 4
+    # Mirrored, column 15 comes from 31 - 15 of the crop.
+    column = middle[:, 1] - 1 - torch.where(flip, 16, 15) + 4
+    return torch.stack([row, column], 1), flip
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    views = Views("CH")
+    found = [draws_of(views(coordinates(1000), generator(seed))) for seed in range(41)]
+    return torch.cat([offset for offset, _ in found]), torch.cat([flip for _, flip in found])
+
+
+def test_offsets_are_uniform_over_81_positions(drawn):
+    offset, _ = drawn
+    assert offset.min() == 0
+    assert offset.max() == 8
+    counts = torch.bincount(offset[:, 0] * 9 + offset[:, 1], minlength=81).double()
+    expected = len(offset) / 81
+    # Chi-squared with 80 degrees of freedom: 136.6 is its 1 - 1e-4 quantile.
+    assert ((counts - expected) ** 2 / expected).sum() < 136.6
+
+
+def test_half_of_the_images_are_flipped(drawn):
+    offset, flip = drawn
+    assert abs(flip.double().mean() - 0.5) < 0.01
+    assert abs(offset[flip].double().mean() - offset[~flip].double().mean()) < 0.1
+
+
+def test_two_views_differ():
+    images, rng = coordinates(2000), generator()
+    first, second = (draws_of(Views("CH")(images, rng)) for _ in range(2))
+    same = (first[0] == second[0]).all(1) & (first[1] == second[1])
+    assert (~same).double().mean() > 0.99  # 1 - 1 / 162
+
+
+@pytest.mark.parametrize("letters", ["CHN", "CN", "HN", "CH"])
+@pytest.mark.parametrize("padding", [1, 4])
+def test_a_view_equals_a_naive_loop(letters, padding):
+    images = torch.randint(0, 256, (20, 3, 12, 10), generator=generator(9), dtype=torch.uint8)
+    views = Views(letters, padding, MEAN, STD)
+    seen = views(images, generator(3))
+
+    rng = generator(3)
+    pad = padding if "C" in letters else 0
+    tops, lefts = torch.randint(0, 2 * pad + 1, (2, 20), generator=rng).tolist()
+    chance = 0.5 if "H" in letters else 0.0
+    flips = (torch.rand(20, generator=rng) < chance).tolist()
+    for i in range(20):
+        image = images[i].numpy().astype(np.float64)
+        image = np.pad(image, ((0, 0), (pad, pad), (pad, pad)))
+        image = image[:, tops[i] : tops[i] + 12, lefts[i] : lefts[i] + 10]
+        if flips[i]:
+            image = image[:, :, ::-1]
+        image = image / 255
+        if "N" in letters:
+            image = (image - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
+        np.testing.assert_allclose(seen[i].numpy(), image, atol=2e-6)
+
+
+def test_views_are_a_function_of_the_generator():
+    images, views = coordinates(50), Views()
+    assert torch.equal(views(images, generator(1)), views(images, generator(1)))
+    assert not torch.equal(views(images, generator(1)), views(images, generator(2)))
+
+
+def test_float_and_uint8_images_give_the_same_view():
+    images = torch.randint(0, 256, (9, 3, 8, 8), dtype=torch.uint8)
+    a, b = (Views()(x, generator(1)) for x in (images, images.float() / 255))
+    torch.testing.assert_close(a, b)
+
+
+def test_per_batch_draws_once():
+    offset, flip = draws_of(Views("CH", per_batch=True)(coordinates(64), generator(5)))
+    assert len(offset.unique(dim=0)) == 1
+    assert len(flip.unique()) == 1
+    several = [
+        draws_of(Views("CH", per_batch=True)(coordinates(2), generator(seed)))[0][0].tolist()
+        for seed in range(20)
+    ]
+    assert len({tuple(x) for x in several}) > 5
+
+
+def test_evaluate_normalises_and_draws_nothing():
+    images = torch.randint(0, 256, (7, 3, 8, 8), dtype=torch.uint8)
+    views = Views("CHN", 4, MEAN, STD)
+    wanted = (images.numpy() / 255 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
+    state = torch.get_rng_state()
+    first, second = views.evaluate(images), views.evaluate(images)
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.equal(first, second)
+    assert first.dtype == torch.float32
+    np.testing.assert_allclose(first.numpy(), wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("letters", ["", "N"])
+def test_without_crop_and_flip_training_sees_what_evaluation_sees(letters):
+    images = torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)
+    views = Views(letters, mean=(0.5,), std=(0.5,))
+    assert torch.equal(views(images, generator()), views.evaluate(images))
+
+
+def test_images_are_left_as_they_were():
+    images = torch.rand(7, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    before = images.clone()
+    Views().evaluate(images)
+    Views()(images, generator())
+    assert torch.equal(images, before)
+
+
+def test_empty_letters_leave_floats_of_any_shape():
+    flat = torch.randn(5, 17)
+    assert torch.equal(Views("").evaluate(flat), flat)
+
+
+@pytest.mark.parametrize(
+    ("shape", "letters", "padding"),
+    [
+        ((3, 32, 32), "CHN", 4),
+        ((3, 64, 64), "CHN", 4),
+        ((3, 96, 96), "CHN", 12),
+        ((3, 16, 16), "CHN", 2),
+        ((1, 8, 8), "CN", 1),
+        ((1, 28, 28), "CN", 4),
+        ((17,), "", 4),
+    ],
+)
+def test_defaults_follow_the_shape(shape, letters, padding):
+    views = Views.for_images(shape)
+    assert (views.letters, views.padding) == (letters, padding)
+
+
+def test_bad_views_are_refused(refused):
+    with refused("unknown view letter 'X'", "C (random crop)"):
+        Views("CX")
+    with refused("std", "positive"):
+        Views(std=(0.1, 0.0, 0.1))
+    with refused("padding", "-1"):
+        Views(padding=-1)
+    with refused("(5, 17)", "expected (B, C, H, W)"):
+        Views("CH")(torch.rand(5, 17), generator())
+    # Float grey images would broadcast to three channels unseen.
+    with refused("3 means", "1 channels"):
+        Views().evaluate(torch.rand(2, 1, 8, 8))

@@ -1,0 +1,152 @@
+"""What a plan is made of: which rows, views, rates and edits, in which order."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import coun
+from coun.data import Data, TensorExamples
+from coun.engine import Compute, Edit, Engine, Fit, Optimizer, Pass, with_term
+from coun.models import weights_digest
+from coun.objectives import Objective, cross_entropy, info_nce
+
+CPU = Compute(torch.device("cpu"), "fp32")
+
+
+def numbered(rows):
+    """Data whose images hold their own row number and nothing else."""
+    x, y = torch.arange(rows, dtype=torch.float32)[:, None], torch.arange(rows) % 2
+    part = TensorExamples(x, y, torch.arange(rows))
+    return Data(part, part, ("even", "odd"), coun.Views(letters=""))
+
+
+class Shaking:
+    """Adds noise, so that a view shows whether it was drawn anew."""
+
+    def __call__(self, images, generator):
+        return images + torch.rand(images.shape, generator=generator)
+
+    def evaluate(self, images):
+        return images
+
+
+def watching(*roles):
+    """An objective that notes the rows, and the views, of every update."""
+    seen = {role: [] for role in roles}
+
+    def term(step):
+        for role in roles:
+            rows = step.batches[role].images[:, 0].long().tolist()
+            seen[role].append((rows, step.inputs(role)[:, 0].tolist()))
+        return step.outputs(roles[0]).logits.sum() * 0
+
+    return Objective.of(term), seen
+
+
+def rows_of(seen):
+    return [rows for rows, _ in seen]
+
+
+def test_an_epoch_draws_every_row_once_and_each_epoch_its_own_order(make_task):
+    objective, seen = watching("retain")
+    task = make_task(numbered(20), nn.Linear(1, 2))
+    Engine(task, CPU).run([Fit((Pass(objective, {"retain": 5}),), epochs=3)])
+    flat = [sum(rows_of(seen["retain"])[k : k + 4], []) for k in (0, 4, 8)]
+    assert all(sorted(order) == list(range(20)) for order in flat)
+    assert len({tuple(order) for order in flat}) == 3
+
+
+def test_the_second_role_starts_over_with_a_new_order_and_new_views(make_task):
+    data = replace(numbered(26), views=Shaking())
+    split = coun.Split.by_index(data, range(6))
+    objective, seen = watching("retain", "forget")
+    task = make_task(data, nn.Linear(1, 2), split, reads=("retain", "forget"))
+    Engine(task, CPU).run([Fit((Pass(objective, {"retain": 2, "forget": 3}),), epochs=1)])
+    retain, forget = rows_of(seen["retain"]), rows_of(seen["forget"])
+    assert sorted(sum(retain, [])) == list(range(6, 26))
+    assert [len(r) for r in forget] == [3] * 10
+    rounds = [forget[k] + forget[k + 1] for k in range(0, 10, 2)]
+    assert all(sorted(order) == list(range(6)) for order in rounds)
+    assert len({tuple(order) for order in rounds}) > 1
+    noise = [round(v % 1, 6) for _, views in seen["forget"] for v in views]
+    assert len(set(noise)) == len(noise)
+
+
+def test_passes_take_turns_within_an_epoch(make_task):
+    order = []
+
+    def noting(name):
+        return Objective.of(
+            lambda step: (order.append(name), step.outputs("retain").logits.sum())[1]
+        )
+
+    task = make_task(numbered(4), nn.Linear(1, 2))
+    passes = (Pass(noting("a"), {"retain": 2}), Pass(noting("b"), {"retain": 4}))
+    log = Engine(task, CPU).run([Fit(passes, epochs=2)])
+    assert order == ["a", "a", "b", "a", "a", "b"]
+    assert [(row["epoch"], row["sweep"]) for row in log.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+def test_the_logged_rate_follows_the_schedule(make_task):
+    log = Engine(make_task(numbered(8), nn.Linear(1, 2)), CPU).run(
+        [Fit((Pass(cross_entropy(), {"retain": 4}),), 4, Optimizer(lr=1e-3, schedule="multistep"))]
+    )
+    assert [row["lr"] for row in log.history] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+
+
+def test_weights_follow_the_progress(make_task):
+    seen = []
+    weight = lambda progress: seen.append(progress) or 1.0  # noqa: E731
+    task = make_task(numbered(8), nn.Linear(1, 2))
+    Engine(task, CPU).run([Fit((Pass(weight * cross_entropy(), {"retain": 4}),), 2)])
+    assert seen == [0, 0.25, 0.5, 0.75]
+
+
+def test_edits_run_in_order_between_fits(make_task):
+    model = nn.Linear(1, 2)
+    edit = Edit("zero", lambda m: nn.init.zeros_(m.weight))
+    fit = Fit((Pass(0.0 * cross_entropy() + cross_entropy(), {"retain": 4}),), 1, Optimizer(lr=0.1))
+    log = Engine(make_task(numbered(8), model), CPU).run([fit, edit])
+    assert log.stages == ["train", "zero"]
+    assert not model.weight.any()
+
+
+def test_a_term_is_added_to_retain_passes_only():
+    plain = cross_entropy()
+    retain, forget = Pass(plain, {"retain": 2}), Pass(plain, {"forget": 2})
+    edit, views = Edit("e", lambda m: None), coun.Views()
+    stages = [edit, Fit((retain, forget), 3)]
+    kept, fit = with_term(stages, info_nce(temperature=0.1), views)
+    assert kept is edit
+    assert fit.epochs == 3
+    assert len(fit.passes[0].objective.parts) == 2
+    assert fit.passes[0].views is views
+    assert fit.passes[1] is forget
+
+
+def test_a_global_seed_changes_nothing(small, dropping):
+    digests = set()
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        digests.add(weights_digest(coun.train(small, dropping, epochs=1).model))
+    assert len(digests) == 1
+
+
+def test_weight_decay_and_momentum_alone():
+    # Specification, section 8: a weight of 1 without a gradient, 100 steps.
+    weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    sgd = Optimizer(lr=0.1, momentum=0.9, weight_decay=5e-4).build([weight])
+    for _ in range(100):
+        weight.grad = torch.zeros_like(weight)
+        sgd.step()
+    assert weight.item() == pytest.approx(0.9553437984, abs=1e-9)
+
+
+def test_adamw_decays_weights_apart_from_the_gradient():
+    weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    adamw = Optimizer("adamw", lr=0.1, weight_decay=0.5).build([weight])
+    weight.grad = torch.full_like(weight, 7.0)
+    adamw.step()
+    assert weight.item() == pytest.approx(1 * (1 - 0.05) - 0.1, abs=1e-7)

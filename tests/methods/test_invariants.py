@@ -1,0 +1,125 @@
+"""What must hold between methods, to the bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import coun
+from coun.data import TensorExamples
+from coun.methods import describe, make, methods
+from coun.models import weights_digest
+
+RETAIN_ONLY = sorted(n for n, kind in methods().items() if kind.reads <= {"retain"})
+
+
+def digest(run: coun.Run) -> str:
+    return weights_digest(run.model)
+
+
+def with_images(data: coun.Data, rows: Tensor) -> coun.Data:
+    """*data* with noise for the training images at *rows*."""
+    images = data.train.images.clone()  # type: ignore[attr-defined]
+    generator = torch.Generator().manual_seed(9)
+    images[rows] = torch.randint(0, 256, images[rows].shape, generator=generator).byte()
+    return replace(data, train=replace(data.train, images=images))  # type: ignore[type-var]
+
+
+class Guarded:
+    """Examples that raise when a forbidden row is read."""
+
+    def __init__(self, inner: TensorExamples, forbidden: set[int]) -> None:
+        self.inner, self.forbidden = inner, forbidden
+        self.labels, self.index = inner.labels, inner.index
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def fetch(self, rows: Tensor) -> Tensor:
+        touched = self.forbidden & set(self.index[rows].tolist())
+        assert not touched, f"read the forbidden rows {touched}"
+        return self.inner.fetch(rows)
+
+    def take(self, rows: Tensor) -> Guarded:
+        return Guarded(self.inner.take(rows), self.forbidden)
+
+
+def test_coun_without_its_loss_is_finetune(original: coun.Run, split: coun.Split) -> None:
+    plain = coun.unlearn(original, split, "finetune", epochs=2, lr=0.05)
+    assert digest(coun.unlearn(original, split, "coun", epochs=2, lr=0.05, weight=0)) == digest(
+        plain
+    )
+    assert digest(coun.unlearn(original, split, "coun", epochs=2, lr=0.05)) != digest(plain)
+
+
+def test_retrain_is_training_on_the_rest(
+    small: coun.Data, original: coun.Run, split: coun.Split
+) -> None:
+    trained = coun.train(small, "cnn", split=split, epochs=3, seed=4)
+    assert digest(coun.unlearn(original, split, "retrain", seed=4)) == digest(trained)
+
+
+@pytest.mark.parametrize("name", RETAIN_ONLY)
+def test_forget_images_do_not_matter(original: coun.Run, split: coun.Split, name: str) -> None:
+    def forget(data: coun.Data) -> str:
+        run = coun.unlearn(
+            original.model, split, name, data=data, build=original.build, epochs=2, batch_size=64
+        )
+        return digest(run)
+
+    data = original.data
+    plain = forget(data)
+    assert forget(data) == plain
+    assert forget(with_images(data, split.rows(data, "forget"))) == plain
+    assert forget(with_images(data, split.rows(data, "retain")[:1])) != plain
+
+
+@pytest.mark.parametrize("name", RETAIN_ONLY)
+def test_no_forget_row_and_no_test_row_is_read(
+    original: coun.Run, split: coun.Split, name: str
+) -> None:
+    data = original.data
+    first = int(data.train.index[0])
+    keep = coun.Split.by_index(data, [i for i in split.forget.tolist() if i != first])
+    settings = make(name, {"epochs": 1, "batch_size": 64}).resolved({})
+    task = coun.engine.Task(
+        replace(data, train=Guarded(data.train, set(keep.forget.tolist()))),  # type: ignore[arg-type]
+        keep,
+        coun.runs.run.Seeds(0),
+        settings.reads,
+        original.classifier,
+        original.build,
+        torch.device("cpu"),
+    )
+    task.classifier = coun.runs.run.wrap(original.build(), data, None)  # type: ignore[misc]
+    test = Guarded(data.test, set(data.test.index.tolist()))  # type: ignore[arg-type]
+    object.__setattr__(task.data, "test", test)
+    compute = coun.engine.Compute.choose("cpu", "fp32")
+    coun.engine.Engine(task, compute).run(settings.plan(task.classifier.inner, task))
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_a_method_describes_itself(name: str) -> None:
+    kind = methods()[name]
+    about = describe(kind)
+    assert about["summary"].endswith((".", ")."))
+    assert about["source"]
+    assert set(about["reads"]) <= {"retain", "forget", "original"}
+    assert json.loads(json.dumps(about)) == about
+    for key, field in about["settings"].items():
+        assert field.get("description"), f"{name}.{key} has no description"
+        assert "default" in field, f"{name}.{key} has no default"
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_the_same_seed_gives_the_same_bits_and_leaves_the_start_alone(
+    original: coun.Run, split: coun.Split, name: str
+) -> None:
+    before = digest(original)
+    runs = [coun.unlearn(original, split, name, seed=s, epochs=1) for s in (3, 3, 4)]
+    assert digest(runs[0]) == digest(runs[1]) != digest(runs[2])
+    assert digest(original) == before

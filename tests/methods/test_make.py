@@ -1,0 +1,49 @@
+"""Methods by name, with settings as text."""
+
+from __future__ import annotations
+
+import pytest
+
+from coun import CounError
+from coun.methods import make
+from coun.methods.coun import CoUn
+from coun.methods.retrain import Retrain
+from coun.runs.recipes import recipe
+
+
+def test_text_becomes_numbers_and_flags() -> None:
+    method = make("coun", {"lr": "0.02", "epochs": "7", "per_batch": "true"})
+    assert method == CoUn(lr=0.02, epochs=7, per_batch=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("cuon", {}, "unknown method 'cuon'.*did you mean 'coun'"),
+        ("coun", {"temprature": "1"}, "unknown setting 'temprature'.*did you mean 'temperature'"),
+        (
+            "coun",
+            {"temperature": "0"},
+            "setting temperature of coun is '0'; expected greater than 0",
+        ),
+        ("coun", {"epochs": "many"}, "setting epochs of coun is 'many'; expected a valid integer"),
+        ("coun", {"directions": "both"}, "expected 'sum' or 'mean'"),
+    ],
+)
+def test_bad_settings_are_one_line(name: str, settings: dict[str, str], message: str) -> None:
+    with pytest.raises(CounError, match=message) as error:
+        make(name, settings)
+    assert "\n" not in str(error.value)
+
+
+def test_open_settings_follow_the_original() -> None:
+    method = make("coun").resolved({"epochs": 182, "batch_size": 128})
+    assert (method.epochs, method.batch_size) == (50, 128)  # type: ignore[attr-defined]
+    assert make("coun", {"epochs": 3}).resolved({}).epochs == 3  # type: ignore[attr-defined]
+
+
+def test_recipes() -> None:
+    assert recipe("resnet18") == Retrain()
+    assert (Retrain().epochs, Retrain().batch_size, Retrain().schedule) == (182, 256, "multistep")
+    assert recipe("vgg16").warmup == pytest.approx(75 / 182)
+    assert (recipe("resnet8").batch_size, recipe(None, {"epochs": 2}).epochs) == (64, 2)

@@ -1,0 +1,144 @@
+import json
+
+import pytest
+import torch
+
+import coun
+from coun.data import Split
+from coun.errors import CounError
+from coun.metrics import GAP_METRICS, confidence, svc_efficacy
+from coun.models import Outputs, weights_digest
+from coun.runs import Predictions, measure, predictions
+
+
+def sure(classes, labels, right):
+    """Logits (N, K) that are right or wrong as told, by a margin of 4."""
+    labels, right = torch.tensor(labels), torch.tensor(right)
+    said = torch.where(right, labels, (labels + 1) % classes)
+    return 4.0 * torch.nn.functional.one_hot(said, classes).float()
+
+
+def made(**parts):
+    """Predictions of three classes from {part: (labels, right)}."""
+    outputs = {n: Outputs(sure(3, *p), torch.zeros(len(p[0]), 1)) for n, p in parts.items()}
+    return Predictions(outputs, {n: torch.tensor(p[0]) for n, p in parts.items()})
+
+
+def request(forget_class=None):
+    one = torch.tensor([0])
+    return Split(one, one + 1, {}, forget_class=forget_class)
+
+
+RETAIN = ([0, 1, 0, 1], [True, True, True, False])
+FORGET = ([2, 2], [True, False])
+TEST = ([0, 1, 2, 2, 2], [True, True, False, False, True])
+
+
+def test_accuracies_are_over_their_own_rows():
+    result = measure(made(retain=RETAIN, forget=FORGET, test=TEST), request())
+    assert result["retain_accuracy"] == 75
+    assert result["unlearn_accuracy"] == 50
+    assert result["test_accuracy"] == pytest.approx(60)
+    assert "forgotten_class_test_accuracy" not in result
+    assert result["counts"] == {
+        "retain": 4,
+        "forget": 2,
+        "test": 5,
+        "mia_members": 4,
+        "mia_non_members": 4,
+    }
+
+
+def test_a_forgotten_class_is_left_out_of_the_test_set():
+    result = measure(made(retain=RETAIN, forget=FORGET, test=TEST), request(forget_class=2))
+    assert result["test_accuracy"] == 100
+    assert result["forgotten_class_test_accuracy"] == pytest.approx(100 / 3)
+    assert result["counts"]["mia_non_members"] == 2
+    assert result["counts"]["mia_members"] == 2
+
+
+def test_without_a_request_there_is_nothing_to_unlearn():
+    result = measure(made(retain=RETAIN, test=TEST), None)
+    assert result["unlearn_accuracy"] is None
+    assert result["mia_efficacy"] is None
+    assert result["retain_accuracy"] == 75
+
+
+def test_the_attack_sees_confidences_of_retain_test_and_forget_rows(original, split, small):
+    found = predictions(original.classifier, small, split)
+    likely = {n: confidence(o.logits, found.labels[n]) for n, o in found.outputs.items()}
+    assert {n: len(v) for n, v in likely.items()} == {"test": 100, "retain": 170, "forget": 30}
+    result = measure(found, split)
+    assert result["counts"]["mia_members"] == 100
+    assert 0 <= result["mia_efficacy"] <= 100
+    # Members that are all the same leave no room for chance in their choice.
+    for part, logit in (("retain", 9.0), ("test", -9.0), ("forget", 9.0)):
+        logits = torch.zeros(len(found.labels[part]), 10)
+        logits[torch.arange(len(logits)), found.labels[part]] = logit
+        found.outputs[part] = Outputs(logits, logits)
+    assert measure(found, split)["mia_efficacy"] == 0
+    found.outputs["forget"] = Outputs(-found.outputs["forget"].logits, torch.zeros(30, 1))
+    assert measure(found, split)["mia_efficacy"] == 100
+    assert svc_efficacy(likely["retain"], likely["test"], likely["forget"]) >= 0
+
+
+def test_two_models_face_one_attack(original, split):
+    assert coun.evaluate(original, split=split) == coun.evaluate(original, split=split)
+
+
+def test_evaluate_matches_a_forward_pass_by_hand(original, split, small):
+    result = coun.evaluate(original, split=split)
+    with torch.no_grad():
+        said = original.model(small.views.evaluate(small.train.images)).argmax(1)
+    right = said == small.train.labels
+    forget = split.rows(small, "forget")
+    assert result["unlearn_accuracy"] == pytest.approx(100 - 100 * right[forget].double().mean())
+    kept = split.rows(small, "retain")
+    assert result["retain_accuracy"] == pytest.approx(100 * right[kept].double().mean())
+
+
+def test_evaluate_leaves_the_model_alone(original, split):
+    original.model.train()
+    try:
+        before = weights_digest(original.model)
+        coun.evaluate(original, split=split)
+        assert weights_digest(original.model) == before
+        assert all(m.training for m in original.model.modules())
+    finally:
+        original.model.eval()
+
+
+def test_the_gap_to_retrain(original, split, small, tmp_path):
+    exact = coun.train(small, "cnn", split=split, epochs=3, out=tmp_path / "exact")
+    run = coun.unlearn(original, split, "finetune", epochs=1, out=tmp_path / "run")
+    result = coun.evaluate(run, against=exact)
+    reference = coun.evaluate(exact)
+    for name in GAP_METRICS:
+        assert result["retrain"][name] == reference[name]
+        assert result["gap"][name] == result[name] - reference[name]
+    gaps = [abs(g) for g in result["gap"].values()]
+    assert result["average_gap"] == pytest.approx(sum(gaps) / 4)
+    assert result["split_sha256"] == split.digest
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == result
+    assert coun.evaluate(exact, against=exact)["average_gap"] == 0
+    # The Original is measured on the Retrain's rows.
+    assert coun.evaluate(original, against=exact)["counts"]["forget"] == 30
+
+
+def test_a_retrain_of_another_request_is_refused(original, split, small):
+    other = coun.Split.by_index(small, range(60, 70))
+    exact = coun.train(small, "cnn", split=other, epochs=1)
+    with pytest.raises(CounError, match="expected the same split") as caught:
+        coun.evaluate(original, split=split, against=exact)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_retrain_that_saw_everything_is_refused(original, split):
+    with pytest.raises(CounError, match="was trained on everything; expected a Retrain"):
+        coun.evaluate(original, split=split, against=original)
+
+
+def test_a_retrain_of_other_data_is_refused(original, split, digits):
+    exact = coun.train(digits, "mlp", split=coun.Split.random(digits, 0.5), epochs=1)
+    with pytest.raises(CounError, match="the Retrain is of other data"):
+        coun.evaluate(original, split=split, against=exact)

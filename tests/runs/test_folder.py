@@ -1,0 +1,304 @@
+"""A run folder: written whole, read back exactly, never mixed up or half believed."""
+
+import errno
+import json
+import os
+
+import pytest
+import torch
+from torch import nn
+
+import coun
+from coun.errors import CounError
+from coun.models import weights_digest
+from coun.runs.folder import claim, read_record
+
+EAGER = coun.Options(checkpoint_every=0)
+
+
+@pytest.fixture(scope="module")
+def digits200():
+    """Digits cut by their own loader, so that a folder can load them again."""
+    return coun.load("digits", limit=200)
+
+
+@pytest.fixture(scope="module")
+def finished(digits200, tmp_path_factory):
+    """A finished Original. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("runs") / "original"
+    coun.train(digits200, "mlp", epochs=1, out=folder)
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    for name in os.listdir(finished):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / name).write_bytes((finished / name).read_bytes())
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fail(*args):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("coun.engine.loop.Engine.run", fail)
+
+
+def content(folder):
+    return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def one_line(caught):
+    assert "\n" not in str(caught.value)
+    return True
+
+
+def test_a_finished_folder_holds_weights_and_a_record(folder):
+    assert sorted(os.listdir(folder)) == ["model.safetensors", "run.json"]
+
+
+def test_open_restores_the_run(folder, digits200):
+    run = coun.Run.open(folder)
+    assert run.data.fingerprint == digits200.fingerprint
+    assert run.split is None
+    assert weights_digest(run.model) == run.record["weights_sha256"]
+    assert coun.evaluate(run) == json.loads((folder / "metrics.json").read_text())
+
+
+def test_open_restores_the_split(finished, tmp_path, digits200):
+    split = coun.Split.by_class(digits200, "3")
+    coun.unlearn(finished, split, "finetune", epochs=1, out=tmp_path / "run", data=digits200)
+    run = coun.Run.open(tmp_path / "run")
+    assert run.split.digest == split.digest
+    assert run.split.forget_class == 3
+    assert run.record["parent"]["folder"] == str(finished)
+
+
+def test_a_second_call_returns_the_run_without_training(folder, digits200, no_training):
+    before = content(folder)
+    run = coun.train(digits200, "mlp", epochs=1, out=folder)
+    assert content(folder) == before
+    assert weights_digest(run.model) == run.record["weights_sha256"]
+
+
+def test_a_second_call_with_a_net_of_ones_own(small, tmp_path, monkeypatch):
+    def make():
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    first = coun.train(small, make, epochs=1, out=tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("coun.engine.loop.Engine.run", None)
+        again = coun.train(small, make, epochs=1, out=tmp_path / "run")
+    assert weights_digest(again.model) == first.record["weights_sha256"]
+    with pytest.raises(CounError, match="pass data=") as caught:
+        coun.Run.open(tmp_path / "run")
+    assert one_line(caught)
+    with pytest.raises(CounError, match="holds a module passed in Python") as caught:
+        coun.Run.open(tmp_path / "run", data=small)
+    assert one_line(caught)
+
+
+def test_another_start_of_ones_own_is_another_run(small, tmp_path):
+    torch.manual_seed(0)
+    one, two = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2))
+    coun.train(small, one, epochs=1, out=tmp_path / "run")
+    with pytest.raises(CounError, match="holds another run"):
+        coun.train(small, two, epochs=1, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [({"seed": 1}, "seed"), ({"epochs": 2}, "method"), ({"lr": 0.2}, "method")]
+)
+def test_another_run_in_the_folder_is_refused_and_nothing_changes(folder, digits200, change, named):
+    before = content(folder)
+    with pytest.raises(CounError, match=f"holds another run .*{named}") as caught:
+        coun.train(digits200, "mlp", out=folder, **{"epochs": 1, **change})
+    assert one_line(caught)
+    assert content(folder) == before
+
+
+def test_another_request_in_the_folder_is_refused(finished, tmp_path, digits200):
+    out, seeds = tmp_path / "run", (0, 1)
+    first, second = (coun.Split.random(digits200, 0.1, seed=s) for s in seeds)
+    coun.unlearn(finished, first, "finetune", epochs=1, out=out)
+    before = content(out)
+    with pytest.raises(CounError, match=r"it differs in split\)"):
+        coun.unlearn(finished, second, "finetune", epochs=1, out=out)
+    with pytest.raises(CounError, match=r"it differs in method\)"):
+        coun.unlearn(finished, first, "coun", epochs=1, out=out)
+    assert content(out) == before
+
+
+def test_other_files_are_not_written_over(tmp_path, small):
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(CounError, match="is not empty and no run folder"):
+        coun.train(small, "mlp", epochs=1, out=tmp_path)
+    with pytest.raises(CounError, match="is a file; expected a folder"):
+        coun.train(small, "mlp", epochs=1, out=tmp_path / "thesis.tex")
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format": 99}', "\x00"])
+def test_a_damaged_record_is_one_line(folder, digits200, damage):
+    (folder / "run.json").write_text(damage)
+    before = content(folder)
+    for call in (
+        lambda: coun.Run.open(folder),
+        lambda: coun.train(digits200, "mlp", epochs=1, out=folder),
+    ):
+        with pytest.raises(CounError, match=r"run\.json") as caught:
+            call()
+        assert one_line(caught)
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, -1])
+def test_cut_weights_are_one_line(folder, cut):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(CounError, match="is not a safetensors file, or is damaged") as caught:
+        coun.Run.open(folder)
+    assert one_line(caught)
+
+
+def test_missing_weights_are_one_line(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CounError, match="no such file") as caught:
+        coun.Run.open(folder)
+    assert one_line(caught)
+
+
+def test_weights_of_another_architecture_are_one_line(folder):
+    record = json.loads((folder / "run.json").read_text())
+    record["model"]["name"] = "cnn"
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(CounError, match="is a checkpoint of another architecture") as caught:
+        coun.Run.open(folder)
+    assert one_line(caught)
+
+
+def test_changed_data_is_one_line(folder, digits):
+    with pytest.raises(CounError, match=r"the data of .* changed") as caught:
+        coun.Run.open(folder, data=digits)
+    assert one_line(caught)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "empty"])
+def test_no_run_at_all_is_one_line(tmp_path, where):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CounError, match="expected a run folder written by coun") as caught:
+        coun.Run.open(tmp_path / where)
+    assert one_line(caught)
+
+
+def interrupt(monkeypatch, call, saves=1):
+    """Call *call* and stop it by Ctrl-C after its first checkpoints."""
+    from coun.engine import Checkpoint
+
+    real, left = Checkpoint.save, [saves]
+
+    def save(self, *args):
+        real(self, *args)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save", save)
+        call()
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, digits200, monkeypatch):
+    def call():
+        return coun.train(digits200, "mlp", epochs=1, out=tmp_path / "run", options=EAGER)
+
+    interrupt(monkeypatch, call)
+    assert read_record(tmp_path / "run", complete=False)["status"] == "running"
+    with pytest.raises(CounError, match="is not finished; repeat its command to resume it"):
+        coun.Run.open(tmp_path / "run")
+    with pytest.raises(CounError, match=r"it differs in seed\)"):
+        coun.train(digits200, "mlp", epochs=1, out=tmp_path / "run", seed=1)
+    call()
+    assert coun.Run.open(tmp_path / "run").record["status"] == "complete"
+
+
+def test_a_cut_checkpoint_is_one_line(tmp_path, digits200, monkeypatch):
+    def call():
+        return coun.train(digits200, "mlp", epochs=1, out=tmp_path / "run", options=EAGER)
+
+    interrupt(monkeypatch, call)
+    path = tmp_path / "run/checkpoint/step.safetensors"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(CounError, match="is damaged; delete .*checkpoint to start") as caught:
+        call()
+    assert one_line(caught)
+    for file in path.parent.iterdir():
+        file.unlink()
+    path.parent.rmdir()
+    assert call().record["status"] == "complete"
+
+
+@pytest.mark.parametrize("failing", ["replace", "fsync"])
+@pytest.mark.parametrize("writes", range(4))
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
+    tmp_path, digits200, monkeypatch, failing, writes
+):
+    # One epoch writes the claim, checkpoints, the weights and the record.
+    real, left = getattr(os, failing), [writes * 2]
+
+    def full(*args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args)
+
+    def call():
+        return coun.train(digits200, "mlp", epochs=1, out=tmp_path / "run", options=EAGER)
+
+    with monkeypatch.context() as patch, pytest.raises(CounError) as caught:
+        patch.setattr(os, failing, full)
+        call()
+    assert str(caught.value).startswith("cannot write ")
+    assert "No space left on device" in str(caught.value)
+    assert one_line(caught)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    whole = coun.train(digits200, "mlp", epochs=1)
+    assert call().record["weights_sha256"] == whole.record["weights_sha256"]
+
+
+def test_a_diverging_run_leaves_no_weights(tmp_path, digits200):
+    with pytest.raises(CounError, match="expected a finite number"):
+        coun.train(digits200, "mlp", epochs=5, lr=1e9, out=tmp_path / "run", options=EAGER)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    with pytest.raises(CounError, match="is not finished"):
+        coun.Run.open(tmp_path / "run")
+
+
+def test_the_weights_of_the_last_update_are_checked_too(tmp_path, digits200):
+    # One update: its loss is finite, the weights that it leaves are not.
+    with pytest.raises(CounError, match="finite"):
+        coun.train(
+            digits200,
+            "mlp",
+            epochs=1,
+            batch_size=200,
+            lr=1e39,
+            schedule="constant",
+            warmup=0,
+            out=tmp_path / "run",
+        )
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_claim_knows_its_own_run(tmp_path):
+    record = {"format": 1, "identity": "a", "status": "complete", "seed": 0}
+    assert not claim(tmp_path / "run", {k: v for k, v in record.items() if k != "status"})
+    assert read_record(tmp_path / "run", complete=False)["status"] == "running"
+    assert not claim(tmp_path / "run", record)
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    assert claim(tmp_path / "run", record)
+    with pytest.raises(CounError, match="differs in its environment"):
+        claim(tmp_path / "run", {**record, "identity": "b"})

@@ -1,0 +1,90 @@
+"""Rules on the source that no single test of behaviour would notice."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import coun
+
+ROOT = Path(coun.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+# Lower packages know nothing of higher ones; those on one level do not know each other.
+LEVELS = [
+    {"errors"},
+    {"seeds", "files"},
+    {"data", "models", "metrics"},
+    {"objectives"},
+    {"engine"},
+    {"methods"},
+    {"runs"},
+    {"report"},
+    {"demo"},
+    {"cli"},
+    {"__main__", "__init__"},
+]
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+PLAIN = ["metrics"]  # see tensors, and errors to complain with; nothing else of coun
+
+
+def label(path):
+    return str(path.relative_to(ROOT))
+
+
+def part(path):
+    """The package of a file: `data` for data/views.py, `errors` for errors.py."""
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imported(path):
+    """The coun packages that *path* imports; `coun` alone counts as `__init__`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{label(path)}:{node.lineno} has a relative import"
+            names = [node.module]
+            if node.module == "coun":
+                names = [f"coun.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            head, _, rest = name.partition(".")
+            if head == "coun":
+                found = rest.split(".")[0]
+                yield found if found in LEVEL else "__init__"
+
+
+def test_every_package_has_its_level():
+    assert {part(path) for path in FILES} <= set(LEVEL)
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_imports_point_one_way(path):
+    own = part(path)
+    for other in imported(path):
+        if other == own:
+            continue
+        assert LEVEL[other] < LEVEL[own], f"{own} imports {other}"
+        assert own not in PLAIN or other == "errors", f"{own} imports {other}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_files_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_nothing_read_from_a_file_is_executed(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        assert name not in {"eval", "exec", "compile", "__import__"}
+        assert name not in {"pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load"}
+        given = {k.arg: ast.unparse(k.value) for k in node.keywords}
+        if name == "torch.load":
+            assert given.get("weights_only") == "True"
+        if name in {"np.load", "numpy.load"}:
+            assert given.get("allow_pickle", "False") == "False"
