@@ -11,7 +11,7 @@
 
 from coun.data import Data, Split, Views, from_arrays, from_dataset, load, read_index
 from coun.errors import CounError
-from coun.methods import Method, methods
+from coun.methods import Method
 from coun.models import MODELS
 from coun.runs import Options, Run, evaluate, train, unlearn
 
@@ -30,7 +30,6 @@ __all__ = [
     "from_arrays",
     "from_dataset",
     "load",
-    "methods",
     "read_index",
     "train",
     "unlearn",

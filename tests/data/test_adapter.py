@@ -15,8 +15,8 @@ LABELS = np.arange(12) % 3
 class Items:
     """A map-style data set that counts what is read."""
 
-    def __init__(self, images, labels=LABELS, **listed):
-        self.images, self.own, self.read = images, labels, []
+    def __init__(self, images, own=LABELS, **listed):
+        self.images, self.own, self.read = images, own, []
         self.__dict__.update(listed)
 
     def __len__(self):
@@ -118,7 +118,7 @@ def test_grey_among_colour_is_repeated(refused):
     grey = Image.fromarray(PIXELS[1, :, :, 0])
     data = from_dataset(Items([KINDS["PIL"][0], grey, *KINDS["PIL"][2:]]), Items(KINDS["PIL"]))
     assert (data.train.images[1] == torch.from_numpy(PIXELS[1, :, :, 0])).all()
-    with refused("train row 1", "(3, 6, 5)", "(1, 6, 5)", "like row 0"):
+    with refused("train row 1", "(3, 6, 5)", "(1, 6, 5) like row 0"):
         from_dataset(Items([grey, *KINDS["PIL"][1:]]), Items(KINDS["PIL"]))
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import coun
 from coun.data import TensorExamples
-from coun.methods import describe, make, methods
+from coun.methods import catalogue, describe, make
 from coun.models import weights_digest
 
-RETAIN_ONLY = sorted(n for n, kind in methods().items() if kind.reads <= {"retain"})
+RETAIN_ONLY = sorted(n for n, kind in catalogue().items() if kind.reads <= {"retain"})
 
 
 def digest(run: coun.Run) -> str:
@@ -102,9 +102,9 @@ def test_no_forget_row_and_no_test_row_is_read(
     coun.engine.Engine(task, compute).run(settings.plan(task.classifier.inner, task))
 
 
-@pytest.mark.parametrize("name", sorted(methods()))
+@pytest.mark.parametrize("name", sorted(catalogue()))
 def test_a_method_describes_itself(name: str) -> None:
-    kind = methods()[name]
+    kind = catalogue()[name]
     about = describe(kind)
     assert about["summary"].endswith((".", ")."))
     assert about["source"]
@@ -115,7 +115,7 @@ def test_a_method_describes_itself(name: str) -> None:
         assert "default" in field, f"{name}.{key} has no default"
 
 
-@pytest.mark.parametrize("name", sorted(methods()))
+@pytest.mark.parametrize("name", sorted(catalogue()))
 def test_the_same_seed_gives_the_same_bits_and_leaves_the_start_alone(
     original: coun.Run, split: coun.Split, name: str
 ) -> None:

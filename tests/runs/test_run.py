@@ -116,7 +116,7 @@ def test_a_module_given_to_train_is_the_starting_point(small):
 
 
 def test_retrain_of_a_bare_module_needs_its_factory(small, split):
-    with pytest.raises(CounError, match="pass the model's factory"):
+    with pytest.raises(CounError, match="pass the function that makes one"):
         coun.unlearn(Net(), split, "retrain", data=small, epochs=1)
 
 

@@ -82,8 +82,7 @@ def parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise CounError(f"--set '{pair}' has no value; expected --set key=value")
         if key in found:
             raise CounError(f"--set {key} is given twice; expected once")
-        listed = value.split(",") if key == "negate" else value
-        found[key] = None if value.lower() == "none" else listed
+        found[key] = None if value.lower() == "none" else value
     return found
 
 

@@ -56,8 +56,8 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
     if exact:
         gap = metrics["average_gap"]
         app.console.print(
-            f"Average gap to Retrain: [bold]{gap:.2f}[/] points. One pair of runs: two Retrains with "
-            "different seeds lie apart as well, so compare with that floor.",
+            f"Average gap to Retrain: [bold]{gap:.2f}[/] points. One pair of runs; two Retrains "
+            "of different seeds lie apart as well, so compare with that floor.",
             highlight=False,
         )
 

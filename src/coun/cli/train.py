@@ -43,9 +43,8 @@ def command(
     **compute: Any,
 ) -> None:
     """Train a model on all rows; with a forget option, a Retrain without them."""
-    values = app.parse_settings(settings)
-    if epochs is not None:
-        values["epochs"] = epochs
+    given = settings if epochs is None else (*settings, f"epochs={epochs}")
+    values = app.parse_settings(given)
     data = load(source, limit=limit, image_column=image_column, label_column=label_column)
     split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
     options = app.run_options(**compute)

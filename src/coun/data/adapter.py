@@ -106,13 +106,12 @@ class StreamedExamples:
         out = self.like.new_empty((len(rows), *self.like.shape))
         wanted = zip(self.index[rows].tolist(), self.labels[rows].tolist(), strict=True)
         for i, (row, label) in enumerate(wanted):
-            image, found = _item(self.dataset, row, self.part)
+            out[i], found = self.item(row)
             if found != label:
                 raise CounError(
                     f"{self.part} row {row} has label {found} but the dataset listed {label}; "
                     "expected the same (a target transform?)"
                 )
-            self._put(out, i, image, row)
         return out
 
     def take(self, rows: Tensor) -> StreamedExamples:
@@ -123,19 +122,20 @@ class StreamedExamples:
         out = self.like.new_empty((len(self), *self.like.shape))
         labels = self.labels.clone()
         for row in range(len(self)):
-            image, labels[row] = _item(self.dataset, row, self.part)
-            self._put(out, row, image, row)
+            out[row], labels[row] = self.item(row)
         return TensorExamples(out, labels, self.index)
 
-    def _put(self, out: Tensor, i: int, image: Tensor, row: int) -> None:
-        # A grey image among colour ones is repeated to their channels.
-        grey = image.ndim == 3 and image.shape[0] == 1 and image.shape[1:] == self.like.shape[1:]
-        if image.dtype != out.dtype or not (grey or image.shape == self.like.shape):
+    def item(self, row: int) -> tuple[Tensor, int]:
+        """Image and label of one row of the dataset; the image fits `like`."""
+        image, label = _item(self.dataset, row, self.part)
+        if image.ndim == 3 and image.shape == (1, *self.like.shape[1:]):
+            image = image.expand_as(self.like)  # grey among colour
+        if image.dtype != self.like.dtype or image.shape != self.like.shape:
             raise CounError(
                 f"{self.part} row {row} is {image.dtype} {tuple(image.shape)}; expected "
-                f"{out.dtype} {tuple(self.like.shape)} like row 0"
+                f"{self.like.dtype} {tuple(self.like.shape)} like row 0"
             )
-        out[i] = image
+        return image, label
 
 
 def _examples(dataset: Any, part: str, stream: bool | None) -> Examples:
@@ -152,22 +152,22 @@ def _examples(dataset: Any, part: str, stream: bool | None) -> Examples:
     lazy = StreamedExamples(dataset, torch.zeros_like(index), index, like, part)
     if stream is False or (stream is None and like.nbytes * count <= IN_MEMORY):
         return lazy.in_memory()
-    return replace(lazy, labels=torch.tensor(list(_listed(dataset, count, part))))
+    return replace(lazy, labels=torch.tensor(list(_listed(lazy))))
 
 
-def _listed(dataset: Any, count: int, part: str) -> Iterator[int]:
+def _listed(lazy: StreamedExamples) -> Iterator[int]:
     """The labels without the images where the dataset lists them, else in one pass."""
-    listed = getattr(dataset, "targets", None)
+    listed = getattr(lazy.dataset, "targets", None)
     if listed is None:
-        listed = getattr(dataset, "labels", None)
+        listed = getattr(lazy.dataset, "labels", None)
     if listed is None:
-        for row in range(count):
-            yield _item(dataset, row, part)[1]
+        for row in range(len(lazy)):
+            yield lazy.item(row)[1]
         return
-    if len(listed) != count:
-        raise CounError(f"the {part} dataset lists {len(listed)} labels for {count} items")
+    if len(listed) != len(lazy):
+        raise CounError(f"the {lazy.part} dataset lists {len(listed)} labels for {len(lazy)} items")
     for row, label in enumerate(listed):
-        yield _label(label, row, part)
+        yield _label(label, row, lazy.part)
 
 
 def _item(dataset: Any, row: int, part: str) -> tuple[Tensor, int]:

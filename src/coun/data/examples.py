@@ -114,6 +114,8 @@ class Data:
         views: the transform of this data: augmentation for training, normalisation for both.
         source: the spelling that loads it again (`--data`), empty when made in Python.
         limit: the `--limit` it was cut to, if any.
+        origin: further arguments of `load` that it took.
+        shape, dtype: of one image, found out here.
     """
 
     train: Examples
@@ -123,6 +125,8 @@ class Data:
     source: str = ""
     limit: int | None = None
     origin: dict[str, str] = field(default_factory=dict)
+    shape: tuple[int, ...] = field(init=False)
+    dtype: torch.dtype = field(init=False)
 
     def __post_init__(self) -> None:
         for part, examples in (("training", self.train), ("test", self.test)):
@@ -135,17 +139,14 @@ class Data:
                     f"{part} row {int(examples.index[row])} has label {int(examples.labels[row])}; "
                     f"expected 0..{len(self.classes) - 1}"
                 )
-        seen, held = (x.fetch(torch.tensor([0])).shape[1:] for x in (self.train, self.test))
-        if seen != held:
+        seen, held = (x.fetch(torch.tensor([0])) for x in (self.train, self.test))
+        if seen.shape != held.shape:
             raise CounError(
-                f"training images are {tuple(seen)} but test images are {tuple(held)}; "
-                "expected one shape"
+                f"training images are {tuple(seen.shape[1:])} but test images are "
+                f"{tuple(held.shape[1:])}; expected one shape"
             )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one image, without the batch."""
-        return tuple(self.train.fetch(torch.tensor([0])).shape[1:])
+        object.__setattr__(self, "shape", tuple(seen.shape[1:]))
+        object.__setattr__(self, "dtype", seen.dtype)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from coun.engine.checkpoint import Checkpoint, model_tensors, pack, unpack
-from coun.engine.cost import Cost, forward_flops
+from coun.engine.cost import Cost
 from coun.engine.device import Compute
 from coun.engine.progress import Bar
 from coun.engine.stage import Edit, Fit, Pass, Stage
@@ -47,6 +47,7 @@ class Engine:
     Args:
         task: data, seeds and the model.
         compute: device and precision.
+        flops: of one forward of one image, for the cost.
         checkpoint: where to save on the way; None does not.
         progress: show a bar on standard error.
         title: the bar's first words.
@@ -57,6 +58,7 @@ class Engine:
         task: Task,
         compute: Compute,
         *,
+        flops: float = 0.0,
         checkpoint: Checkpoint | None = None,
         progress: bool = False,
         title: str = "train",
@@ -69,7 +71,7 @@ class Engine:
         self.log = Log()
         self._at = Position()
         self._losses: list[Tensor] = []  # of the sweep so far
-        self._flops = 0.0
+        self._flops = flops
         self._saved = time.monotonic()
 
     def run(self, stages: Iterable[Stage]) -> Log:
@@ -79,9 +81,6 @@ class Engine:
         """
         model = self.task.classifier.inner
         self.compute.place(model)
-        one = self.task.data.train.fetch(torch.tensor([0]))
-        image = self.task.data.views.evaluate(one).to(self.compute.device)
-        self._flops = forward_flops(self.task.classifier, image)
         resumed = self.checkpoint.load("step") if self.checkpoint else None
         if resumed:
             _, state = resumed
@@ -169,7 +168,8 @@ class Engine:
                         self._maybe_save(optimizer)
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise CounError(
-                f"the weights after {stage.name} are not finite; try a lower lr, or --precision fp32"
+                f"the weights after {stage.name} are not finite; expected finite numbers; "
+                "try a lower lr, or --precision fp32"
             )
         if self.checkpoint:
             self._at = Position(stage=number + 1)
@@ -215,8 +215,8 @@ class Engine:
         value = float(torch.stack(losses[-50:]).sum()) if len(losses) > 1 else float(losses[-1])
         if not math.isfinite(value):
             raise CounError(
-                f"the loss became {value} in epoch {epoch + 1}, update {update + 1}, at lr {rate:.3g}; "
-                f"expected a finite number; try a lower lr, or --precision fp32"
+                f"the loss became {value} in epoch {epoch + 1}, update {update + 1}, at lr "
+                f"{rate:.3g}; expected a finite number; try a lower lr, or --precision fp32"
             )
         return float(losses[-1])
 

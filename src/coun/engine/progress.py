@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 
 class Bar:
-    """One long job. Silent when *visible* is false; safe to use either way."""
+    """One long job. Silent unless *visible*, and where standard error is no terminal."""
 
     def __init__(self, title: str, *, visible: bool) -> None:
         self._progress = Progress(
@@ -20,8 +20,8 @@ class Bar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not visible,
+            console=(console := Console(stderr=True)),
+            disable=not (visible and console.is_terminal),
             refresh_per_second=4,
         )
         self._job = self._progress.add_task(title, total=None, note="")

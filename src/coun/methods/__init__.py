@@ -18,7 +18,7 @@ from coun.methods.method import Method, Training
 
 
 @cache
-def methods() -> dict[str, type[Method]]:
+def catalogue() -> dict[str, type[Method]]:
     """Every method by name, sorted."""
     found: dict[str, type[Method]] = {}
     for module in pkgutil.iter_modules(__path__):
@@ -35,9 +35,9 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
 
     Raises: CounError for an unknown method or setting, or a value out of range.
     """
-    kind = methods().get(name)
+    kind = catalogue().get(name)
     if kind is None:
-        raise unknown("method", name, methods())
+        raise unknown("method", name, catalogue())
     known = [field.name for field in fields(kind)]
     given = dict(settings or {})
     for key in given:
@@ -69,4 +69,4 @@ def describe(kind: type[Method]) -> dict[str, Any]:
     }
 
 
-__all__ = ["Method", "Training", "describe", "make", "methods"]
+__all__ = ["Method", "Training", "catalogue", "describe", "make"]

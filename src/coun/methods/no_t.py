@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
@@ -16,6 +16,10 @@ from coun.methods.finetune import FineTune
 from coun.methods.method import FROZEN
 from coun.models.vit import ViT
 from coun.objectives import cross_entropy
+
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)
+]
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -30,7 +34,7 @@ class NoT(FineTune):
     name: ClassVar[str] = "not"
     source: ClassVar[str] = "NoT, Khalil et al., CVPR 2025; targets of CoUn, section 4.1"
 
-    negate: tuple[str, ...] = Field(
+    negate: Names = Field(
         (), description="parameters to negate, by name; none: the first weight (of a ViT: 0 and 4)"
     )
 

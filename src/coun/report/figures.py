@@ -60,7 +60,7 @@ def prediction_row(shares: Mapping[str, np.ndarray], classes: Sequence[str]) -> 
 
 
 def feature_maps(
-    found: Mapping[str, Predictions], classes: Sequence[str], *, retain: int = 1000, seed: int = 0
+    found: Mapping[str, Predictions], classes: Sequence[str], *, retain: int = 600, seed: int = 0
 ) -> Figure:
     """t-SNE of the penultimate features of each model, retain rows small, forget rows large.
 
@@ -94,7 +94,7 @@ def _map(axes: Axes, one: Predictions, retain: int, seed: int) -> None:
     both = np.concatenate([stay, gone])
     # Cosine, as in CoUn's loss: feature scales differ between models.
     both /= np.linalg.norm(both, axis=1, keepdims=True) + 1e-12
-    place = TSNE(perplexity=min(30, len(both) // 4), init="pca", random_state=seed).fit_transform(
+    place = TSNE(perplexity=min(30, len(both) // 4), init="pca", max_iter=500, random_state=seed).fit_transform(
         both
     )
     labels = one.labels["retain"].numpy()[kept] % 10

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from coun.data import Data, Split, load
 from coun.engine import Checkpoint, Compute, Engine, Task, environment, forward_flops
@@ -172,7 +172,7 @@ def unlearn(
     Args:
         start: a `Run`, a run folder, or any trained nn.Module (then *data* is needed).
         split: which rows to forget; by default the one on *start*'s record.
-        method: a name of `coun.methods()` with *settings*, or a `Method`.
+        method: a name that `coun methods` lists, with *settings*, or a `Method`.
         build: makes a fresh model, for methods that need one from a bare module.
         name: what the record calls a bare module, if it can be built by that name again.
         seed: fixes order, views and whatever the method draws.
@@ -231,12 +231,13 @@ def _execute(
     if split is not None:
         split.check(data)
     exact = isinstance(method, Retrain)
+    if exact and start.build is None:
+        raise CounError("Retrain needs a fresh model; pass the function that makes one as build=")
     kind = ("original" if split is None else "retrain") if exact else "unlearned"
     model = copy.deepcopy(start.model)
     classifier = wrap(model, data, start.head)
-    image = data.views.evaluate(data.train.fetch(torch.tensor([0])))
-    macs = forward_flops(classifier, image.to(next(model.parameters()).device)) / 2
-    compute = Compute.choose(options.device, options.precision, macs=macs)
+    flops = forward_flops(classifier, _example(data, model)[:1])
+    compute = Compute.choose(options.device, options.precision, macs=flops / 2)
     record: dict[str, Any] = {
         "format": FORMAT,
         "kind": kind,
@@ -270,7 +271,12 @@ def _execute(
     seeds = Seeds(seed).fork(kind)
     task = Task(data, split, seeds, method.reads, classifier, start.build, compute.device)
     engine = Engine(
-        task, compute, checkpoint=checkpoint, progress=options.progress, title=method.name
+        task,
+        compute,
+        flops=flops,
+        checkpoint=checkpoint,
+        progress=options.progress,
+        title=method.name,
     )
     log = engine.run(method.plan(model, task))
     compute.bring_back(model)
@@ -298,10 +304,7 @@ def _reopen(folder: Path, model: nn.Module, data: Data, split: Split | None, sta
 
 def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
     """*model* as a classifier of *data*. Raises: CounError if it has not K outputs."""
-    device = next(model.parameters()).device
-    rows = torch.arange(min(2, len(data.train)))
-    example = data.views.evaluate(data.train.fetch(rows)).to(device)
-    classifier = Classifier(model, head, example=example)
+    classifier = Classifier(model, head, example=_example(data, model))
     outputs = classifier.head.out_features
     if outputs != len(data.classes):
         raise CounError(
@@ -309,6 +312,12 @@ def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
             "expected the same number"
         )
     return classifier
+
+
+def _example(data: Data, model: nn.Module) -> Tensor:
+    """A batch of two blank images, as the model sees them; no sample is read for it."""
+    blank = torch.zeros((2, *data.shape), dtype=data.dtype)
+    return data.views.evaluate(blank).to(next(model.parameters()).device)
 
 
 def describe(data: Data) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _labels(name: str, part: Source, label: str) -> np.ndarray:
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise CounError(f"{name} row {row} has no label (null in '{label}'); expected an integer")
-    return np.asarray(column.to_numpy(), np.int64)
+    return np.array(column.to_numpy(), np.int64)  # a copy: Arrow's memory is read-only
 
 
 def _part(name: str, part: Source, image: str, labels: np.ndarray) -> Part:

@@ -1,0 +1,115 @@
+"""Bad input: one line, exit code 2, nothing overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TRAIN = ["train", "--data", "digits", "--limit", "100", "--model", "cnn", "--epochs", "1"]
+
+
+@pytest.fixture
+def trained(coun_command, tmp_path: Path) -> Path:
+    assert coun_command(*TRAIN, "--out", "o").code == 0
+    return tmp_path / "o"
+
+
+def refuse(result, *words: str) -> None:
+    assert result.code == 2
+    assert result.err.count("\n") == 1, result.err
+    assert "Traceback" not in result.err
+    for word in words:
+        assert word in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trian"], ["train"]),
+        (["train", "--data", "digits"], ["--model"]),
+        (["train", "--data", "digts", "--model", "cnn", "--out", "x"], ["digts", "'digits'"]),
+        (["train", "--data", "hf:nowhere/at/all", "--model", "cnn", "--out", "x"], ["nowhere"]),
+        (["train", "--data", "digits", "--model", "cn", "--out", "x"], ["'cn'", "'cnn'"]),
+        ([*TRAIN, "--out", "x", "--limit", "0"], ["--limit is 0", "1..1438"]),
+        ([*TRAIN, "--out", "x", "--set", "lr"], ["--set 'lr'", "key=value"]),
+        ([*TRAIN, "--out", "x", "--set", "lr=-1"], ["lr", "-1", "greater than 0"]),
+        ([*TRAIN, "--out", "x", "--set", "learning=1"], ["unknown setting 'learning'"]),
+        ([*TRAIN, "--out", "x", "--set", "epochs=2"], ["given twice"]),
+        ([*TRAIN, "--out", "x", "--forget-fraction", "1"], ["between 0 and 1"]),
+        ([*TRAIN, "--out", "x", "--forget-fraction", "0.999"], ["leaves nothing"]),
+        ([*TRAIN, "--out", "x", "--forget-class", "ten"], ["unknown class 'ten'"]),
+        ([*TRAIN, "--out", "x", "--forget-class", "1", "--forget-fraction", ".1"], ["one of"]),
+        ([*TRAIN, "--out", "x", "--forget-index", "no.txt"], ["no.txt"]),
+        ([*TRAIN, "--out", "x", "--device", "tpu9"], ["tpu9"]),
+        ([*TRAIN, "--out", "x", "--head", "nose"], ["nose"]),
+        (["unlearn", "nowhere", "--method", "coun", "--out", "x"], ["nowhere"]),
+        (["evaluate", "nowhere"], ["nowhere", "run folder"]),
+    ],
+)
+def test_refused_in_one_line(coun_command, tmp_path: Path, words, expected) -> None:
+    refuse(coun_command(*words), *expected)
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_index_that_is_not_there_or_named_twice(coun_command, trained, tmp_path) -> None:
+    for text, word in (("99999", "99999"), ("7 7", "2 times"), ("7 -1", "-1"), ("seven", "seven")):
+        (tmp_path / "ids.txt").write_text(text)
+        words = ("unlearn", "o", "--method", "coun", "--forget-index", "ids.txt", "--out", "x")
+        refuse(coun_command(*words), word)
+
+
+def test_another_run_is_never_overwritten(coun_command, trained: Path, tmp_path: Path) -> None:
+    before = {p.name: p.read_bytes() for p in trained.iterdir()}
+    refuse(coun_command(*TRAIN, "--seed", "1", "--out", "o"), "another run", "seed")
+    assert {p.name: p.read_bytes() for p in trained.iterdir()} == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    refuse(coun_command(*TRAIN, "--out", "mine"), "not empty")
+    (tmp_path / "file").write_text("x")
+    refuse(coun_command(*TRAIN, "--out", "file"), "is a file")
+
+
+def test_a_damaged_run_is_refused(coun_command, trained: Path) -> None:
+    weights = trained / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-10])
+    refuse(coun_command("evaluate", "o"), "model.safetensors")
+    weights.write_bytes(whole)
+    record = trained / "run.json"
+    text = record.read_text()
+    record.write_text(text[:100])
+    refuse(coun_command("evaluate", "o"), "run.json")
+    record.write_text(text.replace('"cnn"', '"mlp"', 1))
+    refuse(coun_command("evaluate", "o"), "model.safetensors")
+
+
+def test_changed_data_is_noticed(coun_command, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x_train": rng.integers(0, 256, (40, 8, 8), dtype=np.uint8),
+        "y_train": np.arange(40) % 2,
+        "x_test": rng.integers(0, 256, (10, 8, 8), dtype=np.uint8),
+        "y_test": np.arange(10) % 2,
+    }
+    np.savez(tmp_path / "d.npz", **arrays)
+    words = ("train", "--data", "npz:d.npz", "--model", "cnn", "--epochs", 1, "--out", "o")
+    assert coun_command(*words).code == 0
+    arrays["x_train"][0, 0, 0] ^= 1
+    np.savez(tmp_path / "d.npz", **arrays)
+    refuse(coun_command("evaluate", "o"), "changed", "fingerprint")
+
+
+def test_gap_needs_the_same_split(coun_command, trained: Path) -> None:
+    for seed, out in ((0, "r"), (1, "s")):
+        words = (*TRAIN, "--forget-fraction", ".2", "--forget-seed", seed, "--out", out)
+        assert coun_command(*words).code == 0
+    refuse(coun_command("evaluate", "r", "--against", "s"), "same split")
+    refuse(coun_command("evaluate", "r", "--against", "o"), "trained on everything")
+
+
+def test_a_diverging_run_says_what_to_try(coun_command, trained: Path, tmp_path: Path) -> None:
+    words = ("unlearn", "o", "--method", "finetune", "--forget-class", "1", "--set", "lr=1e15")
+    refuse(coun_command(*words, "--set", "epochs=3", "--out", "x"), "lower lr")
+    assert not (tmp_path / "x" / "model.safetensors").exists()

@@ -1,0 +1,126 @@
+"""The path a user takes, and that Python gives the same numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+import coun
+
+TRAIN = ("train", "--data", "digits", "--limit", 300, "--model", "cnn", "--epochs", 2)
+FORGET = ("--forget-fraction", 0.1, "--forget-seed", 3)
+
+
+def test_train_retrain_unlearn_evaluate(coun_command, tmp_path: Path) -> None:
+    assert coun_command(*TRAIN, "--out", "original").code == 0
+    assert coun_command(*TRAIN, *FORGET, "--seed", 5, "--out", "retrain").code == 0
+    done = coun_command(
+        "unlearn",
+        "original",
+        "--method",
+        "coun",
+        "--set",
+        "epochs=2",
+        "--set",
+        "weight=0.5",
+        *FORGET,
+        "--seed",
+        5,
+        "--out",
+        "forgot",
+        "--json",
+    )
+    assert done.code == 0, done.err
+    shown = coun_command("evaluate", "forgot", "--against", "retrain", "--json").json
+    assert (
+        json.loads((tmp_path / "forgot" / "metrics.json").read_text())["average_gap"]
+        == (shown["average_gap"])
+    )
+    assert {"model.safetensors", "run.json", "metrics.json"} == {
+        p.name for p in (tmp_path / "forgot").iterdir()
+    }
+
+    data = coun.load("digits", limit=300)
+    split = coun.Split.random(data, 0.1, seed=3)
+    original = coun.train(data, "cnn", epochs=2)
+    retrain = coun.train(data, "cnn", epochs=2, split=split, seed=5)
+    forgot = coun.unlearn(original, split, "coun", seed=5, epochs=2, weight=0.5)
+    metrics = coun.evaluate(forgot, against=retrain)
+    assert shown["weights_sha256"] == forgot.record["weights_sha256"]
+    for name in ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy"):
+        assert shown[name] == metrics[name]
+    assert shown["average_gap"] == metrics["average_gap"]
+    record = json.loads((tmp_path / "forgot" / "run.json").read_text())
+    assert record["split"]["forget"] == split.forget.tolist()
+    assert record["parent"]["folder"] == "original"
+    assert record["seed"] == 5
+
+
+def test_the_same_command_twice_gives_the_same_weights(coun_command, tmp_path: Path) -> None:
+    for out in ("a", "b", "a"):
+        assert coun_command(*TRAIN, "--out", out).code == 0
+    a, b = ((tmp_path / x / "model.safetensors").read_bytes() for x in "ab")
+    assert a == b
+
+
+def test_class_wise_forgetting_reports_the_class_apart(coun_command) -> None:
+    done = coun_command(*TRAIN, "--forget-class", "3", "--out", "r", "--json")
+    counts = done.json["counts"]
+    assert "forgotten_class_test_accuracy" in done.json
+    assert done.json["unlearn_accuracy"] == 100
+    assert counts["mia_members"] == counts["mia_non_members"] == counts["retain"]
+    text = coun_command("evaluate", "r").out
+    assert "forgotten class" in text
+
+
+def test_an_index_file_and_an_original_against_its_retrain(coun_command, tmp_path: Path) -> None:
+    rows = coun.load("digits", limit=300).train.index[:20].tolist()
+    (tmp_path / "ids.json").write_text(json.dumps(rows))
+    assert coun_command(*TRAIN, "--out", "o").code == 0
+    assert coun_command(*TRAIN, "--forget-index", "ids.json", "--out", "r").code == 0
+    shown = coun_command("evaluate", "o", "--against", "r", "--json").json
+    assert shown["counts"]["forget"] == 20
+    assert shown["retrain"]["unlearn_accuracy"] is not None
+
+
+def test_a_weights_file_will_do(coun_command, tmp_path: Path) -> None:
+    assert coun_command(*TRAIN, "--out", "o").code == 0
+    save_file(load_file(tmp_path / "o" / "model.safetensors"), tmp_path / "mine.safetensors")
+    words = ("unlearn", "mine.safetensors", "--method", "finetune", "--set", "epochs=1", *FORGET)
+    refused = coun_command(*words, "--out", "u")
+    assert refused.code == 2
+    assert "--data and --model" in refused.err
+    assert (
+        coun_command(
+            *words, "--data", "digits", "--limit", 300, "--model", "cnn", "--out", "u"
+        ).code
+        == 0
+    )
+
+
+def test_methods_are_listed(coun_command) -> None:
+    listed = coun_command("methods", "--json").json
+    assert set(listed) >= {"coun", "finetune", "not", "retrain"}
+    assert listed["coun"]["settings"]["temperature"]["exclusiveMinimum"] == 0
+    assert "NoT" in coun_command("methods").out
+
+
+def test_demo_fast(coun_command, tmp_path: Path) -> None:
+    done = coun_command("demo", "--fast", "--out", "demo")
+    assert done.code == 0, done.err
+    assert "Forget the digit 8" in done.out
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert "http" not in page.replace("http-equiv", "")
+    results = json.loads((tmp_path / "demo" / "results.json").read_text())
+    assert results["class"]["Retrain"][0]["unlearn_accuracy"] == 100
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "unlearn", "evaluate", "methods"])
+def test_every_command_and_option_explains_itself(coun_command, command: str) -> None:
+    assert coun_command(command, "--help").code == 0
+    for option in coun.cli.coun.commands[command].params:
+        assert option.param_type_name == "argument" or option.help, option.name

@@ -1,0 +1,228 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from coun.data import images as decoding
+from coun.data import load
+
+
+@pytest.fixture
+def tree(tmp_path, encode):
+    """Writes files by path below a root: bytes, text, or a colour to encode by the suffix."""
+    formats = {".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"}
+
+    def make(files):
+        root = tmp_path / "data"
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, tuple):
+                content = encode(content, format=formats[path.suffix.lower()])
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return root
+
+    return make
+
+
+RED, BLUE = (250, 10, 10), (10, 10, 250)
+PARTS = {
+    "train/b/2.png": BLUE,
+    "train/b/10.png": (0, 0, 10),
+    "train/a/x.png": RED,
+    "test/a/x.png": (1, 2, 3),
+    "test/b/x.png": (4, 5, 6),
+}
+
+
+def flat(per_class, classes="abc"):
+    return {f"{c}/{i:03}.png": (i, ord(c), 0) for c in classes for i in range(per_class)}
+
+
+@pytest.mark.parametrize("held", ["test", "val", "valid", "validation"])
+def test_train_and_test_folders(held, tree):
+    root = tree({name.replace("test/", f"{held}/"): x for name, x in PARTS.items()})
+    data = load(f"folder:{root}")
+    assert data.classes == ("a", "b")
+    assert data.train.labels.tolist() == [0, 1, 1]
+    # Sorted by class folder, then by file name: 10.png before 2.png.
+    assert data.train.images[:, :, 0, 0].tolist() == [[*RED], [0, 0, 10], [*BLUE]]
+    assert data.test.images[:, :, 0, 0].tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert data.source == f"folder:{root}"
+
+
+def test_every_format_is_read(tree):
+    suffixes = ["jpg", "JPG", "jpeg", "png", "bmp", "gif", "webp"]
+    files = {}
+    for i, suffix in enumerate(suffixes):
+        files[f"train/a/{i}.{suffix.replace('jpeg', 'jpg')}"] = (200, 40, 40)
+    data = load(f"folder:{tree(files | {'test/a/0.png': (200, 40, 40)})}")
+    assert len(data.train) == 7
+    assert (data.train.images.float() - data.test.images.float()).abs().max() < 8
+
+
+def test_class_folders_alone_give_a_fixed_stratified_fifth(tree):
+    root = tree(flat(10))
+    data = load(f"folder:{root}")
+    assert data.train.labels.bincount().tolist() == [8, 8, 8]
+    assert data.test.labels.bincount().tolist() == [2, 2, 2]
+    pixels = torch.cat([data.train.images, data.test.images])[:, :2, 0, 0]
+    assert len(pixels.unique(dim=0)) == 30
+    assert load(f"folder:{root}").fingerprint == data.fingerprint
+    # Rows stay in order of class, then name.
+    order = [(int(x[1]), int(x[0])) for x in data.train.images[:, :2, 0, 0]]
+    assert order == sorted(order)
+
+
+def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
+    root = tree(flat(20))
+    whole = load(f"folder:{root}")
+    decoded = []
+    decode = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda *a: decoded.append(a) or decode(*a))
+    cut = load(f"folder:{root}", limit=6)
+    assert len(decoded) == 6 + 12
+    assert cut.train.labels.bincount().tolist() == [2, 2, 2]
+    assert torch.equal(cut.train.images, whole.train.images[cut.train.index])
+    assert torch.equal(cut.test.images, whole.test.images)
+    assert cut.train.index.max() > 6
+
+
+def test_hidden_files_are_passed_over(tree):
+    junk = {name: "junk" for name in ("a/.DS_Store", "a/Thumbs.db", ".git/x", "README.txt")}
+    assert load(f"folder:{tree(flat(5) | junk)}").fingerprint == (
+        load(f"folder:{tree(flat(5))}").fingerprint
+    )
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"a/notes.txt": "x"}, ("a/notes.txt", "not an image file", ".png")),
+        ({"a/deep/x.png": RED}, ("a/deep", "not an image file")),
+        ({"stray.png": RED}, ("stray.png", "no class folder")),
+        ({"a/bad.png": "a text"}, ("a/bad.png", "not a readable image")),
+        ({"a/bad.png": b""}, ("a/bad.png", "not a readable image")),
+        ({"d/x.png": RED}, ("d", "1 image", "2 or more")),
+        ({"d/.keep": ""}, ("d is empty",)),
+    ],
+)
+def test_what_does_not_belong_is_refused(extra, words, tree, refused):
+    root = tree(flat(5) | extra)
+    with refused(root, *words):
+        load(f"folder:{root}")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "WEBP"])
+def test_cut_images_are_refused(format, tree, encode, refused):
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    content = encode(noise, format=format)
+    for keep in (12, len(content) // 2, len(content) - 30):
+        root = tree(flat(5) | {"a/cut.png": content[:keep]})
+        with refused(root / "a/cut.png"):
+            load(f"folder:{root}")
+
+
+def test_mixed_sizes_are_refused(tree, encode, refused):
+    root = tree(flat(5) | {"b/wide.png": encode(RED, size=(9, 8))})
+    with refused("b/wide.png", "9x8", "8x8", "a/00", "one size"):
+        load(f"folder:{root}")
+
+
+def test_other_depths_than_8_bits_are_refused(tree, encode, refused):
+    deep = encode(np.full((8, 8), 40_000, np.uint16))
+    with refused("deep.png", "16 bits", "expected 8"):
+        load(f"folder:{tree(flat(5) | {'a/deep.png': deep})}")
+
+
+def test_16_bit_colour_is_refused_though_pillow_opens_it(tree, refused):
+    # Pillow cannot write one: a 1x1 PNG of 16-bit colour by hand.
+    import struct
+    import zlib
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes(7))) + chunk(b"IEND", b"")
+    root = tree(flat(5) | {"a/deep.png": b"\x89PNG\r\n\x1a\n" + header + body})
+    with refused("deep.png", "16 bits"):
+        load(f"folder:{root}")
+
+
+def test_decompression_bombs_are_refused(tree, encode, refused, monkeypatch):
+    for most in (63, 40, 16):  # Pillow warns above its limit, and fails above twice that
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        with refused("a/0", "more pixels"):
+            load(f"folder:{tree(flat(5))}")
+
+
+def test_all_grey_stays_grey_and_a_mixture_becomes_colour(tree, encode):
+    grey = {f"train/{c}/{i}.png": encode(9 * i, mode="L") for c in "ab" for i in range(3)}
+    held = {"test/a/0.png": encode(7, mode="L"), "test/b/0.png": encode(1, mode="1")}
+    data = load(f"folder:{tree(grey | held)}")
+    assert data.shape == (1, 8, 8)
+    assert data.test.images[:, 0, 0, 0].tolist() == [7, 255]
+    assert data.views.letters == "CN"
+    # One colour image, in the other part: everything has three channels.
+    mixed = load(f"folder:{tree({'test/b/1.png': RED})}")
+    assert mixed.shape == (3, 8, 8)
+    assert torch.equal(mixed.train.images, data.train.images.expand(-1, 3, -1, -1))
+    assert mixed.test.images[:, :, 0, 0].tolist() == [[7] * 3, [255] * 3, [*RED]]
+    assert mixed.views.letters == "CHN"
+
+
+@pytest.mark.filterwarnings("error")
+def test_other_modes_become_colour(tree, encode):
+    palette = Image.new("P", (8, 8), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    palette.info["transparency"] = b"\x00\x80"
+    import io
+
+    file = io.BytesIO()
+    palette.save(file, "PNG")
+    rgba = encode((40, 50, 60, 0), mode="RGBA")
+    files = {"train/a/0.png": file.getvalue(), "train/a/1.png": rgba, "test/a/0.png": RED}
+    data = load(f"folder:{tree(files)}")
+    assert data.train.images[:, :, 0, 0].tolist() == [[10, 20, 30], [40, 50, 60]]
+
+
+def test_links_that_leave_the_folder_are_refused(tree, tmp_path, encode, refused):
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(encode(RED))
+    root = tree(flat(5))
+    (root / "a" / "again.png").symlink_to(root / "b" / "000.png")
+    assert len(load(f"folder:{root}").train) == 13
+    (root / "a" / "link.png").symlink_to(outside)
+    with refused(root / "a" / "link.png", "link out of"):
+        load(f"folder:{root}")
+    (root / "a" / "link.png").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    (root / "d").symlink_to(tmp_path / "elsewhere")
+    with refused(root / "d", "link out of"):
+        load(f"folder:{root}")
+
+
+def test_parts_that_do_not_fit_are_refused(tree, tmp_path, refused):
+    root = tree({name: x for name, x in PARTS.items() if name.startswith("train")})
+    with refused("train/", "test, val"):
+        load(f"folder:{root}")
+    root = tree(PARTS | {"test/c/x.png": RED})
+    with refused("test/c", "train/ lacks"):
+        load(f"folder:{root}")
+    (tmp_path / "empty").mkdir()
+    with refused(tmp_path / "empty", "no class folder"):
+        load(f"folder:{tmp_path / 'empty'}")
+
+
+def test_a_folder_that_may_not_be_read_is_refused(tree, refused, monkeypatch):
+    # Root reads everything, so the refusal of the system is played.
+    def denied(path):
+        raise PermissionError(13, "Permission denied")
+
+    root = tree(flat(5))
+    monkeypatch.setattr("os.scandir", denied)
+    with refused(root, "Permission denied"):
+        load(f"folder:{root}")

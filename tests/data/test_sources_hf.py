@@ -1,0 +1,317 @@
+import json
+import sys
+import types
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from coun.data import load
+
+IMAGE = {"_type": "Image"}
+
+
+def class_label(*names):
+    return {"_type": "ClassLabel", "names": list(names)}
+
+
+@pytest.fixture
+def write(tmp_path, encode):
+    """Writes a parquet file of 4x4 images whose grey level is 10 x label + its row."""
+
+    def make(name, labels=(0, 1, 0, 1), *, features=None, plain=False, extra=None, **change):
+        contents = change.get("images")
+        if contents is None:
+            contents = [
+                encode(10 * (y or 0) + i, mode="L", size=(4, 4)) for i, y in enumerate(labels)
+            ]
+        images = (
+            contents if plain else [{"bytes": x, "path": f"{i}"} for i, x in enumerate(contents)]
+        )
+        kind = pa.binary() if plain else pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        columns = {
+            "img": pa.array(images, kind),
+            "label": pa.array(labels, change.get("type", pa.int64())),
+        }
+        columns |= extra or {}
+        table = pa.table(columns)
+        if features is not None:
+            info = json.dumps({"info": {"features": features}})
+            table = table.replace_schema_metadata({"huggingface": info})
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path, row_group_size=change.get("group", 3))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "set"
+
+
+def test_metadata_names_columns_and_classes(write, root):
+    features = {"img": IMAGE, "label": class_label("ant", "bee"), "size": {"dtype": "int32"}}
+    extra = {"size": pa.array([4] * 4, pa.int32())}
+    for name in ("train.parquet", "test.parquet"):
+        write(name, features=features, extra=extra)
+    data = load(f"hf:{root}")
+    assert data.classes == ("ant", "bee")
+    assert data.shape == (1, 4, 4)
+    assert data.train.labels.tolist() == [0, 1, 0, 1]
+    assert data.train.images[:, 0, 0, 0].tolist() == [0, 11, 2, 13]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_without_metadata_types_tell(plain, write, root):
+    write("train.parquet", plain=plain)
+    write("test.parquet", (1, 0), plain=plain)
+    data = load(f"hf:{root}")
+    assert data.classes == ("0", "1")
+    assert data.test.images[:, 0, 0, 0].tolist() == [10, 1]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["data/train-{}.parquet", "train/{}.parquet", "train_{}.parquet"]
+)
+def test_shards_are_joined_in_name_order(prefix, write, root):
+    labels = np.arange(20) % 2
+    for i in range(4):
+        shard = labels[5 * i : 5 * i + 5].tolist()
+        write(prefix.format(f"0000{i}-of-00004"), shard)
+    write(prefix.replace("train", "test").format("0"), (0, 1))
+    data = load(f"hf:{root}")
+    assert data.train.labels.tolist() == labels.tolist()
+    pixels = data.train.images[:, 0, 0, 0].tolist()
+    assert pixels == [10 * y + i % 5 for i, y in enumerate(labels)]
+    cut = load(f"hf:{root}", limit=6)
+    assert torch.equal(cut.train.images, data.train.images[cut.train.index])
+    assert cut.train.index.max() >= 6
+
+
+@pytest.mark.parametrize("held", ["test", "val", "validation-0", "valid"])
+def test_names_of_the_test_part(held, write, root):
+    train = write("train.parquet")
+    write(f"{held}.parquet", (1, 0))
+    data = load(f"hf:{root}")
+    assert len(data.test) == 2
+    # The training file beside it is as good.
+    assert load(f"hf:{train}").fingerprint == data.fingerprint
+
+
+def test_test_goes_before_validation(write, root):
+    write("train.parquet")
+    write("test.parquet", (1, 0))
+    write("validation.parquet", (1, 0, 1))
+    assert len(load(f"hf:{root}").test) == 2
+
+
+def test_a_lone_file_is_refused_with_the_mend(write, refused):
+    path = write("train.parquet")
+    with refused(path, "stands alone", "train.parquet and test.parquet"):
+        load(f"hf:{path}")
+
+
+def test_fine_label_goes_before_coarse(write, root, refused):
+    features = {
+        "img": IMAGE,
+        "label": {"dtype": "int64", "_type": "Value"},
+        "coarse_label": class_label("x", "y"),
+        "fine_label": class_label("p", "q", "r"),
+    }
+    extra = {"coarse_label": pa.array([1, 1, 0, 0]), "fine_label": pa.array([2, 1, 0, 0])}
+    for name in ("train.parquet", "test.parquet"):
+        write(name, features=features, extra=extra)
+    data = load(f"hf:{root}")
+    assert data.classes == ("p", "q", "r")
+    assert data.train.labels.tolist() == [2, 1, 0, 0]
+    coarse = load(f"hf:{root}", label_column="coarse_label")
+    assert coarse.classes == ("x", "y")
+    assert load(coarse.source, **coarse.origin).fingerprint == coarse.fingerprint
+    with refused("unknown label column 'fine'", "did you mean 'fine_label'"):
+        load(f"hf:{root}", label_column="fine")
+    with refused("'img'", "no class numbers", "fine_label"):
+        load(f"hf:{root}", label_column="img")
+    with refused("'label'", "no image column", "img"):
+        load(f"hf:{root}", image_column="label")
+
+
+def test_ambiguous_columns_are_listed(write, root, encode, refused):
+    image = pa.array([encode(0, mode="L", size=(4, 4))] * 4, pa.binary())
+    for name in ("train.parquet", "test.parquet"):
+        write(name, extra={"mask": image})
+    with refused("2 image columns", "img", "mask", "--image-column"):
+        load(f"hf:{root}")
+    assert load(f"hf:{root}", image_column="mask").train.images.max() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"), [(pa.string(), "no label columns"), (pa.float32(), "no label columns")]
+)
+def test_labels_of_other_types_are_refused(kind, count, write, root, refused):
+    labels = ["0", "1"] if kind == pa.string() else [0.0, 1.0]
+    images = [b"x", b"y"]
+    for name in ("train.parquet", "test.parquet"):
+        write(name, labels, type=kind, images=images)
+    with refused(count, f"label ({kind}", "--label-column"):
+        load(f"hf:{root}")
+
+
+def test_two_unknown_integer_columns_are_refused(write, root, refused):
+    for name in ("train.parquet", "test.parquet"):
+        path = write(name, extra={"other": pa.array([0, 1, 0, 1])})
+        table = pq.read_table(path)
+        pq.write_table(table.rename_columns(["img", "one", "other"]), path)
+    with refused("2 label columns", "one (int64)", "other (int64)", "--label-column"):
+        load(f"hf:{root}")
+    assert load(f"hf:{root}", label_column="one").train.labels.tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"labels": (0, None, 0, 1)}, ("train row 1", "no label", "null")),
+        ({"labels": (0, -1, 0, 1)}, ("train row 1", "label -1", "0..1")),
+        ({"labels": (0, 2, 0, 1)}, ("train row 1", "label 2", "0..1")),
+        ({"labels": ()}, ("train part is empty",)),
+        ({"labels": (0, 0, 0, 0)}, ("test row 1", "'bee'", "no training row")),
+        ({"images": [b"text"] * 4}, ("train row 0", "not a readable image")),
+        ({"images": [None] * 4}, ("train row 0", "no image bytes", "'img'")),
+    ],
+)
+def test_bad_rows_are_refused(change, words, write, root, refused):
+    features = {"img": IMAGE, "label": class_label("ant", "bee")}
+    write("test.parquet", features=features)
+    write("train.parquet", features=features, **change)
+    with refused(*words):
+        load(f"hf:{root}")
+
+
+def test_the_row_of_a_bad_image_counts_over_shards(write, root, encode, refused):
+    good = [encode(0, mode="L", size=(4, 4))] * 4
+    write("test.parquet")
+    write("train-0.parquet")
+    write("train-1.parquet", images=[*good[:2], good[0][:43], good[0]])
+    with refused("train row 6"):
+        load(f"hf:{root}")
+    write("train-1.parquet", images=[*good[:3], encode(0, mode="L", size=(5, 4))])
+    with refused("train row 7", "5x4", "train row 0", "4x4"):
+        load(f"hf:{root}")
+
+
+def test_other_class_names_in_test_are_refused(write, root, refused):
+    write("train.parquet", features={"img": IMAGE, "label": class_label("ant", "bee")})
+    write("test.parquet", features={"img": IMAGE, "label": class_label("bee", "ant")})
+    with refused("'label'", "other classes"):
+        load(f"hf:{root}")
+
+
+def test_odd_metadata_falls_back_on_types(write, root):
+    for name in ("train.parquet", "test.parquet"):
+        path = write(name)
+        for odd in (b"{", b"[]", b'{"info": {"features": [1]}}', b'{"info": null}'):
+            table = pq.read_table(path).replace_schema_metadata({"huggingface": odd})
+            pq.write_table(table, path)
+    assert load(f"hf:{root}").classes == ("0", "1")
+
+
+def test_damaged_and_missing_files_are_refused(write, root, tmp_path, refused):
+    test, train = write("test.parquet"), write("train.parquet")
+    whole = train.read_bytes()
+    for damage in (b"", b"no parquet at all", whole[:-10], whole[: len(whole) // 2]):
+        train.write_bytes(damage)
+        with refused(train, "cannot read parquet"):
+            load(f"hf:{root}")
+    train.unlink()
+    with refused(root, "no train*.parquet", "test.parquet"):
+        load(f"hf:{root}")
+    test.unlink()
+    with refused(root, "no .parquet at all"):
+        load(f"hf:{root}")
+
+
+def test_shards_that_differ_are_refused(write, root, refused):
+    write("test.parquet")
+    write("train-0.parquet")
+    path = write("train-1.parquet", type=pa.int32())
+    with refused("'label'", "int32, int64"):
+        load(f"hf:{root}")
+    pq.write_table(pa.table({"image": [b"x"]}), path)
+    with refused(path, "no column 'label'", "image"):
+        load(f"hf:{root}")
+
+
+def test_several_sets_in_one_folder_are_refused(write, root, refused):
+    for name in ("a/train.parquet", "a/test.parquet", "b/train.parquet", "b/test.parquet"):
+        write(name)
+    with refused("several data sets (a, b)"):
+        load(f"hf:{root}")
+    assert len(load(f"hf:{root / 'b'}").train) == 4
+
+
+def test_the_hub_needs_its_extra(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with refused("'org/name'", "pip install 'coun[hub]'"):
+        load("hf:org/name")
+
+
+class FakeRows:
+    """As much of datasets.Dataset as is used: columns, Arrow format and rows of it."""
+
+    def __init__(self, table, features):
+        self.table = table
+        self.features = types.SimpleNamespace(to_dict=lambda: features)
+
+    def select_columns(self, names):
+        return FakeRows(self.table.select(names), None)
+
+    def with_format(self, kind):
+        assert kind == "arrow"
+        return self
+
+    def __getitem__(self, rows):
+        return self.table if isinstance(rows, slice) else self.table.take(rows)
+
+
+def test_the_hub_gives_what_the_files_give(write, root, refused, monkeypatch):
+    features = {"img": IMAGE, "label": class_label("ant", "bee")}
+    parts = {}
+    for part in ("train", "test"):
+        path = write(f"{part}.parquet", [0, 1] * 4, features=features)
+        parts[part] = FakeRows(pq.read_table(path), features)
+
+    def load_dataset(name):
+        if name != "org/name":
+            raise FileNotFoundError("Couldn't find it\non the Hub")
+        return parts
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    data = load("hf:org/name", limit=4)
+    assert data.fingerprint == load(f"hf:{root}", limit=4).fingerprint
+    assert data.source == "hf:org/name"
+    with refused("'other'", "Couldn't find it"):
+        load("hf:other")
+    parts["dev"] = parts.pop("test")
+    with refused("splits train, dev", "test, validation"):
+        load("hf:org/name")
+
+
+@pytest.fixture(scope="module")
+def cifar(shared):
+    if not (shared / "data" / "cifar10").is_dir():
+        pytest.skip("no CIFAR-10 in the shared folder")
+    return load(f"hf:{shared / 'data' / 'cifar10'}", limit=200)
+
+
+def test_real_cifar_10(cifar):
+    assert cifar.shape == (3, 32, 32)
+    assert cifar.train.labels.bincount().tolist() == [20] * 10
+    assert cifar.test.labels.bincount().tolist() == [1000] * 10
+    assert (cifar.classes[0], cifar.classes[9]) == ("airplane", "truck")
+    assert cifar.train.index.max() > 40_000
+    # The known mean of CIFAR-10, in every channel.
+    mean = cifar.test.images.float().mean((0, 2, 3)) / 255
+    assert (mean - torch.tensor(cifar.views.mean)).abs().max() < 0.01

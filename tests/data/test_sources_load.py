@@ -1,0 +1,161 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from coun.data import Views, load
+from coun.data.examples import limited
+
+
+def test_digits_are_the_bundled_ones(digits):
+    from sklearn.datasets import load_digits
+
+    whole = load_digits()
+    assert (len(digits.train), len(digits.test)) == (1438, 359)
+    assert digits.shape == (1, 8, 8)
+    assert digits.classes == tuple("0123456789")
+    assert digits.views == Views("CN", 1, (0.5,), (0.5,))
+    assert digits.source == "digits"
+    # Every digit is in one part, once: 16 grey levels become 0..255.
+    scaled = sorted((x * 255 / 16 + 0.5).astype(np.uint8).tobytes() for x in whole.images)
+    parts = torch.cat([digits.train.images, digits.test.images]).numpy()
+    assert sorted(x.tobytes() for x in parts) == scaled
+    share = digits.test.labels.bincount().numpy() / np.bincount(whole.target)
+    assert np.abs(share - 0.2).max() < 0.01
+
+
+def test_digits_are_the_same_every_time(digits):
+    assert load("digits").fingerprint == digits.fingerprint
+
+
+def test_limit_is_that_of_limited(digits):
+    cut = load("digits", limit=100)
+    assert cut.fingerprint == limited(digits, 100).fingerprint
+    assert torch.equal(cut.train.index, limited(digits, 100).train.index)
+    assert cut.limit == 100
+    assert len(cut.test) == 359
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("digit", ("unknown data source 'digit'", "did you mean 'digits'", "tiny-imagenet")),
+        ("", ("unknown data source ''",)),
+        ("digits:here", ("digits:here", "takes none")),
+        ("folder", ("no path", "folder:PATH")),
+        ("npz:", ("no path", "npz:PATH")),
+        ("folder:/nowhere", ("/nowhere", "No such file")),
+        ("npz:/nowhere.npz", ("/nowhere.npz", "No such file")),
+        ("tiny-imagenet:/nowhere", ("/nowhere", "No such file")),
+        ("cifar-binary:/nowhere", ("/nowhere", "no CIFAR")),
+        ("hf:/nowhere", ("/nowhere", "no file or folder")),
+        ("hf:data.parquet", ("data.parquet", "no file or folder")),
+        ("folder:/etc/passwd", ("/etc/passwd", "Not a directory")),
+    ],
+)
+def test_bad_spellings_and_paths_are_refused(spec, words, refused):
+    with refused(*words):
+        load(spec)
+
+
+def test_columns_only_go_with_hf(refused):
+    with refused("--label-column", "hf:", "digits"):
+        load("digits", label_column="label")
+    with refused("--image-column", "npz:x"):
+        load("npz:x", image_column="img")
+
+
+@pytest.mark.parametrize("limit", [0, 1439])
+def test_a_limit_outside_the_rows_is_refused(limit, refused):
+    with refused("--limit", limit, "1..1438"):
+        load("digits", limit=limit)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    arrays = {
+        "x_train": x,
+        "y_train": np.arange(30) % 3,
+        "x_test": x[:6],
+        "y_test": np.arange(6) % 3,
+    }
+
+    def make(name="a.npz", **change):
+        whole = {key: value for key, value in (arrays | change).items() if value is not None}
+        np.savez(tmp_path / name, **whole)
+        return f"npz:{tmp_path / name}"
+
+    return make
+
+
+def test_npz(archive, tmp_path, monkeypatch):
+    spec = archive(classes=np.array(["ant", "bee", "cow"]))
+    data = load(spec, limit=9)
+    assert data.shape == (3, 8, 8)
+    assert data.classes == ("ant", "bee", "cow")
+    assert data.train.labels.bincount().tolist() == [3, 3, 3]
+    assert load(archive()).classes == ("0", "1", "2")
+    # The source works from elsewhere, whatever the spelling it was given.
+    monkeypatch.chdir(tmp_path)
+    near = load("npz:a.npz", limit=9)
+    assert near.source == spec
+    monkeypatch.chdir("/")
+    assert load(near.source, limit=near.limit).fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"y_test": None}, ("no array 'y_test'", "x_train, y_train, x_test")),
+        ({"x_train": np.array([None] * 30)}, ("'x_train'", "pickled")),
+        ({"y_train": np.array(["0"] * 30)}, ("y_train", "labels are no array of numbers")),
+        ({"x_test": np.zeros((6, 8, 8, 4), np.uint8)}, ("x_test", "(6, 8, 8, 4)")),
+        ({"y_train": np.arange(29)}, ("y_train", "30 images but 29 labels")),
+        ({"y_test": np.full(6, 7)}, ("test row 0", "label 7", "0..2")),
+        ({"classes": np.array([1, 2, 3])}, ("'classes'", "int64", "strings")),
+        ({"classes": np.array(["a", "b"])}, ("label 2", "0..1")),
+    ],
+)
+def test_bad_arrays_are_refused(change, words, archive, tmp_path, refused):
+    spec = archive(**change)
+    with refused(tmp_path / "a.npz", *words):
+        load(spec)
+
+
+def test_damaged_npz_files_are_refused(archive, tmp_path, refused):
+    file = tmp_path / "a.npz"
+    whole = file.parent / archive()[4:]
+    content = whole.read_bytes()
+    for damage in (b"", b"no numpy", content[: len(content) // 2], content[:200]):
+        file.write_bytes(damage)
+        with refused(file):
+            load(f"npz:{file}")
+    bits = bytearray(content)
+    bits[len(content) // 4] ^= 255
+    file.write_bytes(bits)
+    with refused(file, "x_train"):
+        load(f"npz:{file}")
+    np.save(tmp_path / "b.npy", np.zeros(3))
+    with refused("single array"):
+        load(f"npz:{tmp_path / 'b.npy'}")
+    with refused(tmp_path):
+        load(f"npz:{tmp_path}")
+
+
+def test_a_pickle_is_never_run(tmp_path, refused):
+    import pickle
+
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    file = tmp_path / "a.npz"
+    file.write_bytes(pickle.dumps(Bomb()))
+    with refused(file, "pickled"):
+        load(f"npz:{file}")
+    np.savez(file, x_train=np.array([Bomb()]), y_train=[0], x_test=[0], y_test=[0])
+    with refused(file, "x_train", "pickled"):
+        load(f"npz:{file}")
+    assert not (tmp_path / "ran").exists()
