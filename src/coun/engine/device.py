@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from coun.errors import CounError
@@ -60,6 +62,18 @@ class Compute:
     def bring_back(model: nn.Module) -> None:
         """Move *model* to the CPU in the usual layout, which is how weights are kept."""
         model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one core inside the block: for nets so small that threads only wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -94,9 +94,8 @@ def _map(axes: Axes, one: Predictions, retain: int, seed: int) -> None:
     both = np.concatenate([stay, gone])
     # Cosine, as in CoUn's loss: feature scales differ between models.
     both /= np.linalg.norm(both, axis=1, keepdims=True) + 1e-12
-    place = TSNE(perplexity=min(30, len(both) // 4), init="pca", max_iter=500, random_state=seed).fit_transform(
-        both
-    )
+    tsne = TSNE(perplexity=min(30, len(both) // 4), init="pca", max_iter=500, random_state=seed)
+    place = tsne.fit_transform(both)
     labels = one.labels["retain"].numpy()[kept] % 10
     predicted = one.outputs["forget"].logits.argmax(1).numpy() % 10
     (x, y), (u, v) = place[: len(stay)].T, place[len(stay) :].T
