@@ -3,6 +3,7 @@ docs/results/cifar10.md. Resumable: every run is a folder, finished ones are not
 
     python benchmarks/cifar10.py tune    # candidates on a development seed
     python benchmarks/cifar10.py run     # chosen settings on five other seeds
+    python benchmarks/cifar10.py report  # the tables again, from what is there
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ import argparse
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from joblib import Parallel, delayed
+from scipy.stats import ttest_rel
 
 import coun
-from coun.files import read_json, write_json
+from coun.engine import environment
+from coun.files import read_json, write_json, write_text
+from coun.metrics import average_gap
+from coun.report import markdown, tabulate
 
 SOURCE, LIMIT, MODEL, EPOCHS = "hf:../shared/data/cifar10", 5000, "resnet8", 30
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
 DEVELOPMENT, REPORTED = [100], [0, 1, 2, 3, 4]
 CANDIDATES: dict[str, list[dict[str, float]]] = {
     "finetune": [{"lr": lr} for lr in (0.05, 0.1)],
@@ -48,19 +55,15 @@ def reference(root: Path, seed: int, what: str) -> None:
 
 
 def forget(root: Path, seed: int, label: str, method: str, settings: dict[str, float]) -> None:
-    """One method on one seed, measured against that seed's Retrain."""
+    """One method on one seed, from that seed's Original."""
     torch.set_num_threads(1)
-    folder = root / str(seed)
     data = coun.load(SOURCE, limit=LIMIT)
-    original = coun.Run.open(folder / "original", data=data)
+    original = coun.Run.open(root / str(seed) / "original", data=data)
     split = coun.Split.random(data, 0.1, seed=seed)
-    run = coun.unlearn(original, split, method, seed=seed, out=folder / label, **settings)
-    if "average_gap" not in (read_json(folder / label / "metrics.json") if _measured(run) else {}):
-        coun.evaluate(run, against=folder / "retrain")
-
-
-def _measured(run: coun.Run) -> bool:
-    return run.folder is not None and (run.folder / "metrics.json").exists()
+    out = root / str(seed) / label
+    run = coun.unlearn(original, split, method, seed=seed, out=out, **settings)
+    if not (out / "metrics.json").exists():
+        coun.evaluate(run)
 
 
 def label_of(method: str, settings: dict[str, float]) -> str:
@@ -69,7 +72,7 @@ def label_of(method: str, settings: dict[str, float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("phase", choices=["tune", "references", "run"])
+    parser.add_argument("phase", choices=["tune", "run", "report"])
     parser.add_argument("--out", type=Path, default=Path("runs/cifar10"))
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
@@ -78,24 +81,59 @@ def main() -> None:
     def do(jobs: list[tuple[Callable[..., None], tuple[object, ...]]]) -> None:
         Parallel(n_jobs=args.workers, verbose=10)(delayed(f)(*a) for f, a in jobs)
 
+    if args.phase == "report":
+        write_results(args.out, RESULTS)
+        return
     kinds = ("original", "retrain", "retrain-again")
     do([(reference, (args.out, s, kind)) for s in seeds for kind in kinds])
-    if args.phase == "references":
-        return
     jobs: list[tuple[str, str, dict[str, float]]] = [
         (label_of(m, c), m, c) for m, many in CANDIDATES.items() for c in many
     ]
     if args.phase == "run":
         jobs = [(label, m, c) for label, (m, c) in CHOSEN.items()]
     do([(forget, (args.out, s, *job)) for s in seeds for job in jobs])
-    rows = {
-        f"{s}/{label}": read_json(args.out / str(s) / label / "metrics.json")
-        for s in seeds
-        for label in [*kinds, *(j[0] for j in jobs)]
+    write_results(args.out, RESULTS)
+
+
+def collect(root: Path, seeds: list[int], labels: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Metrics per label and seed, with gap and cost against that seed's own Retrain."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for label in labels:
+        for seed in seeds:
+            folder, exact = root / str(seed) / label, root / str(seed) / "retrain"
+            if not (folder / "metrics.json").exists():
+                continue
+            row, retrain = read_json(folder / "metrics.json"), read_json(exact / "metrics.json")
+            costs = [read_json(x / "run.json")["cost"]["flops"] for x in (folder, exact)]
+            row |= {"seed": seed, "cost_ratio": costs[0] / costs[1]}
+            if label not in ("original", "retrain"):
+                row["average_gap"] = average_gap(row, retrain)
+            found.setdefault(label, []).append(row)
+    return found
+
+
+def write_results(root: Path, folder: Path) -> None:
+    """`cifar10.json` with every run, and the tables as Markdown between the page's marks."""
+    names = {"original": "Original", "retrain": "Retrain", "retrain-again": "Retrain again"}
+    tuned = {label_of(m, c): label_of(m, c) for m, many in CANDIDATES.items() for c in many}
+    tables = {
+        "reported": (REPORTED, {**names, **{label: label for label in CHOSEN}}),
+        "development": (DEVELOPMENT, {**names, **tuned}),
     }
-    write_json(args.out / f"{args.phase}.json", rows)
-    for name, row in rows.items():
-        print(f"{name:48} gap {row.get('average_gap', float('nan')):6.2f}", row["retain_accuracy"])
+    record: dict[str, Any] = {"environment": environment()}
+    page = (folder / "cifar10.md").read_text(encoding="utf-8")
+    for key, (seeds, labels) in tables.items():
+        found = collect(root, seeds, list(labels))
+        record[key] = found
+        text = markdown(tabulate({labels[k]: v for k, v in found.items()}))
+        before, rest = page.split(f"<!-- {key} -->")
+        page = f"{before}<!-- {key} -->\n{text}\n<!-- /{key} -->{rest.split(f'<!-- /{key} -->')[1]}"
+    gaps = {k: [r["average_gap"] for r in record["reported"][k]] for k in CHOSEN}
+    record["paired_t"] = {
+        k: ttest_rel(gaps[k], gaps["CoUn"])._asdict() for k in CHOSEN if k != "CoUn"
+    }
+    write_json(folder / "cifar10.json", record)
+    write_text(folder / "cifar10.md", page)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +115,21 @@ def test_a_diverging_run_says_what_to_try(coun_command, trained: Path, tmp_path:
     words = ("unlearn", "o", "--method", "finetune", "--forget-class", "1", "--set", "lr=1e15")
     refuse(coun_command(*words, "--set", "epochs=3", "--out", "x"), "lower lr")
     assert not (tmp_path / "x" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("every", ["0", "60"])
+def test_a_full_disk_is_one_line_and_leaves_no_weights(tmp_path: Path, every: str) -> None:
+    # A limit on file size fails a write like a full disk does, wherever it comes from.
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "from coun.cli import main; sys.exit(main())"
+    )
+    words = [*TRAIN, "--checkpoint-every", every, "--out", "x"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "cannot write" in done.stderr
+    assert {p.name for p in (tmp_path / "x").iterdir()} <= {"run.json", "checkpoint"}
+    assert not list((tmp_path / "x" / "checkpoint").iterdir())

@@ -33,7 +33,7 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
     else:
         parts = f"{len(run.data.train):,} training rows, nothing to forget"
     app.console.print(
-        f"{parts}; {cost['seconds']:.1f} s, {cost['flops'] / 1e12:,.2f} TFLOP, "
+        f"{parts}\n{cost['seconds']:.1f} s, {cost['flops'] / 1e12:,.2f} TFLOP, "
         f"{cost['samples_seen']:,} images seen, peak {cost['peak_memory_mib']:,.0f} MiB",
         highlight=False,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from coun.errors import CounError
@@ -35,8 +35,10 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         meta = {"identity": self.identity, "state": json.dumps(state)}
         plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        # As bytes, so that a full disk is an OSError and not safetensors' own.
+        data = save(plain, metadata=meta)
         with atomically(self._path(name)) as temporary:
-            save_file(plain, temporary, metadata=meta)
+            temporary.write_bytes(data)
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The tensors and state under *name*, or None if there are none.
