@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from coun.models import Outputs
 from coun.objectives.step import Batch, Step
 
 
-@dataclass
+@dataclass(frozen=True)
 class Position:
     """Where a run stands: stages finished, then epoch, pass and update inside the next."""
 
@@ -30,6 +30,14 @@ class Position:
     epoch: int = 0
     sweep: int = 0
     update: int = 0
+
+    def next(self, lengths: list[int]) -> Position:
+        """The position one update on; *lengths* are the updates of each pass."""
+        if self.update + 1 < lengths[self.sweep]:
+            return replace(self, update=self.update + 1)
+        if self.sweep + 1 < len(lengths):
+            return replace(self, sweep=self.sweep + 1, update=0)
+        return Position(self.stage, self.epoch + 1)
 
 
 @dataclass
@@ -114,78 +122,85 @@ class Engine:
         model.load_state_dict({k[6:]: v for k, v in found[0].items()})
 
     def _fit(self, number: int, stage: Fit, saved: dict[str, Tensor] | None) -> None:
-        task, cost = self.task, self.log.cost
-        model = task.classifier
+        model, cost = self.task.classifier, self.log.cost
         optimizer = stage.optimizer.build(p for p in model.parameters() if p.requires_grad)
-        lengths = [_updates(len(task.rows(_first(p))), p.draws[_first(p)]) for p in stage.passes]
-        total = stage.epochs * sum(lengths)
         start = Position(number)
-        if saved and self._at.stage == number:
+        if saved:
             unpack(saved, model.inner, optimizer)
             start = self._at
-        model.train()
+        lengths = [
+            _updates(len(self.task.rows(_first(p))), p.draws[_first(p)]) for p in stage.passes
+        ]
+        total = stage.epochs * sum(lengths)
         done = start.epoch * sum(lengths) + sum(lengths[: start.sweep]) + start.update
-        losses = self._losses
-        began, images = time.monotonic(), 0
+        model.train()
+        began, before = time.monotonic(), cost.samples_seen
+        tick = began
         with (
             Bar(f"{self.title}: {stage.name}", visible=self.progress) as bar,
             torch.random.fork_rng(),
         ):
-            for epoch in range(start.epoch, stage.epochs):
-                for sweep, one in enumerate(stage.passes):
-                    first = start.update if (epoch, sweep) == (start.epoch, start.sweep) else 0
-                    if (epoch, sweep) < (start.epoch, start.sweep):
-                        continue
-                    for update, batches in self._batches(number, epoch, sweep, one, first):
-                        began_update = time.monotonic()
-                        rate = stage.optimizer.rate(done / total)
-                        for group in optimizer.param_groups:
-                            group["lr"] = rate
-                        where = (number, epoch, sweep, update)
-                        torch.manual_seed(task.seeds.number("layers", *where))
-                        loss = one.objective(self._step(one, batches, where, done / total))
-                        optimizer.zero_grad(set_to_none=True)
-                        loss.backward()  # type: ignore[no-untyped-call]
-                        optimizer.step()
-                        done += 1
-                        seen = sum(len(b.labels) for b in batches.values())
-                        images += seen
-                        cost.updates += 1
-                        cost.samples_seen += seen
-                        losses.append(loss.detach())
-                        last = update + 1 == lengths[sweep]
-                        if last or self.compute.device.type == "cpu" or done % 50 == 0:
-                            value = self._finite(losses, epoch, update, rate)
-                            speed = images / max(time.monotonic() - began, 1e-9)
-                            bar.show(done, total, f"loss {value:.3f}  {speed:,.0f} img/s")
-                        cost.seconds += time.monotonic() - began_update
-                        self._at = Position(number, epoch, sweep, update + 1)
-                        if last:
-                            mean = float(torch.stack(losses).mean())
-                            self._record(stage, epoch, sweep, mean, rate)
-                            losses.clear()
-                            self._at = Position(*_next(number, epoch, sweep, len(lengths)))
-                        self._maybe_save(optimizer)
+            for at, one, batches in self._upcoming(stage, start, lengths):
+                rate = stage.optimizer.rate(done / total)
+                self._update(at, one, batches, optimizer, rate, done / total)
+                done += 1
+                last = at.update + 1 == lengths[at.sweep]
+                if last or done % 50 == 0 or self.compute.device.type == "cpu":
+                    value = self._finite(at, rate)
+                    speed = (cost.samples_seen - before) / max(time.monotonic() - began, 1e-9)
+                    bar.show(done, total, f"loss {value:.3f}  {speed:,.0f} img/s")
+                if last:
+                    self._record(stage, at, rate)
+                self._at = at.next(lengths)
+                now = time.monotonic()
+                cost.seconds += now - tick
+                tick = now
+                if self.checkpoint and now - self._saved >= self.checkpoint.every:
+                    self._save(pack(model.inner, optimizer))
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise CounError(
                 f"the weights after {stage.name} are not finite; expected finite numbers; "
                 "try a lower lr, or --precision fp32"
             )
         if self.checkpoint:
-            self._at = Position(stage=number + 1)
+            self._at = Position(number + 1)
             self.checkpoint.save(f"stage-{number:03d}", model_tensors(model.inner), {})
             self._save({})
 
-    def _batches(
-        self, number: int, epoch: int, sweep: int, one: Pass, skip: int
-    ) -> Iterator[tuple[int, dict[str, Batch]]]:
-        """Minibatches by role, from update *skip* on; order depends on the position only."""
-        task, lead = self.task, _first(one)
-        orders = {r: _Order(task, r, size, (number, epoch, sweep)) for r, size in one.draws.items()}
-        for update in range(_updates(len(task.rows(lead)), one.draws[lead])):
-            chosen = {role: order.at(update) for role, order in orders.items()}
-            if update >= skip:
-                yield update, {role: self._batch(role, rows) for role, rows in chosen.items()}
+    def _update(
+        self,
+        at: Position,
+        one: Pass,
+        batches: dict[str, Batch],
+        optimizer: torch.optim.Optimizer,
+        rate: float,
+        progress: float,
+    ) -> None:
+        """One optimizer step. Layers that draw from the global generator (dropout) find it
+        seeded by the position."""
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(self.task.seeds.number("layers", *astuple(at)))
+        loss = one.objective(self._step(at, one, batches, progress))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        self._losses.append(loss.detach())
+        self.log.cost.updates += 1
+        self.log.cost.samples_seen += sum(len(b.labels) for b in batches.values())
+
+    def _upcoming(
+        self, stage: Fit, at: Position, lengths: list[int]
+    ) -> Iterator[tuple[Position, Pass, dict[str, Batch]]]:
+        """Every update from *at* on, with its minibatches; order follows from the position."""
+        while at.epoch < stage.epochs:
+            one = stage.passes[at.sweep]
+            sweep = (at.stage, at.epoch, at.sweep)
+            orders = {role: _Order(self.task, role, n, sweep) for role, n in one.draws.items()}
+            for _ in range(at.update, lengths[at.sweep]):
+                rows = {role: order.at(at.update) for role, order in orders.items()}
+                yield at, one, {role: self._batch(role, r) for role, r in rows.items()}
+                at = at.next(lengths)
 
     def _batch(self, role: str, rows: Tensor) -> Batch:
         source = self.task.source(role)
@@ -193,13 +208,11 @@ class Engine:
         labels = source.labels[rows.to(source.labels.device)]
         return Batch(images.to(self.compute.device), labels.to(self.compute.device))
 
-    def _step(
-        self, one: Pass, batches: dict[str, Batch], where: tuple[int, ...], progress: float
-    ) -> Step:
+    def _step(self, at: Position, one: Pass, batches: dict[str, Batch], progress: float) -> Step:
         views = one.views or self.task.data.views
 
         def view(role: str, number: int, images: Tensor) -> Tensor:
-            generator = self.task.seeds.torch("views", *where, role, number)
+            generator = self.task.seeds.torch("views", *astuple(at), role, number)
             return views(images, generator)
 
         def forward(model: nn.Module, x: Tensor) -> Outputs:
@@ -211,34 +224,28 @@ class Engine:
         model = self.task.classifier
         return Step(model, batches, view=view, forward=forward, progress=progress)
 
-    def _finite(self, losses: list[Tensor], epoch: int, update: int, rate: float) -> float:
-        value = float(torch.stack(losses[-50:]).sum()) if len(losses) > 1 else float(losses[-1])
-        if not math.isfinite(value):
+    def _finite(self, at: Position, rate: float) -> float:
+        """The last loss, once all since the last look are known to be finite."""
+        recent = torch.stack(self._losses[-50:])
+        if not bool(torch.isfinite(recent).all()):
             raise CounError(
-                f"the loss became {value} in epoch {epoch + 1}, update {update + 1}, at lr "
-                f"{rate:.3g}; expected a finite number; try a lower lr, or --precision fp32"
+                f"the loss became {float(recent[-1])} in epoch {at.epoch + 1}, update "
+                f"{at.update + 1}, at lr {rate:.3g}; expected a finite number; try a lower lr, or "
+                "--precision fp32"
             )
-        return float(losses[-1])
+        return float(recent[-1])
 
-    def _record(self, stage: Fit, epoch: int, sweep: int, loss: float, rate: float) -> None:
-        row = {
-            "stage": stage.name,
-            "epoch": epoch + 1,
-            "sweep": sweep + 1,
-            "loss": loss,
-            "lr": rate,
-        }
-        self.log.history.append(row)
-
-    def _maybe_save(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.checkpoint and time.monotonic() - self._saved >= self.checkpoint.every:
-            self._save(pack(self.task.classifier.inner, optimizer))
+    def _record(self, stage: Fit, at: Position, rate: float) -> None:
+        loss = float(torch.stack(self._losses).mean())
+        row = {"stage": stage.name, "epoch": at.epoch + 1, "sweep": at.sweep + 1}
+        self.log.history.append({**row, "loss": loss, "lr": rate})
+        self._losses.clear()
 
     def _save(self, tensors: dict[str, Tensor]) -> None:
         assert self.checkpoint
         self.log.cost.note_memory(self.compute.device)
         state = {
-            "at": vars(self._at),
+            "at": asdict(self._at),
             "cost": self.log.cost.to_json(),
             "history": self.log.history,
             "losses": torch.stack(self._losses).tolist() if self._losses else [],
@@ -271,7 +278,3 @@ def _updates(rows: int, size: int) -> int:
 
 def _first(one: Pass) -> str:
     return next(iter(one.draws))
-
-
-def _next(stage: int, epoch: int, sweep: int, sweeps: int) -> tuple[int, int, int, int]:
-    return (stage, epoch, sweep + 1, 0) if sweep + 1 < sweeps else (stage, epoch + 1, 0, 0)
