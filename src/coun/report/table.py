@@ -41,6 +41,11 @@ class Row:
     name: str
     cells: Mapping[str, Cell]
 
+    @property
+    def runs(self) -> int:
+        """How many runs the means are of."""
+        return max((cell.runs for cell in self.cells.values()), default=0)
+
 
 def tabulate(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
     """One row per name in *results*, whose value lists the metrics of each seed."""
@@ -59,10 +64,10 @@ def markdown(rows: Sequence[Row]) -> str:
     """*rows* as a Markdown table; a column without any value is left out."""
     used = [c for c in COLUMNS if any(c in row.cells for row in rows)]
     lines = [
-        "| | " + " | ".join(COLUMNS[c] for c in used) + " |",
-        "|---|" + "---:|" * len(used),
+        "| | " + " | ".join(COLUMNS[c] for c in used) + " | runs |",
+        "|---|" + "---:|" * (len(used) + 1),
     ]
     for row in rows:
         cells = (str(row.cells[c]) if c in row.cells else "" for c in used)
-        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row.name} | " + " | ".join(cells) + f" | {row.runs} |")
     return "\n".join(lines)

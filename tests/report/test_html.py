@@ -1,0 +1,52 @@
+"""The page: self-contained, escaped, complete."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from coun.report import Picture, Section, tabulate, write_report
+from coun.report.figures import gaps, prediction_row
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [v or "" for k, v in attrs if k in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_holds_everything_and_escapes_names(tmp_path: Path) -> None:
+    rows = tabulate({"<b>FT</b>": [{"average_gap": 1.0}], "CoUn": [{"average_gap": 0.5}]})
+    pictures = [
+        Picture(gaps(rows, 0.4), "caption one"),
+        Picture(prediction_row({"Retrain": np.array([10.0, 90.0])}, ["a", "b"]), "caption two"),
+    ]
+    path = tmp_path / "report.html"
+    write_report(path, "Title", "Lead", [Section("S", "L", rows, pictures, ["note"])], "made")
+    tags = Tags()
+    tags.feed(path.read_text())
+    assert len(tags.links) == 2
+    assert all(link.startswith("data:image/png;base64,") for link in tags.links)
+    for text in (
+        "Title",
+        "Lead",
+        "<b>FT</b>",
+        "0.50",
+        "caption one",
+        "caption two",
+        "note",
+        "made",
+    ):
+        assert text in tags.text
+    assert "<b>FT" not in path.read_text()
+    assert not plt.get_fignums()
