@@ -193,3 +193,24 @@ def test_unlearning_gets_the_papers_share_of_the_epochs(original, split):
     assert (paper.epochs, paper.batch_size) == (50, 128)
     assert make("coun").resolved({}).epochs == 50
     assert coun.unlearn(original, split).record["method"]["settings"]["epochs"] == 1
+
+
+def test_a_retrain_never_starts_from_given_weights(small, split, original):
+    with pytest.raises(CounError, match="must not start from given weights"):
+        coun.train(small, original.model, split=split, epochs=1)
+
+
+def test_a_transform_of_ones_own_is_named_without_its_address(small, tmp_path):
+    class Mine:
+        def __call__(self, x, generator):
+            return self.evaluate(x)
+
+        def evaluate(self, x):
+            return x.float() / 255
+
+    runs = [
+        coun.train(replace(small, views=Mine()), "mlp", epochs=1, out=tmp_path / "run")
+        for _ in range(2)
+    ]
+    assert runs[0].record == runs[1].record
+    assert "0x" not in runs[0].record["data"]["views"]

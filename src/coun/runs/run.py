@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,15 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from coun.data import Data, Split, load
-from coun.engine import Checkpoint, Compute, Engine, Task, environment, forward_flops
+from coun.engine import Checkpoint, Compute, Engine, Task, forward_flops
 from coun.engine.device import Precision
 from coun.errors import CounError
 from coun.files import write_json
 from coun.methods import Method, make
 from coun.methods.retrain import Retrain
 from coun.models import Classifier, build, load_weights, save_weights, weights_digest
-from coun.runs.folder import CHECKPOINT, FORMAT, RECORD, WEIGHTS, claim, read_record
+from coun.runs.folder import CHECKPOINT, RECORD, WEIGHTS, claim, read_record
 from coun.runs.recipes import recipe
+from coun.runs.record import begin
 from coun.seeds import Seeds
 
 
@@ -128,7 +127,7 @@ def train(
 
     Args:
         model: a name (`coun.MODELS`, or "package.module:factory"), a function that makes a
-            fresh module, or a module, whose own weights are then the starting point.
+            fresh module, or (without *split*) a module, whose own weights are the start.
         seed: fixes initialisation, order and views. An Original and a Retrain of one seed
             start from different weights.
         out: a run folder to write; an interrupted run in it is resumed, a finished one returned.
@@ -145,6 +144,10 @@ def train(
             build, model, classes=len(data.classes), shape=data.shape
         )
     elif isinstance(model, nn.Module):
+        if split is not None:
+            raise CounError(
+                "a Retrain must not start from given weights; pass the function that makes it"
+            )
         maker = partial(copy.deepcopy, model)
         parent = {"folder": None, "method": None, "weights_sha256": weights_digest(model)}
     else:
@@ -238,24 +241,18 @@ def _execute(
     classifier = wrap(model, data, start.head)
     flops = forward_flops(classifier, _example(data, model)[:1])
     compute = Compute.choose(options.device, options.precision, macs=flops / 2)
-    record: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": kind,
-        "data": describe(data),
-        "model": {
-            "name": start.name,
-            "head": classifier.head_name,
-            "parameters": sum(p.numel() for p in model.parameters()),
-        },
-        "split": split.to_json() if split else None,
-        "method": {"name": method.name, "settings": method.settings()},
-        "original": method.settings() if exact else start.original,
-        "seed": seed,
-        "compute": {"device": compute.device.type, "precision": compute.precision},
-        "parent": start.parent,
-    }
-    record["identity"] = _identity(record)
-    record["environment"] = environment()
+    record = begin(
+        kind,
+        method,
+        data,
+        split,
+        classifier,
+        compute,
+        name=start.name,
+        seed=seed,
+        original=method.settings() if exact else start.original,
+        parent=start.parent,
+    )
     folder = Path(out) if out is not None else None
     if folder is not None and claim(folder, record):
         return (
@@ -318,26 +315,3 @@ def _example(data: Data, model: nn.Module) -> Tensor:
     """A batch of two blank images, as the model sees them; no sample is read for it."""
     blank = torch.zeros((2, *data.shape), dtype=data.dtype)
     return data.views.evaluate(blank).to(next(model.parameters()).device)
-
-
-def describe(data: Data) -> dict[str, Any]:
-    """What a record says of its data, enough to load and check it again."""
-    return {
-        "source": data.source,
-        "limit": data.limit,
-        "origin": data.origin,
-        "fingerprint": data.fingerprint,
-        "classes": list(data.classes),
-        "shape": list(data.shape),
-        "train": len(data.train),
-        "test": len(data.test),
-        "views": repr(data.views),
-    }
-
-
-def _identity(record: Mapping[str, Any]) -> str:
-    parts = {k: record[k] for k in ("model", "method", "seed", "compute", "original")}
-    parts["data"] = {k: record["data"][k] for k in ("fingerprint", "views")}
-    parts["split"] = record["split"] and record["split"]["sha256"]
-    parts["parent"] = record["parent"] and record["parent"]["weights_sha256"]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
