@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/coun demo --out out/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks examples

@@ -124,3 +124,13 @@ def test_every_command_and_option_explains_itself(coun_command, command: str) ->
     assert coun_command(command, "--help").code == 0
     for option in coun.cli.coun.commands[command].params:
         assert option.param_type_name == "argument" or option.help, option.name
+
+
+def test_settings_of_one_method_are_shown(coun_command) -> None:
+    shown = coun_command("methods", "coun")
+    assert shown.code == 0
+    for word in ("temperature", "0.1", "> 0", "sum, mean", "open"):
+        assert word in shown.out
+    refused = coun_command("methods", "cuon")
+    assert refused.code == 2
+    assert "did you mean 'coun'" in refused.err

@@ -1,23 +1,61 @@
-"""`coun methods`: what there is, where it comes from and what it reads."""
+"""`coun methods`: what there is, where it comes from and how it is set."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 from rich.table import Table
 
 from coun.cli import app
+from coun.errors import unknown
 from coun.methods import catalogue, describe
 
 
 @click.command("methods")
+@click.argument("name", required=False)
 @app.json_option
-def command(as_json: bool) -> None:
-    """List the unlearning methods."""
+def command(name: str | None, as_json: bool) -> None:
+    """List the unlearning methods, or the settings of the one called NAME."""
+    known = catalogue()
+    if name is not None and name not in known:
+        raise unknown("method", name, known)
     if as_json:
-        app.emit({name: describe(kind) for name, kind in catalogue().items()})
-        return
-    table = Table("method", "what it does", "reads", "trains", "source", title="Methods")
-    for name, kind in catalogue().items():
-        reads = ", ".join(sorted(kind.reads))
-        table.add_row(name, kind.summary(), reads, "yes" if kind.trains else "no", kind.source)
+        found = {key: describe(kind) for key, kind in known.items()}
+        app.emit(found if name is None else found[name])
+    elif name is None:
+        table = Table("method", "what it does", "reads", "trains", "source", show_lines=True)
+        for key, kind in known.items():
+            reads = ", ".join(sorted(kind.reads))
+            trains = "yes" if kind.trains else "no"
+            table.add_row(key, kind.summary(), reads, trains, kind.source)
+        app.console.print(table)
+        app.console.print("coun methods NAME shows the settings of one.", highlight=False)
+    else:
+        _settings(name, describe(known[name]))
+
+
+def _settings(name: str, about: dict[str, Any]) -> None:
+    app.console.print(f"[bold]{name}[/]: {about['summary']}", highlight=False)
+    app.console.print(f"Source: {about['source']}", highlight=False)
+    table = Table("--set", "default", "range", "what it is")
+    for key, field in about["settings"].items():
+        default = "open" if field["default"] is None else str(field["default"])
+        table.add_row(key, default, _range(field), field["description"])
     app.console.print(table)
+
+
+def _range(field: dict[str, Any]) -> str:
+    """What a JSON schema allows, in words: "> 0", "0 <= x < 1", "sum, mean"."""
+    kinds = [field, *field.get("anyOf", [])]
+    merged = {key: value for kind in kinds for key, value in kind.items()}
+    if "enum" in merged:
+        return ", ".join(merged["enum"])
+    bounds = (
+        ("exclusiveMinimum", ">"),
+        ("minimum", ">="),
+        ("exclusiveMaximum", "<"),
+        ("maximum", "<="),
+    )
+    found = [f"{sign} {merged[word]:g}" for word, sign in bounds if word in merged]
+    return ", ".join(found) or field.get("type", "")
