@@ -214,3 +214,16 @@ def test_a_transform_of_ones_own_is_named_without_its_address(small, tmp_path):
     ]
     assert runs[0].record == runs[1].record
     assert "0x" not in runs[0].record["data"]["views"]
+
+
+def test_streamed_data_gives_the_same_bits_as_data_in_memory(small, split):
+    digests = set()
+    for stream in (False, True):
+        data = coun.from_dataset(
+            Pairs(small.train), Pairs(small.test), views=small.views, stream=stream
+        )
+        original = coun.train(data, "cnn", epochs=1)
+        forgot = coun.unlearn(original, coun.Split.by_index(data, split.forget), epochs=1)
+        digests.add(weights_digest(forgot.model))
+        assert coun.evaluate(forgot)["mia_efficacy"] is not None
+    assert len(digests) == 1
