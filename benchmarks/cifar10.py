@@ -130,8 +130,10 @@ def write_results(root: Path, folder: Path) -> None:
         before, rest = page.split(f"<!-- {key} -->")
         page = f"{before}<!-- {key} -->\n{text}\n<!-- /{key} -->{rest.split(f'<!-- /{key} -->')[1]}"
     gaps = {k: [r["average_gap"] for r in record["reported"][k]] for k in CHOSEN}
+    tests = {k: ttest_rel(gaps[k], gaps["CoUn"]) for k in CHOSEN if k != "CoUn"}
     record["paired_t"] = {
-        k: ttest_rel(gaps[k], gaps["CoUn"])._asdict() for k in CHOSEN if k != "CoUn"
+        k: {"t": float(t.statistic), "p": float(t.pvalue), "df": float(t.df)}
+        for k, t in tests.items()
     }
     write_json(folder / "cifar10.json", record)
     write_text(folder / "cifar10.md", page)
