@@ -176,14 +176,14 @@ def _write(
                     "should look like Retrain's row.",
                 )
             )
-        pictures.append(
-            Picture(
-                feature_maps(found, data.classes),
-                "Penultimate features by t-SNE (seed 0; a map per model, cosine distance). Small "
-                "dots: retained samples by class. Squares: forgotten samples, coloured by the "
-                "class the model now predicts for them.",
+            pictures.append(
+                Picture(
+                    feature_maps(found, data.classes),
+                    "Penultimate features by t-SNE (seed 0; a map per model, cosine distance). "
+                    "Small dots: retained samples by class. Squares: forgotten samples, coloured by the "
+                    "class the model now predicts for them.",
+                )
             )
-        )
         scenario = outcome.scenario
         settings = "; ".join(
             f"{LABELS[m]}: " + ", ".join(f"{k} {v}" for k, v in s.items())

@@ -113,7 +113,7 @@ def test_demo_fast(coun_command, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert "Forget the digit 8" in done.out
     page = (tmp_path / "demo" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/png;base64,") == 4
     assert "http" not in page.replace("http-equiv", "")
     results = json.loads((tmp_path / "demo" / "results.json").read_text())
     assert results["class"]["Retrain"][0]["unlearn_accuracy"] == 100

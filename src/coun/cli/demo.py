@@ -10,7 +10,7 @@ from rich.table import Table
 
 from coun.cli import app
 from coun.demo import demo
-from coun.report.table import COLUMNS
+from coun.report.table import COLUMNS, Cell
 
 
 @click.command("demo")
@@ -36,6 +36,15 @@ def command(out: Path, fast: bool, as_json: bool) -> None:
         for label in COLUMNS.values():
             table.add_column(label, justify="right", no_wrap=True)
         for row in outcome.rows:
-            table.add_row(row.name, *(str(row.cells.get(c, "")) for c in COLUMNS))
+            table.add_row(row.name, *(_short(c, row.cells.get(c)) for c in COLUMNS))
         app.console.print(table)
     app.console.print(f"Report: {out / 'report.html'}", highlight=False)
+
+
+def _short(column: str, cell: Cell | None) -> str:
+    """A cell in as few characters as say it, so that the table fits 80 columns."""
+    if cell is None:
+        return ""
+    digits = 2 if column in ("average_gap", "cost_ratio") else 1
+    spread = "" if cell.std is None or column == "cost_ratio" else f"±{cell.std:.{digits}f}"
+    return f"{cell.mean:.{digits}f}{spread}"

@@ -60,7 +60,7 @@ def prediction_row(shares: Mapping[str, np.ndarray], classes: Sequence[str]) -> 
 
 
 def feature_maps(
-    found: Mapping[str, Predictions], classes: Sequence[str], *, retain: int = 600, seed: int = 0
+    found: Mapping[str, Predictions], classes: Sequence[str], *, retain: int = 400, seed: int = 0
 ) -> Figure:
     """t-SNE of the penultimate features of each model, retain rows small, forget rows large.
 
