@@ -180,8 +180,8 @@ def _write(
                 Picture(
                     feature_maps(found, data.classes),
                     "Penultimate features by t-SNE (seed 0; a map per model, cosine distance). "
-                    "Small dots: retained samples by class. Squares: forgotten samples, coloured by the "
-                    "class the model now predicts for them.",
+                    "Small dots: retained samples by class. Squares: forgotten samples, coloured "
+                    "by the class the model now predicts for them.",
                 )
             )
         scenario = outcome.scenario
