@@ -18,7 +18,7 @@ from coun.engine.progress import Bar
 from coun.files import write_json
 from coun.report import Picture, Row, Section, tabulate, write_report
 from coun.report.figures import feature_maps, gaps, prediction_row
-from coun.runs import Options, Predictions, Run, evaluate, predictions, train, unlearn
+from coun.runs import Predictions, Run, evaluate, predictions, train, unlearn
 
 MODEL = "cnn"
 DIGIT = "8"
@@ -139,9 +139,7 @@ def _forget(
     runs[FLOOR] = train(data, MODEL, split=split, seed=seed + 1000, epochs=epochs)
     for name, settings in scenario.methods.items():
         tick(f"seed {seed}: {LABELS[name]}")
-        runs[LABELS[name]] = unlearn(
-            original, split, name, seed=seed, out=out(name), options=Options(), **settings
-        )
+        runs[LABELS[name]] = unlearn(original, split, name, seed=seed, out=out(name), **settings)
     for name, run in runs.items():
         against = None if name == "Retrain" else exact
         row = evaluate(run, against=against, split=split)

@@ -39,6 +39,7 @@ def gaps(rows: Sequence[Row], floor: float) -> Figure:
         axes.set_yticks(range(len(shown)), [r.name for r in reversed(shown)])
         axes.set_xlabel("average gap to Retrain, points (0 = indistinguishable)")
         axes.margins(x=0.15)
+        axes.set_xlim(left=0)
     return figure
 
 
