@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import coun
 from coun.engine import Fit, Pass, Stage, Task
-from coun.engine.loop import _Order, _updates
+from coun.engine.batches import _Order, updates
+from coun.engine.ranks import Ranks
 from coun.methods import Method
 from coun.models import weights_digest
 from coun.objectives import cross_entropy
@@ -45,7 +46,7 @@ def test_a_second_role_is_drawn_whole_each_round_and_in_a_new_order(
         None,
         torch.device("cpu"),
     )
-    order = _Order(task, "forget", 16, (0, 0, 0))
+    order = _Order(task, "forget", 16, (0, 0, 0), Ranks())
     rounds = []
     for turn in range(3):
         rows = torch.cat([order.at(turn * 2 + i) for i in range(2)])
@@ -55,10 +56,12 @@ def test_a_second_role_is_drawn_whole_each_round_and_in_a_new_order(
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "updates"), [(10, 5, 2), (11, 5, 2), (12, 5, 3), (1, 5, 1), (3, 1, 3)]
+    ("rows", "size", "expected"), [(10, 5, 2), (11, 5, 2), (12, 5, 3), (1, 5, 1), (3, 1, 3)]
 )
-def test_a_short_last_batch_counts_unless_it_is_one_row(rows: int, size: int, updates: int) -> None:
-    assert _updates(rows, size) == updates
+def test_a_short_last_batch_counts_unless_it_is_one_row(
+    rows: int, size: int, expected: int
+) -> None:
+    assert updates(rows, size) == expected
 
 
 def test_first_update_is_sgd_by_hand(small: coun.Data, split: coun.Split) -> None:

@@ -57,6 +57,14 @@ compute_options = options(
         default=60.0,
         help="Seconds between checkpoints.  [default: 60]",
     ),
+    click.option("--compile", is_flag=True, help="Compile the training step: pays on long runs."),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        default=0,
+        help="Processes that read streamed data ahead.  [default: 0]",
+    ),
+    click.option("--profile", is_flag=True, help="Show where the time goes."),
 )
 data_options = options(
     click.option("--limit", type=int, help="Keep a stratified, seeded subset of N training rows."),
@@ -105,10 +113,25 @@ def make_split(
 
 
 def run_options(
-    device: str, precision: Any, head: str | None, checkpoint_every: float, progress: bool = True
+    device: str,
+    precision: Any,
+    head: str | None,
+    checkpoint_every: float,
+    compile: bool,
+    workers: int,
+    profile: bool,
 ) -> Options:
     """The library's `Options` from the command line's."""
-    return Options(device, precision, head, checkpoint_every, progress)
+    return Options(
+        device,
+        precision,
+        head,
+        checkpoint_every,
+        progress=True,
+        compile=compile,
+        workers=workers,
+        profile=profile,
+    )
 
 
 def emit(document: Any) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from coun.cli import app
+from coun.engine.ranks import Ranks
 from coun.metrics import GAP_METRICS
-from coun.runs import Run
+from coun.runs import Run, evaluate
 
 LABELS = {
     "retain_accuracy": "Retain accuracy (RA)",
@@ -16,6 +17,12 @@ LABELS = {
     "test_accuracy": "Test accuracy (TA)",
     "mia_efficacy": "MIA efficacy",
 }
+
+
+def finish(run: Run, *, as_json: bool) -> None:
+    """Measure what was just trained and print it; of several processes the first does."""
+    if Ranks.current().leads:
+        result(run, evaluate(run, progress=True), as_json=as_json)
 
 
 def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
@@ -61,7 +68,21 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
             highlight=False,
         )
 
+    if "profile" in record:
+        app.console.print(_profile(record["profile"], cost["seconds"]))
+
+
+def _profile(parts: dict[str, float], total: float) -> Table:
+    """Seconds by part of the training loop, longest first, and what no part covers."""
+    table = Table("where the time went", "s", "%")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rest = max(0.0, total - sum(parts.values()))
+    for name, seconds in sorted({**parts, "the rest": rest}.items(), key=lambda x: -x[1]):
+        table.add_row(name, f"{seconds:.2f}", f"{100 * seconds / max(total, 1e-9):.1f}")
+    return table
+
 
 def _brief(run: Run) -> dict[str, Any]:
-    keys = ("kind", "method", "seed", "model", "cost", "weights_sha256")
-    return {key: run.record[key] for key in keys}
+    keys = ("kind", "method", "seed", "model", "cost", "profile", "weights_sha256")
+    return {key: run.record[key] for key in keys if key in run.record}

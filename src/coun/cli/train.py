@@ -9,7 +9,7 @@ import click
 
 from coun.cli import app, show
 from coun.data import load
-from coun.runs import evaluate, train
+from coun.runs import train
 
 
 @click.command("train")
@@ -49,4 +49,4 @@ def command(
     split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
     options = app.run_options(**compute)
     run = train(data, model, split=split, seed=seed, out=out, options=options, **values)
-    show.result(run, evaluate(run, progress=True), as_json=as_json)
+    show.finish(run, as_json=as_json)

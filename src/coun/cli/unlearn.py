@@ -12,7 +12,7 @@ from coun.cli import app, show
 from coun.data import load
 from coun.errors import CounError
 from coun.models import build, load_weights
-from coun.runs import Run, evaluate, unlearn
+from coun.runs import Run, unlearn
 
 
 @click.command("unlearn")
@@ -72,4 +72,4 @@ def command(
             parent.data, forget_fraction, forget_seed, forget_class, forget_index
         )
         run = unlearn(parent, split, method, **common)
-    show.result(run, evaluate(run, progress=True), as_json=as_json)
+    show.finish(run, as_json=as_json)

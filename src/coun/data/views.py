@@ -99,9 +99,12 @@ class Views:
         rows = torch.arange(height, device=images.device) + offset[0][:, None]
         # Padding after NHWC is free of copies later: the gather itself yields channels last.
         padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, pad, pad, pad, pad))
+        # Whole pixels by their place in the batch: several times as fast as by coordinates.
+        tall, wide, channels = padded.shape[1:]
         item = torch.arange(n, device=images.device)[:, None, None]
-        crops = padded[item, rows[:, :, None], cols[:, None, :]]
-        return self.evaluate(crops.permute(0, 3, 1, 2))
+        place = (item * tall + rows[:, :, None]) * wide + cols[:, None, :]
+        crops = padded.reshape(-1, channels).index_select(0, place.flatten())
+        return self.evaluate(crops.view(n, height, width, channels).permute(0, 3, 1, 2))
 
     def evaluate(self, images: Tensor) -> Tensor:
         """Scale uint8 to 0..1 and normalise; float32, memory layout kept."""
@@ -114,6 +117,12 @@ class Views:
                 f"{x.shape[1]} channels; expected one, or one a channel"
             )
         mean, std = (x.new_tensor(v).view(-1, *[1] * (x.ndim - 2)) for v in (self.mean, self.std))
-        if x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        return x.sub_(mean).div_(std) if x is not images else (x - mean) / std
+        if x is images:
+            x = x.clone()
+        if x.ndim != 4:
+            return x.sub_(mean).div_(std)
+        x = x.contiguous(memory_format=torch.channels_last)
+        rows = x.permute(0, 2, 3, 1).flatten(1)  # no copy; long rows, which vectorise
+        for statistic, apply in ((mean, rows.sub_), (std, rows.div_)):
+            apply(statistic.expand(x.shape[1:]).permute(1, 2, 0).flatten())
+        return x

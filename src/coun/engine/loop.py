@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, astuple, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from coun.engine.batches import Feed, Loaded, Position
 from coun.engine.checkpoint import Checkpoint, model_tensors, pack, unpack
 from coun.engine.cost import Cost
-from coun.engine.device import Compute
+from coun.engine.device import Compute, keep_freed_memory
+from coun.engine.profile import Profile
 from coun.engine.progress import Bar
+from coun.engine.ranks import Ranks
 from coun.engine.stage import Edit, Fit, Pass, Stage
 from coun.engine.task import Task
 from coun.errors import CounError
 from coun.models import Outputs
 from coun.objectives.step import Batch, Step
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a run stands: stages finished, then epoch, pass and update inside the next."""
-
-    stage: int = 0
-    epoch: int = 0
-    sweep: int = 0
-    update: int = 0
-
-    def next(self, lengths: list[int]) -> Position:
-        """The position one update on; *lengths* are the updates of each pass."""
-        if self.update + 1 < lengths[self.sweep]:
-            return replace(self, update=self.update + 1)
-        if self.sweep + 1 < len(lengths):
-            return replace(self, sweep=self.sweep + 1, update=0)
-        return Position(self.stage, self.epoch + 1)
 
 
 @dataclass
@@ -47,6 +31,7 @@ class Log:
     cost: Cost = field(default_factory=Cost)
     history: list[dict[str, Any]] = field(default_factory=list)
     stages: list[str] = field(default_factory=list)
+    profile: dict[str, float] = field(default_factory=dict)
 
 
 class Engine:
@@ -59,6 +44,8 @@ class Engine:
         checkpoint: where to save on the way; None does not.
         progress: show a bar on standard error.
         title: the bar's first words.
+        workers: processes that read images ahead; 0 reads in this one.
+        profile: measure where the time goes, into the log.
     """
 
     def __init__(
@@ -70,12 +57,17 @@ class Engine:
         checkpoint: Checkpoint | None = None,
         progress: bool = False,
         title: str = "train",
+        workers: int = 0,
+        profile: bool = False,
     ) -> None:
         self.task = task
         self.compute = compute
+        self.ranks = Ranks.current()
+        self.workers = workers
         self.checkpoint = checkpoint
         self.progress = progress
         self.title = title
+        self.profile = Profile(profile, compute.device)
         self.log = Log()
         self._at = Position()
         self._losses: list[Tensor] = []  # of the sweep so far
@@ -89,6 +81,9 @@ class Engine:
         """
         model = self.task.classifier.inner
         self.compute.place(model)
+        if self.compute.device.type == "cpu":
+            keep_freed_memory()
+        self.ranks.wait()  # until what an earlier run wrote is all there
         resumed = self.checkpoint.load("step") if self.checkpoint else None
         if resumed:
             _, state = resumed
@@ -111,6 +106,7 @@ class Engine:
             if number >= done:
                 self._at = Position(stage=number + 1)
         self.log.cost.note_memory(self.compute.device)
+        self.log.profile = self.profile.seconds
         return self.log
 
     def _restore_stage(self, number: int, model: nn.Module) -> None:
@@ -128,21 +124,22 @@ class Engine:
         if saved:
             unpack(saved, model.inner, optimizer)
             start = self._at
-        lengths = [
-            _updates(len(self.task.rows(_first(p))), p.draws[_first(p)]) for p in stage.passes
-        ]
-        total = stage.epochs * sum(lengths)
-        done = start.epoch * sum(lengths) + sum(lengths[: start.sweep]) + start.update
+        feed = Feed(self.task, stage, ranks=self.ranks, workers=self.workers)
+        done, total, lengths = feed.done(start), feed.total, feed.lengths
         model.train()
+        forward = self.compute.compiled(self.ranks.wrap(model))
         began, before = time.monotonic(), cost.samples_seen
         tick = began
         with (
-            Bar(f"{self.title}: {stage.name}", visible=self.progress) as bar,
+            Bar(f"{self.title}: {stage.name}", visible=self._shows) as bar,
             torch.random.fork_rng(),
         ):
-            for at, one, batches in self._upcoming(stage, start, lengths):
+            batches = feed.batches(start)
+            while done < total:
+                with self.profile.part("loading"):
+                    at, one, loaded = next(batches)
                 rate = stage.optimizer.rate(done / total)
-                self._update(at, one, batches, optimizer, rate, done / total)
+                self._update(at, one, forward, loaded, optimizer, rate, done / total)
                 done += 1
                 last = at.update + 1 == lengths[at.sweep]
                 if last or done % 50 == 0 or self.compute.device.type == "cpu":
@@ -156,22 +153,25 @@ class Engine:
                 cost.seconds += now - tick
                 tick = now
                 if self.checkpoint and now - self._saved >= self.checkpoint.every:
-                    self._save(pack(model.inner, optimizer))
+                    with self.profile.part("checkpoint"):
+                        self._save(pack(model.inner, optimizer))
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise CounError(
                 f"the weights after {stage.name} are not finite; expected finite numbers; "
                 "try a lower lr, or --precision fp32"
             )
+        self.ranks.agree(model)
         if self.checkpoint:
             self._at = Position(number + 1)
-            self.checkpoint.save(f"stage-{number:03d}", model_tensors(model.inner), {})
+            self._write(f"stage-{number:03d}", model_tensors(model.inner), {})
             self._save({})
 
     def _update(
         self,
         at: Position,
         one: Pass,
-        batches: dict[str, Batch],
+        forward: nn.Module,
+        loaded: Loaded,
         optimizer: torch.optim.Optimizer,
         rate: float,
         progress: float,
@@ -180,49 +180,63 @@ class Engine:
         seeded by the position."""
         for group in optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(self.task.seeds.number("layers", *astuple(at)))
-        loss = one.objective(self._step(at, one, batches, progress))
+        torch.manual_seed(self.task.seeds.number("layers", *self._where(at)))
+        device = self.compute.device
+        batches = {role: Batch(x.to(device), y.to(device)) for role, (x, y) in loaded.items()}
+        with self.profile.part("losses"):
+            loss = one.objective(self._step(at, one, forward, batches, progress))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        with self.profile.part("backward"):
+            loss.backward()  # type: ignore[no-untyped-call]
+        with self.profile.part("optimizer"):
+            optimizer.step()
         self._losses.append(loss.detach())
         self.log.cost.updates += 1
-        self.log.cost.samples_seen += sum(len(b.labels) for b in batches.values())
+        self.log.cost.samples_seen += self.ranks.count * sum(
+            len(b.labels) for b in batches.values()
+        )
 
-    def _upcoming(
-        self, stage: Fit, at: Position, lengths: list[int]
-    ) -> Iterator[tuple[Position, Pass, dict[str, Batch]]]:
-        """Every update from *at* on, with its minibatches; order follows from the position."""
-        while at.epoch < stage.epochs:
-            one = stage.passes[at.sweep]
-            sweep = (at.stage, at.epoch, at.sweep)
-            orders = {role: _Order(self.task, role, n, sweep) for role, n in one.draws.items()}
-            for _ in range(at.update, lengths[at.sweep]):
-                rows = {role: order.at(at.update) for role, order in orders.items()}
-                yield at, one, {role: self._batch(role, r) for role, r in rows.items()}
-                at = at.next(lengths)
-
-    def _batch(self, role: str, rows: Tensor) -> Batch:
-        source = self.task.source(role)
-        images = source.fetch(rows.to(source.labels.device))
-        labels = source.labels[rows.to(source.labels.device)]
-        return Batch(images.to(self.compute.device), labels.to(self.compute.device))
-
-    def _step(self, at: Position, one: Pass, batches: dict[str, Batch], progress: float) -> Step:
+    def _step(
+        self,
+        at: Position,
+        one: Pass,
+        training: nn.Module,
+        batches: dict[str, Batch],
+        progress: float,
+    ) -> Step:
         views = one.views or self.task.data.views
+        cost, ranks = self.log.cost, self.ranks
 
         def view(role: str, number: int, images: Tensor) -> Tensor:
-            generator = self.task.seeds.torch("views", *astuple(at), role, number)
-            return views(images, generator)
+            generator = self.task.seeds.torch("views", *self._where(at), role, number)
+            with self.profile.part("augmentation"):
+                return views(images, generator)
 
         def forward(model: nn.Module, x: Tensor) -> Outputs:
-            self.log.cost.count(len(x), self._flops, grad=torch.is_grad_enabled())
-            with self.compute.autocast():
-                out = model(x)
+            cost.count(len(x) * ranks.count, self._flops, grad=torch.is_grad_enabled())
+            # A short last batch is not compiled: making a second kernel would not pay.
+            whole = not self.compute.compile or len(x) in one.draws.values()
+            run = training if model is self.task.classifier and whole else model
+            with self.profile.part("forward"), self.compute.autocast():
+                out = run(x)
             return Outputs(out.logits.float(), out.features.float())
 
-        model = self.task.classifier
-        return Step(model, batches, view=view, forward=forward, progress=progress)
+        return Step(
+            self.task.classifier,
+            batches,
+            view=view,
+            forward=forward,
+            gather=ranks.gather,
+            progress=progress,
+        )
+
+    def _where(self, at: Position) -> tuple[int | str, ...]:
+        """The path of the random streams of one update; ranks draw their own."""
+        return (*astuple(at), *([f"rank {self.ranks.rank}"] if self.ranks.rank else []))
+
+    @property
+    def _shows(self) -> bool:
+        return self.progress and self.ranks.leads
 
     def _finite(self, at: Position, rate: float) -> float:
         """The last loss, once all since the last look are known to be finite."""
@@ -242,7 +256,6 @@ class Engine:
         self._losses.clear()
 
     def _save(self, tensors: dict[str, Tensor]) -> None:
-        assert self.checkpoint
         self.log.cost.note_memory(self.compute.device)
         state = {
             "at": asdict(self._at),
@@ -250,31 +263,9 @@ class Engine:
             "history": self.log.history,
             "losses": torch.stack(self._losses).tolist() if self._losses else [],
         }
-        self.checkpoint.save("step", tensors, state)
+        self._write("step", tensors, state)
         self._saved = time.monotonic()
 
-
-class _Order:
-    """The rows of each update of one role; a new permutation each time they run out."""
-
-    def __init__(self, task: Task, role: str, size: int, where: tuple[int, ...]) -> None:
-        self.count, self.size = len(task.rows(role)), size
-        self.seeds = task.seeds.fork("order", *where, role)
-        self.length = _updates(self.count, size)
-        self.round, self.rows = -1, torch.empty(0)
-
-    def at(self, update: int) -> Tensor:
-        turn, place = divmod(update, self.length)
-        if turn != self.round:
-            self.rows = torch.randperm(self.count, generator=self.seeds.torch(turn))
-            self.round = turn
-        return self.rows[place * self.size : (place + 1) * self.size]
-
-
-def _updates(rows: int, size: int) -> int:
-    """Updates in one sweep. A last batch of one row is left out: BatchNorm cannot centre it."""
-    return max(1, math.ceil(rows / size) - (size > 1 and rows % size == 1))
-
-
-def _first(one: Pass) -> str:
-    return next(iter(one.draws))
+    def _write(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        if self.checkpoint and self.ranks.leads:
+            self.checkpoint.save(name, tensors, state)

@@ -58,13 +58,14 @@ def info_nce(
 ) -> Objective:
     """`info_nce_loss` between the penultimate features of views 0 and 1 of *role*.
 
+    Over data-parallel processes the negatives are the joint batch's.
     With `second_view_gradient=False` view 1 is a constant target: 4 forwards' worth of work
     a batch instead of 6, which is what the paper's cost column charges.
     """
 
     def term(step: Step) -> Tensor:
-        first = step.outputs(role, 0).features
-        second = step.outputs(role, 1, grad=second_view_gradient).features
+        first = step.gather(step.outputs(role, 0).features)
+        second = step.gather(step.outputs(role, 1, grad=second_view_gradient).features)
         return info_nce_loss(first, second, temperature=temperature, directions=directions)
 
     return Objective.of(term)

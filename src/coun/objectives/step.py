@@ -27,6 +27,7 @@ class Step:
         batches: one minibatch per role, e.g. `{"retain": Batch(...)}`.
         view: draws view number v of a role's images, (B, ...) float32.
         forward: runs the model under the run's precision and counts what it costs.
+        gather: joins a tensor's rows over data-parallel processes, with gradient.
         progress: the part of the stage that is done, 0..1, for scheduled weights.
 
     Terms share forwards: CoUn's cross entropy and its contrastive term both use view 0.
@@ -39,10 +40,12 @@ class Step:
         *,
         view: Callable[[str, int, Tensor], Tensor],
         forward: Callable[[nn.Module, Tensor], Outputs],
+        gather: Callable[[Tensor], Tensor] = lambda local: local,
         progress: float = 0.0,
     ) -> None:
         self.model = model
         self.batches = batches
+        self.gather = gather
         self.progress = progress
         self._view = view
         self._forward = forward

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from coun.engine.ranks import Ranks
 from coun.errors import CounError
 from coun.files import read_json, write_json
 
@@ -31,8 +32,20 @@ def read_record(folder: Path, *, complete: bool = True) -> dict[str, Any]:
 def claim(folder: Path, record: dict[str, Any]) -> bool:
     """Take *folder* for the run *record*; True if that very run is already complete there.
 
+    Of several ranks the first takes it for all; the others then find it taken.
+
     Raises: CounError if the folder holds another run or other files, or cannot be written.
     """
+    ranks = Ranks.current()
+    if not ranks.leads:
+        ranks.wait()
+        return bool(read_record(folder, complete=False)["status"] == "complete")
+    finished = _claim(folder, record)
+    ranks.wait()
+    return finished
+
+
+def _claim(folder: Path, record: dict[str, Any]) -> bool:
     if folder.exists() and not folder.is_dir():
         raise CounError(f"{folder} is a file; expected a folder, choose another --out")
     if (folder / RECORD).exists():

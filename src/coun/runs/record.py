@@ -9,6 +9,7 @@ from typing import Any
 
 from coun.data import Data, Split
 from coun.engine import Compute, environment
+from coun.engine.ranks import Ranks
 from coun.methods import Method
 from coun.models import Classifier
 from coun.runs.folder import FORMAT
@@ -48,7 +49,12 @@ def begin(
         "method": {"name": method.name, "settings": method.settings()},
         "original": original,
         "seed": seed,
-        "compute": {"device": compute.device.type, "precision": compute.precision},
+        "compute": {
+            "device": compute.device.type,
+            "precision": compute.precision,
+            **({"compile": True} if compute.compile else {}),
+            **({"ranks": ranks} if (ranks := Ranks.current().count) > 1 else {}),
+        },
         "parent": parent,
     }
     record["identity"] = _identity(record)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from coun.data import Data, Split, load
 from coun.engine import Checkpoint, Compute, Engine, Task, forward_flops
 from coun.engine.device import Precision
+from coun.engine.ranks import Ranks
 from coun.errors import CounError
 from coun.files import write_json
 from coun.methods import Method, make
@@ -92,6 +93,9 @@ class Options:
         head: the model's last linear layer, where it cannot be found.
         checkpoint_every: seconds between checkpoints (only with an output folder).
         progress: bars on standard error.
+        compile: torch.compile the training step; pays on long runs (docs/results/speed.md).
+        workers: processes that read streamed data ahead of the loop.
+        profile: measure where the time goes, into the record's "profile".
     """
 
     device: str = "auto"
@@ -99,6 +103,9 @@ class Options:
     head: str | None = None
     checkpoint_every: float = 60.0
     progress: bool = False
+    compile: bool = False
+    workers: int = 0
+    profile: bool = False
 
 
 @dataclass
@@ -240,7 +247,9 @@ def _execute(
     model = copy.deepcopy(start.model)
     classifier = wrap(model, data, start.head)
     flops = forward_flops(classifier, _example(data, model)[:1])
-    compute = Compute.choose(options.device, options.precision, macs=flops / 2)
+    compute = Compute.choose(
+        options.device, options.precision, macs=flops / 2, compile=options.compile
+    )
     record = begin(
         kind,
         method,
@@ -274,6 +283,8 @@ def _execute(
         checkpoint=checkpoint,
         progress=options.progress,
         title=method.name,
+        workers=options.workers,
+        profile=options.profile,
     )
     log = engine.run(method.plan(model, task))
     compute.bring_back(model)
@@ -283,10 +294,11 @@ def _execute(
         "stages": log.stages,
         "history": log.history,
         "cost": log.cost.to_json(),
+        **({"profile": log.profile} if log.profile else {}),
         "weights_sha256": weights_digest(model),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    if folder is not None:
+    if folder is not None and Ranks.current().leads:
         save_weights(model, folder / WEIGHTS)
         write_json(folder / RECORD, record)
         assert checkpoint

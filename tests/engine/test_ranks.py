@@ -1,0 +1,106 @@
+"""Two data-parallel processes against one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from coun.engine.batches import updates
+from coun.engine.ranks import Ranks
+from coun.files import read_json
+
+# Run once by this process, and once by each of two that torchrun starts. Views draw nothing
+# and the net has no BatchNorm, so the joint batches are the same.
+SCRIPT = """
+import sys
+import torch
+import coun
+
+torch.set_num_threads(1)
+digits = coun.load("digits")
+x, y = digits.train.images[:70].float() / 255, digits.train.labels[:70]
+data = coun.from_arrays(x, y, x[:20], y[:20], classes=[str(i) for i in range(10)])
+split = coun.Split.by_index(data, range(10))
+
+def build():
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, 24), torch.nn.Tanh(), torch.nn.Linear(24, 10))
+
+torch.manual_seed(0)
+out, options = sys.argv[1], coun.Options(precision="fp32", checkpoint_every=0)
+run = coun.unlearn(build(), split, "coun", data=data, build=build, out=out, options=options,
+                   epochs=3, batch_size=20, lr=0.1, weight=1.0)
+"""
+
+
+def torchrun(script: Path, out: Path, count: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), str(out)]
+    if count > 1:
+        command[1:1] = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("ranks") / "job.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_two_ranks_take_the_steps_of_the_joint_batch(script, tmp_path):
+    # CoUn's gradient mixes all pairs of the batch, so this holds only if embeddings are
+    # gathered with gradient and averaged with the right factor.
+    for count in (1, 2):
+        done = torchrun(script, tmp_path / str(count), count)
+        assert done.returncode == 0, done.stderr
+    one, two = (_weights(tmp_path / str(n)) for n in (1, 2))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6)
+    records = [read_json(tmp_path / str(n) / "run.json") for n in (1, 2)]
+    assert records[1]["compute"]["ranks"] == 2
+    assert records[0]["cost"]["samples_seen"] == records[1]["cost"]["samples_seen"]
+    assert records[0]["cost"]["flops"] == records[1]["cost"]["flops"]
+    assert records[0]["identity"] != records[1]["identity"]
+
+
+def test_two_ranks_find_a_finished_run(script, tmp_path):
+    assert torchrun(script, tmp_path / "run", 2).returncode == 0
+    before = (tmp_path / "run" / "run.json").stat().st_mtime_ns
+    assert torchrun(script, tmp_path / "run", 2).returncode == 0
+    assert (tmp_path / "run" / "run.json").stat().st_mtime_ns == before
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+class Group:
+    """What Ranks asks of Fabric, without processes."""
+
+    def __init__(self, rank: int, count: int) -> None:
+        self.global_rank, self.world_size = rank, count
+
+
+def test_shares_are_disjoint_equal_and_cover_what_divides():
+    rows = torch.arange(11)
+    shares = [Ranks(Group(r, 3)).share(rows) for r in range(3)]
+    assert [len(s) for s in shares] == [3, 3, 3]
+    assert sorted(torch.cat(shares).tolist()) == list(range(9))
+
+
+def test_alone_nothing_changes():
+    rows, alone = torch.arange(5), Ranks()
+    assert alone.leads
+    assert torch.equal(alone.share(rows), rows)
+    assert alone.gather(rows) is rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "ranks", "expected"),
+    [(10, 5, 1, 2), (11, 5, 1, 2), (12, 5, 1, 3), (13, 5, 2, 2), (14, 5, 2, 3), (3, 8, 2, 1)],
+)
+def test_a_last_batch_too_short_for_batchnorm_is_left_out(rows, size, ranks, expected):
+    assert updates(rows, size, ranks) == expected
