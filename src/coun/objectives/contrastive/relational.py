@@ -54,11 +54,11 @@ def sce_loss(
 
 
 def co2_loss(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
-    """CO2's consistency term: both views should see the same relations to the other samples.
+    """CO2's consistency term: both views should see the same relations between samples.
 
     Half the symmetric Kullback-Leibler divergence between p_i, the softmax over j of
-    a_i b_j / tau, and q_i, that of b_i a_j / tau; averaged over i. The negatives of either
-    view are thus the other view's other samples, as in `info_nce_loss`; there is no queue.
+    a_i b_j / tau, and q_i, that of b_i a_j / tau; averaged over i. The candidates of either
+    view are thus all samples of the other view, i among them, as in `info_nce_loss`.
 
     Args:
         a, b: embeddings of the two views, (N, D), any scale; normalised here.
@@ -69,8 +69,9 @@ def co2_loss(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
 
     Raises: ValueError if the shapes differ, are not (N, D), or temperature <= 0.
 
-    Source: CO2 (Wei et al., ICLR 2021); tau 0.05, alpha 1. The paper's negatives
-        are MoCo's queue. Gradient flows through both distributions; lightly's has none.
+    Source: CO2 (Wei et al., ICLR 2021); tau 0.05, alpha 1. The paper's
+        candidates are the negatives alone, from MoCo's queue. This is lightly's form without
+        a queue; lightly's returns no gradient, here it flows through both distributions.
     """
     check_pair(a, b)
     check_temperatures(temperature=temperature)
