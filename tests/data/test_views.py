@@ -1,8 +1,12 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
 
 from coun.data import Views
+from coun.data.colour import Jitter, grey_rows
+from coun.data.views import LETTERS
 
 MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.125)
 
@@ -85,16 +89,98 @@ def test_a_view_equals_a_naive_loop(letters, padding):
         np.testing.assert_allclose(seen[i].numpy(), image, atol=2e-6)
 
 
+def images_of(count, side=8, seed=9):
+    shape = (count, 3, side, side)
+    return torch.randint(0, 256, shape, generator=generator(seed), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("letters", ["CHJN", "CHGN", "CHJGN", "JG", "CJ", "G", "CG"])
+@pytest.mark.parametrize("per_batch", [False, True])
+def test_colour_comes_after_crop_and_flip_and_before_normalising(letters, per_batch):
+    images = images_of(60)
+    views = Views(letters, 2, MEAN, STD, per_batch)
+    for seed in range(6):
+        rng = generator(seed)
+        wanted = images.float() / 255
+        if {"C", "H"} & set(letters):
+            plain = "".join(x for x in letters if x in "CH")
+            wanted = Views(plain, 2, per_batch=per_batch)(images, rng)
+        if "J" in letters:
+            wanted = Jitter.draw(60, rng, shared=per_batch)(wanted)
+        if "G" in letters:
+            for row in grey_rows(60, rng, shared=per_batch).tolist():
+                red, green, blue = wanted[row].clone()
+                wanted[row] = 0.299 * red + 0.587 * green + 0.114 * blue
+        if "N" in letters:
+            mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
+            wanted = (wanted - mean) / std
+        seen = views(images, generator(seed))
+        torch.testing.assert_close(seen, wanted, rtol=0, atol=1e-5)  # divided by std too
+        assert seen.dtype == torch.float32
+
+
+def test_every_subset_of_the_letters_gives_views_of_one_shape():
+    images = images_of(4)
+    for size in range(len(LETTERS) + 1):
+        for letters in combinations(LETTERS, size):
+            for kind in (images, images.float() / 255):
+                seen = Views("".join(letters))(kind, generator())
+                assert seen.shape == images.shape
+                assert seen.dtype == torch.float32
+                assert torch.isfinite(seen).all()
+
+
+def test_the_order_in_which_letters_are_named_does_not_matter():
+    images = images_of(20)
+    seen = [Views(letters)(images, generator(1)) for letters in ("CHJGN", "NGJHC")]
+    assert torch.equal(*seen)
+
+
+def test_colour_letters_leave_crop_and_flip_as_they_were():
+    images = torch.full((200, 3, 32, 32), 255, dtype=torch.uint8)
+    images[:, :, :, :16] = 100
+    padding, left = [], []
+    for letters in ("CH", "CHG", "CHJ"):
+        views = Views(letters)(images, generator(3)).amax(1)
+        padding.append(views == 0)
+        left.append(views[:, 16, 6] < views[:, 16, 26])
+    assert padding[0].any()
+    assert torch.equal(padding[0], padding[1])
+    assert torch.equal(left[0], left[1])
+    assert torch.equal(left[0], left[2])
+
+
+def test_rates_of_flip_jitter_and_greyscale():
+    images = images_of(20_000, 2)
+    images[..., 0], images[..., 1] = images[..., 0] // 2, 128 + images[..., 1] // 2
+    pixels = images.float() / 255
+    jittered = (Views("J")(images, generator(1)) != pixels).flatten(1).any(1)
+    assert abs(jittered.double().mean() - 0.8) < 0.01
+
+    both = Views("JG")(images, generator(1))
+    grey = (both == both[:, :1]).flatten(1).all(1)
+    assert abs(grey.double().mean() - 0.2) < 0.01
+    assert abs(grey[jittered].double().mean() - 0.2) < 0.01  # drawn apart
+
+    both = Views("HG")(images, generator(2))
+    grey = (both == both[:, :1]).flatten(1).all(1)
+    flipped = (both[..., 0] > both[..., 1]).flatten(1).all(1)
+    assert abs(flipped.double().mean() - 0.5) < 0.01
+    assert abs(grey[flipped].double().mean() - 0.2) < 0.015
+
+
 def test_views_are_a_function_of_the_generator():
-    images, views = coordinates(50), Views()
-    assert torch.equal(views(images, generator(1)), views(images, generator(1)))
-    assert not torch.equal(views(images, generator(1)), views(images, generator(2)))
+    images = images_of(50, 32)
+    for views in (Views(), Views("CHJGN"), Views("J"), Views("G")):
+        assert torch.equal(views(images, generator(1)), views(images, generator(1)))
+        assert not torch.equal(views(images, generator(1)), views(images, generator(2)))
 
 
 def test_float_and_uint8_images_give_the_same_view():
-    images = torch.randint(0, 256, (9, 3, 8, 8), dtype=torch.uint8)
-    a, b = (Views()(x, generator(1)) for x in (images, images.float() / 255))
-    torch.testing.assert_close(a, b)
+    images = images_of(9)
+    for views in (Views(), Views("CHJGN")):
+        a, b = (views(x, generator(1)) for x in (images, images.float() / 255))
+        torch.testing.assert_close(a, b)
 
 
 def test_per_batch_draws_once():
@@ -131,13 +217,22 @@ def test_images_are_left_as_they_were():
     images = torch.rand(7, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     before = images.clone()
     Views().evaluate(images)
-    Views()(images, generator())
+    for letters in ("CHN", "CHJGN", "J", "G"):
+        Views(letters)(images, generator())
     assert torch.equal(images, before)
 
 
 def test_empty_letters_leave_floats_of_any_shape():
     flat = torch.randn(5, 17)
     assert torch.equal(Views("").evaluate(flat), flat)
+
+
+def test_grey_images_stay_grey_and_greyscale_leaves_them():
+    images = torch.rand(50, 1, 8, 8, generator=generator())
+    assert torch.equal(Views("G")(images, generator(1)), images)
+    seen = Views("CHJGN", 1, (0.5,), (0.5,))(images, generator(1))
+    assert seen.shape == images.shape
+    assert not torch.equal(seen, Views("CHN", 1, (0.5,), (0.5,))(images, generator(1)))
 
 
 @pytest.mark.parametrize(
@@ -164,8 +259,12 @@ def test_bad_views_are_refused(refused):
         Views(std=(0.1, 0.0, 0.1))
     with refused("padding", "-1"):
         Views(padding=-1)
-    with refused("(5, 17)", "expected (B, C, H, W)"):
-        Views("CH")(torch.rand(5, 17), generator())
+    for letters in ("CH", "J", "G"):
+        with refused("(5, 17)", "expected (B, C, H, W)"):
+            Views(letters)(torch.rand(5, 17), generator())
+    for letters in ("CJ", "G"):
+        with refused(f"'{letters}' change colours", "2 channels", "expected 3"):
+            Views(letters)(torch.rand(5, 2, 8, 8), generator())
     # Float grey images would broadcast to three channels unseen.
     with refused("3 means", "1 channels"):
         Views().evaluate(torch.rand(2, 1, 8, 8))

@@ -1,4 +1,4 @@
-"""Random views of a batch: crop, flip and normalise, on tensors, one draw per image."""
+"""Random views of a batch: crop, flip, colour and normalise, on tensors, a draw per image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coun.data.colour import Jitter, grey, grey_rows
 from coun.errors import CounError
 
-LETTERS = {"C": "random crop", "H": "horizontal flip", "N": "normalise"}
+LETTERS = {
+    "C": "random crop",
+    "H": "horizontal flip",
+    "J": "colour jitter",
+    "G": "random greyscale",
+    "N": "normalise",
+}
 
 # The paper normalises every dataset with these (CIFAR-10's mean, and the std of its
 # per-image stds, which most CIFAR code uses).
@@ -33,17 +40,23 @@ class Transform(Protocol):
 
 @dataclass(frozen=True)
 class Views:
-    """Crop, flip, normalise, as a letter set.
+    """Crop, flip, jitter, greyscale, normalise, as a letter set.
 
     Args:
-        letters: any of C (crop after zero padding, in pixel space), H (flip, p = 0.5) and
-            N (normalise); drawn in this order. Empty: pixels only scaled to 0..1.
+        letters: any of C (crop after zero padding, in pixel space), H (flip, p = 0.5),
+            J (p = 0.8: brightness, contrast and saturation times 0.2..1.8, hue shifted by
+            up to 0.2 turns, in random order), G (p = 0.2: greyscale) and N (normalise);
+            drawn in this order. Empty: pixels only scaled to 0..1. J and G take colour or
+            grey images with pixels in 0..255 (uint8) or 0..1 (float); of grey ones J changes
+            brightness and contrast, G nothing.
         padding: pixels of black on each side before the crop.
         mean, std: per channel, of pixels in 0..1; one number serves all channels.
-        per_batch: draw one crop and one flip for the whole batch. Algorithm 1 of CoUn reads
-            like this; the default draws per image (specification, section 2, ambiguity a).
+        per_batch: draw once for the whole batch. Algorithm 1 of CoUn reads like this; the
+            default draws per image (specification, section 2, ambiguity a).
 
-    Source: CoUn (Khalil et al., NeurIPS 2025), section 4.1: T = CHN for both views.
+    Source: CoUn (Khalil et al., NeurIPS 2025), section 4.1: T = CHN for both views; J and G
+        as in its ablation of transformations (there CHJGN did worse). J does what
+        torchvision's ColorJitter does, in float32 without rounding in between.
     """
 
     letters: str = "CHN"
@@ -81,13 +94,20 @@ class Views:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """A random view of *images* (B, C, H, W), uint8 or float; float32 out, channels last."""
-        if not {"C", "H"} & set(self.letters):
+        if not set(self.letters) - {"N"}:
             return self.evaluate(images)
         if images.ndim != 4:
             raise CounError(
-                f"views '{self.letters}' crop or flip, but a batch has shape "
-                f"{tuple(images.shape)}; expected (B, C, H, W), or letters without C and H"
+                f"views '{self.letters}' change images, but a batch has shape "
+                f"{tuple(images.shape)}; expected (B, C, H, W), or no letter but N"
             )
+        if {"C", "H"} & set(self.letters):
+            images = self._crop_and_flip(images, generator)
+        if {"J", "G"} & set(self.letters):
+            images = self._recolour(images, generator)
+        return self.evaluate(images)
+
+    def _crop_and_flip(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n, _, height, width = images.shape
         draws = 1 if self.per_batch else n
         pad = self.padding if "C" in self.letters else 0
@@ -104,11 +124,25 @@ class Views:
         item = torch.arange(n, device=images.device)[:, None, None]
         place = (item * tall + rows[:, :, None]) * wide + cols[:, None, :]
         crops = padded.reshape(-1, channels).index_select(0, place.flatten())
-        return self.evaluate(crops.view(n, height, width, channels).permute(0, 3, 1, 2))
+        return crops.view(n, height, width, channels).permute(0, 3, 1, 2)
+
+    def _recolour(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        if images.shape[1] not in (1, 3):
+            raise CounError(
+                f"views '{self.letters}' change colours, but images have {images.shape[1]} "
+                "channels; expected 3, or 1, or letters without J and G"
+            )
+        x = _pixels(images).contiguous()
+        if "J" in self.letters:
+            x = Jitter.draw(len(x), generator, shared=self.per_batch)(x)
+        if "G" in self.letters:
+            rows = grey_rows(len(x), generator, shared=self.per_batch).to(x.device)
+            x = x.index_copy(0, rows, grey(x[rows]).expand(-1, x.shape[1], -1, -1))
+        return x
 
     def evaluate(self, images: Tensor) -> Tensor:
         """Scale uint8 to 0..1 and normalise; float32, memory layout kept."""
-        x = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        x = _pixels(images)
         if "N" not in self.letters:
             return x
         if not {len(self.mean), len(self.std)} <= {1, x.shape[1]}:
@@ -126,3 +160,8 @@ class Views:
         for statistic, apply in ((mean, rows.sub_), (std, rows.div_)):
             apply(statistic.expand(x.shape[1:]).permute(1, 2, 0).flatten())
         return x
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """uint8 scaled to 0..1, anything else as it is; float32."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()

@@ -1,8 +1,34 @@
 """What training minimises: weighted sums of terms, each a function of one step."""
 
-from coun.objectives.contrastive import info_nce, info_nce_loss
+from coun.objectives.contrastive import (
+    barlow_twins_loss,
+    co2_loss,
+    debiased_loss,
+    info_nce,
+    info_nce_loss,
+    moco_loss,
+    nt_xent_loss,
+    sce_loss,
+    supcon_loss,
+    vicreg_loss,
+)
 from coun.objectives.objective import Objective, Term
 from coun.objectives.step import Step
 from coun.objectives.supervised import cross_entropy
 
-__all__ = ["Objective", "Step", "Term", "cross_entropy", "info_nce", "info_nce_loss"]
+__all__ = [
+    "Objective",
+    "Step",
+    "Term",
+    "barlow_twins_loss",
+    "co2_loss",
+    "cross_entropy",
+    "debiased_loss",
+    "info_nce",
+    "info_nce_loss",
+    "moco_loss",
+    "nt_xent_loss",
+    "sce_loss",
+    "supcon_loss",
+    "vicreg_loss",
+]

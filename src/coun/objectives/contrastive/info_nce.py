@@ -1,4 +1,4 @@
-"""Contrastive losses: pure functions on embeddings, and the terms that feed them two views."""
+"""InfoNCE across two views, CoUn's contrastive loss, and the term that feeds it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coun.objectives.contrastive.embeddings import (
+    check_pair,
+    check_temperatures,
+    raise_precision,
+)
 from coun.objectives.objective import Objective
 from coun.objectives.step import Step
 
@@ -35,14 +40,9 @@ def info_nce_loss(
         printed code sums the directions; it exponentiates without subtracting the maximum,
         which overflows at small tau, so here it is a log-sum-exp.
     """
-    if a.ndim != 2 or a.shape != b.shape:
-        raise ValueError(
-            f"views have shapes {tuple(a.shape)} and {tuple(b.shape)}; expected one (N, D)"
-        )
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; expected a number above 0")
-    if a.dtype != torch.float64:
-        a, b = a.float(), b.float()
+    check_pair(a, b)
+    check_temperatures(temperature=temperature)
+    a, b = raise_precision(a, b)
     similarity = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
     positive = torch.arange(len(a), device=a.device)
     loss = F.cross_entropy(similarity, positive) + F.cross_entropy(similarity.T, positive)
