@@ -3,6 +3,7 @@
 from coun.engine.checkpoint import Checkpoint
 from coun.engine.cost import Cost, forward_flops
 from coun.engine.device import Compute, environment
+from coun.engine.gradients import batch_gradients, mean_gradient
 from coun.engine.loop import Engine, Log
 from coun.engine.optimizer import Optimizer
 from coun.engine.predict import predict
@@ -21,8 +22,10 @@ __all__ = [
     "Pass",
     "Stage",
     "Task",
+    "batch_gradients",
     "environment",
     "forward_flops",
+    "mean_gradient",
     "predict",
     "with_term",
 ]

@@ -16,8 +16,8 @@ from coun.engine.ranks import Ranks
 from coun.engine.stage import Fit, Pass
 from coun.engine.task import Task
 
-Rows = dict[str, Tensor]
-Loaded = dict[str, tuple[Tensor, Tensor]]
+Rows = dict[str, tuple[str, Tensor]]  # by role: whose, and which
+Loaded = dict[str, tuple[Tensor, Tensor, Tensor]]  # by role: images, labels, rows
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,6 @@ class Position:
     epoch: int = 0
     sweep: int = 0
     update: int = 0
-
-    def next(self, lengths: list[int]) -> Position:
-        """The position one update on; *lengths* are the updates of each pass."""
-        if self.update + 1 < lengths[self.sweep]:
-            return replace(self, update=self.update + 1)
-        if self.sweep + 1 < len(lengths):
-            return replace(self, sweep=self.sweep + 1, update=0)
-        return Position(self.stage, self.epoch + 1)
 
 
 class Feed:
@@ -49,21 +41,49 @@ class Feed:
 
     def __init__(self, task: Task, stage: Fit, *, ranks: Ranks, workers: int = 0) -> None:
         self.task, self.stage, self.ranks, self.workers = task, stage, ranks, workers
-        self.lengths = [
-            updates(len(task.rows(first)), one.draws[first], ranks.count)
-            for one in stage.passes
-            for first in [next(iter(one.draws))]
+        self.total = sum(sum(self.lengths(epoch)) for epoch in range(stage.epochs))
+
+    def lengths(self, epoch: int) -> list[int]:
+        """Updates of each pass in *epoch*; 0 for one that is over."""
+        return [
+            0 if one.until is not None and epoch >= one.until else self._length(one)
+            for one in self.stage.passes
         ]
-        self.total = stage.epochs * sum(self.lengths)
+
+    def _length(self, one: Pass) -> int:
+        if one.updates is not None:
+            return one.updates
+        role, size = next(iter(one.draws.items()))
+        return updates(len(self.task.rows(one.roles.get(role, role))), size, self.ranks.count)
+
+    def first(self, at: Position) -> Position:
+        """*at*, or the first position after it that has an update."""
+        while at.epoch < self.stage.epochs:
+            lengths = self.lengths(at.epoch)
+            if at.sweep < len(lengths) and at.update < lengths[at.sweep]:
+                return at
+            later = at.sweep + 1 < len(lengths)
+            at = (
+                replace(at, sweep=at.sweep + 1, update=0)
+                if later
+                else Position(at.stage, at.epoch + 1)
+            )
+        return at
+
+    def next(self, at: Position) -> Position:
+        """The position one update on."""
+        return self.first(replace(at, update=at.update + 1))
 
     def done(self, at: Position) -> int:
         """Updates that lie before *at*."""
-        return at.epoch * sum(self.lengths) + sum(self.lengths[: at.sweep]) + at.update
+        before = sum(sum(self.lengths(epoch)) for epoch in range(at.epoch))
+        within = self.lengths(at.epoch)[: at.sweep] if at.epoch < self.stage.epochs else []
+        return before + sum(within) + at.update
 
     def batches(self, start: Position) -> Iterator[tuple[Position, Pass, Loaded]]:
         """Every update from *start* on, with images and labels by role."""
-        sources = {r: self.task.source(r) for one in self.stage.passes for r in one.draws}
-        reader = _Reader(sources)
+        names = {one.roles.get(r, r) for one in self.stage.passes for r in one.draws}
+        reader = _Reader({name: self.task.source(name) for name in names})
         if self.workers == 0:
             for at, rows in self._rows(start):
                 yield at, self.stage.passes[at.sweep], reader[at, rows][1]
@@ -79,16 +99,28 @@ class Feed:
             yield at, self.stage.passes[at.sweep], loaded
 
     def _rows(self, at: Position) -> Iterator[tuple[Position, Rows]]:
+        at = self.first(at)
+        sweep, orders = (-1, -1), dict[str, tuple[str, _Order]]()
         while at.epoch < self.stage.epochs:
-            draws = self.stage.passes[at.sweep].draws
-            sweep = (at.stage, at.epoch, at.sweep)
-            orders = {
-                role: _Order(self.task, role, n, sweep, self.ranks) for role, n in draws.items()
-            }
-            for _ in range(at.update, self.lengths[at.sweep]):
-                whole = {role: order.at(at.update) for role, order in orders.items()}
-                yield at, {role: self.ranks.share(rows) for role, rows in whole.items()}
-                at = at.next(self.lengths)
+            if (at.epoch, at.sweep) != sweep:
+                sweep = (at.epoch, at.sweep)
+                orders = self._orders(at)
+            yield (
+                at,
+                {
+                    role: (name, self.ranks.share(order.at(at.update)))
+                    for role, (name, order) in orders.items()
+                },
+            )
+            at = self.next(at)
+
+    def _orders(self, at: Position) -> dict[str, tuple[str, _Order]]:
+        one, where = self.stage.passes[at.sweep], (at.stage, at.epoch, at.sweep)
+        return {
+            role: (name, _Order(self.task, name, size, where, self.ranks))
+            for role, size in one.draws.items()
+            for name in [one.roles.get(role, role)]
+        }
 
 
 class _Reader(Dataset[tuple[Position, Loaded]]):
@@ -100,10 +132,10 @@ class _Reader(Dataset[tuple[Position, Loaded]]):
     def __getitem__(self, item: tuple[Position, Rows]) -> tuple[Position, Loaded]:
         at, wanted = item
         loaded = {}
-        for role, rows in wanted.items():
-            source = self.sources[role]
-            rows = rows.to(source.labels.device)
-            loaded[role] = source.fetch(rows), source.labels[rows]
+        for role, (name, rows) in wanted.items():
+            source = self.sources[name]
+            there = rows.to(source.labels.device)
+            loaded[role] = source.fetch(there), source.labels[there], rows
         return at, loaded
 
 

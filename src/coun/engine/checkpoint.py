@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from coun.errors import CounError
 from coun.files import atomically
@@ -72,10 +73,16 @@ class Checkpoint:
         return self.folder / f"{name}.safetensors"
 
 
-def pack(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights, buffers and optimizer state as one flat dictionary."""
+def pack(
+    model: nn.Module,
+    modules: Sequence[nn.Module] = (),
+    optimizer: torch.optim.Optimizer | None = None,
+) -> dict[str, Tensor]:
+    """Weights and buffers of *model* and of *modules*, and optimizer state, as one dictionary."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    for index, slots in optimizer.state_dict()["state"].items():
+    for number, module in enumerate(modules):
+        tensors |= {f"module {number}.{k}": v for k, v in module.state_dict().items()}
+    for index, slots in (optimizer.state_dict()["state"] if optimizer else {}).items():
         for slot, value in slots.items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{index}.{slot}"] = value
@@ -83,14 +90,25 @@ def pack(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
 
 
 def unpack(
-    tensors: dict[str, Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer
+    tensors: dict[str, Tensor],
+    model: nn.Module,
+    modules: Sequence[nn.Module] = (),
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> None:
     """Put what `pack` took back in place.
 
     A slot gets its parameter's memory layout back (files hold contiguous tensors): torch's
     fused CPU kernels pair a weight and its momentum by address, whatever their strides.
     """
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    for prefix, target in [
+        ("model.", model),
+        *((f"module {number}.", module) for number, module in enumerate(modules)),
+    ]:
+        target.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
+    if optimizer is None:
+        return
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -101,8 +119,3 @@ def unpack(
                 value = torch.empty_like(like, dtype=value.dtype).copy_(value)
             state.setdefault(int(index), {})[slot] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-def model_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers under the names `pack` gives them."""
-    return {f"model.{k}": v for k, v in model.state_dict().items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +44,11 @@ class Cost:
             unit = 2**20 if sys.platform == "darwin" else 2**10
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         self.peak_memory_mib = max(self.peak_memory_mib, round(peak, 1))
+
+    def set(self, values: dict[str, Any]) -> None:
+        """Take the values that `to_json` gave."""
+        for name, value in values.items():
+            setattr(self, name, value)
 
     def to_json(self) -> dict[str, float]:
         return asdict(self)

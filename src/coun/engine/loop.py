@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from coun.engine.batches import Feed, Loaded, Position
-from coun.engine.checkpoint import Checkpoint, model_tensors, pack, unpack
+from coun.engine.checkpoint import Checkpoint, pack, unpack
 from coun.engine.cost import Cost
 from coun.engine.device import Compute, keep_freed_memory
+from coun.engine.frozen import Frozen
 from coun.engine.profile import Profile
 from coun.engine.progress import Bar
 from coun.engine.ranks import Ranks
@@ -22,6 +24,8 @@ from coun.engine.task import Task
 from coun.errors import CounError
 from coun.models import Outputs
 from coun.objectives.step import Batch, Step
+
+Observer = Callable[[dict[str, Batch]], contextlib.AbstractContextManager[object]]
 
 
 @dataclass
@@ -40,12 +44,13 @@ class Engine:
     Args:
         task: data, seeds and the model.
         compute: device and precision.
-        flops: of one forward of one image, for the cost.
         checkpoint: where to save on the way; None does not.
         progress: show a bar on standard error.
         title: the bar's first words.
         workers: processes that read images ahead; 0 reads in this one.
         profile: measure where the time goes, into the log.
+        observe: entered around each optimizer step, with the minibatches; for plans that
+            replay a training and keep what it did.
     """
 
     def __init__(
@@ -53,25 +58,26 @@ class Engine:
         task: Task,
         compute: Compute,
         *,
-        flops: float = 0.0,
         checkpoint: Checkpoint | None = None,
         progress: bool = False,
         title: str = "train",
         workers: int = 0,
         profile: bool = False,
+        observe: Observer = lambda batches: contextlib.nullcontext(),
     ) -> None:
         self.task = task
         self.compute = compute
         self.ranks = Ranks.current()
         self.workers = workers
+        self.observe = observe
         self.checkpoint = checkpoint
         self.progress = progress
         self.title = title
         self.profile = Profile(profile, compute.device)
-        self.log = Log()
+        self.log = Log(task.cost)
         self._at = Position()
         self._losses: list[Tensor] = []  # of the sweep so far
-        self._flops = flops
+        self._tick = 0.0
         self._saved = time.monotonic()
 
     def run(self, stages: Iterable[Stage]) -> Log:
@@ -88,10 +94,10 @@ class Engine:
         if resumed:
             _, state = resumed
             self._at = Position(**state["at"])
-            self.log.cost = Cost(**state["cost"])
             self.log.history = state["history"]
             self._losses = list(torch.tensor(state["losses"], device=self.compute.device))
         done = self._at.stage
+        self._tick = time.monotonic()
         for number, stage in enumerate(stages):
             self.log.stages.append(stage.name)
             if isinstance(stage, Edit):
@@ -100,61 +106,71 @@ class Engine:
                 with self.task.seeds.as_global("edit", number):
                     stage.apply(model)
             elif number < done:
-                self._restore_stage(number, model)
-            else:
+                self._restore_stage(number, stage, model)
+            if resumed and number <= done:
+                self.log.cost.set(resumed[1]["cost"])  # what is done again is not paid again
+            if isinstance(stage, Fit) and number >= done:
                 self._fit(number, stage, resumed[0] if resumed and number == done else None)
             if number >= done:
                 self._at = Position(stage=number + 1)
+            self._clock()
         self.log.cost.note_memory(self.compute.device)
         self.log.profile = self.profile.seconds
         return self.log
 
-    def _restore_stage(self, number: int, model: nn.Module) -> None:
+    def _clock(self) -> None:
+        """Charge the time since the last call."""
+        now = time.monotonic()
+        self.log.cost.seconds += now - self._tick
+        self._tick = now
+
+    def _restore_stage(self, number: int, stage: Fit, model: nn.Module) -> None:
         found = self.checkpoint.load(f"stage-{number:03d}") if self.checkpoint else None
         if found is None:
             raise CounError(
                 f"the checkpoint of stage {number} is gone; delete the folder to start again"
             )
-        model.load_state_dict({k[6:]: v for k, v in found[0].items()})
+        unpack(found[0], model, stage.modules)
 
     def _fit(self, number: int, stage: Fit, saved: dict[str, Tensor] | None) -> None:
         model, cost = self.task.classifier, self.log.cost
-        optimizer = stage.optimizer.build(p for p in model.parameters() if p.requires_grad)
+        for module in stage.modules:
+            module.to(self.compute.device)
         start = Position(number)
-        if saved:
-            unpack(saved, model.inner, optimizer)
-            start = self._at
-        feed = Feed(self.task, stage, ranks=self.ranks, workers=self.workers)
-        done, total, lengths = feed.done(start), feed.total, feed.lengths
-        model.train()
-        forward = self.compute.compiled(self.ranks.wrap(model))
-        began, before = time.monotonic(), cost.samples_seen
-        tick = began
-        with (
-            Bar(f"{self.title}: {stage.name}", visible=self._shows) as bar,
-            torch.random.fork_rng(),
-        ):
-            batches = feed.batches(start)
-            while done < total:
-                with self.profile.part("loading"):
-                    at, one, loaded = next(batches)
-                rate = stage.optimizer.rate(done / total)
-                self._update(at, one, forward, loaded, optimizer, rate, done / total)
-                done += 1
-                last = at.update + 1 == lengths[at.sweep]
-                if last or done % 50 == 0 or self.compute.device.type == "cpu":
-                    value = self._finite(at, rate)
-                    speed = (cost.samples_seen - before) / max(time.monotonic() - began, 1e-9)
-                    bar.show(done, total, f"loss {value:.3f}  {speed:,.0f} img/s")
-                if last:
-                    self._record(stage, at, rate)
-                self._at = at.next(lengths)
-                now = time.monotonic()
-                cost.seconds += now - tick
-                tick = now
-                if self.checkpoint and now - self._saved >= self.checkpoint.every:
-                    with self.profile.part("checkpoint"):
-                        self._save(pack(model.inner, optimizer))
+        with Frozen(model.inner, stage.mask) as frozen, torch.random.fork_rng():
+            optimizer = stage.optimizer.build(
+                p for m in (model, *stage.modules) for p in m.parameters() if p.requires_grad
+            )
+            if saved:
+                unpack(saved, model.inner, stage.modules, optimizer)
+                start = self._at
+            feed = Feed(self.task, stage, ranks=self.ranks, workers=self.workers)
+            done, total = feed.done(feed.first(start)), feed.total
+            forward = self.compute.compiled(self.ranks.wrap(model))
+            frozen.set_modes()
+            began, before = time.monotonic(), cost.samples_seen
+            with Bar(f"{self.title}: {stage.name}", visible=self._shows) as bar:
+                batches = feed.batches(start)
+                while done < total:
+                    with self.profile.part("loading"):
+                        at, one, loaded = next(batches)
+                    rate = stage.optimizer.rate(done / total)
+                    self._update(at, one, forward, loaded, optimizer, rate, done / total)
+                    frozen.restore()
+                    done += 1
+                    following = feed.next(at)
+                    last = following.sweep != at.sweep or following.epoch != at.epoch
+                    if last or done % 50 == 0 or self.compute.device.type == "cpu":
+                        value = self._finite(at, rate)
+                        speed = (cost.samples_seen - before) / max(time.monotonic() - began, 1e-9)
+                        bar.show(done, total, f"loss {value:.3f}  {speed:,.0f} img/s")
+                    if last:
+                        self._record(stage, at, rate)
+                    self._at = following
+                    self._clock()
+                    if self.checkpoint and self._tick - self._saved >= self.checkpoint.every:
+                        with self.profile.part("checkpoint"):
+                            self._save(pack(model.inner, stage.modules, optimizer))
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise CounError(
                 f"the weights after {stage.name} are not finite; expected finite numbers; "
@@ -163,7 +179,7 @@ class Engine:
         self.ranks.agree(model)
         if self.checkpoint:
             self._at = Position(number + 1)
-            self._write(f"stage-{number:03d}", model_tensors(model.inner), {})
+            self._write(f"stage-{number:03d}", pack(model.inner, stage.modules), {})
             self._save({})
 
     def _update(
@@ -182,13 +198,15 @@ class Engine:
             group["lr"] = rate
         torch.manual_seed(self.task.seeds.number("layers", *self._where(at)))
         device = self.compute.device
-        batches = {role: Batch(x.to(device), y.to(device)) for role, (x, y) in loaded.items()}
+        batches = {
+            role: Batch(x.to(device), y.to(device), rows) for role, (x, y, rows) in loaded.items()
+        }
         with self.profile.part("losses"):
             loss = one.objective(self._step(at, one, forward, batches, progress))
         optimizer.zero_grad(set_to_none=True)
         with self.profile.part("backward"):
             loss.backward()  # type: ignore[no-untyped-call]
-        with self.profile.part("optimizer"):
+        with self.profile.part("optimizer"), self.observe(batches):
             optimizer.step()
         self._losses.append(loss.detach())
         self.log.cost.updates += 1
@@ -204,16 +222,17 @@ class Engine:
         batches: dict[str, Batch],
         progress: float,
     ) -> Step:
-        views = one.views or self.task.data.views
-        cost, ranks = self.log.cost, self.ranks
+        given, own = one.views, self.task.data.views
+        ranks = self.ranks
 
         def view(role: str, number: int, images: Tensor) -> Tensor:
             generator = self.task.seeds.torch("views", *self._where(at), role, number)
+            views = given.get(number, own) if isinstance(given, Mapping) else given or own
             with self.profile.part("augmentation"):
                 return views(images, generator)
 
         def forward(model: nn.Module, x: Tensor) -> Outputs:
-            cost.count(len(x) * ranks.count, self._flops, grad=torch.is_grad_enabled())
+            self.task.charge(len(x) * ranks.count, grad=torch.is_grad_enabled())
             # A short last batch is not compiled: making a second kernel would not pay.
             whole = not self.compute.compile or len(x) in one.draws.values()
             run = training if model is self.task.classifier and whole else model
@@ -226,6 +245,7 @@ class Engine:
             batches,
             view=view,
             forward=forward,
+            generator=lambda purpose: self.task.seeds.torch(purpose, *self._where(at)),
             gather=ranks.gather,
             progress=progress,
         )

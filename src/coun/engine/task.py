@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from coun.data import Data, Examples, Split, TensorExamples
+from coun.engine.cost import Cost
 from coun.errors import CounError
 from coun.models import Classifier
 from coun.seeds import Seeds
@@ -28,6 +31,9 @@ class Task:
         classifier: the model in training, wrapped.
         build: makes the model afresh (for Retrain), None where only weights were given.
         device: where minibatches go.
+        flops: of one forward of one image.
+        original: "settings" and "seed" of the Original's training; empty for bare weights.
+        cost: what was spent so far; the engine adds to it, and plans that compute do (`charge`).
     """
 
     data: Data
@@ -37,10 +43,16 @@ class Task:
     classifier: Classifier
     build: Callable[[], nn.Module] | None
     device: torch.device
+    flops: float = 0.0
+    original: Mapping[str, Any] = field(default_factory=dict)
+    cost: Cost = field(default_factory=Cost)
+    _rows: dict[str, Tensor] = field(default_factory=dict)
     _sources: dict[str, Examples] = field(default_factory=dict)
 
     def rows(self, role: str) -> Tensor:
         """Positions in `data.train` of the rows of *role*, in file order."""
+        if role in self._rows:
+            return self._rows[role]
         if role not in self.reads:
             allowed = ", ".join(sorted(self.reads)) or "no data"
             raise CounError(f"the method reads {role} data but declares that it reads {allowed}")
@@ -49,6 +61,29 @@ class Task:
                 raise CounError(f"no {role} data: this run has no forget request")
             return torch.arange(len(self.data.train))
         return self.split.rows(self.data, role)
+
+    def define(self, role: str, rows: Tensor) -> str:
+        """Name a part of the data that the method reads: *rows* in `data.train`, any order.
+
+        Raises: CounError if a row belongs to no role that the method declared.
+        """
+        allowed = torch.cat([self.rows(known) for known in sorted(self.reads)])
+        if not bool(torch.isin(rows, allowed).all()):
+            raise CounError(f"role {role} holds rows that the method does not declare to read")
+        self._rows[role] = rows
+        self._sources.pop(role, None)
+        return role
+
+    def teacher(self, model: nn.Module | None = None) -> Classifier:
+        """A frozen copy, in eval mode, of the model as it is now, or of *model* (from `fresh`)."""
+        copied = copy.deepcopy(self.classifier)
+        if model is not None:
+            copied.inner.load_state_dict(model.state_dict())
+        return copied.requires_grad_(False).eval()
+
+    def charge(self, images: int, *, grad: bool) -> None:
+        """Count one forward of *images*, and its backward if it has one."""
+        self.cost.count(images, self.flops, grad=grad)
 
     def source(self, role: str) -> Examples:
         """The examples of *role*; resident on the device where they fit."""

@@ -63,7 +63,7 @@ def describe(kind: type[Method]) -> dict[str, Any]:
     return {
         "summary": kind.summary(),
         "source": kind.source,
-        "reads": sorted(kind.reads),
+        "reads": sorted(kind.reads) + ["original training"] * kind.needs_original,
         "trains": kind.trains,
         "settings": schema["properties"],
     }

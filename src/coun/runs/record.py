@@ -26,6 +26,7 @@ def begin(
     name: str | None,
     seed: int,
     original: dict[str, Any],
+    original_seed: int | None,
     parent: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The record of a run that is about to start.
@@ -33,7 +34,7 @@ def begin(
     Args:
         kind: "original", "retrain" or "unlearned".
         name: the model's name, None for a module passed in Python.
-        original: settings of the Original's training, for methods that follow them.
+        original, original_seed: of the Original's training, for methods that follow it.
         parent: folder, method and weights digest of the model that the run starts from.
     """
     record: dict[str, Any] = {
@@ -48,6 +49,7 @@ def begin(
         "split": split.to_json() if split else None,
         "method": {"name": method.name, "settings": method.settings()},
         "original": original,
+        "original_seed": original_seed,
         "seed": seed,
         "compute": {
             "device": compute.device.type,

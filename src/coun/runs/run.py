@@ -116,6 +116,7 @@ class _Start:
     name: str | None
     build: Callable[[], nn.Module] | None
     original: dict[str, Any] = field(default_factory=dict)
+    original_seed: int | None = None
     parent: dict[str, Any] | None = None
     head: str | None = None
 
@@ -203,6 +204,7 @@ def unlearn(
             record["model"]["name"],
             start.build,
             record["original"],
+            record["original_seed"],
             {
                 "folder": str(start.folder) if start.folder else None,
                 "method": record["method"]["name"],
@@ -214,7 +216,7 @@ def unlearn(
         if data is None:
             raise CounError("a bare module does not know its data; pass data=...")
         digest = {"folder": None, "method": None, "weights_sha256": weights_digest(start)}
-        origin = _Start(start, name, build, {}, digest, options.head)
+        origin = _Start(start, name, build, parent=digest, head=options.head)
     if split is None:
         raise CounError(
             "no forget request: give --forget-fraction, --forget-class or --forget-index"
@@ -243,6 +245,11 @@ def _execute(
     exact = isinstance(method, Retrain)
     if exact and start.build is None:
         raise CounError("Retrain needs a fresh model; pass the function that makes one as build=")
+    if method.needs_original and start.original_seed is None:
+        raise CounError(
+            f"{method.name} needs to know how the Original was trained, and bare weights do not "
+            "tell; start from a run folder that coun train wrote"
+        )
     kind = ("original" if split is None else "retrain") if exact else "unlearned"
     model = copy.deepcopy(start.model)
     classifier = wrap(model, data, start.head)
@@ -260,6 +267,7 @@ def _execute(
         name=start.name,
         seed=seed,
         original=method.settings() if exact else start.original,
+        original_seed=seed if kind == "original" else start.original_seed,
         parent=start.parent,
     )
     folder = Path(out) if out is not None else None
@@ -275,11 +283,22 @@ def _execute(
         checkpoint = Checkpoint(folder / CHECKPOINT, record["identity"], every=every)
     # FT and CoUn share a stream, so that CoUn at weight 0 is FT to the bit.
     seeds = Seeds(seed).fork(kind)
-    task = Task(data, split, seeds, method.reads, classifier, start.build, compute.device)
+    task = Task(
+        data,
+        split,
+        seeds,
+        method.reads,
+        classifier,
+        start.build,
+        compute.device,
+        flops,
+        {}
+        if start.original_seed is None
+        else {"settings": start.original, "seed": start.original_seed},
+    )
     engine = Engine(
         task,
         compute,
-        flops=flops,
         checkpoint=checkpoint,
         progress=options.progress,
         title=method.name,

@@ -1,0 +1,40 @@
+"""What holds for every method, under the shared table of settings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from methods.canonical import CANONICAL
+
+import coun
+from coun.methods import catalogue
+from coun.models import weights_digest
+
+NAMES = sorted(CANONICAL)
+
+
+def forget(original: coun.Run, split: coun.Split, name: str, **more) -> coun.Run:
+    return coun.unlearn(original, split, name, **CANONICAL[name], **more)
+
+
+def test_every_method_has_a_canonical_setting() -> None:
+    assert set(CANONICAL) == set(catalogue())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_fixes_the_weights_and_the_original_stays(name, original, split) -> None:
+    before = weights_digest(original.model)
+    runs = [forget(original, split, name, seed=3) for _ in range(2)]
+    assert weights_digest(runs[0].model) == weights_digest(runs[1].model)
+    assert weights_digest(original.model) == before
+    assert weights_digest(runs[0].model) != before
+    assert all(bool(torch.isfinite(p).all()) for p in runs[0].model.parameters())
+    assert all(p.requires_grad for p in runs[0].model.parameters())
+    assert not runs[0].model.training
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_cost_is_on_record(name, original, split) -> None:
+    cost = forget(original, split, name).record["cost"]
+    assert cost["seconds"] > 0
+    assert cost["flops"] > 0
