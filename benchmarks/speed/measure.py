@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import coun
-from coun.engine import Compute, Engine, Fit, Optimizer, Pass, Task, environment
+from coun.engine import Compute, Engine, Task, environment, forward_flops
 from coun.files import read_json, write_json
 from coun.methods import make
 from coun.models import Classifier, build
@@ -36,24 +36,23 @@ def synthetic(images: int, side: int = 32) -> coun.Data:
 class Trainer:
     """One network on one data set, trained by the engine one sweep at a time."""
 
-    def __init__(self, data: coun.Data, model: str, *, precision: Any = "auto", compile: bool = False):
+    def __init__(self, data: coun.Data, model: str, *, compile: bool = False) -> None:
         torch.manual_seed(0)
         self.net = build(model, classes=CLASSES, shape=data.shape)
-        self.compute = Compute.choose("auto", precision, macs=1e9, compile=compile)
         example = data.views.evaluate(data.train.fetch(torch.arange(2)))
-        self.classifier = Classifier(self.net, example=example)
+        classifier = Classifier(self.net, example=example)
+        macs = forward_flops(classifier, example[:1]) / 2
+        self.compute = Compute.choose(macs=macs, compile=compile)
         device = self.compute.device
-        self.task = Task(
-            data, None, Seeds(0), frozenset({"retain"}), self.classifier, None, device
-        )
+        self.task = Task(data, None, Seeds(0), frozenset({"retain"}), classifier, None, device)
 
-    def sweep(self, method: str, batch: int, *, workers: int = 0, **settings: Any) -> int:
+    def sweep(self, method: str, batch: int, **settings: Any) -> int:
         """One epoch of *method*; the images (views) that it forwarded."""
         chosen = make(method, {"epochs": 1, "batch_size": batch, "lr": 0.01, **settings})
-        engine = Engine(self.task, self.compute, workers=workers)
-        engine.run(chosen.plan(self.net, self.task))
+        before = self.task.cost.forward_images
+        Engine(self.task, self.compute).run(chosen.plan(self.net, self.task))
         settle(self.compute.device)
-        return engine.log.cost.forward_images
+        return self.task.cost.forward_images - before
 
 
 def bare(trainer: Trainer, batch: int, updates: int) -> int:

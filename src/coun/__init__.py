@@ -11,7 +11,7 @@
 
 from coun.data import Data, Split, Views, from_arrays, from_dataset, load, read_index
 from coun.errors import CounError
-from coun.methods import Method
+from coun.methods import Method, contrast
 from coun.models import MODELS
 from coun.runs import Options, Run, evaluate, train, unlearn
 
@@ -26,6 +26,7 @@ __all__ = [
     "Run",
     "Split",
     "Views",
+    "contrast",
     "evaluate",
     "from_arrays",
     "from_dataset",

@@ -1,5 +1,6 @@
 """Two data-parallel processes against one."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +105,17 @@ def test_alone_nothing_changes():
 )
 def test_a_last_batch_too_short_for_batchnorm_is_left_out(rows, size, ranks, expected):
     assert updates(rows, size, ranks) == expected
+
+
+def test_of_two_commands_one_prints(tmp_path):
+    words = ["train", "--data", "digits", "--limit", "200", "--model", "mlp", "--epochs", "1"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "coun"]
+    command = [sys.executable, *launch, *words, "--out", str(tmp_path / "run"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["kind"] == "original"  # one document, or this fails
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        "model.safetensors",
+        "run.json",
+        "metrics.json",
+    }

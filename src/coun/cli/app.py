@@ -71,6 +71,15 @@ data_options = options(
     click.option("--image-column", help="Image column of an hf: source."),
     click.option("--label-column", help="Label column of an hf: source."),
 )
+contrast_options = options(
+    click.option("--contrast", metavar="LOSS", help="Add a contrastive loss, e.g. info_nce."),
+    click.option("--contrast-weight", type=float, default=1.0, help="Its weight.  [default: 1]"),
+    click.option("--contrast-temperature", type=float, help="Its temperature."),
+    click.option("--contrast-views", metavar="LETTERS", help="Of its second view, e.g. CHJN."),
+    click.option(
+        "--contrast-set", multiple=True, metavar="KEY=VALUE", help="Another setting of the loss."
+    ),
+)
 seed_option = click.option("--seed", type=int, default=0, help="Seed of the run.  [default: 0]")
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; may be repeated."
@@ -92,6 +101,24 @@ def parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise CounError(f"--set {key} is given twice; expected once")
         found[key] = None if value.lower() == "none" else value
     return found
+
+
+def make_contrast(
+    loss: str | None,
+    weight: float,
+    temperature: float | None,
+    views: str | None,
+    pairs: tuple[str, ...],
+) -> dict[str, Any] | None:
+    """The arguments of `coun.contrast` that the options ask for; None if they ask for none."""
+    settings = parse_settings(pairs)
+    if temperature is not None:
+        settings["temperature"] = temperature
+    if loss is None:
+        if settings or views is not None:
+            raise CounError("contrast options without --contrast; say which loss, e.g. info_nce")
+        return None
+    return {"loss": loss, "weight": weight, "views": views, **settings}
 
 
 def make_split(

@@ -21,6 +21,7 @@ from coun.runs import Run, unlearn
 @app.seed_option
 @app.forget_options
 @app.set_option
+@app.contrast_options
 @click.option("--data", "source", metavar="SRC", help="Only where FROM is a weights file.")
 @click.option("--model", help="Only where FROM is a weights file.")
 @app.data_options
@@ -36,6 +37,11 @@ def command(
     forget_class: str | None,
     forget_index: Path | None,
     settings: tuple[str, ...],
+    contrast: str | None,
+    contrast_weight: float,
+    contrast_temperature: float | None,
+    contrast_views: str | None,
+    contrast_set: tuple[str, ...],
     source: str | None,
     model: str | None,
     limit: int | None,
@@ -52,7 +58,12 @@ def command(
     values = app.parse_settings(settings)
     columns = {"image_column": image_column, "label_column": label_column}
     options = app.run_options(**compute)
+    module = app.make_contrast(
+        contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set
+    )
     common: dict[str, Any] = {"seed": seed, "out": out, "options": options, **values}
+    if module is not None:
+        common["contrast"] = module
     if start.is_file():
         if source is None or model is None:
             raise CounError(f"{start} is a weights file; say --data and --model as well")

@@ -171,6 +171,7 @@ class Engine:
                     if self.checkpoint and self._tick - self._saved >= self.checkpoint.every:
                         with self.profile.part("checkpoint"):
                             self._save(pack(model.inner, stage.modules, optimizer))
+            optimizer.zero_grad(set_to_none=True)  # gradients are not part of the result
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise CounError(
                 f"the weights after {stage.name} are not finite; expected finite numbers; "

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from coun.errors import CounError, nearest, unknown
+from coun.methods.contrast import contrast
 from coun.methods.method import Method, Training
 
 
@@ -63,10 +64,11 @@ def describe(kind: type[Method]) -> dict[str, Any]:
     return {
         "summary": kind.summary(),
         "source": kind.source,
+        "exact": kind.exact,
         "reads": sorted(kind.reads) + ["original training"] * kind.needs_original,
         "trains": kind.trains,
         "settings": schema["properties"],
     }
 
 
-__all__ = ["Method", "Training", "catalogue", "describe", "make"]
+__all__ = ["Method", "Training", "catalogue", "contrast", "describe", "make"]

@@ -32,6 +32,7 @@ class Method:
     source: ClassVar[str]
     reads: ClassVar[frozenset[str]] = frozenset({"retain"})
     trains: ClassVar[bool] = True
+    exact: ClassVar[bool] = False  # gives what training without the forget rows gives
     needs_original: ClassVar[bool] = False  # the recipe and seed that the Original was trained with
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:

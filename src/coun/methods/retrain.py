@@ -26,6 +26,7 @@ class Retrain(FineTune):
     """
 
     name: ClassVar[str] = "retrain"
+    exact: ClassVar[bool] = True
     source: ClassVar[str] = "the definition of exact unlearning; recipe of CoUn, section 4.1"
 
     epochs: Positive = Field(182, description="passes over the training rows")

@@ -1,7 +1,8 @@
 """Runs: a model with the record of how it was made, on disk or in memory."""
 
 from coun.runs.evaluate import Predictions, evaluate, measure, predictions
-from coun.runs.run import Options, Run, train, unlearn
+from coun.runs.options import Options
+from coun.runs.run import Run, train, unlearn
 
 __all__ = [
     "Options",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,15 @@ from torch import Tensor, nn
 
 from coun.data import Data, Split, load
 from coun.engine import Checkpoint, Compute, Engine, Task, forward_flops
-from coun.engine.device import Precision
 from coun.engine.ranks import Ranks
 from coun.errors import CounError
 from coun.files import write_json
 from coun.methods import Method, make
+from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import Classifier, build, load_weights, save_weights, weights_digest
 from coun.runs.folder import CHECKPOINT, RECORD, WEIGHTS, claim, read_record
+from coun.runs.options import Options
 from coun.runs.recipes import recipe
 from coun.runs.record import begin
 from coun.seeds import Seeds
@@ -81,31 +82,6 @@ class Run:
         load_weights(model, folder / WEIGHTS)
         split = Split.from_json(data, record["split"]) if record["split"] else None
         return cls(model.eval(), data, split, record, folder, make_model)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to compute, apart from what.
-
-    Args:
-        device: "auto", "cpu", "cuda", "cuda:1", ...
-        precision: "auto" (bf16 where hardware has it and the net gains), "fp32" or "bf16".
-        head: the model's last linear layer, where it cannot be found.
-        checkpoint_every: seconds between checkpoints (only with an output folder).
-        progress: bars on standard error.
-        compile: torch.compile the training step; pays on long runs (docs/results/speed.md).
-        workers: processes that read streamed data ahead of the loop.
-        profile: measure where the time goes, into the record's "profile".
-    """
-
-    device: str = "auto"
-    precision: Precision = "auto"
-    head: str | None = None
-    checkpoint_every: float = 60.0
-    progress: bool = False
-    compile: bool = False
-    workers: int = 0
-    profile: bool = False
 
 
 @dataclass
@@ -176,6 +152,7 @@ def unlearn(
     seed: int = 0,
     out: str | Path | None = None,
     options: Options | None = None,
+    contrast: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Run:
     """Make *start* forget the forget rows of *split*; *start* itself is not changed.
@@ -188,6 +165,7 @@ def unlearn(
         name: what the record calls a bare module, if it can be built by that name again.
         seed: fixes order, views and whatever the method draws.
         out: a run folder to write; an interrupted run in it is resumed, a finished one returned.
+        contrast: arguments of `coun.contrast`, to add the contrastive module to the method.
 
     Returns: the unlearned run. Its model is a new object.
 
@@ -226,6 +204,8 @@ def unlearn(
         method = make(method, {**inherited, **settings})
     elif settings:
         raise CounError("settings go into the Method object, or pass the method by name")
+    if contrast is not None:
+        method = add_contrast(method, **contrast)
     if isinstance(method, Retrain):
         origin.parent = None  # it starts afresh
     return _execute(method.resolved(origin.original), data, split, origin, seed, out, options)

@@ -1,0 +1,123 @@
+"""Put speed.json's numbers into the marked places of docs/results/speed.md.
+
+python benchmarks/speed/page.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from measure import RESULTS
+
+from coun.files import read_json, write_text
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows))
+
+
+def spread(ratio: dict[str, Any]) -> str:
+    return f"{ratio['ratio']:.2f} ({ratio['lowest']:.2f}-{ratio['highest']:.2f})"
+
+
+def step(found: dict[str, Any]) -> str:
+    rows = []
+    for model, batches in found.items():
+        for batch, ratios in batches.items():
+            eager, compiled = ratios["eager"], ratios["compiled"]
+            start, pays = compiled["startup_seconds"], compiled["pays_after_images"]
+            rows.append(
+                [
+                    f"{model}, batch {batch}",
+                    f"{eager['images_per_second']['bare']:,.0f}",
+                    spread(eager),
+                    spread(compiled),
+                    f"{start['cold']:.0f} / {start['warm']:.0f} s",
+                    f"{pays:,}" if pays else "never",
+                ]
+            )
+    head = ["", "bare, img/s", "eager / bare", "compiled / bare", "start-up", "pays after images"]
+    return table(head, rows)
+
+
+def usual(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{model}, batch {one['batch']}, {one['precision']}",
+            f"{one['eager']['images_per_second']['usual']:,.0f}",
+            f"{one['eager']['images_per_second']['eager']:,.0f}",
+            spread(one["eager"]),
+            spread(one["compiled"]),
+        ]
+        for model, one in found.items()
+    ]
+    return table(["", "usual, img/s", "ours, img/s", "eager / usual", "compiled / usual"], rows)
+
+
+def methods(found: dict[str, Any]) -> str:
+    rows = []
+    for model, one in found.items():
+        cells = [
+            f"{one[k]['over_ft']:.2f} ({one[k]['lowest']:.2f}-{one[k]['highest']:.2f})"
+            for k in ("coun", "coun fast")
+        ]
+        rows.append([f"{model}, batch {one['batch']}", *cells])
+    return table(["seconds an epoch over FT's", "CoUn", "CoUn, fast mode"], rows)
+
+
+def memory(found: dict[str, Any]) -> str:
+    streamed = found["streamed_mib"]
+    rows = [
+        ["InfoNCE forward and backward, 1,024 x 512", found["info_nce_1024x512_mib"]],
+        ["InfoNCE forward and backward, 4,096 x 512", found["info_nce_4096x512_mib"]],
+        *[[f"an epoch over {int(n):,} streamed images", v] for n, v in streamed.items()],
+    ]
+    return table(["peak above what the process held before", "MiB"], rows)
+
+
+def scaling(found: dict[str, Any]) -> str:
+    sizes = found["sizes"]
+    images = list(next(iter(sizes.values()))["seconds"])
+    rows = [
+        [f"batch {batch}", *[f"{one['seconds'][n]:.2f} ({one['linear'][n]:.2f})" for n in images]]
+        for batch, one in sizes.items()
+    ]
+    first = table([f"`{found['model']}`, FT", *[f"{int(n):,} images" for n in images]], rows)
+    ranks, workers = found["ranks_5000_images"], found["workers_5000_jpegs"]
+    second = table(
+        ["seconds an epoch of 5,000 images", "s"],
+        [
+            ["one process, all cores", f"{ranks['1']:.2f}"],
+            ["two data-parallel ranks, half the cores each", f"{ranks['2']:.2f}"],
+            *[
+                [f"JPEGs decoded as they are read, {k} workers", f"{v:.2f}"]
+                for k, v in workers.items()
+            ],
+        ],
+    )
+    return first + "\n\n" + second
+
+
+def main() -> None:
+    sections = {
+        "step_over_bare": step,
+        "over_usual": usual,
+        "coun_over_ft": methods,
+        "memory": memory,
+        "scaling": scaling,
+    }
+    found, path = read_json(RESULTS), RESULTS.with_suffix(".md")
+    page = path.read_text(encoding="utf-8")
+    for name, make in sections.items():
+        before, rest = page.split(f"<!-- {name} -->\n")
+        after = rest.split(f"<!-- /{name} -->")[1]
+        body = make(found[name]["results"])
+        page = f"{before}<!-- {name} -->\n{body}\n<!-- /{name} -->{after}"
+    write_text(path, page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""The contrastive losses as modules: settings by name, and the term that a pass adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coun.models import Classifier
+from coun.objectives.contrastive.info_nce import Directions, info_nce_loss
+from coun.objectives.contrastive.nt_xent import debiased_loss, moco_loss, nt_xent_loss
+from coun.objectives.contrastive.redundancy import barlow_twins_loss, vicreg_loss
+from coun.objectives.contrastive.relational import co2_loss, sce_loss
+from coun.objectives.contrastive.supcon import supcon_loss
+from coun.objectives.objective import Objective
+from coun.objectives.step import Step
+
+FROZEN = ConfigDict(extra="forbid")
+Temperature = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+Part = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, config=FROZEN)
+class ContrastiveLoss:
+    """A loss between the penultimate features of views 0 and 1 of the retain batch.
+
+    Over data-parallel processes it is computed on the joint batch. There is no projection
+    head: it acts on the features that the classifier reads, as in CoUn.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+
+    second_view_gradient: bool = Field(
+        True, description="false: view 2 is a constant target, 4 forwards' work instead of 6"
+    )
+
+    def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        """Of embeddings a, b (N, D) of the two views, and labels (N,)."""
+        raise NotImplementedError
+
+    def state(
+        self, teacher: Callable[[], Classifier], generator: torch.Generator
+    ) -> tuple[Any, ...]:
+        """The nn.Modules that the loss keeps from update to update."""
+        return ()
+
+    def objective(self, state: tuple[Any, ...] = ()) -> Objective:
+        """The term, for passes that draw role "retain"."""
+
+        def term(step: Step) -> Tensor:
+            first = step.gather(step.outputs("retain", 0).features)
+            second = step.outputs("retain", 1, grad=self.second_view_gradient).features
+            labels = step.gather(step.labels("retain"))
+            return self.loss(first, step.gather(second), labels)
+
+        return Objective.of(term)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class InfoNCE(ContrastiveLoss):
+    """Cross-view InfoNCE, both directions: CoUn's own."""
+
+    name: ClassVar[str] = "info_nce"
+    source: ClassVar[str] = "CoUn, Khalil et al., NeurIPS 2025, Eq. 1-2"
+    temperature: Temperature = 0.1
+    directions: Directions = "sum"
+
+    def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        return info_nce_loss(a, b, temperature=self.temperature, directions=self.directions)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class NTXent(ContrastiveLoss):
+    """NT-Xent: 2N-2 negatives from both views."""
+
+    name: ClassVar[str] = "nt_xent"
+    source: ClassVar[str] = "SimCLR, Chen et al., ICML 2020"
+    temperature: Temperature = 0.5
+
+    def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        return nt_xent_loss(a, b, temperature=self.temperature)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Debiased(ContrastiveLoss):
+    """NT-Xent corrected for negatives of the same class."""
+
+    name: ClassVar[str] = "debiased"
+    source: ClassVar[str] = "Chuang et al., NeurIPS 2020"
+    temperature: Temperature = 0.5
+    prior: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        return debiased_loss(a, b, temperature=self.temperature, prior=self.prior)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class SupCon(ContrastiveLoss):
+    """Supervised contrastive: all samples of the class are positives."""
+
+    name: ClassVar[str] = "supcon"
+    source: ClassVar[str] = "Khosla et al., NeurIPS 2020 (L_out, no tau/base factor)"
+    temperature: Temperature = 0.1
+
+    def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        return supcon_loss(a, b, labels, temperature=self.temperature)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class BarlowTwins(ContrastiveLoss):
+    """Cross-correlation of the views pulled to the identity."""
+
+    name: ClassVar[str] = "barlow_twins"
+    source: ClassVar[str] = "Zbontar et al., ICML 2021"
+    off_diagonal: Amount = 0.005
+
+    def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        return barlow_twins_loss(a, b, off_diagonal=self.off_diagonal)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class VICReg(ContrastiveLoss):
+    """Invariance, variance and covariance."""
+
+    name: ClassVar[str] = "vicreg"
+    source: ClassVar[str] = "Bardes et al., ICLR 2022"
+    invariance: Amount = 25.0
+    variance: Amount = 25.0
+    covariance: Amount = 1.0
+
+    def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        return vicreg_loss(
+            a, b, invariance=self.invariance, variance=self.variance, covariance=self.covariance
+        )
+
+
+@dataclass(frozen=True, config=FROZEN)
+class SCE(ContrastiveLoss):
+    """Similarity contrastive estimation: soft targets from view 2's own similarities."""
+
+    name: ClassVar[str] = "sce"
+    source: ClassVar[str] = "Denize et al., WACV 2023 (queue-free)"
+    temperature: Temperature = 0.1
+    target_temperature: Temperature = 0.05
+    positive: Part = 0.5
+
+    def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        return sce_loss(
+            a,
+            b,
+            temperature=self.temperature,
+            target_temperature=self.target_temperature,
+            positive=self.positive,
+        )
+
+
+@dataclass(frozen=True, config=FROZEN)
+class CO2(ContrastiveLoss):
+    """InfoNCE with a consistency regulariser between the views' similarities."""
+
+    name: ClassVar[str] = "co2"
+    source: ClassVar[str] = "Wei et al., ICLR 2021 (queue-free)"
+    temperature: Temperature = 0.1
+    consistency: Amount = 1.0
+    consistency_temperature: Temperature = 0.05
+
+    def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        contrast = info_nce_loss(a, b, temperature=self.temperature)
+        return contrast + self.consistency * co2_loss(
+            a, b, temperature=self.consistency_temperature
+        )
+
+
+class Memory(nn.Module):
+    """MoCo's momentum encoder and its queue of keys (K, D), unit rows, oldest first out."""
+
+    queue: Tensor
+    place: Tensor
+
+    def __init__(self, encoder: Classifier, keys: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.encoder = encoder
+        rows = torch.randn(keys, encoder.head.in_features, generator=generator)
+        self.register_buffer("queue", F.normalize(rows, dim=1))
+        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def follow(self, model: nn.Module, momentum: float) -> None:
+        """Move the encoder's parameters towards *model*'s; its buffers follow its own forwards."""
+        pairs = zip(self.encoder.parameters(), model.parameters(), strict=True)
+        for mine, its in pairs:
+            mine.lerp_(its, 1 - momentum)
+
+    @torch.no_grad()
+    def push(self, keys: Tensor) -> None:
+        """Put *keys* (N, D) in place of the oldest; of more than K the last K."""
+        keys = F.normalize(keys.float(), dim=1)[-len(self.queue) :]
+        where = (self.place + torch.arange(len(keys), device=keys.device)) % len(self.queue)
+        self.queue[where] = keys
+        self.place.copy_((self.place + len(keys)) % len(self.queue))
+
+
+@dataclass(frozen=True, config=FROZEN)
+class MoCo(ContrastiveLoss):
+    """MoCo v2: negatives from a queue of keys that a momentum encoder made.
+
+    Without shuffled BatchNorm, which needs several devices; without the MLP head of v2.
+    """
+
+    name: ClassVar[str] = "moco"
+    source: ClassVar[str] = "MoCo v2, Chen et al., 2020; momentum and queue of He et al., CVPR 2020"
+    temperature: Temperature = 0.2
+    momentum: Part = 0.999
+    keys: Annotated[int, Field(gt=0)] = 4096
+
+    def state(
+        self, teacher: Callable[[], Classifier], generator: torch.Generator
+    ) -> tuple[Any, ...]:
+        return (Memory(teacher(), self.keys, generator),)
+
+    def objective(self, state: tuple[Any, ...] = ()) -> Objective:
+        (memory,) = state
+
+        def term(step: Step) -> Tensor:
+            memory.follow(step.model, self.momentum)
+            memory.encoder.train()
+            query = step.outputs("retain", 0).features
+            key = step.outputs("retain", 1, model=memory.encoder).features
+            value = moco_loss(query, key, memory.queue.clone(), temperature=self.temperature)
+            memory.push(step.gather(key))
+            return value
+
+        return Objective.of(term)
+
+
+LOSSES: dict[str, type[ContrastiveLoss]] = {
+    kind.name: kind
+    for kind in (InfoNCE, NTXent, MoCo, Debiased, SupCon, BarlowTwins, VICReg, SCE, CO2)
+}

@@ -1,0 +1,179 @@
+"""The contrastive module on other methods."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+import coun
+from coun.data import Views
+from coun.engine import Compute, Engine, Fit, Pass
+from coun.methods import catalogue, make
+from coun.methods.method import FROZEN, Training
+from coun.models import weights_digest
+from coun.objectives import cross_entropy
+from coun.objectives.contrastive.modules import LOSSES, Memory, MoCo
+
+FAST = {"epochs": 2, "batch_size": 32, "lr": 0.02}
+CPU = Compute(torch.device("cpu"), "fp32")
+
+
+def digest(run: coun.Run) -> str:
+    return weights_digest(run.model)
+
+
+def test_on_finetune_it_is_coun(original, split):
+    whole = coun.unlearn(original, split, "coun", **FAST, weight=0.7, temperature=0.2)
+    module = {"loss": "info_nce", "weight": 0.7, "temperature": 0.2}
+    built = coun.unlearn(original, split, "finetune", **FAST, contrast=module)
+    assert digest(built) == digest(whole)
+    method = coun.contrast(make("finetune", FAST), weight=0.7, temperature=0.2)
+    assert digest(coun.unlearn(original, split, method)) == digest(whole)
+    assert built.record["method"]["name"] == "finetune+info_nce"
+    assert built.record["method"]["settings"]["contrast"]["temperature"] == 0.2
+
+
+def test_at_weight_0_it_is_the_method_itself(original, split):
+    plain = coun.unlearn(original, split, "not", **FAST)
+    for loss in ("info_nce", "moco"):
+        run = coun.unlearn(original, split, "not", **FAST, contrast={"loss": loss, "weight": 0})
+        assert digest(run) == digest(plain)
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_every_loss_trains_and_repeats(original, split, loss):
+    runs = [
+        coun.unlearn(original, split, "finetune", **FAST, contrast={"loss": loss, "weight": 0.1})
+        for _ in range(2)
+    ]
+    plain = coun.unlearn(original, split, "finetune", **FAST)
+    assert digest(runs[0]) == digest(runs[1]) != digest(plain)
+    assert runs[0].record["cost"]["flops"] > plain.record["cost"]["flops"]
+
+
+def test_moco_resumes_to_the_same_bits(original, split, tmp_path, monkeypatch):
+    # Its queue and its momentum encoder are not functions of the weights: they must be saved.
+    module = {"loss": "moco", "weight": 0.5, "keys": 64}
+    whole = coun.unlearn(original, split, "finetune", **FAST, contrast=module)
+    options = coun.Options(checkpoint_every=0)
+    update, calls = Engine._update, []
+
+    def dies(self, *args):
+        calls.append(1)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return update(self, *args)
+
+    common = {"out": tmp_path / "run", "options": options, "contrast": module, **FAST}
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "_update", dies)
+        with pytest.raises(KeyboardInterrupt):
+            coun.unlearn(original, split, "finetune", **common)
+    assert digest(coun.unlearn(original, split, "finetune", **common)) == digest(whole)
+
+
+def test_only_the_second_view_takes_other_letters(original, split, small, monkeypatch):
+    seen = []
+    draw = Views.__call__
+
+    def note(self, images, generator):
+        seen.append(self.letters)
+        return draw(self, images, generator)
+
+    monkeypatch.setattr(Views, "__call__", note)
+    run = coun.unlearn(original, split, "finetune", **FAST, contrast={"views": "CJN"})
+    assert set(seen[0::2]) == {small.views.letters}
+    assert set(seen[1::2]) == {"CJN"}
+    assert run.record["method"]["settings"]["contrast"]["views"] == "CJN"
+
+
+def test_a_transform_of_the_users_own_takes_no_letters(original, split, small):
+    class Plain:
+        def __call__(self, images, generator):
+            return images.float()
+
+        def evaluate(self, images):
+            return images.float()
+
+    data = replace(small, views=Plain())
+    with pytest.raises(coun.CounError, match="letters"):
+        coun.unlearn(original.model, split, "finetune", data=data, **FAST, contrast={"views": "CN"})
+
+
+@dataclass(frozen=True, config=FROZEN)
+class ForgetOnly(Training):
+    """Reads forget data alone."""
+
+    name = "forget_only"
+    source = "this test"
+    reads = frozenset({"forget"})
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        (lambda: ForgetOnly(), {}, "never draws retain data"),
+        (lambda: make("coun"), {}, "it has one already"),
+        (lambda: coun.contrast(make("not")), {}, "it has one already"),
+        (lambda: make("retrain"), {}, "it is exact"),
+        (lambda: make("not"), {"loss": "info_nec"}, "info_nce"),
+        (lambda: make("not"), {"temprature": 1}, "temperature"),
+        (lambda: make("not"), {"temperature": 0}, "greater than 0"),
+        (lambda: make("not"), {"weight": -1}, "0 or more"),
+        (lambda: make("not"), {"views": "CX"}, "letter 'X'"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(method, arguments, message):
+    with pytest.raises(coun.CounError, match=message):
+        coun.contrast(method(), **arguments)
+
+
+def test_methods_that_do_not_train_are_refused():
+    for name, kind in catalogue().items():
+        if not kind.trains or "retain" not in kind.reads:
+            with pytest.raises(coun.CounError, match="takes no contrastive module"):
+                coun.contrast(make(name))
+
+
+def test_only_retain_rows_enter_the_term(small, split, make_task, dropping):
+    seen = []
+    net = dropping()
+    task = make_task(small, net, split, reads=("retain", "forget"))
+    loss = LOSSES["supcon"]()
+
+    class Watching(type(loss)):
+        def loss(self, a, b, labels):
+            seen.append((len(a), labels.clone()))
+            return super().loss(a, b, labels)
+
+    mixed = cross_entropy("forget") + cross_entropy("retain")
+    one = Pass(mixed + Watching().objective(), {"forget": 10, "retain": 16})
+    Engine(task, CPU).run([Fit((one,), 1)])
+    assert {n for n, _ in seen} == {16}
+
+
+def test_the_queue_holds_the_last_keys(small, make_task, original):
+    task = make_task(small, original.model)
+    memory = Memory(task.teacher(), 5, torch.Generator().manual_seed(0))
+    keys = nn.functional.normalize(torch.randn(8, memory.queue.shape[1]), dim=1)
+    memory.push(keys[:3])
+    memory.push(keys[3:])
+    # Three fill places 0 to 2; of the five after them two fill 3 and 4, three begin again.
+    torch.testing.assert_close(memory.queue, torch.cat([keys[5:], keys[3:5]]))
+
+
+def test_the_momentum_encoder_follows(small, make_task, original):
+    task = make_task(small, original.model)
+    memory = Memory(task.teacher(), 5, torch.Generator().manual_seed(0))
+    before = [p.clone() for p in memory.encoder.parameters()]
+    model = task.teacher()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(1.0)
+    memory.follow(model, MoCo().momentum)
+    for old, new in zip(before, memory.encoder.parameters(), strict=True):
+        torch.testing.assert_close(new - old, torch.full_like(old, 1 - 0.999), rtol=0, atol=1e-6)
