@@ -178,8 +178,8 @@ def _write(
                 Picture(
                     feature_maps(found, data.classes),
                     "Penultimate features by t-SNE (seed 0; a map per model, cosine distance). "
-                    "Small dots: retained samples by class. Squares: forgotten samples, coloured "
-                    "by the class the model now predicts for them.",
+                    "Small dots: retained samples. Large marks: forgotten samples. Colour, and "
+                    "the shape of a large mark, are the class the model now predicts.",
                 )
             )
         scenario = outcome.scenario

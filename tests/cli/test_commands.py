@@ -14,6 +14,20 @@ TRAIN = ("train", "--data", "digits", "--limit", 300, "--model", "cnn", "--epoch
 FORGET = ("--forget-fraction", 0.1, "--forget-seed", 3)
 
 
+def test_shards_from_training_to_a_second_request(coun_command, tmp_path: Path) -> None:
+    cut = ("--method", "sisa", "--set", "shards=3")
+    (tmp_path / "ids.txt").write_text("7")
+    assert coun_command(*TRAIN, *cut, "--out", "original").code == 0
+    done = coun_command("unlearn", "original", "--method", "sisa", *FORGET, "--out", "a", "--json")
+    assert done.code == 0, done.err
+    assert done.json["method"]["settings"]["shards"] == 3
+    request = ("--method", "sisa", "--forget-index", "ids.txt")
+    again = coun_command("unlearn", "a", *request, "--out", "b", "--json")
+    assert again.code == 0, again.err
+    assert again.json["cost"]["flops"] < done.json["cost"]["flops"]
+    assert coun_command(*TRAIN, "--method", "coun", "--out", "c").code == 2
+
+
 def test_train_retrain_unlearn_evaluate(coun_command, tmp_path: Path) -> None:
     assert coun_command(*TRAIN, "--out", "original").code == 0
     assert coun_command(*TRAIN, *FORGET, "--seed", 5, "--out", "retrain").code == 0

@@ -9,8 +9,8 @@ from torch import nn
 
 import coun
 from coun.data import Data, TensorExamples
-from coun.engine import Compute, Edit, Engine, Fit, Optimizer, Pass, with_term
-from coun.models import weights_digest
+from coun.engine import Checkpoint, Compute, Edit, Engine, Fit, Optimizer, Pass, with_term
+from coun.models import Classifier, weights_digest
 from coun.objectives import Objective, cross_entropy, info_nce
 
 CPU = Compute(torch.device("cpu"), "fp32")
@@ -152,3 +152,53 @@ def test_adamw_decays_weights_apart_from_the_gradient():
     weight.grad = torch.full_like(weight, 7.0)
     adamw.step()
     assert weight.item() == pytest.approx(1 * (1 - 0.05) - 0.1, abs=1e-7)
+
+
+class Pair(nn.Module):
+    """Two branches of different size; both outputs add up in the head's input."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(1, 2), nn.Sequential(nn.Linear(1, 3), nn.Linear(3, 2))
+        self.head = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.head(self.a(x) + self.b(x))
+
+
+def test_a_part_is_trained_as_a_model_of_its_own(make_task):
+    model = Pair()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    part = Classifier(model.b, example=torch.zeros(2, 1))
+    fit = Fit((Pass(cross_entropy(), {"retain": 4}),), 2, Optimizer(lr=0.1), model=part)
+    log = Engine(make_task(numbered(8), model), CPU).run([fit])
+    moved = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {"b.0.weight", "b.0.bias", "b.1.weight", "b.1.bias"}
+    assert log.cost.flops == 2 * 8 * 3 * 2 * (1 * 3 + 3 * 2)  # forward 1, backward 2; a MAC is 2
+
+
+def test_preparation_is_billed_apart_also_after_a_resume(make_task, tmp_path):
+    def stages(dies=False):
+        passes = (Pass(cross_entropy(), {"retain": 4}),)
+        yield Edit("ready", lambda m: None, prior=True)
+        yield Fit(passes, 3, prior=True)
+        if dies:
+            raise KeyboardInterrupt
+        yield Fit(passes, 1)
+
+    def run(dies=False):
+        torch.manual_seed(0)
+        task = make_task(numbered(8), nn.Linear(1, 2))
+        task.flops = 1.0
+        return Engine(task, CPU, checkpoint=Checkpoint(tmp_path / "c", "x", every=0)).run(
+            stages(dies)
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run(dies=True)
+    log = run()
+    assert (log.prior.samples_seen, log.cost.samples_seen) == (24, 8)
+    assert (log.prior.flops, log.cost.flops) == (72, 24)
+    both = log.cost + log.prior
+    assert both.updates == 8
+    assert both.peak_memory_mib == max(log.cost.peak_memory_mib, log.prior.peak_memory_mib)

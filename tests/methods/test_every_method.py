@@ -7,6 +7,7 @@ import torch
 from methods.canonical import CANONICAL
 
 import coun
+from coun.engine import Engine
 from coun.methods import catalogue
 from coun.models import weights_digest
 
@@ -38,3 +39,38 @@ def test_its_cost_is_on_record(name, original, split) -> None:
     cost = forget(original, split, name).record["cost"]
     assert cost["seconds"] > 0
     assert cost["flops"] > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_killed_run_resumes_to_the_same_bits(name, original, split, tmp_path, monkeypatch):
+    update, calls = Engine._update, []
+
+    def counted(self, *args):
+        calls.append(1)
+        return update(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "_update", counted)
+        whole = weights_digest(forget(original, split, name).model)
+    if not calls:
+        pytest.skip("edits only: nothing to kill between updates")
+    dies_at, calls[:] = len(calls) * 2 // 3, []
+
+    def dies(self, *args):
+        calls.append(1)
+        if len(calls) == dies_at:
+            raise KeyboardInterrupt
+        return update(self, *args)
+
+    common = {"out": tmp_path / "run", "options": coun.Options(checkpoint_every=0)}
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "_update", dies)
+        with pytest.raises(KeyboardInterrupt):
+            forget(original, split, name, **common)
+    assert weights_digest(forget(original, split, name, **common).model) == whole
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_needs_no_batchnorm(name, small, split, dropping):
+    start = coun.train(small, dropping, epochs=1)
+    forget(start, split, name)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import coun
+from coun.attacks import confidence, svc_efficacy
 from coun.data import Split
 from coun.errors import CounError
-from coun.metrics import GAP_METRICS, confidence, svc_efficacy
+from coun.metrics import GAP_METRICS
 from coun.models import Outputs, weights_digest
 from coun.runs import Predictions, measure, predictions
 
@@ -80,6 +81,13 @@ def test_the_attack_sees_confidences_of_retain_test_and_forget_rows(original, sp
     found.outputs["forget"] = Outputs(-found.outputs["forget"].logits, torch.zeros(30, 1))
     assert measure(found, split)["mia_efficacy"] == 100
     assert svc_efficacy(likely["retain"], likely["test"], likely["forget"]) >= 0
+
+
+def test_the_efficacy_is_the_confidences_of_four(original, split):
+    result = coun.evaluate(original, split=split)
+    assert set(result["mia"]) == {"correctness", "confidence", "entropy", "modified_entropy"}
+    assert result["mia"]["confidence"] == result["mia_efficacy"]
+    assert all(0 <= value <= 100 for value in result["mia"].values())
 
 
 def test_two_models_face_one_attack(original, split):

@@ -26,9 +26,9 @@ def command(name: str | None, as_json: bool) -> None:
     elif name is None:
         table = Table("method", "what it does", "reads", "trains", "source", show_lines=True)
         for key, kind in known.items():
-            reads = ", ".join(sorted(kind.reads))
-            trains = "yes" if kind.trains else "no"
-            table.add_row(key, kind.summary(), reads, trains, kind.source)
+            about = describe(kind)
+            trains = "yes" if about["trains"] else "no"
+            table.add_row(key, about["summary"], ", ".join(about["reads"]), trains, about["source"])
         app.console.print(table)
         app.console.print("coun methods NAME shows the settings of one.", highlight=False)
     else:

@@ -17,6 +17,12 @@ from coun.runs import train
     "--data", "source", required=True, metavar="SRC", help="digits, hf:PATH, folder:PATH, ..."
 )
 @click.option("--model", required=True, help="A built-in name, or package.module:factory.")
+@click.option(
+    "--method",
+    default="retrain",
+    show_default=True,
+    help="retrain is plain training; sisa or arcane train shards, ready for requests.",
+)
 @click.option("--epochs", type=int, help="Passes over the training rows; default by model.")
 @app.seed_option
 @app.data_options
@@ -28,6 +34,7 @@ from coun.runs import train
 def command(
     source: str,
     model: str,
+    method: str,
     epochs: int | None,
     seed: int,
     limit: int | None,
@@ -48,5 +55,6 @@ def command(
     data = load(source, limit=limit, image_column=image_column, label_column=label_column)
     split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
     options = app.run_options(**compute)
-    run = train(data, model, split=split, seed=seed, out=out, options=options, **values)
+    common: dict[str, Any] = {"split": split, "seed": seed, "out": out, "options": options}
+    run = train(data, model, method=method, **common, **values)
     show.finish(run, as_json=as_json)

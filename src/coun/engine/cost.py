@@ -8,10 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-
-from coun.models import Classifier
 
 
 @dataclass
@@ -36,6 +34,10 @@ class Cost:
         self.trained_images += images * grad
         self.flops += images * flops_per_image * (3 if grad else 1)
 
+    def __add__(self, other: Cost) -> Cost:
+        both = {name: value + getattr(other, name) for name, value in asdict(self).items()}
+        return Cost(**{**both, "peak_memory_mib": max(self.peak_memory_mib, other.peak_memory_mib)})
+
     def note_memory(self, device: torch.device) -> None:
         """Keep the highest memory seen: the device's on a GPU, the process's on a CPU."""
         if device.type == "cuda":
@@ -54,13 +56,13 @@ class Cost:
         return asdict(self)
 
 
-def forward_flops(classifier: Classifier, image: Tensor) -> float:
+def forward_flops(classifier: nn.Module, image: Tensor) -> float:
     """Floating-point operations of one forward of one *image* (1, ...), convolutions and
     matrix products only, as torch counts them (a multiply-add is 2)."""
     was_training = {m: m.training for m in classifier.modules()}
     classifier.eval()
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.random.fork_rng(), torch.no_grad(), FlopCounterMode(display=False) as counter:
             classifier(image)
     finally:
         for module, mode in was_training.items():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from coun.engine.batches import Feed, Loaded, Position
 from coun.engine.checkpoint import Checkpoint, pack, unpack
-from coun.engine.cost import Cost
+from coun.engine.cost import Cost, forward_flops
 from coun.engine.device import Compute, keep_freed_memory
 from coun.engine.frozen import Frozen
 from coun.engine.profile import Profile
@@ -30,9 +30,13 @@ Observer = Callable[[dict[str, Batch]], contextlib.AbstractContextManager[object
 
 @dataclass
 class Log:
-    """What a run leaves behind besides weights: its cost and one row per epoch."""
+    """What a run leaves behind besides weights: its cost and one row per epoch.
+
+    `prior` is the part that prepared for requests (`Stage.prior`); `cost` is all the rest.
+    """
 
     cost: Cost = field(default_factory=Cost)
+    prior: Cost = field(default_factory=Cost)
     history: list[dict[str, Any]] = field(default_factory=list)
     stages: list[str] = field(default_factory=list)
     profile: dict[str, float] = field(default_factory=dict)
@@ -76,6 +80,8 @@ class Engine:
         self.profile = Profile(profile, compute.device)
         self.log = Log(task.cost)
         self._at = Position()
+        self._model = task.classifier  # what the present stage trains
+        self._flops: dict[nn.Module, float] = {task.classifier: task.flops}
         self._losses: list[Tensor] = []  # of the sweep so far
         self._tick = 0.0
         self._saved = time.monotonic()
@@ -100,20 +106,26 @@ class Engine:
         self._tick = time.monotonic()
         for number, stage in enumerate(stages):
             self.log.stages.append(stage.name)
+            self._model = (isinstance(stage, Fit) and stage.model) or self.task.classifier
+            self.task.cost = self.log.prior if stage.prior else self.log.cost
             if isinstance(stage, Edit):
                 # Edits are done again on a resume: what later stages captured from them
                 # (teachers, masks) is rebuilt, and they are exact functions of the weights.
                 with self.task.seeds.as_global("edit", number):
                     stage.apply(model)
             elif number < done:
-                self._restore_stage(number, stage, model)
-            if resumed and number <= done:
-                self.log.cost.set(resumed[1]["cost"])  # what is done again is not paid again
+                self._restore_stage(number, stage)
+            # What is done again is not paid again; what stage `done` computes before its first
+            # update is, unless that is on the bill already.
+            if resumed and (number < done or (number == done and self._at != Position(done))):
+                self.log.cost.set(resumed[1]["cost"])
+                self.log.prior.set(resumed[1]["prior"])
             if isinstance(stage, Fit) and number >= done:
                 self._fit(number, stage, resumed[0] if resumed and number == done else None)
             if number >= done:
                 self._at = Position(stage=number + 1)
             self._clock()
+            self.task.cost = self.log.cost
         self.log.cost.note_memory(self.compute.device)
         self.log.profile = self.profile.seconds
         return self.log
@@ -121,19 +133,19 @@ class Engine:
     def _clock(self) -> None:
         """Charge the time since the last call."""
         now = time.monotonic()
-        self.log.cost.seconds += now - self._tick
+        self.task.cost.seconds += now - self._tick
         self._tick = now
 
-    def _restore_stage(self, number: int, stage: Fit, model: nn.Module) -> None:
+    def _restore_stage(self, number: int, stage: Fit) -> None:
         found = self.checkpoint.load(f"stage-{number:03d}") if self.checkpoint else None
         if found is None:
             raise CounError(
                 f"the checkpoint of stage {number} is gone; delete the folder to start again"
             )
-        unpack(found[0], model, stage.modules)
+        unpack(found[0], self._model.inner, stage.modules)
 
     def _fit(self, number: int, stage: Fit, saved: dict[str, Tensor] | None) -> None:
-        model, cost = self.task.classifier, self.log.cost
+        model, cost = self._model, self.task.cost
         for module in stage.modules:
             module.to(self.compute.device)
         start = Position(number)
@@ -210,8 +222,8 @@ class Engine:
         with self.profile.part("optimizer"), self.observe(batches):
             optimizer.step()
         self._losses.append(loss.detach())
-        self.log.cost.updates += 1
-        self.log.cost.samples_seen += self.ranks.count * sum(
+        self.task.cost.updates += 1
+        self.task.cost.samples_seen += self.ranks.count * sum(
             len(b.labels) for b in batches.values()
         )
 
@@ -233,16 +245,19 @@ class Engine:
                 return views(images, generator)
 
         def forward(model: nn.Module, x: Tensor) -> Outputs:
-            self.task.charge(len(x) * ranks.count, grad=torch.is_grad_enabled())
+            if model not in self._flops:
+                self._flops[model] = forward_flops(model, x[:1].detach())
+            flops = self._flops[model]
+            self.task.cost.count(len(x) * ranks.count, flops, grad=torch.is_grad_enabled())
             # A short last batch is not compiled: making a second kernel would not pay.
             whole = not self.compute.compile or len(x) in one.draws.values()
-            run = training if model is self.task.classifier and whole else model
+            run = training if model is self._model and whole else model
             with self.profile.part("forward"), self.compute.autocast():
                 out = run(x)
             return Outputs(out.logits.float(), out.features.float())
 
         return Step(
-            self.task.classifier,
+            self._model,
             batches,
             view=view,
             forward=forward,
@@ -277,10 +292,11 @@ class Engine:
         self._losses.clear()
 
     def _save(self, tensors: dict[str, Tensor]) -> None:
-        self.log.cost.note_memory(self.compute.device)
+        self.task.cost.note_memory(self.compute.device)
         state = {
             "at": asdict(self._at),
             "cost": self.log.cost.to_json(),
+            "prior": self.log.prior.to_json(),
             "history": self.log.history,
             "losses": torch.stack(self._losses).tolist() if self._losses else [],
         }

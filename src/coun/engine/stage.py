@@ -9,15 +9,21 @@ from torch import Tensor, nn
 
 from coun.data.views import Transform
 from coun.engine.optimizer import Optimizer
+from coun.models import Classifier
 from coun.objectives import Objective
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Change weights without training: `apply(model)` works in place on the user's module."""
+    """Change weights without training: `apply(model)` works in place on the user's module.
+
+    Args:
+        prior: a preparation, paid for before any request; its cost is kept apart.
+    """
 
     name: str
     apply: Callable[[nn.Module], None]
+    prior: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,9 @@ class Fit:
             statistics. None trains everything.
         modules: what is trained or kept along with the model (a noise tensor, a queue, a
             momentum encoder): put on the device, checkpointed, trained where it wants gradients.
+        model: what is trained in place of the whole model: a part of it, wrapped. The rest
+            stays as it is.
+        prior: as of an `Edit`.
     """
 
     passes: tuple[Pass, ...]
@@ -62,6 +71,8 @@ class Fit:
     name: str = "train"
     mask: Mapping[str, Tensor | bool] | None = None
     modules: tuple[nn.Module, ...] = ()
+    model: Classifier | None = None
+    prior: bool = False
 
 
 Stage = Edit | Fit

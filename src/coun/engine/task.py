@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -73,6 +73,13 @@ class Task:
         self._rows[role] = rows
         self._sources.pop(role, None)
         return role
+
+    def narrowed(self, **rows: Tensor) -> Task:
+        """The same task, with only these *rows* in the roles named: `narrowed(forget=rows)`.
+
+        To plan with; `on_part` fits the stages of such a plan to the engine. Costs are charged.
+        """
+        return replace(self, _rows={**self._rows, **rows}, _sources={})
 
     def teacher(self, model: nn.Module | None = None) -> Classifier:
         """A frozen copy, in eval mode, of the model as it is now, or of *model* (from `fresh`)."""

@@ -10,7 +10,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from coun.data import Data
 from coun.engine import Optimizer, Stage, Task
+from coun.models.ensemble import Layout
 
 FROZEN = ConfigDict(extra="forbid")
 PAPER_SHARE = 50 / 182  # unlearning epochs over training epochs, in the paper
@@ -38,6 +40,10 @@ class Method:
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         """The stages that turn *model* (read only here) into the unlearned model."""
         raise NotImplementedError
+
+    def layout(self, data: Data) -> Layout | None:
+        """How the result is made of several networks; None where it is one, as the start is."""
+        return None
 
     def resolved(self, original: Mapping[str, Any]) -> Self:
         """The same method with what was left open filled in from the original's settings."""

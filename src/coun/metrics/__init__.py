@@ -1,13 +1,116 @@
-"""Pure functions of logits, labels and features; they see tensors and nothing else."""
+"""Pure functions of logits, labels, features and weights; they see arrays and nothing else."""
 
-from coun.metrics.accuracy import GAP_METRICS, accuracy, average_gap, unlearn_accuracy
-from coun.metrics.membership import confidence, svc_efficacy
+from coun.metrics.accuracy import (
+    GAP_METRICS,
+    accuracy,
+    average_gap,
+    class_accuracy,
+    confusion,
+    gap_of_means,
+    paired_gaps,
+    unlearn_accuracy,
+)
+from coun.metrics.calibration import brier_score, calibration_error, negative_log_likelihood
+from coun.metrics.divergence import (
+    activation_distance,
+    agreement,
+    entropy,
+    js_divergence,
+    js_rows,
+    kl_divergence,
+    probabilities,
+    zero_retrain_forgetting,
+)
+from coun.metrics.ensembles import klom, margins
+from coun.metrics.probe import Probe, linear_probe, probe_margins
+from coun.metrics.relearn import AnamnesisIndex, RelearnTime, anamnesis_index, relearn_time
+from coun.metrics.representation import (
+    LayerDistance,
+    centroid_distances,
+    centroid_similarities,
+    centroids,
+    layer_distance,
+    linear_cka,
+    nearest,
+    neighbour_histograms,
+)
+from coun.metrics.semantics import (
+    Correlation,
+    class_similarities,
+    prediction_rows,
+    row_difference,
+    semantic_correlation,
+)
+from coun.metrics.statistics import (
+    Comparison,
+    Equivalence,
+    Mean,
+    Proportion,
+    RankStability,
+    clopper_pearson,
+    equivalence,
+    holm,
+    mean_interval,
+    paired,
+    rank_stability,
+    welch,
+)
+from coun.metrics.tradeoff import tow, tow_mia
 
 __all__ = [
     "GAP_METRICS",
+    "AnamnesisIndex",
+    "Comparison",
+    "Correlation",
+    "Equivalence",
+    "LayerDistance",
+    "Mean",
+    "Probe",
+    "Proportion",
+    "RankStability",
+    "RelearnTime",
     "accuracy",
+    "activation_distance",
+    "agreement",
+    "anamnesis_index",
     "average_gap",
-    "confidence",
-    "svc_efficacy",
+    "brier_score",
+    "calibration_error",
+    "centroid_distances",
+    "centroid_similarities",
+    "centroids",
+    "class_accuracy",
+    "class_similarities",
+    "clopper_pearson",
+    "confusion",
+    "entropy",
+    "equivalence",
+    "gap_of_means",
+    "holm",
+    "js_divergence",
+    "js_rows",
+    "kl_divergence",
+    "klom",
+    "layer_distance",
+    "linear_cka",
+    "linear_probe",
+    "margins",
+    "mean_interval",
+    "nearest",
+    "negative_log_likelihood",
+    "neighbour_histograms",
+    "paired",
+    "paired_gaps",
+    "prediction_rows",
+    "probabilities",
+    "probe_margins",
+    "rank_stability",
+    "relearn_time",
+    "row_difference",
+    "semantic_correlation",
+    "tow",
+    "tow_mia",
     "unlearn_accuracy",
+    "welch",
+    "zero_retrain_forgetting",
 ]

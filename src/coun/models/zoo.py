@@ -9,13 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from coun.errors import CounError, nearest, unknown
 from coun.models.cnn import cnn, mlp
+from coun.models.ensemble import Layout, Shards
 from coun.models.resnet import resnet8, resnet18, resnet20
 from coun.models.vgg import vgg16
 from coun.models.vit import vit, vit_small_data
@@ -53,6 +56,8 @@ MODELS: dict[str, ModelEntry] = {
 def build(name: str, *, classes: int, shape: tuple[int, ...]) -> nn.Module:
     """Build a model: a name of `MODELS`, or `package.module:factory` for one of your own.
 
+    "ensemble:3x2:one_hot:200:NAME" is an ensemble of the network NAME (`Layout`).
+
     The module is imported with the current folder importable. The factory (a function or a
     class) is called with whichever it names of `classes`, `num_classes` or `n_classes`, and of
     `shape` or `input_shape` (the whole shape) and `in_channels` or `num_channels` (its first
@@ -67,6 +72,10 @@ def build(name: str, *, classes: int, shape: tuple[int, ...]) -> nn.Module:
     """
     if classes < 2:
         raise CounError(f"a classifier needs at least 2 classes; got {classes}")
+    if cut := Layout.parse(name):
+        layout, network = cut
+        make = partial(build, network, classes=classes, shape=shape)
+        return Shards(layout, make, example=torch.zeros(2, *shape))
     if ":" in name:
         return _build_own(name, classes, shape)
     if name not in MODELS:

@@ -1,22 +1,16 @@
-"""One look for every picture: the same colour and hatch for a method everywhere."""
+"""One look for every picture: colour, marker, line and hatch of a method, the same everywhere."""
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 
-# Okabe-Ito: told apart by colour-blind readers and, with the hatches, in black and white.
-COLOURS = {
-    "Original": "#999999",
-    "Retrain": "#000000",
-    "FT": "#E69F00",
-    "NoT": "#56B4E9",
-    "CoUn": "#009E73",
-}
-HATCHES = {"Original": "", "Retrain": "", "FT": "//", "NoT": "..", "CoUn": "xx"}
 CLASSES = matplotlib.colormaps["tab10"]
 
 RC: Any = {
@@ -26,3 +20,90 @@ RC: Any = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 110,
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one method is drawn.
+
+    Args:
+        label: as the papers call it.
+        colour: hex; marker, line, hatch: as matplotlib spells them.
+        Marker, line and hatch tell methods apart in black and white as well.
+    """
+
+    label: str
+    colour: str
+    marker: str
+    line: Any
+    hatch: str
+
+
+# Okabe-Ito, told apart by colour-blind readers; the yellow darkened to be seen on white.
+GREY, BLACK, ORANGE, SKY, GREEN = "#999999", "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, RED, PINK, BROWN = "#C9B800", "#0072B2", "#D55E00", "#CC79A7", "#7A4B1E"
+SOLID, DASHED, DOTTED, MIXED = "-", "--", ":", "-."
+LONG, DOUBLE, SPARSE = (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3))
+
+LOOKS = {
+    "original": Look("Original", GREY, "o", SOLID, ""),
+    "retrain": Look("Retrain", BLACK, "*", SOLID, ""),
+    "retrain again": Look("Retrain again", BLACK, "x", DOTTED, ""),
+    "finetune": Look("FT", ORANGE, "s", DASHED, "//"),
+    "not": Look("NoT", SKY, "^", DOTTED, ".."),
+    "coun": Look("CoUn", GREEN, "D", SOLID, "xx"),
+    "neggrad": Look("NegGrad", RED, "v", DASHED, "\\\\"),
+    "neggrad_plus": Look("NegGrad+", RED, "P", MIXED, "++"),
+    "random_label": Look("RL", PINK, "<", DOTTED, "oo"),
+    "amnesiac": Look("Amnesiac", BROWN, "h", DOTTED, "OO"),
+    "salun": Look("SalUn", PINK, "X", LONG, "**"),
+    "l1_sparse": Look("l1-sparse", BLUE, ">", MIXED, "||"),
+    "prune": Look("Prune", BLUE, "d", SPARSE, "--"),
+    "influence": Look("IU", BROWN, "p", DASHED, "|||"),
+    "boundary_shrink": Look("BS", YELLOW, "8", MIXED, "///"),
+    "boundary_expand": Look("BE", YELLOW, "H", LONG, "\\\\\\"),
+    "fisher": Look("Fisher", GREY, "x", DASHED, "---"),
+    "scrub": Look("SCRUB", BLUE, "s", LONG, "..."),
+    "bad_teacher": Look("BadT", RED, "1", DOUBLE, "xxx"),
+    "unsir": Look("UNSIR", PINK, "2", DOUBLE, "+++"),
+    "ssd": Look("SSD", SKY, "D", MIXED, "ooo"),
+    "cf_k": Look("CF-k", ORANGE, "<", DOUBLE, "/-"),
+    "eu_k": Look("EU-k", ORANGE, ">", SPARSE, "\\-"),
+    "contrastive_unlearning": Look("CU", SKY, "v", DOUBLE, "/|"),
+    "laf": Look("LAF", BROWN, "^", LONG, "\\|"),
+    "unrolling": Look("Unroll", YELLOW, "3", DOTTED, "/."),
+    "rum": Look("RUM", BLUE, "4", DOTTED, "x."),
+    "projection": Look("Projection", GREY, "P", SPARSE, "+."),
+    "sisa": Look("SISA", BLACK, "o", DASHED, "o-"),
+    "arcane": Look("ARCANE", BLACK, "X", MIXED, "x-"),
+}
+_KEYS = {look.label.lower(): key for key, look in LOOKS.items()}
+_SPARE = list(
+    itertools.product(
+        (BROWN, YELLOW, BLUE, PINK, SKY, RED),
+        ("o", "p", "h", "d", "8"),
+        (DOUBLE, SPARSE, LONG, MIXED),
+        ("O.", "*-", "O|", "*.", "o|", "+|"),
+    )
+)
+
+
+def look(name: str) -> Look:
+    """The look of a method, by its name or label: `look("neggrad_plus")`, `look("NegGrad+")`.
+
+    With the contrastive module, "FT + CL" or "finetune+info_nce": the method's colour and
+    marker, with a line and a hatch of its own. A name that nobody knows keeps its own label
+    and gets a look that depends on the name alone.
+    """
+    key = name.strip().lower()
+    key = _KEYS.get(key, key)
+    if key in LOOKS:
+        return LOOKS[key]
+    base, plus, module = name.rpartition("+")
+    if plus and base.strip() and module.strip():
+        plain = look(base)
+        line = {SOLID: (0, (10, 1))}.get(plain.line, (0, (6, 1, 1, 1)))
+        label = "CL" if module.strip().lower() in ("cl", "info_nce") else module.strip()
+        return replace(plain, label=f"{plain.label} + {label}", line=line, hatch=plain.hatch + "O")
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+    return Look(name, *_SPARE[number % len(_SPARE)])

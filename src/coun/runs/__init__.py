@@ -3,14 +3,19 @@
 from coun.runs.evaluate import Predictions, evaluate, measure, predictions
 from coun.runs.options import Options
 from coun.runs.run import Run, train, unlearn
+from coun.runs.shadows import Membership, Shadows, membership, shadows
 
 __all__ = [
+    "Membership",
     "Options",
     "Predictions",
     "Run",
+    "Shadows",
     "evaluate",
     "measure",
+    "membership",
     "predictions",
+    "shadows",
     "train",
     "unlearn",
 ]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import datetime
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coun.data import Data, Split, load
 from coun.engine import Checkpoint, Compute, Engine, Task, forward_flops
@@ -24,8 +23,9 @@ from coun.methods.retrain import Retrain
 from coun.models import Classifier, build, load_weights, save_weights, weights_digest
 from coun.runs.folder import CHECKPOINT, RECORD, WEIGHTS, claim, read_record
 from coun.runs.options import Options
-from coun.runs.recipes import recipe
+from coun.runs.recipes import inherited, recipe
 from coun.runs.record import begin
+from coun.runs.start import Start, blank, shaped
 from coun.seeds import Seeds
 
 
@@ -84,23 +84,11 @@ class Run:
         return cls(model.eval(), data, split, record, folder, make_model)
 
 
-@dataclass
-class _Start:
-    """Where a run begins: a model, how to make it again, and what is on record of it."""
-
-    model: nn.Module
-    name: str | None
-    build: Callable[[], nn.Module] | None
-    original: dict[str, Any] = field(default_factory=dict)
-    original_seed: int | None = None
-    parent: dict[str, Any] | None = None
-    head: str | None = None
-
-
 def train(
     data: Data,
     model: str | nn.Module | Callable[[], nn.Module],
     *,
+    method: str = Retrain.name,
     split: Split | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -112,16 +100,18 @@ def train(
     Args:
         model: a name (`coun.MODELS`, or "package.module:factory"), a function that makes a
             fresh module, or (without *split*) a module, whose own weights are the start.
+        method: "retrain", which is plain training, or "sisa" or "arcane", to be ready for
+            their requests.
         seed: fixes initialisation, order and views. An Original and a Retrain of one seed
             start from different weights.
         out: a run folder to write; an interrupted run in it is resumed, a finished one returned.
-        settings: of the recipe (`Retrain`), e.g. epochs=30, lr=0.1.
+        settings: of the method, e.g. epochs=30, lr=0.1; what is left open is its recipe's.
 
     Raises: CounError for bad settings, or a folder that holds another run.
     """
     options = options or Options()
     name = model if isinstance(model, str) else None
-    method = recipe(name, settings)
+    how = recipe(name, settings, method)
     parent = None
     if isinstance(model, str):
         maker: Callable[[], nn.Module] = partial(
@@ -137,8 +127,9 @@ def train(
     else:
         maker = model
     with Seeds(seed).as_global("init", "shape"):
-        start = _Start(maker(), name, maker, parent=parent, head=options.head)
-    return _execute(method, data, split, start, seed, out, options)
+        start = Start(maker(), name, maker, parent=parent, head=options.head)
+    kind = "original" if split is None else "retrain"
+    return _execute(kind, how, data, split, start, seed, out, options)
 
 
 def unlearn(
@@ -177,7 +168,7 @@ def unlearn(
     if isinstance(start, Run):
         data, split = start.data, split or start.split
         record = start.record
-        origin = _Start(
+        origin = Start(
             start.model,
             record["model"]["name"],
             start.build,
@@ -194,46 +185,48 @@ def unlearn(
         if data is None:
             raise CounError("a bare module does not know its data; pass data=...")
         digest = {"folder": None, "method": None, "weights_sha256": weights_digest(start)}
-        origin = _Start(start, name, build, parent=digest, head=options.head)
+        origin = Start(start, name, build, parent=digest, head=options.head)
     if split is None:
         raise CounError(
             "no forget request: give --forget-fraction, --forget-class or --forget-index"
         )
     if isinstance(method, str):
-        inherited = origin.original if method == Retrain.name else {}
-        method = make(method, {**inherited, **settings})
+        known = start.record if isinstance(start, Run) else {}
+        method = make(method, {**inherited(method, known), **settings})
     elif settings:
         raise CounError("settings go into the Method object, or pass the method by name")
     if contrast is not None:
         method = add_contrast(method, **contrast)
-    if isinstance(method, Retrain):
+    kind = "retrain" if method.name == Retrain.name else "unlearned"
+    if kind == "retrain":
         origin.parent = None  # it starts afresh
-    return _execute(method.resolved(origin.original), data, split, origin, seed, out, options)
+    how = method.resolved(origin.original)
+    return _execute(kind, how, data, split, origin, seed, out, options)
 
 
 def _execute(
+    kind: str,
     method: Method,
     data: Data,
     split: Split | None,
-    start: _Start,
+    start: Start,
     seed: int,
     out: str | Path | None,
     options: Options,
 ) -> Run:
     if split is not None:
         split.check(data)
-    exact = isinstance(method, Retrain)
-    if exact and start.build is None:
+    start = shaped(start, method, data)
+    if kind == "retrain" and start.build is None:
         raise CounError("Retrain needs a fresh model; pass the function that makes one as build=")
     if method.needs_original and start.original_seed is None:
         raise CounError(
             f"{method.name} needs to know how the Original was trained, and bare weights do not "
             "tell; start from a run folder that coun train wrote"
         )
-    kind = ("original" if split is None else "retrain") if exact else "unlearned"
     model = copy.deepcopy(start.model)
     classifier = wrap(model, data, start.head)
-    flops = forward_flops(classifier, _example(data, model)[:1])
+    flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))
     compute = Compute.choose(
         options.device, options.precision, macs=flops / 2, compile=options.compile
     )
@@ -246,7 +239,7 @@ def _execute(
         compute,
         name=start.name,
         seed=seed,
-        original=method.settings() if exact else start.original,
+        original=start.original if kind == "unlearned" else method.settings(),
         original_seed=seed if kind == "original" else start.original_seed,
         parent=start.parent,
     )
@@ -261,8 +254,9 @@ def _execute(
     if folder is not None:
         every = options.checkpoint_every
         checkpoint = Checkpoint(folder / CHECKPOINT, record["identity"], every=every)
-    # FT and CoUn share a stream, so that CoUn at weight 0 is FT to the bit.
-    seeds = Seeds(seed).fork(kind)
+    # FT and CoUn share a stream, so that CoUn at weight 0 is FT to the bit; a shard has its
+    # own, so that it is the same whether it is trained with the others or alone.
+    seeds = Seeds(seed).fork(method.name if method.layout(data) else kind)
     task = Task(
         data,
         split,
@@ -292,7 +286,10 @@ def _execute(
         "status": "complete",
         "stages": log.stages,
         "history": log.history,
-        "cost": log.cost.to_json(),
+        "cost": (log.cost if kind == "unlearned" else log.cost + log.prior).to_json(),
+        **(
+            {"prior_cost": log.prior.to_json()} if kind == "unlearned" and log.prior.updates else {}
+        ),
         **({"profile": log.profile} if log.profile else {}),
         "weights_sha256": weights_digest(model),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -305,14 +302,14 @@ def _execute(
     return Run(model, data, split, record, folder, start.build)
 
 
-def _reopen(folder: Path, model: nn.Module, data: Data, split: Split | None, start: _Start) -> Run:
+def _reopen(folder: Path, model: nn.Module, data: Data, split: Split | None, start: Start) -> Run:
     load_weights(model, folder / WEIGHTS)
     return Run(model.eval(), data, split, read_record(folder), folder, start.build)
 
 
 def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
     """*model* as a classifier of *data*. Raises: CounError if it has not K outputs."""
-    classifier = Classifier(model, head, example=_example(data, model))
+    classifier = Classifier(model, head, example=blank(data).to(next(model.parameters()).device))
     outputs = classifier.head.out_features
     if outputs != len(data.classes):
         raise CounError(
@@ -320,9 +317,3 @@ def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
             "expected the same number"
         )
     return classifier
-
-
-def _example(data: Data, model: nn.Module) -> Tensor:
-    """A batch of two blank images, as the model sees them; no sample is read for it."""
-    blank = torch.zeros((2, *data.shape), dtype=data.dtype)
-    return data.views.evaluate(blank).to(next(model.parameters()).device)

@@ -6,6 +6,7 @@ folder:PATH             one folder per class
 tiny-imagenet:PATH      the official Tiny ImageNet layout
 cifar-binary:PATH       the official binary CIFAR-10 or CIFAR-100
 npz:PATH                x_train, y_train, x_test, y_test
+synthetic:KIND          background, texture, frequency or noise: drawn from a seed
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from coun.data.checks import first_line
 from coun.data.examples import Data, limited
-from coun.data.sources import cifar_binary, digits, folder, hf, npz, tiny_imagenet
+from coun.data.sources import cifar_binary, digits, folder, hf, npz, synthetic, tiny_imagenet
 from coun.data.sources.table import Table
 from coun.errors import CounError, unknown
 
@@ -28,6 +29,7 @@ SOURCES: dict[str, Callable[..., Data | Table]] = {
     "tiny-imagenet": tiny_imagenet.read,
     "cifar-binary": cifar_binary.read,
     "npz": npz.read,
+    "synthetic": synthetic.read,
 }
 
 
@@ -62,9 +64,10 @@ def load(
         raise CounError(f"{option} only goes with hf: sources; '{spec}' has no columns")
     if kind == "digits" and colon:
         raise CounError(f"'{spec}' has a path; digits takes none, expected 'digits'")
+    wanted = "KIND" if kind == "synthetic" else "PATH"
     if kind != "digits" and not where:
-        raise CounError(f"'{spec}' has no path; expected {kind}:PATH")
-    path = Path(os.path.expanduser(where))
+        raise CounError(f"'{spec}' has no {wanted.lower()}; expected {kind}:{wanted}")
+    path = where if wanted == "KIND" else Path(os.path.expanduser(where))
     try:
         found = SOURCES[kind](path, **origin) if where else SOURCES[kind]()
         if isinstance(found, Table):
@@ -73,7 +76,7 @@ def load(
             found = limited(found, limit)
     except OSError as error:
         raise CounError(f"cannot read {spec}: {first_line(error)}") from None
-    if where and path.exists():
+    if where and isinstance(path, Path) and path.exists():
         # Absolute, so that a record of the run loads from another working directory.
         spec = f"{kind}:{os.path.abspath(path)}"
     return replace(found, source=spec, origin=origin)

@@ -1,0 +1,18 @@
+"""Why a method works: how views align, how steep the features are, the loss around, relearning."""
+
+from coun.analysis.alignment import ViewSpread, jacobian_norms, view_spread
+from coun.analysis.landscape import Slice, filter_directions, landscape
+from coun.analysis.relearn import Relearned, relearn
+from coun.analysis.theory import theory
+
+__all__ = [
+    "Relearned",
+    "Slice",
+    "ViewSpread",
+    "filter_directions",
+    "jacobian_norms",
+    "landscape",
+    "relearn",
+    "theory",
+    "view_spread",
+]

@@ -1,0 +1,55 @@
+"""RMIA: does the model lift a sample's probability by more than it lifts those of others?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coun.errors import CounError
+
+
+def rmia_ratio(target: Tensor, shadow: Tensor, member: Tensor, *, a: float = 0.3) -> Tensor:
+    """p(x) under the attacked model over P(x), its estimate over all models, (N,).
+
+    P(x) = ((1 + a) * mean of p over OUT models + 1 - a) / 2.
+
+    Args:
+        target: probability of the true class under the model that is attacked, (N,).
+        shadow: the same under M shadow models, (M, N).
+        member: which samples each shadow model was trained on, (M, N) bool.
+        a: how IN models relate to OUT models, 0..1; the authors tune it on a pair of shadow
+            models.
+
+    Raises: CounError if shapes disagree, a is out of range, or a sample is in every model.
+
+    Source: Zarifzadeh et al. 2024 (RMIA), offline. Their code sorts IN values
+        away as zeros, which then count where OUT models are unequally many; here OUT values
+        are taken by index.
+    """
+    if shadow.shape[1:] != target.shape or shadow.shape != member.shape:
+        raise CounError(
+            f"p is {tuple(target.shape)}, under shadow models {tuple(shadow.shape)}, their "
+            f"membership {tuple(member.shape)}; expected (N,), (M, N) and (M, N)"
+        )
+    if not 0 <= a <= 1:
+        raise CounError(f"a is {a}; expected 0..1")
+    out = ~member.bool()
+    if not bool(out.any(0).all()):
+        raise CounError("a sample is in every shadow model; expected at least one without it")
+    mean = shadow.double().where(out, 0.0).sum(0) / out.sum(0)
+    return target.double() / (((1 + a) * mean + 1 - a) / 2)
+
+
+def rmia_score(samples: Tensor, population: Tensor, *, gamma: float = 1.0) -> Tensor:
+    """Share of the population z with ratio(x) / ratio(z) > gamma, (N,); higher is member.
+
+    Args:
+        samples, population: `rmia_ratio` of the samples (N,), and of samples from the same
+            distribution that the attacked model was not trained on (Z,).
+
+    Raises: CounError if the population is empty.
+    """
+    if len(population) == 0:
+        raise CounError("the population is empty; expected at least one sample")
+    below = torch.searchsorted((gamma * population.double()).sort().values, samples.double())
+    return below.double() / len(population)

@@ -1,0 +1,95 @@
+"""What an attacker reads off one sample's logits, (N, K) with labels (N,), all in float64."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Softmax, (N, K); float32 would saturate at 1."""
+    return torch.softmax(logits.double(), 1)
+
+
+def confidence(logits: Tensor, labels: Tensor) -> Tensor:
+    """Probability of the true class, (N,)."""
+    return _of(labels, probabilities(logits))
+
+
+def correctness(logits: Tensor, labels: Tensor) -> Tensor:
+    """1 where the largest logit is at the label, else 0, (N,); ties go to the lowest class."""
+    return (logits.argmax(1) == labels).double()
+
+
+def loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of each sample, (N,), nats."""
+    return -_of(labels, torch.log_softmax(logits.double(), 1))
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of the prediction, (N,), nats; it knows no label."""
+    log_p = torch.log_softmax(logits.double(), 1)
+    return -(log_p.exp() * log_p).sum(1)
+
+
+def scaled_logit(logits: Tensor, labels: Tensor) -> Tensor:
+    """phi = ln p_y - ln sum of all other p, (N,): nearly Gaussian over models.
+
+    Source: LiRA (Carlini et al. 2022), logit scaling. Their code adds 1e-45 inside each
+        logarithm; taken from the logits, phi needs no floor and does not saturate.
+    """
+    x = logits.double()
+    others = x.scatter(1, labels[:, None], -math.inf)
+    return _of(labels, x) - torch.logsumexp(others, 1)
+
+
+def modified_entropy(
+    logits: Tensor, labels: Tensor, variant: Literal["correct", "reference"] = "correct"
+) -> Tensor:
+    """Entropy that knows the label: 0 for sure and right, large for sure and wrong, (N,), nats.
+
+    -(1 - p_y) ln p_y - sum over the other classes i of p_i ln(1 - p_i).
+
+    Args:
+        variant: "reference" repeats the attack code of SalUn and Sparse, which writes ln p_i
+            for ln(1 - p_i), and replaces, in *every* row, the columns of all labels that
+            occur among *labels*; its values depend on which samples come together.
+
+    Source: Song and Mittal 2021, equation 8.
+    """
+    log_p = torch.log_softmax(logits.double(), 1)
+    p = log_p.exp()
+    if variant == "reference":
+        present = torch.isin(torch.arange(p.shape[1]), labels)
+        return -(torch.where(present, 1 - p, p) * log_p).sum(1)
+    log_rest = _log_complement(logits.double(), log_p)
+    terms = (p * log_rest).scatter(1, labels[:, None], 0.0)
+    return -_of(labels, log_rest.exp() * log_p) - terms.sum(1)
+
+
+def features(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The five features of the SVC attack by name: (N,) each, `probabilities` (N, K).
+
+    Source: SalUn's and Sparse's attack; the modified entropy is the correct one.
+    """
+    return {
+        "correctness": correctness(logits, labels),
+        "confidence": confidence(logits, labels),
+        "entropy": entropy(logits),
+        "modified_entropy": modified_entropy(logits, labels),
+        "probabilities": probabilities(logits),
+    }
+
+
+def _of(labels: Tensor, values: Tensor) -> Tensor:
+    return values.gather(1, labels[:, None])[:, 0]
+
+
+def _log_complement(logits: Tensor, log_p: Tensor) -> Tensor:
+    """ln(1 - p), (N, K), finite also where p rounds to 1: only the top class gets there."""
+    top = logits.argmax(1, keepdim=True)
+    rest = torch.logsumexp(logits.scatter(1, top, -math.inf), 1) - torch.logsumexp(logits, 1)
+    return torch.log1p(-log_p.exp()).scatter(1, top, rest[:, None])

@@ -1,0 +1,72 @@
+"""Unrolling SGD: undo, in one step, what the forget rows did to first order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from coun.engine import Edit, Stage, Task, mean_gradient
+from coun.engine.batches import updates
+from coun.methods.method import FROZEN, Method, Positive
+from coun.methods.retrain import Retrain
+from coun.seeds import Seeds
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Unrolling(Method):
+    """Add the forget set's gradient at the initial weights once (single-gradient unlearning).
+
+    theta_u = theta_T + eta * m * sum over forget rows of grad CE(theta_0) / B: each of m epochs
+    moved the weights by eta / B times a row's gradient, taken at theta_0 throughout. B is the
+    batch size, at most all rows, so that a forget set of one batch gives the paper's
+    eta * m * (mean gradient). After one plain SGD step on the full batch this is exact: the same
+    step without the forget rows, the others' weight in it kept. It drifts with each update, so
+    it is meant for a short training from given weights (`coun.train(data, module)`).
+
+    Source: Thudi et al., EuroS&P 2022, section 5, for plain SGD; its code trains with momentum
+        and takes gradients at the final weights in places. Here eta is the mean learning rate,
+        views are plain, BatchNorm uses batch statistics; momentum, which makes each
+        update's effect 1 / (1 - momentum) larger, is left out as in the paper: see `scale`.
+    """
+
+    name: ClassVar[str] = "unrolling"
+    source: ClassVar[str] = "Unrolling SGD, Thudi et al., EuroS&P 2022"
+    reads: ClassVar[frozenset[str]] = frozenset({"forget"})
+    trains: ClassVar[bool] = False
+    needs_original: ClassVar[bool] = True
+
+    epochs: Positive | None = Field(None, description="m; open: the original's epochs")
+    lr: float | None = Field(None, gt=0, description="eta; open: the original's, its mean")
+    batch_size: Positive | None = Field(None, description="B; open: the original's")
+    scale: float = Field(1.0, gt=0, description="factor on the whole step")
+
+    def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
+        recipe = Retrain(**task.original["settings"])
+        rows, size = len(task.data.train), self.batch_size or recipe.batch_size
+        total = recipe.epochs * updates(rows, recipe.batch_size)
+        rate = recipe.optimization().rate
+        eta = self.lr or sum(rate(done / total) for done in range(total)) / total
+        past = replace(task, seeds=Seeds(task.original["seed"]).fork("original"))
+        past.classifier = task.teacher(past.fresh("original")).requires_grad_(True)
+        for module in past.classifier.modules():
+            if isinstance(
+                module, nn.modules.batchnorm._BatchNorm
+            ):  # then it uses the batch's, in eval mode too
+                module.running_mean = module.running_var = None
+        gradient = mean_gradient(past, "forget", batch_size=size)
+        step = self.scale * eta * (self.epochs or recipe.epochs)
+        step *= len(task.rows("forget")) / min(size, rows)
+        yield Edit("undo the forget gradient", lambda m: add(m, step, gradient))
+
+
+@torch.no_grad()
+def add(model: nn.Module, step: float, direction: dict[str, Tensor]) -> None:
+    """Move the parameters named in *direction* by *step* times it, in place."""
+    for name, value in direction.items():
+        model.get_parameter(name).add_(value, alpha=step)

@@ -1,0 +1,192 @@
+"""Shadow models: what other models, trained with and without a row, make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from coun.attacks import (
+    Roc,
+    confidence,
+    lira_offline,
+    lira_online,
+    rmia_ratio,
+    rmia_score,
+    roc,
+    scaled_logit,
+)
+from coun.data import Data, Split
+from coun.engine import predict
+from coun.errors import CounError
+from coun.runs.options import Options
+from coun.runs.run import Run, train
+from coun.seeds import Seeds
+
+PARTS = ("train", "test")
+FEW = 64  # below so many models LiRA's authors share one variance between all samples
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """M shadow models on N rows: which were trained on them, and what they say, float64.
+
+    Attributes:
+        member: (M, N) bool; half of the models for every row. Of the test rows nobody saw
+            one, and the half marked here is only left out, so that a test row's statistics
+            rest on as many models as a training row's.
+        phi, confidence: scaled logit and probability of the true class, (M, N).
+    """
+
+    member: Tensor
+    phi: Tensor
+    confidence: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Shadows:
+    """Shadow models of one data set, by their predictions on all its rows, in file order."""
+
+    train: Part
+    test: Part
+    fingerprint: str
+
+    def together(self) -> Part:
+        """All rows: those of the training set, then those of the test set."""
+        return Part(
+            torch.cat([self.train.member, self.test.member], 1),
+            torch.cat([self.train.phi, self.test.phi], 1),
+            torch.cat([self.train.confidence, self.test.confidence], 1),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Membership:
+    """What attacks with shadow models tell of the forget rows.
+
+    Attributes:
+        against: the other group.
+        scores: by attack, of (members, others); members are the forget rows against "test",
+            the retain rows against "retain".
+        roc: by attack.
+    """
+
+    against: str
+    scores: dict[str, tuple[Tensor, Tensor]]
+    roc: dict[str, Roc]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"against": self.against, **{name: r.to_json() for name, r in self.roc.items()}}
+
+
+def halves(count: int, rows: int, generator: torch.Generator) -> Tensor:
+    """Random membership (count, rows) bool, where every row is in exactly half of the models.
+
+    Raises: CounError unless *count* is even and at least 4.
+    """
+    if count < 4 or count % 2:
+        raise CounError(f"{count} shadow models; expected an even number, at least 4")
+    place = torch.rand((count, rows), generator=generator).argsort(0)
+    return place < count // 2
+
+
+def shadows(
+    data: Data,
+    model: str | Callable[[], nn.Module],
+    count: int,
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    options: Options | None = None,
+    **settings: Any,
+) -> Shadows:
+    """Train *count* models on random halves of the training rows, and run each over all rows.
+
+    Args:
+        model, settings: as for `coun.train`: use those of the model to be attacked.
+        count: even, at least 4; LiRA's paper uses 256.
+        seed: of the halves; each model's training has a seed of its own.
+        out: a folder for the models, one run folder each; finished ones are used again.
+
+    Raises: CounError for an odd count, bad settings, or a folder that holds other runs.
+    """
+    seeds = Seeds(seed).fork("shadows")
+    member = halves(count, len(data.train), seeds.torch("train"))
+    spared = halves(count, len(data.test), seeds.torch("test"))
+    said: dict[str, list[Tensor]] = {part: [] for part in PARTS}
+    for k, inside in enumerate(member):
+        run = train(
+            data,
+            model,
+            split=Split.by_index(data, data.train.index[~inside]),
+            seed=seeds.number("model", k),
+            out=Path(out) / f"shadow-{k:03d}" if out is not None else None,
+            options=options,
+            **settings,
+        )
+        for part, found in said.items():
+            found.append(torch.stack(_signals(run, part)))
+    return Shadows(
+        Part(member, *torch.stack(said["train"], 1)),
+        Part(spared, *torch.stack(said["test"], 1)),
+        data.fingerprint,
+    )
+
+
+def membership(
+    run: Run,
+    shadows: Shadows,
+    split: Split | None = None,
+    *,
+    against: Literal["test", "retain"] = "test",
+    fixed_variance: bool | None = None,
+    a: float = 0.3,
+) -> Membership:
+    """Attack *run* with LiRA and RMIA: do its forget rows look like rows it was trained on?
+
+    Args:
+        split: by default the run's own.
+        against: "test": forget rows (members) against test rows, which no model saw; an area
+            of 0.5 is ideal. LiRA online needs models that saw the row, so it is left out.
+            "retain": retain rows (members) against forget rows; aim for Retrain's values.
+        fixed_variance: of LiRA; by default below 64 shadow models.
+        a: of RMIA, whose population is the test rows.
+
+    Raises: CounError if run and shadows are of other data, or there is no split.
+    """
+    split = split or run.split
+    if split is None:
+        raise CounError("no forget request: the run has no split; pass split=...")
+    if shadows.fingerprint != run.data.fingerprint:
+        raise CounError("the shadow models are of other data; expected the same fingerprint")
+    fixed = len(shadows.train.phi) < FEW if fixed_variance is None else fixed_variance
+    phi, sure = (torch.cat(x) for x in zip(*(_signals(run, p) for p in PARTS), strict=True))
+    known, count = shadows.together(), len(run.data.train)
+    ratio = rmia_ratio(sure, known.confidence, known.member, a=a)
+    scores = {
+        "lira_offline": lira_offline(phi, known.phi, known.member, fixed_variance=fixed),
+        "rmia": rmia_score(ratio, ratio[count:]),
+    }
+    if against == "retain":
+        part = shadows.train
+        online = lira_online(phi[:count], part.phi, part.member, fixed_variance=fixed)
+        scores["lira_online"] = online
+    forget = split.rows(run.data, "forget")
+    if against == "test":
+        members, others = forget, torch.arange(count, len(phi))
+    else:
+        members, others = split.rows(run.data, "retain"), forget
+    pairs = {name: (values[members], values[others]) for name, values in scores.items()}
+    return Membership(against, pairs, {name: roc(*pair) for name, pair in pairs.items()})
+
+
+def _signals(run: Run, part: str) -> tuple[Tensor, Tensor]:
+    """phi and confidence of a model on all rows of a part, (N,) each."""
+    examples = getattr(run.data, part)
+    logits = predict(run.classifier, run.data, examples).logits
+    labels = examples.labels.cpu()
+    return scaled_logit(logits, labels), confidence(logits, labels)

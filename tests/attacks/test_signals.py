@@ -1,0 +1,69 @@
+"""Signals against softmax written out, and the specification's toy of the modified entropy."""
+
+import math
+
+import pytest
+import torch
+
+from coun import attacks
+
+# The predictions behind the specification's 1.62 / 2.35 / 2.05 and .162 / .066 / 1.154.
+TOY = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], dtype=torch.float64)
+TOY_LABELS = torch.tensor([0, 1, 0])
+
+
+def test_modified_entropy_and_the_references_bug():
+    right = attacks.modified_entropy(TOY.log(), TOY_LABELS)
+    wrong = attacks.modified_entropy(TOY.log(), TOY_LABELS, "reference")
+    assert right.tolist() == pytest.approx([0.162, 0.066, 1.154], abs=5e-4)
+    assert wrong.tolist() == pytest.approx([1.62, 2.35, 2.05], abs=6e-3)
+    # The bug lets company matter; the correct one judges each sample for itself.
+    alone = [attacks.modified_entropy(TOY.log()[i : i + 1], TOY_LABELS[i : i + 1]) for i in (0, 2)]
+    assert torch.cat(alone).tolist() == right[[0, 2]].tolist()
+    one = attacks.modified_entropy(TOY.log()[:1], TOY_LABELS[:1], "reference")
+    assert float(one) != pytest.approx(float(wrong[0]))
+
+
+def test_each_signal_by_hand():
+    gen = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn((40, 5), generator=gen)
+    labels = torch.randint(5, (40,), generator=gen)
+    found = attacks.features(logits, labels)
+    phi, loss = attacks.scaled_logit(logits, labels), attacks.loss(logits, labels)
+    assert all(v.dtype == torch.float64 for v in (*found.values(), phi, loss))
+    for i, y in enumerate(labels.tolist()):
+        e = [math.exp(x) for x in logits[i].double().tolist()]
+        p = [x / sum(e) for x in e]
+        assert found["probabilities"][i].tolist() == pytest.approx(p)
+        assert float(found["confidence"][i]) == pytest.approx(p[y])
+        assert float(found["correctness"][i]) == float(p.index(max(p)) == y)
+        assert float(found["entropy"][i]) == pytest.approx(-sum(q * math.log(q) for q in p))
+        rest = -sum(q * math.log(1 - q) for k, q in enumerate(p) if k != y)
+        assert float(found["modified_entropy"][i]) == pytest.approx(
+            rest - (1 - p[y]) * math.log(p[y])
+        )
+        assert float(loss[i]) == pytest.approx(-math.log(p[y]))
+        assert float(phi[i]) == pytest.approx(math.log(p[y] / (1 - p[y])))
+
+
+def test_nothing_saturates_where_float64_probabilities_are_0_and_1():
+    logits = torch.tensor([[800.0, 0, 0], [0, 800, 0]])
+    labels = torch.tensor([0, 0])
+    assert attacks.scaled_logit(logits, labels).tolist() == pytest.approx(
+        [800 - math.log(2), -800.0]
+    )
+    assert attacks.modified_entropy(logits, labels).tolist() == pytest.approx(
+        [0, 800 + 800 - math.log(2)]
+    )
+    assert attacks.entropy(logits).tolist() == pytest.approx([0, 0])
+
+
+def test_confidence_does_not_saturate() -> None:
+    found = attacks.confidence(torch.tensor([[30.0, 0.0]]), torch.tensor([0]))
+    assert found.dtype == torch.float64
+    assert 0 < 1 - float(found) < 1e-12
+
+
+def test_ties_go_to_the_lowest_class():
+    logits = torch.zeros(2, 3)
+    assert attacks.correctness(logits, torch.tensor([0, 1])).tolist() == [1, 0]

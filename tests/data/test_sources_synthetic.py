@@ -1,0 +1,145 @@
+"""Synthetic images: seeded, and labelled by the statistic that their kind says."""
+
+import colorsys
+
+import numpy as np
+import pytest
+import torch
+from scipy.fft import rfft2
+
+from coun.data import load
+from coun.data.sources.synthetic import KINDS, class_distances
+
+SIZES = "train=300,test=50"
+
+
+@pytest.fixture(scope="module")
+def made():
+    return {kind: load(f"synthetic:{kind},{SIZES}") for kind in KINDS}
+
+
+def grey(data):
+    return data.train.images.numpy().astype(float).mean(1)
+
+
+def hue(data):
+    """Of the median colour of the border, which no shape reaches, in classes."""
+    border = data.train.images.numpy()
+    border = np.concatenate(
+        [border[:, :, :2].reshape(300, 3, -1), border[:, :, -2:, :].reshape(300, 3, -1)], 2
+    )
+    return np.array([10 * colorsys.rgb_to_hsv(*c)[0] for c in np.median(border, 2) / 255])
+
+
+def structure(data):
+    """Orientation by the structure tensor of the grey image, in classes of 18 degrees."""
+    gy, gx = np.gradient(grey(data), axis=(1, 2))
+    xx, yy, xy = ((a * b).sum((1, 2)) for a, b in ((gx, gx), (gy, gy), (gx, gy)))
+    return np.degrees(np.arctan2(2 * xy, xx - yy) / 2) % 180 / 18
+
+
+def cycles(data):
+    """The strongest frequency of the colour channels' joint spectrum, cycles an image."""
+    x = data.train.images.numpy().astype(float)
+    x = (x - x.mean((2, 3), keepdims=True)) * np.outer(np.hanning(32), np.hanning(32))
+    power = np.square(np.abs(rfft2(x.astype(np.float32), (256, 256)))).sum(1)
+    across, down = np.arange(129) / 8, np.fft.fftfreq(256) * 32
+    return np.hypot(*np.meshgrid(across, down)).ravel()[power.reshape(300, -1).argmax(1)]
+
+
+def deviation(data):
+    """Noise by the differences of neighbouring pixels, robust to the shape's edge."""
+    x = data.train.images.numpy().astype(float)
+    return np.median(np.abs(np.diff(x, axis=3)), (1, 2, 3)) / 0.6745 / 2**0.5
+
+
+MEASURED = {
+    "background": lambda d: hue(d),
+    "texture": lambda d: structure(d),
+    "frequency": lambda d: 9 * np.log(cycles(d) / 3) / np.log(14 / 3),
+    "noise": lambda d: 9 * np.log(deviation(d) / 3) / np.log(20),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_label_is_the_statistic(kind, made):
+    """Measured by other means than it was drawn, the statistic is that of the label."""
+    away = MEASURED[kind](made[kind]) - made[kind].train.labels.numpy()
+    if KINDS[kind].circular:
+        away = (away + 5) % 10 - 5
+    assert abs(np.median(away)) < 0.15
+    assert (abs(away) < 0.75).mean() > 0.93
+    # Some samples do lie nearer to a neighbour; few farther.
+    assert 0 < (abs(away) > 0.5).mean() < 0.15
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_classes_are_otherwise_alike(kind, made):
+    """Shapes, sizes and counts are alike, and where colours are random so is brightness."""
+    data = made[kind]
+    assert data.shape == (3, 32, 32)
+    assert data.dtype == torch.uint8
+    assert data.train.labels.bincount().tolist() == [30] * 10
+    assert data.test.labels.bincount().tolist() == [5] * 10
+    if kind in ("texture", "frequency"):
+        means = data.train.images.float().mean((1, 2, 3))
+        by_class = torch.stack([means[data.train.labels == c].mean() for c in range(10)])
+        assert float(by_class.max() - by_class.min()) < 20
+
+
+def test_a_spelling_is_its_pixels(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"noise,{SIZES}").write_text("a file of that name is no matter")
+    again = load(f"synthetic:noise,{SIZES}")
+    assert again.source == f"synthetic:noise,{SIZES}"
+    assert again.fingerprint == made["noise"].fingerprint
+    assert load(f"synthetic:noise,{SIZES},seed=1").fingerprint != again.fingerprint
+    cut = load(again.source, limit=50)
+    assert torch.equal(cut.train.images, again.train.images[cut.train.index])
+    assert not torch.equal(again.train.images[:50], again.test.images)
+
+
+def test_sizes_by_default():
+    data = load("synthetic:background")
+    assert (len(data.train), len(data.test)) == (4000, 1000)
+    assert data.classes[:2] == ("hue-0", "hue-36")
+
+
+def test_views_leave_the_label_alone(made):
+    assert made["background"].views.letters == "CHN"
+    flipped = made["texture"].train.images.flip(3)
+    assert made["texture"].views.letters == "CN"
+    # A flip would: the mirror image of class 1 (18 degrees) is class 9.
+    other = type("D", (), {"train": type("T", (), {"images": flipped})})
+    away = (structure(other) + made["texture"].train.labels.numpy() + 5) % 10 - 5
+    assert abs(np.median(away)) < 0.15
+
+
+def test_distances_are_steps_along_the_ladder_or_the_ring():
+    assert class_distances("noise")[0, 9] == 9
+    assert class_distances("background")[0, 9] == 1
+    for kind in KINDS:
+        steps = class_distances(kind)
+        assert np.array_equal(steps, steps.T)
+        assert (np.diag(steps) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("textur", ("'textur'", "did you mean 'texture'", "background, frequency")),
+        ("", ("no kind", "synthetic:KIND")),
+        ("noise,trian=9", ("'trian'", "did you mean 'train'")),
+        ("noise,train=many", ("train='many'", "whole number")),
+        ("noise,test=9", ("test=9", "10 or more")),
+        ("noise,train", ("train=''",)),
+    ],
+)
+def test_bad_spellings_are_refused(spec, words, refused):
+    with refused(*words):
+        load(f"synthetic:{spec}")
+
+
+def test_distances_of_an_unknown_kind_are_refused(refused):
+    with refused("'nois'", "did you mean 'noise'"):
+        class_distances("nois")

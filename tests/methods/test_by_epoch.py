@@ -1,0 +1,60 @@
+"""One stage an epoch, and what a plan measures in between."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from coun import CounError, Split
+from coun.engine import Fit, Optimizer, Pass
+from coun.methods.by_epoch import by_epoch, error, hold_out
+from coun.objectives import cross_entropy
+
+
+def test_each_epoch_has_its_passes_and_its_rate():
+    first = Pass(cross_entropy("forget"), {"forget": 8}, until=2)
+    second = Pass(cross_entropy("retain"), {"retain": 8})
+    adam = Optimizer("adamw", 0.1, schedule="cosine", lr_floor=0.01)
+    stages = list(by_epoch(Fit((first, second), 4, adam, "x")))
+    assert [len(s.passes) for s in stages] == [2, 2, 1, 1]
+    assert all(s.epochs == 1 and p.until is None for s in stages for p in s.passes)
+    for number, stage in enumerate(stages):
+        middle = adam.rate((number + 0.5) / 4)
+        assert {stage.optimizer.rate(x) for x in (0.0, 0.3, 0.9)} == {middle}
+        assert stage.optimizer.kind == "adamw"
+    assert [s.name for s in stages] == [f"x, epoch {n}" for n in (1, 2, 3, 4)]
+
+
+def test_the_error_is_the_share_of_wrong_rows(small, split, make_task, original):
+    task = make_task(small, original.model, split, reads=("forget",))
+    task.flops = 1.0
+    rows = split.rows(small, "forget").tolist()
+    wrong = 0
+    with torch.no_grad():
+        for row in rows:
+            x = small.views.evaluate(small.train.images[row : row + 1])
+            wrong += int(original.model(x).argmax() != small.train.labels[row])
+    assert error(task, "forget") == pytest.approx(100 * wrong / len(rows))
+    assert task.cost.flops == len(rows)
+
+
+def test_what_is_held_out_is_of_the_forgotten_classes_and_is_not_trained_on(
+    small, make_task, original
+):
+    labels = small.train.labels
+    forget = torch.cat([(labels == c).nonzero().flatten()[:3] for c in (2, 5)])
+    split = Split.by_index(small, small.train.index[forget])
+    task = make_task(small, original.model, split, reads=("retain", "forget"))
+    rest, held = (task.rows(role) for role in hold_out(task, 0.5))
+    assert sorted(torch.cat([rest, held]).tolist()) == task.rows("retain").tolist()
+    retained = labels[task.rows("retain")]
+    for c in range(10):
+        expected = int((retained == c).sum()) / 2 if c in (2, 5) else 0
+        assert abs(int((labels[held] == c).sum()) - expected) <= 0.5
+
+
+def test_a_class_that_is_gone_has_nothing_to_hold_out(small, make_task, original):
+    task = make_task(small, original.model, Split.by_class(small, "3"), reads=("retain", "forget"))
+    with pytest.raises(CounError, match="reference_error") as caught:
+        hold_out(task, 0.5)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,57 @@
+"""Every method runs on the networks of the paper, on a residual one and on a user's own."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from methods.canonical import CANONICAL
+from torch import nn
+
+import coun
+from coun.methods import catalogue
+
+
+def few(side: int) -> coun.Data:
+    """20 training and 10 test images of noise, two of them from each of ten classes."""
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randint(0, 256, (30, 3, side, side), dtype=torch.uint8, generator=generator)
+    y = torch.arange(30) % 10
+    return coun.from_arrays(x[:20], y[:20], x[20:], y[20:])
+
+
+class Plain(nn.Module):
+    """A user's own network: no BatchNorm, a head with a name of its own, a tuple result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.GELU(), nn.LayerNorm([8, 15, 15]))
+        self.scores = nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pooled = self.body(x).mean((2, 3))
+        return self.scores(pooled), pooled
+
+
+@cache
+def original(model: str) -> tuple[coun.Data, coun.Run]:
+    data = few(32)
+    maker = Plain if model == "own" else model
+    return data, coun.train(data, maker, epochs=1, batch_size=10, lr=0.01)
+
+
+@pytest.mark.parametrize("model", ["own", "resnet8", "vgg16", "vit"])
+@pytest.mark.parametrize("name", sorted(catalogue()))
+def test_it_runs(name: str, model: str) -> None:
+    data, start = original(model)
+    split = coun.Split.by_index(data, [3, 4, 5, 13])
+    settings = {**CANONICAL[name], "batch_size": 10}
+    if "epochs" in settings:
+        settings["epochs"] = 1
+    known = catalogue()[name].__dataclass_fields__
+    settings = {k: v for k, v in settings.items() if k in known}
+    run = coun.unlearn(start, split, name, **settings)
+    assert all(bool(torch.isfinite(p).all()) for p in run.model.parameters())
+    found = coun.evaluate(run)
+    assert 0 <= found["unlearn_accuracy"] <= 100

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+
+from coun import CounError
+from coun.metrics import klom, margins
+
+
+def test_margins_are_the_log_odds_in_a_loop():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = [np.log(r[y] / (1 - r[y])) for r, y in zip(p, labels, strict=True)]
+    assert margins(logits, labels) == pytest.approx(expected)
+
+
+def test_certain_margins_are_exact_where_a_probability_is_one_and_then_clipped():
+    logits = torch.tensor([[60.0, 0, 0], [500, 0, 0], [0, 500, 0], [-torch.inf, 0, 0]])
+    assert margins(logits, [0, 0, 0, 0]) == pytest.approx([60 - np.log(2), 100, -100, -100])
+
+
+def test_klom_is_a_loop_over_histograms():
+    rng = np.random.default_rng(1)
+    mine, theirs = rng.normal(1, 2, (60, 7)), rng.normal(0, 3, (50, 7)) * 20
+    found = klom(mine, torch.from_numpy(theirs))
+    for n in range(7):
+        a, b = (np.clip(x[:, n], -100, 100) for x in (mine, theirs))
+        edges = np.linspace(min(a.min(), b.min()), max(a.max(), b.max()), 21)
+        p, q = (np.histogram(x, edges)[0] / len(x) for x in (a, b))
+        q = np.maximum(q, 1e-5)
+        q /= q.sum()
+        terms = (x * np.log(x / y) for x, y in zip(p, q, strict=True) if x)
+        assert found[n] == pytest.approx(sum(terms))
+
+
+def test_one_distribution_is_zero_and_two_that_do_not_meet_are_the_floor():
+    same = np.random.default_rng(2).normal(size=(30, 3))
+    assert klom(same, same[::-1]) == pytest.approx(np.zeros(3), abs=1e-3)
+    assert klom(np.zeros((4, 1)), np.zeros((9, 1))) == pytest.approx([0], abs=1e-3)
+    apart = klom(np.zeros((4, 1)), np.ones((9, 1)))
+    assert apart == pytest.approx([-np.log(1e-5)], abs=1e-3)
+
+
+def test_the_same_samples_are_needed():
+    with pytest.raises(CounError, match="3 and 2 samples"):
+        klom(np.zeros((4, 3)), np.zeros((4, 2)))

@@ -1,0 +1,39 @@
+import math
+
+import pytest
+
+from coun import CounError
+from coun.metrics import RelearnTime, anamnesis_index, relearn_time
+
+
+def test_the_time_is_the_first_round_at_the_target():
+    assert relearn_time([10, 60, 90, 80, 95], 80) == RelearnTime(2)
+    assert relearn_time([10, 80, 90], 80) == RelearnTime(1)  # the target itself will do
+    assert relearn_time([90, 95], 80) == RelearnTime(0)
+    assert relearn_time([10, 20, 30], 80) == RelearnTime(2, reached=False)
+    with pytest.raises(CounError, match="no accuracies"):
+        relearn_time([], 80)
+
+
+@pytest.mark.parametrize(
+    ("unlearned", "retrain", "index", "kind"),
+    [
+        (RelearnTime(6), RelearnTime(6), 1, "exact"),
+        (RelearnTime(0), RelearnTime(6), 0, "exact"),
+        (RelearnTime(100, False), RelearnTime(50), 2, "at least"),
+        (RelearnTime(20), RelearnTime(100, False), 0.2, "at most"),
+        (RelearnTime(100, False), RelearnTime(100, False), math.nan, "undefined"),
+        (RelearnTime(3), RelearnTime(0), math.nan, "undefined"),
+        (RelearnTime(0), RelearnTime(0), math.nan, "undefined"),
+    ],
+)
+def test_the_index_is_a_ratio_or_says_what_it_is(unlearned, retrain, index, kind):
+    found = anamnesis_index(unlearned, retrain)
+    assert found.index == pytest.approx(index, nan_ok=True)
+    assert found.kind == kind
+
+
+def test_a_time_is_a_finite_number():
+    for wrong in (-1, math.inf, math.nan):
+        with pytest.raises(CounError, match="expected a finite number"):
+            RelearnTime(wrong)

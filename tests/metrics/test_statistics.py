@@ -1,0 +1,166 @@
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from coun import CounError
+from coun.files import to_json
+from coun.metrics import (
+    clopper_pearson,
+    equivalence,
+    holm,
+    mean_interval,
+    paired,
+    rank_stability,
+    welch,
+)
+
+A, B = [0.25, 0.31, 0.28, 0.22, 0.30], [0.38, 0.30, 0.41, 0.35, 0.37]
+
+
+def test_the_numbers_of_the_specification():
+    mean = mean_interval(A)
+    assert mean.mean == pytest.approx(0.272)
+    assert mean.half_width == pytest.approx(0.0459583441, abs=1e-10)
+    apart = welch(A, B)
+    assert (apart.t, apart.df) == pytest.approx((-3.64998, 7.92284), abs=1e-5)
+    assert apart.p == pytest.approx(0.0066033, abs=1e-7)
+    by_seed = paired(A, B)
+    assert (by_seed.t, by_seed.p) == pytest.approx((-3.26464, 0.0309450), abs=1e-5)
+    assert (by_seed.difference, apart.difference) == pytest.approx((-0.09, -0.09))
+
+
+def test_intervals_and_tests_are_scipys():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0, 1, 9), rng.normal(0.5, 3, 6)
+    low, high = stats.t.interval(0.9, 8, a.mean(), stats.sem(a))
+    assert (mean_interval(a, 0.9).low, mean_interval(a, 0.9).high) == pytest.approx((low, high))
+    for mine, theirs in (
+        (welch(a, b), stats.ttest_ind(a, b, equal_var=False)),
+        (paired(a[:6], b), stats.ttest_rel(a[:6], b)),
+    ):
+        assert (mine.t, mine.df, mine.p) == pytest.approx(
+            (theirs.statistic, theirs.df, theirs.pvalue)
+        )
+
+
+def test_one_value_has_a_mean_and_no_more_and_nothing_crashes_or_warns(recwarn):
+    one = mean_interval([3.0])
+    assert (one.mean, one.n) == (3, 1)
+    assert np.isnan([one.std, one.half_width, one.low, one.high]).all()
+    assert np.isnan([welch([1.0], [2.0, 3]).p, paired([1.0], [2.0]).p]).all()
+    alone = equivalence([1.0], [1.0], margin=1)
+    assert np.isnan(alone.p)
+    assert not alone.equivalent
+    assert '"p": null' in to_json(asdict(alone))
+    assert not recwarn.list
+
+
+def test_samples_without_spread_follow_the_limit(recwarn):
+    assert welch([1, 1, 1], [2, 2]).p == paired([1, 1], [2, 2]).p == 0
+    assert welch([1, 1, 1], [2, 2]).t == -np.inf
+    assert np.isnan(paired([1, 2], [1, 2]).p)
+    assert equivalence([1, 2], [1, 2], margin=0.1).equivalent
+    assert not equivalence([1, 2], [2, 3], margin=0.1).equivalent
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("by_seed", [True, False])
+def test_equivalence_is_two_one_sided_tests_and_an_interval(by_seed):
+    rng = np.random.default_rng(1)
+    for margin in (0.2, 0.7, 1.5):
+        a, b = rng.normal(0, 1, 12), rng.normal(0.1, 1, 12)
+        test = stats.ttest_rel if by_seed else stats.ttest_ind
+        extra = {} if by_seed else {"equal_var": False}
+        p = max(
+            test(a + margin, b, alternative="greater", **extra).pvalue,
+            test(a - margin, b, alternative="less", **extra).pvalue,
+        )
+        interval = test(a, b, **extra).confidence_interval(0.9)
+        found = equivalence(a, b, margin=margin, by_seed=by_seed)
+        assert found.p == pytest.approx(p)
+        assert (found.low, found.high) == pytest.approx(tuple(interval))
+        assert found.equivalent == (-margin < found.low and found.high < margin)
+
+
+@pytest.mark.parametrize("by_seed", [True, False])
+def test_equivalence_errs_as_often_as_it_says(by_seed):
+    # At a true difference of exactly the margin, 5 percent are called equivalent; at none, most.
+    rng = np.random.default_rng(2)
+
+    def share(shift, runs=1_500):
+        a, b = rng.normal(0, 1, (runs, 10)), rng.normal(shift, 1, (runs, 10))
+        calls = (equivalence(x, y, margin=2.5, by_seed=by_seed) for x, y in zip(a, b, strict=True))
+        return np.mean([call.equivalent for call in calls])
+
+    assert share(2.5) == pytest.approx(0.05, abs=0.02)  # three and a half standard errors
+    assert share(0) > 0.95
+
+
+def test_equivalence_needs_a_margin():
+    with pytest.raises(CounError, match="margin > 0"):
+        equivalence(A, B, margin=0)
+    with pytest.raises(CounError, match="expected one shape"):
+        equivalence(A, B[:4], margin=1)
+    assert equivalence(A, B[:4], margin=1, by_seed=False).equivalent
+
+
+def test_holm_by_hand():
+    found = holm({"FT": 0.04, "NoT": 0.01, "l1": 0.03, "SalUn": 0.005})
+    assert list(found) == ["FT", "NoT", "l1", "SalUn"]
+    assert list(found.values()) == pytest.approx([0.06, 0.03, 0.06, 0.02])
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1, "b": 1}
+    assert holm({"a": 0.3}) == {"a": 0.3}
+    with pytest.raises(CounError, match="p of a is nan"):
+        holm({"a": float("nan")})
+
+
+def test_holm_is_never_below_the_raw_nor_above_bonferroni():
+    p = dict(enumerate(np.random.default_rng(3).uniform(0, 0.2, 8)))
+    found = holm(p)
+    assert all(p[k] <= found[k] <= min(1, 8 * p[k]) for k in p)
+    order = sorted(p, key=p.get)
+    assert sorted(found.values()) == [found[k] for k in order]
+
+
+def test_ranks_that_every_seed_repeats_are_stable_and_a_coin_is_not():
+    scores = {"FT": [3.0, 3.1, 2.9], "CoUn": [1.0, 1.1, 0.9], "NoT": [2.0, 2.1, 1.9]}
+    found = rank_stability(scores, generator=np.random.default_rng(0), resamples=500)
+    assert found.ranks == {"FT": 3, "CoUn": 1, "NoT": 2}
+    assert set(found.kept.values()) == {1}
+    assert found.order == 1
+    up = rank_stability(scores, generator=np.random.default_rng(0), higher_is_better=True)
+    assert up.ranks["FT"] == 1
+
+
+def test_rank_stability_of_two_seeds_in_closed_form():
+    # b wins on the second seed by more: it is first unless both draws are seed 1 (1/4).
+    scores = {"a": [0.0, 3.0], "b": [1.0, 0.0]}
+
+    def ask(seed):
+        return rank_stability(scores, generator=np.random.default_rng(seed), resamples=20_000)
+
+    found = ask(0)
+    assert found == ask(0)
+    assert found.ranks == {"a": 2, "b": 1}
+    assert found.first["b"] == found.order == pytest.approx(0.75, abs=0.02)
+    assert found.first["a"] == pytest.approx(0.25, abs=0.02)
+    with pytest.raises(CounError, match=r"numbers of seeds \[2, 1\]"):
+        rank_stability({"a": [1.0, 2.0], "b": [1.0]}, generator=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 20), (3, 20), (20, 20)])
+def test_clopper_pearson_leaves_half_of_alpha_on_either_side(k, n):
+    found = clopper_pearson(k, n)
+    assert found.share == k / n
+    low = stats.binom.sf(k - 1, n, found.low) if k else found.low + 0.025
+    high = stats.binom.cdf(k, n, found.high) if k < n else found.high - 0.975
+    assert (low, high) == pytest.approx((0.025, 0.025))
+
+
+def test_shares_outside_the_possible_are_refused():
+    with pytest.raises(CounError, match="4 successes in 3 trials"):
+        clopper_pearson(4, 3)
+    with pytest.raises(CounError, match="level 95"):
+        mean_interval(A, 95)

@@ -1,0 +1,183 @@
+"""Pictures hold the numbers they were given; pixels are looked at by people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib import colors
+from matplotlib.axes import Axes
+from matplotlib.patches import StepPatch
+
+from coun.analysis import Slice
+from coun.attacks.roc import curve
+from coun.models import Outputs
+from coun.report import figures, tabulate
+from coun.report.style import CLASSES, look
+from coun.runs import Predictions
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def words(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_bars_are_the_gaps_and_the_floor_is_a_line() -> None:
+    rows = tabulate(
+        {
+            "Retrain": [{"average_gap": 0.0}],
+            "Retrain again": [{"average_gap": 0.7}],
+            "FT": [{"average_gap": g} for g in (1.0, 3.0)],
+            "NegGrad+ + CL": [{"average_gap": 0.5}],
+        }
+    )
+    (axes,) = figures.gaps(rows, 0.7).axes
+    widths = sorted(bar.get_width() for bar in axes.patches)
+    assert widths == [0.5, 2.0]
+    assert [bar.get_hatch() for bar in axes.patches] == [
+        look("NegGrad+ + CL").hatch,
+        look("FT").hatch,
+    ]
+    assert any(list(line.get_xdata()) == [0.7, 0.7] for line in axes.lines)
+
+
+def test_a_table_writes_every_number() -> None:
+    rows = {"Original": np.array([0.93, 0.9749, np.nan]), "Retrain": np.array([0.9, 0.95, 1])}
+    (axes,) = figures.heat_table(rows, ["auto", "plane", "ship"], label="distance").axes
+    assert words(axes) == ["0.93", "0.97", "none", "0.90", "0.95", "1.00"]
+    assert np.array_equal(
+        axes.images[0].get_array().filled(np.nan), np.stack([*rows.values()]), True
+    )
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["auto", "plane", "ship"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["Original", "Retrain"]
+    (axes,) = figures.prediction_row({"FT": np.array([99.6, 0.4])}, ["a", "b"]).axes
+    assert words(axes) == ["100", "0"]
+    assert axes.images[0].get_clim() == (0, 100)
+
+
+def test_confusion_differences_are_signed_points() -> None:
+    retrain = np.array([[6, 2, 2], [0, 5, 0], [0, 0, 0]])
+    found = {"FT": np.array([[1, 0, 0], [1, 9, 0], [0, 0, 0]]), "CoUn": retrain}
+    figure = figures.confusion_differences(found, retrain, ["x", "y", "z"])
+    first, second = figure.axes[:2]
+    expected = [[40, -20, -20], [10, -10, 0], [np.nan] * 3]
+    held = first.images[0].get_array().filled(np.nan)
+    assert np.allclose(held, expected, equal_nan=True)
+    assert words(first) == ["+40", "-20", "-20", "+10", "-10"]
+    assert words(second) == []
+    assert first.images[0].get_clim() == second.images[0].get_clim() == (-40, 40)
+    assert first.get_title() == "FT minus Retrain"
+
+
+def test_a_crowded_confusion_has_no_numbers() -> None:
+    many = np.eye(30)
+    figure = figures.confusion_differences({"FT": many[::-1]}, many, [str(i) for i in range(30)])
+    assert words(figure.axes[0]) == []
+
+
+def test_roc_curves_hold_rates_counts_and_chance() -> None:
+    members, others = torch.tensor([3.0, 2.0, 0.0, 5.0]), torch.tensor([1.0, 2.5])
+    (axes,) = figures.roc_curves({"NoT": curve(members, others)}).axes
+    line, chance = axes.lines
+    # By hand, from the highest score down; 0 stands half a sample in.
+    assert list(line.get_xdata()) == pytest.approx([0.25, 0.25, 0.25, 0.5, 0.5, 1, 1])
+    assert list(line.get_ydata()) == pytest.approx([1 / 8, 1 / 4, 1 / 2, 1 / 2, 3 / 4, 3 / 4, 1])
+    assert list(chance.get_xdata()) == list(chance.get_ydata())
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["NoT (4, 2)"]
+    assert line.get_color() == look("NoT").colour
+
+
+def test_loss_histograms_share_their_bins_and_lose_nobody() -> None:
+    rng = np.random.default_rng(0)
+    losses = {
+        name: {"forget": rng.exponential(scale, 50), "test": rng.exponential(1, 80)}
+        for name, scale in (("Original", 1e-6), ("CoUn", 1.0))
+    }
+    figure = figures.loss_histograms(losses, bins=7)
+    edges = set()
+    for axes, (name, one) in zip(figure.axes, losses.items(), strict=False):
+        steps = [p for p in axes.patches if isinstance(p, StepPatch)]
+        assert len(steps) == 2
+        for step, part in zip(steps, ("forget", "test"), strict=True):
+            data = step.get_data()
+            edges.add(tuple(data.edges))
+            assert data.values.sum() == pytest.approx(100)
+            for height, low, high in zip(data.values, data.edges, data.edges[1:], strict=False):
+                inside = [1 for x in one[part] if low <= max(x, data.edges[0]) < high]
+                assert height == pytest.approx(100 * len(inside) / len(one[part]))
+        assert steps[0].get_linestyle() != steps[1].get_linestyle()
+        assert axes.get_title() == name
+    assert len(edges) == 1
+
+
+def some(steps: int, seed: int, dimensions: int) -> Slice:
+    rng = np.random.default_rng(seed)
+    losses = {r: rng.uniform(0.01, 9, (steps,) * dimensions) for r in ("retain", "forget")}
+    return Slice(np.linspace(-1, 1, steps), losses, 0)
+
+
+def test_loss_lines_are_the_slices() -> None:
+    slices = {"Original": some(5, 0, 1), "CoUn": some(5, 1, 1)}
+    figure = figures.loss_lines(slices)
+    for axes, role in zip(figure.axes, ("retain", "forget"), strict=True):
+        assert axes.get_title() == role
+        for line, (name, one) in zip(axes.lines, slices.items(), strict=False):
+            assert np.array_equal(line.get_xdata(), one.steps)
+            assert np.array_equal(line.get_ydata(), one.losses[role])
+            assert line.get_color() == look(name).colour
+
+
+def test_loss_planes_have_the_first_direction_along_x() -> None:
+    steps = np.linspace(-1, 1, 9)
+    # Rises along the first direction only: contours are upright.
+    losses = np.tile(np.exp(2 * steps)[:, None], (1, 9))
+    one = Slice(steps, {"retain": losses, "forget": losses}, 0)
+    figure = figures.loss_planes({"CoUn": one}, levels=3)
+    assert [axes.get_title() for axes in figure.axes] == ["CoUn: retain", "CoUn: forget"]
+    drawn = [c for c in figure.axes[0].collections if c.get_linewidths()[0] == 0.8]
+    levels = {round(float(np.log(h)), 6) for c in drawn for h in c.levels}
+    assert levels == {-1, 0, 1}
+    for path in drawn[0].get_paths():
+        assert np.ptp(path.vertices[:, 0]) < 1e-9
+
+
+def blobs(seed: int) -> Predictions:
+    """Two classes far apart; the one forgotten sample is predicted as class 1."""
+    rng = np.random.default_rng(seed)
+    labels = torch.tensor([0, 1] * 20)
+    features = torch.tensor(rng.normal(0, 0.05, (40, 4)), dtype=torch.float32)
+    features[:, 0] += 1 - labels
+    features[:, 1] += labels
+    stay = Outputs(10 * torch.nn.functional.one_hot(labels, 2).float(), features)
+    gone = Outputs(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
+    return Predictions({"retain": stay, "forget": gone}, {"retain": labels, "forget": labels[:1]})
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_maps_are_coloured_by_prediction_and_keep_neighbours(method: str) -> None:
+    found = {"Retrain": blobs(0), "CoUn": blobs(1)}
+    figure = figures.feature_maps(found, ["a", "b"], method=method, retain=30)  # type: ignore[arg-type]
+    for axes in figure.axes[:2]:
+        dots = axes.collections[0]
+        places, shades = np.asarray(dots.get_offsets()), dots.get_facecolors()
+        assert len(places) == 30
+        of = np.array([colors.same_color(shade[:3], CLASSES(1)[:3]) for shade in shades])
+        assert 5 < of.sum() < 25
+        (mark,) = axes.lines
+        assert colors.same_color(mark.get_color(), CLASSES(1))  # predicted, not its label 0
+        here = np.array([mark.get_xdata()[0], mark.get_ydata()[0]])
+        away = np.linalg.norm(places - here, axis=1)
+        assert np.median(away[of]) < np.median(away[~of])
+        assert sorted(words(axes)) == ["a", "b"]
+    again = figures.feature_maps(found, ["a", "b"], method=method, retain=30)  # type: ignore[arg-type]
+    for one, two in zip(figure.axes, again.axes, strict=True):
+        assert np.array_equal(one.collections[0].get_offsets(), two.collections[0].get_offsets())
