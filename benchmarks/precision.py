@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from joblib import Parallel, delayed
 from scipy.stats import t, ttest_1samp
+from subset import EPOCHS, MODEL, UNLEARN, subset
 
 import coun
 from coun.engine import environment
 from coun.files import read_json, write_json, write_text
 from coun.metrics import average_gap
 
-SOURCE, LIMIT, MODEL, EPOCHS = "hf:../shared/data/cifar10", 2000, "resnet8", 30
 SEEDS = range(5)
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 COUN = {"lr": 0.1, "weight": 0.5, "temperature": 0.3}
@@ -37,7 +37,7 @@ def chain(root: Path, precision: Any, seed: int) -> None:
     """Original, Retrain and every method of one seed in one precision."""
     torch.set_num_threads(1)
     options = coun.Options(precision=precision)
-    data = coun.load(SOURCE, limit=LIMIT)
+    data = subset()
     split = coun.Split.random(data, 0.1, seed=seed)
     folder = root / precision / str(seed)
     common: dict[str, Any] = {"seed": seed, "options": options}
@@ -45,7 +45,9 @@ def chain(root: Path, precision: Any, seed: int) -> None:
     runs = [coun.train(data, MODEL, epochs=EPOCHS, split=split, out=folder / "Retrain", **common)]
     for label, (method, settings) in METHODS.items():
         out = folder / label.replace(" ", "-")
-        runs.append(coun.unlearn(original, split, method, out=out, **common, **settings))
+        runs.append(
+            coun.unlearn(original, split, method, out=out, epochs=UNLEARN, **common, **settings)
+        )
     for run in (original, *runs):
         if run.folder and not (run.folder / "metrics.json").exists():
             coun.evaluate(run, split=split)

@@ -43,6 +43,17 @@ def test_positions_follow_each_other_through_passes_that_end(task):
     assert it.done(it.next(Position(0, 2, 1, 2))) == it.total
 
 
+@pytest.mark.parametrize("size", [7, 32, 64, 169])
+def test_no_batch_of_a_sweep_is_much_shorter_than_another(task, size):
+    found = [loaded["retain"][2] for *_, loaded in feed(
+        task, [Pass(NOTHING, {"retain": size})], 1
+    ).batches(Position(0))]  # fmt: skip
+    sizes = [len(rows) for rows in found]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= size
+    assert torch.cat(found).sort().values.tolist() == list(range(170))
+
+
 def test_a_resumed_feed_gives_the_same_rows(task):
     passes = [Pass(NOTHING, {"retain": 64, "forget": 20})]
     whole = list(feed(task, passes, 2).batches(Position(0)))
@@ -67,7 +78,7 @@ def test_a_role_can_come_from_a_part_of_the_data(task):
     task.define("forget/1", part)
     one = Pass(NOTHING, {"forget": 3}, roles={"forget": "forget/1"})
     loaded = [found["forget"] for _, _, found in feed(task, [one], 1).batches(Position(0))]
-    assert [len(rows) for *_, rows in loaded] == [3, 2]
+    assert [len(rows) for *_, rows in loaded] == [2, 3]
     assert sorted(torch.cat([rows for *_, rows in loaded]).tolist()) == list(range(5))
     labels = torch.cat([y for _, y, _ in loaded])
     assert labels.sort().values.tolist() == task.data.train.labels[part].sort().values.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -56,12 +57,12 @@ def test_a_second_role_is_drawn_whole_each_round_and_in_a_new_order(
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "expected"), [(10, 5, 2), (11, 5, 2), (12, 5, 3), (1, 5, 1), (3, 1, 3)]
+    ("rows", "size", "expected"), [(10, 5, 2), (11, 5, 3), (12, 5, 3), (1, 5, 1), (3, 1, 3)]
 )
-def test_a_short_last_batch_counts_unless_it_is_one_row(
+def test_a_sweep_has_as_many_updates_as_a_loader_has_batches(
     rows: int, size: int, expected: int
 ) -> None:
-    assert updates(rows, size) == expected
+    assert updates(rows, size) == expected == math.ceil(rows / size)
 
 
 def test_first_update_is_sgd_by_hand(small: coun.Data, split: coun.Split) -> None:

@@ -101,9 +101,9 @@ def test_alone_nothing_changes():
 
 @pytest.mark.parametrize(
     ("rows", "size", "ranks", "expected"),
-    [(10, 5, 1, 2), (11, 5, 1, 2), (12, 5, 1, 3), (13, 5, 2, 2), (14, 5, 2, 3), (3, 8, 2, 1)],
+    [(10, 5, 1, 2), (11, 5, 1, 3), (3, 2, 1, 1), (13, 5, 2, 3), (14, 4, 2, 3), (3, 8, 2, 1)],
 )
-def test_a_last_batch_too_short_for_batchnorm_is_left_out(rows, size, ranks, expected):
+def test_no_batch_leaves_a_rank_too_few_rows_for_batchnorm(rows, size, ranks, expected):
     assert updates(rows, size, ranks) == expected
 
 

@@ -140,12 +140,18 @@ class _Reader(Dataset[tuple[Position, Loaded]]):
 
 
 class _Order:
-    """The rows of each update of one role; a new permutation each time they run out."""
+    """The rows of each update of one role; a new permutation each time they run out.
+
+    Batches of one sweep differ by one row at most. A short last one, as a DataLoader makes it,
+    would weigh its few rows as much as a full batch, and BatchNorm would go into evaluation
+    with their statistics: by how many rows were forgotten, one model would be hurt and not
+    another.
+    """
 
     def __init__(
         self, task: Task, role: str, size: int, where: tuple[int, ...], ranks: Ranks
     ) -> None:
-        self.count, self.size = len(task.rows(role)), size
+        self.count, self.ranks = len(task.rows(role)), ranks.count
         self.seeds = task.seeds.fork("order", *where, role)
         self.length = updates(self.count, size, ranks.count)
         self.round, self.rows = -1, torch.empty(0)
@@ -155,11 +161,13 @@ class _Order:
         if turn != self.round:
             self.rows = torch.randperm(self.count, generator=self.seeds.torch(turn))
             self.round = turn
-        return self.rows[place * self.size : (place + 1) * self.size]
+        groups = self.count // self.ranks  # so that every rank gets as many
+        start, end = (groups * k // self.length * self.ranks for k in (place, place + 1))
+        return self.rows[start:end]
 
 
 def updates(rows: int, size: int, ranks: int = 1) -> int:
-    """Updates in one sweep. A last batch that leaves a rank one row, which BatchNorm cannot
-    centre, is left out."""
-    short = size >= 2 * ranks and 0 < rows % size < 2 * ranks
-    return max(1, math.ceil(rows / size) - short)
+    """Updates in one sweep: as many as batches of *size* take, but none that leaves a rank one
+    row, which BatchNorm cannot centre, unless *size* asks for it."""
+    most = rows // (2 * ranks) if size >= 2 * ranks else rows
+    return max(1, min(math.ceil(rows / size), most))

@@ -249,9 +249,7 @@ class Engine:
                 self._flops[model] = forward_flops(model, x[:1].detach())
             flops = self._flops[model]
             self.task.cost.count(len(x) * ranks.count, flops, grad=torch.is_grad_enabled())
-            # A short last batch is not compiled: making a second kernel would not pay.
-            whole = not self.compute.compile or len(x) in one.draws.values()
-            run = training if model is self._model and whole else model
+            run = training if model is self._model else model
             with self.profile.part("forward"), self.compute.autocast():
                 out = run(x)
             return Outputs(out.logits.float(), out.features.float())
