@@ -20,7 +20,7 @@ LEVELS = [
     {"methods"},
     {"runs"},
     {"report"},
-    {"demo"},
+    {"demo", "bench"},
     {"cli"},
     {"__main__", "__init__"},
 ]
