@@ -1,0 +1,109 @@
+"""`coun bench`: one file in, one table with error bars out; and what it would take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from coun.bench import shipped
+from coun.bench.estimate import estimate
+from coun.bench.main import bench
+from coun.bench.report import report
+from coun.cli import app
+
+
+class Default(click.Group):
+    """`coun bench CONFIG` is `coun bench run CONFIG`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = [word for word in args if word not in ctx.help_option_names]
+        if words and words[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("bench", cls=Default)
+def command() -> None:
+    """Make a table: `coun bench CONFIG --out DIR`, `coun bench plan CONFIG`, `coun bench list`."""
+
+
+@command.command("run")
+@click.argument("config", required=False)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, help="Processes at once.  [default: 1]"
+)
+@click.option("--resume", is_flag=True, help="Go on in DIR, with its own CONFIG or a changed one.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="KEY=VALUES",
+    help="A part: row, bed, scenario or seed, e.g. --only seed=0,1 --only FT.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Where experiments are kept, if benches are to share them.  [default: DIR/store]",
+)
+@app.json_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    config: str | None,
+    out: Path,
+    workers: int,
+    resume: bool,
+    only: tuple[str, ...],
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Compute what CONFIG (a TOML file, or a shipped name) asks for, and report it."""
+    found = bench(config, out, workers=workers, resume=resume, only=only, store=store)
+    written = report(out)
+    if as_json:
+        app.emit(found)
+    else:
+        app.console.print(f"{len(found['rows'])} models measured. Report: {written[-1]}")
+    for why in found["failures"].values():
+        click.echo(f"coun: failed: {why}", err=True)
+    if found["failures"]:
+        ctx.exit(app.BAD_INPUT)
+
+
+@command.command("plan")
+@click.argument("config")
+@app.json_option
+def plan(config: str, as_json: bool) -> None:
+    """Show what CONFIG would run: trainings, epochs, operations, time and disk."""
+    found = estimate(config)
+    if as_json:
+        app.emit(found)
+        return
+    table = Table("bed", "kind", "experiments", "epochs", "PFLOP", "hours here", "GiB")
+    for row in [*found["parts"], found["total"]]:
+        table.add_row(*_texts(row))
+    app.console.print(table)
+    for note in found["notes"]:
+        app.console.print(note, highlight=False)
+
+
+def _texts(row: dict[str, Any]) -> list[str]:
+    return [
+        row["bed"],
+        row["kind"],
+        f"{row['experiments']:,}",
+        f"{row['epochs']:,}",
+        f"{row['flops'] / 1e15:,.2f}",
+        f"{row['seconds'] / 3600:,.2f}",
+        f"{row['bytes'] / 2**30:,.2f}",
+    ]
+
+
+@command.command("list")
+def list_() -> None:
+    """List the configs that come with coun."""
+    for name in shipped():
+        click.echo(name)
