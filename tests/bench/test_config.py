@@ -99,3 +99,14 @@ def test_every_shipped_config_validates_and_plans(name: str) -> None:
     assert found["total"]["experiments"] > 0
     assert found["total"]["flops"] > 0
     assert {part["bed"] for part in found["parts"]} == {bed.name for bed in config.bed}
+
+
+def test_an_estimate_counts_tuning_by_its_budget(config_file) -> None:
+    more = "[method.search]\nlr = { low = 1e-3, high = 0.3 }\n"
+    plain = estimate(config_file(more=more), timed=False)
+    found = estimate(config_file(top="[tune]\ntrials = 4\n", more=more), timed=False)
+    tuning = next(part for part in found["parts"] if part["kind"] == "tuning")
+    # one Original, one Retrain and its measurement; four candidates and theirs
+    assert tuning["experiments"] == 1 + 1 + 1 + 1 + 4 + 4
+    assert tuning["epochs"] == 2 + 2 + 4
+    assert found["total"]["flops"] == plain["total"]["flops"] + tuning["flops"]

@@ -8,14 +8,20 @@ from typing import Any
 
 import torch
 
-from coun.bench.config import load
+from coun.bench.config import Bed, Config, load
 from coun.bench.experiment import Evaluate, Experiment, Score, Train, Unlearn, closure
 from coun.bench.plan import Plan, make_plan
 from coun.engine import Compute
 from coun.methods import catalogue
 from coun.models import build
 
-KINDS = {"train": "trainings", "unlearn": "unlearnings", "evaluate": "measurements"}
+KINDS = {
+    "train": "trainings",
+    "unlearn": "unlearnings",
+    "evaluate": "measurements",
+    "score": "scores",
+}
+RECORD = 20_000  # bytes that a measurement takes
 PROBE = 16  # images of the timed step
 
 
@@ -34,25 +40,50 @@ def estimate(config: str | Path, *, timed: bool = True) -> dict[str, Any]:
     for bed in plan.config.bed:
         mine = [one for one in plan.experiments if one.world.name == bed.name]
         rate = _rate(plan, bed.name, bed.model) if timed else 0.0
-        facts = plan.facts[bed.name]
         for kind in dict.fromkeys(one.kind for one in mine):
             some = [one for one in mine if one.kind == kind]
-            flops = sum(_flops(one, plan) for one in some)
-            kept = facts.weight_bytes if kind in ("train", "unlearn") else 20_000
-            parts.append(
-                {
-                    "bed": bed.name,
-                    "kind": KINDS.get(kind, "scores"),
-                    "experiments": len(some),
-                    "epochs": sum(_epochs(one) for one in some),
-                    "flops": flops,
-                    "seconds": flops / rate if rate else 0.0,
-                    "bytes": kept * len(some),
-                }
-            )
+            parts.append(_part(bed.name, KINDS[kind], [(one, 1) for one in some], plan, rate))
+        if plan.config.tune:
+            parts.append(_tuning(plan.config, bed, rate))
     keys = ("experiments", "epochs", "flops", "seconds", "bytes")
     total = {"bed": "all", "kind": "", **{key: sum(part[key] for part in parts) for key in keys}}
     return {"parts": parts, "total": total, "notes": _notes(plan)}
+
+
+def _part(
+    bed: str, kind: str, counted: list[tuple[Experiment, int]], plan: Plan, rate: float
+) -> dict[str, Any]:
+    """A line of the estimate: experiments, each with how many of them there are."""
+    flops = sum(times * _flops(one, plan) for one, times in counted)
+    weights = plan.facts[bed].weight_bytes
+    size = {"train": weights, "unlearn": weights}
+    return {
+        "bed": bed,
+        "kind": kind,
+        "experiments": sum(times for _, times in counted),
+        "epochs": sum(times * _epochs(one) for one, times in counted),
+        "flops": flops,
+        "seconds": flops / rate if rate else 0.0,
+        "bytes": sum(times * size.get(one.kind, RECORD) for one, times in counted),
+    }
+
+
+def _tuning(config: Config, bed: Bed, rate: float) -> dict[str, Any]:
+    """What `[tune]` adds on one bed: its Originals and Retrains once, candidates by the budget."""
+    assert config.tune
+    plan = make_plan(
+        config.model_copy(update={"bed": (bed,)}),
+        dry=True,
+        seeds=config.tune.seeds,
+        holdout=config.tune.holdout,
+        methods=[one.model_copy(update={"vary": {}}) for one in config.method if one.search],
+        floor=False,
+    )
+    counted = []
+    for one in plan.experiments:
+        tried = isinstance(one.subject if isinstance(one, Evaluate) else one, Unlearn)
+        counted.append((one, config.tune.trials if tried else 1))
+    return _part(bed.name, "tuning", counted, plan, rate)
 
 
 def _notes(plan: Plan) -> list[str]:

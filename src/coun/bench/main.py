@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from coun.bench import results
-from coun.bench.config import parse, read_text
-from coun.bench.plan import Plan, make_plan
+from coun.bench.config import Config, parse, read_text
+from coun.bench.experiment import Experiment, closure
+from coun.bench.plan import make_plan
 from coun.bench.runner import Job, run
 from coun.bench.store import Store
-from coun.errors import CounError
-from coun.files import write_text
+from coun.bench.tune import tune
+from coun.errors import CounError, unknown
+from coun.files import write_json, write_text
 
-CONFIG, STORE, FAILURES = "config.toml", "store", "failures"
+CONFIG, STORE, FAILURES, TUNED = "config.toml", "store", "failures", "tuned.json"
 
 
 def bench(
@@ -25,6 +27,7 @@ def bench(
     resume: bool = False,
     only: Sequence[str] = (),
     store: str | Path | None = None,
+    tuning: bool = True,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Run what *config* asks for and write `results.json` and `results.parquet` into *out*.
@@ -35,6 +38,7 @@ def bench(
         resume: go on in a folder that holds another config's results. Repeating a command
             needs no such thing: it goes on by itself.
         only: parts of the bench, see `Plan.only`.
+        tuning: False leaves out what `[tune]` asks for and takes the config's settings.
         store: where experiments are kept, by default in *out*; benches may share one.
 
     Returns: the content of `results.json`.
@@ -43,25 +47,40 @@ def bench(
     """
     out = Path(out)
     text = _text(config, out, resume)
-    plan = make_plan(parse(text, str(config or out / CONFIG))).only(only)
+    parsed = narrowed(parse(text, str(config or out / CONFIG)), only)
     write_text(out / CONFIG, text)
     kept = Store(Path(store) if store else out / STORE)
 
-    def compute(wanted: Plan) -> dict[str, str]:
+    def compute(experiments: Iterable[Experiment]) -> dict[str, str]:
         job = Job(
-            tuple(wanted.experiments),
+            tuple(closure(experiments)),
             kept.folder,
             out / FAILURES,
-            wanted.config.compute.checkpoint_every,
+            parsed.compute.checkpoint_every,
             quiet,
             progress=workers == 1 and not quiet,
         )
         return run(job, workers)
 
-    failures = compute(plan)
-    rows = results.collect(plan, kept)
-    results.write(plan, rows, out, failures, {})
+    tuned = None
+    if parsed.tune and tuning:
+        tuned = tune(parsed, compute, kept)
+        write_json(out / TUNED, tuned)
+    plan = make_plan(parsed, tuned=tuned).only(only)
+    failures = compute(plan.experiments)
+    results.write(plan, results.collect(plan, kept), out, failures, {"tuning": tuned})
     return results.read(out)
+
+
+def narrowed(config: Config, only: Sequence[str]) -> Config:
+    """*config* with only the beds that are asked for, so that no other's data is needed."""
+    wanted = [word.removeprefix("bed=").split(",") for word in only if word.startswith("bed=")]
+    known = [bed.name for bed in config.bed]
+    for name in (name for names in wanted for name in names):
+        if name not in known:
+            raise unknown("bed", name, known)
+    beds = tuple(bed for bed in config.bed if all(bed.name in names for names in wanted))
+    return config.model_copy(update={"bed": beds})
 
 
 def _text(config: str | Path | None, out: Path, resume: bool) -> str:

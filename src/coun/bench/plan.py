@@ -26,8 +26,9 @@ from coun.methods import contrast as add_contrast
 from coun.runs.recipes import recipe
 
 ORIGINAL, RETRAIN, FLOOR = "Original", "Retrain", "Retrain again"
+METHOD, CANDIDATE = "method", "candidate"  # the other roles
 SHADOW = 500_000  # seeds of the models that memorisation is estimated from, counted up
-Chosen = Mapping[str, Mapping[str, Mapping[str, Any]]]  # tuned settings by bed and method
+Tuned = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by bed and method, as `tune` returns it
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def make_plan(
     config: Config,
     *,
     dry: bool = False,
-    chosen: Chosen | None = None,
+    tuned: Tuned | None = None,
     seeds: Iterable[int] | None = None,
     holdout: float = 0.0,
     methods: Iterable[MethodConfig] | None = None,
@@ -114,7 +115,8 @@ def make_plan(
 
     Args:
         dry: make do with `expect` where data cannot be loaded; such a plan cannot be run.
-        chosen: settings that tuning found, by bed and by method title.
+        tuned: what tuning found, by bed and by method title. The settings it chose are used;
+            with `oracle` so many of the runners-up are run as candidates too.
         seeds, holdout, methods, floor: what tuning asks for in place of the config's.
     """
     plan = Plan(config, [])
@@ -126,7 +128,7 @@ def make_plan(
             for seed in config.seeds if seeds is None else seeds:
                 plan.entries += _Block(config, bed, world, scenario, seed).entries(
                     config.method if methods is None else methods,
-                    (chosen or {}).get(bed.name, {}),
+                    (tuned or {}).get(bed.name, {}),
                     floor and (config.floor is None or seed in config.floor),
                 )
     return plan
@@ -160,7 +162,7 @@ class _Block:
     seed: int
 
     def entries(
-        self, methods: Iterable[MethodConfig], chosen: Mapping[str, Any], floor: bool
+        self, methods: Iterable[MethodConfig], tuned: Mapping[str, Any], floor: bool
     ) -> list[Entry]:
         original = Train(self.world, self.seed)
         found: list[Entry] = []
@@ -175,24 +177,37 @@ class _Block:
                 again = Train(self.world, self.seed + AGAIN, cut)
                 found.append(self.entry(FLOOR, again, retrain, stage))
             for method in methods:
-                for varied in method.variants():
-                    row = method.title + "".join(
-                        f" {key.removeprefix('contrast.')}={value}" for key, value in varied.items()
-                    )
-                    values = {**chosen.get(method.title, {}), **varied}
+                for row, values, role in self.runs(method, tuned.get(method.title, {})):
                     start = starts.get(row, original)
                     starts[row] = done = self.unlearn(method, values, start, cut, before)
                     about = {
                         "base": method.title,
-                        "role": "method",
+                        "role": role,
                         "method": method.name,
                         "reads": tuple(sorted(catalogue()[method.name].reads)),
                         "module": method.contrast is not None or method.name == "coun",
-                        "varied": varied,
+                        "varied": {key: values[key] for key in method.vary},
                         "settings": done.resolved,
                     }
                     found.append(self.entry(row, done, retrain, stage, **about))
             before = cut
+        return found
+
+    def runs(
+        self, method: MethodConfig, tuned: Mapping[str, Any]
+    ) -> list[tuple[str, dict[str, Any], str]]:
+        """What is run of a method: label, chosen values, and whether it is only a candidate."""
+        best = dict(tuned.get("chosen", {}))
+        found = []
+        for varied in method.variants():
+            words = (f" {key.removeprefix('contrast.')}={v}" for key, v in varied.items())
+            found.append((method.title + "".join(words), {**best, **varied}, METHOD))
+        oracle = self.config.tune.oracle if self.config.tune else 0
+        for one in tuned.get("trials", [])[1 : 1 + oracle]:
+            if one["gap"] is not None:
+                label = f"{method.title} candidate {one['trial']}"
+                values = {**one["settings"], **{k: v[0] for k, v in method.vary.items()}}
+                found.append((label, values, CANDIDATE))
         return found
 
     def entry(

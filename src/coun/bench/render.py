@@ -17,7 +17,8 @@ def header(block: Block) -> list[str]:
     """Titles of the columns of `cells`."""
     names = [SHORT[m] for m in block.metrics]
     costs = ["FLOPs", "paper's", "seconds", "s/Retrain's"]
-    return ["", "reads forget", *names, "gap", "95%", "gap of means", "p", *costs, "runs"]
+    oracle = ["oracle gap"] * block.has_oracle
+    return ["", "reads forget", *names, "gap", "95%", *oracle, "gap of means", "p", *costs, "runs"]
 
 
 def cells(block: Block, line: Line) -> list[str]:
@@ -37,6 +38,9 @@ def cells(block: Block, line: Line) -> list[str]:
             number(line.gap_of_means),
         ]
     )
+    if block.has_oracle:
+        chosen = block.oracle(line)
+        gap.insert(2, f"{chosen.gap.mean:.2f} ({chosen.name})" if chosen else "")
     costs = [
         number(line.costs["flops_ratio"], 3),
         number(line.costs["paper_flops_ratio"], 3),
@@ -62,7 +66,7 @@ def markdown(tables: Sequence[Block]) -> str:
             "| " + " | ".join(names) + " |",
             "|---|---|" + "---:|" * (len(names) - 2),
         ]
-        for line in block.lines:
+        for line in block.shown:
             texts = cells(block, line)
             if line.best:
                 texts[0], texts[gap] = f"**{texts[0]}**", f"**{texts[gap]}**"
@@ -126,7 +130,7 @@ def latex(tables: Sequence[Block]) -> str:
         names = [SHORT[m] for m in block.metrics]
         head = ["Method", *names, "Gap", "FLOPs"]
         rows = []
-        for line in block.lines:
+        for line in block.shown:
             exact = line.role == RETRAIN
             texts = [_tex(line.name) + ("$^{f}$" if line.reads_forget else "")]
             for m in block.metrics:
@@ -140,7 +144,7 @@ def latex(tables: Sequence[Block]) -> str:
             texts.append(f"\\underline{{${mark}$}}" if line.tied else f"${mark}$")
             texts.append(f"${line.costs['flops_ratio']:.3f}$")
             rows.append("  " + " & ".join(texts) + r" \\")
-        references = sum(line.role != "method" for line in block.lines)
+        references = sum(line.role != "method" for line in block.shown)
         rows.insert(references, "  \\midrule")
         caption = (
             f"{_tex(block.title)}. Mean and standard deviation over {len(block.seeds)} seed(s); in "
@@ -178,7 +182,7 @@ def as_csv(tables: Sequence[Block]) -> str:
         + ["peak_memory_mib"]
     )
     for block in tables:
-        for x in block.lines:
+        for x in block.shown:
             spread = [(x.metrics[m].mean, x.metrics[m].std, x.differences[m]) for m in metrics]
             writer.writerow(
                 [block.bed, block.scenario, block.stage, x.name, x.method, x.module]

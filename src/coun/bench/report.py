@@ -72,7 +72,7 @@ def report(out: str | Path) -> list[Path]:
 def _section(block: Block, tables: Sequence[Block]) -> Section:
     rows = [
         ("best" if line.best else "tied" if line.tied else "", render.cells(block, line))
-        for line in block.lines
+        for line in block.shown
     ]
     grids = [Grid(render.header(block), rows)]
     if block.module:

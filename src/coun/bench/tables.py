@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from coun.bench.plan import FLOOR, ORIGINAL, RETRAIN
+from coun.bench.plan import CANDIDATE, FLOOR, METHOD, ORIGINAL, RETRAIN
 from coun.bench.stats import Interval, holm, mean_interval, paired, rank_stability
 from coun.report import Cell
 
@@ -89,17 +89,28 @@ class Block:
 
     @property
     def methods(self) -> list[Line]:
-        return [line for line in self.lines if line.role == "method"]
+        return [line for line in self.lines if line.role == METHOD]
+
+    @property
+    def shown(self) -> list[Line]:
+        """All but the candidates, which only enter `oracle`."""
+        return [line for line in self.lines if line.role != CANDIDATE]
+
+    def oracle(self, line: Line) -> Line | None:
+        """The line of least mean gap among a method's variants and candidates: chosen with
+        the answer in view. None where there is nothing to choose from."""
+        among = [x for x in self.lines if x.base == line.base and x.role in (METHOD, CANDIDATE)]
+        return min(among, key=lambda x: x.gap.mean) if len(among) > 1 else None
+
+    @property
+    def has_oracle(self) -> bool:
+        return any(self.oracle(line) for line in self.methods)
 
     @property
     def floor(self) -> float:
         """Mean gap between two Retrains; nan where none was run twice."""
         found = [line.gap.mean for line in self.lines if line.role == FLOOR]
         return found[0] if found else math.nan
-
-    @property
-    def reference(self) -> list[Line]:
-        return [line for line in self.lines if line.role != "method"]
 
     def cheapest(self, times: float) -> Line | None:
         """The method of least FLOPs among those with a gap under *times* the floor."""
@@ -172,7 +183,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _tested(lines: list[Line]) -> list[Line]:
     """The best method marked, and every other tested against it."""
-    methods = [line for line in lines if line.role == "method"]
+    methods = [line for line in lines if line.role == METHOD]
     if not methods:
         return lines
     best = min(methods, key=lambda line: line.gap.mean)
