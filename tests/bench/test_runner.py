@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -183,6 +184,19 @@ settings = { epochs = 1, lr = 1e30 }
         "FT",
         "CoUn",
     }
+
+
+def test_a_disk_that_is_full_is_one_line_and_later_goes_on(config_file, tmp_path: Path) -> None:
+    config, out = config_file(), tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # less than a checkpoint
+    try:
+        found = bench(config, out, quiet=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not found["rows"]
+    assert all("cannot write" in why for why in found["failures"].values())
+    assert numbers(bench(config, out, quiet=True)) == numbers(bench(config, tmp_path / "b"))
 
 
 def test_only_a_part_then_the_rest(config_file, tmp_path: Path) -> None:

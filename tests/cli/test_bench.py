@@ -48,6 +48,8 @@ def test_a_bench_writes_its_report(coun_command, config: Path, tmp_path: Path) -
     assert sum(kinds.values()) == len(list(tmp_path.glob("out/store/*/done.json")))
     written = coun_command("report", "out").out.split()
     assert [Path(name).suffix for name in written] == [".md", ".tex", ".csv", ".html"]
+    assert coun_command("report", "out", "--paper").code == 0
+    assert "Printed gaps that do not follow" in Path("out/report.md").read_text()
     page = Path("out/report.html").read_text()
     assert page.count("data:image/png;base64,") == 3
     assert "http" not in page

@@ -261,6 +261,7 @@ class Config(Strict):
                 raise unknown("metric", metric, GAP_METRICS)
         if self.protocol not in PROTOCOLS:
             raise unknown("protocol", self.protocol, PROTOCOLS)
+        PROTOCOLS[self.protocol].with_switches(self.switches)
         if self.tune and set(self.tune.seeds) & set(self.seeds):
             both = sorted(set(self.tune.seeds) & set(self.seeds))
             raise ValueError(f"tune uses the reported seeds {both}; expected other seeds")

@@ -95,6 +95,7 @@ PROTOCOLS: dict[str, Protocol] = {
         normalise="data",
         draw="numpy",
         mia="svc-first",
+        methods={"random_label": {"labels": "per_batch"}, "salun": {"labels": "per_batch"}},
         notes="45,000 of CIFAR's 50,000 rows are trained on. Labels of random-label steps are "
         "drawn anew per batch and may be the true ones.",
     ),
@@ -102,6 +103,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "ssd",
         "SSD (Foster et al., AAAI 2024) and Bad Teacher (Chundawat et al., AAAI 2023), their code",
         mia="entropy",
+        methods={"random_label": {"labels": "fixed"}, "bad_teacher": {"reduction": "mean"}},
         notes="Its MIA column has the other direction. Random labels are wrong ones, drawn once. "
         "Its code averages accuracies of batches; here counts are totals.",
     ),
@@ -111,6 +113,7 @@ PROTOCOLS: dict[str, Protocol] = {
         validation=0.05,
         augment=False,
         mia="loss",
+        methods={"bad_teacher": {"reduction": "mean"}},
         notes="Loaders without augmentation. Its scorers average KL over elements, not batches.",
     ),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from coun.bench import figures, render
+from coun.bench import figures, published, render
 from coun.bench.protocols import MEANING
 from coun.bench.results import read
 from coun.bench.tables import Block, blocks, legend
@@ -37,8 +37,10 @@ class Section:
     pictures: Sequence[Picture] = field(default_factory=list)
 
 
-def report(out: str | Path) -> list[Path]:
+def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
     """Write `report.md`, `report.tex`, `report.csv` and `report.html` into *out*; their paths.
+
+    Args: paper: True sets the paper's printed values beside ours, a file those in it.
 
     Raises: CounError if the results in *out* are missing or damaged.
     """
@@ -46,20 +48,23 @@ def report(out: str | Path) -> list[Path]:
     found = read(out)
     tables = blocks(found)
     shown = [block for block in tables if block.last]
+    sections = [_section(block, tables) for block in shown]
+    extra = _against(found, tables, None if paper is True else paper) if paper else []
+    extra.append(_protocol(found))
     about = legend(found, MEANING[found["protocol"]["mia"]])
     made = _made(found)
     failures = list(found["failures"].values())
     lost = "".join(f"\n- failed: {why}" for why in failures)
     texts = {
         "report.md": f"# {found['title']}\n\n{found['note']}\n{lost}\n\n{render.markdown(shown)}\n"
-        f"{about}\n\n{made}\n",
+        f"{''.join(map(_markdown, extra))}{about}\n\n{made}\n",
         "report.tex": render.latex(shown),
         "report.csv": render.as_csv(tables),
         "report.html": PAGE.get_template("bench.html").render(
             title=found["title"],
             note=found["note"],
             failures=failures,
-            sections=[_section(block, tables) for block in shown],
+            sections=sections + extra,
             legend=about,
             made=made,
         ),
@@ -91,6 +96,51 @@ def _section(block: Block, tables: Sequence[Block]) -> Section:
         ]
         grids.append(Grid(["the module", "gap without", "gap with", "p", "Holm"], tests))
     return Section(block.title, render.summary(block), grids, _pictures(block, tables))
+
+
+def _against(
+    found: Mapping[str, Any], tables: Sequence[Block], file: str | Path | None
+) -> list[Section]:
+    """The paper beside this bench, and where the paper's print contradicts itself."""
+    rows = published.read(file)
+    compared = published.compare(found, tables, rows)
+    within = [one.within for one in compared if one.within is not None]
+    lead = (
+        f"{sum(within)} of {len(within)} metrics lie within the combined 95% interval. The "
+        "paper's gap is that of seed means; its settings were chosen with the answer in view."
+        if compared
+        else "No row of this bench is printed there: beds say with `paper` what to compare with."
+    )
+    ours = Grid(published.HEADER, [("", published.texts(one)) for one in compared])
+    wrong = Grid(
+        ["printed row", "method", "printed gap", "from its own numbers"],
+        [("", texts) for texts in published.contradictions(rows)],
+    )
+    return [
+        Section("Against the paper", lead, [ours] if compared else []),
+        Section(
+            "Printed gaps that do not follow from their own row",
+            "Recomputed from the printed metrics and the printed Retrain of the same setting.",
+            [wrong],
+        ),
+    ]
+
+
+def _protocol(found: Mapping[str, Any]) -> Section:
+    """Every switch of the protocol, so that no difference is silent."""
+    protocol = found["protocol"]
+    hidden = ("name", "notes")
+    rows = [("", [key, str(value)]) for key, value in protocol.items() if key not in hidden]
+    return Section(f"Protocol {protocol['name']}", protocol["notes"], [Grid(["switch", ""], rows)])
+
+
+def _markdown(section: Section) -> str:
+    """A section without pictures."""
+    parts = [f"## {section.title}", section.lead]
+    for grid in section.tables:
+        lines = [grid.header, ["---"] * len(grid.header), *(texts for _, texts in grid.rows)]
+        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+    return "\n\n".join(parts) + "\n\n"
 
 
 def _pictures(block: Block, tables: Sequence[Block]) -> list[Picture]:
