@@ -21,6 +21,7 @@ from coun.bench import bench, make_plan
 from coun.bench.results import TIMINGS, read
 from coun.bench.store import Store
 from coun.data.examples import stratified
+from coun.files import read_json
 
 SEQUENTIAL = 'kind = "sequential"\nstages = 2\nfraction = 0.1'
 
@@ -197,6 +198,20 @@ def test_a_disk_that_is_full_is_one_line_and_later_goes_on(config_file, tmp_path
     assert not found["rows"]
     assert all("cannot write" in why for why in found["failures"].values())
     assert numbers(bench(config, out, quiet=True)) == numbers(bench(config, tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    ['kind = "memorisation"\nmodels = 2\nlevel = "mix"', 'kind = "worst"\nfraction = 0.2'],
+)
+def test_requests_by_score_run_and_share_their_models(config_file, tmp_path, scenario) -> None:
+    found = bench(config_file(scenario=scenario), tmp_path / "out", quiet=True)
+    assert not found["failures"]
+    assert len(found["rows"]) == 10
+    kinds = [read_json(path)["kind"] for path in tmp_path.glob("out/store/*/experiment.json")]
+    # Memorisation is of the data, self-influence of each seed's Original.
+    assert kinds.count("score") == (1 if "memorisation" in scenario else 2)
+    assert kinds.count("train") == 2 * 3 + (2 if "memorisation" in scenario else 0)
 
 
 def test_only_a_part_then_the_rest(config_file, tmp_path: Path) -> None:
