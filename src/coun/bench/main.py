@@ -28,6 +28,7 @@ def bench(
     only: Sequence[str] = (),
     store: str | Path | None = None,
     tuning: bool = True,
+    ray: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Run what *config* asks for and write `results.json` and `results.parquet` into *out*.
@@ -38,6 +39,7 @@ def bench(
         resume: go on in a folder that holds another config's results. Repeating a command
             needs no such thing: it goes on by itself.
         only: parts of the bench, see `Plan.only`.
+        ray: address of a Ray cluster that takes the workers; "local" starts one here.
         tuning: False leaves out what `[tune]` asks for and takes the config's settings.
         store: where experiments are kept, by default in *out*; benches may share one.
 
@@ -54,13 +56,13 @@ def bench(
     def compute(experiments: Iterable[Experiment]) -> dict[str, str]:
         job = Job(
             tuple(closure(experiments)),
-            kept.folder,
-            out / FAILURES,
+            kept.folder.resolve(),
+            (out / FAILURES).resolve(),
             parsed.compute.checkpoint_every,
             quiet,
-            progress=workers == 1 and not quiet,
+            progress=workers == 1 and ray is None and not quiet,
         )
-        return run(job, workers)
+        return run(job, workers, ray)
 
     tuned = None
     if parsed.tune and tuning:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from coun.bench import requests
+from coun.bench import cluster, requests
 from coun.bench.experiment import Cut, Evaluate, Experiment, Score, Train, Unlearn, World
 from coun.bench.protocols import attack
 from coun.bench.store import RUN, Store
@@ -40,10 +40,13 @@ class Job:
     checkpoint_every: float = 60.0
     quiet: bool = False
     progress: bool = False
+    here: str = field(default_factory=os.getcwd)  # what relative paths in the config count from
 
 
-def run(job: Job, workers: int = 1) -> dict[str, str]:
+def run(job: Job, workers: int = 1, ray: str | None = None) -> dict[str, str]:
     """Compute what is missing with *workers* processes; what failed, by key, and why.
+
+    Args: ray: address of a cluster that takes the workers, see `cluster.run`.
 
     Bits depend neither on the number of workers nor on who else uses the store: each
     experiment runs alone, with the threads that its world says.
@@ -54,7 +57,9 @@ def run(job: Job, workers: int = 1) -> dict[str, str]:
         old.unlink()
     for attempt in range(RETRIES):
         try:
-            if workers == 1:
+            if ray is not None:
+                cluster.run(job, workers, ray)
+            elif workers == 1:
                 work(job, 0)
             else:
                 calls = (delayed(work)(job, number, child=True) for number in range(workers))
@@ -73,6 +78,7 @@ def work(job: Job, number: int, *, child: bool = False) -> None:
     """Until nothing is left: take the first experiment that is ready and that nobody has."""
     store = Store(job.store)
     if child:
+        os.chdir(job.here)
         _end_with_parent()
     while _next(job, store, number):
         pass

@@ -48,6 +48,7 @@ def command() -> None:
     type=click.Path(path_type=Path),
     help="Where experiments are kept, if benches are to share them.  [default: DIR/store]",
 )
+@click.option("--ray", metavar="ADDRESS", help="Workers on a Ray cluster; local: a head here.")
 @click.option("--no-tune", is_flag=True, help="Take the config's settings, leave [tune] out.")
 @app.json_option
 @click.pass_context
@@ -59,12 +60,20 @@ def run(
     resume: bool,
     only: tuple[str, ...],
     store: Path | None,
+    ray: str | None,
     no_tune: bool,
     as_json: bool,
 ) -> None:
     """Compute what CONFIG (a TOML file, or a shipped name) asks for, and report it."""
     found = bench(
-        config, out, workers=workers, resume=resume, only=only, store=store, tuning=not no_tune
+        config,
+        out,
+        workers=workers,
+        resume=resume,
+        only=only,
+        store=store,
+        tuning=not no_tune,
+        ray=ray,
     )
     written = report(out)
     if as_json:
