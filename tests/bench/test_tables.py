@@ -67,6 +67,18 @@ def test_cheapest_within_the_floor(found) -> None:
     assert "within 1.0 floors: none" in render.summary(block)
 
 
+def test_time_to_quality_takes_the_cheapest_variant_of_each_method(found) -> None:
+    for cost, gap in ((0.05, 3.0), (0.1, 0.9), (0.3, 0.5)):
+        more = {"base": "CoUn", "varied": {"epochs": cost}, "flops_ratio": cost}
+        found["rows"] += [row(f"CoUn {cost}", s, gap, **more) for s in range(4)]
+    (block,) = blocks(found)
+    reached = dict(block.quality)
+    assert [x and x.costs["flops_ratio"] for x in reached["CoUn"]] == [0.1, 0.1]
+    assert [x and x.name for x in reached["NoT + CL"]] == [None, "NoT + CL"]
+    assert reached["FT"] == [None, None]
+    assert "| FT | never | never |" in render.markdown([block])
+
+
 def test_every_form_marks_the_best_and_what_reads_forget_data(found) -> None:
     tables = blocks(found)
     text = render.markdown(tables)

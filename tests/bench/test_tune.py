@@ -10,6 +10,7 @@ import coun
 from coun.bench import bench
 from coun.bench.beds import look, material
 from coun.bench.config import parse
+from coun.bench.main import search
 from coun.bench.tune import _Search
 
 TUNE = """
@@ -109,3 +110,17 @@ def test_all_candidates_failing_is_an_error(config_file, tmp_path) -> None:
     path.write_text(path.read_text().replace("low = 1e-3, high = 0.3", "low = 1e30, high = 1e32"))
     with pytest.raises(coun.CounError, match=r"no candidate of CoUn on digits"):
         bench(path, tmp_path / "out", quiet=True)
+
+
+def test_frozen_settings_are_searched_only_when_asked(config_file, tmp_path) -> None:
+    pytest.importorskip("optuna")
+    path = config(config_file, oracle=0)
+    path.write_text(path.read_text().replace("trials = 3", "trials = 2\nfrozen = true"))
+    assert bench(path, tmp_path / "out", quiet=True)["tuning"] is None
+    found = search(path, tmp_path / "out", quiet=True)
+    assert {name: len(one["trials"]) for name, one in found["digits"].items()} == {
+        "CoUn": 2,
+        "NoT": 2,
+    }
+    with pytest.raises(coun.CounError, match=r"nothing to tune"):
+        search(config_file("plain.toml"), tmp_path / "plain", quiet=True)

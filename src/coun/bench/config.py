@@ -220,7 +220,9 @@ class Tune(Strict):
     """A search with the same budget for every method that has ranges.
 
     Trials run on development *seeds*, with their own Original and Retrain, on the training
-    rows without a held-out share, which stands in for the test set.
+    rows without a held-out share, which stands in for the test set. *frozen*: the settings in
+    the file are what the search found, and only `coun bench tune` repeats it. *oracle*: how
+    many runners-up are run on the reported seeds too.
     """
 
     trials: Count = 10
@@ -229,6 +231,7 @@ class Tune(Strict):
     holdout: Share = 0.1
     seed: Seed = 0
     oracle: Annotated[int, Field(ge=0)] = 0
+    frozen: bool = False
 
 
 class Config(Strict):

@@ -43,7 +43,7 @@ def estimate(config: str | Path, *, timed: bool = True) -> dict[str, Any]:
         for kind in dict.fromkeys(one.kind for one in mine):
             some = [one for one in mine if one.kind == kind]
             parts.append(_part(bed.name, KINDS[kind], [(one, 1) for one in some], plan, rate))
-        if plan.config.tune:
+        if plan.config.tune and not plan.config.tune.frozen:
             parts.append(_tuning(plan.config, bed, rate))
     keys = ("experiments", "epochs", "flops", "seconds", "bytes")
     total = {"bed": "all", "kind": "", **{key: sum(part[key] for part in parts) for key in keys}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,26 +52,54 @@ def bench(
     parsed = narrowed(parse(text, str(config or out / CONFIG)), only)
     write_text(out / CONFIG, text)
     kept = Store(Path(store) if store else out / STORE)
-
-    def compute(experiments: Iterable[Experiment]) -> dict[str, str]:
-        job = Job(
-            tuple(closure(experiments)),
-            kept.folder.resolve(),
-            (out / FAILURES).resolve(),
-            parsed.compute.checkpoint_every,
-            quiet,
-            progress=workers == 1 and ray is None and not quiet,
-        )
-        return run(job, workers, ray)
-
+    compute = _computer(parsed, out, kept, workers, ray, quiet)
     tuned = None
-    if parsed.tune and tuning:
+    if parsed.tune and tuning and not parsed.tune.frozen:
         tuned = tune(parsed, compute, kept)
         write_json(out / TUNED, tuned)
     plan = make_plan(parsed, tuned=tuned).only(only)
     failures = compute(plan.experiments)
     results.write(plan, results.collect(plan, kept), out, failures, {"tuning": tuned})
     return results.read(out)
+
+
+def search(
+    config: str | Path,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    store: str | Path | None = None,
+    ray: str | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Only tune: write `tuned.json` into *out* and return it, see `tune`.
+
+    Raises: CounError if the config has no `[tune]`, or no method with search ranges.
+    """
+    out, parsed = Path(out), parse(read_text(config), str(config))
+    if not parsed.tune or not any(method.search for method in parsed.method):
+        raise CounError(f"{config} has nothing to tune; expected [tune] and methods with search")
+    kept = Store(Path(store) if store else out / STORE)
+    found = tune(parsed, _computer(parsed, out, kept, workers, ray, quiet), kept)
+    write_json(out / TUNED, found)
+    return found
+
+
+def _computer(
+    config: Config, out: Path, store: Store, workers: int, ray: str | None, quiet: bool
+) -> Callable[[Iterable[Experiment]], dict[str, str]]:
+    def compute(experiments: Iterable[Experiment]) -> dict[str, str]:
+        job = Job(
+            tuple(closure(experiments)),
+            store.folder.resolve(),
+            (out / FAILURES).resolve(),
+            config.compute.checkpoint_every,
+            quiet,
+            progress=workers == 1 and ray is None and not quiet,
+        )
+        return run(job, workers, ray)
+
+    return compute
 
 
 def narrowed(config: Config, only: Sequence[str]) -> Config:

@@ -56,6 +56,25 @@ def number(value: float, digits: int = 2) -> str:
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 
+QUALITY = ["cost over Retrain's to come within", *(f"{times} floors" for times in WITHIN)]
+
+
+def quality(block: Block) -> list[list[str]]:
+    """Rows under `QUALITY`: operations and seconds of each method's cheapest variant."""
+    return [
+        [
+            base,
+            *(
+                f"{x.costs['flops_ratio']:.3f} FLOPs, {x.costs['seconds_ratio']:.3f} s ({x.name})"
+                if x
+                else "never"
+                for x in found
+            ),
+        ]
+        for base, found in block.quality
+    ]
+
+
 def markdown(tables: Sequence[Block]) -> str:
     """Every table, with the module's tests and the cost of coming near."""
     parts = []
@@ -85,6 +104,9 @@ def markdown(tables: Sequence[Block]) -> str:
                 f"{number(t.corrected, 4)} |"
                 for t in block.module
             ]
+        if not math.isnan(block.floor) and block.methods:
+            lines += ["", "| " + " | ".join(QUALITY) + " |", "|---" * len(QUALITY) + "|"]
+            lines += ["| " + " | ".join(texts) + " |" for texts in quality(block)]
         parts.append(f"## {block.title}\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +96,8 @@ def _section(block: Block, tables: Sequence[Block]) -> Section:
             for t in block.module
         ]
         grids.append(Grid(["the module", "gap without", "gap with", "p", "Holm"], tests))
+    if not math.isnan(block.floor) and block.methods:
+        grids.append(Grid(render.QUALITY, [("", texts) for texts in render.quality(block)]))
     return Section(block.title, render.summary(block), grids, _pictures(block, tables))
 
 

@@ -112,10 +112,21 @@ class Block:
         found = [line.gap.mean for line in self.lines if line.role == FLOOR]
         return found[0] if found else math.nan
 
-    def cheapest(self, times: float) -> Line | None:
-        """The method of least FLOPs among those with a gap under *times* the floor."""
-        near = [line for line in self.methods if line.gap.mean <= times * self.floor]
+    def cheapest(self, times: float, base: str | None = None) -> Line | None:
+        """The line of least FLOPs among those with a gap within *times* the floor: of all, or
+        of the variants of one method."""
+        near = [
+            line
+            for line in self.methods
+            if line.gap.mean <= times * self.floor and base in (None, line.base)
+        ]
         return min(near, key=lambda line: line.costs["flops_ratio"], default=None)
+
+    @property
+    def quality(self) -> list[tuple[str, list[Line | None]]]:
+        """What each method takes to come within each of `WITHIN` floors; None if it never does."""
+        bases = dict.fromkeys(line.base for line in self.methods)
+        return [(base, [self.cheapest(times, base) for times in WITHIN]) for base in bases]
 
 
 def blocks(found: Mapping[str, Any]) -> list[Block]:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from coun.bench import shipped
 from coun.bench.estimate import estimate
-from coun.bench.main import bench
+from coun.bench.main import bench, search
 from coun.bench.report import report
 from coun.cli import app
 
@@ -30,12 +30,23 @@ def command() -> None:
     """Make a table: `coun bench CONFIG --out DIR`, `coun bench plan CONFIG`, `coun bench list`."""
 
 
+run_options = app.options(
+    click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write."),
+    click.option(
+        "--workers", type=click.IntRange(min=1), default=1, help="Processes at once.  [default: 1]"
+    ),
+    click.option(
+        "--store",
+        type=click.Path(path_type=Path),
+        help="Where experiments are kept, if benches are to share them.  [default: DIR/store]",
+    ),
+    click.option("--ray", metavar="ADDRESS", help="Workers on a Ray cluster; local: a head here."),
+)
+
+
 @command.command("run")
 @click.argument("config", required=False)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=1, help="Processes at once.  [default: 1]"
-)
+@run_options
 @click.option("--resume", is_flag=True, help="Go on in DIR, with its own CONFIG or a changed one.")
 @click.option(
     "--only",
@@ -43,12 +54,6 @@ def command() -> None:
     metavar="KEY=VALUES",
     help="A part: row, bed, scenario or seed, e.g. --only seed=0,1 --only FT.",
 )
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    help="Where experiments are kept, if benches are to share them.  [default: DIR/store]",
-)
-@click.option("--ray", metavar="ADDRESS", help="Workers on a Ray cluster; local: a head here.")
 @click.option("--no-tune", is_flag=True, help="Take the config's settings, leave [tune] out.")
 @app.json_option
 @click.pass_context
@@ -57,10 +62,10 @@ def run(
     config: str | None,
     out: Path,
     workers: int,
-    resume: bool,
-    only: tuple[str, ...],
     store: Path | None,
     ray: str | None,
+    resume: bool,
+    only: tuple[str, ...],
     no_tune: bool,
     as_json: bool,
 ) -> None:
@@ -84,6 +89,26 @@ def run(
         click.echo(f"coun: failed: {why}", err=True)
     if found["failures"]:
         ctx.exit(app.BAD_INPUT)
+
+
+@command.command("tune")
+@click.argument("config")
+@run_options
+@app.json_option
+def tune(
+    config: str, out: Path, workers: int, store: Path | None, ray: str | None, as_json: bool
+) -> None:
+    """Only search the settings that CONFIG's [tune] asks for; writes DIR/tuned.json."""
+    found = search(config, out, workers=workers, store=store, ray=ray)
+    if as_json:
+        app.emit(found)
+        return
+    table = Table("bed", "method", "gap", "settings")
+    for bed, methods in found.items():
+        for name, one in methods.items():
+            words = ", ".join(f"{key} = {value}" for key, value in one["chosen"].items())
+            table.add_row(bed, name, f"{one['gap']:.2f}", words)
+    app.console.print(table)
 
 
 @command.command("plan")
