@@ -34,7 +34,9 @@ class Material:
 
     config: str  # of the data, JSON
     source: str
-    protocol: str  # its data switches, as "validation normalise augment"
+    validation: float  # this and the next two: switches of the protocol
+    normalise: str
+    augment: bool
     holdout: float = 0.0
 
     def load(self) -> Data:
@@ -71,9 +73,15 @@ def material(config: Config, bed: Bed, *, holdout: float = 0.0) -> Material:
     protocol = protocol_of(config)
     roots = [root for root in config.data_root if Path(root).is_dir()]
     root = (roots or list(config.data_root) or ["."])[0]
-    switches = f"{protocol.validation} {protocol.normalise} {protocol.augment}"
     source = bed.data.source.replace("{root}", root)
-    return Material(bed.data.model_dump_json(), source, switches, holdout)
+    return Material(
+        bed.data.model_dump_json(),
+        source,
+        protocol.validation,
+        protocol.normalise,
+        protocol.augment,
+        holdout,
+    )
 
 
 @lru_cache(maxsize=4)
@@ -93,14 +101,13 @@ def _load(what: Material) -> Data:
     if config.groups:
         data = _grouped(data, config.groups)
     _check(config, what, data)
-    validation, normalise, augment = what.protocol.split()
-    if float(validation):
-        data, _ = _set_aside(data, float(validation))
+    if what.validation:
+        data, _ = _set_aside(data, what.validation)
     if what.holdout:
         kept, held = _set_aside(data, what.holdout)
         data = replace(kept, test=held.train)
-    if config.views is not None or normalise == "data" or augment == "False":
-        data = _with_views(data, config.views, normalise, augment == "True")
+    if config.views is not None or what.normalise == "data" or not what.augment:
+        data = _with_views(data, config.views, what.normalise, what.augment)
     return data
 
 

@@ -24,7 +24,7 @@ def _colours(names: Sequence[str]) -> dict[str, tuple[float, ...]]:
 def gap_bars(block: Block) -> Figure:
     """Mean gap of each method with its standard deviation and every seed, beside the floor.
 
-    Hatched: with the module. A filled dot before the name: the method reads forget data.
+    Orange: the method reads forget data. Hatched: with the module.
     """
     lines = sorted(block.methods, key=lambda line: -line.gap.mean)
     with plt.rc_context(RC):

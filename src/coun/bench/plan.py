@@ -81,7 +81,7 @@ class Plan:
         entries = self.entries
         for word in words:
             key, equals, values = word.partition("=")
-            if not equals:
+            if not equals or word in {entry.row for entry in self.entries}:
                 key, values = "row", word
             if key not in ("row", "bed", "scenario", "seed"):
                 raise CounError(
