@@ -22,7 +22,7 @@ LEVELS = [
     {"analysis"},
     {"audit"},
     {"report"},
-    {"demo"},
+    {"demo", "bench"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -1,0 +1,147 @@
+"""`coun bench`: one file in, one table with error bars out; and what it would take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from coun.bench import shipped
+from coun.bench.estimate import estimate
+from coun.bench.main import bench, search
+from coun.bench.report import report
+from coun.cli import app
+
+
+class Default(click.Group):
+    """`coun bench CONFIG` is `coun bench run CONFIG`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = [word for word in args if word not in ctx.help_option_names]
+        if words and words[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("bench", cls=Default)
+def command() -> None:
+    """Make a table: `coun bench CONFIG --out DIR`, `coun bench plan CONFIG`, `coun bench list`."""
+
+
+run_options = app.options(
+    click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write."),
+    click.option(
+        "--workers", type=click.IntRange(min=1), default=1, help="Processes at once.  [default: 1]"
+    ),
+    click.option(
+        "--store",
+        type=click.Path(path_type=Path),
+        help="Where experiments are kept, if benches are to share them.  [default: DIR/store]",
+    ),
+    click.option("--ray", metavar="ADDRESS", help="Workers on a Ray cluster; local: a head here."),
+)
+
+
+@command.command("run")
+@click.argument("config", required=False)
+@run_options
+@click.option("--resume", is_flag=True, help="Go on in DIR, with its own CONFIG or a changed one.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="KEY=VALUES",
+    help="A part: row, bed, scenario or seed, e.g. --only seed=0,1 --only FT.",
+)
+@click.option("--no-tune", is_flag=True, help="Take the config's settings, leave [tune] out.")
+@app.json_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    config: str | None,
+    out: Path,
+    workers: int,
+    store: Path | None,
+    ray: str | None,
+    resume: bool,
+    only: tuple[str, ...],
+    no_tune: bool,
+    as_json: bool,
+) -> None:
+    """Compute what CONFIG (a TOML file, or a shipped name) asks for, and report it."""
+    found = bench(
+        config,
+        out,
+        workers=workers,
+        resume=resume,
+        only=only,
+        store=store,
+        tuning=not no_tune,
+        ray=ray,
+    )
+    written = report(out)
+    if as_json:
+        app.emit(found)
+    else:
+        app.console.print(f"{len(found['rows'])} models measured. Report: {written[-1]}")
+    for why in found["failures"].values():
+        click.echo(f"coun: failed: {why}", err=True)
+    if found["failures"]:
+        ctx.exit(app.BAD_INPUT)
+
+
+@command.command("tune")
+@click.argument("config")
+@run_options
+@app.json_option
+def tune(
+    config: str, out: Path, workers: int, store: Path | None, ray: str | None, as_json: bool
+) -> None:
+    """Only search the settings that CONFIG's [tune] asks for; writes DIR/tuned.json."""
+    found = search(config, out, workers=workers, store=store, ray=ray)
+    if as_json:
+        app.emit(found)
+        return
+    table = Table("bed", "method", "gap", "settings")
+    for bed, methods in found.items():
+        for name, one in methods.items():
+            words = ", ".join(f"{key} = {value}" for key, value in one["chosen"].items())
+            table.add_row(bed, name, f"{one['gap']:.2f}", words)
+    app.console.print(table)
+
+
+@command.command("plan")
+@click.argument("config")
+@app.json_option
+def plan(config: str, as_json: bool) -> None:
+    """Show what CONFIG would run: trainings, epochs, operations, time and disk."""
+    found = estimate(config)
+    if as_json:
+        app.emit(found)
+        return
+    table = Table("bed", "kind", "experiments", "epochs", "PFLOP", "hours here", "GiB")
+    for row in [*found["parts"], found["total"]]:
+        table.add_row(*_texts(row))
+    app.console.print(table)
+    for note in found["notes"]:
+        app.console.print(note, highlight=False)
+
+
+def _texts(row: dict[str, Any]) -> list[str]:
+    return [
+        row["bed"],
+        row["kind"],
+        f"{row['experiments']:,}",
+        f"{row['epochs']:,}",
+        f"{row['flops'] / 1e15:,.2f}",
+        f"{row['seconds'] / 3600:,.2f}",
+        f"{row['bytes'] / 2**30:,.2f}",
+    ]
+
+
+@command.command("list")
+def list_() -> None:
+    """List the configs that come with coun."""
+    for name in shipped():
+        click.echo(name)

@@ -1,0 +1,54 @@
+"""Made-up rows of results, whose tables are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coun.metrics import GAP_METRICS
+
+GAPS = {
+    "FT": [4.0, 5.0, 6.0, 5.5],
+    "NoT": [3.0, 3.5, 3.1, 3.3],
+    "NoT + CL": [1.0, 1.4, 1.1, 1.3],
+    "CoUn": [1.2, 1.3, 1.2, 1.2],
+    "NegGrad": [9.0, 9.9, 9.5, 9.1],
+}
+METHOD = {
+    "FT": ("finetune", False, False),
+    "NoT": ("not", False, False),
+    "NoT + CL": ("not", True, False),
+    "CoUn": ("coun", True, False),
+    "NegGrad": ("neggrad", False, True),
+}
+COST = {"FT": 0.2, "NoT": 0.2, "NoT + CL": 0.4, "CoUn": 0.4, "NegGrad": 0.1}
+FLOOR = [0.9, 1.1, 1.0, 1.0]
+
+
+def row(name: str, seed: int, gap: float, role: str = "method", **more: Any) -> dict[str, Any]:
+    method, module, reads = METHOD.get(name, ("retrain", False, False))
+    ratio = COST.get(name, 1.0)
+    return {
+        "bed": "bed",
+        "scenario": "random 10%",
+        "stage": 1,
+        "row": name,
+        "base": name,
+        "role": role,
+        "method": method,
+        "reads_forget": reads,
+        "module": module,
+        "varied": {},
+        "seed": seed,
+        "gap": gap,
+        "flops": 1e12 * ratio,
+        "flops_ratio": ratio,
+        "paper_flops": 1e12,
+        "paper_flops_ratio": ratio,
+        "seconds": 10 * ratio,
+        "seconds_ratio": ratio,
+        "peak_memory_mib": 100,
+        **{metric: 50.0 + seed for metric in GAP_METRICS},
+        # Signs alternate, so that the gap of the means is smaller than the mean gap.
+        **{f"gap_{metric}": gap * (-1) ** seed for metric in GAP_METRICS},
+        **more,
+    }

@@ -1,0 +1,31 @@
+"""A Ray cluster gives the table of one process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import coun
+from coun.bench import bench
+from coun.bench.results import TIMINGS
+
+
+def test_a_local_head_of_two_gives_the_same_table(config_file, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", str(Path(coun.__file__).parents[1]))
+    config = config_file()
+    there = bench(config, tmp_path / "ray", workers=2, ray="local", quiet=True)
+    here = bench(config, tmp_path / "here", quiet=True)
+    assert not there["failures"]
+    rows = [
+        [{k: v for k, v in r.items() if k not in TIMINGS} for r in x["rows"]] for x in (there, here)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_without_ray_it_says_what_to_do(config_file, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(coun.CounError, match=r"pip install 'coun\[ray\]'"):
+        bench(config_file(), tmp_path / "out", ray="local", quiet=True)

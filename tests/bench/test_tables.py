@@ -1,0 +1,137 @@
+"""Tables say what the rows say: checked on made-up rows whose answers are known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import pytest
+from bench.rows import FLOOR, GAPS, row
+from scipy import stats
+
+from coun.bench import figures, render
+from coun.bench.tables import blocks
+from coun.metrics import GAP_METRICS
+
+
+@pytest.fixture
+def found() -> dict:
+    rows = []
+    for seed in range(4):
+        rows += [row("Retrain", seed, 0.0, "Retrain")]
+        rows += [row("Retrain again", seed, FLOOR[seed], "Retrain again")]
+        rows += [row(name, seed, gaps[seed]) for name, gaps in GAPS.items()]
+    return {"rows": rows, "config": {"metrics": list(GAP_METRICS)}}
+
+
+def test_best_ties_and_corrected_tests(found) -> None:
+    (block,) = blocks(found)
+    lines = {line.name: line for line in block.lines}
+    assert lines["NoT + CL"].best
+    assert [x.name for x in block.lines if x.tied] == ["CoUn"]
+    raw = {
+        name: stats.ttest_rel(gaps, GAPS["NoT + CL"]).pvalue
+        for name, gaps in GAPS.items()
+        if name != "NoT + CL"
+    }
+    smallest = min(raw, key=raw.get)
+    assert lines[smallest].p == pytest.approx(4 * raw[smallest])
+    assert lines["CoUn"].p == pytest.approx(raw["CoUn"])
+    assert math.isnan(lines["Retrain again"].p)
+    assert block.floor == pytest.approx(1.0)
+
+
+def test_gap_of_means_is_the_papers(found) -> None:
+    (block,) = blocks(found)
+    line = next(x for x in block.lines if x.name == "FT")
+    assert line.gap.mean == pytest.approx(5.125)
+    assert line.gap_of_means == pytest.approx(abs(4 - 5 + 6 - 5.5) / 4)
+
+
+def test_the_module_is_tested_on_its_own_method(found) -> None:
+    (block,) = blocks(found)
+    tests = {test.base: test for test in block.module}
+    assert set(tests) == {"FT / CoUn", "NoT / NoT + CL"}
+    p = stats.ttest_rel(GAPS["FT"], GAPS["CoUn"]).pvalue
+    assert tests["FT / CoUn"].p == pytest.approx(p)
+    assert all(test.corrected >= test.p for test in block.module)
+
+
+def test_cheapest_within_the_floor(found) -> None:
+    (block,) = blocks(found)
+    assert block.cheapest(1.0) is None
+    near = block.cheapest(1.5)
+    assert near is not None
+    assert near.name in ("NoT + CL", "CoUn")
+    assert "within 1.0 floors: none" in render.summary(block)
+
+
+def test_time_to_quality_takes_the_cheapest_variant_of_each_method(found) -> None:
+    for cost, gap in ((0.05, 3.0), (0.1, 0.9), (0.3, 0.5)):
+        more = {"base": "CoUn", "varied": {"epochs": cost}, "flops_ratio": cost}
+        found["rows"] += [row(f"CoUn {cost}", s, gap, **more) for s in range(4)]
+    (block,) = blocks(found)
+    reached = dict(block.quality)
+    assert [x and x.costs["flops_ratio"] for x in reached["CoUn"]] == [0.1, 0.1]
+    assert [x and x.name for x in reached["NoT + CL"]] == [None, "NoT + CL"]
+    assert reached["FT"] == [None, None]
+    assert "| FT | never | never |" in render.markdown([block])
+
+
+def test_every_form_marks_the_best_and_what_reads_forget_data(found) -> None:
+    tables = blocks(found)
+    text = render.markdown(tables)
+    assert "| **NoT + CL** | no |" in text
+    assert "| NegGrad | yes |" in text
+    assert text.count("†") == 2  # CoUn, and the legend
+    tex = render.latex(tables)
+    assert r"\mathbf{1.20 \pm 0.18}" in tex
+    assert r"\underline{$1.23 \pm 0.05$}" in tex
+    assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == 1
+    assert "NegGrad$^{f}$" in tex
+    assert "random 10\\%" in tex
+    rows = list(csv.DictReader(io.StringIO(render.as_csv(tables))))
+    assert len(rows) == 7
+    ft = next(r for r in rows if r["row"] == "FT")
+    assert float(ft["gap_mean"]) == pytest.approx(5.125)
+    assert float(ft["gap_high"]) > 5.125
+
+
+def test_one_seed_has_no_tests_and_no_intervals(found) -> None:
+    found["rows"] = [r for r in found["rows"] if r["seed"] == 0]
+    (block,) = blocks(found)
+    assert not block.ranks
+    assert not any(line.tied for line in block.lines)
+    assert ".." not in render.markdown([block]).split("Bold")[0]
+    assert "nan" not in render.markdown([block]) + render.latex([block]) + render.as_csv([block])
+
+
+def test_seeds_that_a_method_lacks_leave_its_tests_to_the_rest(found) -> None:
+    found["rows"] = [r for r in found["rows"] if (r["row"], r["seed"]) != ("FT", 3)]
+    (block,) = blocks(found)
+    test = next(t for t in block.module if t.base == "FT / CoUn")
+    assert test.p == pytest.approx(stats.ttest_rel(GAPS["FT"][:3], GAPS["CoUn"][:3]).pvalue)
+
+
+def test_pictures_are_drawn_of_everything(found) -> None:
+    later = [{**r, "stage": 2} for r in found["rows"]]
+    varied = [
+        row(f"CoUn weight={w}", s, 1.0 + w, varied={"weight": w}, base="CoUn", method="coun")
+        for w in (0.1, 1.0, 6.0)
+        for s in range(4)
+    ]
+    tables = blocks({**found, "rows": found["rows"] + later + [{**r, "stage": 2} for r in varied]})
+    last = tables[-1]
+    assert not tables[0].last
+    assert figures.varied(last) == [("CoUn", "weight")]
+    drawn = [
+        figures.gap_bars(last),
+        figures.gap_against_cost(last),
+        figures.rank_bars(last),
+        figures.stage_curves(tables),
+        figures.ablation_curve(last, "CoUn", "weight"),
+    ]
+    assert all(figure.axes for figure in drawn)
+    assert drawn[-1].axes[0].get_xscale() == "log"
+    figures.plt.close("all")

@@ -1,0 +1,79 @@
+"""`coun bench` and `coun report` from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TINY = """
+title = "tiny"
+seeds = [0, 1]
+
+[[bed]]
+name = "digits"
+model = "mlp"
+data = { source = "digits", limit = 200, test_limit = 100 }
+train = { epochs = 2 }
+
+[[scenario]]
+kind = "random"
+
+[[method]]
+name = "finetune"
+label = "FT"
+settings = { epochs = 1 }
+
+[[method]]
+name = "coun"
+label = "CoUn"
+settings = { epochs = 1 }
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def test_a_bench_writes_its_report(coun_command, config: Path, tmp_path: Path) -> None:
+    planned = coun_command("bench", "plan", config, "--json").json
+    kinds = {part["kind"]: part["experiments"] for part in planned["parts"]}
+    assert kinds == {"trainings": 6, "unlearnings": 4, "measurements": 10}
+    done = coun_command("bench", config, "--out", "out", "--json")
+    assert done.code == 0, done.err
+    assert len(done.json["rows"]) == 10
+    assert sum(kinds.values()) == len(list(tmp_path.glob("out/store/*/done.json")))
+    written = coun_command("report", "out").out.split()
+    assert [Path(name).suffix for name in written] == [".md", ".tex", ".csv", ".html"]
+    assert coun_command("report", "out", "--paper").code == 0
+    assert "Printed gaps that do not follow" in Path("out/report.md").read_text()
+    page = Path("out/report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "http" not in page
+    assert "<script" not in page
+    assert "hours" in coun_command("bench", "plan", config).out
+
+
+def test_bad_input_is_one_line(coun_command, config: Path) -> None:
+    for words, needle in [
+        (("bench", "cpu/cifar.toml", "--out", "o"), "did you mean 'cpu/cifar10.toml'"),
+        (("bench", "--out", "o"), "no config"),
+        (("bench", config), "--out"),
+        (("bench", config, "--out", "o", "--only", "seed=9"), "no seed '9'"),
+        (("bench", config, "--out", "o", "--only", "sed=0"), "unknown key 'sed'"),
+        (("report", "nowhere"), "results.json does not exist"),
+    ]:
+        done = coun_command(*words)
+        assert done.code == 2, words
+        assert needle in done.err
+        assert done.err.count("\n") == 1
+
+
+def test_shipped_configs_are_listed(coun_command) -> None:
+    names = coun_command("bench", "list").out.split()
+    assert {"demo.toml", "cpu/cifar10.toml", "paper/table2.toml"} <= set(names)
+    for words in (("bench", "--help"), ("bench", "run", "--help"), ("bench", "plan", "--help")):
+        assert coun_command(*words).code == 0
