@@ -3,7 +3,7 @@
     python benchmarks/speed/memory.py
 
 Each figure is the highest resident memory of a process of its own, less what the same process
-held before the work. Streaming: one epoch of `mlp` over 2,000 to 200,000 images that are
+held before the work. Streaming: one epoch of `mlp` over 2,000 to 100,000 images that are
 made when they are read.
 """
 
@@ -70,7 +70,7 @@ def main() -> None:
     found: dict[str, Any] = {
         "info_nce_4096x512_mib": alone("loss", 4096, 512),
         "info_nce_1024x512_mib": alone("loss", 1024, 512),
-        "streamed_mib": {str(n): alone("stream", n) for n in (2000, 20000, 200000)},
+        "streamed_mib": {str(n): alone("stream", n) for n in (2000, 20000, 100000)},
     }
     print(found)
     measure.record("memory", found)

@@ -44,6 +44,12 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
         f"{cost['samples_seen']:,} images seen, peak {cost['peak_memory_mib']:,.0f} MiB",
         highlight=False,
     )
+    if "prior_cost" in record:
+        prior = record["prior_cost"]
+        app.console.print(
+            f"before the request: {prior['seconds']:.1f} s, {prior['flops'] / 1e12:,.2f} TFLOP",
+            highlight=False,
+        )
     table = Table("percent", "this model")
     exact = metrics.get("retrain")
     if exact:
@@ -84,5 +90,5 @@ def _profile(parts: dict[str, float], total: float) -> Table:
 
 
 def _brief(run: Run) -> dict[str, Any]:
-    keys = ("kind", "method", "seed", "model", "cost", "profile", "weights_sha256")
+    keys = ("kind", "method", "seed", "model", "cost", "prior_cost", "profile", "weights_sha256")
     return {key: run.record[key] for key in keys if key in run.record}

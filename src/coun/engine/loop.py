@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, field
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -82,7 +84,8 @@ class Engine:
         self._at = Position()
         self._model = task.classifier  # what the present stage trains
         self._flops: dict[nn.Module, float] = {task.classifier: task.flops}
-        self._losses: list[Tensor] = []  # of the sweep so far
+        self._losses: list[float] = []  # of the sweep so far
+        self._unread: list[Tensor] = []  # the last of them; reading each would wait for a GPU
         self._tick = 0.0
         self._saved = time.monotonic()
 
@@ -101,7 +104,7 @@ class Engine:
             _, state = resumed
             self._at = Position(**state["at"])
             self.log.history = state["history"]
-            self._losses = list(torch.tensor(state["losses"], device=self.compute.device))
+            self._losses = state["losses"]
         done = self._at.stage
         self._tick = time.monotonic()
         for number, stage in enumerate(stages):
@@ -221,7 +224,7 @@ class Engine:
             loss.backward()  # type: ignore[no-untyped-call]
         with self.profile.part("optimizer"), self.observe(batches):
             optimizer.step()
-        self._losses.append(loss.detach())
+        self._unread.append(loss.detach())
         self.task.cost.updates += 1
         self.task.cost.samples_seen += self.ranks.count * sum(
             len(b.labels) for b in batches.values()
@@ -274,17 +277,18 @@ class Engine:
 
     def _finite(self, at: Position, rate: float) -> float:
         """The last loss, once all since the last look are known to be finite."""
-        recent = torch.stack(self._losses[-50:])
-        if not bool(torch.isfinite(recent).all()):
+        recent = _numbers(self._unread)
+        self._unread.clear()
+        self._losses += recent
+        if not all(map(math.isfinite, recent)):
             raise CounError(
-                f"the loss became {float(recent[-1])} in epoch {at.epoch + 1}, update "
-                f"{at.update + 1}, at lr {rate:.3g}; expected a finite number; try a lower lr, or "
-                "--precision fp32"
+                f"the loss became {recent[-1]} in epoch {at.epoch + 1}, update {at.update + 1}, at "
+                f"lr {rate:.3g}; expected a finite number; try a lower lr, or --precision fp32"
             )
-        return float(recent[-1])
+        return recent[-1]
 
     def _record(self, stage: Fit, at: Position, rate: float) -> None:
-        loss = float(torch.stack(self._losses).mean())
+        loss = fmean(self._losses)
         row = {"stage": stage.name, "epoch": at.epoch + 1, "sweep": at.sweep + 1}
         self.log.history.append({**row, "loss": loss, "lr": rate})
         self._losses.clear()
@@ -296,7 +300,7 @@ class Engine:
             "cost": self.log.cost.to_json(),
             "prior": self.log.prior.to_json(),
             "history": self.log.history,
-            "losses": torch.stack(self._losses).tolist() if self._losses else [],
+            "losses": self._losses + _numbers(self._unread),
         }
         self._write("step", tensors, state)
         self._saved = time.monotonic()
@@ -304,3 +308,7 @@ class Engine:
     def _write(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         if self.checkpoint and self.ranks.leads:
             self.checkpoint.save(name, tensors, state)
+
+
+def _numbers(losses: list[Tensor]) -> list[float]:
+    return [float(x) for x in torch.stack(losses).tolist()] if losses else []
