@@ -9,6 +9,7 @@
 'counts'
 """
 
+from coun.audit import audit
 from coun.data import Data, Split, Views, from_arrays, from_dataset, load, read_index
 from coun.errors import CounError
 from coun.methods import Method, contrast
@@ -26,6 +27,7 @@ __all__ = [
     "Run",
     "Split",
     "Views",
+    "audit",
     "contrast",
     "evaluate",
     "from_arrays",

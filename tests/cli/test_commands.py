@@ -133,7 +133,7 @@ def test_demo_fast(coun_command, tmp_path: Path) -> None:
     assert results["class"]["Retrain"][0]["unlearn_accuracy"] == 100
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "unlearn", "evaluate", "methods"])
+@pytest.mark.parametrize("command", ["demo", "train", "unlearn", "evaluate", "audit", "methods"])
 def test_every_command_and_option_explains_itself(coun_command, command: str) -> None:
     assert coun_command(command, "--help").code == 0
     for option in coun.cli.coun.commands[command].params:

@@ -12,6 +12,7 @@ from coun.metrics import (
     agreement,
     entropy,
     js_divergence,
+    js_rows,
     kl_divergence,
     probabilities,
     zero_retrain_forgetting,
@@ -113,3 +114,11 @@ def test_what_is_not_a_pair_of_distributions_is_refused(two):
         zero_retrain_forgetting(p, p, "other")
     with pytest.raises(CounError, match="norm 'l3'"):
         activation_distance(p, p, "l3")
+
+
+def test_js_rows_are_what_js_divergence_averages():
+    rng = np.random.default_rng(0)
+    p, q = rng.dirichlet(np.ones(4), 5), rng.dirichlet(np.ones(4), 5)
+    rows = js_rows(p, q)
+    each = [js_divergence(a[None], b[None]) for a, b in zip(p, q, strict=True)]
+    np.testing.assert_allclose(rows, each)

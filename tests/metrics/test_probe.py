@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from coun import CounError
-from coun.metrics import linear_probe
+from coun.metrics import linear_probe, probe_margins
 
 
 @pytest.fixture
@@ -55,3 +56,23 @@ def test_an_unfinished_fit_says_so_without_a_warning(blobs, recwarn):
 def test_one_class_cannot_be_probed(blobs):
     with pytest.raises(CounError, match="all one class"):
         linear_probe((blobs[0], torch.zeros(90)), blobs, blobs)
+
+
+def test_margins_are_the_log_odds_of_the_regression():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(90, 4)), np.repeat([1, 4, 7], 30)
+    x[:, 0] += y
+    asked, wanted = rng.normal(size=(6, 4)) + 3, np.array([1, 4, 7, 7, 4, 1])
+    mean, std = x.mean(0), x.std(0)
+    known = LogisticRegression(max_iter=50).fit((x - mean) / std, y)
+    p = known.predict_proba((asked - mean) / std)[np.arange(6), np.searchsorted([1, 4, 7], wanted)]
+    np.testing.assert_allclose(
+        probe_margins((x, y), (asked, wanted)), np.log(p / (1 - p)), rtol=1e-6, atol=1e-8
+    )
+    two = y != 7
+    found = probe_margins((x[two], y[two]), (asked[:2], wanted[:2]))
+    half = LogisticRegression(max_iter=50).fit((x[two] - x[two].mean(0)) / x[two].std(0), y[two])
+    q = half.predict_proba((asked[:2] - x[two].mean(0)) / x[two].std(0))[[0, 1], [0, 1]]
+    np.testing.assert_allclose(found, np.log(q / (1 - q)), rtol=1e-6)
+    with pytest.raises(CounError, match="class 7 is not among"):
+        probe_margins((x[two], y[two]), (asked, wanted))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from coun.cli import app, bench, demo, evaluate, methods, report, train, unlearn
+from coun.cli import app, audit, bench, demo, evaluate, methods, report, train, unlearn
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -13,7 +13,7 @@ def coun() -> None:
     """Make a trained classifier forget, and prove it."""
 
 
-for module in (demo, train, unlearn, evaluate, bench, report, methods):
+for module in (demo, train, unlearn, evaluate, audit, bench, report, methods):
     coun.add_command(module.command)
 
 

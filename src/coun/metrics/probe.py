@@ -56,7 +56,7 @@ def linear_probe(
 
 
 def probe_margins(
-    train: tuple[Values, Values], asked: tuple[Values, Values], *, iterations: int = 200
+    train: tuple[Values, Values], asked: tuple[Values, Values], *, iterations: int = 50
 ) -> Floats:
     """The probe's log-odds of the true class of each of the *asked* rows (M,), in nats.
 

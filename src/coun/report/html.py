@@ -34,19 +34,59 @@ class Picture:
         return base64.b64encode(buffer.getvalue()).decode()
 
 
+LEGEND = (
+    "RA retain accuracy, UA unlearn accuracy (100 minus the accuracy on the forget set), TA test "
+    "accuracy, MIA membership-inference efficacy (percent of forget samples an attacker takes "
+    "for never trained on), in percent; gap: mean distance to Retrain over the four, in points; "
+    'cost: seconds over Retrain\'s; "Retrain again" is Retrain with another seed. No number is '
+    "good because it is high or low, only because it is near Retrain's."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Any table: column heads, and rows of text whose first cell names them."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 @dataclass
 class Section:
-    """One scenario of a report."""
+    """One scenario of a report: seeds by method in `rows`, or any other `table`."""
 
     title: str
     lead: str
     rows: Sequence[Row] = ()
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = field(default_factory=list)
+    table: Table | None = None
 
 
-def write_report(path: Path, title: str, lead: str, sections: Sequence[Section], made: str) -> None:
-    """Write the page to *path*, atomically. *made* tells command, machine and date."""
-    template = PAGE.get_template("report.html")
-    text = template.render(title=title, lead=lead, sections=sections, columns=COLUMNS, made=made)
+def write_report(
+    path: Path,
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    made: str,
+    *,
+    headline: str = "",
+    legend: str = LEGEND,
+) -> None:
+    """Write the page to *path*, atomically.
+
+    Args:
+        made: tells command, machine and date.
+        headline: one sentence, set large above everything.
+        legend: at the foot, what the columns mean.
+    """
+    text = PAGE.get_template("report.html").render(
+        title=title,
+        lead=lead,
+        sections=sections,
+        columns=COLUMNS,
+        made=made,
+        headline=headline,
+        legend=legend,
+    )
     write_text(path, text)
