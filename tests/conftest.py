@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,9 +42,14 @@ def split(small) -> coun.Split:
 
 
 @pytest.fixture(scope="session")
-def original(small) -> coun.Run:
-    """A cnn with BatchNorm, three epochs old, on `small`. Do not train it further."""
+def trained(small) -> coun.Run:
     return coun.train(small, "cnn", epochs=3)
+
+
+@pytest.fixture
+def original(trained) -> coun.Run:
+    """A cnn with BatchNorm, three epochs old, on `small`; every test has its own copy."""
+    return replace(trained, model=copy.deepcopy(trained.model))
 
 
 @pytest.fixture

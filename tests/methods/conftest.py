@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 
 import coun
 
 
 @pytest.fixture(scope="session")
-def fitted(small) -> coun.Run:
-    """The cnn after 20 epochs on `small`, which knows its forget rows. Do not train it further."""
+def well_trained(small) -> coun.Run:
     return coun.train(small, "cnn", epochs=20)
+
+
+@pytest.fixture
+def fitted(well_trained) -> coun.Run:
+    """The cnn after 20 epochs on `small`, which knows its forget rows; a copy for every test."""
+    return replace(well_trained, model=copy.deepcopy(well_trained.model))

@@ -153,7 +153,7 @@ def test_only_retain_rows_enter_the_term(small, split, make_task, dropping):
     mixed = cross_entropy("forget") + cross_entropy("retain")
     one = Pass(mixed + Watching().objective(), {"forget": 10, "retain": 16})
     Engine(task, CPU).run([Fit((one,), 1)])
-    assert {n for n, _ in seen} == {16}
+    assert {n for n, _ in seen} == {15, 16}  # 170 retain rows in 11 batches
 
 
 def test_the_queue_holds_the_last_keys(small, make_task, original):

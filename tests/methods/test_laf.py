@@ -46,8 +46,9 @@ def test_stages_take_turns_over_the_smaller_set(original, split):
     assert record["stages"] == ["autoencoders", *turns, "repair"]
     rates = {row["stage"]: row["lr"] for row in record["history"]}
     assert rates["repair"] == 1e-4
-    # 30 forget rows: two batches of 16, the last with 14; 200 rows in all, 170 in repair.
-    assert record["cost"]["samples_seen"] == 3 * (200 + 30) + 2 * 2 * (30 + 2 * 16) + 170
+    # 30 forget rows are two batches of 15; 170 retain rows eleven, the first two of 15 as well;
+    # 200 rows in all, 170 in repair.
+    assert record["cost"]["samples_seen"] == 3 * (200 + 30) + 2 * 2 * (30 + 2 * 15) + 170
 
 
 def test_repair_trains_the_head_alone(original, split):

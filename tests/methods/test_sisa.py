@@ -93,9 +93,8 @@ def test_the_bill_is_the_sub_networks(sisa) -> None:
     cost = sisa.record["cost"]
     one = 2 * (64 * 9 * 1 * 32 + 16 * 9 * 32 * 64 + 4 * 9 * 64 * 128 + 128 * 128 + 128 * 10)
     assert cost["flops"] == 3 * one * cost["samples_seen"]
-    # Two epochs on each first slice (34, 33, 33 rows), two on each shard (68, 66, 66), all
-    # in batches of 16, where a last batch of one row would be left out (33 = 2 * 16 + 1).
-    assert cost["samples_seen"] == 2 * (34 + 32 + 32) + 2 * (68 + 66 + 66)
+    # Two epochs on each first slice (34, 33, 33 rows), two on each shard (68, 66, 66).
+    assert cost["samples_seen"] == 2 * (34 + 33 + 33) + 2 * (68 + 66 + 66)
 
 
 def test_a_second_request_keeps_the_first_in_force(sisa) -> None:
