@@ -18,7 +18,7 @@ import pytest
 
 import coun
 from coun.bench import bench, make_plan
-from coun.bench.results import TIMINGS, read
+from coun.bench.results import TIMINGS, paper_forwards, read
 from coun.bench.store import Store
 from coun.data.examples import stratified
 from coun.files import read_json
@@ -66,6 +66,41 @@ def test_the_rows_are_what_the_public_functions_give(config_file, tmp_path: Path
         assert row[name] == wanted[name]
     spent = once.record["cost"]["flops"] + twice.record["cost"]["flops"]
     assert row["flops"] == pytest.approx(spent)
+
+
+def test_the_papers_accounting_gives_its_printed_numbers() -> None:
+    """Table 2: ResNet-18, 45,000 rows retained, batches of 256, 182 epochs; 50 of unlearning."""
+    rows, constant = 45_000, 1.112631e9  # the paper's operations a forward
+    settings = {"epochs": 182, "batch_size": 256}
+    seen = 182 * rows
+    cost = {"forward_images": seen, "trained_images": seen}
+    retrain = paper_forwards(cost, settings, rows)
+    assert retrain == pytest.approx(182 * 176 * 256 * 3)
+    assert retrain * constant / 1e15 == pytest.approx(27.37, abs=0.005)
+    second_view = {"forward_images": 2 * seen, "trained_images": 2 * seen}
+    assert paper_forwards(second_view, settings, rows) == pytest.approx(4 / 3 * retrain)
+    assert paper_forwards(cost, {}, rows) == 3 * seen  # no batches
+
+
+def test_a_preparation_is_kept_apart_from_the_request(config_file, tmp_path: Path) -> None:
+    more = """
+[[method]]
+name = "sisa"
+label = "SISA"
+settings = { shards = 4, slices = 1 }
+"""
+    few = 'kind = "random"\nfraction = 0.01'  # two rows: two shards at least keep all theirs
+    config = config_file(more=more, scenario=few)
+    found = bench(config, tmp_path / "out", only=["seed=0"], quiet=True)
+    row = next(r for r in found["rows"] if r["row"] == "SISA")
+    record = read_json(tmp_path / "out" / "store" / row["model"] / "run" / "run.json")
+    assert row["settings"] == record["method"]["settings"]
+    assert row["settings"]["epochs"] == 2  # the Original's
+    assert row["flops"] == record["cost"]["flops"]
+    assert row["prior_flops"] == record["prior_cost"]["flops"] >= row["flops"] > 0
+    assert row["prior_flops_ratio"] >= row["flops_ratio"] > 0
+    plain = next(r for r in found["rows"] if r["row"] == "FT")
+    assert (plain["prior_flops"], plain["prior_seconds"]) == (0, 0)
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_numbers(config_file, tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ import math
 
 import pytest
 from bench.rows import FLOOR, GAPS, row
+from matplotlib.colors import to_hex
 from scipy import stats
 
 from coun.bench import figures, render
 from coun.bench.tables import blocks
 from coun.metrics import GAP_METRICS
+from coun.report.style import look
 
 
 @pytest.fixture
@@ -23,6 +25,10 @@ def found() -> dict:
         rows += [row("Retrain again", seed, FLOOR[seed], "Retrain again")]
         rows += [row(name, seed, gaps[seed]) for name, gaps in GAPS.items()]
     return {"rows": rows, "config": {"metrics": list(GAP_METRICS)}}
+
+
+def text(tables) -> str:
+    return "".join(render.markdown(t.title, render.summary(t), render.grids(t)) for t in tables)
 
 
 def test_best_ties_and_corrected_tests(found) -> None:
@@ -76,15 +82,16 @@ def test_time_to_quality_takes_the_cheapest_variant_of_each_method(found) -> Non
     assert [x and x.costs["flops_ratio"] for x in reached["CoUn"]] == [0.1, 0.1]
     assert [x and x.name for x in reached["NoT + CL"]] == [None, "NoT + CL"]
     assert reached["FT"] == [None, None]
-    assert "| FT | never | never |" in render.markdown([block])
+    assert "| FT | never | never |" in text([block])
 
 
 def test_every_form_marks_the_best_and_what_reads_forget_data(found) -> None:
     tables = blocks(found)
-    text = render.markdown(tables)
-    assert "| **NoT + CL** | no |" in text
-    assert "| NegGrad | yes |" in text
-    assert text.count("†") == 2  # CoUn, and the legend
+    said = text(tables)
+    assert "| **NoT + CL** | no |" in said
+    assert "| NegGrad | yes |" in said
+    assert said.count("†") == 1
+    assert "| CoUn † | no |" in said
     tex = render.latex(tables)
     assert r"\mathbf{1.20 \pm 0.18}" in tex
     assert r"\underline{$1.23 \pm 0.05$}" in tex
@@ -103,8 +110,46 @@ def test_one_seed_has_no_tests_and_no_intervals(found) -> None:
     (block,) = blocks(found)
     assert not block.ranks
     assert not any(line.tied for line in block.lines)
-    assert ".." not in render.markdown([block]).split("Bold")[0]
-    assert "nan" not in render.markdown([block]) + render.latex([block]) + render.as_csv([block])
+    assert ".." not in text([block])
+    assert "nan" not in text([block]) + render.latex([block]) + render.as_csv([block])
+
+
+def test_methods_that_agree_on_every_seed_are_tied(found) -> None:
+    found["rows"] += [row("twin", s, gap) for s, gap in enumerate(GAPS["NoT + CL"])]
+    (block,) = blocks(found)
+    twin = next(x for x in block.lines if x.name == "twin")
+    assert twin.p == 1
+    assert twin.tied
+
+
+def test_what_was_paid_before_the_request_stands_apart(found) -> None:
+    assert "FLOPs before" not in text(blocks(found))
+    paid = {"prior_flops": 3e12, "prior_flops_ratio": 3.0, "prior_seconds": 31.0}
+    found["rows"] += [row("SISA", s, 2.0, flops_ratio=0.5, **paid) for s in range(4)]
+    (block,) = blocks(found)
+    grid = render.grids(block)[0]
+    by = {texts[0]: dict(zip(grid.header, texts, strict=True)) for _, texts in grid.rows}
+    assert by["SISA"]["FLOPs"] == "0.500"
+    assert (by["SISA"]["FLOPs before"], by["SISA"]["s before"]) == ("3.000", "31.0")
+    assert by["FT"]["FLOPs before"] == "0.000"
+    rows = list(csv.DictReader(io.StringIO(render.as_csv([block]))))
+    assert float(rows[-1]["prior_flops"]) == 3e12
+
+
+def test_a_method_looks_alike_in_every_picture(found) -> None:
+    (block,) = blocks(found)
+    bars = figures.gap_bars(block).axes[0]
+    points = figures.gap_against_cost(block).axes[0]
+    names = [label.get_text() for label in bars.get_yticklabels()]
+    drawn = {c.get_label().removesuffix(" (f)"): c.lines[0] for c in points.containers}
+    assert set(names) == set(drawn) == set(GAPS)
+    for name, bar in zip(names, bars.patches, strict=True):
+        assert to_hex(bar.get_facecolor()) == to_hex(look(name).colour)
+        assert bar.get_hatch() == look(name).hatch
+        assert to_hex(drawn[name].get_color()) == to_hex(look(name).colour)
+        assert drawn[name].get_marker() == look(name).marker
+    assert [len(line.get_xdata()) for line in bars.lines].count(4) == len(GAPS)  # a dot a seed
+    figures.plt.close("all")
 
 
 def test_seeds_that_a_method_lacks_leave_its_tests_to_the_rest(found) -> None:
@@ -128,7 +173,7 @@ def test_pictures_are_drawn_of_everything(found) -> None:
     drawn = [
         figures.gap_bars(last),
         figures.gap_against_cost(last),
-        figures.rank_bars(last),
+        figures.ranks(last),
         figures.stage_curves(tables),
         figures.ablation_curve(last, "CoUn", "weight"),
     ]

@@ -112,8 +112,15 @@ def test_holm_by_hand():
     assert list(found.values()) == pytest.approx([0.06, 0.03, 0.06, 0.02])
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1, "b": 1}
     assert holm({"a": 0.3}) == {"a": 0.3}
-    with pytest.raises(CounError, match="p of a is nan"):
-        holm({"a": float("nan")})
+    with pytest.raises(CounError, match="p of a is 1.5"):
+        holm({"a": 1.5})
+
+
+def test_holm_does_not_count_a_test_that_could_not_be_made():
+    found = holm({"a": 0.01, "none": float("nan"), "b": 0.04})
+    assert list(found) == ["a", "none", "b"]
+    assert np.isnan(found.pop("none"))
+    assert found == holm({"a": 0.01, "b": 0.04})
 
 
 def test_holm_is_never_below_the_raw_nor_above_bonferroni():
@@ -130,6 +137,9 @@ def test_ranks_that_every_seed_repeats_are_stable_and_a_coin_is_not():
     assert found.ranks == {"FT": 3, "CoUn": 1, "NoT": 2}
     assert set(found.kept.values()) == {1}
     assert found.order == 1
+    assert found.shares == {"FT": [0, 0, 1], "CoUn": [1, 0, 0], "NoT": [0, 1, 0]}
+    even = rank_stability({"a": [1.0], "b": [1.0]}, generator=np.random.default_rng(0))
+    assert even.shares == {"a": [1, 0], "b": [1, 0]}
     up = rank_stability(scores, generator=np.random.default_rng(0), higher_is_better=True)
     assert up.ranks["FT"] == 1
 
@@ -146,6 +156,9 @@ def test_rank_stability_of_two_seeds_in_closed_form():
     assert found.ranks == {"a": 2, "b": 1}
     assert found.first["b"] == found.order == pytest.approx(0.75, abs=0.02)
     assert found.first["a"] == pytest.approx(0.25, abs=0.02)
+    assert found.shares == {
+        name: [found.first[name], 1 - found.first[name]] for name in scores
+    }  # without ties
     with pytest.raises(CounError, match=r"numbers of seeds \[2, 1\]"):
         rank_stability({"a": [1.0, 2.0], "b": [1.0]}, generator=np.random.default_rng(0))
 

@@ -1,5 +1,7 @@
 """Every method has a look of its own, in colour and without."""
 
+from dataclasses import replace
+
 from matplotlib import colors
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -51,3 +53,9 @@ def test_the_unknown_are_drawn_by_their_name_alone() -> None:
     known = {(one.marker, one.line, one.hatch) for one in LOOKS.values()}
     assert (look("my method").marker, look("my method").line, look("my method").hatch) not in known
     assert len({look(f"method {i}") for i in range(20)}) == 20
+
+
+def test_settings_change_the_label_alone() -> None:
+    one = look("NegGrad+ + CL lr=0.1 weight=2")
+    assert one.label == "NegGrad+ + CL lr=0.1 weight=2"
+    assert replace(one, label="NegGrad+ + CL") == look("NegGrad+ + CL")

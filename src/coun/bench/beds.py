@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from coun.bench.config import Bed, Config, DataConfig
 from coun.bench.protocols import PROTOCOLS, Protocol
@@ -197,10 +196,8 @@ def look(config: Config, bed: Bed, *, holdout: float = 0.0, dry: bool = False) -
         classes, shape = data.classes, data.shape
         train, test = len(data.train), len(data.test)
         fingerprint, views = data.fingerprint, repr(data.views)
-    model = build(bed.model, classes=len(classes), shape=shape)
-    flops = model_flops(model, shape)
+    flops, weight_bytes = _size(bed.model, len(classes), shape)
     compute = Compute.choose(config.compute.device, config.compute.precision, macs=flops / 2)
-    held_in = [*model.parameters(), *model.buffers()]
     return Facts(
         classes,
         shape,
@@ -209,13 +206,16 @@ def look(config: Config, bed: Bed, *, holdout: float = 0.0, dry: bool = False) -
         fingerprint,
         views,
         flops,
-        sum(t.numel() * t.element_size() for t in held_in),
+        weight_bytes,
         compute.device.type,
         compute.precision,
     )
 
 
-def model_flops(model: nn.Module, shape: tuple[int, ...]) -> float:
-    """Of one forward of one image."""
-    example = torch.zeros(2, *shape)
-    return forward_flops(Classifier(model, example=example), example[:1])
+@lru_cache(maxsize=32)
+def _size(name: str, classes: int, shape: tuple[int, ...]) -> tuple[float, int]:
+    """Operations of a model's forward of one image, and bytes of its weights."""
+    model, example = build(name, classes=classes, shape=shape), torch.zeros(2, *shape)
+    flops = forward_flops(Classifier(model, example=example), example[:1])
+    weights = [*model.parameters(), *model.buffers()]
+    return flops, sum(t.numel() * t.element_size() for t in weights)

@@ -17,9 +17,9 @@ from coun.models import build
 
 KINDS = {
     "train": "trainings",
+    "score": "scores",
     "unlearn": "unlearnings",
     "evaluate": "measurements",
-    "score": "scores",
 }
 RECORD = 20_000  # bytes that a measurement takes
 PROBE = 16  # images of the timed step
@@ -31,7 +31,7 @@ def estimate(config: str | Path, *, timed: bool = True) -> dict[str, Any]:
     A training's operations follow from its recipe. An unlearning is taken as one sweep over
     the retain rows an epoch, with a second view where the module is on and a batch of forget
     rows where it reads them; what a plan computes besides (masks, importances) is one sweep.
-    Seconds come from one timed step of each model, one experiment at a time.
+    Seconds come from the fastest of three steps of each model, one experiment at a time.
 
     Args: timed: False leaves seconds at 0.
     """
@@ -40,9 +40,9 @@ def estimate(config: str | Path, *, timed: bool = True) -> dict[str, Any]:
     for bed in plan.config.bed:
         mine = [one for one in plan.experiments if one.world.name == bed.name]
         rate = _rate(plan, bed.name, bed.model) if timed else 0.0
-        for kind in dict.fromkeys(one.kind for one in mine):
-            some = [one for one in mine if one.kind == kind]
-            parts.append(_part(bed.name, KINDS[kind], [(one, 1) for one in some], plan, rate))
+        for kind, title in KINDS.items():
+            if some := [(one, 1) for one in mine if one.kind == kind]:
+                parts.append(_part(bed.name, title, some, plan, rate))
         if plan.config.tune and not plan.config.tune.frozen:
             parts.append(_tuning(plan.config, bed, rate))
     keys = ("experiments", "epochs", "flops", "seconds", "bytes")
@@ -91,7 +91,7 @@ def _notes(plan: Plan) -> list[str]:
     found = [
         f"{len(plan.entries)} models in tables from {len(plan.experiments)} experiments; each on "
         f"its own would need {alone}.",
-        "Seconds are of one experiment at a time on this machine, and an estimate.",
+        "Times are of one experiment at a time on this machine, and an estimate.",
     ]
     absent = [name for name, facts in plan.facts.items() if not facts.fingerprint]
     if absent:
@@ -102,7 +102,7 @@ def _notes(plan: Plan) -> list[str]:
 def _epochs(one: Experiment) -> int:
     if isinstance(one, Train):
         return int(one.world.recipe["epochs"])
-    return int(one.resolved.get("epochs", 0)) if isinstance(one, Unlearn) else 0
+    return int(one.resolved.get("epochs") or 0) if isinstance(one, Unlearn) else 0
 
 
 def _flops(one: Experiment, plan: Plan) -> float:
@@ -112,21 +112,16 @@ def _flops(one: Experiment, plan: Plan) -> float:
     if isinstance(one, Evaluate):
         return facts.flops * (facts.train + facts.test)
     assert isinstance(one, Train | Unlearn)
-    share = _share(one.cut.request, len(facts.classes)) if one.cut else 0.0
+    # Of a class, as if classes were of one size.
+    share = one.cut.request.get("fraction", 1 / len(facts.classes)) if one.cut else 0.0
     retain = facts.train * (1 - share)
     if isinstance(one, Train):
         return 3 * facts.flops * retain * _epochs(one)
-    reads = catalogue()[one.method].reads
-    views = ("retain" in reads) * (1 + (one.contrast is not None or one.method == "coun"))
-    batches = max(1, views + ("forget" in reads))
-    sweeps = _epochs(one) or 1
+    reads, sweeps = catalogue()[one.method].reads, _epochs(one) or 1
     if "retain" not in reads:
         return 3 * facts.flops * facts.train * share * sweeps
-    return 3 * facts.flops * retain * batches * sweeps
-
-
-def _share(request: dict[str, Any], classes: int) -> float:
-    return float(request.get("fraction", 1 / classes))
+    views = 1 + (one.contrast is not None or one.method == "coun") + ("forget" in reads)
+    return 3 * facts.flops * retain * views * sweeps
 
 
 def _rate(plan: Plan, bed: str, model: str) -> float:
@@ -140,7 +135,7 @@ def _rate(plan: Plan, bed: str, model: str) -> float:
         compute.place(net)
         images = torch.randn(PROBE, *facts.shape, device=compute.device)
         times = []
-        for _ in range(2):
+        for _ in range(3):
             began = time.perf_counter()
             with compute.autocast():
                 loss = net(images).float().logsumexp(1).sum()

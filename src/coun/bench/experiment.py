@@ -13,7 +13,7 @@ from typing import Any
 from coun.bench.beds import Material
 from coun.bench.protocols import Attack
 
-FORMAT = 1  # of the store; another number never meets old results
+FORMAT = 2  # of the store; another number never meets old results
 AGAIN = 1000  # a floor Retrain is the same Retrain with this added to its seed
 
 

@@ -5,84 +5,63 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from coun.bench.tables import Block, Line
-from coun.report.style import RC
-
-PALETTE = matplotlib.colormaps["tab20"]
-MARKS = "osD^vP*X<>"
-
-
-def _colours(names: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    return {name: PALETTE(place % 20) for place, name in enumerate(names)}
+from coun.report import Row
+from coun.report.figures import gaps, heat_table
+from coun.report.style import CLASSES, RC, look
+from coun.report.table import COLUMNS
 
 
 def gap_bars(block: Block) -> Figure:
-    """Mean gap of each method with its standard deviation and every seed, beside the floor.
-
-    Orange: the method reads forget data. Hatched: with the module.
-    """
-    lines = sorted(block.methods, key=lambda line: -line.gap.mean)
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(lines) + 1.4))
-        for place, line in enumerate(lines):
-            colour = "#E69F00" if line.reads_forget else "#56B4E9"
-            hatch = "//" if line.module else ""
-            axes.barh(place, line.gap.mean, height=0.6, color=colour, hatch=hatch, ec="white")
-            axes.errorbar(line.gap.mean, place, xerr=line.gap.std or 0, color="black", capsize=3)
-            axes.plot(list(line.gaps.values()), [place] * line.runs, "k.", ms=3, alpha=0.6)
-            axes.text(
-                max([line.gap.mean + (line.gap.std or 0), *line.gaps.values()]),
-                place,
-                f"  {line.gap.mean:.2f}",
-                va="center",
-            )
-        if not math.isnan(block.floor):
-            axes.axvline(block.floor, color="black", linestyle="--", linewidth=1)
-        axes.set_yticks(range(len(lines)), [line.name for line in lines])
-        axes.set_xlabel("gap to Retrain, points (dashed: Retrain against Retrain)")
-        axes.margins(x=0.12)
-        axes.set_xlim(left=0)
-    return figure
+    """Mean gap of each method with its standard deviation and every seed, beside the floor."""
+    lines = sorted(block.methods, key=lambda line: line.gap.mean)
+    rows = [Row(line.name, {"average_gap": line.gap}) for line in lines]
+    return gaps(rows, block.floor, points={line.name: list(line.gaps.values()) for line in lines})
 
 
 def gap_against_cost(block: Block) -> Figure:
     """Each method's mean gap over its operations relative to Retrain, the cost in logarithm.
 
-    Methods on the line are nearest for their cost or less.
+    Filled marks have the module. Variants of a method are joined where one setting varies,
+    and say its value. No cheaper method beats one on the grey line.
     """
     lines = [x for x in block.methods if x.costs["flops_ratio"] > 0]
-    colours = _colours([line.base for line in lines])
+    bases = list(dict.fromkeys(line.base for line in lines))
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7.5, 4.6))
-        for place, line in enumerate(lines):
-            axes.errorbar(
-                line.costs["flops_ratio"],
-                line.gap.mean,
-                yerr=line.gap.std or 0,
-                fmt=MARKS[place % len(MARKS)],
-                color=colours[line.base],
-                mfc=colours[line.base] if line.reads_forget else "white",
-                capsize=2,
-                label=line.name,
-            )
+        figure, axes = plt.subplots(figsize=(7.5, max(4.6, 0.2 * len(bases) + 0.4)))
+        for base in bases:
+            mine = [line for line in lines if line.base == base]
+            costs = [line.costs["flops_ratio"] for line in mine]
+            joined = all(len(line.varied) == 1 for line in mine)
+            name = base + " (f)" * mine[0].reads_forget
+            _curve(axes, costs, mine, base, label=name, joined=joined, filled=mine[0].module)
+            for line, cost in zip(mine, costs, strict=True):
+                values = ", ".join(map(str, line.varied.values()))
+                axes.annotate(
+                    values,
+                    (cost, line.gap.mean),
+                    xytext=(4, 4),
+                    textcoords="offset points",
+                    fontsize=8,
+                )
         front = _front(lines)
-        axes.plot(
+        axes.step(
             [line.costs["flops_ratio"] for line in front],
             [line.gap.mean for line in front],
+            where="post",
             color="#999999",
             zorder=0,
         )
-        if not math.isnan(block.floor):
-            axes.axhline(block.floor, color="black", linestyle="--", linewidth=1)
+        _floor(axes, block)
         axes.set_xscale("log")
-        axes.set_xlabel("operations over Retrain's (filled marks read forget data)")
-        axes.set_ylabel("gap to Retrain, points")
-        axes.set_ylim(bottom=0)
+        axes.set_xlabel(
+            "operations over Retrain's; filled: with the module; (f): reads forget data"
+        )
         figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
@@ -96,44 +75,22 @@ def _front(lines: Sequence[Line]) -> list[Line]:
     return found
 
 
-def rank_bars(block: Block) -> Figure:
+def ranks(block: Block) -> Figure:
     """How often each method has each rank when the seeds are drawn again with replacement."""
-    names = sorted(block.ranks, key=lambda name: _mean_rank(block.ranks[name]), reverse=True)
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7.5, 0.38 * len(names) + 1.4))
-        shades = matplotlib.colormaps["viridis"].resampled(len(names))
-        for place, name in enumerate(names):
-            left = 0.0
-            for rank, share in enumerate(block.ranks[name]):
-                axes.barh(place, share, left=left, height=0.7, color=shades(rank))
-                left += share
-        axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel("share of resamples with rank 1 (darkest), 2, ...")
-        axes.set_xlim(0, 1)
-    return figure
-
-
-def _mean_rank(shares: Sequence[float]) -> float:
-    return sum(rank * share for rank, share in enumerate(shares))
+    shares = {name: 100 * np.array(found) for name, found in block.ranks.items()}
+    places = [str(place) for place in range(1, len(shares) + 1)]
+    ordered = dict(sorted(shares.items(), key=lambda one: one[1] @ np.arange(len(shares))))
+    label = "rank by gap, % of resamples of the seeds"
+    return heat_table(ordered, places, label=label, digits=0, limits=(0, 100))
 
 
 def stage_curves(tables: Sequence[Block]) -> Figure:
     """Mean gap after each stage of a sequential request."""
-    names = [line.name for line in tables[-1].methods]
-    colours = _colours(names)
     with plt.rc_context(RC):
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
-        for place, name in enumerate(names):
-            points = [(t.stage, x.gap) for t in tables for x in t.methods if x.name == name]
-            axes.errorbar(
-                [stage for stage, _ in points],
-                [gap.mean for _, gap in points],
-                yerr=[gap.std or 0 for _, gap in points],
-                marker=MARKS[place % len(MARKS)],
-                color=colours[name],
-                capsize=2,
-                label=name,
-            )
+        for name in (line.name for line in tables[-1].methods):
+            found = {t.stage: x for t in tables for x in t.methods if x.name == name}
+            _curve(axes, list(found), list(found.values()), name)
         floors = [(t.stage, t.floor) for t in tables if not math.isnan(t.floor)]
         axes.plot(*zip(*floors, strict=True) if floors else ([], []), "k--", linewidth=1)
         axes.set_xticks([t.stage for t in tables])
@@ -146,11 +103,8 @@ def stage_curves(tables: Sequence[Block]) -> Figure:
 
 def varied(block: Block) -> list[tuple[str, str]]:
     """(base, setting) of every method in the table that one setting alone was varied of."""
-    found: dict[tuple[str, str], None] = {}
-    for line in block.methods:
-        if len(line.varied) == 1:
-            found[line.base, next(iter(line.varied))] = None
-    return list(found)
+    found = [(x.base, next(iter(x.varied))) for x in block.methods if len(x.varied) == 1]
+    return list(dict.fromkeys(found))
 
 
 def ablation_curve(block: Block, base: str, setting: str) -> Figure:
@@ -161,29 +115,20 @@ def ablation_curve(block: Block, base: str, setting: str) -> Figure:
     places = values if numeric else list(range(len(values)))
     with plt.rc_context(RC):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-        left.errorbar(
-            places,
-            [line.gap.mean for line in lines],
-            yerr=[line.gap.std or 0 for line in lines],
-            marker="o",
-            color="black",
-            capsize=2,
-        )
-        if not math.isnan(block.floor):
-            left.axhline(block.floor, color="black", linestyle="--", linewidth=1)
-        left.set_ylabel("gap to Retrain, points")
-        left.set_ylim(bottom=0)
-        marks = []
-        for place, metric in enumerate(block.metrics):
-            colour = PALETTE(2 * place)
+        _curve(left, places, lines, base)
+        _floor(left, block)
+        for number, metric in enumerate(block.metrics):
+            differences = [x.differences[metric] for x in lines]
             right.plot(
-                places, [x.differences[metric] for x in lines], marker=MARKS[place], color=colour
+                places,
+                differences,
+                marker="osD^"[number],
+                color=CLASSES(number),
+                label=COLUMNS[metric],
             )
-            name = {"mia_efficacy": "MIA"}.get(metric, metric[0].upper() + "A")
-            marks.append(Line2D([], [], marker=MARKS[place], color=colour, label=name))
         right.axhline(0, color="black", linewidth=1)
         right.set_ylabel("difference to Retrain, points")
-        right.legend(handles=marks, fontsize=8)
+        right.legend(fontsize=8)
         for axes in (left, right):
             axes.set_xlabel(f"{setting} of {base}")
             if not numeric:
@@ -191,3 +136,36 @@ def ablation_curve(block: Block, base: str, setting: str) -> Figure:
             elif min(values) > 0 and max(values) / min(values) > 30:
                 axes.set_xscale("log")
     return figure
+
+
+def _curve(
+    axes: Axes,
+    places: Sequence[float],
+    lines: Sequence[Line],
+    name: str,
+    *,
+    label: str | None = None,
+    joined: bool = True,
+    filled: bool = True,
+) -> None:
+    """Mean gaps with their standard deviations, in the look of *name*."""
+    style = look(name)
+    axes.errorbar(
+        places,
+        [line.gap.mean for line in lines],
+        yerr=[line.gap.std or 0 for line in lines],
+        marker=style.marker,
+        color=style.colour,
+        markerfacecolor=style.colour if filled else "white",
+        linestyle=style.line if joined else "",
+        capsize=2,
+        label=label or name,
+    )
+
+
+def _floor(axes: Axes, block: Block) -> None:
+    """The axis of gaps, and the floor as a dashed line where it was measured."""
+    if not math.isnan(block.floor):
+        axes.axhline(block.floor, color="black", linestyle="--", linewidth=1)
+    axes.set_ylabel("gap to Retrain, points")
+    axes.set_ylim(bottom=0)

@@ -23,7 +23,7 @@ from coun.bench.experiment import (
 from coun.errors import CounError, nearest
 from coun.methods import catalogue, make
 from coun.methods import contrast as add_contrast
-from coun.runs.recipes import recipe
+from coun.runs.recipes import inherited, recipe
 
 ORIGINAL, RETRAIN, FLOOR = "Original", "Retrain", "Retrain again"
 METHOD, CANDIDATE = "method", "candidate"  # the other roles
@@ -246,7 +246,11 @@ class _Block:
         preset = protocol_of(self.config).methods.get(method.name, {})
         given, module = method.arguments(self.bed.name, values)
         settings = {**preset, **given}
-        built = make(method.name, settings)
+        # What the run will take over from the model it starts from.
+        name = start.method if isinstance(start, Unlearn) else RETRAIN
+        own = start.resolved if isinstance(start, Unlearn) else {}
+        record = {"method": {"name": name, "settings": own}, "original": self.world.recipe}
+        built = make(method.name, {**inherited(method.name, record), **settings})
         full = add_contrast(built, **module) if module is not None else built
         resolved = full.resolved(self.world.recipe).settings()
         return Unlearn(

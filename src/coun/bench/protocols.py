@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
-from sklearn.svm import SVC
-from torch import Tensor
-
+from coun.attacks import (
+    confidence,
+    entropy,
+    entropy_attack_members,
+    loss,
+    loss_attack_accuracy,
+    svc_efficacy,
+)
+from coun.data import Split
 from coun.errors import CounError, nearest, unknown
+from coun.runs import Predictions
 
 Attack = Literal["svc", "svc-first", "entropy", "loss"]
 
@@ -119,40 +122,22 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
-def attack(kind: Attack, logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> float:
-    """The MIA column of a protocol, in percent, from outputs on retain, forget and test rows.
+def attack(kind: Attack, found: Predictions, split: Split) -> float:
+    """The MIA column of a protocol, percent; that of "svc" is `measure`'s.
+
+    Where a class was forgotten its test rows are left out, as in `measure`.
 
     Source: the code bases named in `PROTOCOLS`; SSD's members are all retain rows,
         DeepUnlearn's test rows a seeded subset of the forget set's size.
     """
-    if kind in ("svc", "svc-first"):
-        sure = {part: _confidence(logits[part], labels[part]).numpy() for part in logits}
-        size = min(len(sure["retain"]), len(sure["test"]))
-        known = np.concatenate([sure["retain"][:size], sure["test"][:size]])[:, None]
-        svc = SVC(C=3, gamma="auto", kernel="rbf").fit(known, np.repeat([1, 0], size))
-        return 100.0 * float(np.mean(svc.predict(sure["forget"][:, None]) == 0))
+    read = {"svc-first": confidence, "entropy": lambda x, _: entropy(x), "loss": loss}[kind]
+    told = {part: read(out.logits, found.labels[part]) for part, out in found.outputs.items()}
+    retain, forget, test = (told[part] for part in ("retain", "forget", "test"))
+    if split.forget_class is not None:
+        test = test[found.labels["test"] != split.forget_class]
     if kind == "entropy":
-        uncertain = {part: _entropy(logits[part]) for part in logits}
-        known = np.concatenate([uncertain["retain"], uncertain["test"]])[:, None]
-        member = np.repeat([1, 0], [len(uncertain["retain"]), len(uncertain["test"])])
-        model = LogisticRegression(class_weight="balanced", solver="lbfgs").fit(known, member)
-        return 100.0 * float(np.mean(model.predict(uncertain["forget"][:, None]) == 1))
-    loss = {part: -_confidence(logits[part], labels[part]).log().numpy() for part in logits}
-    size = min(len(loss["forget"]), len(loss["test"]))
-    rng = np.random.default_rng(0)
-    both = [rng.permutation(loss[part])[:size] for part in ("forget", "test")]
-    values = np.clip(np.concatenate(both), 0, 1e3)[:, None]
-    splits = StratifiedShuffleSplit(n_splits=10, test_size=0.1, random_state=0)
-    scores = cross_val_score(
-        LogisticRegression(), values, np.repeat([1, 0], size), cv=splits, scoring="accuracy"
-    )
-    return 100.0 * float(scores.mean())
-
-
-def _confidence(logits: Tensor, labels: Tensor) -> Tensor:
-    return torch.softmax(logits.double(), 1).gather(1, labels[:, None])[:, 0]
-
-
-def _entropy(logits: Tensor) -> np.ndarray:
-    p = torch.softmax(logits.double(), 1)
-    return np.asarray(torch.special.entr(p).sum(1).numpy())
+        return entropy_attack_members(retain, test, forget)
+    if kind == "loss":
+        return loss_attack_accuracy(forget, test)
+    size = min(len(retain), len(test))
+    return svc_efficacy(retain[:size], test[:size], forget)

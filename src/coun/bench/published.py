@@ -13,32 +13,22 @@ from typing import Any
 
 from scipy import stats
 
+from coun.bench.experiment import Cut, describe
 from coun.bench.plan import RETRAIN
-from coun.bench.tables import SHORT, Block, Line
+from coun.bench.tables import Block, Line
 from coun.errors import CounError
 from coun.metrics import GAP_METRICS
+from coun.report.style import look
+from coun.report.table import COLUMNS
 
 SHIPPED = files("coun.bench") / "published" / "coun_neurips_2025.csv"
 SEEDS = 10  # trials behind every printed value (CoUn, section 4.1)
 ROUNDING = 0.015  # a gap of four differences of values rounded to 0.01, itself rounded
-COLUMNS = {
+PRINTED = {
     "retain_accuracy": "retain_acc",
     "unlearn_accuracy": "unlearn_acc",
     "test_accuracy": "test_acc",
     "mia_efficacy": "mia",
-}
-NAMES = {
-    "retrain": "Retrain",
-    "finetune": "FT",
-    "neggrad_plus": "NegGrad+",
-    "l1_sparse": "l1-sparse",
-    "salun": "SalUn",
-    "not": "NoT",
-    "coun": "CoUn",
-    "bad_teacher": "BadT",
-    "ssd": "SSD",
-    "scrub": "SCRUB",
-    "contrastive_unlearning": "CU",
 }
 
 
@@ -90,8 +80,8 @@ def read(path: str | Path | None = None) -> list[Published]:
                     (row["dataset"], row["model"], row["scenario"], row["forget_percent"]),
                     row["method"],
                     row["contrastive_module"] == "yes",
-                    {m: float(row[c]) for m, c in COLUMNS.items()},
-                    {m: float(row[f"{c}_std"]) for m, c in COLUMNS.items()},
+                    {m: float(row[c]) for m, c in PRINTED.items()},
+                    {m: float(row[f"{c}_std"]) for m, c in PRINTED.items()},
                     float(row["avg_gap"]),
                     float(row["pflops"]),
                 )
@@ -128,15 +118,15 @@ def compare(
     standard deviations over ten trials.
     """
     beds = {bed["name"]: bed["paper"] for bed in found["config"]["bed"] if bed["paper"]}
-    scenarios = {_words(one): (one["kind"], one) for one in found["config"]["scenario"]}
+    scenarios = {describe(Cut(one)): one for one in found["config"]["scenario"]}
     compared: list[Compared] = []
     for block in tables:
         if block.bed not in beds or block.scenario not in scenarios or block.stage > 1:
             continue
-        kind, request = scenarios[block.scenario]
+        request = scenarios[block.scenario]
         names = (
             ("random", f"{100 * request['fraction']:.0f}")
-            if kind == "random"
+            if request["kind"] == "random"
             else (f"class:{request.get('name')}", "10")
         )
         setting = (beds[block.bed]["dataset"], beds[block.bed]["model"], *names)
@@ -145,19 +135,11 @@ def compare(
     return compared
 
 
-def _words(request: Mapping[str, Any]) -> str:
-    if request["kind"] == "class":
-        return f"class {request['name']}"
-    return f"{request['kind']} {request.get('fraction', 0):.0%}"
-
-
 def _line(block: Block, line: Line, rows: Sequence[Published]) -> Iterator[Compared]:
     if line.role not in ("method", RETRAIN) or line.varied:
         return
-    name = NAMES.get(line.method, "")
-    module = line.module and line.method not in ("coun", "finetune")
-    if line.method == "finetune" and line.module:
-        name = "CoUn"
+    fine = line.module and line.method in ("coun", "finetune")  # two names of CoUn
+    name, module = look("coun" if fine else line.method).label, line.module and not fine
     for row in rows:
         if (row.method, row.module) != (name, module):
             continue
@@ -165,7 +147,7 @@ def _line(block: Block, line: Line, rows: Sequence[Published]) -> Iterator[Compa
             cell = line.metrics[metric]
             within = _within(row, metric, cell.mean, cell.std, cell.runs)
             values = (row.values[metric], cell.mean)
-            yield Compared(block.title, line.name, SHORT[metric], *values, within)
+            yield Compared(block.title, line.name, COLUMNS[metric], *values, within)
         if line.role != RETRAIN:
             yield Compared(block.title, line.name, "gap", row.gap, line.gap_of_means, None)
         paper = line.costs["paper_flops"] / 1e15

@@ -5,18 +5,33 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from coun.bench.plan import RETRAIN
-from coun.bench.tables import SHORT, WITHIN, Block, Line
+from coun.bench.results import COSTS, RATIOS
+from coun.bench.tables import WITHIN, Block, Line
+from coun.report.table import COLUMNS
 
-BEST, TIE = "best", "tied with the best (p >= 0.05)"
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text: titles, and rows with a mark ("best", "tied" or nothing)."""
+
+    header: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+    @classmethod
+    def of(cls, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
+        """Rows without marks."""
+        return cls(header, [("", texts) for texts in rows])
 
 
 def header(block: Block) -> list[str]:
     """Titles of the columns of `cells`."""
-    names = [SHORT[m] for m in block.metrics]
+    names = [COLUMNS[m] for m in block.metrics]
     costs = ["FLOPs", "paper's", "seconds", "s/Retrain's"]
+    costs += ["FLOPs before", "s before"] * block.has_prior
     oracle = ["oracle gap"] * block.has_oracle
     return ["", "reads forget", *names, "gap", "95%", *oracle, "gap of means", "p", *costs, "runs"]
 
@@ -41,12 +56,10 @@ def cells(block: Block, line: Line) -> list[str]:
     if block.has_oracle:
         chosen = block.oracle(line)
         gap.insert(2, f"{chosen.gap.mean:.2f} ({chosen.name})" if chosen else "")
-    costs = [
-        number(line.costs["flops_ratio"], 3),
-        number(line.costs["paper_flops_ratio"], 3),
-        number(line.costs["seconds"], 1),
-        number(line.costs["seconds_ratio"], 3),
-    ]
+    digits = {"flops_ratio": 3, "paper_flops_ratio": 3, "seconds": 1, "seconds_ratio": 3}
+    if block.has_prior:
+        digits |= {"prior_flops_ratio": 3, "prior_seconds": 1}
+    costs = [number(line.costs[name], places) for name, places in digits.items()]
     reads = "yes" if line.reads_forget else "no"
     return [line.name, reads, *metrics, *gap, number(line.p, 3), *costs, str(line.runs)]
 
@@ -56,59 +69,43 @@ def number(value: float, digits: int = 2) -> str:
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-QUALITY = ["cost over Retrain's to come within", *(f"{times} floors" for times in WITHIN)]
-
-
-def quality(block: Block) -> list[list[str]]:
-    """Rows under `QUALITY`: operations and seconds of each method's cheapest variant."""
-    return [
-        [
-            base,
-            *(
-                f"{x.costs['flops_ratio']:.3f} FLOPs, {x.costs['seconds_ratio']:.3f} s ({x.name})"
-                if x
-                else "never"
-                for x in found
-            ),
+def grids(block: Block) -> list[Grid]:
+    """Its table; the module's tests; what it takes to come near, where there is a floor."""
+    found = [Grid(header(block), [(_mark(line), cells(block, line)) for line in block.shown])]
+    if block.module:
+        tests = [
+            [t.base, number(t.without), number(t.with_), number(t.p, 4), number(t.corrected, 4)]
+            for t in block.module
         ]
-        for base, found in block.quality
-    ]
+        found.append(Grid.of(["the module", "gap without", "gap with", "p", "Holm"], tests))
+    if not math.isnan(block.floor) and block.methods:
+        titles = ["cost over Retrain's to come within", *(f"{times} floors" for times in WITHIN)]
+        rows = [[base, *map(_reached, lines)] for base, lines in block.quality]
+        found.append(Grid.of(titles, rows))
+    return found
 
 
-def markdown(tables: Sequence[Block]) -> str:
-    """Every table, with the module's tests and the cost of coming near."""
-    parts = []
-    for block in tables:
-        names = header(block)
-        gap = names.index("gap")
-        lines = [
-            "| " + " | ".join(names) + " |",
-            "|---|---|" + "---:|" * (len(names) - 2),
-        ]
-        for line in block.shown:
-            texts = cells(block, line)
-            if line.best:
-                texts[0], texts[gap] = f"**{texts[0]}**", f"**{texts[gap]}**"
-            elif line.tied:
-                texts[gap] += " †"
-            lines.append("| " + " | ".join(texts) + " |")
-        lines += ["", f"Bold: {BEST}. †: {TIE}. {summary(block)}"]
-        if block.module:
-            lines += [
-                "",
-                "| the module | gap without | gap with | p | Holm |",
-                "|---|" + "---:|" * 4,
-            ]
-            lines += [
-                f"| {t.base} | {t.without:.2f} | {t.with_:.2f} | {number(t.p, 4)} | "
-                f"{number(t.corrected, 4)} |"
-                for t in block.module
-            ]
-        if not math.isnan(block.floor) and block.methods:
-            lines += ["", "| " + " | ".join(QUALITY) + " |", "|---" * len(QUALITY) + "|"]
-            lines += ["| " + " | ".join(texts) + " |" for texts in quality(block)]
-        parts.append(f"## {block.title}\n\n" + "\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+def _mark(line: Line) -> str:
+    return "best" if line.best else "tied" if line.tied else ""
+
+
+def _reached(line: Line | None) -> str:
+    """Operations and seconds of a method's cheapest variant that comes near enough."""
+    if line is None:
+        return "never"
+    flops, seconds = line.costs["flops_ratio"], line.costs["seconds_ratio"]
+    return f"{flops:.3f} FLOPs, {seconds:.3f} s ({line.name})"
+
+
+def markdown(title: str, lead: str, tables: Sequence[Grid]) -> str:
+    """A section: a heading, a paragraph, tables. The best row's name is bold, ties get a dagger."""
+    form = {"best": "**{}**", "tied": "{} †", "": "{}"}
+    text = f"## {title}\n\n{lead}\n\n"
+    for grid in tables:
+        lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)]]
+        lines += [[form[mark].format(texts[0]), *texts[1:]] for mark, texts in grid.rows]
+        text += "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+    return text
 
 
 def summary(block: Block) -> str:
@@ -149,7 +146,7 @@ def latex(tables: Sequence[Block]) -> str:
     """The tables for a paper: needs the package booktabs."""
     parts = ["% needs \\usepackage{booktabs}"]
     for block in tables:
-        names = [SHORT[m] for m in block.metrics]
+        names = [COLUMNS[m] for m in block.metrics]
         head = ["Method", *names, "Gap", "FLOPs"]
         rows = []
         for line in block.shown:
@@ -200,8 +197,7 @@ def as_csv(tables: Sequence[Block]) -> str:
         ["bed", "scenario", "stage", "row", "method", "module", "reads_forget", "runs"]
         + [f"{m}_{part}" for m in metrics for part in ("mean", "std", "difference")]
         + ["gap_mean", "gap_std", "gap_low", "gap_high", "gap_of_means", "p_holm", "best"]
-        + ["flops", "flops_ratio", "paper_flops", "paper_flops_ratio", "seconds", "seconds_ratio"]
-        + ["peak_memory_mib"]
+        + [*COSTS, *RATIOS]
     )
     for block in tables:
         for x in block.shown:
@@ -213,12 +209,7 @@ def as_csv(tables: Sequence[Block]) -> str:
                 + [x.gap.mean, "" if x.gap.std is None else x.gap.std]
                 + [_blank(v) for v in (x.interval.low, x.interval.high, x.gap_of_means, x.p)]
                 + [x.best]
-                + [
-                    _blank(x.costs[name + part])
-                    for name in ("flops", "paper_flops", "seconds")
-                    for part in ("", "_ratio")
-                ]
-                + [x.costs["peak_memory_mib"]]
+                + [_blank(x.costs[name]) for name in (*COSTS, *RATIOS)]
             )
     return buffer.getvalue()
 

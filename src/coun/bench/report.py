@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from coun.bench import figures, published, render
-from coun.bench.protocols import MEANING
+from coun.bench.render import Grid
 from coun.bench.results import read
 from coun.bench.tables import Block, blocks, legend
 from coun.files import write_text
@@ -21,20 +20,12 @@ PAGE = Environment(loader=PackageLoader("coun.bench"), autoescape=True, trim_blo
 
 
 @dataclass
-class Grid:
-    """A table of the page: titles, and rows with a mark ("best", "tied" or nothing)."""
-
-    header: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[str]]]
-
-
-@dataclass
 class Section:
     """A part of the page."""
 
     title: str
     lead: str
-    tables: Sequence[Grid] = ()
+    grids: Sequence[Grid] = ()
     pictures: Sequence[Picture] = field(default_factory=list)
 
 
@@ -50,22 +41,24 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
     tables = blocks(found)
     shown = [block for block in tables if block.last]
     sections = [_section(block, tables) for block in shown]
-    extra = _against(found, tables, None if paper is True else paper) if paper else []
-    extra.append(_protocol(found))
-    about = legend(found, MEANING[found["protocol"]["mia"]])
+    if paper:
+        sections += _against(found, tables, None if paper is True else paper)
+    sections.append(_protocol(found))
+    about = legend(found)
     made = _made(found)
     failures = list(found["failures"].values())
     lost = "".join(f"\n- failed: {why}" for why in failures)
     texts = {
-        "report.md": f"# {found['title']}\n\n{found['note']}\n{lost}\n\n{render.markdown(shown)}\n"
-        f"{''.join(map(_markdown, extra))}{about}\n\n{made}\n",
+        "report.md": f"# {found['title']}\n\n{found['note']}\n{lost}\n\n"
+        + "".join(render.markdown(one.title, one.lead, one.grids) for one in sections)
+        + f"{about}\n\n{made}\n",
         "report.tex": render.latex(shown),
         "report.csv": render.as_csv(tables),
         "report.html": PAGE.get_template("bench.html").render(
             title=found["title"],
             note=found["note"],
             failures=failures,
-            sections=sections + extra,
+            sections=sections,
             legend=about,
             made=made,
         ),
@@ -76,29 +69,8 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
 
 
 def _section(block: Block, tables: Sequence[Block]) -> Section:
-    rows = [
-        ("best" if line.best else "tied" if line.tied else "", render.cells(block, line))
-        for line in block.shown
-    ]
-    grids = [Grid(render.header(block), rows)]
-    if block.module:
-        tests = [
-            (
-                "",
-                [
-                    t.base,
-                    f"{t.without:.2f}",
-                    f"{t.with_:.2f}",
-                    render.number(t.p, 4),
-                    render.number(t.corrected, 4),
-                ],
-            )
-            for t in block.module
-        ]
-        grids.append(Grid(["the module", "gap without", "gap with", "p", "Holm"], tests))
-    if not math.isnan(block.floor) and block.methods:
-        grids.append(Grid(render.QUALITY, [("", texts) for texts in render.quality(block)]))
-    return Section(block.title, render.summary(block), grids, _pictures(block, tables))
+    pictures = _pictures(block, tables)
+    return Section(block.title, render.summary(block), render.grids(block), pictures)
 
 
 def _against(
@@ -114,10 +86,10 @@ def _against(
         if compared
         else "No row of this bench is printed there: beds say with `paper` what to compare with."
     )
-    ours = Grid(published.HEADER, [("", published.texts(one)) for one in compared])
-    wrong = Grid(
+    ours = Grid.of(published.HEADER, map(published.texts, compared))
+    wrong = Grid.of(
         ["printed row", "method", "printed gap", "from its own numbers"],
-        [("", texts) for texts in published.contradictions(rows)],
+        published.contradictions(rows),
     )
     return [
         Section("Against the paper", lead, [ours] if compared else []),
@@ -133,17 +105,9 @@ def _protocol(found: Mapping[str, Any]) -> Section:
     """Every switch of the protocol, so that no difference is silent."""
     protocol = found["protocol"]
     hidden = ("name", "notes")
-    rows = [("", [key, str(value)]) for key, value in protocol.items() if key not in hidden]
-    return Section(f"Protocol {protocol['name']}", protocol["notes"], [Grid(["switch", ""], rows)])
-
-
-def _markdown(section: Section) -> str:
-    """A section without pictures."""
-    parts = [f"## {section.title}", section.lead]
-    for grid in section.tables:
-        lines = [grid.header, ["---"] * len(grid.header), *(texts for _, texts in grid.rows)]
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
-    return "\n\n".join(parts) + "\n\n"
+    rows = [[key, str(value)] for key, value in protocol.items() if key not in hidden]
+    grid = Grid.of(["switch", ""], rows)
+    return Section(f"Protocol {protocol['name']}", protocol["notes"], [grid])
 
 
 def _pictures(block: Block, tables: Sequence[Block]) -> list[Picture]:
@@ -152,21 +116,20 @@ def _pictures(block: Block, tables: Sequence[Block]) -> list[Picture]:
     found = [
         Picture(
             figures.gap_bars(block),
-            "Gap to Retrain: mean, standard deviation and every seed. Orange reads forget data, "
-            "blue does not; hatched has the module. Nothing can be told from Retrain below the "
-            "dashed line.",
+            "Gap to Retrain: mean, standard deviation and every seed. Nothing can be told from "
+            "Retrain below the dashed line.",
         ),
         Picture(
             figures.gap_against_cost(block),
-            "Gap against cost. The grey line joins the methods that no cheaper one beats.",
+            "Gap against cost. No method on the grey line is beaten by a cheaper one.",
         ),
     ]
     if block.ranks:
         found.append(
             Picture(
-                figures.rank_bars(block),
-                "Ranks by gap over bootstrap resamples of the seeds: a bar of one colour is a "
-                "rank that does not depend on which seeds were run.",
+                figures.ranks(block),
+                "Ranks by gap over bootstrap resamples of the seeds: 100 is a rank that does not "
+                "depend on which seeds were run.",
             )
         )
     stages = [t for t in tables if (t.bed, t.scenario) == (block.bed, block.scenario)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coun.bench.beds import protocol_of
-from coun.bench.experiment import Experiment, Train, Unlearn
+from coun.bench.experiment import Train, Unlearn
 from coun.bench.plan import FLOOR, Entry, Plan
 from coun.bench.store import Store
 from coun.engine import environment
@@ -22,8 +23,10 @@ from coun.files import atomically, cannot_write, read_json, to_json, write_text
 from coun.metrics import GAP_METRICS
 
 RESULTS, TABLE = "results.json", "results.parquet"
-FORMAT = 1
-TIMINGS = ("seconds", "peak_memory_mib", "seconds_ratio")  # what differs when all else is equal
+FORMAT = 2
+COSTS = ("flops", "paper_flops", "seconds", "prior_flops", "prior_seconds", "peak_memory_mib")
+RATIOS = ("flops_ratio", "paper_flops_ratio", "seconds_ratio", "prior_flops_ratio")  # to Retrain
+TIMINGS = ("seconds", "prior_seconds", "peak_memory_mib", "seconds_ratio")  # not reproducible
 
 
 def collect(plan: Plan, store: Store) -> list[dict[str, Any]]:
@@ -75,45 +78,50 @@ def _row(plan: Plan, entry: Entry, store: Store) -> dict[str, Any]:
     row["gap"] = sum(gaps) / len(gaps)
     cost, base = _cost(entry.model, plan, store), _cost(entry.retrain.subject, plan, store)
     row |= cost
-    for name in ("flops", "paper_flops", "seconds"):
-        row[f"{name}_ratio"] = cost[name] / base[name] if base[name] else None
+    for name in RATIOS:
+        own = name.removesuffix("_ratio")
+        whole = base[own.removeprefix("prior_")]
+        row[name] = cost[own] / whole if whole else None
     return row | {"model": entry.model.key, "measured": entry.measured.key}
 
 
 def _cost(model: Train | Unlearn, plan: Plan, store: Store) -> dict[str, float]:
-    """What the model cost after its Original, over all stages; a training's own cost."""
-    found = dict.fromkeys(("flops", "paper_flops", "seconds", "peak_memory_mib"), 0.0)
+    """What the model cost after its Original, over all stages; a training's own cost.
+
+    `prior_flops` and `prior_seconds` were paid before the request and are in no other number.
+    """
+    found = dict.fromkeys(COSTS, 0.0)
     for one in _paid(model):
-        cost = store.result(one)["cost"]
+        result = store.result(one)
+        cost, prior = result["cost"], result.get("prior_cost", {})
+        settings = one.resolved if isinstance(one, Unlearn) else one.world.recipe
+        forward = plan.facts[one.world.name].flops
         found["flops"] += cost["flops"]
-        found["paper_flops"] += _paper_flops(one, cost, plan)
+        found["paper_flops"] += forward * paper_forwards(cost, settings, result["retained"])
         found["seconds"] += cost["seconds"]
+        found["prior_flops"] += prior.get("flops", 0.0)
+        found["prior_seconds"] += prior.get("seconds", 0.0)
         found["peak_memory_mib"] = max(found["peak_memory_mib"], cost["peak_memory_mib"])
     return found
 
 
-def _paper_flops(one: Experiment, cost: Mapping[str, float], plan: Plan) -> float:
-    """CoUn's own accounting: a retain batch is charged forward and backward, everything else
-    (a second view, a forget batch) its forward only.
+def paper_forwards(cost: Mapping[str, float], settings: Mapping[str, Any], retained: int) -> float:
+    """Forwards of one image that CoUn's own accounting charges for *cost*.
 
-    Retain batches are taken as one sweep an epoch. Arithmetic a forward is counted as in
-    `forward_flops`, which leaves out BatchNorm and ReLU: 0.16% below the paper's constant.
+    A retain batch is charged forward and backward, all else (a second view, a forget batch)
+    its forward only, and every batch as a full one. Retain batches are taken as one sweep
+    over the *retained* rows an epoch. A forward's arithmetic is that of `forward_flops`, which
+    leaves out BatchNorm and ReLU: 0.16% below the paper's constant.
 
-    Source: specification, section 6; it reproduces the multipliers 1, 4/3 and 5/3 of FT,
-        CoUn and NegGrad+ with the module.
+    Source: specification, section 6: epochs x ceil(n / B) x B x 3 for Retrain and FT, 4/3 of
+        it for CoUn, 5/3 for NegGrad+ with the module.
     """
-    forward = plan.facts[one.world.name].flops
+    epochs, size = settings.get("epochs"), settings.get("batch_size")  # RUM leaves them open
     trained = cost["trained_images"]
-    if isinstance(one, Unlearn) and "epochs" in one.resolved and cost["forward_images"]:
-        drawn = one.resolved["epochs"] * _retained(one, plan)
-        trained = min(trained, drawn)
-    return forward * (cost["forward_images"] + 2 * trained)
-
-
-def _retained(one: Unlearn, plan: Plan) -> float:
-    rows = plan.facts[one.world.name].train
-    fraction = one.cut.request.get("fraction", 1 / len(plan.facts[one.world.name].classes))
-    return float(rows) * (1 - float(fraction))
+    if epochs and cost["forward_images"]:
+        trained = min(trained, epochs * retained)
+    full = math.ceil(retained / size) * size / retained if size else 1.0
+    return full * (cost["forward_images"] + 2 * trained)
 
 
 def write(

@@ -24,7 +24,7 @@ from coun.bench.store import RUN, Store
 from coun.data import Data, Split
 from coun.errors import CounError
 from coun.files import read_json, write_json
-from coun.runs import Options, Run, evaluate, predictions, train, unlearn
+from coun.runs import Options, Run, measure, predictions, train, unlearn
 
 PAUSE = 0.2  # seconds between looks at what others are computing
 RETRIES = 3  # times that workers which died are replaced
@@ -172,17 +172,10 @@ def _unlearn(one: Unlearn, store: Store, options: Options) -> Run:
 def _evaluate(one: Evaluate, store: Store) -> dict[str, Any]:
     data = _data(one.world)
     rows = _split(one.cut, one.world, data, store)
-    # Without its folder: a run is measured on several requests, its own file holds one.
-    run = replace(_open(one.subject, store, data), data=data, folder=None)
-    result = evaluate(run, split=rows)
+    found = predictions(_open(one.subject, store, data).classifier, data, rows)
+    result = measure(found, rows)
     if one.mia != "svc":
-        found = predictions(run.classifier, data, rows)
-        logits = {part: out.logits for part, out in found.outputs.items()}
-        labels = dict(found.labels)
-        if rows.forget_class is not None:
-            kept = labels["test"] != rows.forget_class
-            logits["test"], labels["test"] = logits["test"][kept], labels["test"][kept]
-        result["mia_efficacy"] = attack(one.mia, logits, labels)
+        result["mia_efficacy"] = attack(one.mia, found, rows)
     return result
 
 
@@ -224,14 +217,12 @@ def _data(world: World) -> Data:
 
 def _model(run: Run) -> dict[str, Any]:
     """What tables need to know of a model."""
-    record = run.record
+    kept = ("weights_sha256", "cost", "prior_cost", "kind", "method", "environment")
+    split = run.split
     return {
-        "weights_sha256": record["weights_sha256"],
-        "cost": record["cost"],
-        "kind": record["kind"],
-        "method": record["method"],
-        "environment": record["environment"],
-        "split_sha256": record["split"]["sha256"] if record["split"] else None,
+        **{name: run.record[name] for name in kept if name in run.record},
+        "split_sha256": split.digest if split else None,
+        "retained": len(split.retain if split else run.data.train),
     }
 
 

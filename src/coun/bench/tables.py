@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from coun.bench.plan import CANDIDATE, FLOOR, METHOD, ORIGINAL, RETRAIN
-from coun.bench.stats import Interval, holm, mean_interval, paired, rank_stability
+from coun.bench.protocols import MEANING
+from coun.bench.results import COSTS, RATIOS
+from coun.metrics import Mean, holm, mean_interval, paired, rank_stability
 from coun.report import Cell
 
 SIGNIFICANT = 0.05
-SHORT = {
-    "retain_accuracy": "RA",
-    "unlearn_accuracy": "UA",
-    "test_accuracy": "TA",
-    "mia_efficacy": "MIA",
-}
 WITHIN = (1.0, 1.5)  # times the floor: how near a method must come for its cost to count
 
 
@@ -30,7 +28,7 @@ class Line:
         gap: mean over seeds of each seed's gap; *interval* its 95% interval; *gap_of_means*
             the gap between seed means, the paper's convention, which is never larger.
         p: of the paired test against the best line, Holm-corrected; nan where there is none.
-        costs: mean FLOPs, the paper's, and seconds, and each over Retrain's.
+        costs: means of what `results.COSTS` names, of memory the highest, and of `results.RATIOS`.
     """
 
     name: str
@@ -44,7 +42,7 @@ class Line:
     metrics: Mapping[str, Cell]
     differences: Mapping[str, float]
     gap: Cell
-    interval: Interval
+    interval: Mean
     gap_of_means: float
     costs: Mapping[str, float]
     gaps: Mapping[int, float]
@@ -107,6 +105,11 @@ class Block:
         return any(self.oracle(line) for line in self.methods)
 
     @property
+    def has_prior(self) -> bool:
+        """Whether a method was prepared before the request."""
+        return any(line.costs["prior_flops"] > 0 for line in self.methods)
+
+    @property
     def floor(self) -> float:
         """Mean gap between two Retrains; nan where none was run twice."""
         found = [line.gap.mean for line in self.lines if line.role == FLOOR]
@@ -151,23 +154,14 @@ def blocks(found: Mapping[str, Any]) -> list[Block]:
 
 def _lines(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[Line]:
     names = list(dict.fromkeys(row["row"] for row in rows))
-    exact = {row["seed"]: row for row in rows if row["role"] == RETRAIN}
-    return [_line([r for r in rows if r["row"] == name], exact, metrics) for name in names]
+    return [_line([r for r in rows if r["row"] == name], metrics) for name in names]
 
 
-def _line(
-    rows: list[Mapping[str, Any]],
-    exact: Mapping[int, Mapping[str, Any]],
-    metrics: Sequence[str],
-) -> Line:
+def _line(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Line:
     first = rows[0]
     gaps = {row["seed"]: row["gap"] for row in rows}
     differences = {m: _mean([row[f"gap_{m}"] for row in rows]) for m in metrics}
-    costs = {
-        key: _mean([row[key] for row in rows if row[key] is not None])
-        for name in ("flops", "paper_flops", "seconds")
-        for key in (name, f"{name}_ratio")
-    }
+    costs = {k: _mean([row[k] for row in rows if row[k] is not None]) for k in (*COSTS, *RATIOS)}
     costs["peak_memory_mib"] = max(row["peak_memory_mib"] for row in rows)
     return Line(
         name=first["row"],
@@ -200,14 +194,16 @@ def _tested(lines: list[Line]) -> list[Line]:
     best = min(methods, key=lambda line: line.gap.mean)
     raw = {x.name: _paired(x, best) for x in methods if x is not best}
     corrected = holm(raw)
-    return [
-        Line(**{**vars(x), "best": x is best, "p": corrected.get(x.name, math.nan)}) for x in lines
-    ]
+    return [replace(x, best=x is best, p=corrected.get(x.name, math.nan)) for x in lines]
 
 
 def _paired(a: Line, b: Line) -> float:
+    """p over the seeds that both have; NaN for fewer than two."""
     seeds = [seed for seed in a.gaps if seed in b.gaps]
-    return paired([a.gaps[s] for s in seeds], [b.gaps[s] for s in seeds])
+    if len(seeds) < 2:
+        return math.nan
+    p = paired([a.gaps[s] for s in seeds], [b.gaps[s] for s in seeds]).p
+    return 1.0 if math.isnan(p) else p  # equal gaps on every seed: t is 0/0
 
 
 def _module_tests(methods: Sequence[Line]) -> list[ModuleTest]:
@@ -238,11 +234,13 @@ def _ranks(methods: Sequence[Line]) -> dict[str, list[float]]:
     seeds = sorted(set.intersection(*(set(line.gaps) for line in methods)))
     if len(seeds) < 2:
         return {}
-    return rank_stability({line.name: [line.gaps[s] for s in seeds] for line in methods})
+    scores = {line.name: [line.gaps[s] for s in seeds] for line in methods}
+    return rank_stability(scores, generator=np.random.default_rng(0)).shares
 
 
-def legend(found: Mapping[str, Any], mia: str) -> str:
-    """What the columns mean, in one paragraph."""
+def legend(found: Mapping[str, Any]) -> str:
+    """What columns and marks mean, in one paragraph."""
+    mia = MEANING[found["protocol"]["mia"]]
     return (
         "RA, UA, TA: retain, unlearn (100 minus forget) and test accuracy, percent; MIA: "
         f"{mia}. In brackets the mean signed difference to the same seed's {RETRAIN}. gap: mean "
@@ -250,7 +248,9 @@ def legend(found: Mapping[str, Any], mia: str) -> str:
         "gap of means: the same of seed means, the paper's convention. p: paired t-test on the "
         "gaps against the best, Holm-corrected. FLOPs: executed floating-point operations over "
         f"{RETRAIN}'s; paper's: its own accounting, which charges second views and forget "
-        f"batches a forward only. {FLOOR}: another seed's Retrain of the same request, the "
+        "batches a forward only; before: what was paid before the request (SISA, ARCANE) and is "
+        f"in no other column. {FLOOR}: another seed's Retrain of the same request, the "
         f"floor; {ORIGINAL}: the model before unlearning. Only what is near {RETRAIN} is good. "
+        "Bold: best. †: tied with the best (p >= 0.05). "
         f"Protocol: {found['protocol']['name']} ({found['protocol']['source']})."
     )

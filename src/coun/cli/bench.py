@@ -120,23 +120,27 @@ def plan(config: str, as_json: bool) -> None:
     if as_json:
         app.emit(found)
         return
-    table = Table("bed", "kind", "experiments", "epochs", "PFLOP", "hours here", "GiB")
+    table = Table("bed", "kind")
+    for name in ("experiments", "epochs", "PFLOP", "hours here", "GiB"):
+        table.add_column(name, justify="right")
+    before = ""
     for row in [*found["parts"], found["total"]]:
-        table.add_row(*_texts(row))
+        if before and row["bed"] != before:
+            table.add_section()
+        table.add_row("" if row["bed"] == before else row["bed"], *_texts(row))
+        before = row["bed"]
     app.console.print(table)
     for note in found["notes"]:
         app.console.print(note, highlight=False)
 
 
 def _texts(row: dict[str, Any]) -> list[str]:
+    amounts = (row["flops"] / 1e15, row["seconds"] / 3600, row["bytes"] / 2**30)
     return [
-        row["bed"],
         row["kind"],
         f"{row['experiments']:,}",
         f"{row['epochs']:,}",
-        f"{row['flops'] / 1e15:,.2f}",
-        f"{row['seconds'] / 3600:,.2f}",
-        f"{row['bytes'] / 2**30:,.2f}",
+        *(f"{x:,.0f}" if x >= 10 else f"{x:.2g}" for x in amounts),
     ]
 
 

@@ -97,17 +97,20 @@ def equivalence(
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Holm's step-down adjusted p-values: below alpha is significant among all of them.
 
+    NaN, a test that could not be made, stays NaN and is not counted.
+
     Source: Holm 1979. Raises: CounError for a p that is not in 0..1.
     """
-    for name, p in p_values.items():
+    known = {name: p for name, p in p_values.items() if not np.isnan(p)}
+    for name, p in known.items():
         if not 0 <= p <= 1:
             raise CounError(f"p of {name} is {p}; expected 0..1")
-    adjusted, running, left = {}, 0.0, len(p_values)
-    for name, p in sorted(p_values.items(), key=lambda item: item[1]):
+    adjusted, running, left = dict.fromkeys(p_values, float("nan")), 0.0, len(known)
+    for name, p in sorted(known.items(), key=lambda item: item[1]):
         running = max(running, min(1.0, left * p))
         adjusted[name] = running
         left -= 1
-    return {name: adjusted[name] for name in p_values}
+    return adjusted
 
 
 @dataclass(frozen=True)
@@ -115,12 +118,14 @@ class RankStability:
     """Ranks by the mean over seeds (1 is best), and how often resampled seeds repeat them.
 
     `ranks`: of all seeds. `kept`: share of resamples with the same rank. `first`: share in
-    which the method is (also) first. `order`: share in which every rank is the same.
+    which the method is (also) first. `shares`: of every rank, from the first on. `order`:
+    share in which every rank is the same.
     """
 
     ranks: dict[str, float]
     kept: dict[str, float]
     first: dict[str, float]
+    shares: dict[str, list[float]]
     order: float
     resamples: int
 
@@ -149,6 +154,11 @@ def rank_stability(
     ranks = rankdata(values.mean(1), method="min")
     drawn = rankdata(values[:, seeds].mean(2), method="min", axis=0)
     same = drawn == ranks[:, None]
+    places = range(1, len(table) + 1)
+    shares = {
+        name: [float((row == place).mean()) for place in places]
+        for name, row in zip(scores, drawn, strict=True)
+    }
 
     def named(column: Values) -> dict[str, float]:
         return dict(zip(scores, floats(column, "ranks", 1).tolist(), strict=True))
@@ -156,7 +166,8 @@ def rank_stability(
     return RankStability(
         named(ranks),
         named(same.mean(1)),
-        named((drawn == 1).mean(1)),
+        {name: row[0] for name, row in shares.items()},
+        shares,
         float(same.all(0).mean()),
         resamples,
     )

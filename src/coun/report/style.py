@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,9 +93,12 @@ def look(name: str) -> Look:
     """The look of a method, by its name or label: `look("neggrad_plus")`, `look("NegGrad+")`.
 
     With the contrastive module, "FT + CL" or "finetune+info_nce": the method's colour and
-    marker, with a line and a hatch of its own. A name that nobody knows keeps its own label
-    and gets a look that depends on the name alone.
+    marker, with a line and a hatch of its own. With settings, "CoUn weight=2": the method's
+    look. A name that nobody knows keeps its own label and gets a look that depends on the
+    name alone.
     """
+    if settings := re.search(r"(?<=\S)\s+[\w.]+=.*$", name):
+        return replace(look(name[: settings.start()]), label=name)
     key = name.strip().lower()
     key = _KEYS.get(key, key)
     if key in LOOKS:
