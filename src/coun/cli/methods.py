@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from coun.cli import app
 from coun.errors import unknown
 from coun.methods import catalogue, describe
+
+LETTERS = {"retain": "R", "forget": "F", "original training": "O"}
 
 
 @click.command("methods")
@@ -24,12 +28,16 @@ def command(name: str | None, as_json: bool) -> None:
         found = {key: describe(kind) for key, kind in known.items()}
         app.emit(found if name is None else found[name])
     elif name is None:
-        table = Table("method", "what it does", "reads", "trains", "source", show_lines=True)
+        table = Table("method", "reads", "trains", "what it does, and its source", box=SIMPLE_HEAD)
+        table.columns[0].no_wrap = True
         for key, kind in known.items():
             about = describe(kind)
-            trains = "yes" if about["trains"] else "no"
-            table.add_row(key, about["summary"], ", ".join(about["reads"]), trains, about["source"])
+            reads = " ".join(LETTERS[role] for role in about["reads"])
+            what = f"{escape(about['summary'])}\n[dim]{escape(about['source'])}[/]"
+            table.add_row(key, reads, "yes" if about["trains"] else "no", what)
         app.console.print(table)
+        legend = ", ".join(f"{letter} {role}" for role, letter in LETTERS.items())
+        app.console.print(f"Reads: {legend}.", highlight=False)
         app.console.print("coun methods NAME shows the settings of one.", highlight=False)
     else:
         _settings(name, describe(known[name]))

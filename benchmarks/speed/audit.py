@@ -1,0 +1,65 @@
+"""An audit of 50,000 training and 10,000 test images on this machine: seconds and memory.
+
+    python benchmarks/speed/audit.py
+
+Synthetic images in ten classes, `cnn`, 5,000 rows forgotten, one Retrain and the Original to
+compare with; the three nets had two epochs on 3,000 of the images, as only their forwards count.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import replace
+
+import measure
+import torch
+
+import coun
+from coun.report import write_audit
+from coun.runs import predictions
+
+
+def images(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise on one pattern a class."""
+    patterns = torch.rand((10, 3, 32, 32), generator=torch.Generator().manual_seed(1)) * 90
+    noise = torch.rand((count, 3, 32, 32), generator=torch.Generator().manual_seed(seed)) * 160
+    labels = torch.arange(count) % 10
+    return (patterns[labels] + noise).to(torch.uint8), labels
+
+
+def main() -> None:
+    data = coun.from_arrays(*images(50_000, 2), *images(10_000, 3))
+    split = coun.Split.random(data, 0.1, seed=0)
+    few = coun.from_arrays(*images(3000, 4), *images(500, 5))
+    part = coun.Split.random(few, 0.1, seed=0)
+    original, exact, unlearned = (
+        replace(coun.train(few, "cnn", split=s, seed=seed, epochs=2), data=data, split=whole)
+        for seed, (s, whole) in enumerate([(None, None), (part, split), (part, split)])
+    )
+    _ = data.fingerprint  # known from a run's folder, as a rule
+    start = time.perf_counter()
+    predictions(original.classifier, data, split)
+    forwards = time.perf_counter() - start
+    start = time.perf_counter()
+    found = coun.audit(unlearned, [exact], original=original)
+    seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        write_audit(found, folder)
+    page = time.perf_counter() - start
+    unit = 2**30 if sys.platform == "darwin" else 2**20
+    record = {
+        "audit_seconds": round(seconds, 1),
+        "of_which_one_models_forwards": round(forwards, 1),
+        "page_seconds": round(page, 1),
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2),
+    }
+    print(record)
+    measure.record("audit", record)
+
+
+if __name__ == "__main__":
+    main()
