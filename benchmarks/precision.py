@@ -26,6 +26,7 @@ from coun.metrics import average_gap
 SEEDS = range(5)
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 COUN = {"lr": 0.1, "weight": 0.5, "temperature": 0.3}
+RETRAINS = ("Retrain", "Retrain-again")
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "FT": ("finetune", {"lr": 0.1}),
     "CoUn": ("coun", COUN),
@@ -42,7 +43,12 @@ def chain(root: Path, precision: Any, seed: int) -> None:
     folder = root / precision / str(seed)
     common: dict[str, Any] = {"seed": seed, "options": options}
     original = coun.train(data, MODEL, epochs=EPOCHS, out=folder / "Original", **common)
-    runs = [coun.train(data, MODEL, epochs=EPOCHS, split=split, out=folder / "Retrain", **common)]
+    runs = [
+        coun.train(
+            data, MODEL, epochs=EPOCHS, split=split, out=folder / label, seed=start, options=options
+        )
+        for label, start in zip(RETRAINS, (seed, seed + 1000), strict=True)
+    ]
     for label, (method, settings) in METHODS.items():
         out = folder / label.replace(" ", "-")
         runs.append(
@@ -54,15 +60,13 @@ def chain(root: Path, precision: Any, seed: int) -> None:
 
 
 def gaps(root: Path, precision: str, label: str) -> list[float]:
-    """The average gap of *label* to the Retrain of its own seed and precision."""
-    folders = [root / precision / str(seed) for seed in SEEDS]
-    return [
-        average_gap(
-            read_json(f / label.replace(" ", "-") / "metrics.json"),
-            read_json(f / "Retrain" / "metrics.json"),
-        )
-        for f in folders
-    ]
+    """The average gap of *label* to the two Retrains of its seed and precision, their mean."""
+    found = []
+    for folder in (root / precision / str(seed) for seed in SEEDS):
+        own = read_json(folder / label.replace(" ", "-") / "metrics.json")
+        exact = [read_json(folder / name / "metrics.json") for name in RETRAINS]
+        found.append(mean(average_gap(own, one) for one in exact))
+    return found
 
 
 def difference(a: list[float], b: list[float]) -> dict[str, float]:

@@ -74,8 +74,10 @@ def one_class(name: str, number: int, cache: Path) -> None:
         out = predictions(run.classifier, data, split)
         rows[label] = prediction_rows(out.outputs["forget"].logits, out.labels["forget"])[number]
         if label == "Original":  # the model that knows the class says what it is like
-            features = torch.cat([out.outputs[r].features for r in ("retain", "forget")])
-            labels = torch.cat([out.labels[r] for r in ("retain", "forget")])
+            features, labels = (
+                np.concatenate([np.asarray(part[role]) for role in ("retain", "forget")])
+                for part in ({k: o.features for k, o in out.outputs.items()}, out.labels)
+            )
             near = class_similarities(centroids(features, labels, len(data.classes)), number)
     truths = {"learned": near}
     if name.startswith("synthetic"):
