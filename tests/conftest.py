@@ -42,14 +42,14 @@ def split(small) -> coun.Split:
 
 
 @pytest.fixture(scope="session")
-def trained(small) -> coun.Run:
+def trained_cnn(small) -> coun.Run:
     return coun.train(small, "cnn", epochs=3)
 
 
 @pytest.fixture
-def original(trained) -> coun.Run:
+def original(trained_cnn) -> coun.Run:
     """A cnn with BatchNorm, three epochs old, on `small`; every test has its own copy."""
-    return replace(trained, model=copy.deepcopy(trained.model))
+    return replace(trained_cnn, model=copy.deepcopy(trained_cnn.model))
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ def squared(logits, labels):
 
 
 @pytest.fixture(scope="module")
-def line(original, small, split):
-    return landscape(original.classifier, small, split, points=5)
+def line(trained_cnn, small, split):
+    return landscape(trained_cnn.classifier, small, split, points=5)
 
 
 def test_filters_keep_their_lengths(original):
