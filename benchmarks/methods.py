@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cifar10 import collect
 from joblib import Parallel, delayed
 from subset import EPOCHS, MODEL, UNLEARN, subset
 
@@ -201,23 +202,6 @@ def main() -> None:
         write_results(args.out)
 
 
-def collect(root: Path, labels: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
-    """Metrics per label over the reported seeds, with gap and cost against each seed's Retrain."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name, label in labels.items():
-        for seed in REPORTED:
-            folder, exact = root / str(seed) / label, root / str(seed) / "retrain"
-            if not (folder / "metrics.json").exists():
-                continue
-            row, retrain = read_json(folder / "metrics.json"), read_json(exact / "metrics.json")
-            costs = [read_json(x / "run.json")["cost"]["flops"] for x in (folder, exact)]
-            row |= {"seed": seed, "cost_ratio": costs[0] / costs[1]}
-            if label != "retrain":
-                row["average_gap"] = average_gap(row, retrain)
-            found.setdefault(name, []).append(row)
-    return found
-
-
 def plugin(found: dict[str, list[dict[str, Any]]], chosen: dict[str, Any]) -> list[dict[str, Any]]:
     """What the module changes in each method's gap, paired by seed, Holm over the methods."""
     rows = []
@@ -240,7 +224,9 @@ def write_results(root: Path) -> None:
     """`methods.json` with every run, and the tables between the page's marks."""
     chosen = read_json(CHOICE)
     names = {"Original": "original", "Retrain": "retrain", "Retrain again": "retrain-again"}
-    found = collect(root, names | {key: key.replace(" ", "") for key in chosen})
+    labels = names | {key: key.replace(" ", "") for key in chosen}
+    runs = collect(root, REPORTED, list(labels.values()))
+    found = {name: runs[label] for name, label in labels.items() if label in runs}
     reads = {m: catalogue()[m].reads for m in CANDIDATES}
 
     def shown(key: str) -> str:

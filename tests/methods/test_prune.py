@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 
 import coun
-from coun.methods.prune import largest, prunable
+from coun.methods.prune import prunable, unpruned
 from coun.models import build, weights_digest
 
 FAST = {"epochs": 2, "batch_size": 32, "lr": 0.05}
@@ -27,7 +27,7 @@ def test_without_sparsity_it_is_finetune(original, split):
 @pytest.mark.parametrize("sparsity", [0.3, 0.95])
 def test_the_mask_is_torchs(original, sparsity):
     net = copy.deepcopy(original.model)
-    found = largest(prunable(net, net.head), 1 - sparsity)
+    found = unpruned(prunable(net, net.head), sparsity)
     layers = [
         m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and m is not net.head
     ]
@@ -41,7 +41,7 @@ def test_the_mask_is_torchs(original, sparsity):
 
 
 def test_pruned_weights_stay_zero_and_the_others_move(original, split):
-    keep = largest(prunable(original.model, original.model.head), 0.1)
+    keep = unpruned(prunable(original.model, original.model.head), 0.9)
     net = coun.unlearn(original, split, "prune", sparsity=0.9, **FAST).model
     for name, start in original.model.named_parameters():
         value, mask = net.get_parameter(name), keep.get(name, torch.ones_like(start).bool())

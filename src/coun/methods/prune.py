@@ -15,6 +15,7 @@ from coun.engine import Edit, Stage, Task
 from coun.errors import CounError
 from coun.methods.finetune import FineTune
 from coun.methods.method import FROZEN, Share
+from coun.methods.ranking import largest
 from coun.objectives import cross_entropy
 
 
@@ -40,7 +41,7 @@ class Prune(FineTune):
         if self.sparsity == 0:
             yield fit
             return
-        keep = largest(prunable(model, task.classifier.head), 1 - self.sparsity)
+        keep = unpruned(prunable(model, task.classifier.head), self.sparsity)
         yield Edit(f"prune {self.sparsity:.0%} of the weights", lambda m: zero(m, keep))
         everything = {name: True for name, _ in model.named_parameters()}
         yield replace(fit, mask={**everything, **keep})
@@ -62,16 +63,10 @@ def prunable(model: nn.Module, head: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def largest(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Bool masks, True at the *share* of all entries that is largest in magnitude, ranked
-    over all *weights* together."""
-    flat = torch.cat([w.abs().flatten() for w in weights.values()])
-    keep = torch.ones_like(flat, dtype=torch.bool)
-    keep[flat.argsort(stable=True)[: round((1 - share) * len(flat))]] = False
-    parts = torch.split(keep, [w.numel() for w in weights.values()])
-    return {
-        name: part.view(w.shape) for (name, w), part in zip(weights.items(), parts, strict=True)
-    }
+def unpruned(weights: dict[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    """Bool masks, False at the share *sparsity* of all *weights* that is smallest in magnitude."""
+    size = sum(w.numel() for w in weights.values())
+    return largest(weights, size - round(sparsity * size))
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from coun.engine import Stage, Task, batch_gradients
 from coun.methods.method import FROZEN
 from coun.methods.random_label import RandomLabel
+from coun.methods.ranking import largest
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -47,19 +47,9 @@ class SalUn(RandomLabel):
 
 
 def salient(task: Task, fraction: float, batch_size: int) -> dict[str, Tensor]:
-    """True at the floor(fraction * P) of all P weights with the largest forget gradient.
-
-    Of equal ones the first in the order of the parameters is taken.
-    """
+    """True at the floor(fraction * P) of all P weights with the largest forget gradient."""
     total: dict[str, Tensor] = {}
     for _, found in batch_gradients(task, "forget", batch_size=batch_size):
         total = {name: total[name] + g if total else g for name, g in found.items()}
-    size = torch.cat([g.flatten() for g in total.values()]).abs()
-    kept = math.floor(fraction * len(size))
-    chosen = torch.zeros_like(size, dtype=torch.bool)
-    if kept > 0:
-        least = size.kthvalue(len(size) - kept + 1).values  # a sort takes seven times as long
-        chosen = size > least
-        chosen[(size == least).nonzero().flatten()[: kept - int(chosen.sum())]] = True
-    parts = torch.split(chosen, [g.numel() for g in total.values()])
-    return {name: part.view(g.shape) for part, (name, g) in zip(parts, total.items(), strict=True)}
+    size = sum(g.numel() for g in total.values())
+    return largest(total, math.floor(fraction * size))
