@@ -11,6 +11,7 @@ from coun.bench import bench
 from coun.bench.beds import look, material
 from coun.bench.config import parse
 from coun.bench.main import search
+from coun.bench.plan import make_plan
 from coun.bench.tune import _Search
 
 TUNE = """
@@ -89,6 +90,21 @@ def test_another_method_changes_no_candidates(config_file) -> None:
         drawn.append([trial.params for trial in search.open.values()])
     assert drawn[0] == drawn[1]
     assert len({str(params) for params in drawn[0]}) == 3
+
+
+def test_the_config_s_own_settings_are_the_first_candidate(config_file) -> None:
+    pytest.importorskip("optuna")
+    one = parse(config(config_file).read_text())
+    assert one.tune
+    first = []
+    for method in one.method[1:]:
+        search = _Search(one, one.tune, one.bed[0], method)
+        search.ask(2)
+        first.append([trial.params for trial in search.open.values()])
+    plain = make_plan(one).entries
+    own = next(entry.settings for entry in plain if entry.row == "CoUn")
+    assert first[0][0]["lr"] == own["lr"] != first[0][1]["lr"]
+    assert first[1][0] == {"contrast.weight": 1.0} != first[1][1]
 
 
 def test_reported_seeds_are_refused(tiny_text) -> None:

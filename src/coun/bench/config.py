@@ -219,10 +219,11 @@ class ComputeConfig(Strict):
 class Tune(Strict):
     """A search with the same budget for every method that has ranges.
 
-    Trials run on development *seeds*, with their own Original and Retrain, on the training
-    rows without a held-out share, which stands in for the test set. *frozen*: the settings in
-    the file are what the search found, and only `coun bench tune` repeats it. *oracle*: how
-    many runners-up are run on the reported seeds too.
+    The first trial takes the settings in the file, the others draw from the ranges. They run on
+    development *seeds*, with their own Original and Retrain, on the training rows without a
+    held-out share, which stands in for the test set. *frozen*: the settings in the file are
+    what the search found, and only `coun bench tune` repeats it. *oracle*: how many runners-up
+    are run on the reported seeds too.
     """
 
     trials: Count = 10

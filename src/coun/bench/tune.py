@@ -12,6 +12,7 @@ from coun.bench.plan import Plan, make_plan
 from coun.bench.results import collect
 from coun.bench.store import Store
 from coun.errors import CounError
+from coun.runs.recipes import recipe
 
 Compute = Callable[[Iterable[Experiment]], Mapping[str, str]]
 
@@ -19,11 +20,11 @@ Compute = Callable[[Iterable[Experiment]], Mapping[str, str]]
 def tune(config: Config, compute: Compute, store: Store) -> dict[str, Any]:
     """Search every method that has ranges; what was tried and what was chosen.
 
-    Each gets exactly `trials` candidates a bed, drawn by Optuna from a stream of its own, so
-    that adding a method changes no other's. A candidate's value is its mean gap over the
-    development seeds and the bench's requests, on training rows alone: a held-out share of
-    them stands in for the test set, in accuracy and attack alike. Repeating it recomputes
-    nothing.
+    Each gets exactly `trials` candidates a bed: first the config's own settings, then draws by
+    Optuna from a stream of its own, so that adding a method changes no other's. A candidate's
+    value is its mean gap over the development seeds and the bench's requests, on training rows
+    alone: a held-out share of them stands in for the test set, in accuracy and attack alike.
+    Repeating it recomputes nothing.
 
     Returns: by bed, by method title: `chosen`, its `gap`, and `trials` from best to worst;
         what could not be measured has no gap and comes last.
@@ -59,6 +60,7 @@ class _Search:
         kinds = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
         self.study = optuna.create_study(sampler=kinds[settings.sampler](seed=seed))
         self.space = {key: _distribution(optuna, one) for key, one in method.search.items()}
+        self.study.enqueue_trial(_own(method, bed))
         self.config = config.model_copy(update={"bed": (bed,)})
         self.settings, self.bed, self.method = settings, bed, method
         self.open: dict[str, Any] = {}
@@ -105,6 +107,23 @@ class _Search:
                 "narrow its search ranges (a lower lr?)"
             )
         return {"chosen": ordered[0]["settings"], "gap": ordered[0]["gap"], "trials": ordered}
+
+
+def _own(method: MethodConfig, bed: Bed) -> dict[str, Any]:
+    """What the method would run with untuned, where the ranges hold it."""
+    original = recipe(bed.model, bed.train).settings()
+    known = method.build(bed.name, {}).resolved(original).settings()
+    known |= {f"contrast.{key}": value for key, value in (known.get("contrast") or {}).items()}
+    own = {}
+    for key, one in method.search.items():
+        value = known.get(key)
+        if isinstance(one, Range):
+            held = isinstance(value, int | float) and one.low <= value <= one.high
+        else:
+            held = value in one
+        if held:
+            own[key] = value
+    return own
 
 
 def _distribution(optuna: Any, one: Range | tuple[Any, ...]) -> Any:
