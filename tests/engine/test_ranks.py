@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from coun.engine.batches import updates
 from coun.engine.ranks import Ranks
 from coun.files import read_json
+from coun.methods import catalogue
 
 # Run once by this process, and once by each of two that torchrun starts. Views draw nothing
 # and the net has no BatchNorm, so the joint batches are the same.
@@ -65,6 +66,41 @@ def test_two_ranks_take_the_steps_of_the_joint_batch(script, tmp_path):
     assert records[0]["cost"]["samples_seen"] == records[1]["cost"]["samples_seen"]
     assert records[0]["cost"]["flops"] == records[1]["cost"]["flops"]
     assert records[0]["identity"] != records[1]["identity"]
+
+
+EVERY = """
+import json
+import torch
+import coun
+from coun.engine.ranks import Ranks
+from coun.methods import catalogue
+
+torch.set_num_threads(1)
+data = coun.load("digits", limit=200)
+start, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.1)
+found, ranks = {}, Ranks.current()
+for name, kind in catalogue().items():
+    epochs = {"epochs": 1} if "epochs" in kind.__dataclass_fields__ else {}
+    try:
+        mine = coun.unlearn(start, split, name, **epochs).record["weights_sha256"]
+        found[name] = ranks.mean([float(ranks.first(lambda: mine) == mine)])
+    except coun.CounError as error:
+        found[name] = str(error)
+if ranks.leads:
+    print(json.dumps(found))
+"""
+
+
+def test_every_method_ends_on_two_ranks_with_the_same_weights(tmp_path):
+    path = tmp_path / "every.py"
+    path.write_text(EVERY)
+    done = torchrun(path, tmp_path, 2)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found) == set(catalogue())
+    refused = {name for name, value in found.items() if value != [1.0]}
+    assert refused == {"amnesiac"}
+    assert "in one process; leave torchrun out" in found["amnesiac"]
 
 
 def test_two_ranks_find_a_finished_run(script, tmp_path):

@@ -31,6 +31,9 @@ def run(job: Job, workers: int, address: str) -> None:
         ) from error
     from coun.bench.runner import work
 
+    def one(job: Job, number: int) -> None:
+        work(job, number, child=True)
+
     threads = max((one.world.threads for one in job.experiments), default=1)
     gpus = any(one.world.device == "cuda" for one in job.experiments)
     where: dict[str, Any] = {"address": address}
@@ -42,7 +45,7 @@ def run(job: Job, workers: int, address: str) -> None:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CounError(f"no Ray cluster at '{address}': {line}") from error
     try:
-        task = ray.remote(num_cpus=threads, num_gpus=int(gpus))(work)
-        ray.get([task.remote(job, number, child=True) for number in range(workers)])
+        task = ray.remote(num_cpus=threads, num_gpus=int(gpus))(one)
+        ray.get([task.remote(job, number) for number in range(workers)])
     finally:
         ray.shutdown()

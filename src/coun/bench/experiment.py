@@ -35,6 +35,7 @@ class World:
     precision: str
     threads: int
     compile: bool = False
+    ranks: int = 1  # data-parallel processes that share each batch
 
     def content(self) -> dict[str, Any]:
         """What results depend on. The data enters by its fingerprint, not by its place."""
@@ -43,7 +44,10 @@ class World:
             "views": self.views,
             "model": self.model,
             "recipe": self.recipe,
-            "compute": [self.device, self.precision, self.threads, self.compile],
+            "compute": [
+                *(self.device, self.precision, self.threads, self.compile),
+                *([self.ranks] if self.ranks > 1 else []),
+            ],
         }
 
 

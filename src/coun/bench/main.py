@@ -13,6 +13,7 @@ from coun.bench.plan import make_plan
 from coun.bench.runner import Job, run
 from coun.bench.store import Store
 from coun.bench.tune import tune
+from coun.engine.ranks import Ranks
 from coun.errors import CounError, unknown
 from coun.files import write_json, write_text
 
@@ -50,16 +51,21 @@ def bench(
     out = Path(out)
     text = _text(config, out, resume)
     parsed = narrowed(parse(text, str(config or out / CONFIG)), only)
-    write_text(out / CONFIG, text)
+    leads = Ranks.current().leads
+    if leads:
+        write_text(out / CONFIG, text)
     kept = Store(Path(store) if store else out / STORE)
     compute = _computer(parsed, out, kept, workers, ray, quiet)
     tuned = None
     if parsed.tune and tuning and not parsed.tune.frozen:
         tuned = tune(parsed, compute, kept)
-        write_json(out / TUNED, tuned)
+        if leads:
+            write_json(out / TUNED, tuned)
     plan = make_plan(parsed, tuned=tuned).only(only)
     failures = compute(plan.experiments)
-    results.write(plan, results.collect(plan, kept), out, failures, {"tuning": tuned})
+    if leads:
+        results.write(plan, results.collect(plan, kept), out, failures, {"tuning": tuned})
+    Ranks.current().wait()
     return results.read(out)
 
 
@@ -81,7 +87,8 @@ def search(
         raise CounError(f"{config} has nothing to tune; expected [tune] and methods with search")
     kept = Store(Path(store) if store else out / STORE)
     found = tune(parsed, _computer(parsed, out, kept, workers, ray, quiet), kept)
-    write_json(out / TUNED, found)
+    if Ranks.current().leads:
+        write_json(out / TUNED, found)
     return found
 
 

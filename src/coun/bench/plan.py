@@ -20,6 +20,7 @@ from coun.bench.experiment import (
     closure,
     describe,
 )
+from coun.engine.ranks import Ranks
 from coun.errors import CounError, nearest
 from coun.methods import catalogue, make
 from coun.methods import contrast as add_contrast
@@ -148,6 +149,7 @@ def _world(config: Config, bed: Bed, facts: Facts, holdout: float) -> World:
         facts.precision,
         compute.threads,
         compute.compile,
+        Ranks.current().count,
     )
 
 

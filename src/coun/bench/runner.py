@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from coun.bench.experiment import Cut, Evaluate, Experiment, Score, Train, Unlea
 from coun.bench.protocols import attack
 from coun.bench.store import RUN, Store
 from coun.data import Data, Split
+from coun.engine.ranks import Ranks
 from coun.errors import CounError
 from coun.files import read_json, write_json
 from coun.runs import Options, Run, measure, predictions, train, unlearn
@@ -51,8 +53,15 @@ def run(job: Job, workers: int = 1, ray: str | None = None) -> dict[str, str]:
     Bits depend neither on the number of workers nor on who else uses the store: each
     experiment runs alone, with the threads that its world says.
 
+    Under torchrun its processes do each experiment together, see `together`.
+
     Raises: CounError if workers die again and again.
     """
+    if Ranks.current().count > 1:
+        if workers > 1 or ray is not None:
+            raise CounError("torchrun's processes are the workers; leave --workers and --ray out")
+        together(job, Ranks.current())
+        return {}
     for old in job.failures.glob("*.json"):
         old.unlink()
     for attempt in range(RETRIES):
@@ -82,6 +91,31 @@ def work(job: Job, number: int, *, child: bool = False) -> None:
         _end_with_parent()
     while _next(job, store, number):
         pass
+
+
+def together(job: Job, ranks: Ranks) -> None:
+    """Do one experiment after the other, each with all *ranks*; the first keeps the results.
+
+    Nobody can go on alone, so an experiment that fails ends the bench.
+    """
+    store = Store(job.store)
+    for one in job.experiments:
+        with contextlib.ExitStack() as claims:
+            if ranks.first(partial(_wait, one, store, claims)):
+                began = time.monotonic()
+                perform(one, store, job)
+                if ranks.leads:
+                    _say(job, f"{one.title} ({time.monotonic() - began:.1f} s)")
+    ranks.wait()
+
+
+def _wait(one: Experiment, store: Store, claims: contextlib.ExitStack) -> bool:
+    """Until *one* is there (False) or claimed (True)."""
+    while not store.has(one):
+        if claims.enter_context(store.claim(one)):
+            return not store.has(one)
+        time.sleep(PAUSE)
+    return False
 
 
 def _next(job: Job, store: Store, number: int) -> bool:
@@ -120,19 +154,24 @@ def _next(job: Job, store: Store, number: int) -> bool:
 
 def perform(one: Experiment, store: Store, job: Job, number: int = 0) -> None:
     """Compute *one* and keep it. Everything it needs must be there."""
-    store.begin(one)
+    leads = Ranks.current().leads
+    if leads:
+        store.begin(one)
     with _threads(one.world.threads):
         options = _options(one.world, job, number)
         if isinstance(one, Train):
             result = _model(_train(one, store, options))
         elif isinstance(one, Unlearn):
             result = _model(_unlearn(one, store, options))
+        elif not leads:
+            return
         elif isinstance(one, Evaluate):
             result = _evaluate(one, store)
         else:
             assert isinstance(one, Score)
             result = {"scores": _score(one, store)}
-    store.finish(one, result)
+    if leads:
+        store.finish(one, result)
 
 
 def _train(one: Train, store: Store, options: Options) -> Run:
@@ -228,7 +267,9 @@ def _model(run: Run) -> dict[str, Any]:
 
 def _options(world: World, job: Job, number: int) -> Options:
     device = world.device
-    if device == "cuda":
+    if device == "cuda" and world.ranks > 1:
+        device = "auto"  # a rank's own
+    elif device == "cuda":
         device = f"cuda:{number % max(1, torch.cuda.device_count())}"
     return Options(
         device,

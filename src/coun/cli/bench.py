@@ -13,6 +13,7 @@ from coun.bench.estimate import estimate
 from coun.bench.main import bench, search
 from coun.bench.report import report
 from coun.cli import app
+from coun.engine.ranks import Ranks
 
 
 class Default(click.Group):
@@ -80,6 +81,8 @@ def run(
         tuning=not no_tune,
         ray=ray,
     )
+    if not Ranks.current().leads:
+        return
     written = report(out)
     if as_json:
         app.emit(found)
@@ -100,6 +103,8 @@ def tune(
 ) -> None:
     """Only search the settings that CONFIG's [tune] asks for; writes DIR/tuned.json."""
     found = search(config, out, workers=workers, store=store, ray=ray)
+    if not Ranks.current().leads:
+        return
     if as_json:
         app.emit(found)
         return

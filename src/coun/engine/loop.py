@@ -83,6 +83,7 @@ class Engine:
         self.log = Log(task.cost)
         self._at = Position()
         self._model = task.classifier  # what the present stage trains
+        self._beside: tuple[nn.Module, ...] = ()  # and along with it
         self._flops: dict[nn.Module, float] = {task.classifier: task.flops}
         self._losses: list[float] = []  # of the sweep so far
         self._unread: list[Tensor] = []  # the last of them; reading each would wait for a GPU
@@ -148,7 +149,7 @@ class Engine:
         unpack(found[0], self._model.inner, stage.modules)
 
     def _fit(self, number: int, stage: Fit, saved: dict[str, Tensor] | None) -> None:
-        model, cost = self._model, self.task.cost
+        model, cost, self._beside = self._model, self.task.cost, stage.modules
         for module in stage.modules:
             module.to(self.compute.device)
         start = Position(number)
@@ -222,6 +223,7 @@ class Engine:
         optimizer.zero_grad(set_to_none=True)
         with self.profile.part("backward"):
             loss.backward()  # type: ignore[no-untyped-call]
+            self.ranks.average(self._beside)
         with self.profile.part("optimizer"), self.observe(batches):
             optimizer.step()
         self._unread.append(loss.detach())
@@ -255,7 +257,8 @@ class Engine:
             run = training if model is self._model else model
             with self.profile.part("forward"), self.compute.autocast():
                 out = run(x)
-            return Outputs(out.logits.float(), out.features.float())
+            logits, features = out.logits.float(), out.features.float()
+            return Outputs(logits, ranks.tie(features, logits) if run is training else features)
 
         return Step(
             self._model,
@@ -276,8 +279,9 @@ class Engine:
         return self.progress and self.ranks.leads
 
     def _finite(self, at: Position, rate: float) -> float:
-        """The last loss, once all since the last look are known to be finite."""
-        recent = _numbers(self._unread)
+        """The last loss, once all since the last look are known to be finite. All ranks see
+        the same, so that all stop."""
+        recent = self.ranks.mean(_numbers(self._unread))
         self._unread.clear()
         self._losses += recent
         if not all(map(math.isfinite, recent)):

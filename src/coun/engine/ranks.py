@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from coun.errors import CounError
+
+T = TypeVar("T")
 
 
 class Ranks:
@@ -65,8 +68,35 @@ class Ranks:
         return rows[: len(rows) // self.count * self.count][self.rank :: self.count]
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """*model* with averaged gradients."""
-        return cast(nn.Module, self._fabric.setup_module(model)) if self._fabric else model
+        """*model* with averaged gradients, if any of it is to be trained."""
+        if not self._fabric or not any(p.requires_grad for p in model.parameters()):
+            return model
+        return cast(nn.Module, self._fabric.setup_module(model))
+
+    def tie(self, features: Tensor, logits: Tensor) -> Tensor:
+        """*features*, through which the head gets a gradient too, of zeros.
+
+        Fabric's averaging waits for every parameter's; a loss of features alone has none there.
+        """
+        return features + 0 * logits.sum() if self._fabric else features
+
+    def average(self, modules: Iterable[nn.Module]) -> None:
+        """Average the gradients of *modules* that are trained beside the model."""
+        for parameter in (p for m in modules if self._fabric for p in m.parameters()):
+            if parameter.grad is not None:
+                parameter.grad = self._fabric.all_reduce(parameter.grad, reduce_op="mean")
+
+    def mean(self, numbers: list[float]) -> list[float]:
+        """The mean over ranks of each of *numbers*, of which every rank has as many."""
+        if not self._fabric or not numbers:
+            return numbers
+        own = torch.tensor(numbers, dtype=torch.float64, device=self._fabric.device)
+        return cast(list[float], self._fabric.all_reduce(own, reduce_op="mean").tolist())
+
+    def first(self, find: Callable[[], T]) -> T:
+        """What *find* returns to rank 0, which alone calls it."""
+        found = find() if self.leads else None
+        return cast(T, self._fabric.broadcast(found) if self._fabric else found)
 
     def gather(self, local: Tensor) -> Tensor:
         """Every rank's (B, ...) rows as one (count * B, ...) tensor, with gradient.
