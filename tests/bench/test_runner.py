@@ -258,6 +258,30 @@ def test_only_a_part_then_the_rest(config_file, tmp_path: Path) -> None:
     assert len(bench(None, out, resume=True, quiet=True)["rows"]) == 10
 
 
+def test_when_time_is_over_what_is_finished_stands(config_file, tmp_path: Path) -> None:
+    nothing = bench(config_file(), tmp_path / "out", minutes=0, quiet=True)
+    assert nothing["rows"] == []
+    assert (
+        "10 of 10 models have no result yet" in coun.bench.report(tmp_path / "out")[0].read_text()
+    )
+    one = bench(config_file(), tmp_path / "out", only=["seed=0"], quiet=True)
+    later = bench(config_file(), tmp_path / "out", minutes=0, quiet=True)
+    assert numbers(later) == numbers(one)
+    assert (later["planned"], len(later["rows"])) == (10, 5)
+    whole = bench(config_file(), tmp_path / "out", minutes=60, quiet=True)
+    assert len(whole["rows"]) == whole["planned"]
+
+
+def test_a_search_that_time_cuts_short_chooses_nothing(config_file, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    search = "[method.search]\nlr = { low = 0.01, high = 0.1 }\n"
+    config = config_file(top="[tune]\ntrials = 1\nseeds = [70]", more=search)
+    with pytest.raises(coun.CounError, match=r"over before tuning was; repeat the command"):
+        bench(config, tmp_path / "out", minutes=0, quiet=True)
+    assert not (tmp_path / "out" / "tuned.json").exists()
+    assert bench(config, tmp_path / "out", minutes=60, quiet=True)["tuning"]
+
+
 def test_a_folder_of_another_bench_is_refused_unless_told_to_go_on(
     config_file, tmp_path: Path
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from coun.bench.experiment import Experiment, closure
 from coun.bench.plan import make_plan
 from coun.bench.runner import Job, run
 from coun.bench.store import Store
-from coun.bench.tune import tune
+from coun.bench.tune import Compute, tune
 from coun.engine.ranks import Ranks
 from coun.errors import CounError, unknown
 from coun.files import write_json, write_text
@@ -30,6 +32,7 @@ def bench(
     store: str | Path | None = None,
     tuning: bool = True,
     ray: str | None = None,
+    minutes: float = math.inf,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Run what *config* asks for and write `results.json` and `results.parquet` into *out*.
@@ -43,10 +46,13 @@ def bench(
         ray: address of a Ray cluster that takes the workers; "local" starts one here.
         tuning: False leaves out what `[tune]` asks for and takes the config's settings.
         store: where experiments are kept, by default in *out*; benches may share one.
+        minutes: begin nothing new after them, and write down what is finished; 0 only does
+            the latter.
 
     Returns: the content of `results.json`.
 
-    Raises: CounError for a bad config, a folder of another bench, or a disk that refuses.
+    Raises: CounError for a bad config, a folder of another bench, a disk that refuses, or if
+        the time is over before tuning is.
     """
     out = Path(out)
     text = _text(config, out, resume)
@@ -55,10 +61,11 @@ def bench(
     if leads:
         write_text(out / CONFIG, text)
     kept = Store(Path(store) if store else out / STORE)
-    compute = _computer(parsed, out, kept, workers, ray, quiet)
+    until = time.time() + 60 * minutes
+    compute = _computer(parsed, out, kept, workers, ray, quiet, until)
     tuned = None
     if parsed.tune and tuning and not parsed.tune.frozen:
-        tuned = tune(parsed, compute, kept)
+        tuned = tune(parsed, _whole(compute, until), kept)
         if leads:
             write_json(out / TUNED, tuned)
     plan = make_plan(parsed, tuned=tuned).only(only)
@@ -93,7 +100,13 @@ def search(
 
 
 def _computer(
-    config: Config, out: Path, store: Store, workers: int, ray: str | None, quiet: bool
+    config: Config,
+    out: Path,
+    store: Store,
+    workers: int,
+    ray: str | None,
+    quiet: bool,
+    until: float = math.inf,
 ) -> Callable[[Iterable[Experiment]], dict[str, str]]:
     def compute(experiments: Iterable[Experiment]) -> dict[str, str]:
         job = Job(
@@ -103,10 +116,23 @@ def _computer(
             config.compute.checkpoint_every,
             quiet,
             progress=workers == 1 and ray is None and not quiet,
+            until=until,
         )
         return run(job, workers, ray)
 
     return compute
+
+
+def _whole(compute: Compute, until: float) -> Compute:
+    """*compute*, but a search cut short chooses nothing."""
+
+    def all_of(experiments: Iterable[Experiment]) -> Mapping[str, str]:
+        failures = compute(experiments)
+        if time.time() >= until:
+            raise CounError("the time was over before tuning was; repeat the command to go on")
+        return failures
+
+    return all_of
 
 
 def narrowed(config: Config, only: Sequence[str]) -> Config:

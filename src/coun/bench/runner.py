@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -42,6 +43,7 @@ class Job:
     checkpoint_every: float = 60.0
     quiet: bool = False
     progress: bool = False
+    until: float = math.inf  # by the clock: nothing new is begun then
     here: str = field(default_factory=os.getcwd)  # what relative paths in the config count from
 
 
@@ -101,7 +103,7 @@ def together(job: Job, ranks: Ranks) -> None:
     store = Store(job.store)
     for one in job.experiments:
         with contextlib.ExitStack() as claims:
-            if ranks.first(partial(_wait, one, store, claims)):
+            if ranks.first(partial(_wait, one, store, job, claims)):
                 began = time.monotonic()
                 perform(one, store, job)
                 if ranks.leads:
@@ -109,9 +111,9 @@ def together(job: Job, ranks: Ranks) -> None:
     ranks.wait()
 
 
-def _wait(one: Experiment, store: Store, claims: contextlib.ExitStack) -> bool:
-    """Until *one* is there (False) or claimed (True)."""
-    while not store.has(one):
+def _wait(one: Experiment, store: Store, job: Job, claims: contextlib.ExitStack) -> bool:
+    """Until *one* is there, or time is over (False), or it is claimed (True)."""
+    while not store.has(one) and time.time() < job.until:
         if claims.enter_context(store.claim(one)):
             return not store.has(one)
         time.sleep(PAUSE)
@@ -120,6 +122,8 @@ def _wait(one: Experiment, store: Store, claims: contextlib.ExitStack) -> bool:
 
 def _next(job: Job, store: Store, number: int) -> bool:
     """Do one experiment, or wait for others; False once there is nothing to wait for."""
+    if time.time() >= job.until:
+        return False
     waiting = False
     finished = {one.key for one in job.experiments if store.has(one)}
     lost = {path.stem for path in job.failures.glob("*.json")}

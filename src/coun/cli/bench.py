@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ run_options = app.options(
     metavar="KEY=VALUES",
     help="A part: row, bed, scenario or seed, e.g. --only seed=0,1 --only FT.",
 )
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    default=math.inf,
+    help="Begin nothing new after them, report what is finished.  [default: no limit]",
+)
 @click.option("--no-tune", is_flag=True, help="Take the config's settings, leave [tune] out.")
 @app.json_option
 @click.pass_context
@@ -67,6 +74,7 @@ def run(
     ray: str | None,
     resume: bool,
     only: tuple[str, ...],
+    minutes: float,
     no_tune: bool,
     as_json: bool,
 ) -> None:
@@ -80,6 +88,7 @@ def run(
         store=store,
         tuning=not no_tune,
         ray=ray,
+        minutes=minutes,
     )
     if not Ranks.current().leads:
         return
