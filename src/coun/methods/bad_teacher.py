@@ -45,15 +45,14 @@ class BadTeacher(Training):
     reduction: Reduction = Field("batchmean", description="of the KL; mean: also over classes")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.epochs, "resolved() fills in what was left open"
-        assert self.batch_size, "resolved() fills in what was left open"
+        epochs, size = self.budget()
         good, bad = task.teacher(), bad_teacher(task)
         rows, gone = task.rows("retain"), len(task.rows("forget"))
         count = max(1, round(self.retain_share * len(rows)))
         order = torch.randperm(len(rows), generator=task.seeds.torch("retain share"))
         part = task.define("retain share", rows[order[:count]])
-        size = round(self.batch_size * count / (count + gone))
-        size = min(max(2, size), self.batch_size - 2)
+        kept = round(size * count / (count + gone))
+        kept = min(max(2, kept), size - 2)
 
         def term(step: Step) -> Tensor:
             both = torch.cat([step.inputs("retain"), step.inputs("forget")])
@@ -62,9 +61,9 @@ class BadTeacher(Training):
             own = step.forward(both).logits
             return kl_loss(own, targets, temperature=self.temperature, reduction=self.reduction)
 
-        draws = {"retain": size, "forget": self.batch_size - size}
+        draws = {"retain": kept, "forget": size - kept}
         sweep = Pass(Objective.of(term), draws, roles={"retain": part})
-        yield Fit((sweep,), self.epochs, self.optimization(), self.name)
+        yield Fit((sweep,), epochs, self.optimization(), self.name)
 
 
 def bad_teacher(task: Task) -> Classifier:

@@ -41,8 +41,7 @@ class BoundaryExpand(Training):
     weight_decay: float = Field(0.0, ge=0, description="on all parameters")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.epochs, "resolved() fills in what was left open"
-        assert self.batch_size, "resolved() fills in what was left open"
+        epochs, size = self.budget()
         with task.seeds.as_global("init", "expand"):
             extra = nn.Linear(task.classifier.head.in_features, 1).to(task.device)
 
@@ -52,5 +51,5 @@ class BoundaryExpand(Training):
             last = torch.full_like(step.labels("forget"), out.logits.shape[1])
             return F.cross_entropy(wide, last)
 
-        sweep = Pass(Objective.of(term), {"forget": self.batch_size})
-        yield Fit((sweep,), self.epochs, self.optimization(), self.name, modules=(extra,))
+        sweep = Pass(Objective.of(term), {"forget": size})
+        yield Fit((sweep,), epochs, self.optimization(), self.name, modules=(extra,))

@@ -45,8 +45,7 @@ class BoundaryShrink(Training):
     eps: float = Field(0.1, ge=0, description="size of the attack, in pixels of 0..1")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.epochs, "resolved() fills in what was left open"
-        assert self.batch_size, "resolved() fills in what was left open"
+        epochs, size = self.budget()
         own = task.data.train.labels.cpu()[task.rows("forget")]
         found = nearest_labels(task, self.eps)
 
@@ -56,8 +55,8 @@ class BoundaryShrink(Training):
 
         moved = int((found != own).sum())
         name = f"shrink to the nearest boundary, the attack moved {moved} of {len(own)}"
-        sweep = Pass(Objective.of(term), {"forget": self.batch_size})
-        yield Fit((sweep,), self.epochs, self.optimization(), name)
+        sweep = Pass(Objective.of(term), {"forget": size})
+        yield Fit((sweep,), epochs, self.optimization(), name)
 
 
 def nearest_labels(task: Task, eps: float, *, batch: int = 256) -> Tensor:

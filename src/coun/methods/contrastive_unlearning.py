@@ -53,8 +53,7 @@ class ContrastiveUnlearning(Training):
     stop_at: float | None = Field(None, ge=0, le=100, description="forget accuracy, percent")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.epochs, "resolved() fills in what was left open"
-        assert self.batch_size, "resolved() fills in what was left open"
+        epochs, size = self.budget()
 
         def term(step: Step) -> Tensor:
             u, r = step.labels("forget"), step.labels("retain")
@@ -64,10 +63,9 @@ class ContrastiveUnlearning(Training):
             away = push_loss(gone, kept, u, r, temperature=t, weighting=w)
             return self.scale * away + self.retain_weight * F.cross_entropy(out.logits[len(u) :], r)
 
-        size = self.batch_size
         length = self.omega * updates(len(task.rows("forget")), size)
         sweep = Pass(Objective.of(term), {"forget": size, "retain": size}, updates=length)
-        whole = Fit((sweep,), self.epochs, self.optimization(), self.name)
+        whole = Fit((sweep,), epochs, self.optimization(), self.name)
         for stage in [whole] if self.stop_at is None else by_epoch(whole):
             yield stage
             if self.stop_at is not None and 100 - error(task, "forget") <= self.stop_at:

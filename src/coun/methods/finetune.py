@@ -29,7 +29,6 @@ class FineTune(Training):
 
     def train(self, objective: Objective) -> Fit:
         """One stage that minimises *objective* over retain batches."""
-        assert self.epochs, "resolved() fills in what was left open"
-        assert self.batch_size, "resolved() fills in what was left open"
-        one = Pass(objective, {"retain": self.batch_size})
-        return Fit((one,), self.epochs, self.optimization(), name=self.name)
+        epochs, size = self.budget()
+        one = Pass(objective, {"retain": size})
+        return Fit((one,), epochs, self.optimization(), name=self.name)

@@ -38,8 +38,8 @@ class L1Sparse(FineTune):
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.epochs, "resolved() fills in what was left open"
-        speed = self.epochs / (self.until or self.epochs)
+        epochs, _ = self.budget()
+        speed = epochs / (self.until or epochs)
 
         def weight(progress: float) -> float:
             return self.gamma * max(0.0, 1 - progress * speed)

@@ -52,9 +52,8 @@ class LAF(Training):
     repair_lr: float = Field(1e-4, gt=0, description="peak learning rate of the repair")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.epochs, "resolved() fills in what was left open"
-        assert self.batch_size, "resolved() fills in what was left open"
-        teacher, size, opt = task.teacher(), self.batch_size, self.optimization()
+        epochs, size = self.budget()
+        teacher, opt = task.teacher(), self.optimization()
         with task.seeds.as_global("init", "laf"):
             width = teacher.head.in_features
             every, gone = (VAE(width, self.latent).to(task.device) for _ in range(2))
@@ -70,8 +69,8 @@ class LAF(Training):
         push = Pass(every.strangeness("retain") - gone.strangeness("forget"), draws)
         pull = Pass(align(teacher, temperature=self.temperature), draws)
         for stages in zip(
-            by_epoch(Fit((push,), self.epochs, opt, "forget")),
-            by_epoch(Fit((pull,), self.epochs, replace(opt, lr=self.align_lr), "align")),
+            by_epoch(Fit((push,), epochs, opt, "forget")),
+            by_epoch(Fit((pull,), epochs, replace(opt, lr=self.align_lr), "align")),
             strict=True,
         ):
             yield from stages

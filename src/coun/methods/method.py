@@ -86,7 +86,14 @@ class Training(Method):
             self, epochs=epochs, batch_size=self.batch_size or original.get("batch_size", 256)
         )
 
+    def budget(self) -> tuple[int, int]:
+        """Epochs and batch size, which `resolved` has filled in where they were left open."""
+        assert self.epochs
+        assert self.batch_size
+        return self.epochs, self.batch_size
+
     def optimization(self) -> Optimizer:
+        """The optimizer that the settings describe."""
         return Optimizer(
             kind=self.optimizer,
             lr=self.lr,

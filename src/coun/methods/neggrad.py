@@ -49,9 +49,9 @@ class NegGrad(FineTune):
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.batch_size, "resolved() fills in what was left open"
+        _, size = self.budget()
         objective = -bounded_loss(self.max_loss or math.log(len(task.data.classes)))
-        one = Pass(objective, {"forget": self.batch_size})
+        one = Pass(objective, {"forget": size})
         yield replace(self.train(objective), passes=(one,))
 
 

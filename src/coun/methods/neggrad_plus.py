@@ -39,9 +39,9 @@ class NegGradPlus(FineTune):
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.batch_size, "resolved() fills in what was left open"
+        _, size = self.budget()
         objective = self.alpha * cross_entropy("retain") - (1 - self.alpha) * cross_entropy(
             "forget"
         )
-        one = Pass(objective, {"retain": self.batch_size, "forget": self.batch_size})
+        one = Pass(objective, {"retain": size, "forget": size})
         yield replace(self.train(objective), passes=(one,))

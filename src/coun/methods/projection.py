@@ -44,12 +44,12 @@ class Projection(FineTune):
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.batch_size, "resolved() fills in what was left open"
+        _, size = self.budget()
         objective = cross_entropy("retain")
         if self.weight > 0:
             limit = self.max_loss or math.log(len(task.data.classes))
             objective = without_conflict(objective, bounded_loss(limit), self.weight)
-        one = Pass(objective, {"retain": self.batch_size, "forget": self.batch_size})
+        one = Pass(objective, {"retain": size, "forget": size})
         yield replace(self.train(objective), passes=(one,))
 
 

@@ -48,8 +48,8 @@ class RandomLabel(FineTune):
 
     def stage(self, task: Task) -> Fit:
         """The one stage, with passes as `labels` says."""
-        assert self.batch_size, "resolved() fills in what was left open"
-        classes, size = len(task.data.classes), self.batch_size
+        _, size = self.budget()
+        classes = len(task.data.classes)
         true = task.source("forget").labels.cpu()
         shift = torch.randint(1, classes, true.shape, generator=task.seeds.torch("labels"))
         wrong = (true + shift) % classes

@@ -39,10 +39,10 @@ class SalUn(RandomLabel):
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.batch_size, "resolved() fills in what was left open"
+        _, size = self.budget()
         mask = None
         if self.fraction < 1:
-            mask = salient(task, self.fraction, self.batch_size)
+            mask = salient(task, self.fraction, size)
         yield replace(self.stage(task), mask=mask)
 
 

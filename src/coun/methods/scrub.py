@@ -56,18 +56,17 @@ class Scrub(Training):
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.epochs, "resolved() fills in what was left open"
-        assert self.batch_size, "resolved() fills in what was left open"
+        epochs, size = self.budget()
         teacher, t = task.teacher(), self.temperature
         measures = self.rewind and self.reference_error is None
         rest, held = hold_out(task, self.held_out) if measures else ("retain", "")
         keep = self.gamma * cross_entropy("retain") + self.alpha * distil("retain", teacher, t)
-        passes = [Pass(keep, {"retain": self.batch_size}, roles={"retain": rest})]
+        passes = [Pass(keep, {"retain": size}, roles={"retain": rest})]
         if self.max_steps:
             draws = {"forget": self.forget_batch_size}
             climb = -distil("forget", teacher, t)
             passes.insert(0, Pass(climb, draws, until=self.max_steps))
-        whole = Fit(tuple(passes), self.epochs, self.optimization(), self.name)
+        whole = Fit(tuple(passes), epochs, self.optimization(), self.name)
         if not self.rewind:
             yield whole
             return

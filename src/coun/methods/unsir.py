@@ -48,8 +48,7 @@ class Unsir(Training):
     noise_decay: float = Field(0.1, ge=0, description="weight of the noise's squared norm")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        assert self.epochs, "resolved() fills in what was left open"
-        assert self.batch_size, "resolved() fills in what was left open"
+        epochs, size = self.budget()
         truth, frozen, n = task.data.train.labels.cpu(), task.teacher(), self.noise_images
         classes, g = torch.unique(truth[task.rows("forget")]), task.seeds.torch("unsir")
         blank = torch.zeros((n, *task.data.shape), dtype=task.data.dtype)
@@ -82,8 +81,8 @@ class Unsir(Training):
             out = step.forward(torch.cat([kept, images[chosen]]))
             return F.cross_entropy(out.logits, torch.cat([step.labels("retain"), labels[chosen]]))
 
-        size = max(1, round(self.batch_size * (1 - self.noise_share)))
-        sweep = Pass(Objective.of(impair), {"retain": size}, roles=part)
-        yield Fit((sweep,), self.epochs, self.optimization(), "impair")
-        sweep = Pass(cross_entropy("retain"), {"retain": self.batch_size}, roles=part)
-        yield Fit((sweep,), self.epochs, self.optimization(), "repair")
+        mixed = max(1, round(size * (1 - self.noise_share)))
+        sweep = Pass(Objective.of(impair), {"retain": mixed}, roles=part)
+        yield Fit((sweep,), epochs, self.optimization(), "impair")
+        sweep = Pass(cross_entropy("retain"), {"retain": size}, roles=part)
+        yield Fit((sweep,), epochs, self.optimization(), "repair")
