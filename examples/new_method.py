@@ -22,9 +22,10 @@ class NegGradPlus(Training):
     alpha: float = Field(0.95, ge=0, le=1, description="weight of the retain loss")
 
     def plan(self, model, task):
+        epochs, size = self.budget()
         loss = self.alpha * cross_entropy("retain") - (1 - self.alpha) * cross_entropy("forget")
-        sweep = Pass(loss, {"retain": self.batch_size, "forget": self.batch_size})
-        yield Fit((sweep,), self.epochs, self.optimization())
+        sweep = Pass(loss, {"retain": size, "forget": size})
+        yield Fit((sweep,), epochs, self.optimization())
 
 
 data = coun.load("digits", limit=300)
