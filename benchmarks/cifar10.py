@@ -22,7 +22,7 @@ import coun
 from coun.engine import environment
 from coun.files import read_json, write_json, write_text
 from coun.metrics import average_gap
-from coun.report import markdown, tabulate
+from coun.report import Grid, tabulate
 
 SOURCE, LIMIT, MODEL, EPOCHS = "hf:../shared/data/cifar10", 5000, "resnet8", 30
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -126,7 +126,7 @@ def write_results(root: Path, folder: Path) -> None:
     for key, (seeds, labels) in tables.items():
         found = collect(root, seeds, list(labels))
         record[key] = found
-        text = markdown(tabulate({labels[k]: v for k, v in found.items()}))
+        text = Grid.of_runs(tabulate({labels[k]: v for k, v in found.items()})).markdown
         before, rest = page.split(f"<!-- {key} -->")
         page = f"{before}<!-- {key} -->\n{text}\n<!-- /{key} -->{rest.split(f'<!-- /{key} -->')[1]}"
     gaps = {k: [r["average_gap"] for r in record["reported"][k]] for k in CHOSEN}

@@ -29,7 +29,7 @@ from coun.files import read_json, write_json, write_text
 from coun.methods import catalogue, make
 from coun.metrics import average_gap
 from coun.metrics.statistics import holm, paired
-from coun.report import markdown, tabulate
+from coun.report import Grid, tabulate
 from coun.report.style import look
 
 DEVELOPMENT, REPORTED = 100, [0, 1, 2, 3, 4]
@@ -258,7 +258,7 @@ def write_results(root: Path) -> None:
         values = {**one["settings"], **module}
         settings.append(f"| {shown(key)} | {json.dumps(values)[1:-1].replace(chr(34), '')} |")
     tables = {
-        "reported": markdown(tabulate({shown(k): found[k] for k in order})),
+        "reported": Grid.of_runs(tabulate({shown(k): found[k] for k in order})).markdown,
         "module": "\n".join(lines),
         "settings": "\n".join(settings),
     }

@@ -16,7 +16,7 @@ from coun.data import Data, Split, load
 from coun.engine.device import one_thread
 from coun.engine.progress import Bar
 from coun.files import write_json
-from coun.report import Picture, Row, Section, tabulate, write_report
+from coun.report import Grid, Picture, Row, Section, tabulate, write_report
 from coun.report.figures import feature_maps, gaps, prediction_row
 from coun.runs import Predictions, Run, evaluate, predictions, train, unlearn
 
@@ -191,7 +191,8 @@ def _write(
             f"Settings, chosen on two other seeds: {settings}. FT, NoT and CoUn never read "
             "a forgotten image."
         ]
-        sections.append(Section(scenario.title, scenario.lead, outcome.rows, pictures, notes))
+        tables = [Grid.of_runs(outcome.rows)]
+        sections.append(Section(scenario.title, scenario.lead, tables, pictures, notes))
     write_report(
         path,
         "What a model forgets: CoUn on handwritten digits",

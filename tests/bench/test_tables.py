@@ -14,6 +14,7 @@ from scipy import stats
 from coun.bench import figures, render
 from coun.bench.tables import blocks
 from coun.metrics import GAP_METRICS
+from coun.report import Section
 from coun.report.style import look
 
 
@@ -28,7 +29,9 @@ def found() -> dict:
 
 
 def text(tables) -> str:
-    return "".join(render.markdown(t.title, render.summary(t), render.grids(t)) for t in tables)
+    return "".join(
+        render.markdown(Section(t.title, render.summary(t), render.grids(t))) for t in tables
+    )
 
 
 def test_best_ties_and_corrected_tests(found) -> None:

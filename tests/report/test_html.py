@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from coun.report import Picture, Section, tabulate, write_report
+from coun.report import Grid, Picture, Section, tabulate, write_report
 from coun.report.figures import gaps, prediction_row
 
 
@@ -32,7 +32,9 @@ def test_the_page_holds_everything_and_escapes_names(tmp_path: Path) -> None:
         Picture(prediction_row({"Retrain": np.array([10.0, 90.0])}, ["a", "b"]), "caption two"),
     ]
     path = tmp_path / "report.html"
-    write_report(path, "Title", "Lead", [Section("S", "L", rows, pictures, ["note"])], "made")
+    write_report(
+        path, "Title", "Lead", [Section("S", "L", [Grid.of_runs(rows)], pictures, ["note"])], "made"
+    )
     tags = Tags()
     tags.feed(path.read_text())
     assert len(tags.links) == 2

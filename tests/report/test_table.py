@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coun.report import Cell, markdown, tabulate
+from coun.report import Cell, Grid, tabulate
 
 GAPS = [1.0, 2.5, 4.0]
 
@@ -27,9 +27,9 @@ def test_a_missing_metric_leaves_its_cell_empty() -> None:
     )
     assert "average_gap" not in rows[0].cells
     assert [r.runs for r in rows] == [1, 3]
-    assert markdown(rows).splitlines() == [
-        "| | RA | gap | runs |",
-        "|---|---:|---:|---:|",
+    assert Grid.of_runs(rows).markdown.splitlines() == [
+        "|  | RA | gap | runs |",
+        "| --- | ---: | ---: | ---: |",
         "| Retrain | 99.00 |  | 1 |",
         "| FT | 98.00±0.00 | 2.50±1.50 | 3 |",
     ]

@@ -5,26 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from coun.bench.plan import RETRAIN
 from coun.bench.results import COSTS, RATIOS
 from coun.bench.tables import WITHIN, Block, Line
+from coun.report import Grid, Section
 from coun.report.table import COLUMNS
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text: titles, and rows with a mark ("best", "tied" or nothing)."""
-
-    header: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[str]]]
-
-    @classmethod
-    def of(cls, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
-        """Rows without marks."""
-        return cls(header, [("", texts) for texts in rows])
 
 
 def header(block: Block) -> list[str]:
@@ -97,15 +84,10 @@ def _reached(line: Line | None) -> str:
     return f"{flops:.3f} FLOPs, {seconds:.3f} s ({line.name})"
 
 
-def markdown(title: str, lead: str, tables: Sequence[Grid]) -> str:
-    """A section: a heading, a paragraph, tables. The best row's name is bold, ties get a dagger."""
-    form = {"best": "**{}**", "tied": "{} †", "": "{}"}
-    text = f"## {title}\n\n{lead}\n\n"
-    for grid in tables:
-        lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)]]
-        lines += [[form[mark].format(texts[0]), *texts[1:]] for mark, texts in grid.rows]
-        text += "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
-    return text
+def markdown(section: Section) -> str:
+    """A section without its pictures: a heading, a paragraph, tables."""
+    tables = "".join(f"{table.markdown}\n" for table in section.tables)
+    return f"## {section.title}\n\n{section.lead}\n\n{tables}"
 
 
 def summary(block: Block) -> str:

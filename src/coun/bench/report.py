@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
-
 from coun.bench import figures, published, render
-from coun.bench.render import Grid
 from coun.bench.results import read
 from coun.bench.tables import Block, blocks, legend
 from coun.files import write_text
-from coun.report import Picture
-
-PAGE = Environment(loader=PackageLoader("coun.bench"), autoescape=True, trim_blocks=True)
-
-
-@dataclass
-class Section:
-    """A part of the page."""
-
-    title: str
-    lead: str
-    grids: Sequence[Grid] = ()
-    pictures: Sequence[Picture] = field(default_factory=list)
+from coun.report import Grid, Picture, Section, write_report
 
 
 def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
@@ -50,22 +34,18 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
     lost = "".join(f"\n- failed: {why}" for why in failures)
     texts = {
         "report.md": f"# {found['title']}\n\n{found['note']}\n{lost}\n\n"
-        + "".join(render.markdown(one.title, one.lead, one.grids) for one in sections)
+        + "".join(map(render.markdown, sections))
         + f"{about}\n\n{made}\n",
         "report.tex": render.latex(shown),
         "report.csv": render.as_csv(tables),
-        "report.html": PAGE.get_template("bench.html").render(
-            title=found["title"],
-            note=found["note"],
-            failures=failures,
-            sections=sections,
-            legend=about,
-            made=made,
-        ),
     }
     for name, text in texts.items():
         write_text(out / name, text)
-    return [out / name for name in texts]
+    page = out / "report.html"
+    write_report(
+        page, found["title"], found["note"], sections, made, failures=failures, legend=about
+    )
+    return [*(out / name for name in texts), page]
 
 
 def _section(block: Block, tables: Sequence[Block]) -> Section:

@@ -23,8 +23,9 @@ from coun.report.figures import (
     prediction_row,
     roc_curves,
 )
-from coun.report.html import Picture, Section, Table, write_report
+from coun.report.html import Picture, Section, write_report
 from coun.report.style import look
+from coun.report.table import Grid
 from coun.runs import Predictions
 
 SHOWN = 150  # forgotten rows on a map
@@ -111,7 +112,7 @@ def _minute(found: Audit) -> Section:
         + ("The floor says how near two Retrains are." if floor_known else "")
         + ("" if found.retrains else "There is no Retrain here to compare with.")
     )
-    return Section("How near is it?", lead, table=Table(head, rows))
+    return Section("How near is it?", lead, tables=[Grid.of(head, rows)])
 
 
 def _mean(apart: Mapping[str, Any], names: list[str], pick: tuple[str, ...]) -> float:
@@ -146,7 +147,7 @@ def _evidence(found: Audit) -> Section:
         + ": a forgotten row should score higher in half of all pairs. Above 50% the model knows "
         "more of them than of unseen rows, below 50% less. p: how often chance alone does as much."
     )
-    return Section("How sure is that?", lead, table=Table(head, rows), notes=verdict.caveats)
+    return Section("How sure is that?", lead, tables=[Grid.of(head, rows)], notes=verdict.caveats)
 
 
 def _size(e: Evidence) -> str:

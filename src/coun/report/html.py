@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 from coun.files import write_text
-from coun.report.table import COLUMNS, Row
+from coun.report.table import Grid
 
 PAGE = Environment(loader=PackageLoader("coun.report"), autoescape=True, trim_blocks=True)
 
@@ -43,24 +43,15 @@ LEGEND = (
 )
 
 
-@dataclass(frozen=True)
-class Table:
-    """Any table: column heads, and rows of text whose first cell names them."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 @dataclass
 class Section:
-    """One scenario of a report: seeds by method in `rows`, or any other `table`."""
+    """A part of a page."""
 
     title: str
     lead: str
-    rows: Sequence[Row] = ()
+    tables: Sequence[Grid] = ()
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = field(default_factory=list)
-    table: Table | None = None
 
 
 def write_report(
@@ -71,6 +62,7 @@ def write_report(
     made: str,
     *,
     headline: str = "",
+    failures: Sequence[str] = (),
     legend: str = LEGEND,
 ) -> None:
     """Write the page to *path*, atomically.
@@ -78,15 +70,16 @@ def write_report(
     Args:
         made: tells command, machine and date.
         headline: one sentence, set large above everything.
+        failures: what is missing on the page, and why.
         legend: at the foot, what the columns mean.
     """
     text = PAGE.get_template("report.html").render(
         title=title,
         lead=lead,
         sections=sections,
-        columns=COLUMNS,
         made=made,
         headline=headline,
+        failures=failures,
         legend=legend,
     )
     write_text(path, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,14 +60,34 @@ def tabulate(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
     return rows
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """*rows* as a Markdown table; a column without any value is left out."""
-    used = [c for c in COLUMNS if any(c in row.cells for row in rows)]
-    lines = [
-        "| | " + " | ".join(COLUMNS[c] for c in used) + " | runs |",
-        "|---|" + "---:|" * (len(used) + 1),
-    ]
-    for row in rows:
-        cells = (str(row.cells[c]) if c in row.cells else "" for c in used)
-        lines.append(f"| {row.name} | " + " | ".join(cells) + f" | {row.runs} |")
-    return "\n".join(lines)
+@dataclass(frozen=True)
+class Grid:
+    """A table as text: titles, and rows with a mark ("best", "tied" or nothing).
+
+    The first cell of a row is its name.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+    @classmethod
+    def of(cls, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
+        """Rows without marks."""
+        return cls(header, [("", texts) for texts in rows])
+
+    @classmethod
+    def of_runs(cls, rows: Sequence[Row]) -> Grid:
+        """What `tabulate` gives; a column without any value is left out."""
+        used = [c for c in COLUMNS if any(c in row.cells for row in rows)]
+        return cls.of(
+            ["", *(COLUMNS[c] for c in used), "runs"],
+            [[row.name, *(str(row.cells.get(c, "")) for c in used), str(row.runs)] for row in rows],
+        )
+
+    @property
+    def markdown(self) -> str:
+        """As Markdown, the name of the best row in bold, ties with a dagger."""
+        form = {"best": "**{}**", "tied": "{} †", "": "{}"}
+        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)]]
+        lines += [[form[mark].format(texts[0]), *texts[1:]] for mark, texts in self.rows]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
