@@ -130,7 +130,7 @@ def test_what_was_paid_before_the_request_stands_apart(found) -> None:
     paid = {"prior_flops": 3e12, "prior_flops_ratio": 3.0, "prior_seconds": 31.0}
     found["rows"] += [row("SISA", s, 2.0, flops_ratio=0.5, **paid) for s in range(4)]
     (block,) = blocks(found)
-    grid = render.grids(block)[0]
+    grid = render.costs(block)
     by = {texts[0]: dict(zip(grid.header, texts, strict=True)) for _, texts in grid.rows}
     assert by["SISA"]["FLOPs"] == "0.500"
     assert (by["SISA"]["FLOPs before"], by["SISA"]["s before"]) == ("3.000", "31.0")

@@ -14,17 +14,15 @@ from coun.report import Grid, Section
 from coun.report.table import COLUMNS
 
 
-def header(block: Block) -> list[str]:
-    """Titles of the columns of `cells`."""
+def results(block: Block) -> Grid:
+    """The metrics and the gap of every line."""
     names = [COLUMNS[m] for m in block.metrics]
-    costs = ["FLOPs", "paper's", "seconds", "s/Retrain's"]
-    costs += ["FLOPs before", "s before"] * block.has_prior
     oracle = ["oracle gap"] * block.has_oracle
-    return ["", "reads forget", *names, "gap", "95%", *oracle, "gap of means", "p", *costs, "runs"]
+    header = ["", "reads forget", *names, "gap", "95%", *oracle, "gap of means", "p", "runs"]
+    return Grid(header, [(_mark(line), _cells(block, line)) for line in block.shown])
 
 
-def cells(block: Block, line: Line) -> list[str]:
-    """One line as text, without marks."""
+def _cells(block: Block, line: Line) -> list[str]:
     exact = line.role == RETRAIN
     metrics = [
         f"{line.metrics[m]}" + ("" if exact else f" ({line.differences[m]:+.2f})")
@@ -43,12 +41,28 @@ def cells(block: Block, line: Line) -> list[str]:
     if block.has_oracle:
         chosen = block.oracle(line)
         gap.insert(2, f"{chosen.gap.mean:.2f} ({chosen.name})" if chosen else "")
-    digits = {"flops_ratio": 3, "paper_flops_ratio": 3, "seconds": 1, "seconds_ratio": 3}
-    if block.has_prior:
-        digits |= {"prior_flops_ratio": 3, "prior_seconds": 1}
-    costs = [number(line.costs[name], places) for name, places in digits.items()]
     reads = "yes" if line.reads_forget else "no"
-    return [line.name, reads, *metrics, *gap, number(line.p, 3), *costs, str(line.runs)]
+    return [line.name, reads, *metrics, *gap, number(line.p, 3), str(line.runs)]
+
+
+def costs(block: Block) -> Grid:
+    """What every line cost."""
+    titles = {
+        "flops_ratio": ("FLOPs", 3),
+        "paper_flops_ratio": ("paper's", 3),
+        "seconds": ("seconds", 1),
+        "seconds_ratio": ("s/Retrain's", 3),
+    }
+    if block.has_prior:
+        titles |= {"prior_flops_ratio": ("FLOPs before", 3), "prior_seconds": ("s before", 1)}
+    header = ["cost", *(title for title, _ in titles.values())]
+    return Grid.of(
+        header,
+        [
+            [line.name, *(number(line.costs[key], n) for key, (_, n) in titles.items())]
+            for line in block.shown
+        ],
+    )
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -57,8 +71,8 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def grids(block: Block) -> list[Grid]:
-    """Its table; the module's tests; what it takes to come near, where there is a floor."""
-    found = [Grid(header(block), [(_mark(line), cells(block, line)) for line in block.shown])]
+    """Results; the module's tests; what it takes to come near, where there is a floor; costs."""
+    found = [results(block)]
     if block.module:
         tests = [
             [t.base, number(t.without), number(t.with_), number(t.p, 4), number(t.corrected, 4)]
@@ -69,7 +83,7 @@ def grids(block: Block) -> list[Grid]:
         titles = ["cost over Retrain's to come within", *(f"{times} floors" for times in WITHIN)]
         rows = [[base, *map(_reached, lines)] for base, lines in block.quality]
         found.append(Grid.of(titles, rows))
-    return found
+    return [*found, costs(block)]
 
 
 def _mark(line: Line) -> str:
