@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10 import collect
 from joblib import Parallel, delayed
 from subset import EPOCHS, MODEL, UNLEARN, subset
 
@@ -218,6 +217,23 @@ def plugin(found: dict[str, list[dict[str, Any]]], chosen: dict[str, Any]) -> li
         rows.append({"method": key, "alone": before, "module": after, "p": test.p})
     adjusted = holm({r["method"]: r["p"] for r in rows})
     return [{**row, "p_holm": adjusted[row["method"]]} for row in rows]
+
+
+def collect(root: Path, seeds: list[int], labels: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Metrics per label and seed, with gap and cost against that seed's own Retrain."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for label in labels:
+        for seed in seeds:
+            folder, exact = root / str(seed) / label, root / str(seed) / "retrain"
+            if not (folder / "metrics.json").exists():
+                continue
+            row, retrain = read_json(folder / "metrics.json"), read_json(exact / "metrics.json")
+            costs = [read_json(x / "run.json")["cost"]["flops"] for x in (folder, exact)]
+            row |= {"seed": seed, "cost_ratio": costs[0] / costs[1]}
+            if label != "retrain":
+                row["average_gap"] = average_gap(row, retrain)
+            found.setdefault(label, []).append(row)
+    return found
 
 
 def write_results(root: Path) -> None:
