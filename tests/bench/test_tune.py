@@ -9,10 +9,10 @@ import pytest
 import coun
 from coun.bench import bench
 from coun.bench.beds import look, material
-from coun.bench.config import parse
+from coun.bench.config import MethodConfig, parse
 from coun.bench.main import search
 from coun.bench.plan import make_plan
-from coun.bench.tune import _Search
+from coun.bench.tune import _own, _Search
 
 TUNE = """
 [tune]
@@ -105,6 +105,15 @@ def test_the_config_s_own_settings_are_the_first_candidate(config_file) -> None:
     own = next(entry.settings for entry in plain if entry.row == "CoUn")
     assert first[0][0]["lr"] == own["lr"] != first[0][1]["lr"]
     assert first[1][0] == {"contrast.weight": 1.0} != first[1][1]
+
+
+def test_the_first_candidate_knows_the_protocol(tiny) -> None:
+    method = MethodConfig(name="random_label", search={"labels": ("fixed", "per_batch")})
+    drawn = {
+        name: _own(tiny.model_copy(update={"protocol": name}), method, tiny.bed[0])["labels"]
+        for name in ("salun", "ssd")
+    }
+    assert drawn == {"salun": "per_batch", "ssd": "fixed"}
 
 
 def test_reported_seeds_are_refused(tiny_text) -> None:

@@ -199,10 +199,15 @@ class MethodConfig(Strict):
                 settings[key] = value
         return settings, module if self.contrast is not None else None
 
-    def build(self, bed: str, chosen: Mapping[str, Any]) -> Method:
-        """The method as it will run. Raises: CounError for settings it does not take."""
+    def build(
+        self, bed: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None
+    ) -> Method:
+        """The method as it will run, on top of a protocol's *preset*.
+
+        Raises: CounError for settings it does not take.
+        """
         settings, module = self.arguments(bed, chosen)
-        method = make(self.name, settings)
+        method = make(self.name, {**(preset or {}), **settings})
         return add_contrast(method, **module) if module is not None else method
 
 

@@ -40,7 +40,12 @@ def _cells(block: Block, line: Line) -> list[str]:
     )
     if block.has_oracle:
         chosen = block.oracle(line)
-        gap.insert(2, f"{chosen.gap.mean:.2f} ({chosen.name})" if chosen else "")
+        gap.insert(
+            2,
+            f"{chosen.gap.mean:.2f} ({chosen.name.removeprefix(line.base).strip()})"
+            if chosen
+            else "",
+        )
     reads = "yes" if line.reads_forget else "no"
     return [line.name, reads, *metrics, *gap, number(line.p, 3), str(line.runs)]
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from coun.bench.beds import protocol_of
 from coun.bench.config import Bed, Config, MethodConfig, Range, Tune
 from coun.bench.experiment import Experiment
 from coun.bench.plan import Plan, make_plan
@@ -60,7 +61,7 @@ class _Search:
         kinds = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
         self.study = optuna.create_study(sampler=kinds[settings.sampler](seed=seed))
         self.space = {key: _distribution(optuna, one) for key, one in method.search.items()}
-        self.study.enqueue_trial(_own(method, bed))
+        self.study.enqueue_trial(_own(config, method, bed))
         self.config = config.model_copy(update={"bed": (bed,)})
         self.settings, self.bed, self.method = settings, bed, method
         self.open: dict[str, Any] = {}
@@ -109,10 +110,11 @@ class _Search:
         return {"chosen": ordered[0]["settings"], "gap": ordered[0]["gap"], "trials": ordered}
 
 
-def _own(method: MethodConfig, bed: Bed) -> dict[str, Any]:
+def _own(config: Config, method: MethodConfig, bed: Bed) -> dict[str, Any]:
     """What the method would run with untuned, where the ranges hold it."""
     original = recipe(bed.model, bed.train).settings()
-    known = method.build(bed.name, {}).resolved(original).settings()
+    preset = protocol_of(config).methods.get(method.name)
+    known = method.build(bed.name, {}, preset).resolved(original).settings()
     known |= {f"contrast.{key}": value for key, value in (known.get("contrast") or {}).items()}
     own = {}
     for key, one in method.search.items():
