@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from coun.bench import bench, report
-from coun.bench.config import read_text
+from coun.bench.reading import read_text
 
 BED = "CIFAR-10 ResNet-18"
 SOURCE = 'source = "hf:{root}/cifar10"\n'

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coun.bench import Config
-from coun.bench.config import parse
+from coun.bench.reading import parse
 
 TINY = """
 title = "tiny"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import coun
-from coun.bench.config import load, parse, shipped
 from coun.bench.estimate import estimate
+from coun.bench.reading import load, parse, shipped
 from coun.methods import catalogue
 from coun.report.style import look
 

@@ -13,8 +13,8 @@ from sklearn.svm import SVC
 import coun
 from coun.bench import bench
 from coun.bench.beds import material
-from coun.bench.config import parse
 from coun.bench.protocols import PROTOCOLS, attack
+from coun.bench.reading import parse
 from coun.methods import make
 from coun.models import Outputs
 from coun.runs import Predictions

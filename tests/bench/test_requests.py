@@ -9,9 +9,9 @@ import torch
 import coun
 from coun.bench import requests
 from coun.bench.beds import material
-from coun.bench.config import parse
 from coun.bench.experiment import Cut
 from coun.bench.plan import make_plan
+from coun.bench.reading import parse
 
 
 def none(_):

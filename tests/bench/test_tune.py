@@ -9,9 +9,10 @@ import pytest
 import coun
 from coun.bench import bench
 from coun.bench.beds import look, material
-from coun.bench.config import MethodConfig, parse
+from coun.bench.config import MethodConfig
 from coun.bench.main import search
 from coun.bench.plan import make_plan
+from coun.bench.reading import parse
 from coun.bench.tune import _own, _Search
 
 TUNE = """

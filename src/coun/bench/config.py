@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Mapping
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from coun.bench.protocols import PROTOCOLS
 from coun.engine.device import Precision
-from coun.errors import CounError, nearest, unknown
+from coun.errors import nearest, unknown
 from coun.methods import Method, catalogue, make
 from coun.methods import contrast as add_contrast
 from coun.metrics import GAP_METRICS
-
-SHIPPED = files("coun.bench") / "configs"
 
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -187,10 +182,10 @@ class MethodConfig(Strict):
         ]
 
     def arguments(
-        self, bed: str, chosen: Mapping[str, Any]
+        self, bed: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """Settings and module arguments on *bed*, with *chosen* values on top."""
-        settings, module = dict(self.settings), dict(self.contrast or {})
+        """Settings and module arguments on *bed*: over *preset* the file's, *chosen* on top."""
+        settings, module = {**(preset or {}), **self.settings}, dict(self.contrast or {})
         for key, value in {**self.on.get(bed, {}), **chosen}.items():
             head, dot, rest = key.partition(".")
             if dot and head == "contrast":
@@ -202,12 +197,9 @@ class MethodConfig(Strict):
     def build(
         self, bed: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None
     ) -> Method:
-        """The method as it will run, on top of a protocol's *preset*.
-
-        Raises: CounError for settings it does not take.
-        """
-        settings, module = self.arguments(bed, chosen)
-        method = make(self.name, {**(preset or {}), **settings})
+        """The method with these `arguments`. Raises: CounError for settings it does not take."""
+        settings, module = self.arguments(bed, chosen, preset)
+        method = make(self.name, settings)
         return add_contrast(method, **module) if module is not None else method
 
 
@@ -300,52 +292,3 @@ def _distinct(what: str, names: Any) -> None:
     for name in names:
         if list(names).count(name) > 1:
             raise ValueError(f"{what} '{name}' is there twice; expected each once, tell them apart")
-
-
-def shipped() -> list[str]:
-    """Names of the configs that come with the package, e.g. `paper/table2.toml`."""
-    with as_file(SHIPPED) as root:
-        return sorted(str(path.relative_to(root)) for path in root.rglob("*.toml"))
-
-
-def read_text(name: str | Path) -> str:
-    """The text of a config: a file, or the name of a shipped one (`demo`, `cpu/cifar10.toml`).
-
-    Raises: CounError if there is neither, or the file cannot be read.
-    """
-    path = Path(name)
-    if not path.is_file():
-        word = str(name).removesuffix(".toml") + ".toml"
-        if word not in shipped():
-            raise CounError(
-                f"no config '{name}'{nearest(word, shipped())}: expected a file, or one of "
-                f"{', '.join(shipped())}"
-            )
-        return SHIPPED.joinpath(word).read_text(encoding="utf-8")
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CounError(f"cannot read {path}: {error}; expected a TOML file in UTF-8") from error
-
-
-def parse(text: str, where: str = "config") -> Config:
-    """The config that *text* says. Raises: CounError naming the table and key at fault."""
-    try:
-        return Config.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise CounError(f"{where} is no TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
-        message = first["msg"].removeprefix("Value error, ").replace("Input should be ", "")
-        if first["type"] in ("value_error", "missing", "union_tag_invalid"):
-            raise CounError(f"{where}{' at ' + place if place else ''}: {message}") from error
-        raise CounError(f"{where} at {place}: {first['input']!r}; expected {message}") from error
-
-
-_KINDS = ("random", "class", "subclass", "sequential", "memorisation", "worst")
-
-
-def load(name: str | Path) -> Config:
-    """Read and check a config: a file, or a shipped one by name."""
-    return parse(read_text(name), str(name))

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from coun.bench.config import Bed, Config, load
+from coun.bench.config import Bed, Config
 from coun.bench.experiment import Evaluate, Experiment, Score, Train, Unlearn, closure
 from coun.bench.plan import Plan, make_plan
+from coun.bench.reading import load
 from coun.engine import Compute
 from coun.methods import catalogue
 from coun.models import build

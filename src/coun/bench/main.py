@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from coun.bench import results
-from coun.bench.config import Config, parse, read_text
+from coun.bench.config import Config
 from coun.bench.experiment import Experiment, closure
 from coun.bench.plan import make_plan
+from coun.bench.reading import parse, read_text
 from coun.bench.runner import Job, run
 from coun.bench.store import Store
 from coun.bench.tune import Compute, tune

@@ -22,8 +22,7 @@ from coun.bench.experiment import (
 )
 from coun.engine.ranks import Ranks
 from coun.errors import CounError, nearest
-from coun.methods import catalogue, make
-from coun.methods import contrast as add_contrast
+from coun.methods import catalogue
 from coun.runs.recipes import inherited, recipe
 
 ORIGINAL, RETRAIN, FLOOR = "Original", "Retrain", "Retrain again"
@@ -246,14 +245,12 @@ class _Block:
     ) -> Unlearn:
         # A protocol's own settings come first, the config's override them.
         preset = protocol_of(self.config).methods.get(method.name, {})
-        given, module = method.arguments(self.bed.name, values)
-        settings = {**preset, **given}
+        settings, module = method.arguments(self.bed.name, values, preset)
         # What the run will take over from the model it starts from.
         name = start.method if isinstance(start, Unlearn) else RETRAIN
         own = start.resolved if isinstance(start, Unlearn) else {}
         record = {"method": {"name": name, "settings": own}, "original": self.world.recipe}
-        built = make(method.name, {**inherited(method.name, record), **settings})
-        full = add_contrast(built, **module) if module is not None else built
+        full = method.build(self.bed.name, values, {**inherited(method.name, record), **preset})
         resolved = full.resolved(self.world.recipe).settings()
         return Unlearn(
             self.world, start, cut, method.name, settings, module, resolved, self.seed, before
