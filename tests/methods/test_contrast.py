@@ -27,11 +27,12 @@ def digest(run: coun.Run) -> str:
 
 
 def test_on_finetune_it_is_coun(original, split):
-    whole = coun.unlearn(original, split, "coun", **FAST, weight=0.7, temperature=0.2)
-    module = {"loss": "info_nce", "weight": 0.7, "temperature": 0.2}
+    settings = {"weight": 0.7, "temperature": 0.2, "second_view_labels": 0.5}
+    whole = coun.unlearn(original, split, "coun", **FAST, **settings)
+    module = {"loss": "info_nce", **settings}
     built = coun.unlearn(original, split, "finetune", **FAST, contrast=module)
     assert digest(built) == digest(whole)
-    method = coun.contrast(make("finetune", FAST), weight=0.7, temperature=0.2)
+    method = coun.contrast(make("finetune", FAST), **settings)
     assert digest(coun.unlearn(original, split, method)) == digest(whole)
     assert built.record["method"]["name"] == "finetune+info_nce"
     assert built.record["method"]["settings"]["contrast"]["temperature"] == 0.2

@@ -11,6 +11,16 @@ from coun.errors import CounError
 EXACT = {"epochs": 1, "momentum": 0.0, "weight_decay": 0.0}
 
 
+class Plain:
+    """Views without augmentation."""
+
+    def __call__(self, images, generator):
+        return images.float()
+
+    def evaluate(self, images):
+        return images.float()
+
+
 def digest(original, split, **settings):
     return coun.unlearn(original, split, "coun", epochs=1, **settings).record["weights_sha256"]
 
@@ -24,7 +34,13 @@ def test_averaged_directions_are_half_the_weight(original, split):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"temperature": 0.2}, {"weight": 2}, {"second_view_gradient": False}, {"per_batch": True}],
+    [
+        {"temperature": 0.2},
+        {"weight": 2},
+        {"second_view_gradient": False},
+        {"second_view_labels": 0.5},
+        {"per_batch": True},
+    ],
     ids=str,
 )
 def test_every_setting_has_an_effect(original, split, settings):
@@ -61,13 +77,6 @@ def test_the_bill_is_six_forwards_or_four(original, split):
 
 
 def test_per_batch_needs_views_that_can_be_told_so(original, split):
-    class Plain:
-        def __call__(self, images, generator):
-            return images.float()
-
-        def evaluate(self, images):
-            return images.float()
-
     data = replace(original.data, views=Plain())
     call = {"data": data, "epochs": 1, "batch_size": 64}
     coun.unlearn(original.model, split, "coun", **call)
@@ -93,3 +102,27 @@ def test_it_pulls_the_views_of_a_retain_image_together(digits):
 
     plain = coun.unlearn(original, split, "finetune", epochs=2)
     assert apart(coun.unlearn(original, split, "coun", epochs=2)) < 0.9 * apart(plain)
+
+
+def test_labels_of_an_equal_second_view_double_the_step(original, split):
+    # Without augmentation the views coincide: CE + CE at lr is CE at 2 lr, to the bit.
+    data = replace(original.data, views=Plain())
+    call = {"data": data, "batch_size": 64, "schedule": "constant", **EXACT}
+
+    def weights(method, **settings):
+        model = coun.unlearn(original.model, split, method, **call, **settings).model
+        return list(model.parameters())
+
+    both = weights("coun", lr=0.05, weight=0, second_view_labels=1)
+    double, single = weights("finetune", lr=0.1), weights("finetune", lr=0.05)
+    assert all(torch.equal(a, b) for a, b in zip(both, double, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(both, single, strict=True))
+
+
+def test_labels_of_the_second_view_are_free_but_need_its_gradient(original, split):
+    plain = coun.unlearn(original, split, "coun", epochs=1)
+    both = coun.unlearn(original, split, "coun", epochs=1, second_view_labels=1)
+    assert both.record["cost"]["forward_images"] == plain.record["cost"]["forward_images"]
+    settings = {"second_view_gradient": False, "second_view_labels": 1}
+    with pytest.raises(CounError, match="second_view_labels is 1.0 but second_view_gradient"):
+        coun.unlearn(original, split, "coun", epochs=1, **settings)

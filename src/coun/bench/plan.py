@@ -181,12 +181,14 @@ class _Block:
                 for row, values, role in self.runs(method, tuned.get(method.title, {})):
                     start = starts.get(row, original)
                     starts[row] = done = self.unlearn(method, values, start, cut, before)
+                    takes_module = method.contrast is not None or method.name == "coun"
+                    own = done.resolved.get("contrast") or done.resolved
                     about = {
                         "base": method.title,
                         "role": role,
                         "method": method.name,
                         "reads": tuple(sorted(catalogue()[method.name].reads)),
-                        "module": method.contrast is not None or method.name == "coun",
+                        "module": takes_module and own["weight"] > 0,
                         "varied": {key: values[key] for key in method.vary},
                         "settings": done.resolved,
                     }

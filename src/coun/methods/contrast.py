@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from coun.data import Views
 from coun.engine import Stage, Task, with_term
 from coun.errors import CounError, nearest, unknown
 from coun.methods.method import Method
+from coun.objectives import labels_of_second_view
 from coun.objectives.contrastive.modules import LOSSES, ContrastiveLoss
 
 
@@ -22,12 +24,14 @@ class Contrasted(Method):
 
     Only retain rows enter the loss, also where a pass draws forget rows beside them.
     *letters* are the transforms of the second view alone; None means the data's own.
+    *second_view_labels* is the weight of that view's own cross entropy, in the same passes.
     """
 
     method: Method
     loss: ContrastiveLoss
     weight: float = 1.0
     letters: str | None = None
+    second_view_labels: float = 0.0
 
     def __post_init__(self) -> None:
         self.__dict__["name"] = f"{self.method.name}+{self.loss.name}"
@@ -38,12 +42,17 @@ class Contrasted(Method):
         return replace(self, method=self.method.resolved(original))
 
     def settings(self) -> dict[str, Any]:
-        module = {"loss": self.loss.name, "weight": self.weight, "views": self.letters}
+        module = {
+            "loss": self.loss.name,
+            "weight": self.weight,
+            "views": self.letters,
+            "second_view_labels": self.second_view_labels,
+        }
         return {**self.method.settings(), "contrast": {**module, **asdict(self.loss)}}
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         stages = self.method.plan(model, task)
-        if self.weight == 0:  # exactly the method itself
+        if self.weight == 0 == self.second_view_labels:  # exactly the method itself
             yield from stages
             return
         views = None
@@ -54,6 +63,7 @@ class Contrasted(Method):
         generator = task.seeds.torch("contrast", self.loss.name)
         state = self.loss.state(task.teacher, generator)
         term = self.weight * self.loss.objective(state)
+        term += labels_of_second_view(self.second_view_labels, self.loss.second_view_gradient)
         yield from with_term(stages, term, views, state)
 
 
@@ -62,6 +72,7 @@ def contrast(
     loss: str = "info_nce",
     weight: float = 1.0,
     views: str | None = None,
+    second_view_labels: float = 0.0,
     **settings: Any,
 ) -> Contrasted:
     """*method* with CoUn's contrastive module, e.g. `contrast(make("not"), temperature=0.1)`.
@@ -70,6 +81,8 @@ def contrast(
         loss: a name of `LOSSES`; *settings* are its own.
         weight: lambda, on the loss; 0 gives the method itself, bit for bit.
         views: letters of the second view's transform, e.g. "CHJN"; None is the data's own.
+        second_view_labels: weight of the second view's own cross entropy. The paper has none;
+            for methods that learn the retain labels it costs nothing, since the view is there.
 
     Raises: CounError for a method that never trains on retain data, an unknown loss or
         setting, or a value out of range.
@@ -83,8 +96,8 @@ def contrast(
     reason = _refusal(method)
     if reason:
         raise CounError(f"{method.name} takes no contrastive module: {reason}")
-    if weight < 0:
-        raise CounError(f"the contrastive weight is {weight}; expected 0 or more")
+    weight = _amount("weight", weight)
+    labels = _amount("second_view_labels", second_view_labels)
     known = [name for name in kind.__dataclass_fields__]
     for key in settings:
         if key not in known:
@@ -102,7 +115,18 @@ def contrast(
         ) from error
     if views is not None:
         Views(letters=views)  # refuses unknown letters now rather than at the first batch
-    return Contrasted(method, module, float(weight), views)
+    labels_of_second_view(labels, module.second_view_gradient)  # refuses what does not fit
+    return Contrasted(method, module, weight, views, labels)
+
+
+def _amount(what: str, value: Any) -> float:
+    try:
+        amount = float(value)
+    except (TypeError, ValueError):
+        amount = -1.0
+    if not 0 <= amount < math.inf:
+        raise CounError(f"the contrastive {what} is {value}; expected a number, 0 or more")
+    return amount
 
 
 def _refusal(method: Method) -> str:

@@ -15,7 +15,7 @@ from coun.engine import Stage, Task, with_term
 from coun.errors import CounError
 from coun.methods.finetune import FineTune
 from coun.methods.method import FROZEN
-from coun.objectives import info_nce
+from coun.objectives import info_nce, labels_of_second_view
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -27,7 +27,8 @@ class CoUn(FineTune):
     each view's own statistics.
 
     Source: Khalil, Setayesh, Li, NeurIPS 2025, Algorithm 1 and Appendix B. The paper tunes
-    weight in 0.1..6 and temperature in (0, 0.3]; 0.1 is its best temperature.
+    weight in 0.1..6 and temperature in (0, 0.3]; 0.1 is its best temperature. Not the paper's:
+    `second_view_labels` adds CE(view 2), at no cost since view 2 is there already.
     """
 
     name: ClassVar[str] = "coun"
@@ -40,6 +41,9 @@ class CoUn(FineTune):
     )
     second_view_gradient: bool = Field(
         True, description="false: view 2 is a constant target, 4 forwards' work instead of 6"
+    )
+    second_view_labels: float = Field(
+        0.0, ge=0, description="weight of view 2's own cross entropy; the paper has none"
     )
     per_batch: bool = Field(
         False, description="true: one crop and flip for the whole batch, as Algorithm 1 reads"
@@ -57,4 +61,5 @@ class CoUn(FineTune):
             directions=self.directions,
             second_view_gradient=self.second_view_gradient,
         )
+        term += labels_of_second_view(self.second_view_labels, self.second_view_gradient)
         yield from with_term(super().plan(model, task), term, views)

@@ -14,7 +14,7 @@ from coun.objectives.contrastive import (
 )
 from coun.objectives.objective import Objective, Term
 from coun.objectives.step import Step
-from coun.objectives.supervised import cross_entropy
+from coun.objectives.supervised import cross_entropy, labels_of_second_view
 
 __all__ = [
     "Objective",
@@ -26,6 +26,7 @@ __all__ = [
     "debiased_loss",
     "info_nce",
     "info_nce_loss",
+    "labels_of_second_view",
     "moco_loss",
     "nt_xent_loss",
     "sce_loss",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from coun.errors import CounError
 from coun.objectives.objective import Objective
 from coun.objectives.step import Step
 
@@ -16,3 +17,16 @@ def cross_entropy(role: str = "retain", *, view: int = 0) -> Objective:
         return F.cross_entropy(step.outputs(role, view).logits, step.labels(role))
 
     return Objective.of(term)
+
+
+def labels_of_second_view(weight: float, gradient: bool = True) -> Objective:
+    """*weight* times the cross entropy of retain view 1, for passes that contrast views 0 and 1.
+
+    Raises: CounError if *weight* is not 0 and that view has no *gradient* to learn them by.
+    """
+    if weight and not gradient:
+        raise CounError(
+            f"second_view_labels is {weight} but second_view_gradient is false, so that view "
+            "learns nothing; leave one of them out"
+        )
+    return weight * cross_entropy("retain", view=1)
