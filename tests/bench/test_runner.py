@@ -41,6 +41,15 @@ def start(config: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
     )
 
 
+def test_a_model_in_the_store_is_a_run_like_any_other(config_file, tmp_path: Path) -> None:
+    """So that `coun audit` and `coun evaluate` take it, test_limit or not."""
+    found = bench(config_file(), tmp_path / "out", quiet=True)
+    row = next(r for r in found["rows"] if r["row"] == "CoUn")
+    run = coun.Run.open(tmp_path / "out" / "store" / row["model"] / "run")
+    assert len(run.data.test) == 100
+    assert coun.evaluate(run)["unlearn_accuracy"] == row["unlearn_accuracy"]
+
+
 def test_the_rows_are_what_the_public_functions_give(config_file, tmp_path: Path) -> None:
     """Stage two by hand: the earlier forget rows are gone, the union is measured."""
     found = bench(config_file(scenario=SEQUENTIAL), tmp_path / "out", quiet=True)

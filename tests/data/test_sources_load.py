@@ -37,6 +37,17 @@ def test_limit_is_that_of_limited(digits):
     assert len(cut.test) == 359
 
 
+def test_a_test_limit_is_part_of_how_to_load_it_again(digits, refused):
+    cut = load("digits", limit=100, test_limit=50)
+    assert len(cut.test) == 50
+    assert set(cut.test.index.tolist()) <= set(digits.test.index.tolist())
+    assert len(cut.test.labels.unique()) == 10
+    again = load(cut.source, limit=cut.limit, **cut.origin)
+    assert again.fingerprint == cut.fingerprint != load("digits", limit=100).fingerprint
+    with refused("--test-limit", 360, "1..359"):
+        load("digits", test_limit=360)
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [

@@ -24,4 +24,5 @@ def test_the_bill_is_six_forwards_an_update_and_three_at_alpha_1(original, split
 
     # 170 retain rows in batches of 30 are six updates, each with all 30 forget rows.
     assert images(alpha=0.9) == 170 + 6 * 30
+    assert images(alpha=0.9, forget_batch_size=5) == 170 + 6 * 5
     assert images(alpha=1) == 170

@@ -90,13 +90,12 @@ def _load(what: Material) -> Data:
         data = load(
             what.source,
             limit=config.limit,
+            test_limit=config.test_limit,
             image_column=config.image_column,
             label_column=config.label_column,
         )
     except CounError as error:
         raise Absent(str(error)) from error
-    if config.test_limit is not None and config.test_limit < len(data.test):
-        data = _cut_test(data, config.test_limit)
     if config.groups:
         data = _grouped(data, config.groups)
     _check(config, what, data)
@@ -108,11 +107,6 @@ def _load(what: Material) -> Data:
     if config.views is not None or what.normalise == "data" or not what.augment:
         data = _with_views(data, config.views, what.normalise, what.augment)
     return data
-
-
-def _cut_test(data: Data, count: int) -> Data:
-    rows = stratified(data.test.labels, count, 0, what="test_limit")
-    return replace(data, test=data.test.take(rows), source="")
 
 
 def _set_aside(data: Data, share: float) -> tuple[Data, Data]:

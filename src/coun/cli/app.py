@@ -68,6 +68,7 @@ compute_options = options(
 )
 data_options = options(
     click.option("--limit", type=int, help="Keep a stratified, seeded subset of N training rows."),
+    click.option("--test-limit", type=int, help="The same for the test rows."),
     click.option("--image-column", help="Image column of an hf: source."),
     click.option("--label-column", help="Label column of an hf: source."),
 )

@@ -38,6 +38,7 @@ def command(
     epochs: int | None,
     seed: int,
     limit: int | None,
+    test_limit: int | None,
     image_column: str | None,
     label_column: str | None,
     forget_fraction: float | None,
@@ -52,7 +53,8 @@ def command(
     """Train a model on all rows; with a forget option, a Retrain without them."""
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
-    data = load(source, limit=limit, image_column=image_column, label_column=label_column)
+    columns = {"image_column": image_column, "label_column": label_column}
+    data = load(source, limit=limit, test_limit=test_limit, **columns)
     split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
     options = app.run_options(**compute)
     common: dict[str, Any] = {"split": split, "seed": seed, "out": out, "options": options}

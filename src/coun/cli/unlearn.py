@@ -45,6 +45,7 @@ def command(
     source: str | None,
     model: str | None,
     limit: int | None,
+    test_limit: int | None,
     image_column: str | None,
     label_column: str | None,
     out: Path,
@@ -67,14 +68,14 @@ def command(
     if start.is_file():
         if source is None or model is None:
             raise CounError(f"{start} is a weights file; say --data and --model as well")
-        data = load(source, limit=limit, **columns)
+        data = load(source, limit=limit, test_limit=test_limit, **columns)
         make = partial(build, model, classes=len(data.classes), shape=data.shape)
         net = make()
         load_weights(net, start)
         split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
         run = unlearn(net, split, method, data=data, build=make, name=model, **common)
     else:
-        if source or model or limit or any(columns.values()):
+        if source or model or limit or test_limit or any(columns.values()):
             raise CounError(
                 f"--data, --model and --limit come from the record of {start}; leave them out"
             )

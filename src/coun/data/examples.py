@@ -124,7 +124,7 @@ class Data:
     views: Transform
     source: str = ""
     limit: int | None = None
-    origin: dict[str, str] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
     shape: tuple[int, ...] = field(init=False)
     dtype: torch.dtype = field(init=False)
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from coun.engine import Pass, Stage, Task
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN
+from coun.methods.method import FROZEN, Positive
 from coun.objectives import cross_entropy
 
 
@@ -37,11 +37,14 @@ class NegGradPlus(FineTune):
     alpha: float = Field(
         0.95, gt=0, le=1, description="weight of the retain loss (CoUn's beta); 1: fine-tuning"
     )
+    forget_batch_size: Positive | None = Field(
+        None, description="forget images an update, which cost as much; open: batch_size"
+    )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
         objective = self.alpha * cross_entropy("retain") - (1 - self.alpha) * cross_entropy(
             "forget"
         )
-        one = Pass(objective, {"retain": size, "forget": size})
+        one = Pass(objective, {"retain": size, "forget": self.forget_batch_size or size})
         yield replace(self.train(objective), passes=(one,))

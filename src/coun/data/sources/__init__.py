@@ -15,9 +15,10 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from coun.data.checks import first_line
-from coun.data.examples import Data, limited
+from coun.data.examples import Data, limited, stratified
 from coun.data.sources import cifar_binary, digits, folder, hf, npz, synthetic, tiny_imagenet
 from coun.data.sources.table import Table
 from coun.errors import CounError, unknown
@@ -37,6 +38,7 @@ def load(
     spec: str,
     *,
     limit: int | None = None,
+    test_limit: int | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
 ) -> Data:
@@ -46,6 +48,7 @@ def load(
         spec: `KIND` or `KIND:PATH`, see the module's table.
         limit: keep a seeded, class-balanced subset of this many training rows; only those
             are decoded. The test part stays whole; `index` counts in the whole source.
+        test_limit: the same for the test rows.
         image_column, label_column: columns of an `hf:` source that has several.
 
     Returns:
@@ -58,7 +61,7 @@ def load(
     if kind not in SOURCES:
         raise unknown("data source", kind, SOURCES)
     columns = {"image_column": image_column, "label_column": label_column}
-    origin = {key: name for key, name in columns.items() if name is not None}
+    origin: dict[str, Any] = {key: name for key, name in columns.items() if name is not None}
     if origin and kind != "hf":
         option = "--" + next(iter(origin)).replace("_", "-")
         raise CounError(f"{option} only goes with hf: sources; '{spec}' has no columns")
@@ -74,6 +77,10 @@ def load(
             found = found.read(limit)
         elif limit is not None:
             found = limited(found, limit)
+        if test_limit is not None:
+            rows = stratified(found.test.labels, test_limit, 0, what="--test-limit")
+            found = replace(found, test=found.test.take(rows))
+            origin["test_limit"] = test_limit
     except OSError as error:
         raise CounError(f"cannot read {spec}: {first_line(error)}") from None
     if where and isinstance(path, Path) and path.exists():
