@@ -67,6 +67,17 @@ def test_the_module_is_tested_on_its_own_method(found) -> None:
     assert all(test.corrected >= test.p for test in block.module)
 
 
+def test_of_two_rows_of_a_method_the_module_is_tested_on_the_one_of_its_name(found) -> None:
+    for name, module in (("NoT few", False), ("NoT few + CL", True)):
+        found["rows"] += [row(name, s, 2.0 + s, method="not", module=module) for s in range(4)]
+    (block,) = blocks(found)
+    assert {test.base for test in block.module} == {
+        "FT / CoUn",
+        "NoT / NoT + CL",
+        "NoT few / NoT few + CL",
+    }
+
+
 def test_cheapest_within_the_floor(found) -> None:
     (block,) = blocks(found)
     assert block.cheapest(1.0) is None

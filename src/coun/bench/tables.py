@@ -208,12 +208,10 @@ def _paired(a: Line, b: Line) -> float:
 
 def _module_tests(methods: Sequence[Line]) -> list[ModuleTest]:
     """Each method against itself with the module; CoUn is fine-tuning with it."""
-    plain = {(x.method, _key(x)): x for x in methods if not x.module}
     pairs = []
     for line in methods:
-        method = "finetune" if line.method == "coun" else line.method
-        other = plain.get((method, _key(line))) or plain.get((method, ""))
-        if line.module and other is not None:
+        other = _without(line, methods) if line.module else None
+        if other is not None:
             pairs.append((other, line))
     raw = {b.name: _paired(a, b) for a, b in pairs}
     corrected = holm(raw)
@@ -223,8 +221,14 @@ def _module_tests(methods: Sequence[Line]) -> list[ModuleTest]:
     ]
 
 
-def _key(line: Line) -> str:
-    return str(sorted(line.varied.items()))[1:-1]
+def _without(line: Line, methods: Sequence[Line]) -> Line | None:
+    """The row of the same method and variant without the module; of several, the one whose
+    label *line*'s begins with."""
+    method = "finetune" if line.method == "coun" else line.method
+    plain = [x for x in methods if x.method == method and not x.module]
+    same = [x for x in plain if x.varied == line.varied] or [x for x in plain if not x.varied]
+    named = [x for x in same if line.base.startswith(x.base)]
+    return max(named, key=lambda x: len(x.base), default=same[0] if same else None)
 
 
 def _ranks(methods: Sequence[Line]) -> dict[str, list[float]]:
