@@ -12,6 +12,8 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from coun.bench import figures, render
+from coun.bench.plan import make_plan
+from coun.bench.reading import parse
 from coun.bench.tables import blocks
 from coun.metrics import GAP_METRICS
 from coun.report import Section
@@ -65,6 +67,22 @@ def test_the_module_is_tested_on_its_own_method(found) -> None:
     p = stats.ttest_rel(GAPS["FT"], GAPS["CoUn"]).pvalue
     assert tests["FT / CoUn"].p == pytest.approx(p)
     assert all(test.corrected >= test.p for test in block.module)
+
+
+def test_what_has_no_contrast_does_not_count_as_the_module(tiny_text) -> None:
+    more = """
+[[method]]
+name = "coun"
+label = "FT (both)"
+settings = { epochs = 1, weight = 0.0, second_view_labels = 1.0 }
+
+[[method]]
+name = "not"
+settings = { epochs = 1 }
+contrast = { weight = 0.0, second_view_labels = 1.0 }
+"""
+    entries = make_plan(parse(tiny_text(more=more))).entries
+    assert {entry.row for entry in entries if entry.module} == {"CoUn"}
 
 
 def test_of_two_rows_of_a_method_the_module_is_tested_on_the_one_of_its_name(found) -> None:
