@@ -47,6 +47,19 @@ def test_the_contrastive_module_keeps_colour_and_marker() -> None:
         assert one.hatch != base.hatch
 
 
+def test_other_words_keep_colour_and_marker() -> None:
+    for name, base, words in (
+        ("NegGrad+ few", "NegGrad+", "few"),
+        ("CoUn (both)", "CoUn", "(both)"),
+        ("NoT + CL (both)", "NoT + CL", "(both)"),
+        ("NegGrad+ few + CL (both)", "NegGrad+ + CL", "few (both)"),
+    ):
+        one, plain = look(name), look(base)
+        assert (one.label, one.words) == (name, words)
+        assert (one.colour, one.marker) == (plain.colour, plain.marker)
+        assert plain.words == ""
+
+
 def test_the_unknown_are_drawn_by_their_name_alone() -> None:
     assert look("my method") == look("my method")
     assert look("my method").label == "my method"

@@ -28,7 +28,7 @@ def gap_against_cost(block: Block) -> Figure:
     """Each method's mean gap over its operations relative to Retrain, the cost in logarithm.
 
     Filled marks have the module. Variants of a method are joined where one setting varies,
-    and say its value. No cheaper method beats one on the grey line.
+    and say its value or what their label adds. No cheaper method beats one on the grey line.
     """
     lines = [x for x in block.methods if x.costs["flops_ratio"] > 0]
     bases = list(dict.fromkeys(line.base for line in lines))
@@ -41,9 +41,9 @@ def gap_against_cost(block: Block) -> Figure:
             name = base + " (f)" * mine[0].reads_forget
             _curve(axes, costs, mine, base, label=name, joined=joined, filled=mine[0].module)
             for line, cost in zip(mine, costs, strict=True):
-                values = ", ".join(map(str, line.varied.values()))
+                words = [look(base).words, *map(str, line.varied.values())]
                 axes.annotate(
-                    values,
+                    ", ".join(filter(None, words)),
                     (cost, line.gap.mean),
                     xytext=(4, 4),
                     textcoords="offset points",

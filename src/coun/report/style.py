@@ -30,6 +30,7 @@ class Look:
     Args:
         label: as the papers call it.
         colour: hex; marker, line, hatch: as matplotlib spells them.
+        words: what a label says beyond method and module; they tell variants apart.
         Marker, line and hatch tell methods apart in black and white as well.
     """
 
@@ -38,6 +39,7 @@ class Look:
     marker: str
     line: Any
     hatch: str
+    words: str = ""
 
 
 # Okabe-Ito, told apart by colour-blind readers; the yellow darkened to be seen on white.
@@ -45,6 +47,7 @@ GREY, BLACK, ORANGE, SKY, GREEN = "#999999", "#000000", "#E69F00", "#56B4E9", "#
 YELLOW, BLUE, RED, PINK, BROWN = "#C9B800", "#0072B2", "#D55E00", "#CC79A7", "#7A4B1E"
 SOLID, DASHED, DOTTED, MIXED = "-", "--", ":", "-."
 LONG, DOUBLE, SPARSE = (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3))
+VARIED = (0, (4, 1, 1, 3))
 
 LOOKS = {
     "original": Look("Original", GREY, "o", SOLID, ""),
@@ -94,8 +97,8 @@ def look(name: str) -> Look:
 
     With the contrastive module, "FT + CL" or "finetune+info_nce": the method's colour and
     marker, with a line and a hatch of its own. With settings, "CoUn weight=2": the method's
-    look. A name that nobody knows keeps its own label and gets a look that depends on the
-    name alone.
+    look. With other words, "CoUn (both)": its colour and marker. A name that nobody knows
+    keeps its own label and gets a look that depends on the name alone.
     """
     if settings := re.search(r"(?<=\S)\s+[\w.]+=.*$", name):
         return replace(look(name[: settings.start()]), label=name)
@@ -103,11 +106,24 @@ def look(name: str) -> Look:
     key = _KEYS.get(key, key)
     if key in LOOKS:
         return LOOKS[key]
-    base, plus, module = name.rpartition("+")
+    base, plus, module = name.rpartition(" + ")
+    begins = [known for known in _KEYS if key.startswith(f"{known} ")]
+    if begins and not plus:
+        known = max(begins, key=len)
+        plain, words = LOOKS[_KEYS[known]], name.strip()[len(known) + 1 :]
+        return replace(plain, label=name, line=VARIED, hatch=plain.hatch + ".", words=words)
+    if not plus:
+        base, plus, module = name.rpartition("+")
     if plus and base.strip() and module.strip():
         plain = look(base)
-        line = {SOLID: (0, (10, 1))}.get(plain.line, (0, (6, 1, 1, 1)))
-        label = "CL" if module.strip().lower() in ("cl", "info_nce") else module.strip()
-        return replace(plain, label=f"{plain.label} + {label}", line=line, hatch=plain.hatch + "O")
+        module, _, words = module.strip().partition(" ")
+        module = "CL" if module.lower() in ("cl", "info_nce") else module
+        return replace(
+            plain,
+            label=f"{plain.label} + {module} {words}".strip(),
+            line={SOLID: (0, (10, 1))}.get(plain.line, (0, (6, 1, 1, 1))),
+            hatch=plain.hatch + "O",
+            words=f"{plain.words} {words}".strip(),
+        )
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     return Look(name, *_SPARE[number % len(_SPARE)])
