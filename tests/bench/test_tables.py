@@ -111,10 +111,11 @@ def test_time_to_quality_takes_the_cheapest_variant_of_each_method(found) -> Non
         found["rows"] += [row(f"CoUn {cost}", s, gap, **more) for s in range(4)]
     (block,) = blocks(found)
     reached = dict(block.quality)
-    assert [x and x.costs["flops_ratio"] for x in reached["CoUn"]] == [0.1, 0.1]
-    assert [x and x.name for x in reached["NoT + CL"]] == [None, "NoT + CL"]
-    assert reached["FT"] == [None, None]
-    assert "| FT | never | never |" in text([block])
+    assert [x and x.costs["flops_ratio"] for x in reached["CoUn"]] == [0.1, 0.1, 0.05]
+    assert [x and x.name for x in reached["NoT + CL"]] == [None, "NoT + CL", "NoT + CL"]
+    assert reached["FT"] == [None, None, None]
+    assert "| NoT + CL | never | 0.400 FLOPs, 0.400 s (NoT + CL) |" in text([block])
+    assert "| all others | never | never | never |" in text([block])
 
 
 def test_every_form_marks_the_best_and_what_reads_forget_data(found) -> None:

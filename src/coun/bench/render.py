@@ -86,7 +86,9 @@ def grids(block: Block) -> list[Grid]:
         found.append(Grid.of(["the module", "gap without", "gap with", "p", "Holm"], tests))
     if not math.isnan(block.floor) and block.methods:
         titles = ["cost over Retrain's to come within", *(f"{times} floors" for times in WITHIN)]
-        rows = [[base, *map(_reached, lines)] for base, lines in block.quality]
+        rows = [[base, *map(_reached, lines)] for base, lines in block.quality if any(lines)]
+        if len(rows) < len(block.quality):
+            rows.append(["all others" if rows else "all", *["never"] * len(WITHIN)])
         found.append(Grid.of(titles, rows))
     return [*found, costs(block)]
 

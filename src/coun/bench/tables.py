@@ -16,7 +16,7 @@ from coun.metrics import Mean, holm, mean_interval, paired, rank_stability
 from coun.report import Cell
 
 SIGNIFICANT = 0.05
-WITHIN = (1.0, 1.5)  # times the floor: how near a method must come for its cost to count
+WITHIN = (1.0, 1.5, 3.0)  # times the floor: how near a method must come for its cost to count
 
 
 @dataclass(frozen=True)
