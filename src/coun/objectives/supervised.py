@@ -29,4 +29,4 @@ def labels_of_second_view(weight: float, gradient: bool = True) -> Objective:
             f"second_view_labels is {weight} but second_view_gradient is false, so that view "
             "learns nothing; leave one of them out"
         )
-    return weight * cross_entropy("retain", view=1)
+    return weight * cross_entropy("retain", view=1) if weight else Objective(())
