@@ -269,6 +269,18 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
     assert call().record["weights_sha256"] == whole.record["weights_sha256"]
 
 
+def test_a_run_that_fails_before_anything_is_saved_gives_its_folder_back(
+    finished, tmp_path, digits200
+):
+    out, request = tmp_path / "run", coun.Split.random(digits200, 0.1)
+    wrong = {"second_view_labels": 1, "second_view_gradient": False}
+    with pytest.raises(CounError, match="leave one of them out"):
+        coun.unlearn(finished, request, "coun", epochs=1, out=out, **wrong)
+    assert not out.exists()
+    run = coun.unlearn(finished, request, "coun", epochs=1, out=out, second_view_labels=1)
+    assert run.record["status"] == "complete"
+
+
 def test_a_diverging_run_leaves_no_weights(tmp_path, digits200):
     with pytest.raises(CounError, match="expected a finite number"):
         coun.train(digits200, "mlp", epochs=5, lr=1e9, out=tmp_path / "run", options=EAGER)

@@ -64,6 +64,14 @@ def _claim(folder: Path, record: dict[str, Any]) -> bool:
     return False
 
 
+def release(folder: Path) -> None:
+    """Give *folder* back where the run in it failed before anything of it was saved, so that
+    the command with other settings can use it."""
+    if Ranks.current().leads and [path.name for path in folder.iterdir()] == [RECORD]:
+        (folder / RECORD).unlink()
+        folder.rmdir()
+
+
 def _differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     keys = ("data", "model", "split", "method", "seed", "compute", "parent")
     return [k for k in keys if _plain(a.get(k)) != _plain(b.get(k))]

@@ -21,7 +21,7 @@ from coun.methods import Method, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import Classifier, build, load_weights, save_weights, weights_digest
-from coun.runs.folder import CHECKPOINT, RECORD, WEIGHTS, claim, read_record
+from coun.runs.folder import CHECKPOINT, RECORD, WEIGHTS, claim, read_record, release
 from coun.runs.options import Options
 from coun.runs.recipes import inherited, recipe
 from coun.runs.record import begin
@@ -279,7 +279,12 @@ def _execute(
         workers=options.workers,
         profile=options.profile,
     )
-    log = engine.run(method.plan(model, task))
+    try:
+        log = engine.run(method.plan(model, task))
+    except CounError:
+        if folder is not None:
+            release(folder)
+        raise
     compute.bring_back(model)
     model.eval()
     record |= {
