@@ -118,6 +118,11 @@ def test_time_to_quality_takes_the_cheapest_variant_of_each_method(found) -> Non
     assert "| all others | never | never | never |" in text([block])
 
 
+def test_where_nothing_comes_near_one_line_says_so(found) -> None:
+    rows = [{**r, "gap": 100 * r["gap"]} if r["role"] == "method" else r for r in found["rows"]]
+    assert "| all | never | never | never |" in text(blocks({**found, "rows": rows}))
+
+
 def test_every_form_marks_the_best_and_what_reads_forget_data(found) -> None:
     tables = blocks(found)
     said = text(tables)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from coun.data import load
+from coun.data.examples import limited
 
 IMAGE = {"_type": "Image"}
 
@@ -90,6 +91,16 @@ def test_shards_are_joined_in_name_order(prefix, write, root):
     cut = load(f"hf:{root}", limit=6)
     assert torch.equal(cut.train.images, data.train.images[cut.train.index])
     assert cut.train.index.max() >= 6
+
+
+def test_a_test_limit_decodes_those_rows_alone(write, root):
+    write("data/train-0.parquet", [0, 1, 0, 1])
+    write("data/test-0.parquet", [0, 1, 0, 1, 0, 1])
+    whole, cut = load(f"hf:{root}"), load(f"hf:{root}", test_limit=2)
+    assert torch.equal(cut.train.images, whole.train.images)
+    assert len(cut.test) == 2
+    assert torch.equal(cut.test.images, whole.test.images[cut.test.index])
+    assert cut.fingerprint == limited(whole, None, 2).fingerprint
 
 
 @pytest.mark.parametrize("held", ["test", "val", "validation-0", "valid"])

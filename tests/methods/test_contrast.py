@@ -124,7 +124,14 @@ class ForgetOnly(Training):
         (lambda: make("not"), {"loss": "info_nec"}, "info_nce"),
         (lambda: make("not"), {"temprature": 1}, "temperature"),
         (lambda: make("not"), {"temperature": 0}, "greater than 0"),
-        (lambda: make("not"), {"weight": -1}, "0 or more"),
+        (lambda: make("not"), {"weight": -1}, "weight is -1; expected a number, 0 or more"),
+        (lambda: make("not"), {"second_view_labels": "x"}, "second_view_labels is x; expected"),
+        (lambda: make("not"), {"second_view_labels": float("nan")}, "expected a number"),
+        (
+            lambda: make("not"),
+            {"second_view_labels": 1, "second_view_gradient": False},
+            "leave one of them out",
+        ),
         (lambda: make("not"), {"views": "CX"}, "letter 'X'"),
     ],
 )

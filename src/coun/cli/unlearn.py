@@ -77,7 +77,7 @@ def command(
     else:
         if source or model or limit or test_limit or any(columns.values()):
             raise CounError(
-                f"--data, --model and --limit come from the record of {start}; leave them out"
+                f"--data, --model and the limits come from the record of {start}; leave them out"
             )
         parent = Run.open(start)
         split = app.make_split(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -162,13 +163,23 @@ class Data:
         return digest.hexdigest()
 
 
-def limited(data: Data, limit: int, seed: int = 0) -> Data:
-    """*data* with a stratified, seeded subset of *limit* training rows; the test part stays whole.
+def limited(data: Data, limit: int | None, test_limit: int | None = None) -> Data:
+    """*data* with stratified, seeded subsets of so many rows; a part without a limit stays whole.
 
     Classes keep their shares (largest remainders first); rows keep their source order.
     """
-    rows = stratified(data.train.labels, limit, seed, what="--limit")
-    return replace(data, train=data.train.take(rows), limit=limit)
+    train, test = kept_rows((data.train.labels, data.test.labels), (limit, test_limit))
+    if limit is not None:
+        data = replace(data, train=data.train.take(train), limit=limit)
+    return data if test_limit is None else replace(data, test=data.test.take(test))
+
+
+def kept_rows(labels: Iterable[Tensor], limits: Iterable[int | None]) -> list[Tensor]:
+    """The rows of the training and the test part that `--limit` and `--test-limit` keep."""
+    return [
+        torch.arange(len(one)) if limit is None else stratified(one, limit, 0, what=what)
+        for one, limit, what in zip(labels, limits, ("--limit", "--test-limit"), strict=True)
+    ]
 
 
 def stratified(labels: Tensor, count: int, seed: int, *, what: str = "subset") -> Tensor:

@@ -82,7 +82,7 @@ def contrast(
         weight: lambda, on the loss; 0 gives the method itself, bit for bit.
         views: letters of the second view's transform, e.g. "CHJN"; None is the data's own.
         second_view_labels: weight of the second view's own cross entropy. The paper has none;
-            for methods that learn the retain labels it costs nothing, since the view is there.
+            for methods that learn the retain labels; it takes no further forward.
 
     Raises: CounError for a method that never trains on retain data, an unknown loss or
         setting, or a value out of range.

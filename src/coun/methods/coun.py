@@ -28,7 +28,7 @@ class CoUn(FineTune):
 
     Source: Khalil, Setayesh, Li, NeurIPS 2025, Algorithm 1 and Appendix B. The paper tunes
     weight in 0.1..6 and temperature in (0, 0.3]; 0.1 is its best temperature. Not the paper's:
-    `second_view_labels` adds CE(view 2), at no cost since view 2 is there already.
+    `second_view_labels` adds CE(view 2), with no further forward.
     """
 
     name: ClassVar[str] = "coun"

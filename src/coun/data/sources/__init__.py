@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from coun.data.checks import first_line
-from coun.data.examples import Data, limited, stratified
+from coun.data.examples import Data, limited
 from coun.data.sources import cifar_binary, digits, folder, hf, npz, synthetic, tiny_imagenet
 from coun.data.sources.table import Table
 from coun.errors import CounError, unknown
@@ -47,7 +47,7 @@ def load(
     Args:
         spec: `KIND` or `KIND:PATH`, see the module's table.
         limit: keep a seeded, class-balanced subset of this many training rows; only those
-            are decoded. The test part stays whole; `index` counts in the whole source.
+            are decoded. `index` counts in the whole source.
         test_limit: the same for the test rows.
         image_column, label_column: columns of an `hf:` source that has several.
 
@@ -74,16 +74,14 @@ def load(
     try:
         found = SOURCES[kind](path, **origin) if where else SOURCES[kind]()
         if isinstance(found, Table):
-            found = found.read(limit)
-        elif limit is not None:
-            found = limited(found, limit)
-        if test_limit is not None:
-            rows = stratified(found.test.labels, test_limit, 0, what="--test-limit")
-            found = replace(found, test=found.test.take(rows))
-            origin["test_limit"] = test_limit
+            found = found.read(limit, test_limit)
+        else:
+            found = limited(found, limit, test_limit)
     except OSError as error:
         raise CounError(f"cannot read {spec}: {first_line(error)}") from None
     if where and isinstance(path, Path) and path.exists():
         # Absolute, so that a record of the run loads from another working directory.
         spec = f"{kind}:{os.path.abspath(path)}"
+    if test_limit is not None:
+        origin["test_limit"] = test_limit
     return replace(found, source=spec, origin=origin)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from coun.data.checks import check_labels
-from coun.data.examples import Data, TensorExamples, stratified
+from coun.data.examples import Data, TensorExamples, kept_rows
 from coun.data.images import stack
 from coun.data.views import Views
 
@@ -42,30 +42,24 @@ class Table:
     test: Part
     classes: tuple[str, ...]
 
-    def read(self, limit: int | None = None) -> Data:
-        """Decode the training rows that *limit* keeps, and the whole test part.
+    def read(self, limit: int | None = None, test_limit: int | None = None) -> Data:
+        """Decode the rows that the limits keep, and no others.
 
         The rows are those that `examples.limited` would keep of the whole; `index` counts
         in the whole.
         """
         check_labels(self.train.labels, self.test.labels, self.classes)
-        labels = torch.from_numpy(self.train.labels)
-        rows = torch.arange(len(labels))
-        if limit is not None:
-            rows = stratified(labels, limit, seed=0, what="--limit")
+        labels = [torch.from_numpy(part.labels) for part in (self.train, self.test)]
+        rows, held = kept_rows(labels, (limit, test_limit))
         train, test = (
-            stack(part.encoded(kept), len(kept))
-            for part, kept in (
-                (self.train, rows.numpy()),
-                (self.test, np.arange(len(self.test.labels))),
-            )
+            stack(part.encoded(kept.numpy()), len(kept))
+            for part, kept in ((self.train, rows), (self.test, held))
         )
         channels = max(train.shape[1], test.shape[1])
         train, test = (x.repeat(channels // x.shape[1], axis=1) for x in (train, test))
-        held = torch.from_numpy(self.test.labels)
         return Data(
-            TensorExamples(torch.from_numpy(train), labels[rows], rows),
-            TensorExamples(torch.from_numpy(test), held, torch.arange(len(held))),
+            TensorExamples(torch.from_numpy(train), labels[0][rows], rows),
+            TensorExamples(torch.from_numpy(test), labels[1][held], held),
             self.classes,
             Views.for_images(train.shape[1:]),
             limit=limit,
