@@ -5,10 +5,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 import coun
-from coun.engine import Fit, Pass
+from coun.engine import Fit, Phase
 from coun.methods import Training
-from coun.methods.method import FROZEN
 from coun.objectives import cross_entropy
+from coun.plans.method import FROZEN
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -24,7 +24,7 @@ class NegGradPlus(Training):
     def plan(self, model, task):
         epochs, size = self.budget()
         loss = self.alpha * cross_entropy("retain") - (1 - self.alpha) * cross_entropy("forget")
-        sweep = Pass(loss, {"retain": size, "forget": size})
+        sweep = Phase(loss, {"retain": size, "forget": size})
         yield Fit((sweep,), epochs, self.optimization())
 
 

@@ -17,6 +17,7 @@ LEVELS = [
     {"data", "models", "metrics"},
     {"objectives", "attacks"},
     {"engine"},
+    {"plans"},
     {"methods"},
     {"runs"},
     {"analysis"},

@@ -58,7 +58,7 @@ class Trainer:
 def bare(trainer: Trainer, batch: int, updates: int) -> int:
     """Forward and backward of *trainer*'s network on a fixed tensor, and nothing else."""
     net, compute = trainer.net.train(), trainer.compute
-    compute.place(net)
+    compute.to_device(net)
     x = torch.randn(batch, *trainer.task.data.shape, device=compute.device)
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.randint(0, CLASSES, (batch,), device=compute.device)

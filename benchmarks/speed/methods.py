@@ -23,7 +23,7 @@ def study(model: str, batch: int, rounds: int, updates: int) -> dict[str, Any]:
     trainer = Trainer(measure.synthetic(images), model)
 
     def epoch(method: str, **settings: Any) -> int:
-        trainer.sweep(method, batch, **settings)
+        trainer.phase(method, batch, **settings)
         return images
 
     jobs = {

@@ -3,7 +3,7 @@
     python benchmarks/speed/scaling.py [--model cnn] [--rounds 3]
 
 Images and batches: fine-tuning in one process; `linear` is the time per image over that of
-the largest set at the same batch size. Ranks: the same epoch in one process with all cores,
+the largest set at the same batch size. ProcessGroup: the same epoch in one process with all cores,
 and in two that torchrun starts with half of them each. Workers: images are JPEG-decoded as
 they are read.
 """
@@ -26,7 +26,7 @@ from measure import Trainer
 from PIL import Image
 
 import coun
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 
 IMAGES, BATCHES = (1000, 5000, 20000, 50000), (64, 256, 1024)
 TURN = 20_000  # images in one turn at least, so that all turns meet the same machine
@@ -60,7 +60,7 @@ def sizes(model: str, rounds: int) -> dict[str, Any]:
 
         def turn(images: int, size: int = batch) -> int:
             times = max(1, TURN // images)
-            return sum(trainers[images].sweep("finetune", size) for _ in range(times))
+            return sum(trainers[images].phase("finetune", size) for _ in range(times))
 
         jobs = {str(n): partial(turn, n) for n in IMAGES}
         rates = measure.turns(jobs, rounds)
@@ -119,7 +119,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.rank_job:
         seconds = epoch_seconds(measure.synthetic(5000), args.model)
-        if Ranks.current().leads:
+        if ProcessGroup.current().is_main:
             print(seconds)
         return
     started = time.perf_counter()

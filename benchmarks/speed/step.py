@@ -30,12 +30,12 @@ def study(model: str, batch: int, rounds: int, updates: int) -> dict[str, Any]:
         torch._dynamo.reset()
         eager, compiled = Trainer(data, model), Trainer(data, model, compile=True)
         start = time.perf_counter()
-        compiled.sweep("coun", batch)
+        compiled.phase("coun", batch)
         first.append(time.perf_counter() - start)
     jobs = {
         "bare": lambda: measure.bare(eager, batch, 2 * updates),
-        "eager": lambda: eager.sweep("coun", batch),
-        "compiled": lambda: compiled.sweep("coun", batch),
+        "eager": lambda: eager.phase("coun", batch),
+        "compiled": lambda: compiled.phase("coun", batch),
     }
     rates = measure.turns(jobs, rounds)
     found = {k: measure.ratio(rates, k, "bare") for k in ("eager", "compiled")}

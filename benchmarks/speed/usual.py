@@ -130,8 +130,8 @@ def study(model: str, batch: int, rounds: int, updates: int) -> dict[str, Any]:
     compiled = Trainer(data, model, compile=True)
     jobs = {
         "usual": usual.epoch,
-        "eager": lambda: eager.sweep("coun", batch),
-        "compiled": lambda: compiled.sweep("coun", batch),
+        "eager": lambda: eager.phase("coun", batch),
+        "compiled": lambda: compiled.phase("coun", batch),
     }
     rates = measure.turns(jobs, rounds)
     usual.close()

@@ -14,7 +14,7 @@ import numpy as np
 
 from coun.data import Data, Split, load
 from coun.engine.device import one_thread
-from coun.engine.progress import Bar
+from coun.engine.progress_bar import ProgressBar
 from coun.files import write_json
 from coun.report import Grid, Picture, Row, Section, tabulate, write_report
 from coun.report.figures import feature_maps, gaps, prediction_row
@@ -93,7 +93,7 @@ def demo(out: str | Path, *, fast: bool = False, progress: bool = False) -> list
     epochs = 10 if fast else 30
     jobs = len(seeds) * (1 + len(SCENARIOS) * 5)
     outcomes = [Outcome(s, [], {}, {}, s.split(data, 0)) for s in SCENARIOS]
-    with one_thread(), Bar("demo", visible=progress) as bar:
+    with one_thread(), ProgressBar("demo", visible=progress) as bar:
         done = 0
 
         def tick(note: str) -> None:

@@ -46,9 +46,9 @@ def row(name: str, seed: int, gap: float, role: str = "method", **more: Any) -> 
         "paper_flops_ratio": ratio,
         "seconds": 10 * ratio,
         "seconds_ratio": ratio,
-        "prior_flops": 0.0,
-        "prior_flops_ratio": 0.0,
-        "prior_seconds": 0.0,
+        "preparation_flops": 0.0,
+        "preparation_flops_ratio": 0.0,
+        "preparation_seconds": 0.0,
         "peak_memory_mib": 100,
         **{metric: 50.0 + seed for metric in GAP_METRICS},
         # Signs alternate, so that the gap of the means is smaller than the mean gap.

@@ -106,10 +106,10 @@ settings = { shards = 4, slices = 1 }
     assert row["settings"] == record["method"]["settings"]
     assert row["settings"]["epochs"] == 2  # the Original's
     assert row["flops"] == record["cost"]["flops"]
-    assert row["prior_flops"] == record["prior_cost"]["flops"] >= row["flops"] > 0
-    assert row["prior_flops_ratio"] >= row["flops_ratio"] > 0
+    assert row["preparation_flops"] == record["preparation_cost"]["flops"] >= row["flops"] > 0
+    assert row["preparation_flops_ratio"] >= row["flops_ratio"] > 0
     plain = next(r for r in found["rows"] if r["row"] == "FT")
-    assert (plain["prior_flops"], plain["prior_seconds"]) == (0, 0)
+    assert (plain["preparation_flops"], plain["preparation_seconds"]) == (0, 0)
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_numbers(config_file, tmp_path: Path) -> None:

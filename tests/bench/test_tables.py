@@ -162,7 +162,7 @@ def test_methods_that_agree_on_every_seed_are_tied(found) -> None:
 
 def test_what_was_paid_before_the_request_stands_apart(found) -> None:
     assert "FLOPs before" not in text(blocks(found))
-    paid = {"prior_flops": 3e12, "prior_flops_ratio": 3.0, "prior_seconds": 31.0}
+    paid = {"preparation_flops": 3e12, "preparation_flops_ratio": 3.0, "preparation_seconds": 31.0}
     found["rows"] += [row("SISA", s, 2.0, flops_ratio=0.5, **paid) for s in range(4)]
     (block,) = blocks(found)
     grid = render.costs(block)
@@ -171,7 +171,7 @@ def test_what_was_paid_before_the_request_stands_apart(found) -> None:
     assert (by["SISA"]["FLOPs before"], by["SISA"]["s before"]) == ("3.000", "31.0")
     assert by["FT"]["FLOPs before"] == "0.000"
     rows = list(csv.DictReader(io.StringIO(render.as_csv([block]))))
-    assert float(rows[-1]["prior_flops"]) == 3e12
+    assert float(rows[-1]["preparation_flops"]) == 3e12
 
 
 def test_a_method_looks_alike_in_every_picture(found) -> None:

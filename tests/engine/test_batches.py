@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import coun
-from coun.engine import Compute, Engine, Fit, Pass
-from coun.engine.batches import Feed, Position
-from coun.engine.ranks import Ranks
+from coun.engine import Compute, Engine, Fit, Phase
+from coun.engine.batches import BatchLoader, Progress
+from coun.engine.process_group import ProcessGroup
 from coun.models import weights_digest
 from coun.objectives import Objective, cross_entropy
 
@@ -16,8 +16,8 @@ CPU = Compute(torch.device("cpu"), "fp32")
 NOTHING = Objective(())
 
 
-def feed(task, passes, epochs):
-    return Feed(task, Fit(tuple(passes), epochs), ranks=Ranks())
+def feed(task, phases, epochs):
+    return BatchLoader(task, Fit(tuple(phases), epochs), ranks=ProcessGroup())
 
 
 @pytest.fixture
@@ -28,26 +28,29 @@ def task(small, split, make_task, dropping):
 def test_positions_follow_each_other_through_passes_that_end(task):
     # 30 forget rows in batches of 20: two updates, in the first epoch only; the other pass is
     # given three updates.
-    passes = [Pass(NOTHING, {"forget": 20}, until=1), Pass(NOTHING, {"retain": 20}, updates=3)]
-    it = feed(task, passes, 3)
+    phases = [
+        Phase(NOTHING, {"forget": 20}, until_epoch=1),
+        Phase(NOTHING, {"retain": 20}, steps=3),
+    ]
+    it = feed(task, phases, 3)
     expected = [(0, 0, 0), (0, 0, 1), *[(e, 1, u) for e in range(3) for u in range(3)]]
-    seen = [(p.epoch, p.sweep, p.update) for p, *_ in it.batches(Position(0))]
+    seen = [(p.epoch, p.phase, p.step) for p, *_ in it.batches(Progress(0))]
     assert seen == expected
     assert it.total == len(expected)
-    for number, (epoch, sweep, update) in enumerate(expected):
-        at = Position(0, epoch, sweep, update)
+    for number, (epoch, phase, update) in enumerate(expected):
+        at = Progress(0, epoch, phase, update)
         assert it.done(at) == number
         assert it.first(at) == at
-        rest = [(p.epoch, p.sweep, p.update) for p, *_ in it.batches(at)]
+        rest = [(p.epoch, p.phase, p.step) for p, *_ in it.batches(at)]
         assert rest == expected[number:]
-    assert it.done(it.next(Position(0, 2, 1, 2))) == it.total
+    assert it.done(it.next(Progress(0, 2, 1, 2))) == it.total
 
 
 @pytest.mark.parametrize("size", [7, 32, 64, 169])
 def test_no_batch_of_a_sweep_is_much_shorter_than_another(task, size):
     found = [loaded["retain"][2] for *_, loaded in feed(
-        task, [Pass(NOTHING, {"retain": size})], 1
-    ).batches(Position(0))]  # fmt: skip
+        task, [Phase(NOTHING, {"retain": size})], 1
+    ).batches(Progress(0))]  # fmt: skip
     sizes = [len(rows) for rows in found]
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= size
@@ -55,9 +58,9 @@ def test_no_batch_of_a_sweep_is_much_shorter_than_another(task, size):
 
 
 def test_a_resumed_feed_gives_the_same_rows(task):
-    passes = [Pass(NOTHING, {"retain": 64, "forget": 20})]
-    whole = list(feed(task, passes, 2).batches(Position(0)))
-    later = list(feed(task, passes, 2).batches(whole[3][0]))
+    phases = [Phase(NOTHING, {"retain": 64, "forget": 20})]
+    whole = list(feed(task, phases, 2).batches(Progress(0)))
+    later = list(feed(task, phases, 2).batches(whole[3][0]))
     for (at, _, one), (its, _, two) in zip(whole[3:], later, strict=True):
         assert at == its
         for role in ("retain", "forget"):
@@ -65,8 +68,8 @@ def test_a_resumed_feed_gives_the_same_rows(task):
 
 
 def test_rows_are_positions_in_the_role(task, small):
-    one = Pass(NOTHING, {"forget": 7})
-    for _, _, loaded in feed(task, [one], 1).batches(Position(0)):
+    one = Phase(NOTHING, {"forget": 7})
+    for _, _, loaded in feed(task, [one], 1).batches(Progress(0)):
         images, labels, rows = loaded["forget"]
         wanted = task.rows("forget")[rows]
         assert torch.equal(images, small.train.images[wanted])
@@ -76,8 +79,8 @@ def test_rows_are_positions_in_the_role(task, small):
 def test_a_role_can_come_from_a_part_of_the_data(task):
     part = task.rows("forget")[:5]
     task.define("forget/1", part)
-    one = Pass(NOTHING, {"forget": 3}, roles={"forget": "forget/1"})
-    loaded = [found["forget"] for _, _, found in feed(task, [one], 1).batches(Position(0))]
+    one = Phase(NOTHING, {"forget": 3}, roles={"forget": "forget/1"})
+    loaded = [found["forget"] for _, _, found in feed(task, [one], 1).batches(Progress(0))]
     assert [len(rows) for *_, rows in loaded] == [2, 3]
     assert sorted(torch.cat([rows for *_, rows in loaded]).tolist()) == list(range(5))
     labels = torch.cat([y for _, y, _ in loaded])
@@ -110,7 +113,7 @@ def test_workers_read_ahead_and_change_no_bit(small, make_task, workers):
     for count in (0, workers):
         torch.manual_seed(0)
         net = coun.models.build("mlp", classes=10, shape=small.shape)
-        stage = Fit((Pass(cross_entropy("retain"), {"retain": 32}),), 2)
+        stage = Fit((Phase(cross_entropy("retain"), {"retain": 32}),), 2)
         state = torch.random.get_rng_state()
         Engine(make_task(data, net), CPU, workers=count).run([stage])
         assert torch.equal(torch.random.get_rng_state(), state)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import coun
-from coun.engine import Compute, Engine, Fit, Optimizer, Pass
+from coun.engine import Compute, Engine, Fit, Optimizer, Phase
 from coun.engine.frozen import Frozen
 from coun.objectives import Objective, cross_entropy
 
@@ -15,7 +15,7 @@ CPU = Compute(torch.device("cpu"), "fp32")
 
 
 def fit(mask, epochs=2, objective=None, optimizer=None):
-    one = Pass(objective or cross_entropy("retain"), {"retain": 32})
+    one = Phase(objective or cross_entropy("retain"), {"retain": 32})
     return Fit((one,), epochs, optimizer or Optimizer(lr=0.1), mask=mask)
 
 
@@ -42,7 +42,7 @@ def test_without_a_mask_weight_decay_moves_what_has_no_gradient(small, make_task
     with torch.no_grad():
         net[1].weight.fill_(1.0)
     zero = Objective.of(lambda step: 0.0 * step.outputs("retain").logits.sum())
-    one = Pass(zero, {"retain": 32}, updates=100)
+    one = Phase(zero, {"retain": 32}, steps=100)
     constant = Optimizer(lr=0.1, schedule="constant")
     Engine(make_task(small, net), CPU).run([Fit((one,), 1, constant)])
     assert net[1].weight[0, 0].item() == pytest.approx(0.9553437984, abs=1e-6)
@@ -70,7 +70,7 @@ def test_an_empty_mask_trains_only_what_comes_along(small, make_task):
     term = Objective.of(
         lambda step: (step.outputs("retain").logits.mean() * scale.weight).sum() + scale.bias.sum()
     )
-    one = Pass(term, {"retain": 32})
+    one = Phase(term, {"retain": 32})
     Engine(make_task(small, net), CPU).run([Fit((one,), 1, mask={}, modules=(scale,))])
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert not torch.equal(scale.weight, start["weight"])

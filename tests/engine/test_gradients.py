@@ -27,8 +27,8 @@ def test_modes_and_gradients_are_left_alone_and_the_limit_holds(small, make_task
     task = make_task(small, original.model)
     original.model.train()
     try:
-        sweep = batch_gradients(task, "retain", batch_size=8, limit=20)
-        assert [count for count, _ in sweep] == [8, 8, 4]
+        batches = batch_gradients(task, "retain", batch_size=8, limit=20)
+        assert [count for count, _ in batches] == [8, 8, 4]
         assert all(m.training for m in original.model.modules())
         assert all(p.grad is None for p in original.model.parameters())
     finally:

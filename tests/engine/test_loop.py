@@ -14,9 +14,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 import coun
-from coun.engine import Fit, Pass, Stage, Task
-from coun.engine.batches import _Order, updates
-from coun.engine.ranks import Ranks
+from coun.engine import Fit, Phase, Stage, Task
+from coun.engine.batches import _BatchSampler, steps_per_epoch
+from coun.engine.process_group import ProcessGroup
 from coun.methods import Method
 from coun.models import weights_digest
 from coun.objectives import cross_entropy
@@ -47,7 +47,7 @@ def test_a_second_role_is_drawn_whole_each_round_and_in_a_new_order(
         None,
         torch.device("cpu"),
     )
-    order = _Order(task, "forget", 16, (0, 0, 0), Ranks())
+    order = _BatchSampler(task, "forget", 16, (0, 0, 0), ProcessGroup())
     rounds = []
     for turn in range(3):
         rows = torch.cat([order.at(turn * 2 + i) for i in range(2)])
@@ -62,7 +62,7 @@ def test_a_second_role_is_drawn_whole_each_round_and_in_a_new_order(
 def test_a_sweep_has_as_many_updates_as_a_loader_has_batches(
     rows: int, size: int, expected: int
 ) -> None:
-    assert updates(rows, size) == expected == math.ceil(rows / size)
+    assert steps_per_epoch(rows, size) == expected == math.ceil(rows / size)
 
 
 def test_first_update_is_sgd_by_hand(small: coun.Data, split: coun.Split) -> None:
@@ -89,7 +89,7 @@ def test_a_role_that_was_not_declared_is_refused(small: coun.Data, split: coun.S
         source: ClassVar[str] = "a test"
 
         def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-            yield Fit((Pass(cross_entropy("forget"), {"forget": 8}),), 1)
+            yield Fit((Phase(cross_entropy("forget"), {"forget": 8}),), 1)
 
     with pytest.raises(coun.CounError, match="reads forget data but declares that it reads retain"):
         coun.unlearn(dropout_net(), split, Peeks(), data=small)

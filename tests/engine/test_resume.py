@@ -65,7 +65,7 @@ def check(monkeypatch, tmp_path, call, points, *, after=True):
         assert again.record["weights_sha256"] == whole.record["weights_sha256"], point
         assert again.record["history"] == whole.record["history"], point
         assert not (out / "checkpoint").exists()
-        for name in ("updates", "samples_seen", "forward_images", "trained_images", "flops"):
+        for name in ("steps", "samples_seen", "forward_images", "trained_images", "flops"):
             assert again.record["cost"][name] == whole.record["cost"][name], (point, name)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import coun
 from coun.data import Data, TensorExamples
-from coun.engine import Checkpoint, Compute, Edit, Engine, Fit, Optimizer, Pass, with_term
+from coun.engine import Checkpoint, Compute, Edit, Engine, Fit, Optimizer, Phase, with_term
 from coun.models import Classifier, weights_digest
 from coun.objectives import Objective, cross_entropy, info_nce
 
@@ -53,7 +53,7 @@ def rows_of(seen):
 def test_an_epoch_draws_every_row_once_and_each_epoch_its_own_order(make_task):
     objective, seen = watching("retain")
     task = make_task(numbered(20), nn.Linear(1, 2))
-    Engine(task, CPU).run([Fit((Pass(objective, {"retain": 5}),), epochs=3)])
+    Engine(task, CPU).run([Fit((Phase(objective, {"retain": 5}),), epochs=3)])
     updates = rows_of(seen["retain"])
     flat = [[*chain(*updates[k : k + 4])] for k in (0, 4, 8)]
     assert all(sorted(order) == list(range(20)) for order in flat)
@@ -65,7 +65,7 @@ def test_the_second_role_starts_over_with_a_new_order_and_new_views(make_task):
     split = coun.Split.by_index(data, range(6))
     objective, seen = watching("retain", "forget")
     task = make_task(data, nn.Linear(1, 2), split, reads=("retain", "forget"))
-    Engine(task, CPU).run([Fit((Pass(objective, {"retain": 2, "forget": 3}),), epochs=1)])
+    Engine(task, CPU).run([Fit((Phase(objective, {"retain": 2, "forget": 3}),), epochs=1)])
     retain, forget = rows_of(seen["retain"]), rows_of(seen["forget"])
     assert sorted(chain(*retain)) == list(range(6, 26))
     assert [len(r) for r in forget] == [3] * 10
@@ -85,15 +85,15 @@ def test_passes_take_turns_within_an_epoch(make_task):
         )
 
     task = make_task(numbered(4), nn.Linear(1, 2))
-    passes = (Pass(noting("a"), {"retain": 2}), Pass(noting("b"), {"retain": 4}))
-    log = Engine(task, CPU).run([Fit(passes, epochs=2)])
+    phases = (Phase(noting("a"), {"retain": 2}), Phase(noting("b"), {"retain": 4}))
+    log = Engine(task, CPU).run([Fit(phases, epochs=2)])
     assert order == ["a", "a", "b", "a", "a", "b"]
     assert [(row["epoch"], row["sweep"]) for row in log.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
 def test_the_logged_rate_follows_the_schedule(make_task):
     log = Engine(make_task(numbered(8), nn.Linear(1, 2)), CPU).run(
-        [Fit((Pass(cross_entropy(), {"retain": 4}),), 4, Optimizer(lr=1e-3, schedule="multistep"))]
+        [Fit((Phase(cross_entropy(), {"retain": 4}),), 4, Optimizer(lr=1e-3, schedule="multistep"))]
     )
     assert [row["lr"] for row in log.history] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
 
@@ -102,14 +102,16 @@ def test_weights_follow_the_progress(make_task):
     seen = []
     weight = lambda progress: seen.append(progress) or 1.0  # noqa: E731
     task = make_task(numbered(8), nn.Linear(1, 2))
-    Engine(task, CPU).run([Fit((Pass(weight * cross_entropy(), {"retain": 4}),), 2)])
+    Engine(task, CPU).run([Fit((Phase(weight * cross_entropy(), {"retain": 4}),), 2)])
     assert seen == [0, 0.25, 0.5, 0.75]
 
 
 def test_edits_run_in_order_between_fits(make_task):
     model = nn.Linear(1, 2)
     edit = Edit("zero", lambda m: nn.init.zeros_(m.weight))
-    fit = Fit((Pass(0.0 * cross_entropy() + cross_entropy(), {"retain": 4}),), 1, Optimizer(lr=0.1))
+    fit = Fit(
+        (Phase(0.0 * cross_entropy() + cross_entropy(), {"retain": 4}),), 1, Optimizer(lr=0.1)
+    )
     log = Engine(make_task(numbered(8), model), CPU).run([fit, edit])
     assert log.stages == ["train", "zero"]
     assert not model.weight.any()
@@ -117,15 +119,15 @@ def test_edits_run_in_order_between_fits(make_task):
 
 def test_a_term_is_added_to_retain_passes_only():
     plain = cross_entropy()
-    retain, forget = Pass(plain, {"retain": 2}), Pass(plain, {"forget": 2})
+    retain, forget = Phase(plain, {"retain": 2}), Phase(plain, {"forget": 2})
     edit, views = Edit("e", lambda m: None), coun.Views()
     stages = [edit, Fit((retain, forget), 3)]
     kept, fit = with_term(stages, info_nce(temperature=0.1), views)
     assert kept is edit
     assert fit.epochs == 3
-    assert len(fit.passes[0].objective.parts) == 2
-    assert fit.passes[0].views is views
-    assert fit.passes[1] is forget
+    assert len(fit.phases[0].objective.parts) == 2
+    assert fit.phases[0].views is views
+    assert fit.phases[1] is forget
 
 
 def test_a_global_seed_changes_nothing(small, dropping):
@@ -170,7 +172,7 @@ def test_a_part_is_trained_as_a_model_of_its_own(make_task):
     model = Pair()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     part = Classifier(model.b, example=torch.zeros(2, 1))
-    fit = Fit((Pass(cross_entropy(), {"retain": 4}),), 2, Optimizer(lr=0.1), model=part)
+    fit = Fit((Phase(cross_entropy(), {"retain": 4}),), 2, Optimizer(lr=0.1), model=part)
     log = Engine(make_task(numbered(8), model), CPU).run([fit])
     moved = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
     assert moved == {"b.0.weight", "b.0.bias", "b.1.weight", "b.1.bias"}
@@ -179,12 +181,12 @@ def test_a_part_is_trained_as_a_model_of_its_own(make_task):
 
 def test_preparation_is_billed_apart_also_after_a_resume(make_task, tmp_path):
     def stages(dies=False):
-        passes = (Pass(cross_entropy(), {"retain": 4}),)
-        yield Edit("ready", lambda m: None, prior=True)
-        yield Fit(passes, 3, prior=True)
+        phases = (Phase(cross_entropy(), {"retain": 4}),)
+        yield Edit("ready", lambda m: None, preparation=True)
+        yield Fit(phases, 3, preparation=True)
         if dies:
             raise KeyboardInterrupt
-        yield Fit(passes, 1)
+        yield Fit(phases, 1)
 
     def run(dies=False):
         torch.manual_seed(0)
@@ -197,8 +199,8 @@ def test_preparation_is_billed_apart_also_after_a_resume(make_task, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(dies=True)
     log = run()
-    assert (log.prior.samples_seen, log.cost.samples_seen) == (24, 8)
-    assert (log.prior.flops, log.cost.flops) == (72, 24)
-    both = log.cost + log.prior
-    assert both.updates == 8
-    assert both.peak_memory_mib == max(log.cost.peak_memory_mib, log.prior.peak_memory_mib)
+    assert (log.preparation.samples_seen, log.cost.samples_seen) == (24, 8)
+    assert (log.preparation.flops, log.cost.flops) == (72, 24)
+    both = log.cost + log.preparation
+    assert both.steps == 8
+    assert both.peak_memory_mib == max(log.cost.peak_memory_mib, log.preparation.peak_memory_mib)

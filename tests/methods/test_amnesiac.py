@@ -56,7 +56,7 @@ def test_the_replay_is_on_the_bill(original, split):
     cost = coun.unlearn(original, split, "amnesiac", epochs=2, batch_size=50).record["cost"]
     assert cost["trained_images"] == 3 * 200 + 2 * 170
     assert cost["flops"] == pytest.approx(original.record["cost"]["flops"] * (600 + 340) / 600)
-    assert cost["updates"] == 2 * 4  # of the repair
+    assert cost["steps"] == 2 * 4  # of the repair
 
 
 def test_repair_is_fine_tuning_of_what_is_left(original, split):

@@ -103,7 +103,7 @@ def test_from_any_original_and_a_second_request(original) -> None:
     first, second = coun.Split.by_index(data, [30]), coun.Split.by_index(data, [40, 41])
     settings = {**FAST, "keep": 0.7}
     once = coun.unlearn(original, first, "arcane", **settings)
-    assert once.record["prior_cost"]["flops"] > 5 * once.record["cost"]["flops"] > 0
+    assert once.record["preparation_cost"]["flops"] > 5 * once.record["cost"]["flops"] > 0
     twice = coun.unlearn(once, second, "arcane")
     both = coun.Split.by_index(data, [30, 40, 41])
     exact = coun.train(data, "cnn", method="arcane", split=both, **settings)

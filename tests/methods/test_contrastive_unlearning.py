@@ -18,7 +18,7 @@ def run(original, split, **settings):
 @pytest.mark.parametrize("omega", [1, 3])
 def test_each_forget_batch_meets_omega_retain_batches(original, split, omega):
     cost = run(original, split, omega=omega).record["cost"]
-    assert cost["updates"] == 2 * omega * 2  # 30 rows make two batches of 15
+    assert cost["steps"] == 2 * omega * 2  # 30 rows make two batches of 15
     retained = 170 * 2 * omega // 11  # the first of eleven batches
     assert cost["samples_seen"] == 2 * (omega * 30 + retained)
     assert cost["trained_images"] == cost["forward_images"] == cost["samples_seen"]

@@ -73,7 +73,7 @@ def test_the_bill_is_six_forwards_or_four(original, split):
         assert cost["forward_images"] == forwards * seen
         assert cost["trained_images"] == trained * seen
         assert cost["samples_seen"] == seen
-        assert cost["updates"] == 6
+        assert cost["steps"] == 6
 
 
 def test_per_batch_needs_views_that_can_be_told_so(original, split):

@@ -58,9 +58,9 @@ def test_with_every_block_nothing_of_the_original_is_left(original, split):
 
 
 def test_the_length_is_the_originals():
-    assert make("eu_k").resolved({"epochs": 30, "batch_size": 64}).epochs == 30
-    assert make("eu_k").resolved({}).epochs == 182
-    assert make("eu_k", {"epochs": 3}).resolved({"epochs": 30}).epochs == 3
+    assert make("eu_k").with_defaults_from({"epochs": 30, "batch_size": 64}).epochs == 30
+    assert make("eu_k").with_defaults_from({}).epochs == 182
+    assert make("eu_k", {"epochs": 3}).with_defaults_from({"epochs": 30}).epochs == 3
 
 
 class Scale(nn.Module):

@@ -9,9 +9,9 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 import coun
-from coun.methods.curvature import information
 from coun.methods.fisher import spread
 from coun.models import weights_digest
+from coun.plans.curvature import information
 
 
 def test_of_a_linear_softmax(small, make_task):

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 import coun
 from coun.engine import Compute, Engine, batch_gradients
 from coun.methods import make
-from coun.methods.curvature import recursion, solve
 from coun.models import weights_digest
+from coun.plans.curvature import recursion, solve
 
 COUNT = 20
 

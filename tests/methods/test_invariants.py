@@ -109,7 +109,7 @@ def test_no_forget_row_and_no_test_row_is_read(
     data = original.data
     first = int(data.train.index[0])
     keep = coun.Split.by_index(data, [i for i in split.forget.tolist() if i != first])
-    settings = make(name, CANONICAL[name]).resolved({})
+    settings = make(name, CANONICAL[name]).with_defaults_from({})
     task = coun.engine.Task(
         replace(data, train=Guarded(data.train, set(keep.forget.tolist()))),  # type: ignore[arg-type]
         keep,

@@ -28,7 +28,7 @@ def test_a_step_moves_every_weight_by_rate_times_gamma_times_sign(original, spli
 def test_the_weight_falls_linearly_to_zero(until, weights):
     method = make("l1_sparse", {"gamma": 0.4, "until": until, "epochs": 10, "batch_size": 5})
     (stage,) = method.plan(None, None)
-    (_, _), (weight, _) = stage.passes[0].objective.parts
+    (_, _), (weight, _) = stage.phases[0].objective.parts
     assert [weight(p) for p in (0, 0.25, 0.5, 0.75, 0.9)] == pytest.approx(weights)
 
 

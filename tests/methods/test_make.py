@@ -37,9 +37,9 @@ def test_bad_settings_are_one_line(name: str, settings: dict[str, str], message:
 
 
 def test_open_settings_follow_the_original() -> None:
-    method = make("coun").resolved({"epochs": 182, "batch_size": 128})
+    method = make("coun").with_defaults_from({"epochs": 182, "batch_size": 128})
     assert (method.epochs, method.batch_size) == (50, 128)  # type: ignore[attr-defined]
-    assert make("coun", {"epochs": 3}).resolved({}).epochs == 3  # type: ignore[attr-defined]
+    assert make("coun", {"epochs": 3}).with_defaults_from({}).epochs == 3  # type: ignore[attr-defined]
 
 
 def test_recipes() -> None:

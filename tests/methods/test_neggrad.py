@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import coun
 from coun.methods.neggrad import bounded_loss
 from coun.models import Classifier
-from coun.objectives.step import Batch, Step
+from coun.objectives.context import Batch, BatchContext
 
 
 def test_one_step_climbs_by_the_rate_times_the_squared_gradient(small, split):
@@ -43,7 +43,7 @@ def test_a_sample_above_the_limit_has_no_gradient(small):
     model = Classifier(net, example=data.views.evaluate(images[:2]))
     each = F.cross_entropy(net(data.views.evaluate(images)), labels, reduction="none")
     limit = each.median().item() + 1e-4  # as good as never a sample's own value
-    step = Step(
+    step = BatchContext(
         model,
         {"forget": Batch(images, labels, rows)},
         view=lambda role, number, x: data.views.evaluate(x),

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 import coun
 from coun.engine import Compute, Engine
 from coun.methods import make
-from coun.methods.contrast import Contrasted
-from coun.objectives.contrastive.modules import LOSSES
+from coun.objectives.contrastive.registry import LOSSES
+from coun.plans.contrastive_module import Contrasted
 
 CPU = Compute(torch.device("cpu"), "fp32")
 MODES = ["per_batch", "per_epoch", "fixed"]
@@ -48,7 +48,7 @@ def watch(small, split, make_task, monkeypatch):
 
 
 def rl(**settings):
-    return make("random_label", {"batch_size": 32, **settings}).resolved({})
+    return make("random_label", {"batch_size": 32, **settings}).with_defaults_from({})
 
 
 def test_per_batch_sweeps_the_forget_set_then_the_retain_set(watch):

@@ -13,7 +13,7 @@ from coun.engine import Compute, Engine
 from coun.methods import catalogue, make
 from coun.models import weights_digest
 from coun.objectives import Objective
-from coun.objectives.contrastive.modules import ContrastiveLoss
+from coun.objectives.contrastive.registry import ContrastiveLoss
 
 MIXED = ["bad_teacher", "contrastive_unlearning", "laf", "scrub", "unsir"]
 ALONE = ["boundary_expand", "boundary_shrink"]

@@ -30,13 +30,13 @@ def test_parts_by_rising_memorisation_and_never_a_forget_row_in_retain(
     small, split, make_task, original
 ):
     task = make_task(small, original.model, split, reads=("retain", "forget"))
-    method = make("rum", {"methods": "neggrad_plus,nothing,salun", **FAST}).resolved({})
+    method = make("rum", {"methods": "neggrad_plus,nothing,salun", **FAST}).with_defaults_from({})
     stages = list(method.plan(original.model, task))
     assert [s.name for s in stages] == ["neggrad_plus, part 1", "salun, part 3"]
     retain, forget = split.rows(small, "retain"), split.rows(small, "forget")
     drawn = []
     for stage in stages:
-        roles = {p.roles.get(role, role): role for p in stage.passes for role in p.draws}
+        roles = {p.roles.get(role, role): role for p in stage.phases for role in p.batch_sizes}
         assert set(roles.values()) == {"retain", "forget"}
         for name, role in roles.items():
             if role == "retain":
@@ -126,16 +126,18 @@ def test_more_parts_than_rows_leaves_some_out(original, small):
 @pytest.mark.parametrize("name", ["retrain", "rum", "finetun"])
 def test_what_cannot_be_a_part_is_refused(name):
     with pytest.raises(coun.CounError, match=f"{name}"):
-        make("rum", {"methods": f"finetune,{name}"}).resolved({})
+        make("rum", {"methods": f"finetune,{name}"}).with_defaults_from({})
 
 
 def test_contrast_reaches_every_part(small, split, make_task, original):
-    method = coun.contrast(make("rum", {"methods": "finetune,neggrad_plus", **FAST})).resolved({})
+    method = coun.contrast(
+        make("rum", {"methods": "finetune,neggrad_plus", **FAST})
+    ).with_defaults_from({})
     task = make_task(small, original.model, split, reads=("retain", "forget"))
-    plain = make("rum", {"methods": "finetune,neggrad_plus", **FAST}).resolved({})
+    plain = make("rum", {"methods": "finetune,neggrad_plus", **FAST}).with_defaults_from({})
     for with_term, without in zip(
         method.plan(original.model, task), plain.plan(original.model, task), strict=True
     ):
         assert isinstance(with_term, Fit)
-        terms = [len(s.passes[0].objective.parts) for s in (with_term, without)]
+        terms = [len(s.phases[0].objective.parts) for s in (with_term, without)]
         assert terms[0] == terms[1] + 1

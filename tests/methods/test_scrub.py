@@ -35,9 +35,9 @@ def test_without_a_climb_and_a_teacher_it_is_finetune(original, split):
 def climb(task, model, before):
     """Steps of the first climb alone, without momentum: how far the weights went."""
     stage = next(iter(make("scrub", FAST).plan(model, task)))
-    assert list(stage.passes[0].draws) == ["forget"]
+    assert list(stage.phases[0].batch_sizes) == ["forget"]
     plain = Optimizer("sgd", 1.0, momentum=0.0, weight_decay=0.0, schedule="constant")
-    Engine(task, CPU).run([replace(stage, passes=stage.passes[:1], epochs=1, optimizer=plain)])
+    Engine(task, CPU).run([replace(stage, phases=stage.phases[:1], epochs=1, optimizer=plain)])
     return max(
         float((a - b).detach().abs().max()) for a, b in zip(model.parameters(), before, strict=True)
     )

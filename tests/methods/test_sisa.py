@@ -78,11 +78,11 @@ def test_from_any_original_it_is_the_same_and_preparation_is_billed_apart(origin
     forgot = coun.unlearn(sisa, split, "sisa")
     anew = coun.unlearn(original, split, "sisa", **SISA)
     assert weights_digest(anew.model) == weights_digest(forgot.model)
-    assert "prior_cost" not in forgot.record
-    for key in ("updates", "samples_seen", "flops"):
+    assert "preparation_cost" not in forgot.record
+    for key in ("steps", "samples_seen", "flops"):
         assert anew.record["cost"][key] == forgot.record["cost"][key]
     whole = coun.train(sisa.data, "cnn", method="sisa", split=split, **SISA).record["cost"]
-    prior = anew.record["prior_cost"]
+    prior = anew.record["preparation_cost"]
     assert whole["flops"] == prior["flops"] + anew.record["cost"]["flops"]
     # Without settings it follows the Original's recipe.
     plain = coun.unlearn(original, split, "sisa").record["method"]["settings"]
@@ -117,7 +117,7 @@ def test_a_request_that_is_done_already_costs_nothing(sisa) -> None:
     once = coun.unlearn(sisa, split, "sisa")
     again = coun.unlearn(once, split, "sisa")
     assert weights_digest(again.model) == weights_digest(once.model)
-    assert again.record["cost"]["flops"] == again.record["cost"]["updates"] == 0
+    assert again.record["cost"]["flops"] == again.record["cost"]["steps"] == 0
 
 
 def test_a_shard_that_loses_all_its_rows_abstains(sisa) -> None:
@@ -163,7 +163,7 @@ def test_a_killed_run_resumes_to_the_same_bits_and_the_same_bill(
                 coun.unlearn(original, split, "sisa", **common)
     resumed = coun.unlearn(original, split, "sisa", **common)
     assert weights_digest(resumed.model) == weights_digest(whole.model)
-    for key in ("updates", "samples_seen", "flops"):
+    for key in ("steps", "samples_seen", "flops"):
         assert resumed.record["cost"][key] == whole.record["cost"][key]
 
 

@@ -71,10 +71,10 @@ def test_importances_by_a_loop(small, split, make_task, original, monkeypatch, i
 
 
 def test_both_sides_use_one_batch_size(original, split, monkeypatch):
-    sizes, sweep = [], ssd.batch_gradients
+    sizes, gradients = [], ssd.batch_gradients
 
     def noted(*args, **kwargs):
-        for count, found in sweep(*args, **kwargs):
+        for count, found in gradients(*args, **kwargs):
             sizes.append(count)
             yield count, found
 

@@ -60,14 +60,14 @@ def test_impair_mixes_and_both_stages_draw_few_retain_rows(small, make_task, dro
     task.flops = 1.0
     method = make("unsir", {**FAST, "batch_size": 50, "per_class": 4, "noise_share": 0.5})
     noise, impair, repair = method.plan(net, task)
-    (sweep,) = impair.passes
-    assert sweep.draws == {"retain": 25}
-    rows = task.rows(sweep.roles["retain"])
+    (phase,) = impair.phases
+    assert phase.batch_sizes == {"retain": 25}
+    rows = task.rows(phase.roles["retain"])
     assert (
         torch.bincount(small.train.labels[rows], minlength=10).tolist() == [4] * 3 + [0] + [4] * 6
     )
-    assert repair.passes[0].roles == sweep.roles
-    assert repair.passes[0].draws == {"retain": 50}
+    assert repair.phases[0].roles == phase.roles
+    assert repair.phases[0].batch_sizes == {"retain": 50}
     Engine(task, CPU).run([noise])
     seen = task.cost.forward_images
     Engine(task, CPU).run([replace(impair, epochs=1)])

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from coun.objectives import Step
+from coun.objectives import BatchContext
+from coun.objectives.context import Batch
 from coun.objectives.distillation import distil, kl_loss
-from coun.objectives.step import Batch
 
 
 def naive(student, teacher, t):
@@ -50,7 +50,7 @@ def test_the_term_has_hintons_factor(original, small):
 
     batch = Batch(small.train.images[:8], small.train.labels[:8])
     views = small.views.evaluate
-    step = Step(model, {"a": batch}, view=lambda r, n, x: views(x), forward=forward)
+    step = BatchContext(model, {"a": batch}, view=lambda r, n, x: views(x), forward=forward)
     own = model(views(batch.images)).logits
     expected = t**2 * naive(own, other.expand(8, -1), t) / 8
     assert distil("a", torch.nn.Identity(), t)(step).item() == pytest.approx(expected, rel=1e-4)

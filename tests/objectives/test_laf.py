@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from coun.objectives import Step
+from coun.objectives import BatchContext
+from coun.objectives.context import Batch
 from coun.objectives.laf import VAE, align_loss
-from coun.objectives.step import Batch
 
 
 def test_an_unmoved_model_has_minus_the_logarithm_of_the_forget_count():
@@ -38,7 +38,9 @@ class Still(torch.nn.Module):
 def step(x):
     batch = {"forget": Batch(x, torch.zeros(len(x), dtype=torch.int64))}
     draw = lambda purpose: torch.Generator().manual_seed(3)  # noqa: E731
-    return Step(Still(), batch, view=lambda r, n, x: x, forward=lambda m, x: m(x), generator=draw)
+    return BatchContext(
+        Still(), batch, view=lambda r, n, x: x, forward=lambda m, x: m(x), generator=draw
+    )
 
 
 def test_strangeness_is_between_1_and_e_and_grows_with_the_error():
@@ -50,7 +52,7 @@ def test_strangeness_is_between_1_and_e_and_grows_with_the_error():
         for row, out in zip(x, vae.decoder(mean), strict=True):
             m = sum((a - b) ** 2 for a, b in zip(row.tolist(), out.tolist(), strict=True))
             values.append(math.exp(m / (1 + m)))
-        near, far = (vae.strangeness("forget")(step(k * x)).item() for k in (1, 100))
+        near, far = (vae.reconstruction_score("forget")(step(k * x)).item() for k in (1, 100))
     assert near == pytest.approx(sum(values) / 4, rel=1e-5)
     assert 1 < near < far < math.e
 

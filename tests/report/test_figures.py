@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import StepPatch
 
 from coun.analysis import Slice
-from coun.attacks.roc import curve
+from coun.attacks.roc_curves import curve
 from coun.models import Outputs
 from coun.report import figures, tabulate
 from coun.report.style import CLASSES, look

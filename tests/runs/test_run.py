@@ -64,7 +64,7 @@ def test_the_record_says_what_was_done(original, split):
     assert record["parent"]["weights_sha256"] == original.record["weights_sha256"]
     assert record["split"]["sha256"] == split.digest
     assert len(record["history"]) == 1
-    assert record["cost"]["updates"] == 3
+    assert record["cost"]["steps"] == 3
     assert (original.record["kind"], original.record["parent"]) == ("original", None)
 
 
@@ -189,9 +189,9 @@ def test_paper_models_get_the_papers_recipe():
 
 
 def test_unlearning_gets_the_papers_share_of_the_epochs(original, split):
-    paper = make("coun").resolved({"epochs": 182, "batch_size": 128})
+    paper = make("coun").with_defaults_from({"epochs": 182, "batch_size": 128})
     assert (paper.epochs, paper.batch_size) == (50, 128)
-    assert make("coun").resolved({}).epochs == 50
+    assert make("coun").with_defaults_from({}).epochs == 50
     assert coun.unlearn(original, split).record["method"]["settings"]["epochs"] == 1
 
 

@@ -1,9 +1,9 @@
 """Why a method works: how views align, how steep the features are, the loss around, relearning."""
 
 from coun.analysis.alignment import ViewSpread, jacobian_norms, view_spread
-from coun.analysis.landscape import Slice, filter_directions, landscape
-from coun.analysis.relearn import Relearned, relearn
-from coun.analysis.theory import theory
+from coun.analysis.bounds import theory
+from coun.analysis.loss_landscape import Slice, filter_directions, landscape
+from coun.analysis.relearning import Relearned, relearn
 
 __all__ = [
     "Relearned",

@@ -6,7 +6,7 @@ Pure functions of logits, labels and masks, in float64.
 from coun.attacks.lira import lira_offline, lira_online
 from coun.attacks.logistic import entropy_attack_members, loss_attack_accuracy
 from coun.attacks.rmia import rmia_ratio, rmia_score
-from coun.attacks.roc import Roc, curve, roc
+from coun.attacks.roc_curves import Roc, curve, roc
 from coun.attacks.signals import (
     confidence,
     correctness,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.attacks.roc import curve
+from coun.attacks.roc_curves import curve
 
 
 def best_threshold(members: Tensor, others: Tensor) -> float:

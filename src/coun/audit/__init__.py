@@ -1,6 +1,6 @@
 """Audits: is an unlearned model near Retrain, on what evidence, and how sure is that?"""
 
-from coun.audit.audit import Audit, audit
+from coun.audit.auditing import Audit, audit
 from coun.audit.evidence import Evidence, Family, gather
 from coun.audit.exchange import Contrast, Groups, RankTest, Strata, contrast, rank_test, unexplained
 from coun.audit.scores import Subject, distances, signed

@@ -19,7 +19,7 @@ def relearned(models: Mapping[str, Run], retrain: str, original: str, split: Spl
     found = {name: run_relearn(run, models[original], split) for name, run in models.items()}
     return {
         name: {
-            "updates": one.updates,
+            "steps": one.steps,
             "censored": one.censored,
             "anamnesis_index": None
             if name == retrain

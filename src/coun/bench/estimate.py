@@ -133,7 +133,7 @@ def _rate(plan: Plan, bed: str, model: str) -> float:
     torch.set_num_threads(settings.threads)
     try:
         net = build(model, classes=len(facts.classes), shape=facts.shape)
-        compute.place(net)
+        compute.to_device(net)
         images = torch.randn(PROBE, *facts.shape, device=compute.device)
         times = []
         for _ in range(3):

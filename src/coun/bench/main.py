@@ -16,7 +16,7 @@ from coun.bench.reading import parse, read_text
 from coun.bench.runner import Job, run
 from coun.bench.store import Store
 from coun.bench.tune import Compute, tune
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, unknown
 from coun.files import write_json, write_text
 
@@ -57,8 +57,8 @@ def bench(
     """
     out = Path(out)
     text = _text(config, out, resume)
-    parsed = narrowed(parse(text, str(config or out / CONFIG)), only)
-    leads = Ranks.current().leads
+    parsed = with_rows(parse(text, str(config or out / CONFIG)), only)
+    leads = ProcessGroup.current().is_main
     if leads:
         write_text(out / CONFIG, text)
     kept = Store(Path(store) if store else out / STORE)
@@ -73,7 +73,7 @@ def bench(
     failures = compute(plan.experiments)
     if leads:
         results.write(plan, results.collect(plan, kept), out, failures, {"tuning": tuned})
-    Ranks.current().wait()
+    ProcessGroup.current().barrier()
     return results.read(out)
 
 
@@ -95,7 +95,7 @@ def search(
         raise CounError(f"{config} has nothing to tune; expected [tune] and methods with search")
     kept = Store(Path(store) if store else out / STORE)
     found = tune(parsed, _computer(parsed, out, kept, workers, ray, quiet), kept)
-    if Ranks.current().leads:
+    if ProcessGroup.current().is_main:
         write_json(out / TUNED, found)
     return found
 
@@ -136,7 +136,7 @@ def _whole(compute: Compute, until: float) -> Compute:
     return all_of
 
 
-def narrowed(config: Config, only: Sequence[str]) -> Config:
+def with_rows(config: Config, only: Sequence[str]) -> Config:
     """*config* with only the beds that are asked for, so that no other's data is needed."""
     wanted = [word.removeprefix("bed=").split(",") for word in only if word.startswith("bed=")]
     known = [bed.name for bed in config.bed]

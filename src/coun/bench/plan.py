@@ -20,7 +20,7 @@ from coun.bench.experiment import (
     closure,
     describe,
 )
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
 from coun.methods import catalogue
 from coun.runs.recipes import inherited, recipe
@@ -148,7 +148,7 @@ def _world(config: Config, bed: Bed, facts: Facts, holdout: float) -> World:
         facts.precision,
         compute.threads,
         compute.compile,
-        Ranks.current().count,
+        ProcessGroup.current().count,
     )
 
 
@@ -253,7 +253,7 @@ class _Block:
         own = start.resolved if isinstance(start, Unlearn) else {}
         record = {"method": {"name": name, "settings": own}, "original": self.world.recipe}
         full = method.build(self.bed.name, values, {**inherited(method.name, record), **preset})
-        resolved = full.resolved(self.world.recipe).settings()
+        resolved = full.with_defaults_from(self.world.recipe).settings()
         return Unlearn(
             self.world, start, cut, method.name, settings, module, resolved, self.seed, before
         )

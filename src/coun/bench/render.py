@@ -59,7 +59,10 @@ def costs(block: Block) -> Grid:
         "seconds_ratio": ("s/Retrain's", 3),
     }
     if block.has_prior:
-        titles |= {"prior_flops_ratio": ("FLOPs before", 3), "prior_seconds": ("s before", 1)}
+        titles |= {
+            "preparation_flops_ratio": ("FLOPs before", 3),
+            "preparation_seconds": ("s before", 1),
+        }
     header = ["cost", *(title for title, _ in titles.values())]
     return Grid.of(
         header,

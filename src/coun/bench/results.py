@@ -24,9 +24,21 @@ from coun.metrics import GAP_METRICS
 
 RESULTS, TABLE = "results.json", "results.parquet"
 FORMAT = 2
-COSTS = ("flops", "paper_flops", "seconds", "prior_flops", "prior_seconds", "peak_memory_mib")
-RATIOS = ("flops_ratio", "paper_flops_ratio", "seconds_ratio", "prior_flops_ratio")  # to Retrain
-TIMINGS = ("seconds", "prior_seconds", "peak_memory_mib", "seconds_ratio")  # not reproducible
+COSTS = (
+    "flops",
+    "paper_flops",
+    "seconds",
+    "preparation_flops",
+    "preparation_seconds",
+    "peak_memory_mib",
+)
+RATIOS = (
+    "flops_ratio",
+    "paper_flops_ratio",
+    "seconds_ratio",
+    "preparation_flops_ratio",
+)  # to Retrain
+TIMINGS = ("seconds", "preparation_seconds", "peak_memory_mib", "seconds_ratio")  # not reproducible
 
 
 def collect(plan: Plan, store: Store) -> list[dict[str, Any]]:
@@ -80,7 +92,7 @@ def _row(plan: Plan, entry: Entry, store: Store) -> dict[str, Any]:
     row |= cost
     for name in RATIOS:
         own = name.removesuffix("_ratio")
-        whole = base[own.removeprefix("prior_")]
+        whole = base[own.removeprefix("preparation_")]
         row[name] = cost[own] / whole if whole else None
     return row | {"model": entry.model.key, "measured": entry.measured.key}
 
@@ -88,19 +100,20 @@ def _row(plan: Plan, entry: Entry, store: Store) -> dict[str, Any]:
 def _cost(model: Train | Unlearn, plan: Plan, store: Store) -> dict[str, float]:
     """What the model cost after its Original, over all stages; a training's own cost.
 
-    `prior_flops` and `prior_seconds` were paid before the request and are in no other number.
+    `preparation_flops` and `preparation_seconds` were paid before the request and are part of
+    no other number.
     """
     found = dict.fromkeys(COSTS, 0.0)
     for one in _paid(model):
         result = store.result(one)
-        cost, prior = result["cost"], result.get("prior_cost", {})
+        cost, prior = result["cost"], result.get("preparation_cost", {})
         settings = one.resolved if isinstance(one, Unlearn) else one.world.recipe
         forward = plan.facts[one.world.name].flops
         found["flops"] += cost["flops"]
         found["paper_flops"] += forward * paper_forwards(cost, settings, result["retained"])
         found["seconds"] += cost["seconds"]
-        found["prior_flops"] += prior.get("flops", 0.0)
-        found["prior_seconds"] += prior.get("seconds", 0.0)
+        found["preparation_flops"] += prior.get("flops", 0.0)
+        found["preparation_seconds"] += prior.get("seconds", 0.0)
         found["peak_memory_mib"] = max(found["peak_memory_mib"], cost["peak_memory_mib"])
     return found
 

@@ -24,7 +24,7 @@ from coun.bench.experiment import Cut, Evaluate, Experiment, Score, Train, Unlea
 from coun.bench.protocols import attack
 from coun.bench.store import RUN, Store
 from coun.data import Data, Split
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import read_json, write_json
 from coun.runs import Options, Run, measure, predictions, train, unlearn
@@ -59,10 +59,10 @@ def run(job: Job, workers: int = 1, ray: str | None = None) -> dict[str, str]:
 
     Raises: CounError if workers die again and again.
     """
-    if Ranks.current().count > 1:
+    if ProcessGroup.current().count > 1:
         if workers > 1 or ray is not None:
             raise CounError("torchrun's processes are the workers; leave --workers and --ray out")
-        together(job, Ranks.current())
+        together(job, ProcessGroup.current())
         return {}
     for old in job.failures.glob("*.json"):
         old.unlink()
@@ -95,7 +95,7 @@ def work(job: Job, number: int, *, child: bool = False) -> None:
         pass
 
 
-def together(job: Job, ranks: Ranks) -> None:
+def together(job: Job, ranks: ProcessGroup) -> None:
     """Do one experiment after the other, each with all *ranks*; the first keeps the results.
 
     Nobody can go on alone, so an experiment that fails ends the bench.
@@ -106,9 +106,9 @@ def together(job: Job, ranks: Ranks) -> None:
             if ranks.first(partial(_wait, one, store, job, claims)):
                 began = time.monotonic()
                 perform(one, store, job)
-                if ranks.leads:
+                if ranks.is_main:
                     _say(job, f"{one.title} ({time.monotonic() - began:.1f} s)")
-    ranks.wait()
+    ranks.barrier()
 
 
 def _wait(one: Experiment, store: Store, job: Job, claims: contextlib.ExitStack) -> bool:
@@ -158,7 +158,7 @@ def _next(job: Job, store: Store, number: int) -> bool:
 
 def perform(one: Experiment, store: Store, job: Job, number: int = 0) -> None:
     """Compute *one* and keep it. Everything it needs must be there."""
-    leads = Ranks.current().leads
+    leads = ProcessGroup.current().is_main
     if leads:
         store.begin(one)
     with _threads(one.world.threads):
@@ -260,7 +260,7 @@ def _data(world: World) -> Data:
 
 def _model(run: Run) -> dict[str, Any]:
     """What tables need to know of a model."""
-    kept = ("weights_sha256", "cost", "prior_cost", "kind", "method", "environment")
+    kept = ("weights_sha256", "cost", "preparation_cost", "kind", "method", "environment")
     split = run.split
     return {
         **{name: run.record[name] for name in kept if name in run.record},

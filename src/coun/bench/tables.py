@@ -107,7 +107,7 @@ class Block:
     @property
     def has_prior(self) -> bool:
         """Whether a method was prepared before the request."""
-        return any(line.costs["prior_flops"] > 0 for line in self.methods)
+        return any(line.costs["preparation_flops"] > 0 for line in self.methods)
 
     @property
     def floor(self) -> float:

@@ -114,7 +114,7 @@ def _own(config: Config, method: MethodConfig, bed: Bed) -> dict[str, Any]:
     """What the method would run with untuned, where the ranges hold it."""
     original = recipe(bed.model, bed.train).settings()
     preset = protocol_of(config).methods.get(method.name)
-    known = method.build(bed.name, {}, preset).resolved(original).settings()
+    known = method.build(bed.name, {}, preset).with_defaults_from(original).settings()
     known |= {f"contrast.{key}": value for key, value in (known.get("contrast") or {}).items()}
     own = {}
     for key, one in method.search.items():

@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from coun.audit import Audit, audit
-from coun.audit.audit import MARGIN
+from coun.audit.auditing import MARGIN
 from coun.cli import app
 from coun.report import write_audit
 

@@ -14,7 +14,7 @@ from coun.bench.estimate import estimate
 from coun.bench.main import bench, search
 from coun.bench.report import report
 from coun.cli import app
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 
 
 class Default(click.Group):
@@ -90,7 +90,7 @@ def run(
         ray=ray,
         minutes=minutes,
     )
-    if not Ranks.current().leads:
+    if not ProcessGroup.current().is_main:
         return
     written = report(out)
     if as_json:
@@ -112,7 +112,7 @@ def tune(
 ) -> None:
     """Only search the settings that CONFIG's [tune] asks for; writes DIR/tuned.json."""
     found = search(config, out, workers=workers, store=store, ray=ray)
-    if not Ranks.current().leads:
+    if not ProcessGroup.current().is_main:
         return
     if as_json:
         app.emit(found)

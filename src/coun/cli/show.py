@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from coun.cli import app
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.metrics import GAP_METRICS
 from coun.runs import Run, evaluate
 
@@ -21,7 +21,7 @@ LABELS = {
 
 def finish(run: Run, *, as_json: bool) -> None:
     """Measure what was just trained and print it; of several processes the first does."""
-    if Ranks.current().leads:
+    if ProcessGroup.current().is_main:
         result(run, evaluate(run, progress=True), as_json=as_json)
 
 
@@ -44,8 +44,8 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
         f"{cost['samples_seen']:,} images seen, peak {cost['peak_memory_mib']:,.0f} MiB",
         highlight=False,
     )
-    if "prior_cost" in record:
-        prior = record["prior_cost"]
+    if "preparation_cost" in record:
+        prior = record["preparation_cost"]
         app.console.print(
             f"before the request: {prior['seconds']:.1f} s, {prior['flops'] / 1e12:,.2f} TFLOP",
             highlight=False,
@@ -90,5 +90,14 @@ def _profile(parts: dict[str, float], total: float) -> Table:
 
 
 def _brief(run: Run) -> dict[str, Any]:
-    keys = ("kind", "method", "seed", "model", "cost", "prior_cost", "profile", "weights_sha256")
+    keys = (
+        "kind",
+        "method",
+        "seed",
+        "model",
+        "cost",
+        "preparation_cost",
+        "profile",
+        "weights_sha256",
+    )
     return {key: run.record[key] for key in keys if key in run.record}

@@ -6,9 +6,9 @@ from coun.engine.device import Compute, environment
 from coun.engine.gradients import batch_gradients, mean_gradient
 from coun.engine.loop import Engine, Log
 from coun.engine.optimizer import Optimizer
-from coun.engine.part import on_part
-from coun.engine.predict import predict
-from coun.engine.stage import Edit, Fit, Pass, Stage, with_term
+from coun.engine.prediction import predict
+from coun.engine.stage import Edit, Fit, Phase, Stage, with_term
+from coun.engine.subset import for_subset
 from coun.engine.task import Task
 
 __all__ = [
@@ -20,14 +20,14 @@ __all__ = [
     "Fit",
     "Log",
     "Optimizer",
-    "Pass",
+    "Phase",
     "Stage",
     "Task",
     "batch_gradients",
     "environment",
+    "for_subset",
     "forward_flops",
     "mean_gradient",
-    "on_part",
     "predict",
     "with_term",
 ]

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from coun.data import Examples
-from coun.engine.ranks import Ranks
-from coun.engine.stage import Fit, Pass
+from coun.engine.process_group import ProcessGroup
+from coun.engine.stage import Fit, Phase
 from coun.engine.task import Task
 
 Rows = dict[str, tuple[str, Tensor]]  # by role: whose, and which
@@ -21,16 +21,16 @@ Loaded = dict[str, tuple[Tensor, Tensor, Tensor]]  # by role: images, labels, ro
 
 
 @dataclass(frozen=True)
-class Position:
+class Progress:
     """Where a run stands: stages finished, then epoch, pass and update inside the next."""
 
     stage: int = 0
     epoch: int = 0
-    sweep: int = 0
-    update: int = 0
+    phase: int = 0
+    step: int = 0
 
 
-class Feed:
+class BatchLoader:
     """The minibatches of one `Fit`, from any position on.
 
     Args:
@@ -39,54 +39,56 @@ class Feed:
         ranks: the data-parallel processes; each reads its share of every batch.
     """
 
-    def __init__(self, task: Task, stage: Fit, *, ranks: Ranks, workers: int = 0) -> None:
+    def __init__(self, task: Task, stage: Fit, *, ranks: ProcessGroup, workers: int = 0) -> None:
         self.task, self.stage, self.ranks, self.workers = task, stage, ranks, workers
         self.total = sum(sum(self.lengths(epoch)) for epoch in range(stage.epochs))
 
     def lengths(self, epoch: int) -> list[int]:
         """Updates of each pass in *epoch*; 0 for one that is over."""
         return [
-            0 if one.until is not None and epoch >= one.until else self._length(one)
-            for one in self.stage.passes
+            0 if one.until_epoch is not None and epoch >= one.until_epoch else self._length(one)
+            for one in self.stage.phases
         ]
 
-    def _length(self, one: Pass) -> int:
-        if one.updates is not None:
-            return one.updates
-        role, size = next(iter(one.draws.items()))
-        return updates(len(self.task.rows(one.roles.get(role, role))), size, self.ranks.count)
+    def _length(self, one: Phase) -> int:
+        if one.steps is not None:
+            return one.steps
+        role, size = next(iter(one.batch_sizes.items()))
+        return steps_per_epoch(
+            len(self.task.rows(one.roles.get(role, role))), size, self.ranks.count
+        )
 
-    def first(self, at: Position) -> Position:
+    def first(self, at: Progress) -> Progress:
         """*at*, or the first position after it that has an update."""
         while at.epoch < self.stage.epochs:
             lengths = self.lengths(at.epoch)
-            if at.sweep < len(lengths) and at.update < lengths[at.sweep]:
+            if at.phase < len(lengths) and at.step < lengths[at.phase]:
                 return at
-            later = at.sweep + 1 < len(lengths)
+            later = at.phase + 1 < len(lengths)
             at = (
-                replace(at, sweep=at.sweep + 1, update=0)
+                replace(at, phase=at.phase + 1, step=0)
                 if later
-                else Position(at.stage, at.epoch + 1)
+                else Progress(at.stage, at.epoch + 1)
             )
         return at
 
-    def next(self, at: Position) -> Position:
+    def next(self, at: Progress) -> Progress:
         """The position one update on."""
-        return self.first(replace(at, update=at.update + 1))
+        return self.first(replace(at, step=at.step + 1))
 
-    def done(self, at: Position) -> int:
+    def done(self, at: Progress) -> int:
         """Updates that lie before *at*."""
         before = sum(sum(self.lengths(epoch)) for epoch in range(at.epoch))
-        within = self.lengths(at.epoch)[: at.sweep] if at.epoch < self.stage.epochs else []
-        return before + sum(within) + at.update
+        within = self.lengths(at.epoch)[: at.phase] if at.epoch < self.stage.epochs else []
+        return before + sum(within) + at.step
 
-    def batches(self, start: Position) -> Iterator[tuple[Position, Pass, Loaded]]:
+    def batches(self, start: Progress) -> Iterator[tuple[Progress, Phase, Loaded]]:
         """Every update from *start* on, with images and labels by role."""
-        names = {one.roles.get(r, r) for one in self.stage.passes for r in one.draws}
+        names = {one.roles.get(r, r) for one in self.stage.phases for r in one.batch_sizes}
         reader = _Reader({name: self.task.source(name) for name in names})
         if self.workers == 0:
             for at, rows in self._rows(start):
-                yield at, self.stage.passes[at.sweep], reader[at, rows][1]
+                yield at, self.stage.phases[at.phase], reader[at, rows][1]
             return
         loader: DataLoader[Any] = DataLoader(
             reader,
@@ -96,40 +98,40 @@ class Feed:
             generator=torch.Generator(),  # else it draws from the global one
         )
         for at, loaded in loader:
-            yield at, self.stage.passes[at.sweep], loaded
+            yield at, self.stage.phases[at.phase], loaded
 
-    def _rows(self, at: Position) -> Iterator[tuple[Position, Rows]]:
+    def _rows(self, at: Progress) -> Iterator[tuple[Progress, Rows]]:
         at = self.first(at)
-        sweep, orders = (-1, -1), dict[str, tuple[str, _Order]]()
+        phase, orders = (-1, -1), dict[str, tuple[str, _BatchSampler]]()
         while at.epoch < self.stage.epochs:
-            if (at.epoch, at.sweep) != sweep:
-                sweep = (at.epoch, at.sweep)
+            if (at.epoch, at.phase) != phase:
+                phase = (at.epoch, at.phase)
                 orders = self._orders(at)
             yield (
                 at,
                 {
-                    role: (name, self.ranks.share(order.at(at.update)))
+                    role: (name, self.ranks.shard(order.at(at.step)))
                     for role, (name, order) in orders.items()
                 },
             )
             at = self.next(at)
 
-    def _orders(self, at: Position) -> dict[str, tuple[str, _Order]]:
-        one, where = self.stage.passes[at.sweep], (at.stage, at.epoch, at.sweep)
+    def _orders(self, at: Progress) -> dict[str, tuple[str, _BatchSampler]]:
+        one, where = self.stage.phases[at.phase], (at.stage, at.epoch, at.phase)
         return {
-            role: (name, _Order(self.task, name, size, where, self.ranks))
-            for role, size in one.draws.items()
+            role: (name, _BatchSampler(self.task, name, size, where, self.ranks))
+            for role, size in one.batch_sizes.items()
             for name in [one.roles.get(role, role)]
         }
 
 
-class _Reader(Dataset[tuple[Position, Loaded]]):
+class _Reader(Dataset[tuple[Progress, Loaded]]):
     """Rows by role to images and labels by role; what a loading process runs."""
 
     def __init__(self, sources: dict[str, Examples]) -> None:
         self.sources = sources
 
-    def __getitem__(self, item: tuple[Position, Rows]) -> tuple[Position, Loaded]:
+    def __getitem__(self, item: tuple[Progress, Rows]) -> tuple[Progress, Loaded]:
         at, wanted = item
         loaded = {}
         for role, (name, rows) in wanted.items():
@@ -139,7 +141,7 @@ class _Reader(Dataset[tuple[Position, Loaded]]):
         return at, loaded
 
 
-class _Order:
+class _BatchSampler:
     """The rows of each update of one role; a new permutation each time they run out.
 
     Batches of one sweep differ by one row at most. A short last one, as a DataLoader makes it,
@@ -149,11 +151,11 @@ class _Order:
     """
 
     def __init__(
-        self, task: Task, role: str, size: int, where: tuple[int, ...], ranks: Ranks
+        self, task: Task, role: str, size: int, where: tuple[int, ...], ranks: ProcessGroup
     ) -> None:
         self.count, self.ranks = len(task.rows(role)), ranks.count
         self.seeds = task.seeds.fork("order", *where, role)
-        self.length = updates(self.count, size, ranks.count)
+        self.length = steps_per_epoch(self.count, size, ranks.count)
         self.round, self.rows = -1, torch.empty(0)
 
     def at(self, update: int) -> Tensor:
@@ -166,7 +168,7 @@ class _Order:
         return self.rows[start:end]
 
 
-def updates(rows: int, size: int, ranks: int = 1) -> int:
+def steps_per_epoch(rows: int, size: int, ranks: int = 1) -> int:
     """Updates in one sweep: as many as batches of *size* take, but none that leaves a rank one
     row, which BatchNorm cannot centre, unless *size* asks for it."""
     most = rows // (2 * ranks) if size >= 2 * ranks else rows

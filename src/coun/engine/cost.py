@@ -20,7 +20,7 @@ class Cost:
     second view its forward only; here both views are charged in full when both are trained.
     """
 
-    updates: int = 0
+    steps: int = 0
     samples_seen: int = 0
     forward_images: int = 0
     trained_images: int = 0

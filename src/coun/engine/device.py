@@ -15,7 +15,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -63,7 +63,7 @@ class Compute:
             ) from error
         if precision == "auto":
             precision = "bf16" if _has_bf16(where) and macs >= BF16_MACS else "fp32"
-        if compile and Ranks.current().count > 1:
+        if compile and ProcessGroup.current().count > 1:
             raise CounError("--compile works in one process; leave it out under torchrun")
         if compile and where.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
             raise CounError("--compile needs a C++ compiler on the CPU, and g++ is not installed")
@@ -76,12 +76,12 @@ class Compute:
         """*model* as it is trained: through torch.compile if that was asked for."""
         return cast(nn.Module, torch.compile(model, dynamic=False)) if self.compile else model
 
-    def place(self, model: nn.Module) -> None:
+    def to_device(self, model: nn.Module) -> None:
         """Move *model* to the device, convolution weights in channels-last layout."""
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @staticmethod
-    def bring_back(model: nn.Module) -> None:
+    def to_cpu(model: nn.Module) -> None:
         """Move *model* to the CPU in the usual layout, which is how weights are kept."""
         model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 

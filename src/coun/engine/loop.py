@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coun.engine.batches import Feed, Loaded, Position
+from coun.engine.batches import BatchLoader, Loaded, Progress
 from coun.engine.checkpoint import Checkpoint, pack, unpack
 from coun.engine.cost import Cost, forward_flops
 from coun.engine.device import Compute, keep_freed_memory
 from coun.engine.frozen import Frozen
+from coun.engine.process_group import ProcessGroup
 from coun.engine.profile import Profile
-from coun.engine.progress import Bar
-from coun.engine.ranks import Ranks
-from coun.engine.stage import Edit, Fit, Pass, Stage
+from coun.engine.progress_bar import ProgressBar
+from coun.engine.stage import Edit, Fit, Phase, Stage
 from coun.engine.task import Task
 from coun.errors import CounError
 from coun.models import Outputs
-from coun.objectives.step import Batch, Step
+from coun.objectives.context import Batch, BatchContext
 
 Observer = Callable[[dict[str, Batch]], contextlib.AbstractContextManager[object]]
 
@@ -34,11 +34,12 @@ Observer = Callable[[dict[str, Batch]], contextlib.AbstractContextManager[object
 class Log:
     """What a run leaves behind besides weights: its cost and one row per epoch.
 
-    `prior` is the part that prepared for requests (`Stage.prior`); `cost` is all the rest.
+    `preparation` is the part that prepared for requests (`Stage.preparation`); `cost` is the
+    rest.
     """
 
     cost: Cost = field(default_factory=Cost)
-    prior: Cost = field(default_factory=Cost)
+    preparation: Cost = field(default_factory=Cost)
     history: list[dict[str, Any]] = field(default_factory=list)
     stages: list[str] = field(default_factory=list)
     profile: dict[str, float] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class Engine:
     ) -> None:
         self.task = task
         self.compute = compute
-        self.ranks = Ranks.current()
+        self.ranks = ProcessGroup.current()
         self.workers = workers
         self.observe = observe
         self.checkpoint = checkpoint
@@ -81,7 +82,7 @@ class Engine:
         self.title = title
         self.profile = Profile(profile, compute.device)
         self.log = Log(task.cost)
-        self._at = Position()
+        self._at = Progress()
         self._model = task.classifier  # what the present stage trains
         self._beside: tuple[nn.Module, ...] = ()  # and along with it
         self._flops: dict[nn.Module, float] = {task.classifier: task.flops}
@@ -96,14 +97,14 @@ class Engine:
         Raises: CounError if the loss stops being finite.
         """
         model = self.task.classifier.inner
-        self.compute.place(model)
+        self.compute.to_device(model)
         if self.compute.device.type == "cpu":
             keep_freed_memory()
-        self.ranks.wait()  # until what an earlier run wrote is all there
+        self.ranks.barrier()  # until what an earlier run wrote is all there
         resumed = self.checkpoint.load("step") if self.checkpoint else None
         if resumed:
             _, state = resumed
-            self._at = Position(**state["at"])
+            self._at = Progress(**state["at"])
             self.log.history = state["history"]
             self._losses = state["losses"]
         done = self._at.stage
@@ -111,7 +112,7 @@ class Engine:
         for number, stage in enumerate(stages):
             self.log.stages.append(stage.name)
             self._model = (isinstance(stage, Fit) and stage.model) or self.task.classifier
-            self.task.cost = self.log.prior if stage.prior else self.log.cost
+            self.task.cost = self.log.preparation if stage.preparation else self.log.cost
             if isinstance(stage, Edit):
                 # Edits are done again on a resume: what later stages captured from them
                 # (teachers, masks) is rebuilt, and they are exact functions of the weights.
@@ -121,13 +122,13 @@ class Engine:
                 self._restore_stage(number, stage)
             # What is done again is not paid again; what stage `done` computes before its first
             # update is, unless that is on the bill already.
-            if resumed and (number < done or (number == done and self._at != Position(done))):
+            if resumed and (number < done or (number == done and self._at != Progress(done))):
                 self.log.cost.set(resumed[1]["cost"])
-                self.log.prior.set(resumed[1]["prior"])
+                self.log.preparation.set(resumed[1]["preparation"])
             if isinstance(stage, Fit) and number >= done:
                 self._fit(number, stage, resumed[0] if resumed and number == done else None)
             if number >= done:
-                self._at = Position(stage=number + 1)
+                self._at = Progress(stage=number + 1)
             self._clock()
             self.task.cost = self.log.cost
         self.log.cost.note_memory(self.compute.device)
@@ -152,7 +153,7 @@ class Engine:
         model, cost, self._beside = self._model, self.task.cost, stage.modules
         for module in stage.modules:
             module.to(self.compute.device)
-        start = Position(number)
+        start = Progress(number)
         with Frozen(model.inner, stage.mask) as frozen, torch.random.fork_rng():
             optimizer = stage.optimizer.build(
                 p for m in (model, *stage.modules) for p in m.parameters() if p.requires_grad
@@ -160,12 +161,12 @@ class Engine:
             if saved:
                 unpack(saved, model.inner, stage.modules, optimizer)
                 start = self._at
-            feed = Feed(self.task, stage, ranks=self.ranks, workers=self.workers)
+            feed = BatchLoader(self.task, stage, ranks=self.ranks, workers=self.workers)
             done, total = feed.done(feed.first(start)), feed.total
             forward = self.compute.compiled(self.ranks.wrap(model))
             frozen.set_modes()
             began, before = time.monotonic(), cost.samples_seen
-            with Bar(f"{self.title}: {stage.name}", visible=self._shows) as bar:
+            with ProgressBar(f"{self.title}: {stage.name}", visible=self._shows) as bar:
                 batches = feed.batches(start)
                 while done < total:
                     with self.profile.part("loading"):
@@ -175,7 +176,7 @@ class Engine:
                     frozen.restore()
                     done += 1
                     following = feed.next(at)
-                    last = following.sweep != at.sweep or following.epoch != at.epoch
+                    last = following.phase != at.phase or following.epoch != at.epoch
                     if last or done % 50 == 0 or self.compute.device.type == "cpu":
                         value = self._finite(at, rate)
                         speed = (cost.samples_seen - before) / max(time.monotonic() - began, 1e-9)
@@ -193,16 +194,16 @@ class Engine:
                 f"the weights after {stage.name} are not finite; expected finite numbers; "
                 "try a lower lr, or --precision fp32"
             )
-        self.ranks.agree(model)
+        self.ranks.sync_buffers(model)
         if self.checkpoint:
-            self._at = Position(number + 1)
+            self._at = Progress(number + 1)
             self._write(f"stage-{number:03d}", pack(model.inner, stage.modules), {})
             self._save({})
 
     def _update(
         self,
-        at: Position,
-        one: Pass,
+        at: Progress,
+        one: Phase,
         forward: nn.Module,
         loaded: Loaded,
         optimizer: torch.optim.Optimizer,
@@ -227,19 +228,19 @@ class Engine:
         with self.profile.part("optimizer"), self.observe(batches):
             optimizer.step()
         self._unread.append(loss.detach())
-        self.task.cost.updates += 1
+        self.task.cost.steps += 1
         self.task.cost.samples_seen += self.ranks.count * sum(
             len(b.labels) for b in batches.values()
         )
 
     def _step(
         self,
-        at: Position,
-        one: Pass,
+        at: Progress,
+        one: Phase,
         training: nn.Module,
         batches: dict[str, Batch],
         progress: float,
-    ) -> Step:
+    ) -> BatchContext:
         given, own = one.views, self.task.data.views
         ranks = self.ranks
 
@@ -258,9 +259,11 @@ class Engine:
             with self.profile.part("forward"), self.compute.autocast():
                 out = run(x)
             logits, features = out.logits.float(), out.features.float()
-            return Outputs(logits, ranks.tie(features, logits) if run is training else features)
+            return Outputs(
+                logits, ranks.keep_head_in_graph(features, logits) if run is training else features
+            )
 
-        return Step(
+        return BatchContext(
             self._model,
             batches,
             view=view,
@@ -270,15 +273,15 @@ class Engine:
             progress=progress,
         )
 
-    def _where(self, at: Position) -> tuple[int | str, ...]:
+    def _where(self, at: Progress) -> tuple[int | str, ...]:
         """The path of the random streams of one update; ranks draw their own."""
         return (*astuple(at), *([f"rank {self.ranks.rank}"] if self.ranks.rank else []))
 
     @property
     def _shows(self) -> bool:
-        return self.progress and self.ranks.leads
+        return self.progress and self.ranks.is_main
 
-    def _finite(self, at: Position, rate: float) -> float:
+    def _finite(self, at: Progress, rate: float) -> float:
         """The last loss, once all since the last look are known to be finite. All ranks see
         the same, so that all stop."""
         recent = self.ranks.mean(_numbers(self._unread))
@@ -286,14 +289,14 @@ class Engine:
         self._losses += recent
         if not all(map(math.isfinite, recent)):
             raise CounError(
-                f"the loss became {recent[-1]} in epoch {at.epoch + 1}, update {at.update + 1}, at "
+                f"the loss became {recent[-1]} in epoch {at.epoch + 1}, update {at.step + 1}, at "
                 f"lr {rate:.3g}; expected a finite number; try a lower lr, or --precision fp32"
             )
         return recent[-1]
 
-    def _record(self, stage: Fit, at: Position, rate: float) -> None:
+    def _record(self, stage: Fit, at: Progress, rate: float) -> None:
         loss = fmean(self._losses)
-        row = {"stage": stage.name, "epoch": at.epoch + 1, "sweep": at.sweep + 1}
+        row = {"stage": stage.name, "epoch": at.epoch + 1, "sweep": at.phase + 1}
         self.log.history.append({**row, "loss": loss, "lr": rate})
         self._losses.clear()
 
@@ -302,7 +305,7 @@ class Engine:
         state = {
             "at": asdict(self._at),
             "cost": self.log.cost.to_json(),
-            "prior": self.log.prior.to_json(),
+            "preparation": self.log.preparation.to_json(),
             "history": self.log.history,
             "losses": self._losses + _numbers(self._unread),
         }
@@ -310,7 +313,7 @@ class Engine:
         self._saved = time.monotonic()
 
     def _write(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        if self.checkpoint and self.ranks.leads:
+        if self.checkpoint and self.ranks.is_main:
             self.checkpoint.save(name, tensors, state)
 
 

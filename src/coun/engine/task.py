@@ -74,10 +74,10 @@ class Task:
         self._sources.pop(role, None)
         return role
 
-    def narrowed(self, **rows: Tensor) -> Task:
-        """The same task, with only these *rows* in the roles named: `narrowed(forget=rows)`.
+    def with_rows(self, **rows: Tensor) -> Task:
+        """The same task, with only these *rows* in the roles named: `with_rows(forget=rows)`.
 
-        To plan with; `on_part` fits the stages of such a plan to the engine. Costs are charged.
+        To plan with; `for_subset` fits the stages of such a plan to the engine. Costs are charged.
         """
         return replace(self, _rows={**self._rows, **rows}, _sources={})
 

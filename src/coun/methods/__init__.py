@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from coun.errors import CounError, nearest, unknown
-from coun.methods.contrast import contrast
-from coun.methods.method import Method, Training
+from coun.plans.contrastive_module import contrast
+from coun.plans.method import Method, Training
 
 
 @cache

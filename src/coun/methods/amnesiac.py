@@ -13,14 +13,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from coun.engine import Compute, Edit, Engine, Stage, Task
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN
 from coun.methods.retrain import Retrain
 from coun.methods.unrolling import add
 from coun.objectives import cross_entropy
-from coun.objectives.step import Batch
+from coun.objectives.context import Batch
+from coun.plans.method import FROZEN
 from coun.seeds import Seeds
 
 
@@ -62,7 +62,7 @@ class Amnesiac(FineTune):
 def replay(task: Task) -> tuple[dict[str, Tensor], float]:
     """The sum of the updates whose batch held a forget row, by parameter name; and how far
     the replay ended from the model in training, relative to that model's norm."""
-    if Ranks.current().count > 1:
+    if ProcessGroup.current().count > 1:
         raise CounError("amnesiac replays training in one process; leave torchrun out")
     seeds = Seeds(task.original["seed"]).fork("original")
     model = copy.deepcopy(task.classifier)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from coun.data import Data
 from coun.engine import Task, predict
-from coun.methods.method import FROZEN
 from coun.methods.sharded import Sharded
 from coun.models.ensemble import UNUSED, Layout, Shards
-from coun.objectives import Objective, Step
+from coun.objectives import BatchContext, Objective
+from coun.plans.method import FROZEN
 
 BATCH = 1024
 
@@ -71,9 +71,9 @@ class Arcane(Sharded):
         task.cost.count(len(source), task.flops / (len(model.members) + 1), grad=False)
 
     def objective(self, model: Shards, member: int) -> Objective:
-        def term(step: Step) -> Tensor:
-            known = step.outputs("retain", model=model.reference).features
-            return model.error(member, step.outputs("retain").features, known).mean()
+        def term(context: BatchContext) -> Tensor:
+            known = context.outputs("retain", model=model.reference).features
+            return model.error(member, context.outputs("retain").features, known).mean()
 
         return Objective.of(term)
 

@@ -10,11 +10,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from coun.engine import Fit, Pass, Stage, Task
-from coun.methods.method import FROZEN, Positive, Training
+from coun.engine import Fit, Phase, Stage, Task
 from coun.models import Classifier
-from coun.objectives import Objective, Step
+from coun.objectives import BatchContext, Objective
 from coun.objectives.distillation import Reduction, kl_loss
+from coun.plans.method import FROZEN, Positive, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -54,16 +54,16 @@ class BadTeacher(Training):
         kept = round(size * count / (count + gone))
         kept = min(max(2, kept), size - 2)
 
-        def term(step: Step) -> Tensor:
-            both = torch.cat([step.inputs("retain"), step.inputs("forget")])
-            kept, lost = step.outputs("retain", model=good), step.outputs("forget", model=bad)
+        def term(context: BatchContext) -> Tensor:
+            both = torch.cat([context.inputs("retain"), context.inputs("forget")])
+            kept, lost = context.outputs("retain", model=good), context.outputs("forget", model=bad)
             targets = torch.cat([kept.logits, lost.logits])
-            own = step.forward(both).logits
+            own = context.forward(both).logits
             return kl_loss(own, targets, temperature=self.temperature, reduction=self.reduction)
 
-        draws = {"retain": kept, "forget": size - kept}
-        sweep = Pass(Objective.of(term), draws, roles={"retain": part})
-        yield Fit((sweep,), epochs, self.optimization(), self.name)
+        batch_sizes = {"retain": kept, "forget": size - kept}
+        phase = Phase(Objective.of(term), batch_sizes, roles={"retain": part})
+        yield Fit((phase,), epochs, self.optimization(), self.name)
 
 
 def bad_teacher(task: Task) -> Classifier:

@@ -11,9 +11,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Fit, Pass, Stage, Task
-from coun.methods.method import FROZEN, Positive, Training
-from coun.objectives import Objective, Step
+from coun.engine import Fit, Phase, Stage, Task
+from coun.objectives import BatchContext, Objective
+from coun.plans.method import FROZEN, Positive, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -45,11 +45,11 @@ class BoundaryExpand(Training):
         with task.seeds.as_global("init", "expand"):
             extra = nn.Linear(task.classifier.head.in_features, 1).to(task.device)
 
-        def term(step: Step) -> Tensor:
-            out = step.outputs("forget")
+        def term(context: BatchContext) -> Tensor:
+            out = context.outputs("forget")
             wide = torch.cat([out.logits, extra(out.features)], dim=1)
-            last = torch.full_like(step.labels("forget"), out.logits.shape[1])
+            last = torch.full_like(context.labels("forget"), out.logits.shape[1])
             return F.cross_entropy(wide, last)
 
-        sweep = Pass(Objective.of(term), {"forget": size})
-        yield Fit((sweep,), epochs, self.optimization(), self.name, modules=(extra,))
+        phase = Phase(Objective.of(term), {"forget": size})
+        yield Fit((phase,), epochs, self.optimization(), self.name, modules=(extra,))

@@ -11,10 +11,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Fit, Pass, Stage, Task
+from coun.engine import Fit, Phase, Stage, Task
 from coun.errors import CounError
-from coun.methods.method import FROZEN, Positive, Training
-from coun.objectives import Objective, Step
+from coun.objectives import BatchContext, Objective
+from coun.plans.method import FROZEN, Positive, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -49,14 +49,14 @@ class BoundaryShrink(Training):
         own = task.data.train.labels.cpu()[task.rows("forget")]
         found = nearest_labels(task, self.eps)
 
-        def term(step: Step) -> Tensor:
-            out = step.outputs("forget")
-            return F.cross_entropy(out.logits, found[step.rows("forget")].to(out.logits.device))
+        def term(context: BatchContext) -> Tensor:
+            out = context.outputs("forget")
+            return F.cross_entropy(out.logits, found[context.rows("forget")].to(out.logits.device))
 
         moved = int((found != own).sum())
         name = f"shrink to the nearest boundary, the attack moved {moved} of {len(own)}"
-        sweep = Pass(Objective.of(term), {"forget": size})
-        yield Fit((sweep,), epochs, self.optimization(), name)
+        phase = Phase(Objective.of(term), {"forget": size})
+        yield Fit((phase,), epochs, self.optimization(), name)
 
 
 def nearest_labels(task: Task, eps: float, *, batch: int = 256) -> Tensor:

@@ -12,8 +12,8 @@ from torch import nn
 
 from coun.engine import Fit, Stage, Task
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN
 from coun.objectives import cross_entropy
+from coun.plans.method import FROZEN
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -11,12 +11,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Fit, Pass, Stage, Task
-from coun.engine.batches import updates
-from coun.methods.by_epoch import by_epoch, error
-from coun.methods.method import FROZEN, Positive, Training
-from coun.objectives import Objective, Step
-from coun.objectives.contrastive.push import Weighting, push_loss
+from coun.engine import Fit, Phase, Stage, Task
+from coun.engine.batches import steps_per_epoch
+from coun.objectives import BatchContext, Objective
+from coun.objectives.contrastive.repulsion import Weighting, push_loss
+from coun.plans.epochs import error, one_stage_per_epoch
+from coun.plans.method import FROZEN, Positive, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -30,7 +30,7 @@ class ContrastiveUnlearning(Training):
 
     stop_at ends the run after the first epoch whose forget accuracy is not above it. The authors
     stop at the test accuracy; no test row is read here, so the number has to be given. Every
-    epoch is then a stage of its own (`by_epoch`).
+    epoch is then a stage of its own (`one_stage_per_epoch`).
 
     Source: Lee et al., IJCAI 2025, and its code: tau 0.7, lr 1e-3, momentum 0.9 without decay,
     batch 128, 3 epochs (for a class; 30 to 100 for random rows), 3 to 1.
@@ -55,18 +55,18 @@ class ContrastiveUnlearning(Training):
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         epochs, size = self.budget()
 
-        def term(step: Step) -> Tensor:
-            u, r = step.labels("forget"), step.labels("retain")
-            out = step.forward(torch.cat([step.inputs("forget"), step.inputs("retain")]))
+        def term(context: BatchContext) -> Tensor:
+            u, r = context.labels("forget"), context.labels("retain")
+            out = context.forward(torch.cat([context.inputs("forget"), context.inputs("retain")]))
             gone, kept = out.features[: len(u)], out.features[len(u) :]
             t, w = self.temperature, self.weighting
             away = push_loss(gone, kept, u, r, temperature=t, weighting=w)
             return self.scale * away + self.retain_weight * F.cross_entropy(out.logits[len(u) :], r)
 
-        length = self.omega * updates(len(task.rows("forget")), size)
-        sweep = Pass(Objective.of(term), {"forget": size, "retain": size}, updates=length)
-        whole = Fit((sweep,), epochs, self.optimization(), self.name)
-        for stage in [whole] if self.stop_at is None else by_epoch(whole):
+        length = self.omega * steps_per_epoch(len(task.rows("forget")), size)
+        phase = Phase(Objective.of(term), {"forget": size, "retain": size}, steps=length)
+        whole = Fit((phase,), epochs, self.optimization(), self.name)
+        for stage in [whole] if self.stop_at is None else one_stage_per_epoch(whole):
             yield stage
             if self.stop_at is not None and 100 - error(task, "forget") <= self.stop_at:
                 return

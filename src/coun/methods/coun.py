@@ -14,8 +14,8 @@ from coun.data import Views
 from coun.engine import Stage, Task, with_term
 from coun.errors import CounError
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN
 from coun.objectives import info_nce, labels_of_second_view
+from coun.plans.method import FROZEN
 
 
 @dataclass(frozen=True, config=FROZEN)

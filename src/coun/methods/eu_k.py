@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from coun.engine import Edit, Stage, Task
 from coun.errors import CounError
 from coun.methods.cf_k import CFk, tail
-from coun.methods.method import FROZEN, Positive
+from coun.plans.method import FROZEN, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -38,9 +38,9 @@ class EUk(CFk):
         "multistep", description="multistep x0.1 at 50% and 75%; cosine; constant"
     )
 
-    def resolved(self, original: Mapping[str, Any]) -> Self:
+    def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         return replace(
-            super().resolved(original), epochs=self.epochs or original.get("epochs", 182)
+            super().with_defaults_from(original), epochs=self.epochs or original.get("epochs", 182)
         )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:

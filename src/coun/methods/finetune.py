@@ -8,9 +8,9 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from coun.engine import Fit, Pass, Stage, Task
-from coun.methods.method import FROZEN, Training
+from coun.engine import Fit, Phase, Stage, Task
 from coun.objectives import Objective, cross_entropy
+from coun.plans.method import FROZEN, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -30,5 +30,5 @@ class FineTune(Training):
     def train(self, objective: Objective) -> Fit:
         """One stage that minimises *objective* over retain batches."""
         epochs, size = self.budget()
-        one = Pass(objective, {"retain": size})
+        one = Phase(objective, {"retain": size})
         return Fit((one,), epochs, self.optimization(), name=self.name)

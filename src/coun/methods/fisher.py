@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from coun.engine import Edit, Stage, Task
 from coun.engine.gradients import Gradients
-from coun.methods.curvature import information
-from coun.methods.method import FROZEN, Method, Positive
+from coun.plans.curvature import information
+from coun.plans.method import FROZEN, Method, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)

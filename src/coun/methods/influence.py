@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from coun.engine import Edit, Stage, Task, mean_gradient
-from coun.methods.curvature import flat, recursion, solve
-from coun.methods.method import FROZEN, Method, Positive
+from coun.plans.curvature import flat, recursion, solve
+from coun.plans.method import FROZEN, Method, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)

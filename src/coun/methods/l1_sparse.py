@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from coun.engine import Stage, Task
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN, Positive
-from coun.objectives import Objective, Step, cross_entropy
+from coun.objectives import BatchContext, Objective, cross_entropy
+from coun.plans.method import FROZEN, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -47,6 +47,6 @@ class L1Sparse(FineTune):
         yield self.train(cross_entropy("retain") + weight * Objective.of(l1))
 
 
-def l1(step: Step) -> Tensor:
+def l1(context: BatchContext) -> Tensor:
     """The sum of the absolute values of all parameters of the model in training."""
-    return torch.stack([p.abs().sum() for p in step.model.parameters()]).sum()
+    return torch.stack([p.abs().sum() for p in context.model.parameters()]).sum()

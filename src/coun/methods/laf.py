@@ -11,11 +11,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from coun.engine import Fit, Optimizer, Pass, Stage, Task
-from coun.methods.by_epoch import by_epoch
-from coun.methods.method import FROZEN, Positive, Training
+from coun.engine import Fit, Optimizer, Phase, Stage, Task
 from coun.objectives import cross_entropy
 from coun.objectives.laf import VAE, align
+from coun.plans.epochs import one_stage_per_epoch
+from coun.plans.method import FROZEN, Positive, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -29,7 +29,7 @@ class LAF(Training):
     Labels serve only the optional repair of the head, on retain rows.
 
     Source: Shen et al., ICLR 2024; settings of its code for CIFAR-10 (Adam 1e-5 and 4e-5, T 20,
-    20 epochs; VAEs 10 epochs, Adam 1e-3). It takes turns by batch, here by sweep, so that each
+    20 epochs; VAEs 10 epochs, Adam 1e-3). It takes turns by batch, here by phase, so that each
     loss keeps an Adam of its own; it sums over the batch, here means, the same under Adam; its
     decoder ends in a sigmoid, though features know no bound, and its VAEs draw noise when used.
     """
@@ -58,25 +58,27 @@ class LAF(Training):
             width = teacher.head.in_features
             every, gone = (VAE(width, self.latent).to(task.device) for _ in range(2))
         rows = torch.cat([task.rows("retain"), task.rows("forget")])
-        everyone = Pass(every.learn("all", teacher), {task.define("all", rows): size})
-        passes = (everyone, Pass(gone.learn("forget", teacher), {"forget": size}))
+        everyone = Phase(every.learn("all", teacher), {task.define("all", rows): size})
+        phases = (everyone, Phase(gone.learn("forget", teacher), {"forget": size}))
         adam = Optimizer("adamw", self.vae_lr, weight_decay=0.0, schedule="constant")
-        yield Fit(passes, self.vae_epochs, adam, "autoencoders", mask={}, modules=(every, gone))
+        yield Fit(phases, self.vae_epochs, adam, "autoencoders", mask={}, modules=(every, gone))
         for vae in (every, gone):
             vae.requires_grad_(False)
         smaller = sorted(self.reads, key=lambda role: (len(task.rows(role)), role))
-        draws = dict.fromkeys(smaller, size)
-        push = Pass(every.strangeness("retain") - gone.strangeness("forget"), draws)
-        pull = Pass(align(teacher, temperature=self.temperature), draws)
+        batch_sizes = dict.fromkeys(smaller, size)
+        push = Phase(
+            every.reconstruction_score("retain") - gone.reconstruction_score("forget"), batch_sizes
+        )
+        pull = Phase(align(teacher, temperature=self.temperature), batch_sizes)
         for stages in zip(
-            by_epoch(Fit((push,), epochs, opt, "forget")),
-            by_epoch(Fit((pull,), epochs, replace(opt, lr=self.align_lr), "align")),
+            one_stage_per_epoch(Fit((push,), epochs, opt, "forget")),
+            one_stage_per_epoch(Fit((pull,), epochs, replace(opt, lr=self.align_lr), "align")),
             strict=True,
         ):
             yield from stages
         if self.repair_epochs:
             head = f"{task.classifier.head_name}."
             free = {name: True for name, _ in model.named_parameters() if name.startswith(head)}
-            sweep = Pass(cross_entropy("retain"), {"retain": size})
+            phase = Phase(cross_entropy("retain"), {"retain": size})
             opt = replace(opt, lr=self.repair_lr)
-            yield Fit((sweep,), self.repair_epochs, opt, "repair", mask=free)
+            yield Fit((phase,), self.repair_epochs, opt, "repair", mask=free)

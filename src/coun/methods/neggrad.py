@@ -12,10 +12,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Pass, Stage, Task
+from coun.engine import Phase, Stage, Task
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN, Positive
-from coun.objectives import Objective, Step
+from coun.objectives import BatchContext, Objective
+from coun.plans.method import FROZEN, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -51,8 +51,8 @@ class NegGrad(FineTune):
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
         objective = -bounded_loss(self.max_loss or math.log(len(task.data.classes)))
-        one = Pass(objective, {"forget": size})
-        yield replace(self.train(objective), passes=(one,))
+        one = Phase(objective, {"forget": size})
+        yield replace(self.train(objective), phases=(one,))
 
 
 def bounded_loss(limit: float) -> Objective:
@@ -61,9 +61,9 @@ def bounded_loss(limit: float) -> Objective:
     Above the limit a sample has no gradient: it is neither pushed on nor pulled back.
     """
 
-    def term(step: Step) -> Tensor:
-        logits = step.outputs("forget").logits
-        each = F.cross_entropy(logits, step.labels("forget"), reduction="none")
+    def term(context: BatchContext) -> Tensor:
+        logits = context.outputs("forget").logits
+        each = F.cross_entropy(logits, context.labels("forget"), reduction="none")
         return each.clamp(max=limit).mean()
 
     return Objective.of(term)

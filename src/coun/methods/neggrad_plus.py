@@ -10,10 +10,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from coun.engine import Pass, Stage, Task
+from coun.engine import Phase, Stage, Task
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN, Positive
 from coun.objectives import cross_entropy
+from coun.plans.method import FROZEN, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -46,5 +46,5 @@ class NegGradPlus(FineTune):
         objective = self.alpha * cross_entropy("retain") - (1 - self.alpha) * cross_entropy(
             "forget"
         )
-        one = Pass(objective, {"retain": size, "forget": self.forget_batch_size or size})
-        yield replace(self.train(objective), passes=(one,))
+        one = Phase(objective, {"retain": size, "forget": self.forget_batch_size or size})
+        yield replace(self.train(objective), phases=(one,))

@@ -13,9 +13,9 @@ from torch import nn
 from coun.engine import Edit, Stage, Task
 from coun.errors import CounError, unknown
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN
 from coun.models.vit import ViT
 from coun.objectives import cross_entropy
+from coun.plans.method import FROZEN
 
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)

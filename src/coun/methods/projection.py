@@ -12,11 +12,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from coun.engine import Pass, Stage, Task
+from coun.engine import Phase, Stage, Task
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN
 from coun.methods.neggrad import bounded_loss
-from coun.objectives import Objective, Step, cross_entropy
+from coun.objectives import BatchContext, Objective, cross_entropy
+from coun.plans.method import FROZEN
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -49,16 +49,16 @@ class Projection(FineTune):
         if self.weight > 0:
             limit = self.max_loss or math.log(len(task.data.classes))
             objective = without_conflict(objective, bounded_loss(limit), self.weight)
-        one = Pass(objective, {"retain": size, "forget": size})
-        yield replace(self.train(objective), passes=(one,))
+        one = Phase(objective, {"retain": size, "forget": size})
+        yield replace(self.train(objective), phases=(one,))
 
 
 def without_conflict(kept: Objective, climbed: Objective, weight: float) -> Objective:
     """*kept* - *weight* * *climbed*, the gradient of *climbed* projected off that of *kept*."""
 
-    def term(step: Step) -> Tensor:
-        weights = [p for p in step.model.parameters() if p.requires_grad]
-        down, up = kept(step), climbed(step)
+    def term(context: BatchContext) -> Tensor:
+        weights = [p for p in context.model.parameters() if p.requires_grad]
+        down, up = kept(context), climbed(context)
         # Other terms may go back through the same forwards, so their graphs stay.
         g, a = (
             torch.autograd.grad(loss, weights, retain_graph=True, materialize_grads=True)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from coun.engine import Edit, Stage, Task
 from coun.errors import CounError
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN, Share
-from coun.methods.ranking import largest
 from coun.objectives import cross_entropy
+from coun.plans.masks import largest
+from coun.plans.method import FROZEN, Share
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -13,10 +13,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Fit, Pass, Stage, Task
+from coun.engine import Fit, Phase, Stage, Task
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN
-from coun.objectives import Objective, Step, cross_entropy
+from coun.objectives import BatchContext, Objective, cross_entropy
+from coun.plans.method import FROZEN
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -54,28 +54,30 @@ class RandomLabel(FineTune):
         shift = torch.randint(1, classes, true.shape, generator=task.seeds.torch("labels"))
         wrong = (true + shift) % classes
 
-        def relabelled(step: Step, logits: Tensor) -> Tensor:
-            labels = wrong[step.rows("forget")]
+        def relabelled(context: BatchContext, logits: Tensor) -> Tensor:
+            labels = wrong[context.rows("forget")]
             if self.labels != "fixed":
-                labels = torch.randint(classes, labels.shape, generator=step.generator("labels"))
+                labels = torch.randint(classes, labels.shape, generator=context.generator("labels"))
             return F.cross_entropy(logits, labels.to(logits.device))
 
         if self.labels == "per_batch":
-            forget = Objective.of(lambda step: relabelled(step, step.outputs("forget").logits))
-            passes = Pass(forget, {"forget": size}), Pass(cross_entropy("retain"), {"retain": size})
-            return replace(self.train(forget), passes=passes)
+            forget = Objective.of(
+                lambda context: relabelled(context, context.outputs("forget").logits)
+            )
+            keep = Phase(cross_entropy("retain"), {"retain": size})
+            return replace(self.train(forget), phases=(Phase(forget, {"forget": size}), keep))
 
         counts = {role: len(task.rows(role)) for role in ("retain", "forget")}
         share = counts["forget"] / sum(counts.values())
 
-        def mixed(step: Step) -> Tensor:
+        def mixed(context: BatchContext) -> Tensor:
             # One forward, so that BatchNorm sees the mixture.
-            logits = step.forward(torch.cat([step.inputs(role) for role in counts])).logits
-            retain, forget = torch.split(logits, [len(step.labels(role)) for role in counts])
-            kept = F.cross_entropy(retain, step.labels("retain"))
-            return (1 - share) * kept + share * relabelled(step, forget)
+            logits = context.forward(torch.cat([context.inputs(role) for role in counts])).logits
+            retain, forget = torch.split(logits, [len(context.labels(role)) for role in counts])
+            kept = F.cross_entropy(retain, context.labels("retain"))
+            return (1 - share) * kept + share * relabelled(context, forget)
 
-        updates = math.ceil(sum(counts.values()) / size)
-        draws = {role: math.ceil(count / updates) for role, count in counts.items()}
+        steps = math.ceil(sum(counts.values()) / size)
+        batch_sizes = {role: math.ceil(count / steps) for role, count in counts.items()}
         objective = Objective.of(mixed)
-        return replace(self.train(objective), passes=(Pass(objective, draws),))
+        return replace(self.train(objective), phases=(Phase(objective, batch_sizes),))

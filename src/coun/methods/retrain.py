@@ -11,8 +11,8 @@ from torch import nn
 
 from coun.engine import Edit, Stage, Task
 from coun.methods.finetune import FineTune
-from coun.methods.method import FROZEN, Positive
 from coun.objectives import cross_entropy
+from coun.plans.method import FROZEN, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -37,7 +37,7 @@ class Retrain(FineTune):
     )
     lr_floor: float = Field(0.0, ge=0, description="learning rate at the end of a cosine")
 
-    def resolved(self, original: object) -> Self:
+    def with_defaults_from(self, original: object) -> Self:
         return self
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:

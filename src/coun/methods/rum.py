@@ -11,12 +11,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from coun.engine import Stage, Task, on_part, predict
+from coun.engine import Stage, Task, for_subset, predict
 from coun.errors import CounError
 from coun.methods import make
-from coun.methods.method import FROZEN, Method, Positive
 from coun.methods.no_t import Names
 from coun.metrics import margins
+from coun.plans.method import FROZEN, Method, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -37,7 +37,7 @@ class RUM(Method):
     name: ClassVar[str] = "rum"
     source: ClassVar[str] = "Zhao et al., NeurIPS 2024"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
-    steps: ClassVar[tuple[Method | None, ...]] = ()  # what `resolved` made of *methods*
+    steps: ClassVar[tuple[Method | None, ...]] = ()  # what `with_defaults_from` made of *methods*
 
     methods: Names = Field(
         ("finetune", "neggrad_plus", "salun"),
@@ -47,7 +47,7 @@ class RUM(Method):
     batch_size: Positive | None = Field(None, description="of each part; open: its method's own")
     lr: float | None = Field(None, gt=0, description="of each part; open: its method's own")
 
-    def resolved(self, original: Mapping[str, Any]) -> Self:
+    def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         done = replace(self)
         done.__dict__["steps"] = tuple(self._step(name, original) for name in self.methods)
         return done
@@ -62,7 +62,9 @@ class RUM(Method):
                 "weights it finds and needs nothing but them"
             )
         given = {k: getattr(self, k) for k in ("epochs", "batch_size", "lr") if hasattr(method, k)}
-        return make(name, {k: v for k, v in given.items() if v is not None}).resolved(original)
+        return make(name, {k: v for k, v in given.items() if v is not None}).with_defaults_from(
+            original
+        )
 
     def settings(self) -> dict[str, Any]:
         parts = [step and {"name": step.name, **step.settings()} for step in self.steps]
@@ -74,11 +76,11 @@ class RUM(Method):
         for number, (method, part) in enumerate(zip(self.steps, parts, strict=True), 1):
             if method is None or len(part) == 0:
                 continue
-            inner = task.narrowed(forget=rows[part.sort().values])
+            inner = task.with_rows(forget=rows[part.sort().values])
             inner.reads = method.reads
             if number > 1:
                 inner.seeds = task.seeds.fork("part", number)
-            yield from on_part(method.plan(model, inner), inner, task, f"part {number}")
+            yield from for_subset(method.plan(model, inner), inner, task, f"part {number}")
 
 
 def memorisation(task: Task) -> Tensor:

@@ -12,9 +12,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from coun.engine import Stage, Task, batch_gradients
-from coun.methods.method import FROZEN
 from coun.methods.random_label import RandomLabel
-from coun.methods.ranking import largest
+from coun.plans.masks import largest
+from coun.plans.method import FROZEN
 
 
 @dataclass(frozen=True, config=FROZEN)

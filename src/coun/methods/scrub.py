@@ -10,11 +10,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from coun.engine import Edit, Fit, Pass, Stage, Task
-from coun.methods.by_epoch import by_epoch, error, hold_out
-from coun.methods.method import FROZEN, Positive, Share, Training
+from coun.engine import Edit, Fit, Phase, Stage, Task
 from coun.objectives import cross_entropy
 from coun.objectives.distillation import distil
+from coun.plans.epochs import error, hold_out, one_stage_per_epoch
+from coun.plans.method import FROZEN, Positive, Share, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -30,7 +30,7 @@ class Scrub(Training):
     the final model's error on validation rows of the forgotten classes. No test row is read
     here, so a share of those classes' retain rows is kept out of the training; as the original
     has seen them, the reference comes out low: give reference_error if you know it better.
-    Every epoch is then a stage of its own (`by_epoch`).
+    Every epoch is then a stage of its own (`one_stage_per_epoch`).
 
     Source: Kurmanji et al., NeurIPS 2023; the large-scale settings of its code (SGD, lr 5e-4,
     T 4, gamma 0.99, alpha 0.001, 3 epochs of which 2 climb, batches of 128 and 32).
@@ -61,17 +61,17 @@ class Scrub(Training):
         measures = self.rewind and self.reference_error is None
         rest, held = hold_out(task, self.held_out) if measures else ("retain", "")
         keep = self.gamma * cross_entropy("retain") + self.alpha * distil("retain", teacher, t)
-        passes = [Pass(keep, {"retain": size}, roles={"retain": rest})]
+        phases = [Phase(keep, {"retain": size}, roles={"retain": rest})]
         if self.max_steps:
-            draws = {"forget": self.forget_batch_size}
+            batch_sizes = {"forget": self.forget_batch_size}
             climb = -distil("forget", teacher, t)
-            passes.insert(0, Pass(climb, draws, until=self.max_steps))
-        whole = Fit(tuple(passes), epochs, self.optimization(), self.name)
+            phases.insert(0, Phase(climb, batch_sizes, until_epoch=self.max_steps))
+        whole = Fit(tuple(phases), epochs, self.optimization(), self.name)
         if not self.rewind:
             yield whole
             return
         found: list[tuple[float, dict[str, Any]]] = []
-        for stage in by_epoch(whole):
+        for stage in one_stage_per_epoch(whole):
             yield stage
             found.append((error(task, "forget"), copy.deepcopy(model.state_dict())))
         wanted = error(task, held) if self.reference_error is None else self.reference_error

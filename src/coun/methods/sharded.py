@@ -9,11 +9,11 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from coun.engine import Edit, Fit, Pass, Stage, Task
-from coun.methods.method import FROZEN
+from coun.engine import Edit, Fit, Phase, Stage, Task
 from coun.methods.retrain import Retrain
 from coun.models.ensemble import GONE, Shards
 from coun.objectives import Objective, cross_entropy
+from coun.plans.method import FROZEN
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -22,7 +22,7 @@ class Sharded(Retrain):
 
     The model is a `Shards`. Where it was trained by the same method, networks whose rows all
     stay are left as they are, to the bit; where it was not, they are trained first, at
-    `prior_cost`. The forgotten rows are not read even then: networks that saw one would be
+    `preparation_cost`. The forgotten rows are not read even then: networks that saw one would be
     thrown away, so they are trained once, without it. (A preparation before the request
     would have trained them too, at about the `cost` of the run once more.)
 
@@ -61,7 +61,7 @@ class Sharded(Retrain):
         after = torch.where(kept, places, GONE)
         before = torch.where(before == GONE, GONE, places) if fresh else before
         changed = torch.cat([before[before != after], after[before != after]])
-        yield Edit("prepare", _calling(model.refer if fresh else None), prior=True)
+        yield Edit("prepare", _calling(model.refer if fresh else None), preparation=True)
         for number in range(len(model.members)):
             shard, slice = divmod(number, slices)
             name = f"shard {shard + 1}" + f", slice {slice + 1}" * (slices > 1)
@@ -69,18 +69,18 @@ class Sharded(Retrain):
             hit = bool(((changed >= first) & (changed <= number)).any())
             rows = ((after >= first) & (after <= number)).nonzero().flatten()
             sources = {"retain": task.define("shard", rows)}
-            one = Pass(self.objective(model, number), {"retain": self.batch_size}, roles=sources)
-            train, prior = fresh or hit, fresh and not hit
+            one = Phase(self.objective(model, number), {"retain": self.batch_size}, roles=sources)
+            train, preparation = fresh or hit, fresh and not hit
             # Two stages in any case: their numbers seed what a network draws.
             start = partial(self.start, number, task, model) if train else None
-            yield Edit(f"{name}: {'start' if train else 'keep'}", _calling(start), prior)
+            yield Edit(f"{name}: {'start' if train else 'keep'}", _calling(start), preparation)
             yield Fit(
                 (one,),
                 self.sweeps(slice) if train and len(rows) > 1 else 0,
                 self.optimization(),
                 name,
                 model=model.member(number),
-                prior=prior,
+                preparation=preparation,
             )
         yield Edit("places", lambda _: model.settle(after))
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from coun.data import Data
 from coun.engine import Task
-from coun.methods.method import FROZEN, Positive
 from coun.methods.sharded import Sharded
 from coun.models.ensemble import Layout
+from coun.plans.method import FROZEN, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from coun.engine import Edit, Stage, Task, batch_gradients
 from coun.engine.gradients import Gradients
-from coun.methods.method import FROZEN, Method, Positive
 from coun.models import Outputs
+from coun.plans.method import FROZEN, Method, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -66,8 +66,8 @@ class SSD(Method):
         role = task.define(name, rows[order[: count * size]])
         total: Gradients = {}
         free = self.importance == "label_free"
-        sweep = partial(batch_gradients, loss=_energy) if free else batch_gradients
-        for _, found in sweep(task, role, batch_size=size):
+        gradients = partial(batch_gradients, loss=_energy) if free else batch_gradients
+        for _, found in gradients(task, role, batch_size=size):
             for key, g in found.items():
                 value = (g.abs() if free else g.square()) / count
                 total[key] = total[key] + value if key in total else value

@@ -12,9 +12,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from coun.engine import Edit, Stage, Task, mean_gradient
-from coun.engine.batches import updates
-from coun.methods.method import FROZEN, Method, Positive
+from coun.engine.batches import steps_per_epoch
 from coun.methods.retrain import Retrain
+from coun.plans.method import FROZEN, Method, Positive
 from coun.seeds import Seeds
 
 
@@ -49,7 +49,7 @@ class Unrolling(Method):
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         recipe = Retrain(**task.original["settings"])
         rows, size = len(task.data.train), self.batch_size or recipe.batch_size
-        total = recipe.epochs * updates(rows, recipe.batch_size)
+        total = recipe.epochs * steps_per_epoch(rows, recipe.batch_size)
         rate = recipe.optimization().rate
         eta = self.lr or sum(rate(done / total) for done in range(total)) / total
         past = replace(task, seeds=Seeds(task.original["seed"]).fork("original"))

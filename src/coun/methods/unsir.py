@@ -11,9 +11,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Fit, Optimizer, Pass, Stage, Task
-from coun.methods.method import FROZEN, Positive, Share, Training
-from coun.objectives import Objective, Step, cross_entropy
+from coun.engine import Fit, Optimizer, Phase, Stage, Task
+from coun.objectives import BatchContext, Objective, cross_entropy
+from coun.plans.method import FROZEN, Positive, Share, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -60,29 +60,31 @@ class Unsir(Training):
         part = {"retain": task.define("retain part", torch.cat(few))}
 
         def learn(number: int) -> Objective:
-            def term(step: Step) -> Tensor:
+            def term(context: BatchContext) -> Tensor:
                 x: Tensor = noise[number]
                 y = classes[number].expand(n).to(task.device)
-                loss = F.cross_entropy(step.forward(x, frozen).logits, y)
+                loss = F.cross_entropy(context.forward(x, frozen).logits, y)
                 return self.noise_decay * x.square().flatten(1).sum(1).mean() - loss
 
             return Objective.of(term)
 
-        passes = tuple(Pass(learn(k), {}, updates=self.noise_steps) for k in range(len(classes)))
+        phases = tuple(Phase(learn(k), {}, steps=self.noise_steps) for k in range(len(classes)))
         adam = Optimizer("adamw", self.noise_lr, weight_decay=0.0, schedule="constant")
-        yield Fit(passes, 1, adam, "noise", mask={}, modules=(noise,))
+        yield Fit(phases, 1, adam, "noise", mask={}, modules=(noise,))
         images = torch.cat(list(noise)).detach()
         labels = classes.repeat_interleave(n).to(task.device)
 
-        def impair(step: Step) -> Tensor:
-            kept = step.inputs("retain")
+        def impair(context: BatchContext) -> Tensor:
+            kept = context.inputs("retain")
             count = max(1, round(len(kept) * self.noise_share / (1 - self.noise_share)))
-            chosen = torch.randint(len(images), (count,), generator=step.generator("noise"))
-            out = step.forward(torch.cat([kept, images[chosen]]))
-            return F.cross_entropy(out.logits, torch.cat([step.labels("retain"), labels[chosen]]))
+            chosen = torch.randint(len(images), (count,), generator=context.generator("noise"))
+            out = context.forward(torch.cat([kept, images[chosen]]))
+            return F.cross_entropy(
+                out.logits, torch.cat([context.labels("retain"), labels[chosen]])
+            )
 
         mixed = max(1, round(size * (1 - self.noise_share)))
-        sweep = Pass(Objective.of(impair), {"retain": mixed}, roles=part)
-        yield Fit((sweep,), epochs, self.optimization(), "impair")
-        sweep = Pass(cross_entropy("retain"), {"retain": size}, roles=part)
-        yield Fit((sweep,), epochs, self.optimization(), "repair")
+        phase = Phase(Objective.of(impair), {"retain": mixed}, roles=part)
+        yield Fit((phase,), epochs, self.optimization(), "impair")
+        phase = Phase(cross_entropy("retain"), {"retain": size}, roles=part)
+        yield Fit((phase,), epochs, self.optimization(), "repair")

@@ -1,6 +1,6 @@
 """Pure functions of logits, labels, features and weights; they see arrays and nothing else."""
 
-from coun.metrics.accuracy import (
+from coun.metrics.accuracies import (
     GAP_METRICS,
     accuracy,
     average_gap,

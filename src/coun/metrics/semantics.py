@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from coun.errors import CounError
-from coun.metrics.accuracy import confusion
+from coun.metrics.accuracies import confusion
 from coun.metrics.arrays import Floats, Values, floats, pair
 from coun.metrics.representation import centroid_similarities
 

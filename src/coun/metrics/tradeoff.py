@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from coun.metrics.accuracy import differences
+from coun.metrics.accuracies import differences
 
 
 def tow(metrics: Mapping[str, float], retrain: Mapping[str, float]) -> float:

@@ -1,5 +1,6 @@
 """What training minimises: weighted sums of terms, each a function of one step."""
 
+from coun.objectives.context import BatchContext
 from coun.objectives.contrastive import (
     barlow_twins_loss,
     co2_loss,
@@ -13,12 +14,11 @@ from coun.objectives.contrastive import (
     vicreg_loss,
 )
 from coun.objectives.objective import Objective, Term
-from coun.objectives.step import Step
 from coun.objectives.supervised import cross_entropy, labels_of_second_view
 
 __all__ = [
+    "BatchContext",
     "Objective",
-    "Step",
     "Term",
     "barlow_twins_loss",
     "co2_loss",

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coun.models import Classifier
+from coun.objectives.context import BatchContext
 from coun.objectives.objective import Objective
-from coun.objectives.step import Step
 
 Reduction = Literal["batchmean", "mean"]
 
@@ -30,8 +30,8 @@ def kl_loss(
 def distil(role: str, teacher: Classifier, temperature: float) -> Objective:
     """T^2 times the mean `kl_loss` of view 0 of *role* (Hinton et al., 2015)."""
 
-    def term(step: Step) -> Tensor:
-        own, its = step.outputs(role), step.outputs(role, model=teacher)
+    def term(context: BatchContext) -> Tensor:
+        own, its = context.outputs(role), context.outputs(role, model=teacher)
         return temperature**2 * kl_loss(own.logits, its.logits, temperature=temperature)
 
     return Objective.of(term)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.models import Classifier
+from coun.objectives.context import BatchContext
 from coun.objectives.objective import Objective
-from coun.objectives.step import Step
 
 
 class VAE(nn.Module):
@@ -25,10 +25,10 @@ class VAE(nn.Module):
         """Squared error plus *weight* times KL to the standard normal, mean over the batch, of
         *teacher*'s features of *role*."""
 
-        def term(step: Step) -> Tensor:
-            x = step.outputs(role, model=teacher).features
+        def term(context: BatchContext) -> Tensor:
+            x = context.outputs(role, model=teacher).features
             mean, log_var = self.encoder(x).chunk(2, dim=1)
-            noise = torch.randn(mean.shape, generator=step.generator("vae")).to(mean)
+            noise = torch.randn(mean.shape, generator=context.generator("vae")).to(mean)
             error = (self.decoder(mean + (log_var / 2).exp() * noise) - x).square().sum(1)
             kl = (mean.square() + log_var.exp() - log_var - 1).sum(1) / 2
             value: Tensor = (error + weight * kl).mean()
@@ -36,14 +36,14 @@ class VAE(nn.Module):
 
         return Objective.of(term)
 
-    def strangeness(self, role: str) -> Objective:
+    def reconstruction_score(self, role: str) -> Objective:
         """Mean exp(m / (1 + m)), in 1..e, of the model's features x of *role*.
 
         m = |g(x) - x|^2, where g decodes the latent mean, not a draw.
         """
 
-        def term(step: Step) -> Tensor:
-            x = step.outputs(role).features
+        def term(context: BatchContext) -> Tensor:
+            x = context.outputs(role).features
             m = (self.decoder(self.encoder(x).chunk(2, dim=1)[0]) - x).square().sum(1)
             value: Tensor = (m / (1 + m)).exp().mean()
             return value
@@ -54,10 +54,10 @@ class VAE(nn.Module):
 def align(teacher: Classifier, *, temperature: float) -> Objective:
     """`align_loss` between the features of the model and of *teacher*."""
 
-    def term(step: Step) -> Tensor:
+    def term(context: BatchContext) -> Tensor:
         moved = {}
         for role in ("retain", "forget"):
-            now, then = step.outputs(role), step.outputs(role, model=teacher)
+            now, then = context.outputs(role), context.outputs(role, model=teacher)
             moved[role] = 1 - F.cosine_similarity(now.features, then.features)
         return align_loss(moved["retain"], moved["forget"], temperature=temperature)
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from coun.objectives.step import Step
+from coun.objectives.context import BatchContext
 
-Term = Callable[[Step], Tensor]
+Term = Callable[[BatchContext], Tensor]
 Weight = float | Callable[[float], float]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A weighted sum of terms, each a function `Step -> scalar`.
+    """A weighted sum of terms, each a function `BatchContext -> scalar`.
 
     A weight is a number, or a function of the stage's progress (0..1). A term whose weight
     is 0 is not evaluated, so it costs nothing and touches no BatchNorm statistic.
@@ -39,19 +39,19 @@ class Objective:
     def __sub__(self, other: Objective) -> Objective:
         return self + -other
 
-    def __call__(self, step: Step) -> Tensor:
+    def __call__(self, context: BatchContext) -> Tensor:
         """The scalar to minimise at *step*.
 
         Raises: ValueError if every weight is 0.
         """
         total: Tensor | None = None
         for weight, term in self.parts:
-            factor = weight(step.progress) if callable(weight) else weight
+            factor = weight(context.progress) if callable(weight) else weight
             if factor == 0:
                 continue
             # Multiplying by 1 would be harmless but is skipped, so that a single term is
             # the same graph, bit for bit, as the term alone.
-            value = term(step) if factor == 1 else factor * term(step)
+            value = term(context) if factor == 1 else factor * term(context)
             total = value if total is None else total + value
         if total is None:
             raise ValueError("every term of the objective has weight 0; nothing to minimise")

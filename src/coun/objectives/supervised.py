@@ -6,15 +6,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coun.errors import CounError
+from coun.objectives.context import BatchContext
 from coun.objectives.objective import Objective
-from coun.objectives.step import Step
 
 
 def cross_entropy(role: str = "retain", *, view: int = 0) -> Objective:
     """Mean cross entropy (nats) of one view of *role* against its labels."""
 
-    def term(step: Step) -> Tensor:
-        return F.cross_entropy(step.outputs(role, view).logits, step.labels(role))
+    def term(context: BatchContext) -> Tensor:
+        return F.cross_entropy(context.outputs(role, view).logits, context.labels(role))
 
     return Objective.of(term)
 

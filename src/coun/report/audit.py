@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from coun.attacks import loss, scaled_logit
-from coun.attacks.roc import curve
+from coun.attacks.roc_curves import curve
 from coun.audit import Audit, Evidence, Subject
 from coun.data.examples import stratified
 from coun.metrics import confusion

@@ -1,9 +1,9 @@
 """Runs: a model with the record of how it was made, on disk or in memory."""
 
-from coun.runs.evaluate import Predictions, evaluate, measure, predictions
+from coun.runs.evaluation import Predictions, evaluate, measure, predictions
 from coun.runs.options import Options
 from coun.runs.run import Run, train, unlearn
-from coun.runs.shadows import Membership, Shadows, membership, shadows
+from coun.runs.shadow_models import Membership, Shadows, membership, shadows
 
 __all__ = [
     "Membership",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import read_json, write_json
 
@@ -36,12 +36,12 @@ def claim(folder: Path, record: dict[str, Any]) -> bool:
 
     Raises: CounError if the folder holds another run or other files, or cannot be written.
     """
-    ranks = Ranks.current()
-    if not ranks.leads:
-        ranks.wait()
+    ranks = ProcessGroup.current()
+    if not ranks.is_main:
+        ranks.barrier()
         return bool(read_record(folder, complete=False)["status"] == "complete")
     finished = _claim(folder, record)
-    ranks.wait()
+    ranks.barrier()
     return finished
 
 
@@ -67,7 +67,7 @@ def _claim(folder: Path, record: dict[str, Any]) -> bool:
 def release(folder: Path) -> None:
     """Give *folder* back where the run in it failed before anything of it was saved, so that
     the command with other settings can use it."""
-    if Ranks.current().leads and [path.name for path in folder.iterdir()] == [RECORD]:
+    if ProcessGroup.current().is_main and [path.name for path in folder.iterdir()] == [RECORD]:
         (folder / RECORD).unlink()
         folder.rmdir()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from coun.data import Data, Split
 from coun.engine import Compute, environment
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.methods import Method
 from coun.models import Classifier
 from coun.runs.folder import FORMAT
@@ -55,7 +55,7 @@ def begin(
             "device": compute.device.type,
             "precision": compute.precision,
             **({"compile": True} if compute.compile else {}),
-            **({"ranks": ranks} if (ranks := Ranks.current().count) > 1 else {}),
+            **({"ranks": ranks} if (ranks := ProcessGroup.current().count) > 1 else {}),
         },
         "parent": parent,
     }

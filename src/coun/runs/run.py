@@ -14,7 +14,7 @@ from torch import nn
 
 from coun.data import Data, Split, load
 from coun.engine import Checkpoint, Compute, Engine, Task, forward_flops
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import write_json
 from coun.methods import Method, make
@@ -200,7 +200,7 @@ def unlearn(
     kind = "retrain" if method.name == Retrain.name else "unlearned"
     if kind == "retrain":
         origin.parent = None  # it starts afresh
-    how = method.resolved(origin.original)
+    how = method.with_defaults_from(origin.original)
     return _execute(kind, how, data, split, origin, seed, out, options)
 
 
@@ -285,21 +285,23 @@ def _execute(
         if folder is not None:
             release(folder)
         raise
-    compute.bring_back(model)
+    compute.to_cpu(model)
     model.eval()
     record |= {
         "status": "complete",
         "stages": log.stages,
         "history": log.history,
-        "cost": (log.cost if kind == "unlearned" else log.cost + log.prior).to_json(),
+        "cost": (log.cost if kind == "unlearned" else log.cost + log.preparation).to_json(),
         **(
-            {"prior_cost": log.prior.to_json()} if kind == "unlearned" and log.prior.updates else {}
+            {"preparation_cost": log.preparation.to_json()}
+            if kind == "unlearned" and log.preparation.steps
+            else {}
         ),
         **({"profile": log.profile} if log.profile else {}),
         "weights_sha256": weights_digest(model),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    if folder is not None and Ranks.current().leads:
+    if folder is not None and ProcessGroup.current().is_main:
         save_weights(model, folder / WEIGHTS)
         write_json(folder / RECORD, record)
         assert checkpoint

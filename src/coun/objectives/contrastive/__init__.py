@@ -4,7 +4,7 @@ All of them raise half precision to float32, keep float64, and raise ValueError 
 and temperatures they cannot use. Rows are normalised inside unless a loss says otherwise.
 """
 
-from coun.objectives.contrastive.info_nce import Directions, info_nce, info_nce_loss
+from coun.objectives.contrastive.cross_view import Directions, info_nce, info_nce_loss
 from coun.objectives.contrastive.nt_xent import debiased_loss, moco_loss, nt_xent_loss
 from coun.objectives.contrastive.redundancy import barlow_twins_loss, vicreg_loss
 from coun.objectives.contrastive.relational import co2_loss, sce_loss

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from coun.analysis import Slice
-from coun.attacks.roc import Curve
+from coun.attacks.roc_curves import Curve
 from coun.report.figures.grid import panels
 from coun.report.style import RC, look
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from coun.data import Data, Examples
-from coun.engine.progress import Bar
+from coun.engine.progress_bar import ProgressBar
 from coun.models import Classifier, Outputs
 
 BATCH = 500
@@ -30,7 +30,7 @@ def predict(
     logits: list[Tensor] = []
     features: list[Tensor] = []
     try:
-        with torch.no_grad(), Bar(title, visible=progress) as bar:
+        with torch.no_grad(), ProgressBar(title, visible=progress) as bar:
             for start in range(0, len(examples), BATCH):
                 rows = torch.arange(start, min(start + BATCH, len(examples)))
                 out = classifier(data.views.evaluate(examples.fetch(rows).to(device)))

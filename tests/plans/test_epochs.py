@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from coun import CounError, Split
-from coun.engine import Fit, Optimizer, Pass
-from coun.methods.by_epoch import by_epoch, error, hold_out
+from coun.engine import Fit, Optimizer, Phase
 from coun.objectives import cross_entropy
+from coun.plans.epochs import error, hold_out, one_stage_per_epoch
 
 
 def test_each_epoch_has_its_passes_and_its_rate():
-    first = Pass(cross_entropy("forget"), {"forget": 8}, until=2)
-    second = Pass(cross_entropy("retain"), {"retain": 8})
+    first = Phase(cross_entropy("forget"), {"forget": 8}, until_epoch=2)
+    second = Phase(cross_entropy("retain"), {"retain": 8})
     adam = Optimizer("adamw", 0.1, schedule="cosine", lr_floor=0.01)
-    stages = list(by_epoch(Fit((first, second), 4, adam, "x")))
-    assert [len(s.passes) for s in stages] == [2, 2, 1, 1]
-    assert all(s.epochs == 1 and p.until is None for s in stages for p in s.passes)
+    stages = list(one_stage_per_epoch(Fit((first, second), 4, adam, "x")))
+    assert [len(s.phases) for s in stages] == [2, 2, 1, 1]
+    assert all(s.epochs == 1 and p.until_epoch is None for s in stages for p in s.phases)
     for number, stage in enumerate(stages):
         middle = adam.rate((number + 0.5) / 4)
         assert {stage.optimizer.rate(x) for x in (0.0, 0.3, 0.9)} == {middle}

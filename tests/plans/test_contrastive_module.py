@@ -11,12 +11,12 @@ from torch import nn
 
 import coun
 from coun.data import Views
-from coun.engine import Compute, Engine, Fit, Pass
+from coun.engine import Compute, Engine, Fit, Phase
 from coun.methods import catalogue, make
-from coun.methods.method import FROZEN, Training
 from coun.models import weights_digest
 from coun.objectives import cross_entropy
-from coun.objectives.contrastive.modules import LOSSES, Memory, MoCo
+from coun.objectives.contrastive.registry import LOSSES, Memory, MoCo
+from coun.plans.method import FROZEN, Training
 
 FAST = {"epochs": 2, "batch_size": 32, "lr": 0.02}
 CPU = Compute(torch.device("cpu"), "fp32")
@@ -159,7 +159,7 @@ def test_only_retain_rows_enter_the_term(small, split, make_task, dropping):
             return super().loss(a, b, labels)
 
     mixed = cross_entropy("forget") + cross_entropy("retain")
-    one = Pass(mixed + Watching().objective(), {"forget": 10, "retain": 16})
+    one = Phase(mixed + Watching().objective(), {"forget": 10, "retain": 16})
     Engine(task, CPU).run([Fit((one,), 1)])
     assert {n for n, _ in seen} == {15, 16}  # 170 retain rows in 11 batches
 

@@ -35,35 +35,35 @@ def test_it_is_plain_gradient_descent_on_the_forget_rows(pair):
     x, y = data.views.evaluate(data.train.fetch(rows)), data.train.labels[rows]
     net = coun.train(data, "mlp", epochs=8, split=exact.split).model
     descent, accuracies = torch.optim.SGD(net.parameters(), 0.05), []
-    for _ in range(found.updates + 1):
+    for _ in range(found.steps + 1):
         accuracies.append(100 * float((net(x).argmax(1) == y).double().mean()))
         F.cross_entropy(net(x), y).backward()
         descent.step()
         descent.zero_grad()
-    assert found.updates > 1
+    assert found.steps > 1
     assert not found.censored
     assert list(found.accuracies) == pytest.approx(accuracies)
     assert found.accuracies[-1] >= found.target > found.accuracies[-2]
-    assert found.time == RelearnTime(found.updates)
+    assert found.time == RelearnTime(found.steps)
 
 
 def test_the_cap_censors(pair):
     original, exact = pair
     free = relearn(exact, original, optimizer=PLAIN)
-    cut = relearn(exact, original, optimizer=PLAIN, cap=free.updates - 1)
-    assert (cut.updates, cut.censored) == (free.updates - 1, True)
+    cut = relearn(exact, original, optimizer=PLAIN, cap=free.steps - 1)
+    assert (cut.steps, cut.censored) == (free.steps - 1, True)
     assert cut.accuracies == free.accuracies[:-1]
-    assert cut.time == RelearnTime(free.updates - 1, reached=False)
-    just = relearn(exact, original, optimizer=PLAIN, cap=free.updates)
+    assert cut.time == RelearnTime(free.steps - 1, reached=False)
+    just = relearn(exact, original, optimizer=PLAIN, cap=free.steps)
     assert just == free
 
 
 def test_looking_less_often_is_coarser(pair):
     free = relearn(pair[1], pair[0], optimizer=PLAIN)
     coarse = relearn(pair[1], pair[0], optimizer=PLAIN, every=4)
-    assert coarse.updates % 4 == 0
-    assert coarse.updates >= free.updates
-    assert coarse.accuracies == pytest.approx(relearned_at(pair, coarse.updates)[::4])
+    assert coarse.steps % 4 == 0
+    assert coarse.steps >= free.steps
+    assert coarse.accuracies == pytest.approx(relearned_at(pair, coarse.steps)[::4])
 
 
 def relearned_at(pair, cap):
@@ -74,7 +74,7 @@ def relearned_at(pair, cap):
 
 
 def test_the_original_need_not_relearn_and_nobody_is_changed(pair, original, split):
-    assert relearn(pair[0], pair[0], pair[1].split).updates == 0
+    assert relearn(pair[0], pair[0], pair[1].split).steps == 0
     unlearned = coun.unlearn(original, split, "not", epochs=1)
     digests = [weights_digest(run.model) for run in (unlearned, original)]
     state = torch.random.get_rng_state()

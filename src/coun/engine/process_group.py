@@ -16,7 +16,7 @@ from coun.errors import CounError
 T = TypeVar("T")
 
 
-class Ranks:
+class ProcessGroup:
     """The equal processes that share a run; usually just this one.
 
     Each rank trains on its share of every batch and gradients are averaged, so
@@ -31,13 +31,13 @@ class Ranks:
 
     @staticmethod
     @cache
-    def current() -> Ranks:
+    def current() -> ProcessGroup:
         """The group that torchrun's environment describes, joined on the first call.
 
         Raises: CounError if there is one but Lightning Fabric is not installed.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-            return Ranks()
+            return ProcessGroup()
         try:
             from lightning_fabric import Fabric
             from lightning_fabric.strategies.ddp import DDPStrategy
@@ -54,14 +54,14 @@ class Ranks:
         fabric = Fabric(accelerator=kind, devices=each, num_nodes=nodes, strategy=strategy)
         fabric.launch()
         atexit.register(torch.distributed.destroy_process_group)
-        return Ranks(fabric)
+        return ProcessGroup(fabric)
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes and prints."""
         return self.rank == 0
 
-    def share(self, rows: Tensor) -> Tensor:
+    def shard(self, rows: Tensor) -> Tensor:
         """This rank's part of one batch's *rows*; what does not divide evenly is left out."""
         if self.count == 1:
             return rows
@@ -73,7 +73,7 @@ class Ranks:
             return model
         return cast(nn.Module, self._fabric.setup_module(model))
 
-    def tie(self, features: Tensor, logits: Tensor) -> Tensor:
+    def keep_head_in_graph(self, features: Tensor, logits: Tensor) -> Tensor:
         """*features*, through which the head gets a gradient too, of zeros.
 
         Fabric's averaging waits for every parameter's; a loss of features alone has none there.
@@ -95,7 +95,7 @@ class Ranks:
 
     def first(self, find: Callable[[], T]) -> T:
         """What *find* returns to rank 0, which alone calls it."""
-        found = find() if self.leads else None
+        found = find() if self.is_main else None
         return cast(T, self._fabric.broadcast(found) if self._fabric else found)
 
     def gather(self, local: Tensor) -> Tensor:
@@ -109,13 +109,13 @@ class Ranks:
         parts = self._fabric.all_gather(local, sync_grads=True)
         return cast(Tensor, parts.flatten(0, 1))
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every rank is here."""
         if self._fabric:
             self._fabric.barrier()
 
     @torch.no_grad()
-    def agree(self, model: nn.Module) -> None:
+    def sync_buffers(self, model: nn.Module) -> None:
         """Give every rank rank 0's buffers."""
         if self._fabric:
             for buffer in model.buffers():

@@ -20,7 +20,7 @@ class Batch:
     rows: Tensor | None = None
 
 
-class Step:
+class BatchContext:
     """What an objective sees: the batches of this update, and the model through their views.
 
     Args:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from coun.objectives.contrastive.push import push_loss
+from coun.objectives.contrastive.repulsion import push_loss
 
 U = torch.tensor([[1, 2, 0], [0, 1, 1]], dtype=torch.float64)
 R = torch.tensor([[1, 1, 0], [0, 2, 1], [1, 0, 1], [1, 1, 2]], dtype=torch.float64)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from coun.data import Split
-from coun.engine import Compute, Engine, Fit, Optimizer, Pass, Task, predict
+from coun.engine import Compute, Engine, Fit, Optimizer, Phase, Task, predict
 from coun.errors import CounError
 from coun.metrics import RelearnTime, accuracy
 from coun.models import Classifier
@@ -24,13 +24,13 @@ class Relearned:
     """How a model relearned.
 
     Args:
-        updates: until the target was met; the cap if it never was.
+        steps: until the target was met; the cap if it never was.
         censored: the target was not met: the true number is larger.
         target: forget accuracy that had to be met, percent.
         accuracies: forget accuracy at the start and after each look, percent.
     """
 
-    updates: int
+    steps: int
     censored: bool
     target: float
     accuracies: tuple[float, ...]
@@ -38,7 +38,7 @@ class Relearned:
     @property
     def time(self) -> RelearnTime:
         """For `coun.metrics.anamnesis_index`."""
-        return RelearnTime(self.updates, not self.censored)
+        return RelearnTime(self.steps, not self.censored)
 
 
 class _MetError(Exception):
@@ -65,14 +65,14 @@ def relearn(
     Args:
         split: the forget rows, by default those of *run*.
         margin: alpha, points.
-        cap: updates at most.
-        every: look at the accuracy after so many updates; costs a pass over the forget rows.
+        cap: steps at most.
+        every: look at the accuracy after so many steps; costs a pass over the forget rows.
         optimizer: one for all models, by default SGD with lr 0.01, momentum 0.9, wd 5e-4.
 
     Raises: CounError without a split, for an original of other data, or a bad cap or interval.
 
     Source: the relearn time of Golatkar et al., CVPR 2020, and AIN's of Chundawat et al.,
-        2023 (alpha 5 to 10%, unverified); counted in updates here, where they count epochs.
+        2023 (alpha 5 to 10%, unverified); counted in steps here, where they count epochs.
     """
     split = split or run.split
     if split is None:
@@ -80,7 +80,7 @@ def relearn(
     if original.data.fingerprint != run.data.fingerprint:
         raise CounError("the Original is of other data; expected the same fingerprint")
     if cap < 1 or every < 1:
-        raise CounError(f"relearning has cap {cap} and every {every}; expected 1 or more updates")
+        raise CounError(f"relearning has cap {cap} and every {every}; expected 1 or more steps")
     data = run.data
     examples = data.train.take(split.rows(data, "forget"))
 
@@ -99,16 +99,16 @@ def relearn(
     @contextlib.contextmanager
     def look(_: object) -> Iterator[None]:
         yield
-        done = task.cost.updates + 1  # the loop counts an update once it is over
+        done = task.cost.steps + 1  # the loop counts an update once it is over
         if done % every == 0 or done == cap:
             accuracies.append(known(classifier))
             if accuracies[-1] >= target:
                 raise _MetError
 
-    sweep = Pass(cross_entropy("forget"), {"forget": batch_size}, updates=cap)
-    fit = Fit((sweep,), 1, optimizer, name="relearn")
+    phase = Phase(cross_entropy("forget"), {"forget": batch_size}, steps=cap)
+    fit = Fit((phase,), 1, optimizer, name="relearn")
     try:
         Engine(task, compute, observe=look).run([fit])
     except _MetError:
-        return Relearned(task.cost.updates + 1, False, target, tuple(accuracies))
+        return Relearned(task.cost.steps + 1, False, target, tuple(accuracies))
     return Relearned(cap, True, target, tuple(accuracies))

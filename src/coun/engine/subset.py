@@ -11,8 +11,8 @@ from coun.engine.stage import Edit, Stage
 from coun.engine.task import Task
 
 
-def on_part(stages: Iterable[Stage], part: Task, task: Task, name: str) -> Iterator[Stage]:
-    """*stages*, planned on *part* (`task.narrowed`), for the engine that runs *task*.
+def for_subset(stages: Iterable[Stage], part: Task, task: Task, name: str) -> Iterator[Stage]:
+    """*stages*, planned on *part* (`task.with_rows`), for the engine that runs *task*.
 
     Passes still draw the roles that they name; where *part* means other rows by a role, they
     come from one that *task* knows them by. *name* tells this part from others.
@@ -27,9 +27,11 @@ def on_part(stages: Iterable[Stage], part: Task, task: Task, name: str) -> Itera
     for stage in stages:
         stage = replace(stage, name=f"{stage.name}, {name}")
         if not isinstance(stage, Edit):
-            passes = tuple(
-                replace(one, roles={role: known(one.roles.get(role, role)) for role in one.draws})
-                for one in stage.passes
+            phases = tuple(
+                replace(
+                    one, roles={role: known(one.roles.get(role, role)) for role in one.batch_sizes}
+                )
+                for one in stage.phases
             )
-            stage = replace(stage, passes=passes)
+            stage = replace(stage, phases=phases)
         yield stage

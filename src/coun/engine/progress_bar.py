@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-class Bar:
+class ProgressBar:
     """One long job. Silent unless *visible*, and where standard error is no terminal."""
 
     def __init__(self, title: str, *, visible: bool) -> None:
@@ -26,7 +26,7 @@ class Bar:
         )
         self._job = self._progress.add_task(title, total=None, note="")
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> ProgressBar:
         self._progress.start()
         return self
 

@@ -13,21 +13,21 @@ from coun.errors import CounError
 from coun.metrics import unlearn_accuracy
 
 
-def by_epoch(whole: Fit) -> Iterator[Fit]:
+def one_stage_per_epoch(whole: Fit) -> Iterator[Fit]:
     """*whole* as a stage for each epoch, which holds the schedule's rate at the epoch's middle.
 
     Momentum starts anew in each, so this is not *whole* to the bit.
     """
     for epoch in range(whole.epochs):
-        passes = tuple(
-            replace(one, until=None)
-            for one in whole.passes
-            if one.until is None or epoch < one.until
+        phases = tuple(
+            replace(one, until_epoch=None)
+            for one in whole.phases
+            if one.until_epoch is None or epoch < one.until_epoch
         )
         rate = whole.optimizer.rate((epoch + 0.5) / whole.epochs)
         held = replace(whole.optimizer, lr=rate, schedule="constant", warmup=0.0)
         name = f"{whole.name}, epoch {epoch + 1}"
-        yield replace(whole, passes=passes, epochs=1, optimizer=held, name=name)
+        yield replace(whole, phases=phases, epochs=1, optimizer=held, name=name)
 
 
 def error(task: Task, role: str) -> float:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from coun.engine.batches import updates
-from coun.engine.ranks import Ranks
+from coun.engine.batches import steps_per_epoch
+from coun.engine.process_group import ProcessGroup
 from coun.files import read_json
 from coun.methods import catalogue
 
@@ -72,13 +72,13 @@ EVERY = """
 import json
 import torch
 import coun
-from coun.engine.ranks import Ranks
+from coun.engine.process_group import ProcessGroup
 from coun.methods import catalogue
 
 torch.set_num_threads(1)
 data = coun.load("digits", limit=200)
 start, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.1)
-found, ranks = {}, Ranks.current()
+found, ranks = {}, ProcessGroup.current()
 for name, kind in catalogue().items():
     epochs = {"epochs": 1} if "epochs" in kind.__dataclass_fields__ else {}
     try:
@@ -86,7 +86,7 @@ for name, kind in catalogue().items():
         found[name] = ranks.mean([float(ranks.first(lambda: mine) == mine)])
     except coun.CounError as error:
         found[name] = str(error)
-if ranks.leads:
+if ranks.is_main:
     print(json.dumps(found))
 """
 
@@ -115,7 +115,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 class Group:
-    """What Ranks asks of Fabric, without processes."""
+    """What ProcessGroup asks of Fabric, without processes."""
 
     def __init__(self, rank: int, count: int) -> None:
         self.global_rank, self.world_size = rank, count
@@ -123,15 +123,15 @@ class Group:
 
 def test_shares_are_disjoint_equal_and_cover_what_divides():
     rows = torch.arange(11)
-    shares = [Ranks(Group(r, 3)).share(rows) for r in range(3)]
+    shares = [ProcessGroup(Group(r, 3)).shard(rows) for r in range(3)]
     assert [len(s) for s in shares] == [3, 3, 3]
     assert sorted(torch.cat(shares).tolist()) == list(range(9))
 
 
 def test_alone_nothing_changes():
-    rows, alone = torch.arange(5), Ranks()
-    assert alone.leads
-    assert torch.equal(alone.share(rows), rows)
+    rows, alone = torch.arange(5), ProcessGroup()
+    assert alone.is_main
+    assert torch.equal(alone.shard(rows), rows)
     assert alone.gather(rows) is rows
 
 
@@ -140,7 +140,7 @@ def test_alone_nothing_changes():
     [(10, 5, 1, 2), (11, 5, 1, 3), (3, 2, 1, 1), (13, 5, 2, 3), (14, 4, 2, 3), (3, 8, 2, 1)],
 )
 def test_no_batch_leaves_a_rank_too_few_rows_for_batchnorm(rows, size, ranks, expected):
-    assert updates(rows, size, ranks) == expected
+    assert steps_per_epoch(rows, size, ranks) == expected
 
 
 def test_of_two_commands_one_prints(tmp_path):

@@ -11,7 +11,7 @@ from coun import CounError
 from coun.attacks import scaled_logit
 from coun.data import TensorExamples
 from coun.runs import membership, shadows
-from coun.runs.shadows import halves
+from coun.runs.shadow_models import halves
 
 SETTINGS = {"epochs": 2, "batch_size": 64}
 

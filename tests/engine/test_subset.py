@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import coun
-from coun.engine import Compute, Edit, Engine, Fit, Pass, on_part
+from coun.engine import Compute, Edit, Engine, Fit, Phase, for_subset
 from coun.objectives import Objective
 
 
 def test_passes_draw_the_parts_rows_and_the_tasks_own_stay(small, split, make_task, original):
     task = make_task(small, original.model, split, reads=("retain", "forget"))
     rows = task.rows("forget")[5:9]
-    part = task.narrowed(forget=rows)
+    part = task.with_rows(forget=rows)
     assert torch.equal(part.rows("forget"), rows)
     assert len(task.rows("forget")) == 30
     seen = {"a": set(), "retain": set(), "forget": set()}
@@ -26,11 +26,11 @@ def test_passes_draw_the_parts_rows_and_the_tasks_own_stay(small, split, make_ta
     # "a" draws from a role that only the part knows.
     some = part.define("some", torch.cat([rows[:1], task.rows("retain")[:2]]))
     draws = {"forget": 2, "retain": 4, "a": 3}
-    one = Pass(Objective.of(term), draws, roles={"a": some})
+    one = Phase(Objective.of(term), draws, roles={"a": some})
     stages = [Edit("e", lambda m: None), Fit((one,), 1)]
-    edit, fit = on_part(stages, part, task, "part 2")
+    edit, fit = for_subset(stages, part, task, "part 2")
     assert (edit.name, fit.name) == ("e, part 2", "train, part 2")
-    names = fit.passes[0].roles
+    names = fit.phases[0].roles
     assert names == {"forget": "forget, part 2", "retain": "retain", "a": "some, part 2"}
     assert torch.equal(task.rows(names["forget"]), rows)
     Engine(task, Compute(torch.device("cpu"), "fp32")).run([edit, fit])
@@ -41,7 +41,7 @@ def test_passes_draw_the_parts_rows_and_the_tasks_own_stay(small, split, make_ta
 
 def test_what_the_part_costs_is_charged(small, split, make_task, original):
     task = make_task(small, original.model, split, reads=("retain", "forget"))
-    task.narrowed(forget=task.rows("forget")[:3]).charge(3, grad=False)
+    task.with_rows(forget=task.rows("forget")[:3]).charge(3, grad=False)
     assert task.cost.forward_images == 3
 
 
@@ -49,4 +49,4 @@ def test_a_part_may_not_define_rows_outside_it(small, split, make_task, original
     task = make_task(small, original.model, split, reads=("forget",))
     rows = task.rows("forget")
     with pytest.raises(coun.CounError, match="does not declare"):
-        task.narrowed(forget=rows[:3]).define("more", rows[3:5])
+        task.with_rows(forget=rows[:3]).define("more", rows[3:5])

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coun.objectives.context import BatchContext
 from coun.objectives.contrastive.embeddings import (
     check_pair,
     check_temperatures,
     raise_precision,
 )
 from coun.objectives.objective import Objective
-from coun.objectives.step import Step
 
 Directions = Literal["sum", "mean"]
 
@@ -63,9 +63,9 @@ def info_nce(
     a batch instead of 6, which is what the paper's cost column charges.
     """
 
-    def term(step: Step) -> Tensor:
-        first = step.gather(step.outputs(role, 0).features)
-        second = step.gather(step.outputs(role, 1, grad=second_view_gradient).features)
+    def term(context: BatchContext) -> Tensor:
+        first = context.gather(context.outputs(role, 0).features)
+        second = context.gather(context.outputs(role, 1, grad=second_view_gradient).features)
         return info_nce_loss(first, second, temperature=temperature, directions=directions)
 
     return Objective.of(term)

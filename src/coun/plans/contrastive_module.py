@@ -13,9 +13,9 @@ from torch import nn
 from coun.data import Views
 from coun.engine import Stage, Task, with_term
 from coun.errors import CounError, nearest, unknown
-from coun.methods.method import Method
 from coun.objectives import labels_of_second_view
-from coun.objectives.contrastive.modules import LOSSES, ContrastiveLoss
+from coun.objectives.contrastive.registry import LOSSES, ContrastiveLoss
+from coun.plans.method import Method
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Contrasted(Method):
         for key in ("source", "reads", "trains", "needs_original"):
             self.__dict__[key] = getattr(self.method, key)
 
-    def resolved(self, original: Mapping[str, Any]) -> Contrasted:
-        return replace(self, method=self.method.resolved(original))
+    def with_defaults_from(self, original: Mapping[str, Any]) -> Contrasted:
+        return replace(self, method=self.method.with_defaults_from(original))
 
     def settings(self) -> dict[str, Any]:
         module = {

@@ -45,7 +45,7 @@ class Method:
         """How the result is made of several networks; None where it is one, as the start is."""
         return None
 
-    def resolved(self, original: Mapping[str, Any]) -> Self:
+    def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         """The same method with what was left open filled in from the original's settings."""
         return self
 
@@ -80,14 +80,14 @@ class Training(Method):
     momentum: Share = Field(0.9, description="of sgd")
     weight_decay: float = Field(5e-4, ge=0, description="on all parameters")
 
-    def resolved(self, original: Mapping[str, Any]) -> Self:
+    def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         epochs = self.epochs or max(1, round(PAPER_SHARE * original.get("epochs", 182)))
         return replace(
             self, epochs=epochs, batch_size=self.batch_size or original.get("batch_size", 256)
         )
 
     def budget(self) -> tuple[int, int]:
-        """Epochs and batch size, which `resolved` has filled in where they were left open."""
+        """Epochs and batch size, which `with_defaults_from` has filled in."""
         assert self.epochs
         assert self.batch_size
         return self.epochs, self.batch_size

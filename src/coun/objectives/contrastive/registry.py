@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.models import Classifier
-from coun.objectives.contrastive.info_nce import Directions, info_nce_loss
+from coun.objectives.context import BatchContext
+from coun.objectives.contrastive.cross_view import Directions, info_nce_loss
 from coun.objectives.contrastive.nt_xent import debiased_loss, moco_loss, nt_xent_loss
 from coun.objectives.contrastive.redundancy import barlow_twins_loss, vicreg_loss
 from coun.objectives.contrastive.relational import co2_loss, sce_loss
 from coun.objectives.contrastive.supcon import supcon_loss
 from coun.objectives.objective import Objective
-from coun.objectives.step import Step
 
 FROZEN = ConfigDict(extra="forbid")
 Temperature = Annotated[float, Field(gt=0)]
@@ -54,11 +54,11 @@ class ContrastiveLoss:
     def objective(self, state: tuple[Any, ...] = ()) -> Objective:
         """The term, for passes that draw role "retain"."""
 
-        def term(step: Step) -> Tensor:
-            first = step.gather(step.outputs("retain", 0).features)
-            second = step.outputs("retain", 1, grad=self.second_view_gradient).features
-            labels = step.gather(step.labels("retain"))
-            return self.loss(first, step.gather(second), labels)
+        def term(context: BatchContext) -> Tensor:
+            first = context.gather(context.outputs("retain", 0).features)
+            second = context.outputs("retain", 1, grad=self.second_view_gradient).features
+            labels = context.gather(context.labels("retain"))
+            return self.loss(first, context.gather(second), labels)
 
         return Objective.of(term)
 
@@ -228,13 +228,13 @@ class MoCo(ContrastiveLoss):
     def objective(self, state: tuple[Any, ...] = ()) -> Objective:
         (memory,) = state
 
-        def term(step: Step) -> Tensor:
-            memory.follow(step.model, self.momentum)
+        def term(context: BatchContext) -> Tensor:
+            memory.follow(context.model, self.momentum)
             memory.encoder.train()
-            query = step.outputs("retain", 0).features
-            key = step.outputs("retain", 1, model=memory.encoder).features
+            query = context.outputs("retain", 0).features
+            key = context.outputs("retain", 1, model=memory.encoder).features
             value = moco_loss(query, key, memory.queue.clone(), temperature=self.temperature)
-            memory.push(step.gather(key))
+            memory.push(context.gather(key))
             return value
 
         return Objective.of(term)

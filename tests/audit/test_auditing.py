@@ -202,7 +202,7 @@ def test_extras_only_where_asked_for(memoriser, retrains):
     found = audit(
         retrains[0], retrains[1:2], original=memoriser, rest=False, relearn=True, theory=True
     ).to_json()
-    assert found["relearn"]["Original"]["updates"] == 0
+    assert found["relearn"]["Original"]["steps"] == 0
     assert set(found["theory"]) == {"this model", "Retrain", "Original"}
 
 

@@ -1,0 +1,1 @@
+"""What methods are made of: the base class, and the pieces that several of them share."""
