@@ -13,7 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lower packages know nothing of higher ones; those on one level do not know each other.
 LEVELS = [
     {"errors"},
-    {"seeds", "files"},
+    {"seeds", "files", "plugins"},
     {"data", "models", "metrics"},
     {"objectives", "attacks"},
     {"engine"},
@@ -76,7 +76,14 @@ def test_imports_point_one_way(path):
 
 @pytest.mark.parametrize("path", FILES, ids=label)
 def test_files_are_short(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+    text = path.read_text(encoding="utf-8")
+    documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    docstrings = sum(
+        node.body[0].end_lineno - node.body[0].lineno + 1
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None
+    )
+    assert len(text.splitlines()) - docstrings <= 350
 
 
 @pytest.mark.parametrize("path", FILES, ids=label)
