@@ -29,7 +29,7 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # See tensors, and errors to complain with; of coun nothing but what is named here.
-PLAIN = {"metrics": {"errors"}, "attacks": {"errors", "metrics"}}
+PLAIN = {"metrics": {"errors", "plugins"}, "attacks": {"errors", "metrics"}}
 
 
 def label(path):

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coun.bench.tables import Block, Line
+from coun.metrics import columns
 from coun.report import Row
 from coun.report.figures import gaps, heat_table
 from coun.report.style import CLASSES, RC, look
-from coun.report.table import COLUMNS
 
 
 def gap_bars(block: Block) -> Figure:
@@ -124,7 +124,7 @@ def ablation_curve(block: Block, base: str, setting: str) -> Figure:
                 differences,
                 marker="osD^"[number],
                 color=CLASSES(number),
-                label=COLUMNS[metric],
+                label=columns()[metric].label,
             )
         right.axhline(0, color="black", linewidth=1)
         right.set_ylabel("difference to Retrain, points")

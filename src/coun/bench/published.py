@@ -17,9 +17,8 @@ from coun.bench.experiment import Cut, describe
 from coun.bench.plan import RETRAIN
 from coun.bench.tables import Block, Line
 from coun.errors import CounError
-from coun.metrics import GAP_METRICS
+from coun.metrics import GAP_METRICS, columns
 from coun.report.style import look
-from coun.report.table import COLUMNS
 
 SHIPPED = files("coun.bench") / "published" / "coun_neurips_2025.csv"
 SEEDS = 10  # trials behind every printed value (CoUn, section 4.1)
@@ -147,7 +146,7 @@ def _line(block: Block, line: Line, rows: Sequence[Published]) -> Iterator[Compa
             cell = line.metrics[metric]
             within = _within(row, metric, cell.mean, cell.std, cell.runs)
             values = (row.values[metric], cell.mean)
-            yield Compared(block.title, line.name, COLUMNS[metric], *values, within)
+            yield Compared(block.title, line.name, columns()[metric].label, *values, within)
         if line.role != RETRAIN:
             yield Compared(block.title, line.name, "gap", row.gap, line.gap_of_means, None)
         paper = line.costs["paper_flops"] / 1e15

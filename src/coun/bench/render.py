@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from coun.bench.plan import RETRAIN
 from coun.bench.results import COSTS, RATIOS
 from coun.bench.tables import WITHIN, Block, Line
+from coun.metrics import columns
 from coun.report import Grid, Section
-from coun.report.table import COLUMNS
 
 
 def results(block: Block) -> Grid:
     """The metrics and the gap of every line."""
-    names = [COLUMNS[m] for m in block.metrics]
+    names = [columns()[m].label for m in block.metrics]
     oracle = ["oracle gap"] * block.has_oracle
     header = ["", "reads forget", *names, "gap", "95%", *oracle, "gap of means", "p", "runs"]
     return Grid(header, [(_mark(line), _cells(block, line)) for line in block.shown])
@@ -152,7 +152,7 @@ def latex(tables: Sequence[Block]) -> str:
     """The tables for a paper: needs the package booktabs."""
     parts = ["% needs \\usepackage{booktabs}"]
     for block in tables:
-        names = [COLUMNS[m] for m in block.metrics]
+        names = [columns()[m].label for m in block.metrics]
         head = ["Method", *names, "Gap", "FLOPs"]
         rows = []
         for line in block.shown:

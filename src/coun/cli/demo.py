@@ -10,7 +10,8 @@ from rich.table import Table
 
 from coun.cli import app
 from coun.demo import demo
-from coun.report.table import COLUMNS, Cell
+from coun.metrics import Metric, columns
+from coun.report import Cell
 
 
 @click.command("demo")
@@ -33,18 +34,19 @@ def command(out: Path, fast: bool, as_json: bool) -> None:
         title = f"{outcome.scenario.title}: percent, mean±std of {seeds} seed(s)"
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
         table.add_column("", no_wrap=True)
-        for label in COLUMNS.values():
-            table.add_column(label, justify="right", no_wrap=True)
+        used = [m for n, m in columns().items() if any(n in r.cells for r in outcome.rows)]
+        for metric in used:
+            table.add_column(metric.label, justify="right", no_wrap=True)
         for row in outcome.rows:
-            table.add_row(row.name, *(_short(c, row.cells.get(c)) for c in COLUMNS))
+            table.add_row(row.name, *(_short(m, row.cells.get(m.name)) for m in used))
         app.console.print(table)
     app.console.print(f"Report: {out / 'report.html'}", highlight=False)
 
 
-def _short(column: str, cell: Cell | None) -> str:
-    """A cell in as few characters as say it, so that the table fits 80 columns."""
+def _short(metric: Metric, cell: Cell | None) -> str:
+    """Write a cell in few characters, so that the table fits 80 columns."""
     if cell is None:
         return ""
-    digits = 2 if column in ("average_gap", "cost_ratio") else 1
-    spread = "" if cell.std is None or column == "cost_ratio" else f"±{cell.std:.{digits}f}"
-    return f"{cell.mean:.{digits}f}{spread}"
+    if metric.unit in ("%", "points"):
+        return cell.text(1 if metric.unit == "%" else metric.digits)
+    return f"{cell.mean:.{metric.digits}f}"

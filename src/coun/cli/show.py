@@ -8,15 +8,8 @@ from rich.table import Table
 
 from coun.cli import app
 from coun.engine.process_group import ProcessGroup
-from coun.metrics import GAP_METRICS
+from coun.metrics import Metric, catalogue
 from coun.runs import Run, evaluate
-
-LABELS = {
-    "retain_accuracy": "Retain accuracy (RA)",
-    "unlearn_accuracy": "Unlearn accuracy (UA)",
-    "test_accuracy": "Test accuracy (TA)",
-    "mia_efficacy": "MIA efficacy",
-}
 
 
 def finish(run: Run, *, as_json: bool) -> None:
@@ -50,22 +43,18 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
             f"before the request: {prior['seconds']:.1f} s, {prior['flops'] / 1e12:,.2f} TFLOP",
             highlight=False,
         )
-    table = Table("percent", "this model")
+    table = Table("metric", "unit")
+    table.add_column("this model", justify="right")
     exact = metrics.get("retrain")
     if exact:
         table.add_column("Retrain", justify="right")
         table.add_column("difference", justify="right")
-    for name in GAP_METRICS:
-        if metrics[name] is None:
-            continue
-        row = [LABELS[name], f"{metrics[name]:.2f}"]
-        if exact:
-            row += [f"{exact[name]:.2f}", f"{metrics[name] - exact[name]:+.2f}"]
-        table.add_row(*row)
-    if "forgotten_class_test_accuracy" in metrics:
-        apart = metrics["forgotten_class_test_accuracy"]
-        table.add_row("Test accuracy, forgotten class", f"{apart:.2f}", *[""] * (2 if exact else 0))
+    for name, metric in catalogue().items():
+        if isinstance(metrics.get(name), float):
+            table.add_row(*_cells(metric, metrics[name], exact))
     app.console.print(table)
+    for name, reason in metrics.get("metrics_left_out", {}).items():
+        app.console.print(f"Left out: metric {name}: {reason}", highlight=False)
     if exact:
         gap = metrics["average_gap"]
         app.console.print(
@@ -76,6 +65,18 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
 
     if "profile" in record:
         app.console.print(_profile(record["profile"], cost["seconds"]))
+
+
+def _cells(metric: Metric, value: float, exact: dict[str, float] | None) -> list[str]:
+    """Write one row of the table: the value, and against a Retrain its value and the difference."""
+    title = metric.title if metric.label in metric.title else f"{metric.title} ({metric.label})"
+    cells = [title, metric.unit, f"{value:.{metric.digits}f}"]
+    if exact is None:
+        return cells
+    if metric.name not in exact:
+        return [*cells, "", ""]
+    other = exact[metric.name]
+    return [*cells, f"{other:.{metric.digits}f}", f"{value - other:+.{metric.digits}f}"]
 
 
 def _profile(parts: dict[str, float], total: float) -> Table:

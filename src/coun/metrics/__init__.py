@@ -11,6 +11,7 @@ from coun.metrics.accuracies import (
     unlearn_accuracy,
 )
 from coun.metrics.calibration import brier_score, calibration_error, negative_log_likelihood
+from coun.metrics.cost import cost_ratio
 from coun.metrics.divergence import (
     activation_distance,
     agreement,
@@ -21,8 +22,9 @@ from coun.metrics.divergence import (
     probabilities,
     zero_retrain_forgetting,
 )
-from coun.metrics.ensembles import klom, margins
+from coun.metrics.ensembles import klom, log_odds_correlation, margins, mean_klom
 from coun.metrics.probe import Probe, linear_probe, probe_margins
+from coun.metrics.registry import Measurements, Metric, catalogue, columns
 from coun.metrics.relearn import AnamnesisIndex, RelearnTime, anamnesis_index, relearn_time
 from coun.metrics.representation import (
     LayerDistance,
@@ -65,6 +67,8 @@ __all__ = [
     "Equivalence",
     "LayerDistance",
     "Mean",
+    "Measurements",
+    "Metric",
     "Probe",
     "Proportion",
     "RankStability",
@@ -76,13 +80,16 @@ __all__ = [
     "average_gap",
     "brier_score",
     "calibration_error",
+    "catalogue",
     "centroid_distances",
     "centroid_similarities",
     "centroids",
     "class_accuracy",
     "class_similarities",
     "clopper_pearson",
+    "columns",
     "confusion",
+    "cost_ratio",
     "entropy",
     "equivalence",
     "gap_of_means",
@@ -94,8 +101,10 @@ __all__ = [
     "layer_distance",
     "linear_cka",
     "linear_probe",
+    "log_odds_correlation",
     "margins",
     "mean_interval",
+    "mean_klom",
     "nearest",
     "negative_log_likelihood",
     "neighbour_histograms",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from coun.errors import CounError
 from coun.metrics.arrays import Floats, Ints, Values, labelled
+from coun.metrics.registry import Metric
 
 GAP_METRICS = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy")
 
@@ -100,3 +101,26 @@ def _means(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
         raise CounError("no runs; expected the metrics of at least one seed")
     shared = [m for m in GAP_METRICS if all(run.get(m) is not None for run in runs)]
     return {m: sum(run[m] for run in runs) / len(runs) for m in shared}
+
+
+RETAIN_ACCURACY = Metric(
+    "retain_accuracy", "RA", "%", accuracy, ("retain.logits", "retain.labels"),
+    title="Retain accuracy", column=10,
+)  # fmt: skip
+UNLEARN_ACCURACY = Metric(
+    "unlearn_accuracy", "UA", "%", unlearn_accuracy, ("forget.logits", "forget.labels"),
+    title="Unlearn accuracy", column=20,
+)  # fmt: skip
+TEST_ACCURACY = Metric(
+    "test_accuracy", "TA", "%", accuracy, ("test.logits", "test.labels"),
+    title="Test accuracy", column=30,
+)  # fmt: skip
+FORGOTTEN_CLASS = Metric(
+    "forgotten_class_test_accuracy", "TA, forgotten", "%", accuracy,
+    ("forgotten_test.logits", "forgotten_test.labels"),
+    title="Test accuracy, forgotten class", column=None,
+)  # fmt: skip
+AVERAGE_GAP = Metric.of_values(
+    average_gap, GAP_METRICS, name="average_gap", label="gap", unit="points",
+    title="Average gap to Retrain", direction="lower", aims_at=0.0, column=50,
+)  # fmt: skip

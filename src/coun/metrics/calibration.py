@@ -7,6 +7,7 @@ from scipy.special import log_softmax
 
 from coun.metrics.arrays import Values, labelled
 from coun.metrics.divergence import probabilities
+from coun.metrics.registry import Metric
 
 
 def calibration_error(logits: Values, labels: Values, *, bins: int = 15) -> float:
@@ -34,3 +35,18 @@ def negative_log_likelihood(logits: Values, labels: Values) -> float:
     """Mean of -ln p_y, in nats; finite also where p_y would underflow."""
     rows, known = labelled(logits, labels)
     return -float(log_softmax(rows, axis=1)[np.arange(len(rows)), known].mean())
+
+
+TEST, FORGET = ("test.logits", "test.labels"), ("forget.logits", "forget.labels")
+CALIBRATION_ERROR = Metric(
+    "test_calibration_error", "ECE", "", calibration_error, TEST,
+    title="Calibration error on test rows", column=None, digits=3,
+)  # fmt: skip
+BRIER_SCORE = Metric(
+    "test_brier_score", "Brier", "", brier_score, TEST,
+    title="Brier score on test rows", column=None, digits=3,
+)  # fmt: skip
+FORGET_LOSS = Metric(
+    "forget_loss", "loss", "nats", negative_log_likelihood, FORGET,
+    title="Mean loss on forget rows", column=None, digits=3,
+)  # fmt: skip

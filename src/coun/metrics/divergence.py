@@ -9,6 +9,7 @@ from scipy.special import entr, rel_entr, softmax
 
 from coun.errors import CounError
 from coun.metrics.arrays import Floats, Values, floats, pair
+from coun.metrics.registry import Metric
 
 
 def probabilities(logits: Values) -> Floats:
@@ -109,3 +110,19 @@ def _checked(p: Floats) -> Floats:
     if not (p.min() >= 0 and np.abs(p.sum(1) - 1).max() < 1e-4):
         raise CounError("rows that are no probabilities; expected `probabilities(logits)`")
     return p
+
+
+def _js_of_logits(logits: Values, retrain: Values) -> float:
+    return js_divergence(probabilities(logits), probabilities(retrain))
+
+
+BOTH = ("forget.logits", "retrain.forget.logits")
+ROW_AGREEMENT = Metric(
+    "row_agreement", "rows", "%", agreement, BOTH,
+    title="Forget rows with Retrain's prediction", direction="higher", aims_at=100.0, column=60,
+)  # fmt: skip
+JS_TO_RETRAIN = Metric(
+    "js_to_retrain", "JS", "nats", _js_of_logits, BOTH,
+    title="Jensen-Shannon divergence to Retrain on forget rows", direction="lower", aims_at=0.0,
+    column=70, digits=3,
+)  # fmt: skip

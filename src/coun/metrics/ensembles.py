@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import logsumexp, rel_entr
 
 from coun.errors import CounError
 from coun.metrics.arrays import Floats, Values, floats, labelled
+from coun.metrics.registry import Metric
 
 CLIP = 100.0  # margins beyond this are all the same certainty
 FLOOR = 1e-5  # of Retrain's share of a bin, so that the divergence stays finite
@@ -59,3 +62,39 @@ def _shares(places: Floats, bins: int) -> Floats:
     counts = np.bincount(cells.ravel(), minlength=samples * bins)
     found: Floats = counts.reshape(samples, bins) / runs
     return found
+
+
+def mean_klom(unlearned: Sequence[Values], retrained: Sequence[Values], labels: Values) -> float:
+    """Return the mean of `klom` over samples, in nats, of logits of many models.
+
+    Args:
+        unlearned: logits (N, K) of each of M unlearned models.
+        retrained: logits (N, K) of each of R Retrains.
+        labels: (N,).
+    """
+    groups = (np.stack([margins(logits, labels) for logits in x]) for x in (unlearned, retrained))
+    return float(klom(*groups).mean())
+
+
+def log_odds_correlation(logits: Values, retrain: Values, labels: Values) -> float:
+    """Return the correlation over samples of two models' log-odds of the true class, -1..1.
+
+    Args: logits, retrain: (N, K); labels: (N,). NaN where one model's log-odds are all equal.
+    """
+    both = [margins(x, labels) for x in (logits, retrain)]
+    with np.errstate(invalid="ignore"):
+        table: Floats = np.corrcoef(both)
+    return float(table[0, 1])
+
+
+KLOM = Metric(
+    "klom", "KLOM", "nats", mean_klom,
+    ("runs.forget.logits", "retrain.runs.forget.logits", "forget.labels"),
+    title="KL divergence of margins to Retrains", direction="lower", aims_at=0.0, column=75,
+)  # fmt: skip
+LOG_ODDS_CORRELATION = Metric(
+    "log_odds_correlation", "corr.", "", log_odds_correlation,
+    ("forget.logits", "retrain.forget.logits", "forget.labels"),
+    title="Correlation of log-odds with Retrain on forget rows", direction="higher", aims_at=1.0,
+    column=None, digits=3,
+)  # fmt: skip

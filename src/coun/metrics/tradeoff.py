@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from coun.metrics.accuracies import differences
+from coun.metrics.registry import Metric
 
 
 def tow(metrics: Mapping[str, float], retrain: Mapping[str, float]) -> float:
@@ -34,3 +35,13 @@ def _product(
     names = ("retain_accuracy", forget, "test_accuracy")
     gaps = differences(metrics, retrain, names, purpose)
     return float(np.prod(1 - np.abs(gaps) / 100))
+
+
+TOW = Metric.of_values(
+    tow, ("retain_accuracy", "unlearn_accuracy", "test_accuracy"), name="tow", label="ToW",
+    unit="", direction="higher", aims_at=1.0, column=None,
+)  # fmt: skip
+TOW_MIA = Metric.of_values(
+    tow_mia, ("retain_accuracy", "mia_efficacy", "test_accuracy"), name="tow_mia",
+    label="ToW-MIA", unit="", direction="higher", aims_at=1.0, column=None,
+)  # fmt: skip

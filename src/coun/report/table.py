@@ -7,14 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-COLUMNS = {
-    "retain_accuracy": "RA",
-    "unlearn_accuracy": "UA",
-    "test_accuracy": "TA",
-    "mia_efficacy": "MIA",
-    "average_gap": "gap",
-    "cost_ratio": "cost",
-}
+from coun.metrics import Metric, columns
 
 
 @dataclass(frozen=True)
@@ -30,8 +23,12 @@ class Cell:
         std = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), std, len(values))
 
+    def text(self, digits: int = 2) -> str:
+        """Write the mean, and the deviation if there is one, with so many decimals."""
+        return f"{self.mean:.{digits}f}" + ("" if self.std is None else f"±{self.std:.{digits}f}")
+
     def __str__(self) -> str:
-        return f"{self.mean:.2f}" + ("" if self.std is None else f"±{self.std:.2f}")
+        return self.text()
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def tabulate(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
     rows = []
     for name, runs in results.items():
         cells = {}
-        for column in COLUMNS:
+        for column in columns():
             values = [run[column] for run in runs if run.get(column) is not None]
             if values:
                 cells[column] = Cell.of(values)
@@ -78,10 +75,15 @@ class Grid:
     @classmethod
     def of_runs(cls, rows: Sequence[Row]) -> Grid:
         """What `tabulate` gives; a column without any value is left out."""
-        used = [c for c in COLUMNS if any(c in row.cells for row in rows)]
+        used = [metric for name, metric in columns().items() if any(name in r.cells for r in rows)]
+
+        def text(row: Row, metric: Metric) -> str:
+            cell = row.cells.get(metric.name)
+            return "" if cell is None else cell.text(metric.digits)
+
         return cls.of(
-            ["", *(COLUMNS[c] for c in used), "runs"],
-            [[row.name, *(str(row.cells.get(c, "")) for c in used), str(row.runs)] for row in rows],
+            ["", *(metric.label for metric in used), "runs"],
+            [[row.name, *(text(row, metric) for metric in used), str(row.runs)] for row in rows],
         )
 
     @property

@@ -1,7 +1,8 @@
-"""What a model still knows, and how far it stands from Retrain."""
+"""What a model still knows, and how far it is from Retrain."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coun.attacks import features, svc_efficacy
 from coun.data import Data, Examples, Split
 from coun.data.examples import stratified
 from coun.engine import predict
 from coun.errors import CounError
 from coun.files import write_json
-from coun.metrics import GAP_METRICS, accuracy, average_gap, unlearn_accuracy
+from coun.metrics import GAP_METRICS, Measurements, average_gap, catalogue
 from coun.models import Classifier, Outputs
 from coun.runs.folder import METRICS
 from coun.runs.run import Run
@@ -47,53 +47,71 @@ def predictions(
     return Predictions(outputs, {name: part.labels.cpu() for name, part in parts.items()})
 
 
-def measure(found: Predictions, split: Split | None) -> dict[str, Any]:
-    """RA, UA, TA and MIA efficacy, percent, from predictions.
+def measurements(
+    predictions: Predictions,
+    split: Split | None,
+    *,
+    cost: Mapping[str, float] | None = None,
+    retrain: Measurements | None = None,
+) -> Measurements:
+    """Give every registered metric what it needs of one model's *predictions*.
 
-    When a whole class was forgotten, the test accuracy and the attack leave that class out
-    of the test set, and its own test accuracy is given apart. The attack's members are a
-    seeded, stratified subset of the retain set, as many as there are test samples; where
-    the retain set is the smaller one, the test samples are cut to its size. `mia` has the
-    attack's efficacy on four features; the fifth, all probabilities, would take a minute
-    where there are 100 classes, and the confidence's is *the* efficacy.
+    When a whole class was forgotten, the test part leaves that class out, for the test
+    accuracy and for attacks alike, and `forgotten_test` holds it. The attacks' members are a
+    seeded, stratified subset of the retain set, as many as there are test samples; where the
+    retain set is the smaller one, the test samples are cut to its size.
+
+    Args:
+        cost: the cost in the run's record.
+        retrain: of a Retrain of the same request, measured in the same way.
+
+    Returns: the metrics by name, each computed when it is first read.
 
     Source: CoUn, section 4.1. SalUn and Sparse take the *first* retain rows for members,
         which covers a few classes only where files are sorted by class.
     """
-    logits = {name: out.logits for name, out in found.outputs.items()}
-    labels = found.labels
-    gone = split.forget_class if split else None
-    kept = labels["test"] != gone if gone is not None else torch.ones_like(labels["test"]).bool()
-    result: dict[str, Any] = {
-        "retain_accuracy": accuracy(logits["retain"], labels["retain"]),
-        "unlearn_accuracy": None,
-        "test_accuracy": accuracy(logits["test"][kept], labels["test"][kept]),
-        "mia_efficacy": None,
-        "counts": {name: len(y) for name, y in labels.items()},
-    }
-    if split is None:
-        return result
-    result["unlearn_accuracy"] = unlearn_accuracy(logits["forget"], labels["forget"])
-    if gone is not None:
-        only = ~kept
-        result["forgotten_class_test_accuracy"] = accuracy(
-            logits["test"][only], labels["test"][only]
-        )
-    told = {name: features(logits[name], labels[name]) for name in logits}
-    members, others = labels["retain"], labels["test"][kept]
-    size = min(len(members), len(others))
-    chosen = stratified(members, size, MEMBER_SEED)
-    held = stratified(others, size, MEMBER_SEED)
-    result["mia"] = {
-        feature: svc_efficacy(
-            told["retain"][feature][chosen], told["test"][feature][kept][held], asked
-        )
-        for feature, asked in told["forget"].items()
-        if feature != "probabilities"
-    }
-    result["mia_efficacy"] = result["mia"]["confidence"]
-    result["counts"]["mia_members"] = result["counts"]["mia_non_members"] = size
-    return result
+    inputs: dict[str, Any] = {} if cost is None else {"cost": cost}
+
+    def add(name: str, part: str, rows: Tensor | None = None) -> None:
+        values = {**predictions.outputs[part]._asdict(), "labels": predictions.labels[part]}
+        for kind, value in values.items():
+            inputs[f"{name}.{kind}"] = value if rows is None else value[rows]
+
+    for part in predictions.labels.keys() - {"test"}:
+        add(part, part)
+    test = predictions.labels["test"]
+    if split is None or split.forget_class is None:
+        rows = None
+        others = torch.arange(len(test))
+    else:
+        rows = others = (test != split.forget_class).nonzero().flatten()
+        add("forgotten_test", "test", (test == split.forget_class).nonzero().flatten())
+    add("test", "test", rows)
+    if split is not None:
+        retain = predictions.labels["retain"]
+        size = min(len(retain), len(others))
+        add("members", "retain", stratified(retain, size, MEMBER_SEED))
+        add("others", "test", others[stratified(test[others], size, MEMBER_SEED)])
+    return Measurements(inputs, retrain=retrain)
+
+
+def measure(predictions: Predictions, split: Split | None) -> dict[str, Any]:
+    """Compute all metrics that need one model only, from its *predictions*, as `evaluate`.
+
+    Returns: the values by name, None for unlearn accuracy and MIA efficacy without a *split*;
+        and `counts`, the numbers of rows.
+    """
+    return _as_json(measurements(predictions, split), predictions)
+
+
+def _as_json(measured: Measurements, predictions: Predictions) -> dict[str, Any]:
+    values, left_out = measured.values_by_name()
+    counts = {name: len(labels) for name, labels in predictions.labels.items()}
+    if "members.labels" in measured.inputs:
+        size = len(measured.inputs["members.labels"])
+        counts |= {"mia_members": size, "mia_non_members": size}
+    result = {**dict.fromkeys(GAP_METRICS), **values, "counts": counts}
+    return {**result, "metrics_left_out": left_out} if left_out else result
 
 
 def evaluate(
@@ -104,14 +122,17 @@ def evaluate(
     data: Data | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Measure *run*, and its average gap to the Retrain *against*; writes `metrics.json`.
+    """Measure *run*, and its average gap to the Retrain *against*; write `metrics.json`.
 
     Args:
         run, against: runs or their folders; both are measured on the same rows.
         split: forget rows, by default those on record of *run*, else of *against*.
 
-    Returns: retain_accuracy, unlearn_accuracy, test_accuracy, mia_efficacy, mia (percent);
-        against a Retrain also average_gap (points), `gap` per metric and `retrain`'s values.
+    Returns: every metric of `coun.metrics.catalogue` whose inputs are at hand, by name; None
+        for unlearn accuracy and MIA efficacy without forget rows. Against a Retrain also
+        `retrain`, its values of the metrics that aim at it, and `gap`, the differences (model
+        minus Retrain) on the four metrics of the average gap.
+        `metrics_left_out` says which plug-ins failed, and why.
 
     Raises: CounError if the two runs are of other data or forget other rows.
     """
@@ -134,14 +155,19 @@ def evaluate(
                 f"({exact.split.digest[:12]}), the model under test {len(split.forget)} "
                 f"({split.digest[:12]}); expected the same split"
             )
-    result = measure(predictions(run.classifier, run.data, split, progress=progress), split)
-    result["split_sha256"] = split.digest if split else None
+    found = predictions(run.classifier, run.data, split, progress=progress)
+    retrain = None
     if exact is not None:
-        found = predictions(exact.classifier, run.data, split, progress=progress)
-        retrain = measure(found, split)
+        of_retrain = predictions(exact.classifier, run.data, split, progress=progress)
+        retrain = measurements(of_retrain, split, cost=exact.record["cost"])
+    measured = measurements(found, split, cost=run.record["cost"], retrain=retrain)
+    result = _as_json(measured, found)
+    result["split_sha256"] = split.digest if split else None
+    if exact is not None and retrain is not None:
         result["average_gap"] = average_gap(result, retrain)
-        result["gap"] = {m: result[m] - retrain[m] for m in GAP_METRICS}
-        result["retrain"] = {m: retrain[m] for m in GAP_METRICS}
+        result["gap"] = {name: result[name] - retrain[name] for name in GAP_METRICS}
+        aims = [n for n, m in catalogue().items() if m.direction == "nearer" and n in retrain]
+        result["retrain"] = {n: retrain[n] for n in aims if isinstance(result.get(n), float)}
         result["against"] = str(exact.folder) if exact.folder else None
     if run.folder is not None:
         write_json(run.folder / METRICS, result)

@@ -1,0 +1,189 @@
+"""The table of metrics: one entry for each number that coun reports about a model."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+from coun.plugins import load_plugins
+
+PACKAGES = ("coun.metrics", "coun.attacks")  # whose modules are searched for metrics
+GROUP = "coun.metrics"  # the entry points of other packages
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number about a model: what it is called, how it is computed, and what it should be.
+
+    A metric is added by one module in `coun/metrics/` that holds a `Metric`, or by an entry
+    point in the group `coun.metrics` of another package. `coun.evaluate`, tables and reports
+    then show it; nothing else is edited.
+
+    Args:
+        name: the key in `metrics.json`.
+        label: the head of its column in tables, such as "RA".
+        unit: "%", "points", "nats" or "" for a number without a unit.
+        function: computes the value, a float, from the inputs in *needs*, in their order.
+        needs: the inputs. `PART.logits` (N, K), `PART.features` (N, D) and `PART.labels` (N,)
+            of the parts "retain", "forget" and "test" (without classes that were forgotten
+            whole), "forgotten_test" (test rows of those classes), and "members" and "others"
+            (equally many retain and test rows, for attacks); `cost`, the cost in the run's
+            record; `metrics.NAME`, the value of another metric;
+            `runs.PART.logits` (M, N, K) where the same request was run M times. With
+            "retrain." in front, each of these is that of the Retrain. A metric is left out
+            where an input is missing.
+        title: the name in full, such as "Retain accuracy"; by default the label.
+        direction: "nearer" where the value of Retrain is the aim, else "lower" or "higher".
+        aims_at: the ideal value where it is a constant; None where it is Retrain's.
+        column: the place among the columns of a table, smallest first; None for a metric
+            that is written to `metrics.json` only.
+        digits: decimals in tables.
+
+    >>> from coun.metrics import accuracy
+    >>> Metric("test_error", "error", "%", lambda x, y: 100 - accuracy(x, y),
+    ...        needs=("test.logits", "test.labels")).title
+    'error'
+    """
+
+    name: str
+    label: str
+    unit: str
+    function: Callable[..., Any]
+    needs: tuple[str, ...]
+    title: str = ""
+    direction: Literal["nearer", "lower", "higher"] = "nearer"
+    aims_at: float | None = None
+    column: int | None = 80
+    digits: int = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or self.label)
+
+    @classmethod
+    def of_values(cls, function: Callable[..., Any], names: Sequence[str], **fields: Any) -> Metric:
+        """Make a metric of two mappings, the values of *names* of a model and of its Retrain."""
+
+        def compare(*values: Any) -> Any:
+            model, retrain = values[: len(names)], values[len(names) :]
+            pairs = (dict(zip(names, side, strict=True)) for side in (model, retrain))
+            return function(*pairs)
+
+        own = [f"metrics.{name}" for name in names]
+        return cls(function=compare, needs=(*own, *(f"retrain.{n}" for n in own)), **fields)
+
+
+class _Registered(NamedTuple):
+    metrics: dict[str, Metric]  # in the order of tables
+    plugins: frozenset[str]
+    refused: dict[str, str]  # plug-ins that were left out, and why
+
+
+@cache
+def _registered() -> _Registered:
+    """Find coun's own metrics and those of plug-ins."""
+    metrics: dict[str, Metric] = {}
+    for package in map(importlib.import_module, PACKAGES):
+        for module in pkgutil.iter_modules(package.__path__):
+            values = vars(importlib.import_module(f"{package.__name__}.{module.name}")).values()
+            metrics |= {value.name: value for value in values if isinstance(value, Metric)}
+    loaded, refused = load_plugins(GROUP, metrics)
+    plugins = {name: value for name, value in loaded.items() if isinstance(value, Metric)}
+    for name in loaded.keys() - plugins.keys():
+        kind = type(loaded[name]).__name__
+        refused[name] = f"plug-in '{name}' is a {kind}; expected a coun.metrics.Metric"
+
+    def place(metric: Metric) -> tuple[float, str]:
+        return math.inf if metric.column is None else metric.column, metric.name
+
+    ordered = sorted((metrics | plugins).values(), key=place)
+    return _Registered({m.name: m for m in ordered}, frozenset(plugins), refused)
+
+
+def catalogue() -> dict[str, Metric]:
+    """List every metric by name, in the order of the columns of tables.
+
+    >>> list(catalogue())[:3]
+    ['retain_accuracy', 'unlearn_accuracy', 'test_accuracy']
+    """
+    return _registered().metrics
+
+
+def columns() -> dict[str, Metric]:
+    """List the metrics that tables show, by name, in the order of their columns.
+
+    >>> [metric.label for metric in columns().values()][:4]
+    ['RA', 'UA', 'TA', 'MIA']
+    """
+    return {name: m for name, m in catalogue().items() if m.column is not None}
+
+
+class Measurements(Mapping[str, Any]):
+    """The metrics of one model, by name; each is computed when it is first read.
+
+    Only metrics whose inputs are all present are listed.
+
+    Args:
+        inputs: what `Metric.needs` names, of this model.
+        retrain: the measurements of a Retrain of the same request.
+
+    >>> import torch
+    >>> inputs = {"test.logits": torch.eye(2), "test.labels": torch.tensor([0, 0])}
+    >>> measured = Measurements(inputs)
+    >>> measured["test_accuracy"], "unlearn_accuracy" in measured
+    (50.0, False)
+    """
+
+    def __init__(self, inputs: Mapping[str, Any], *, retrain: Measurements | None = None) -> None:
+        self.inputs, self.retrain = inputs, retrain
+        self._values: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self:
+            raise KeyError(name)
+        if name not in self._values:
+            metric = catalogue()[name]
+            self._values[name] = metric.function(*map(self._input, metric.needs))
+        return self._values[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in catalogue() and all(map(self._has, catalogue()[str(name)].needs))
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in catalogue() if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def values_by_name(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Compute every metric whose inputs are present.
+
+        Returns: the values, and, by name, why the metric of a plug-in was left out: a plug-in
+            that fails does not stop the others.
+        """
+        values, left_out = {}, dict(_registered().refused)
+        for name in self:
+            try:
+                values[name] = self[name]
+            except Exception as error:
+                if name not in _registered().plugins:
+                    raise
+                left_out[name] = " ".join(f"{type(error).__name__}: {error}".split())
+        return values, left_out
+
+    def _has(self, need: str) -> bool:
+        first, _, rest = need.partition(".")
+        if first == "retrain":
+            return self.retrain is not None and self.retrain._has(rest)
+        return rest in self if first == "metrics" else need in self.inputs
+
+    def _input(self, need: str) -> Any:
+        first, _, rest = need.partition(".")
+        if first == "retrain":
+            assert self.retrain is not None
+            return self.retrain._input(rest)
+        return self[rest] if first == "metrics" else self.inputs[need]
