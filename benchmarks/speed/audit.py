@@ -44,7 +44,7 @@ def main() -> None:
     predictions(original.classifier, data, split)
     forwards = time.perf_counter() - start
     start = time.perf_counter()
-    found = coun.audit(unlearned, [exact], original=original)
+    found = coun.audit.audit(unlearned, [exact], original=original)
     seconds = time.perf_counter() - start
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

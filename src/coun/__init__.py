@@ -1,5 +1,7 @@
 """CoUn: make a trained classifier forget, and prove it.
 
+Every name is imported when it is first used, so `import coun` itself takes milliseconds.
+
 >>> import coun
 >>> data = coun.load("digits")
 >>> split = coun.Split.random(data, 0.1, seed=0)
@@ -9,12 +11,16 @@
 'counts'
 """
 
-from coun.audit import audit
-from coun.data import Data, Split, Views, from_arrays, from_dataset, load, read_index
-from coun.errors import CounError
-from coun.methods import Method, contrast
-from coun.models import MODELS
-from coun.runs import Options, Run, evaluate, train, unlearn
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what type checkers and editors see; `__getattr__` imports the same names
+    from coun import audit
+    from coun.data import Data, Split, Views, from_arrays, from_dataset, load, read_index
+    from coun.errors import CounError
+    from coun.methods import Method, contrast
+    from coun.models import MODELS
+    from coun.runs import Options, Run, evaluate, train, unlearn
 
 __version__ = "0.1.0"
 
@@ -37,3 +43,32 @@ __all__ = [
     "train",
     "unlearn",
 ]
+
+_MODULES = {  # the module that defines each public name
+    "data": "Data Split Views from_arrays from_dataset load read_index",
+    "errors": "CounError",
+    "methods": "Method contrast",
+    "models": "MODELS",
+    "runs": "Options Run evaluate train unlearn",
+}
+_DEFINED_IN = {name: module for module, names in _MODULES.items() for name in names.split()}
+_SUBMODULES = {
+    *("analysis", "attacks", "audit", "bench", "cli", "data", "demo", "engine", "errors", "files"),
+    *("methods", "metrics", "models", "objectives", "plans", "plugins", "report", "runs", "seeds"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name or a submodule when it is first used (PEP 562)."""
+    if name in _DEFINED_IN:
+        value = getattr(importlib.import_module(f"coun.{_DEFINED_IN[name]}"), name)
+    elif name in _SUBMODULES:
+        value = importlib.import_module(f"coun.{name}")
+    else:
+        raise AttributeError(f"module 'coun' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -1,4 +1,4 @@
-"""`python -m coun`."""
+"""Run the command line as `python -m coun`."""
 
 import sys
 

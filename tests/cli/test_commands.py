@@ -136,7 +136,7 @@ def test_demo_fast(coun_command, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["demo", "train", "unlearn", "evaluate", "audit", "methods"])
 def test_every_command_and_option_explains_itself(coun_command, command: str) -> None:
     assert coun_command(command, "--help").code == 0
-    for option in coun.cli.coun.commands[command].params:
+    for option in coun.cli.group.get_command(None, command).params:
         assert option.param_type_name == "argument" or option.help, option.name
 
 

@@ -1,22 +1,51 @@
-"""The command line: each command parses, calls the library and prints."""
+"""The command line: each command parses its options, calls the library and prints the result.
+
+Command modules import the library inside their functions, so that help, completion and errors
+in the options are answered without loading torch.
+"""
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
-from coun.cli import app, audit, bench, demo, evaluate, methods, report, train, unlearn
+import coun
+from coun.cli import app
+from coun.errors import unknown
+
+COMMANDS = ("demo", "train", "unlearn", "evaluate", "audit", "bench", "report", "methods")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="coun")
-def coun() -> None:
-    """Make a trained classifier forget, and prove it."""
+class LazyGroup(click.Group):
+    """A group that imports the module of a command when that command is used."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"coun.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = words[0]
+        if name not in COMMANDS and not name.startswith("-") and not context.resilient_parsing:
+            raise click.UsageError(str(unknown("command", name, COMMANDS)) + ".", context)
+        return super().resolve_command(context, words)
 
 
-for module in (demo, train, unlearn, evaluate, audit, bench, report, methods):
-    coun.add_command(module.command)
+group = LazyGroup(
+    "coun",
+    help="Make a trained classifier forget, and prove it.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+click.version_option(coun.__version__, package_name="coun")(group)
 
 
 def main() -> int:
-    """Entry point of the `coun` command."""
-    return app.run(coun)
+    """Run the `coun` command with the arguments of the process; return the exit code."""
+    return app.run(group)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
 
-from coun.data import Data, Split, read_index
 from coun.errors import CounError
 from coun.files import to_json
-from coun.runs import Options
+
+if TYPE_CHECKING:
+    from coun.data import Data, Split
+    from coun.runs import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -126,6 +128,8 @@ def make_split(
     data: Data, fraction: float | None, seed: int, name: str | None, file: Path | None
 ) -> Split | None:
     """The split that the forget options ask for; None if they ask for nothing."""
+    from coun.data import Split, read_index
+
     given = [x is not None for x in (fraction, name, file)]
     if sum(given) > 1:
         raise CounError(
@@ -149,7 +153,9 @@ def run_options(
     workers: int,
     profile: bool,
 ) -> Options:
-    """The library's `Options` from the command line's."""
+    """Make the library's `Options` from the options of a command."""
+    from coun.runs import Options
+
     return Options(
         device,
         precision,

@@ -9,12 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from coun.bench import shipped
-from coun.bench.estimate import estimate
-from coun.bench.main import bench, search
-from coun.bench.report import report
 from coun.cli import app
-from coun.engine.process_group import ProcessGroup
 
 
 class Default(click.Group):
@@ -27,9 +22,10 @@ class Default(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group("bench", cls=Default)
-def command() -> None:
-    """Make a table: `coun bench CONFIG --out DIR`, `coun bench plan CONFIG`, `coun bench list`."""
+command = Default(
+    "bench",
+    help="Make a table: coun bench CONFIG --out DIR, coun bench plan CONFIG, coun bench list.",
+)
 
 
 run_options = app.options(
@@ -46,7 +42,9 @@ run_options = app.options(
 )
 
 
-@command.command("run")
+@command.command(
+    "run", help="Compute what CONFIG (a TOML file, or a shipped name) describes, and report it."
+)
 @click.argument("config", required=False)
 @run_options
 @click.option("--resume", is_flag=True, help="Go on in DIR, with its own CONFIG or a changed one.")
@@ -78,7 +76,10 @@ def run(
     no_tune: bool,
     as_json: bool,
 ) -> None:
-    """Compute what CONFIG (a TOML file, or a shipped name) asks for, and report it."""
+    from coun.bench.main import bench
+    from coun.bench.report import report
+    from coun.engine.process_group import ProcessGroup
+
     found = bench(
         config,
         out,
@@ -103,14 +104,16 @@ def run(
         ctx.exit(app.BAD_INPUT)
 
 
-@command.command("tune")
+@command.command("tune", help="Only search the settings of [tune] in CONFIG; write DIR/tuned.json.")
 @click.argument("config")
 @run_options
 @app.json_option
 def tune(
     config: str, out: Path, workers: int, store: Path | None, ray: str | None, as_json: bool
 ) -> None:
-    """Only search the settings that CONFIG's [tune] asks for; writes DIR/tuned.json."""
+    from coun.bench.main import search
+    from coun.engine.process_group import ProcessGroup
+
     found = search(config, out, workers=workers, store=store, ray=ray)
     if not ProcessGroup.current().is_main:
         return
@@ -125,11 +128,14 @@ def tune(
     app.console.print(table)
 
 
-@command.command("plan")
+@command.command(
+    "plan", help="Show what CONFIG would run: trainings, epochs, operations, time and disk."
+)
 @click.argument("config")
 @app.json_option
 def plan(config: str, as_json: bool) -> None:
-    """Show what CONFIG would run: trainings, epochs, operations, time and disk."""
+    from coun.bench.estimate import estimate
+
     found = estimate(config)
     if as_json:
         app.emit(found)
@@ -158,8 +164,9 @@ def _texts(row: dict[str, Any]) -> list[str]:
     ]
 
 
-@command.command("list")
+@command.command("list", help="List the configs that come with coun.")
 def list_() -> None:
-    """List the configs that come with coun."""
+    from coun.bench import shipped
+
     for name in shipped():
         click.echo(name)

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich import box
 from rich.table import Table
 
 from coun.cli import app
-from coun.demo import demo
-from coun.metrics import Metric, columns
-from coun.report import Cell
+
+if TYPE_CHECKING:
+    from coun.metrics import Metric
+    from coun.report import Cell
 
 
-@click.command("demo")
+
+@click.command(
+    "demo", help="Train, forget and compare with Retrain on handwritten digits; write a report."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("out/demo"),
     help="Folder of the report.  [default: out/demo]",
 )
-@click.option("--fast", is_flag=True, help="One seed, few epochs: to see it work.")
+@click.option(
+    "--fast", is_flag=True, help="Use one seed and few epochs, to see quickly that it works."
+)
 @app.json_option
 def command(out: Path, fast: bool, as_json: bool) -> None:
-    """Train, forget, compare with Retrain on handwritten digits; write a report."""
+    from coun.demo import demo
+    from coun.metrics import columns
+
     outcomes = demo(out, fast=fast, progress=True)
     if as_json:
         app.emit({o.scenario.key: o.results for o in outcomes})

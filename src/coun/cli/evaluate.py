@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
-from coun.cli import app, show
-from coun.runs import Run, evaluate
+from coun.cli import app
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    help="Measure the run in DIR, and how far it is from a Retrain; writes DIR/metrics.json.",
+)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--against", type=click.Path(path_type=Path), help="The Retrain's run folder.")
 @app.forget_options
@@ -24,7 +26,9 @@ def command(
     forget_index: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the run in DIR, and how far it is from a Retrain; writes DIR/metrics.json."""
+    from coun.cli import show
+    from coun.runs import Run, evaluate
+
     run = Run.open(folder)
     split = app.make_split(run.data, forget_fraction, forget_seed, forget_class, forget_index)
     metrics = evaluate(run, against=against, split=split, progress=True)

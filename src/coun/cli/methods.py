@@ -11,16 +11,18 @@ from rich.table import Table
 
 from coun.cli import app
 from coun.errors import unknown
-from coun.methods import catalogue, describe
 
 LETTERS = {"retain": "R", "forget": "F", "original training": "O"}
 
 
-@click.command("methods")
+@click.command(
+    "methods", help="List the unlearning methods, or the settings of the one called NAME."
+)
 @click.argument("name", required=False)
 @app.json_option
 def command(name: str | None, as_json: bool) -> None:
-    """List the unlearning methods, or the settings of the one called NAME."""
+    from coun.methods import catalogue, describe
+
     known = catalogue()
     if name is not None and name not in known:
         raise unknown("method", name, known)
@@ -40,10 +42,10 @@ def command(name: str | None, as_json: bool) -> None:
         app.console.print(f"Reads: {legend}.", highlight=False)
         app.console.print("coun methods NAME shows the settings of one.", highlight=False)
     else:
-        _settings(name, describe(known[name]))
+        _show_settings(name, describe(known[name]))
 
 
-def _settings(name: str, about: dict[str, Any]) -> None:
+def _show_settings(name: str, about: dict[str, Any]) -> None:
     app.console.print(f"[bold]{name}[/]: {about['summary']}", highlight=False)
     app.console.print(f"Source: {about['source']}", highlight=False)
     table = Table("--set", "default", "range", "what it is")

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
-from coun.bench.report import report
 from coun.cli import app
 
 SHIPPED = "the CoUn paper's"
 
 
-@click.command("report")
+@click.command("report", help="Make Markdown, LaTeX, CSV and a page from the results in DIR.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--paper",
@@ -23,7 +22,8 @@ SHIPPED = "the CoUn paper's"
 )
 @app.json_option
 def command(folder: Path, paper: str | None, as_json: bool) -> None:
-    """Make Markdown, LaTeX, CSV and a page from the results in DIR."""
+    from coun.bench.report import report
+
     against = True if paper == SHIPPED else paper or False
     written = [str(path) for path in report(folder, paper=against)]
     if as_json:

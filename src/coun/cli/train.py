@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from coun.cli import app, show
-from coun.data import load
-from coun.runs import train
+from coun.cli import app
 
 
-@click.command("train")
+@click.command(
+    "train", help="Train a model on all rows; with a forget option, a Retrain without them."
+)
 @click.option(
     "--data", "source", required=True, metavar="SRC", help="digits, hf:PATH, folder:PATH, ..."
 )
@@ -50,7 +50,10 @@ def command(
     as_json: bool,
     **compute: Any,
 ) -> None:
-    """Train a model on all rows; with a forget option, a Retrain without them."""
+    from coun.cli import show
+    from coun.data import load
+    from coun.runs import train
+
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
     columns = {"image_column": image_column, "label_column": label_column}

@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from coun.cli import app, show
-from coun.data import load
+from coun.cli import app
 from coun.errors import CounError
-from coun.models import build, load_weights
-from coun.runs import Run, unlearn
 
 
-@click.command("unlearn")
+@click.command(
+    "unlearn",
+    help="Unlearn from FROM, a run folder, or a weights file with --data and --model. What is "
+    "not given is taken from the run folder's record.",
+)
 @click.argument("start", metavar="FROM", type=click.Path(path_type=Path))
 @click.option("--method", required=True, help="See 'coun methods'.")
 @app.seed_option
@@ -52,10 +53,11 @@ def command(
     as_json: bool,
     **compute: Any,
 ) -> None:
-    """Unlearn from FROM, a run folder, or a weights file with --data and --model.
+    from coun.cli import show
+    from coun.data import load
+    from coun.models import build, load_weights
+    from coun.runs import Run, unlearn
 
-    What is not given is taken from the run folder's record.
-    """
     values = app.parse_settings(settings)
     columns = {"image_column": image_column, "label_column": label_column}
     options = app.run_options(**compute)

@@ -55,8 +55,8 @@ class Method:
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of the docstring."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
+        """The first line of the docstring; the name where `python -OO` removed the docstrings."""
+        return (cls.__doc__ or cls.name).strip().splitlines()[0]
 
 
 @dataclass(frozen=True, config=FROZEN)
