@@ -10,7 +10,6 @@ import importlib
 
 import click
 
-import coun
 from coun.cli import app
 from coun.errors import unknown
 
@@ -43,7 +42,7 @@ group = LazyGroup(
     help="Make a trained classifier forget, and prove it.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-click.version_option(coun.__version__, package_name="coun")(group)
+click.version_option(package_name="coun")(group)
 
 
 def main() -> int:

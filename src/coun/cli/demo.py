@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from coun.report import Cell
 
 
-
 @click.command(
     "demo", help="Train, forget and compare with Retrain on handwritten digits; write a report."
 )
