@@ -122,7 +122,7 @@ def test_test_goes_before_validation(write, root):
 
 def test_a_lone_file_is_refused_with_the_mend(write, refused):
     path = write("train.parquet")
-    with refused(path, "stands alone", "train.parquet and test.parquet"):
+    with refused(path, "no test*.parquet", "both parts"):
         load(f"hf:{path}")
 
 
@@ -144,9 +144,9 @@ def test_fine_label_goes_before_coarse(write, root, refused):
     assert load(coarse.source, **coarse.origin).fingerprint == coarse.fingerprint
     with refused("unknown label column 'fine'", "did you mean 'fine_label'"):
         load(f"hf:{root}", label_column="fine")
-    with refused("'img'", "no class numbers", "fine_label"):
+    with refused("'img'", "does not hold labels", "fine_label"):
         load(f"hf:{root}", label_column="img")
-    with refused("'label'", "no image column", "img"):
+    with refused("'label'", "does not hold images", "img"):
         load(f"hf:{root}", image_column="label")
 
 
@@ -240,7 +240,7 @@ def test_damaged_and_missing_files_are_refused(write, root, tmp_path, refused):
     with refused(root, "no train*.parquet", "test.parquet"):
         load(f"hf:{root}")
     test.unlink()
-    with refused(root, "no .parquet at all"):
+    with refused(root, "no .parquet file at all"):
         load(f"hf:{root}")
 
 

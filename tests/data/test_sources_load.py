@@ -1,10 +1,14 @@
 import os
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 import torch
 
-from coun.data import Views, load
+from coun import plugins
+from coun.data import Views, load, sources
 from coun.data.examples import limited
 
 
@@ -53,9 +57,9 @@ def test_a_test_limit_is_part_of_how_to_load_it_again(digits, refused):
     [
         ("digit", ("unknown data source 'digit'", "did you mean 'digits'", "tiny-imagenet")),
         ("", ("unknown data source ''",)),
-        ("digits:here", ("digits:here", "takes none")),
-        ("folder", ("no path", "folder:PATH")),
-        ("npz:", ("no path", "npz:PATH")),
+        ("digits:here", ("digits:here", "expected 'digits' alone")),
+        ("folder", ("no PATH", "folder:PATH")),
+        ("npz:", ("no PATH", "npz:PATH")),
         ("folder:/nowhere", ("/nowhere", "No such file")),
         ("npz:/nowhere.npz", ("/nowhere.npz", "No such file")),
         ("tiny-imagenet:/nowhere", ("/nowhere", "No such file")),
@@ -70,11 +74,82 @@ def test_bad_spellings_and_paths_are_refused(spec, words, refused):
         load(spec)
 
 
-def test_columns_only_go_with_hf(refused):
-    with refused("--label-column", "hf:", "digits"):
+def test_options_of_another_source_are_refused(refused):
+    with refused("--label-column", "hf: sources only", "digits takes no such options"):
         load("digits", label_column="label")
-    with refused("--image-column", "npz:x"):
+    with refused("--image-column", "hf: sources only"):
         load("npz:x", image_column="img")
+    with refused("unknown option", "'colour'"):
+        load("digits", colour="red")
+    assert load("digits", limit=10, label_column=None).origin == {}
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    """Registers entry points of the group `coun.sources`, as installed packages do."""
+
+    def register(**values):
+        points = [EntryPoint(name, value, "coun.sources") for name, value in values.items()]
+        monkeypatch.setattr(
+            plugins, "registered", lambda group: {point.name: point for point in points}
+        )
+        sources._catalogue.cache_clear()
+
+    yield register
+    sources._catalogue.cache_clear()
+
+
+def test_another_package_brings_a_source(plugin, tmp_path, monkeypatch, refused):
+    (tmp_path / "colours_package.py").write_text(EXAMPLE_PACKAGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin(colours="colours_package:SOURCE", gone="no_such_package:SOURCE", npz="x:SOURCE")
+    data = load("colours:red", limit=4, brightness=7)
+    assert data.train.images[:, 0, 0, 0].tolist() == [7] * 4
+    assert (data.source, data.origin) == ("colours:red", {"brightness": 7})
+    assert load(data.source, limit=4, **data.origin).fingerprint == data.fingerprint
+    assert "colours:NAME" in sources.describe_sources()
+    assert "--brightness" in sources.describe_sources()
+    with refused("unknown data source 'colour'", "did you mean 'colours'"):
+        load("colour:red")
+    with refused("plug-in 'gone'", "cannot be imported"):
+        load("gone:x")
+    with refused("--brightness applies to colours: sources only"):
+        load("digits", brightness=7)
+    with refused("/nowhere.npz"):  # a plug-in does not replace coun's own source
+        load("npz:/nowhere.npz")
+
+
+EXAMPLE_PACKAGE = """
+import numpy as np
+from coun.data import from_arrays
+from coun.data.sources.source import Source
+
+
+def read(name, *, brightness=255):
+    images = np.zeros((10, 8, 8, 3), np.uint8)
+    images[..., ["red", "green", "blue"].index(name)] = brightness
+    labels = np.arange(10) % 2
+    return from_arrays(images, labels, images, labels)
+
+
+SOURCE = Source("colours", read, "plain images of one colour", argument="NAME")
+"""
+
+
+def test_every_source_is_described():
+    for name, source in sources.catalogue().items():
+        assert source.name == name
+        assert f"{source.spelling} " in sources.describe_sources()
+        assert source.summary in sources.describe_sources()
+
+
+def test_listing_the_sources_imports_no_reader():
+    code = (
+        "import sys, coun; from coun.data.sources import describe_sources; describe_sources(); "
+        "print([m for m in ('pyarrow', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("limit", [0, 1439])

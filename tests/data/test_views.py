@@ -255,7 +255,7 @@ def test_defaults_follow_the_shape(shape, letters, padding):
 def test_bad_views_are_refused(refused):
     with refused("unknown view letter 'X'", "C (random crop)"):
         Views("CX")
-    with refused("std", "positive"):
+    with refused("std of views", "positive"):
         Views(std=(0.1, 0.0, 0.1))
     with refused("padding", "-1"):
         Views(padding=-1)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import track
 
 from coun.data.checks import first_line
 from coun.errors import CounError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
@@ -39,6 +40,8 @@ def decode(content: bytes | str, name: str) -> np.ndarray:
 
     Of an animation the first frame. *name* is what errors call the image.
     """
+    from PIL import Image, UnidentifiedImageError
+
     try:
         file = io.BytesIO(content) if isinstance(content, bytes) else content
         with Image.open(file, formats=FORMATS) as image:
@@ -64,6 +67,10 @@ def stack(encoded: Iterable[tuple[str, bytes | str]], count: int) -> np.ndarray:
     C is 1 if every image is grey, else 3, grey ones repeated. Shows a progress bar on
     standard error when there are many.
     """
+    from PIL import Image
+    from rich.console import Console
+    from rich.progress import track
+
     console = Console(stderr=True)
     quiet = count <= LONG or not console.is_terminal
     out, like = np.empty((0, 0, 0, 0), np.uint8), ""

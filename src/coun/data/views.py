@@ -1,4 +1,8 @@
-"""Random views of a batch: crop, flip, colour and normalise, on tensors, a draw per image."""
+"""Random views of a batch: crop, flip, colour changes and normalisation, drawn for each image.
+
+They work on whole batches of tensors, on the device where the images are. A transform of
+torchvision or albumentations serves as well, through `coun.data.transforms`.
+"""
 
 from __future__ import annotations
 
@@ -20,43 +24,53 @@ LETTERS = {
     "N": "normalise",
 }
 
-# The paper normalises every dataset with these (CIFAR-10's mean, and the std of its
-# per-image stds, which most CIFAR code uses).
+# The CoUn paper normalises every data set with these: the channel means of CIFAR-10, and the
+# mean over its images of the deviation within an image, which most CIFAR code uses.
 COUN_MEAN = (0.4914, 0.4822, 0.4465)
 COUN_STD = (0.2023, 0.1994, 0.2010)
 
 
 class Transform(Protocol):
-    """What a data set needs to know about its images; bring any object with these two."""
+    """How raw images become the network's input; any object with these two methods serves."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """A random training view of images (B, ...), float32."""
+        """Return a random training view of *images* (B, ...), float32.
+
+        All randomness must come from *generator*: a resumed run draws the same views again.
+        """
         ...
 
     def evaluate(self, images: Tensor) -> Tensor:
-        """The deterministic view of images (B, ...), float32."""
+        """Return the deterministic view of *images* (B, ...), float32."""
         ...
 
 
 @dataclass(frozen=True)
 class Views:
-    """Crop, flip, jitter, greyscale, normalise, as a letter set.
+    """Augment images for training and normalise them, as a set of letters says.
 
     Args:
-        letters: any of C (crop after zero padding, in pixel space), H (flip, p = 0.5),
-            J (p = 0.8: brightness, contrast and saturation times 0.2..1.8, hue shifted by
-            up to 0.2 turns, in random order), G (p = 0.2: greyscale) and N (normalise);
-            drawn in this order. Empty: pixels only scaled to 0..1. J and G take colour or
-            grey images with pixels in 0..255 (uint8) or 0..1 (float); of grey ones J changes
-            brightness and contrast, G nothing.
-        padding: pixels of black on each side before the crop.
-        mean, std: per channel, of pixels in 0..1; one number serves all channels.
-        per_batch: draw once for the whole batch. Algorithm 1 of CoUn reads like this; the
-            default draws per image (specification, section 2, ambiguity a).
+        letters: any of C (crop after padding with black), H (horizontal flip, p = 0.5), J
+            (colour jitter, p = 0.8: brightness, contrast and saturation times 0.2 to 1.8,
+            hue shifted by up to 0.2 turns, in random order), G (greyscale, p = 0.2) and N
+            (normalise). They apply in this order, however they are written; an empty string
+            only scales pixels to 0..1. J and G need colour or grey images with pixels in
+            0..255 (uint8) or 0..1 (float); on grey images J changes brightness and contrast
+            only, and G changes nothing.
+        padding: width in pixels of the black border that the crop may reach into.
+        mean, std: of each channel, for pixels in 0..1; a single number serves all channels.
+        per_batch: draw once for the whole batch instead of once for each image. The text of
+            CoUn's Algorithm 1 allows both readings; the default follows common practice.
 
-    Source: CoUn (Khalil et al., NeurIPS 2025), section 4.1: T = CHN for both views; J and G
-        as in its ablation of transformations (there CHJGN did worse). J does what
-        torchvision's ColorJitter does, in float32 without rounding in between.
+    Raises: CounError for an unknown letter, negative padding or a `std` that is not positive.
+
+    Source: CoUn (Khalil et al., NeurIPS 2025), section 4.1: T = CHN for both views. J and G
+        are as in its ablation of transformations, where CHJGN did worse. J computes what
+        torchvision's ColorJitter does, in float32 and without rounding in between.
+
+    >>> images = torch.zeros(8, 3, 32, 32, dtype=torch.uint8)
+    >>> Views("CHN")(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([8, 3, 32, 32])
     """
 
     letters: str = "CHN"
@@ -68,20 +82,24 @@ class Views:
     def __post_init__(self) -> None:
         for letter in self.letters:
             if letter not in LETTERS:
-                known = ", ".join(f"{k} ({v})" for k, v in LETTERS.items())
+                choices = ", ".join(f"{key} ({meaning})" for key, meaning in LETTERS.items())
                 raise CounError(
-                    f"unknown view letter '{letter}' in '{self.letters}'; known: {known}"
+                    f"unknown view letter '{letter}' in '{self.letters}'; known: {choices}"
                 )
         if self.padding < 0:
-            raise CounError(f"views padding is {self.padding}; expected 0 pixels or more")
+            raise CounError(f"padding of views is {self.padding}; expected 0 pixels or more")
         if any(s <= 0 for s in self.std):
-            raise CounError(f"views std is {self.std}; expected positive numbers")
+            raise CounError(f"std of views is {self.std}; expected positive numbers")
 
     @classmethod
     def for_images(cls, shape: tuple[int, ...]) -> Views:
-        """The default for images of *shape*: CHN for colour, CN for grey, nothing otherwise.
+        """Return the default views for images of *shape*, (C, H, W) or any other.
 
-        Grey images are mostly digits and letters, whose mirror image is another symbol.
+        Colour images get CHN and grey images CN, because grey images are mostly digits and
+        letters, whose mirror image is another symbol. Other shapes are only scaled.
+
+        >>> Views.for_images((1, 28, 28)).letters
+        'CN'
         """
         if len(shape) != 3:
             return cls(letters="")
@@ -93,13 +111,17 @@ class Views:
         return cls(letters="CN", padding=padding, mean=(0.5,), std=(0.5,))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """A random view of *images* (B, C, H, W), uint8 or float; float32 out, channels last."""
+        """Return a random view of *images* (B, C, H, W), uint8 or float, as float32.
+
+        Raises: CounError if the letters change images but *images* have another shape, and
+            if they change colours but images have neither 1 nor 3 channels.
+        """
         if not set(self.letters) - {"N"}:
             return self.evaluate(images)
         if images.ndim != 4:
             raise CounError(
                 f"views '{self.letters}' change images, but a batch has shape "
-                f"{tuple(images.shape)}; expected (B, C, H, W), or no letter but N"
+                f"{tuple(images.shape)}; expected (B, C, H, W), or only the letter N"
             )
         if {"C", "H"} & set(self.letters):
             images = self._crop_and_flip(images, generator)
@@ -117,13 +139,15 @@ class Views:
         cols = torch.arange(width, device=images.device).expand(n, width)
         cols = torch.where(flip[:, None], width - 1 - cols, cols) + offset[1][:, None]
         rows = torch.arange(height, device=images.device) + offset[0][:, None]
-        # Padding after NHWC is free of copies later: the gather itself yields channels last.
+        # With channels last before the padding, the gather below already returns that layout,
+        # which convolutions prefer; permuting its result would cost a copy.
         padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, pad, pad, pad, pad))
-        # Whole pixels by their place in the batch: several times as fast as by coordinates.
-        tall, wide, channels = padded.shape[1:]
-        item = torch.arange(n, device=images.device)[:, None, None]
-        place = (item * tall + rows[:, :, None]) * wide + cols[:, None, :]
-        crops = padded.reshape(-1, channels).index_select(0, place.flatten())
+        # One flat index for each pixel, over the whole batch, is several times as fast as
+        # indexing by image, row and column.
+        padded_height, padded_width, channels = padded.shape[1:]
+        image = torch.arange(n, device=images.device)[:, None, None]
+        pixel = (image * padded_height + rows[:, :, None]) * padded_width + cols[:, None, :]
+        crops = padded.reshape(-1, channels).index_select(0, pixel.flatten())
         return crops.view(n, height, width, channels).permute(0, 3, 1, 2)
 
     def _recolour(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -141,14 +165,17 @@ class Views:
         return x
 
     def evaluate(self, images: Tensor) -> Tensor:
-        """Scale uint8 to 0..1 and normalise; float32, memory layout kept."""
+        """Return *images* (B, ...) scaled to 0..1 if they are uint8, and normalised; float32.
+
+        Raises: CounError if `mean` and `std` fit neither one channel nor all of them.
+        """
         x = _pixels(images)
         if "N" not in self.letters:
             return x
         if not {len(self.mean), len(self.std)} <= {1, x.shape[1]}:
             raise CounError(
-                f"views have {len(self.mean)} means and {len(self.std)} stds for "
-                f"{x.shape[1]} channels; expected one, or one a channel"
+                f"views have {len(self.mean)} means and {len(self.std)} stds for images of "
+                f"{x.shape[1]} channels; expected one of each, or one for each channel"
             )
         mean, std = (x.new_tensor(v).view(-1, *[1] * (x.ndim - 2)) for v in (self.mean, self.std))
         if x is images:
@@ -156,12 +183,13 @@ class Views:
         if x.ndim != 4:
             return x.sub_(mean).div_(std)
         x = x.contiguous(memory_format=torch.channels_last)
-        rows = x.permute(0, 2, 3, 1).flatten(1)  # no copy; long rows, which vectorise
+        # Long contiguous rows vectorise; on a channels-last tensor this is a view, not a copy.
+        rows = x.permute(0, 2, 3, 1).flatten(1)
         for statistic, apply in ((mean, rows.sub_), (std, rows.div_)):
             apply(statistic.expand(x.shape[1:]).permute(1, 2, 0).flatten())
         return x
 
 
 def _pixels(images: Tensor) -> Tensor:
-    """uint8 scaled to 0..1, anything else as it is; float32."""
+    """Return uint8 pixels scaled to 0..1, and floats unchanged; float32."""
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()

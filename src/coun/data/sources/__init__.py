@@ -1,87 +1,138 @@
-"""Data sources by one spelling, `KIND` or `KIND:PATH`, the same in Python and on the command line.
+"""Data sources, written `KIND` or `KIND:PATH` in Python and on the command line.
 
-digits                  scikit-learn's bundled 8x8 digits
-hf:PATH_OR_NAME         parquet with Hugging Face columns, or a data set of the Hub
-folder:PATH             one folder per class
-tiny-imagenet:PATH      the official Tiny ImageNet layout
-cifar-binary:PATH       the official binary CIFAR-10 or CIFAR-100
-npz:PATH                x_train, y_train, x_test, y_test
-synthetic:KIND          background, texture, frequency or noise: drawn from a seed
+Every module of this folder that declares a `SOURCE`, and every package that registers one as
+an entry point of the group `coun.sources`, is found without any other edit.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
+import pkgutil
+from collections.abc import Collection
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from coun.data.checks import first_line
 from coun.data.examples import Data, limited
-from coun.data.sources import cifar_binary, digits, folder, hf, npz, synthetic, tiny_imagenet
+from coun.data.sources.source import Source
 from coun.data.sources.table import Table
 from coun.errors import CounError, unknown
+from coun.plugins import load_plugins
 
-SOURCES: dict[str, Callable[..., Data | Table]] = {
-    "digits": digits.read,
-    "hf": hf.read,
-    "folder": folder.read,
-    "tiny-imagenet": tiny_imagenet.read,
-    "cifar-binary": cifar_binary.read,
-    "npz": npz.read,
-    "synthetic": synthetic.read,
-}
+
+@cache
+def _catalogue() -> tuple[dict[str, Source], dict[str, str]]:
+    """Sources by name, and one line about each plug-in that was left out."""
+    modules = [
+        importlib.import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+    ]
+    built_in = {m.SOURCE.name: m.SOURCE for m in modules if hasattr(m, "SOURCE")}
+    plugins, refused = load_plugins("coun.sources", built_in)
+    return dict(sorted({**built_in, **plugins}.items())), refused
+
+
+def catalogue() -> dict[str, Source]:
+    """Return every kind of data source by name, sorted.
+
+    >>> catalogue()["folder"].spelling
+    'folder:PATH'
+    """
+    return _catalogue()[0]
+
+
+def describe_sources() -> str:
+    """Return a table of all kinds for people: spelling, what is read, further options.
+
+    >>> print(describe_sources().splitlines()[0])
+    cifar-binary:PATH    official binary files of CIFAR-10 or CIFAR-100
+    """
+    width = max(len(source.spelling) for source in catalogue().values()) + 2
+    lines = []
+    for source in catalogue().values():
+        options = ", ".join(_flag(option) for option in source.options)
+        lines.append(f"{source.spelling:<{width}}{source.summary}")
+        lines += [f"{'':<{width}}({options})"] if options else []
+    return "\n".join(lines)
 
 
 def load(
-    spec: str,
-    *,
-    limit: int | None = None,
-    test_limit: int | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
+    spec: str, *, limit: int | None = None, test_limit: int | None = None, **options: Any
 ) -> Data:
-    """The data set that *spec* names.
+    """Load the data set that *spec* names.
 
     Args:
-        spec: `KIND` or `KIND:PATH`, see the module's table.
-        limit: keep a seeded, class-balanced subset of this many training rows; only those
-            are decoded. `index` counts in the whole source.
+        spec: `KIND` or `KIND:PATH`; `describe_sources()` lists all kinds.
+        limit: keep a seeded, class-balanced subset of this many training rows. Only those are
+            decoded, and they keep their row numbers in the whole source.
         test_limit: the same for the test rows.
-        image_column, label_column: columns of an `hf:` source that has several.
+        options: further arguments of this kind of source, by keyword; None means that it is
+            not given. The keyword-only parameters of its `read` function say which there are.
 
     Returns:
-        Data whose `load(data.source, limit=data.limit, **data.origin)` is the same again.
+        Data that `load(data.source, limit=data.limit, **data.origin)` loads again.
 
     Raises:
         CounError: bad spelling, missing or damaged files, labels that do not fit; one line.
+
+    >>> load("digits", limit=100).shape
+    (1, 8, 8)
     """
-    kind, colon, where = spec.partition(":")
-    if kind not in SOURCES:
-        raise unknown("data source", kind, SOURCES)
-    columns = {"image_column": image_column, "label_column": label_column}
-    origin: dict[str, Any] = {key: name for key, name in columns.items() if name is not None}
-    if origin and kind != "hf":
-        option = "--" + next(iter(origin)).replace("_", "-")
-        raise CounError(f"{option} only goes with hf: sources; '{spec}' has no columns")
-    if kind == "digits" and colon:
-        raise CounError(f"'{spec}' has a path; digits takes none, expected 'digits'")
-    wanted = "KIND" if kind == "synthetic" else "PATH"
-    if kind != "digits" and not where:
-        raise CounError(f"'{spec}' has no {wanted.lower()}; expected {kind}:{wanted}")
-    path = where if wanted == "KIND" else Path(os.path.expanduser(where))
+    source, argument = _parse(spec)
+    origin = {name: value for name, value in options.items() if value is not None}
+    _check_options(source, origin)
+    path = Path(os.path.expanduser(argument)) if source.argument.startswith("PATH") else None
+    arguments = [path or argument] if source.argument else []
     try:
-        found = SOURCES[kind](path, **origin) if where else SOURCES[kind]()
-        if isinstance(found, Table):
-            found = found.read(limit, test_limit)
+        content = source.read(*arguments, **origin)
+        if isinstance(content, Table):
+            data = content.read(limit, test_limit)
         else:
-            found = limited(found, limit, test_limit)
+            data = limited(content, limit, test_limit)
     except OSError as error:
         raise CounError(f"cannot read {spec}: {first_line(error)}") from None
-    if where and isinstance(path, Path) and path.exists():
+    if path is not None and path.exists():
         # Absolute, so that a record of the run loads from another working directory.
-        spec = f"{kind}:{os.path.abspath(path)}"
+        spec = f"{source.name}:{os.path.abspath(path)}"
     if test_limit is not None:
         origin["test_limit"] = test_limit
-    return replace(found, source=spec, origin=origin)
+    return replace(data, source=spec, origin=origin)
+
+
+def _parse(spec: str) -> tuple[Source, str]:
+    """Return the source that *spec* names and the argument after its colon."""
+    sources, refused = _catalogue()
+    kind, colon, argument = spec.partition(":")
+    if kind not in sources:
+        raise CounError(refused[kind]) if kind in refused else unknown("data source", kind, sources)
+    source = sources[kind]
+    if colon and not source.argument:
+        raise CounError(f"data source '{spec}' has an argument; expected '{source.name}' alone")
+    if source.argument and not argument:
+        raise CounError(
+            f"data source '{spec}' has no {source.argument}; expected {source.spelling}"
+        )
+    return source, argument
+
+
+def _check_options(source: Source, options: Collection[str]) -> None:
+    """Refuse options that *source* does not take, and say which sources take them."""
+    for option in options:
+        if option in source.options:
+            continue
+        takers = [f"{x.name}:" for x in catalogue().values() if option in x.options]
+        if not takers:
+            choices = {name for x in catalogue().values() for name in x.options}
+            raise unknown("option of a data source", option, choices)
+        raise CounError(
+            f"{_flag(option)} applies to {', '.join(takers)} sources only; {source.name} takes "
+            f"{', '.join(map(_flag, source.options)) or 'no such options'}"
+        )
+
+
+def _flag(option: str) -> str:
+    """Spelling of an option of `load` on the command line."""
+    return "--" + option.replace("_", "-")

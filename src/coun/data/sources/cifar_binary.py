@@ -10,6 +10,7 @@ import numpy as np
 from coun.data.adapter import from_arrays
 from coun.data.checks import first_line
 from coun.data.examples import Data
+from coun.data.sources.source import Source
 from coun.errors import CounError
 
 PIXELS = 3 * 32 * 32
@@ -17,7 +18,15 @@ PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class Layout:
-    """Which files a release has; a record is *labels* bytes, the last the label, then pixels."""
+    """The files of one release.
+
+    Args:
+        folder: name of the folder that the release unpacks to.
+        train, test, names: files of training records, test records and class names.
+        labels: bytes of labels at the start of each record, before its pixels; the last of
+            them is the label.
+        classes: number of classes.
+    """
 
     folder: str
     train: tuple[str, ...]
@@ -49,25 +58,28 @@ LAYOUTS = (
 
 
 def read(path: Path) -> Data:
-    """Rows in file order, (3, 32, 32) uint8; CIFAR-100 with its fine labels.
+    """Read rows in file order, (3, 32, 32) uint8; CIFAR-100 has its fine labels.
 
-    *path* is the folder with the .bin files or the one above it.
+    Args:
+        path: the folder with the .bin files, or the one above it.
+
+    Raises: CounError for missing or truncated files and for labels out of range.
     """
-    found = [
+    releases = [
         (folder, layout)
         for layout in LAYOUTS
         for folder in (path, path / layout.folder)
         if any((folder / name).exists() for name in (*layout.train, layout.test))
     ]
-    if not found:
+    if not releases:
         raise CounError(
             f"{path} has no CIFAR .bin files; expected {' or '.join(x.test for x in LAYOUTS)} "
             "in it or one folder below"
         )
-    if len(found) > 1:
-        places = ", ".join(str(folder) for folder, _ in found)
-        raise CounError(f"{path} holds more than one data set; name one of {places}")
-    folder, layout = found[0]
+    if len(releases) > 1:
+        places = ", ".join(str(folder) for folder, _ in releases)
+        raise CounError(f"{path} holds more than one data set; choose one of {places}")
+    folder, layout = releases[0]
     classes = _names(folder / layout.names, layout.classes)
     parts = [_records(folder / name, layout) for name in layout.train]
     x_train, y_train = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -76,6 +88,7 @@ def read(path: Path) -> Data:
 
 
 def _records(file: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 3, 32, 32) and labels (N,) of one file."""
     record = layout.labels + PIXELS
     try:
         raw = np.fromfile(file, np.uint8)
@@ -84,7 +97,7 @@ def _records(file: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     if len(raw) == 0 or len(raw) % record:
         raise CounError(
             f"{file} has {len(raw)} bytes; expected a multiple of {record} "
-            f"({layout.labels} label + {PIXELS} pixel bytes); is it cut short?"
+            f"({layout.labels} label + {PIXELS} pixel bytes); is it truncated?"
         )
     raw = raw.reshape(-1, record)
     labels = raw[:, layout.labels - 1].astype(np.int64)
@@ -98,10 +111,14 @@ def _records(file: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _names(file: Path, count: int) -> list[str]:
+    """Class names from a text file with one of them on each line."""
     try:
         names = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise CounError(f"cannot read class names {file}: {first_line(error)}") from None
     if len(names) != count:
-        raise CounError(f"{file} has {len(names)} names; expected {count}, one a line")
+        raise CounError(f"{file} has {len(names)} names; expected {count}, one per line")
     return names
+
+
+SOURCE = Source("cifar-binary", read, "official binary files of CIFAR-10 or CIFAR-100")

@@ -11,6 +11,7 @@ import torch
 from coun.data.checks import first_line
 from coun.data.examples import stratified
 from coun.data.images import SUFFIXES
+from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
 from coun.errors import CounError
 
@@ -99,3 +100,6 @@ def _classes(
     if not files:
         raise CounError(f"{folder} has no class folder with images; expected one folder per class")
     return names, files, labels
+
+
+SOURCE = Source("folder", read, "image files in one folder per class")

@@ -9,6 +9,7 @@ import numpy as np
 from coun.data.adapter import from_arrays
 from coun.data.checks import first_line
 from coun.data.examples import Data
+from coun.data.sources.source import Source
 from coun.errors import CounError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -59,3 +60,6 @@ def _reason(error: Exception) -> str:
     if "allow_pickle" in str(error) or "pickle" in str(error):
         return "it is pickled or no NumPy file at all; expected plain arrays"
     return first_line(error)
+
+
+SOURCE = Source("npz", read, "arrays x_train, y_train, x_test, y_test and optionally classes")

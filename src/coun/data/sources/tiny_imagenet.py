@@ -6,6 +6,7 @@ from pathlib import Path
 
 from coun.data.checks import first_line
 from coun.data.sources.folder import entries, images
+from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
 from coun.errors import CounError
 
@@ -75,3 +76,6 @@ def _lines(file: Path) -> list[str]:
         return file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CounError(f"cannot read {file}: {first_line(error)}") from None
+
+
+SOURCE = Source("tiny-imagenet", read, "the official layout of Tiny ImageNet")

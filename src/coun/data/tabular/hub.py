@@ -11,48 +11,62 @@ import pyarrow as pa
 
 from coun.data.checks import first_line
 from coun.data.images import LONG
-from coun.data.sources.columns import Features
+from coun.data.tabular.columns import Features
 from coun.errors import CounError
 
 
 @dataclass(frozen=True)
 class HubPart:
-    """One part of a `datasets.DatasetDict`, read as Arrow: nothing is decoded twice."""
+    """One part of a `datasets.DatasetDict`, read as Arrow so that no image is decoded twice.
 
-    rows: Any  # a datasets.Dataset
+    Args:
+        rows: a `datasets.Dataset`.
+    """
+
+    rows: Any
 
     def features(self) -> Features:
+        """What the columns hold."""
         return {
             name: feature if isinstance(feature, dict) else {}
             for name, feature in self.rows.features.to_dict().items()
         }
 
     def column(self, name: str) -> pa.ChunkedArray:
+        """All values of one column."""
         return self.rows.select_columns([name]).with_format("arrow")[:].column(name)
 
     def chunks(self, name: str, rows: np.ndarray) -> Iterator[pa.ChunkedArray]:
+        """Values at sorted *rows*, some thousands at a time."""
         arrow = self.rows.select_columns([name]).with_format("arrow")
         for start in range(0, len(rows), LONG):
             yield arrow[rows[start : start + LONG].tolist()].column(name)
 
 
 def parts(name: str, tests: tuple[str, ...]) -> tuple[HubPart, HubPart]:
-    """Training and test part of the Hub's *name*; *tests* are the test splits, best first."""
+    """Load the training and the test part of data set *name* of the Hub.
+
+    Args:
+        name: `NAME` or `OWNER/NAME`.
+        tests: names of splits that serve as the test part; the first that exists does.
+
+    Raises: CounError without the library `datasets`, for an unknown name, or for other splits.
+    """
     try:
         import datasets
     except (ImportError, RuntimeError, OSError):
         raise CounError(
-            f"hf: there is no local '{name}', and to look for it on the Hugging Face Hub takes "
-            "the datasets library: pip install 'coun[hub]'"
+            f"hf: there is no file or folder '{name}', and the Hugging Face Hub needs the "
+            "datasets library: pip install 'coun[hub]'"
         ) from None
     try:
-        found = datasets.load_dataset(name)
+        splits = datasets.load_dataset(name)
     except Exception as error:  # network, cache, builder: each brings its own kinds
         raise CounError(f"hf: cannot load '{name}' from the Hub: {first_line(error)}") from None
-    test = next((split for split in tests if split in found), None)
-    if "train" not in found or test is None:
+    test = next((split for split in tests if split in splits), None)
+    if "train" not in splits or test is None:
         raise CounError(
-            f"hf: '{name}' has the splits {', '.join(found)}; expected train and one of "
+            f"hf: '{name}' has the splits {', '.join(splits)}; expected train and one of "
             f"{', '.join(tests)}"
         )
-    return HubPart(found["train"]), HubPart(found[test])
+    return HubPart(splits["train"]), HubPart(splits[test])

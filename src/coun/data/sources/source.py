@@ -1,0 +1,47 @@
+"""What a kind of data source declares about itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from coun.data.examples import Data
+from coun.data.sources.table import Table
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of data source, `NAME` or `NAME:ARGUMENT` on the command line.
+
+    A module of `coun.data.sources` declares it as `SOURCE`; another package registers its own
+    as an entry point of the group `coun.sources`. Nothing else has to be edited.
+
+    Args:
+        name: the word before the colon.
+        read: reads the source, given the argument, if there is one, and by keyword those of
+            its keyword-only parameters that the user set. A `Table` is decoded only as far as
+            `--limit` needs.
+        summary: what the source reads, in one line, for help and error messages.
+        argument: what follows the colon, in capitals; empty if nothing does. One that starts
+            with PATH arrives as a `pathlib.Path` with `~` expanded, any other as text.
+
+    >>> Source("digits", lambda: None, "scikit-learn's digits", argument="").spelling
+    'digits'
+    """
+
+    name: str
+    read: Callable[..., Data | Table]
+    summary: str
+    argument: str = "PATH"
+
+    @property
+    def spelling(self) -> str:
+        """How the source is written: `folder:PATH`."""
+        return f"{self.name}:{self.argument}" if self.argument else self.name
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the further arguments of `load` that this source takes."""
+        parameters = inspect.signature(self.read).parameters.values()
+        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
