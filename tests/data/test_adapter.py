@@ -79,13 +79,13 @@ def test_streamed_rows_are_read_on_demand():
     images = part.fetch(torch.tensor([2, 0]))
     assert train.read == [7, 9]
     assert np.array_equal(images.numpy(), PIXELS[[7, 9]].transpose(0, 3, 1, 2))
-    assert part.index.tolist() == [9, 2, 7]
+    assert part.numbers.tolist() == [9, 2, 7]
     assert part.labels.tolist() == LABELS[[9, 2, 7]].tolist()
 
 
 def test_a_listing_that_disagrees_with_the_items_is_refused(refused):
     shifted = Items(KINDS["PIL"], targets=(LABELS + 1) % 3)
-    with refused("train row 0", "label 0", "listed 1"):
+    with refused("train row 0", "label 0", "lists 1"):
         from_dataset(shifted, Items(KINDS["PIL"]), stream=True)
     # In memory the items themselves count.
     assert from_dataset(shifted, shifted).train.labels.tolist() == LABELS.tolist()
@@ -180,7 +180,7 @@ def test_what_is_no_data_set_is_refused(refused):
         ({"x_train": PIXELS[:0], "y_train": LABELS[:0]}, ("train part is empty",)),
         ({"x_test": PIXELS[:, :4]}, ("(3, 6, 5)", "(3, 4, 5)")),
         ({"classes": ["a", "b"]}, ("label 2", "0..1")),
-        ({"classes": ["a", "b", "a"]}, ("'a' stands twice",)),
+        ({"classes": ["a", "b", "a"]}, ("duplicate class name 'a'",)),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(change, words, refused):

@@ -23,7 +23,7 @@ def test_uint8_images_become_channels_first(permuted, arrays):
     examples = TensorExamples.of(permuted(x), y)
     assert examples.images.shape == (60, 3, 8, 8)
     assert np.array_equal(examples.images[7, 2].numpy(), x[7, :, :, 2])
-    assert examples.labels.dtype == examples.index.dtype == torch.int64
+    assert examples.labels.dtype == examples.numbers.dtype == torch.int64
 
 
 def test_grey_and_float_shapes():
@@ -39,12 +39,12 @@ def test_grey_and_float_shapes():
         (np.zeros((5, 8, 8), np.int64), [0] * 5, ("int64", "uint8")),
         (np.zeros((5, 8, 8, 2), np.uint8), [0] * 5, ("(5, 8, 8, 2)",)),
         (np.zeros((5, 8), np.uint8), [0] * 5, ("(5, 8)",)),
-        (np.zeros(5), [0] * 5, ("one row an image",)),
+        (np.zeros(5), [0] * 5, ("one row per image",)),
         (np.zeros((5, 8, 8), np.uint8), [0] * 4, ("5 images but 4 labels",)),
         (np.zeros((5, 8, 8), np.uint8), [0.0] * 5, ("float64", "integers")),
         (np.zeros((5, 8, 8), np.uint8), [True] * 5, ("bool", "integers")),
-        (np.zeros((5, 8, 8), np.uint8), ["a"] * 5, ("labels are no array of numbers",)),
-        ([np.zeros((8, 8)), np.zeros((9, 8))], [0, 0], ("images are no array of numbers",)),
+        (np.zeros((5, 8, 8), np.uint8), ["a"] * 5, ("labels must be a numeric array",)),
+        ([np.zeros((8, 8)), np.zeros((9, 8))], [0, 0], ("images must be a numeric array",)),
         (np.array([[0.0], [np.nan]]), [0, 0], ("image 1", "not finite")),
     ],
 )
@@ -57,7 +57,7 @@ def test_take_keeps_the_source_order_numbers(arrays):
     examples = TensorExamples.of(*arrays[:2])
     once = examples.take(torch.tensor([50, 3, 9]))
     twice = once.take(torch.tensor([2, 0]))
-    assert twice.index.tolist() == [9, 50]
+    assert twice.numbers.tolist() == [9, 50]
     assert torch.equal(twice.fetch(torch.tensor([1]))[0], examples.images[50])
 
 
@@ -91,15 +91,15 @@ def test_limited_keeps_order_index_and_the_test_part(arrays):
     data = from_arrays(*arrays)
     cut = limited(data, 12)
     assert cut.train.labels.bincount().tolist() == [4, 4, 4]
-    assert cut.train.index.tolist() == sorted(cut.train.index.tolist())
-    assert torch.equal(cut.train.images, data.train.images[cut.train.index])
+    assert cut.train.numbers.tolist() == sorted(cut.train.numbers.tolist())
+    assert torch.equal(cut.train.images, data.train.images[cut.train.numbers])
     assert cut.test is data.test
     assert cut.limit == 12
 
 
 def test_data_refuses_parts_that_do_not_fit(arrays, refused):
     data = from_arrays(*arrays)
-    with refused("training row 5", "label 9", "0..2"):
+    with refused("training row '5'", "label 9", "0..2"):
         labels = data.train.labels.clone()
         labels[5] = 9
         replace(data, train=replace(data.train, labels=labels))

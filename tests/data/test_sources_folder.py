@@ -83,9 +83,9 @@ def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
     cut = load(f"folder:{root}", limit=6)
     assert len(decoded) == 6 + 12
     assert cut.train.labels.bincount().tolist() == [2, 2, 2]
-    assert torch.equal(cut.train.images, whole.train.images[cut.train.index])
+    assert torch.equal(cut.train.images, whole.train.images[cut.train.numbers])
     assert torch.equal(cut.test.images, whole.test.images)
-    assert cut.train.index.max() > 6
+    assert cut.train.numbers.max() > 6
 
 
 def test_hidden_files_are_passed_over(tree):

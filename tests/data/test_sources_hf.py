@@ -89,8 +89,8 @@ def test_shards_are_joined_in_name_order(prefix, write, root):
     pixels = data.train.images[:, 0, 0, 0].tolist()
     assert pixels == [10 * y + i % 5 for i, y in enumerate(labels)]
     cut = load(f"hf:{root}", limit=6)
-    assert torch.equal(cut.train.images, data.train.images[cut.train.index])
-    assert cut.train.index.max() >= 6
+    assert torch.equal(cut.train.images, data.train.images[cut.train.numbers])
+    assert cut.train.numbers.max() >= 6
 
 
 def test_a_test_limit_decodes_those_rows_alone(write, root):
@@ -99,7 +99,7 @@ def test_a_test_limit_decodes_those_rows_alone(write, root):
     whole, cut = load(f"hf:{root}"), load(f"hf:{root}", test_limit=2)
     assert torch.equal(cut.train.images, whole.train.images)
     assert len(cut.test) == 2
-    assert torch.equal(cut.test.images, whole.test.images[cut.test.index])
+    assert torch.equal(cut.test.images, whole.test.images[cut.test.numbers])
     assert cut.fingerprint == limited(whole, None, 2).fingerprint
 
 
@@ -322,7 +322,7 @@ def test_real_cifar_10(cifar):
     assert cifar.train.labels.bincount().tolist() == [20] * 10
     assert cifar.test.labels.bincount().tolist() == [1000] * 10
     assert (cifar.classes[0], cifar.classes[9]) == ("airplane", "truck")
-    assert cifar.train.index.max() > 40_000
+    assert cifar.train.numbers.max() > 40_000
     # The known mean of CIFAR-10, in every channel.
     mean = cifar.test.images.float().mean((0, 2, 3)) / 255
     assert (mean - torch.tensor(cifar.views.mean)).abs().max() < 0.01

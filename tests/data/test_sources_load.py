@@ -36,7 +36,7 @@ def test_digits_are_the_same_every_time(digits):
 def test_limit_is_that_of_limited(digits):
     cut = load("digits", limit=100)
     assert cut.fingerprint == limited(digits, 100).fingerprint
-    assert torch.equal(cut.train.index, limited(digits, 100).train.index)
+    assert torch.equal(cut.train.numbers, limited(digits, 100).train.numbers)
     assert cut.limit == 100
     assert len(cut.test) == 359
 
@@ -44,7 +44,7 @@ def test_limit_is_that_of_limited(digits):
 def test_a_test_limit_is_part_of_how_to_load_it_again(digits, refused):
     cut = load("digits", limit=100, test_limit=50)
     assert len(cut.test) == 50
-    assert set(cut.test.index.tolist()) <= set(digits.test.index.tolist())
+    assert set(cut.test.numbers.tolist()) <= set(digits.test.numbers.tolist())
     assert len(cut.test.labels.unique()) == 10
     again = load(cut.source, limit=cut.limit, **cut.origin)
     assert again.fingerprint == cut.fingerprint != load("digits", limit=100).fingerprint
@@ -196,7 +196,7 @@ def test_npz(archive, tmp_path, monkeypatch):
     [
         ({"y_test": None}, ("no array 'y_test'", "x_train, y_train, x_test")),
         ({"x_train": np.array([None] * 30)}, ("'x_train'", "pickled")),
-        ({"y_train": np.array(["0"] * 30)}, ("y_train", "labels are no array of numbers")),
+        ({"y_train": np.array(["0"] * 30)}, ("y_train", "labels must be a numeric array")),
         ({"x_test": np.zeros((6, 8, 8, 4), np.uint8)}, ("x_test", "(6, 8, 8, 4)")),
         ({"y_train": np.arange(29)}, ("y_train", "30 images but 29 labels")),
         ({"y_test": np.full(6, 7)}, ("test row 0", "label 7", "0..2")),

@@ -98,7 +98,7 @@ def test_a_spelling_is_its_pixels(made, tmp_path, monkeypatch):
     assert again.fingerprint == made["noise"].fingerprint
     assert load(f"synthetic:noise,{SIZES},seed=1").fingerprint != again.fingerprint
     cut = load(again.source, limit=50)
-    assert torch.equal(cut.train.images, again.train.images[cut.train.index])
+    assert torch.equal(cut.train.images, again.train.images[cut.train.numbers])
     assert not torch.equal(again.train.images[:50], again.test.images)
 
 

@@ -1,5 +1,6 @@
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coun.data import Split, from_arrays
-from coun.data.examples import limited
+from coun.data.examples import AbsentRows, limited
+from coun.data.requests import Class, Listed
 
 
 def make(count=50, classes=5):
@@ -28,7 +30,7 @@ def assert_partition(split, data):
     assert forget
     assert retain
     assert not forget & retain
-    assert forget | retain == set(data.train.index.tolist())
+    assert forget | retain == set(data.train.numbers.tolist())
     for part in (split.forget, split.retain):
         assert part.dtype == torch.int64
         assert part.tolist() == sorted(set(part.tolist()))
@@ -88,7 +90,7 @@ def test_bad_requests_are_refused(data, refused):
         Split.by_class(data, 5)
     with refused("names no row"):
         Split.by_index(data, [])
-    with refused("index 7", "2 times"):
+    with refused("index '7'", "2 times"):
         Split.by_index(data, [3, 7, 7])
     with refused("index 50", "between 0 and 49"):
         Split.by_index(data, [3, 50])
@@ -102,7 +104,7 @@ def test_bad_requests_are_refused(data, refused):
 
 def test_indices_count_in_the_source_under_a_limit(data, refused):
     cut = limited(data, 10)
-    kept = cut.train.index.tolist()
+    kept = cut.train.numbers.tolist()
     split = Split.by_index(cut, kept[3:5])
     assert split.forget.tolist() == kept[3:5]
     assert split.rows(cut, "forget").tolist() == [3, 4]
@@ -152,6 +154,109 @@ def test_check_refuses_other_data(data, refused):
     split = Split.random(data, 0.3)
     with refused("51 training rows", "other data"):
         split.check(make(51))
-    overlapping = Split(split.forget, data.train.index, {})
+    overlapping = Split(split.forget, data.train.numbers)
     with refused("share rows"):
         overlapping.check(data)
+
+
+def test_what_was_forgotten_before_stays_forgotten(data, refused):
+    first = Split.by_index(data, [1, 2, 3])
+    second = Split.by_index(data, [3, 7], earlier=first)
+    assert second.forget.tolist() == [1, 2, 3, 7]
+    assert second.new.tolist() == [7]
+    assert second.earlier.tolist() == [1, 2, 3]
+    assert not set(second.retain.tolist()) & {1, 2, 3, 7}
+    assert second.rows(data, "forget").tolist() == [7]
+    assert second.rows(data, "forgotten").tolist() == [1, 2, 3, 7]
+    later = Split.by_index(data, [3, 7]).after(data, first)
+    assert later.digest == second.digest
+    assert later.new.tolist() == [7]
+    with refused("forgotten before"):
+        Split.by_index(data, [1, 3], earlier=first)
+
+
+def test_a_random_draw_is_from_the_rows_that_remain(data):
+    first = Split.random(data, 0.5)
+    second = Split.random(data, 0.2, earlier=first)
+    assert len(second.new) == 5
+    assert second.content_kind == "random"
+
+
+def test_requests_together_are_their_union(data):
+    both = Split.of(data, Class(name="2"), Listed(rows=(1, 2, 3)))
+    assert both.forget.tolist() == sorted({*range(2, 50, 5), 1, 2, 3})
+    assert both.forgotten_classes == (2,)
+    assert both.content_kind == "mixed"
+    kinds = {kind: numbers.tolist() for kind, numbers in both.parts(data)}
+    assert kinds == {"class": list(range(2, 50, 5)), "listed": [1, 3]}
+    assert Split.by_class(data, 1, "class 3").forgotten_classes == (1, 3)
+
+
+def test_content_decides_what_a_list_is(data):
+    listed = Split.by_index(data, range(2, 50, 5))
+    assert listed.content_kind == "class"
+    assert listed.forget_class == 2
+    assert Split.by_index(data, [2, 7]).content_kind == "listed"
+    assert Split.random(data, 0.2).content_kind == "random"
+
+
+def test_rows_may_be_deleted_once_they_are_forgotten(data, refused):
+    split = Split.by_index(data, [1, 5])
+    kept = torch.tensor([row for row in range(50) if row != 1])
+    without = replace(data, train=data.train.take(kept))
+    split.check(without)
+    assert split.missing(without).tolist() == [1]
+    again = Split.from_json(without, json.loads(json.dumps(split.to_json())))
+    assert again.digest == split.digest
+    assert again.rows(without, "forget").tolist() == [4]
+    lost = replace(data, train=data.train.take(kept[1:]))
+    with refused("48 training rows", "other data"):
+        split.check(lost)
+
+
+def test_absent_rows_can_be_named_and_must_be(data, refused):
+    kept = torch.tensor([row for row in range(50) if row not in (1, 7)])
+    absent = AbsentRows(torch.tensor([1, 7]), torch.tensor([1, 2]), ("1", "7"))
+    less = replace(data, train=data.train.take(kept), absent=absent)
+    split = Split.by_id(less, ["7", "1", "3"])
+    assert split.forget.tolist() == [1, 3, 7]
+    assert split.missing(less).tolist() == [1, 7]
+    assert 7 in Split.of(less, Class(name="2"), Listed(rows=(1,))).forget
+    with refused("1 row(s)", "missing", "'7'"):
+        Split.by_index(less, [1, 3])
+
+
+def test_rows_are_named_by_id(refused):
+    x, y = np.zeros((4, 4, 4), np.uint8), [0, 1, 0, 1]
+    data = from_arrays(x, y, x, y, ids=["ann", "ben", "cid", "dan"], test_ids=list("tuvw"))
+    assert data.train.take(torch.tensor([2, 0])).ids == ("cid", "ann")
+    split = Split.by_id(data, ["dan", "ann", "u"])
+    assert split.forget.tolist() == [0, 3]
+    assert split.held_out.tolist() == [1]
+    assert split.test_rows(data).tolist() == [0, 2, 3]
+    with refused("'bem'", "did you mean 'ben'"):
+        Split.by_id(data, ["bem"])
+    with refused("'ann'", "2 times"):
+        Split.by_id(data, ["ann", "ann"])
+    with refused("test part", "nothing to forget"):
+        Split.by_id(data, ["u"])
+    with refused("'a'", "2 rows"):
+        from_arrays(x, y, x, y, ids=["a", "a", "b", "c"])
+
+
+def test_a_class_name_that_is_another_label_must_be_explained(refused):
+    x, y = np.zeros((4, 4, 4), np.uint8), [0, 1, 0, 1]
+    data = from_arrays(x, y, x, y, classes=["1", "0"])
+    with refused("'1'", "name:1", "label:1"):
+        Split.by_class(data, 1)
+    assert Split.by_class(data, "name:1").forgotten_classes == (0,)
+    assert Split.by_class(data, "label:1").forgotten_classes == (1,)
+
+
+def test_records_of_version_0_1_are_read(data):
+    new = Split.by_class(data, 2).to_json()
+    names = ("scenario", "seed", "forget_count", "retain_count", "sha256", "forget")
+    old = {name: new[name] for name in names} | {"forget_class": 2}
+    split = Split.from_json(data, old)
+    assert split.forget_class == 2
+    assert split.request == (Class(name="class 2"),)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import coun
 from coun.data import TensorExamples
+from coun.data.examples import NamedRows
 from coun.methods import catalogue, describe, make
 from coun.models import weights_digest
 from coun.runs.start import Start, shaped
@@ -31,18 +32,18 @@ def with_images(data: coun.Data, rows: Tensor) -> coun.Data:
     return replace(data, train=replace(data.train, images=images))  # type: ignore[type-var]
 
 
-class Guarded:
+class Guarded(NamedRows):
     """Examples that raise when a forbidden row is read."""
 
     def __init__(self, inner: TensorExamples, forbidden: set[int]) -> None:
         self.inner, self.forbidden = inner, forbidden
-        self.labels, self.index = inner.labels, inner.index
+        self.labels, self.numbers, self.names = inner.labels, inner.numbers, inner.names
 
     def __len__(self) -> int:
         return len(self.inner)
 
     def fetch(self, rows: Tensor) -> Tensor:
-        touched = self.forbidden & set(self.index[rows].tolist())
+        touched = self.forbidden & set(self.numbers[rows].tolist())
         assert not touched, f"read the forbidden rows {touched}"
         return self.inner.fetch(rows)
 

@@ -6,7 +6,7 @@ already holds; each gives a `Data`. A `Split` says which of its training rows mu
 
 from coun.data.adapter import from_arrays, from_dataset
 from coun.data.examples import Data, Examples, TensorExamples
-from coun.data.requests import read_index
+from coun.data.request_files import read_index
 from coun.data.sources import load
 from coun.data.split import Split
 from coun.data.views import Views

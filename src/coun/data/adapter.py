@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from coun.data.checks import check_labels, first_line, numbered
-from coun.data.examples import Data, Examples, TensorExamples
+from coun.data.checks import check_labels, checked_ids, first_line, numbered
+from coun.data.examples import Data, Examples, NamedRows, TensorExamples
 from coun.data.images import pixels
 from coun.data.views import Transform, Views
 from coun.errors import CounError
@@ -29,22 +29,29 @@ def from_arrays(
     *,
     classes: Sequence[str] | None = None,
     views: Transform | None = None,
+    ids: Sequence[str] | None = None,
+    test_ids: Sequence[str] | None = None,
 ) -> Data:
-    """Data from images and integer labels, as `TensorExamples.of` takes them.
+    """Make data from images and integer labels.
 
     Args:
         x_train, x_test: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), or float (N, ...).
         y_train, y_test: (N,) integers 0..K-1.
         classes: K names; "0".."K-1" by default, K the largest training label plus one.
         views: the transform; `Views.for_images` for uint8, none for float by default.
+        ids, test_ids: a unique name per row of a part; by default its row number.
 
     Raises:
-        CounError: shapes, types or labels that do not fit; names the array or the row.
+        CounError: shapes, types, labels or ids that do not fit; names the array or the row.
+
+    >>> x, y = np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1]
+    >>> from_arrays(x, y, x, y, ids=["ann", "ben", "cid", "dan"]).ids[2]
+    'cid'
     """
     parts = []
-    for name, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
+    for name, *arrays in (("train", x_train, y_train, ids), ("test", x_test, y_test, test_ids)):
         try:
-            parts.append(TensorExamples.of(images, labels))
+            parts.append(TensorExamples.of(*arrays))
         except CounError as error:
             raise CounError(f"x_{name}, y_{name}: {error}") from None
     return _data(parts[0], parts[1], classes, views)
@@ -57,8 +64,10 @@ def from_dataset(
     classes: Sequence[str] | None = None,
     views: Transform | None = None,
     stream: bool | None = None,
+    ids: Sequence[str] | None = None,
+    test_ids: Sequence[str] | None = None,
 ) -> Data:
-    """Data from map-style datasets: `len(d)` and `d[i]` giving (image, label).
+    """Make data from map-style datasets: `len(d)`, and `d[i]` that gives (image, label).
 
     An image is a PIL image, or an array or tensor of uint8 or float, (H, W), (H, W, C) or
     (C, H, W) with C 1 or 3; all of one shape. Give the datasets without random transforms:
@@ -71,32 +80,45 @@ def from_dataset(
             which keeps peak memory independent of the size. None streams a part that
             takes more than 2 GiB. Streamed labels come from `.targets` or `.labels` where
             the dataset has them, else from one pass.
+        ids, test_ids: a unique name per row of a part; by default its row number.
 
     Raises:
         CounError: an item that is not such a pair, or that fails; names the row.
+
+    >>> pairs = [(np.zeros((8, 8), np.uint8), label) for label in (0, 1)]
+    >>> from_dataset(pairs, pairs, classes=["cat", "dog"]).shape
+    (1, 8, 8)
     """
-    parts = [_examples(*part, stream) for part in ((train, "train"), (test, "test"))]
+    parts = [
+        _examples(dataset, part, stream, names)
+        for dataset, part, names in ((train, "train", ids), (test, "test", test_ids))
+    ]
     if classes is None:
         classes = getattr(train, "classes", None)
     return _data(parts[0], parts[1], classes, views)
 
 
 @dataclass(frozen=True, eq=False)
-class StreamedExamples:
+class StreamedExamples(NamedRows):
     """Examples that stay in a map-style dataset until they are fetched.
 
     Args:
-        dataset: gives (image, label) for each row number in `index`.
-        labels, index: (N,) int64, in memory.
+        dataset: gives (image, label) for each position in `places`.
+        labels, numbers: (N,) int64, in memory.
         like: one image (C, H, W), or float of any shape; all others must have its shape and type.
         part: "train" or "test", for errors.
+        places: positions in *dataset*, (N,) int64. They differ from `numbers` where a record
+            numbered the rows before some were deleted.
+        names: one id per row; None where the row numbers serve as ids.
     """
 
     dataset: Any
     labels: Tensor
-    index: Tensor
+    numbers: Tensor
     like: Tensor
     part: str
+    places: Tensor
+    names: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,26 +126,32 @@ class StreamedExamples:
     def fetch(self, rows: Tensor) -> Tensor:
         """Images of *rows* (B, C, H, W), read now; refuses a label that changed since."""
         out = self.like.new_empty((len(rows), *self.like.shape))
-        wanted = zip(self.index[rows].tolist(), self.labels[rows].tolist(), strict=True)
-        for i, (row, label) in enumerate(wanted):
-            out[i], found = self.item(row)
-            if found != label:
+        listed = zip(self.places[rows].tolist(), self.labels[rows].tolist(), strict=True)
+        for i, (row, label) in enumerate(listed):
+            out[i], item_label = self.item(row)
+            if item_label != label:
                 raise CounError(
-                    f"{self.part} row {row} has label {found} but the dataset listed {label}; "
-                    "expected the same (a target transform?)"
+                    f"{self.part} row {row} has label {item_label} but the dataset lists {label}; "
+                    "both must be equal (does a target transform change it?)"
                 )
         return out
 
     def take(self, rows: Tensor) -> StreamedExamples:
-        return replace(self, labels=self.labels[rows], index=self.index[rows])
+        return replace(
+            self,
+            labels=self.labels[rows],
+            numbers=self.numbers[rows],
+            places=self.places[rows],
+            names=self.names_at(rows),
+        )
 
     def in_memory(self) -> TensorExamples:
         """All images and their labels, in one pass over the dataset."""
         out = self.like.new_empty((len(self), *self.like.shape))
         labels = self.labels.clone()
-        for row in range(len(self)):
-            out[row], labels[row] = self.item(row)
-        return TensorExamples(out, labels, self.index)
+        for row, place in enumerate(self.places.tolist()):
+            out[row], labels[row] = self.item(place)
+        return TensorExamples(out, labels, self.numbers, self.names)
 
     def item(self, row: int) -> tuple[Tensor, int]:
         """Image and label of one row of the dataset; the image fits `like`."""
@@ -138,7 +166,7 @@ class StreamedExamples:
         return image, label
 
 
-def _examples(dataset: Any, part: str, stream: bool | None) -> Examples:
+def _examples(dataset: Any, part: str, stream: bool | None, ids: Sequence[str] | None) -> Examples:
     try:
         count = len(dataset)
     except TypeError:
@@ -148,8 +176,9 @@ def _examples(dataset: Any, part: str, stream: bool | None) -> Examples:
     if count == 0:
         raise CounError(f"the {part} dataset is empty; expected at least one item")
     like, _ = _item(dataset, 0, part)
-    index = torch.arange(count)
-    lazy = StreamedExamples(dataset, torch.zeros_like(index), index, like, part)
+    names = None if ids is None else checked_ids(ids, count)
+    places = torch.arange(count)
+    lazy = StreamedExamples(dataset, torch.zeros_like(places), places, like, part, places, names)
     if stream is False or (stream is None and like.nbytes * count <= IN_MEMORY):
         return lazy.in_memory()
     return replace(lazy, labels=torch.tensor(list(_listed(lazy))))

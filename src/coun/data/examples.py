@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coun.data.checks import checked_ids
 from coun.data.views import Transform
 from coun.errors import CounError
 
@@ -19,57 +20,113 @@ FETCH = 1024  # rows read at a time when a whole set is walked through
 
 
 class Examples(Protocol):
-    """A labelled set: `labels` (N,) int64, `index` (N,) int64, and `fetch`.
+    """Labelled images that are addressed by their position, 0..N-1.
 
-    `index` holds each row's number in its source's own order: the ids that forget
-    requests name, unchanged by `--limit`. Labels are in memory; images need not be.
+    A class of your own needs these members only; `NamedRows` gives it `ids` and `index`.
+    Labels, numbers and ids are in memory; images need not be.
     """
 
     @property
-    def labels(self) -> Tensor: ...
+    def labels(self) -> Tensor:
+        """Class labels, (N,) int64."""
+        ...
 
     @property
-    def index(self) -> Tensor: ...
+    def numbers(self) -> Tensor:
+        """Each row's number in the whole order of its source, (N,) int64, also with a limit."""
+        ...
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Each row's stable, readable name in its source: a path, an id, or its number."""
+        ...
+
+    @property
+    def index(self) -> Tensor:
+        """The name of `numbers` in version 0.1."""
+        ...
 
     def __len__(self) -> int: ...
 
     def fetch(self, rows: Tensor) -> Tensor:
-        """Images of *rows* (positions 0..N-1): (B, C, H, W) uint8, or float of any shape."""
+        """Read the images at positions *rows*: (B, C, H, W) uint8, or float of any shape."""
         ...
 
     def take(self, rows: Tensor) -> Examples:
-        """The subset at *rows*, keeping their `index`."""
+        """Return the subset at positions *rows*; numbers and ids go with their rows."""
         ...
 
 
+class NamedRows:
+    """The names of rows, for classes of examples with `numbers` and, where known, `names`."""
+
+    numbers: Tensor
+    names: Sequence[str] | None
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """Names from the source, or else the row numbers as text, one per row."""
+        if self.names is not None:
+            return self.names
+        return tuple(map(str, self.numbers.tolist()))
+
+    @property
+    def index(self) -> Tensor:
+        """The name of `numbers` in version 0.1."""
+        return self.numbers
+
+    def names_at(self, rows: Tensor) -> Sequence[str] | None:
+        """Names of the rows at positions *rows*; None where the source has none."""
+        if self.names is None:
+            return None
+        return tuple(self.names[row] for row in rows.tolist())
+
+
 @dataclass(frozen=True, eq=False)
-class TensorExamples:
-    """Examples held in memory: images (N, C, H, W) uint8, or float (N, ...)."""
+class TensorExamples(NamedRows):
+    """Examples that are held in memory.
+
+    Args:
+        images: (N, C, H, W) uint8, or (N, ...) float.
+        labels: class labels, (N,) int64.
+        numbers: row numbers in the source, (N,) int64.
+        names: one id per row; None where the row numbers serve as ids.
+    """
 
     images: Tensor
     labels: Tensor
-    index: Tensor
+    numbers: Tensor
+    names: Sequence[str] | None = None
 
     @classmethod
-    def of(cls, images: Any, labels: Any) -> TensorExamples:
-        """From arrays: uint8 (N, H, W), (N, H, W, 1 or 3), (N, 1 or 3, H, W), or float (N, ...).
+    def of(cls, images: Any, labels: Any, ids: Sequence[str] | None = None) -> TensorExamples:
+        """Make examples from arrays, which may be shared with the result and not copied.
 
-        Labels are integers, (N,). Arrays may be shared with the result, not copied.
+        Args:
+            images: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), or float (N, ...).
+            labels: integers, (N,).
+            ids: a unique name per row; by default its number.
+
+        Raises: CounError for shapes, types or ids that do not fit.
+
+        >>> TensorExamples.of(np.zeros((2, 8, 8), np.uint8), [0, 1], ids=["a", "b"]).ids
+        ('a', 'b')
         """
         x, y = _tensor("images", images), _tensor("labels", labels).flatten()
         if x.ndim < 2:
-            raise CounError(f"images have shape {tuple(x.shape)}; expected one row an image")
+            raise CounError(f"images have shape {tuple(x.shape)}; expected one row per image")
         if x.dtype != torch.uint8 and not x.is_floating_point():
             raise CounError(f"images have type {x.dtype}; expected uint8 pixels or floats")
         x = _channels_first(x) if x.dtype == torch.uint8 else x.float()
         if len(x) != len(y):
-            raise CounError(f"{len(x)} images but {len(y)} labels; expected one label an image")
+            raise CounError(f"{len(x)} images but {len(y)} labels; expected one label per image")
         if x.is_floating_point() and not x.isfinite().all():
             row = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
             raise CounError(f"image {row} has a value that is not finite; expected numbers")
         if y.is_floating_point() or y.dtype == torch.bool:
             raise CounError(f"labels have type {y.dtype}; expected integers")
-        return cls(x.contiguous(), y.long(), torch.arange(len(y)))
+        names = None if ids is None else checked_ids(ids, len(y))
+        return cls(x.contiguous(), y.long(), torch.arange(len(y)), names)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,7 +135,9 @@ class TensorExamples:
         return self.images[rows]
 
     def take(self, rows: Tensor) -> TensorExamples:
-        return TensorExamples(self.images[rows], self.labels[rows], self.index[rows])
+        return TensorExamples(
+            self.images[rows], self.labels[rows], self.numbers[rows], self.names_at(rows)
+        )
 
     def to(self, device: torch.device) -> TensorExamples:
         """The same set with images and labels resident on *device*."""
@@ -89,7 +148,7 @@ def _tensor(what: str, values: Any) -> Tensor:
     try:
         return torch.as_tensor(np.require(values, requirements=["C", "W"]))
     except (TypeError, ValueError, RuntimeError):
-        raise CounError(f"{what} are no array of numbers; expected one of a single shape") from None
+        raise CounError(f"{what} must be a numeric array, all of one shape") from None
 
 
 def _channels_first(x: Tensor) -> Tensor:
@@ -106,17 +165,37 @@ def _channels_first(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
-    """A training set, a test set and what is known of both.
+class AbsentRows:
+    """Training rows that a record names and that the source no longer has.
 
     Args:
-        train, test: the examples; every class of the test set occurs in training.
+        numbers, labels: as recorded, (n,) int64.
+        ids: as recorded, n names.
+    """
+
+    numbers: Tensor
+    labels: Tensor
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A training part, a test part and what is known of both.
+
+    Args:
+        train, test: the examples; every class of the test part occurs in training.
         classes: names, one per label 0..K-1.
         views: the transform of this data: augmentation for training, normalisation for both.
         source: the spelling that loads it again (`--data`), empty when made in Python.
-        limit: the `--limit` it was cut to, if any.
-        origin: further arguments of `load` that it took.
-        shape, dtype: of one image, found out here.
+        limit: the `--limit` that it was cut to, if any.
+        origin: further arguments that `load` was given.
+        absent: training rows of an earlier run that are deleted by now; None if there are none.
+        finer: loads the same rows with finer classes, where classes were merged.
+        one_numbering: both parts are numbered together, as where a part of one folder is held
+            out; a row number then means one row only.
+        shape, dtype: of one image, determined here.
+
+    Raises: CounError for an empty part, a label outside 0..K-1, or two shapes of images.
     """
 
     train: Examples
@@ -126,6 +205,9 @@ class Data:
     source: str = ""
     limit: int | None = None
     origin: dict[str, Any] = field(default_factory=dict)
+    absent: AbsentRows | None = None
+    finer: Callable[[], Data] | None = None
+    one_numbering: bool = False
     shape: tuple[int, ...] = field(init=False)
     dtype: torch.dtype = field(init=False)
 
@@ -137,7 +219,7 @@ class Data:
             if len(wrong):
                 row = int(wrong[0])
                 raise CounError(
-                    f"{part} row {int(examples.index[row])} has label {int(examples.labels[row])}; "
+                    f"{part} row '{examples.ids[row]}' has label {int(examples.labels[row])}; "
                     f"expected 0..{len(self.classes) - 1}"
                 )
         seen, held = (x.fetch(torch.tensor([0])) for x in (self.train, self.test))
@@ -148,6 +230,18 @@ class Data:
             )
         object.__setattr__(self, "shape", tuple(seen.shape[1:]))
         object.__setattr__(self, "dtype", seen.dtype)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids of the training rows, in the order of `train`."""
+        return self.train.ids
+
+    @cached_property
+    def named_test_rows(self) -> dict[str, int]:
+        """Numbers of the test rows by id; empty where test ids are mere numbers from 0 on."""
+        if not self.one_numbering and getattr(self.test, "names", None) is None:
+            return {}
+        return dict(zip(self.test.ids, self.test.numbers.tolist(), strict=True))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -164,9 +258,11 @@ class Data:
 
 
 def limited(data: Data, limit: int | None, test_limit: int | None = None) -> Data:
-    """*data* with stratified, seeded subsets of so many rows; a part without a limit stays whole.
+    """Cut *data* to stratified, seeded subsets; a part without a limit stays whole.
 
     Classes keep their shares (largest remainders first); rows keep their source order.
+
+    Args: limit, test_limit: numbers of training and test rows to keep.
     """
     train, test = kept_rows((data.train.labels, data.test.labels), (limit, test_limit))
     if limit is not None:
@@ -177,8 +273,8 @@ def limited(data: Data, limit: int | None, test_limit: int | None = None) -> Dat
 def kept_rows(labels: Iterable[Tensor], limits: Iterable[int | None]) -> list[Tensor]:
     """The rows of the training and the test part that `--limit` and `--test-limit` keep."""
     return [
-        torch.arange(len(one)) if limit is None else stratified(one, limit, 0, what=what)
-        for one, limit, what in zip(labels, limits, ("--limit", "--test-limit"), strict=True)
+        torch.arange(len(part)) if limit is None else stratified(part, limit, 0, what=what)
+        for part, limit, what in zip(labels, limits, ("--limit", "--test-limit"), strict=True)
     ]
 
 

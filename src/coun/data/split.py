@@ -1,120 +1,322 @@
-"""Which training rows must go, which stay: index sets, checked, hashed and stored."""
+"""Which training rows must be forgotten and which are retained: checked, hashed and stored."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from coun.data.examples import Data
-from coun.errors import CounError, unknown
+from coun.data.requests import Class, Listed, Random, Request, parse
+from coun.errors import CounError
+
+ContentKind = Literal["random", "class", "listed", "mixed"]
+
+
+def _none() -> Tensor:
+    return torch.zeros(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A forget request, resolved against one data set.
+    """Forget requests, applied to one data set.
+
+    Row numbers are those of the source (`Examples.numbers`), sorted, (n,) int64. Make a split
+    with `Split.of` or one of the shorter `random`, `by_class`, `by_index` and `by_id`.
 
     Args:
-        forget, retain: row numbers in the source's own training order (the `index` of the
-            examples), sorted, (n,) int64; disjoint, together all of `data.train`.
-        scenario: how it was asked for, e.g. `{"kind": "random", "fraction": 0.1}`.
-        seed: the seed of the draw, None where nothing was drawn.
-        forget_class: the label that was forgotten whole; the test accuracy then leaves it out.
-
-    Make one with `Split.random`, `Split.by_class` or `Split.by_index`.
+        forget: all rows that must be forgotten by now, also those of earlier requests and
+            those that are deleted from the source.
+        retain: all other training rows.
+        request: the typed requests of this time.
+        earlier: the rows in *forget* that earlier requests forgot.
+        drawn: the rows in *forget* that were drawn at random.
+        held_out: numbers of test rows that the request names: no model was trained on them,
+            and measurements leave them out.
+        forgotten_classes: labels of the classes without a retained row; test accuracy leaves
+            them out.
+        content_kind: what *forget* consists of, whatever words named it.
     """
 
     forget: Tensor
     retain: Tensor
-    scenario: dict[str, Any]
-    seed: int | None = None
-    forget_class: int | None = None
+    request: tuple[Request, ...] = ()
+    earlier: Tensor = field(default_factory=_none)
+    drawn: Tensor = field(default_factory=_none)
+    held_out: Tensor = field(default_factory=_none)
+    forgotten_classes: tuple[int, ...] = ()
+    content_kind: ContentKind = "listed"
 
     @classmethod
-    def random(cls, data: Data, fraction: float = 0.1, *, seed: int = 0) -> Split:
-        """Forget a uniform random *fraction* of the training rows, 0 < fraction < 1."""
-        total = len(data.train)
+    def of(
+        cls,
+        data: Data,
+        *requests: Request,
+        seed: int = 0,
+        scores: Any = None,
+        earlier: Split | Tensor | Iterable[int] | None = None,
+    ) -> Split:
+        """Apply *requests* to *data*: their union is forgotten.
+
+        Args:
+            seed: of random draws that have no seed of their own.
+            scores: (N,) numbers per training row for the one request that needs them, or a
+                mapping from request to such numbers.
+            earlier: rows that must stay forgotten: an earlier split, or row numbers.
+
+        Raises: CounError if a request does not fit the data, names no new row, or leaves
+            nothing to retain.
+
+        >>> import coun
+        >>> data = coun.load("digits", limit=100)
+        >>> first = Split.of(data, Class(name="3"), Class(name="5"))
+        >>> second = Split.of(data, Random(fraction=0.1), earlier=first)
+        >>> len(first.new), len(second.new), len(second.forget)
+        (20, 8, 28)
+        """
+        before, drawn_before = _earlier(earlier)
+        remaining = ~torch.isin(data.train.numbers, before)
+        chosen, drawn, held_out = [before], [drawn_before], [_none()]
+        for request in requests:
+            if isinstance(request, Listed):
+                numbers, named_test = request.resolve(data, before)
+                held_out.append(named_test)
+            else:
+                values = _scores_of(request, scores)
+                part = data
+                if request.among_remaining and not bool(remaining.all()):
+                    part = replace(data, train=data.train.take(remaining.nonzero().flatten()))
+                    values = None if values is None else values[remaining.numpy()]
+                numbers = request.numbers(part, seed=seed, scores=values)
+            chosen.append(numbers)
+            if request.drawn:
+                drawn.append(numbers)
+        forget, tests = _sorted(torch.cat(chosen)), _sorted(torch.cat(held_out))
+        if len(forget) == len(before) and requests:
+            if len(tests):
+                raise CounError(
+                    f"the request names {len(tests)} row(s) of the test part and none of the "
+                    "training part; no model was trained on them, so there is nothing to forget"
+                )
+            raise CounError(
+                f"all rows that the request names were forgotten before, {len(before):,} rows "
+                "in all; name at least one other row"
+            )
+        return cls._with_content(
+            data,
+            forget,
+            request=tuple(request.completed(data, seed) for request in requests),
+            earlier=before,
+            drawn=_sorted(torch.cat(drawn)),
+            held_out=tests,
+        )
+
+    @classmethod
+    def random(
+        cls,
+        data: Data,
+        fraction: float = 0.1,
+        *,
+        seed: int = 0,
+        earlier: Split | Tensor | Iterable[int] | None = None,
+    ) -> Split:
+        """Forget a uniform random *fraction*, 0 < fraction < 1, of the rows not forgotten yet.
+
+        >>> import coun
+        >>> len(Split.random(coun.load("digits"), 0.1).forget)
+        144
+        """
         if not 0 < fraction < 1:
             raise CounError(f"forget fraction is {fraction}; expected a number between 0 and 1")
-        count = round(total * fraction)
-        if count in (0, total):
-            left = "forgets nothing" if count == 0 else "leaves nothing to retain"
+        return cls.of(data, Random(fraction=fraction, seed=seed), earlier=earlier)
+
+    @classmethod
+    def by_class(
+        cls,
+        data: Data,
+        *names: str | int,
+        earlier: Split | Tensor | Iterable[int] | None = None,
+    ) -> Split:
+        """Forget every training row of the classes that are given by name or label.
+
+        >>> import coun
+        >>> Split.by_class(coun.load("digits"), 3, 5).forgotten_classes
+        (3, 5)
+        """
+        requests = [Class(name=str(name)) for name in names]
+        return cls.of(data, *requests, earlier=earlier)
+
+    @classmethod
+    def by_index(
+        cls,
+        data: Data,
+        rows: Iterable[int] | Tensor,
+        *,
+        earlier: Split | Tensor | Iterable[int] | None = None,
+    ) -> Split:
+        """Forget the training rows with these `numbers`, each named at most once.
+
+        >>> import coun
+        >>> Split.by_index(coun.load("digits"), [4, 2]).forget
+        tensor([2, 4])
+        """
+        return cls.of(data, Listed.of_numbers(rows), earlier=earlier)
+
+    @classmethod
+    def by_id(
+        cls,
+        data: Data,
+        ids: Iterable[str],
+        *,
+        earlier: Split | Tensor | Iterable[int] | None = None,
+    ) -> Split:
+        """Forget the rows with these ids, each named at most once.
+
+        >>> import coun
+        >>> Split.by_id(coun.load("digits"), ["4", "2"]).forget
+        tensor([2, 4])
+        """
+        return cls.of(data, Listed(ids=tuple(ids)), earlier=earlier)
+
+    def after(self, data: Data, earlier: Split | Tensor | Iterable[int] | None) -> Split:
+        """The same request where *earlier* rows must stay forgotten too.
+
+        Raises: CounError if all rows of this split were forgotten before.
+        """
+        before, drawn = _earlier(earlier)
+        before = _sorted(torch.cat([before, self.earlier]))
+        forget = _sorted(torch.cat([self.forget, before]))
+        if len(forget) == len(before):
             raise CounError(
-                f"forget fraction {fraction} of {total} rows {left}; "
-                f"expected between {1 / total:.3g} and {1 - 1 / total:.3g}"
+                f"all {len(self.forget):,} rows of the request were forgotten before; "
+                "name at least one other row"
             )
-        order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
-        chosen = torch.zeros(total, dtype=torch.bool)
-        chosen[order[:count]] = True
-        return cls._of(data, chosen, {"kind": "random", "fraction": fraction}, seed=seed)
+        return self._with_content(
+            data,
+            forget,
+            request=self.request,
+            earlier=before,
+            drawn=_sorted(torch.cat([drawn, self.drawn])),
+            held_out=self.held_out,
+        )
 
     @classmethod
-    def by_class(cls, data: Data, name: str | int) -> Split:
-        """Forget every training row of one class, given by name or label."""
-        text = str(name)
-        if text in data.classes:
-            label = data.classes.index(text)
-        elif text.isdecimal() and int(text) < len(data.classes):
-            label = int(text)
-        else:
-            raise unknown("class", text, data.classes)
-        chosen = data.train.labels.cpu() == label
-        if not chosen.any():
-            raise CounError(f"class '{data.classes[label]}' has no training row; nothing to forget")
-        scenario = {"kind": "class", "name": data.classes[label]}
-        return cls._of(data, chosen, scenario, forget_class=label)
-
-    @classmethod
-    def by_index(cls, data: Data, rows: Iterable[int] | Tensor) -> Split:
-        """Forget the training rows whose `index` is named, each at most once."""
-        wanted = torch.as_tensor(list(rows) if not isinstance(rows, Tensor) else rows)
-        if wanted.numel() == 0:
-            raise CounError("the forget request names no row; expected at least one index")
-        if wanted.is_floating_point() or wanted.dtype == torch.bool:
-            raise CounError(f"forget indices have type {wanted.dtype}; expected integers")
-        wanted, times = torch.unique(wanted.flatten().long(), return_counts=True)
-        if (times > 1).any():
-            row = int(wanted[times > 1][0])
-            raise CounError(f"forget index {row} is named {int(times.max())} times; expected once")
-        chosen = torch.isin(data.train.index, wanted)
-        strange = wanted[~torch.isin(wanted, data.train.index)]
-        if len(strange):
-            kept = f" that --limit {data.limit} kept" if data.limit else ""
-            raise CounError(
-                f"forget index {int(strange[0])} is not a training row{kept}; expected indices "
-                f"between {int(data.train.index.min())} and {int(data.train.index.max())}, "
-                f"{len(data.train)} rows"
-            )
-        return cls._of(data, chosen, {"kind": "index", "count": len(wanted)})
-
-    @classmethod
-    def _of(cls, data: Data, chosen: Tensor, scenario: dict[str, Any], **kw: Any) -> Split:
-        index = data.train.index
-        split = cls(index[chosen].sort().values, index[~chosen].sort().values, scenario, **kw)
+    def _with_content(cls, data: Data, forget: Tensor, **fields: Any) -> Split:
+        """The split of *data* that forgets these numbers, with what they consist of."""
+        numbers, labels = data.train.numbers, data.train.labels.cpu()
+        gone = torch.isin(numbers, forget)
+        split = cls(forget, numbers[~gone].sort().values, **fields)
+        with_rows = _sorted(torch.cat([labels[gone], split._absent_labels(data)]))
+        whole = with_rows[~torch.isin(with_rows, labels[~gone])]
+        known = fields.get("forgotten_classes", ())
+        split = replace(split, forgotten_classes=tuple(sorted({*whole.tolist(), *known})))
+        if "content_kind" not in fields:
+            parts = [kind for kind, _ in split.parts(data)]
+            split = replace(split, content_kind=parts[0] if len(parts) == 1 else "mixed")
         split.check(data)
         return split
 
     def check(self, data: Data) -> None:
-        """Raise CounError unless forget and retain are disjoint, complete and not empty."""
-        both = torch.cat([self.forget, self.retain])
+        """Raise CounError unless this split fits *data*.
+
+        Forget and retain are disjoint, neither is empty, and together they cover the training
+        rows. Rows to forget may be deleted from the data; retained rows may not.
+        """
         if len(self.forget) == 0 or len(self.retain) == 0:
             empty = "forget" if len(self.forget) == 0 else "retain"
             raise CounError(f"the {empty} set is empty; expected at least one row in each")
-        if len(both) != len(set(both.tolist())):
+        if bool(torch.isin(self.forget, self.retain).any()):
             raise CounError("forget and retain share rows; expected disjoint sets")
-        if not torch.equal(both.sort().values, data.train.index.sort().values):
+        numbers = data.train.numbers
+        covered = torch.isin(numbers, torch.cat([self.forget, self.retain])).all()
+        if not bool(covered and torch.isin(self.retain, numbers).all()):
             raise CounError(
-                f"forget ({len(self.forget)}) and retain ({len(self.retain)}) together are not the "
-                f"{len(data.train)} training rows; was the split made for other data?"
+                f"forget ({len(self.forget)}) and retain ({len(self.retain)}) do not fit the "
+                f"{len(numbers)} training rows; was the split made for other data?"
             )
+        if data.absent is not None:
+            lost = ~torch.isin(data.absent.numbers, self.forget)
+            if bool(lost.any()):
+                name = data.absent.ids[int(lost.nonzero()[0])]
+                raise CounError(
+                    f"{int(lost.sum()):,} row(s) that the model was trained on are missing from "
+                    f"the data and not in the forget request, '{name}' first; restore them, or "
+                    "name them in the request too"
+                )
+
+    @property
+    def new(self) -> Tensor:
+        """Numbers of the rows that this request forgets and no earlier one did, (n,) int64."""
+        return self.forget[~torch.isin(self.forget, self.earlier)]
 
     def rows(self, data: Data, role: str) -> Tensor:
-        """Positions in `data.train` of the rows of *role* ('retain' or 'forget'), in file order."""
-        return torch.isin(data.train.index, getattr(self, role)).nonzero().flatten()
+        """Positions in `data.train` of the rows of *role*, in file order.
+
+        Args: role: "retain"; "forget", the new rows, which methods work on; "forgotten", all
+            rows that must be forgotten by now, which measurements look at; or "earlier".
+        """
+        numbers = {"forget": self.new, "forgotten": self.forget}
+        wanted = numbers[role] if role in numbers else getattr(self, role)
+        return torch.isin(data.train.numbers, wanted).nonzero().flatten()
+
+    def test_rows(self, data: Data) -> Tensor:
+        """Positions in `data.test` of the rows to measure on: all that the request leaves."""
+        return (~torch.isin(data.test.numbers, self.held_out)).nonzero().flatten()
+
+    def missing(self, data: Data) -> Tensor:
+        """Numbers of rows to forget that the data no longer has, (n,) int64."""
+        return self.forget[~torch.isin(self.forget, data.train.numbers)]
+
+    def parts(self, data: Data) -> list[tuple[Literal["random", "class", "listed"], Tensor]]:
+        """Divide the forgotten rows by what they consist of.
+
+        Returns: (kind, row numbers) pairs without empty ones: rows drawn at random, rows of
+            whole classes, and all others. A list that holds all rows of a class counts as
+            that class. Missing rows whose label is unknown count as listed.
+        """
+        labels = torch.full_like(self.forget, -1)
+        place = torch.searchsorted(self.forget, data.train.numbers).clamp(max=len(labels) - 1)
+        there = self.forget[place] == data.train.numbers
+        labels[place[there]] = data.train.labels.cpu()[there]
+        if data.absent is not None:
+            ours = torch.isin(data.absent.numbers, self.forget)
+            where = torch.searchsorted(self.forget, data.absent.numbers[ours])
+            labels[where] = data.absent.labels[ours]
+        random = torch.isin(self.forget, self.drawn)
+        classes = torch.tensor(self.forgotten_classes, dtype=torch.int64)
+        whole = torch.isin(labels, classes) & ~random
+        masks = {"random": random, "class": whole, "listed": ~random & ~whole}
+        return [(kind, self.forget[mask]) for kind, mask in masks.items() if mask.any()]  # type: ignore[misc]
+
+    @property
+    def scenario(self) -> dict[str, Any]:
+        """What the request is, as records of version 0.1 say it."""
+        if len(self.request) == 1 and not len(self.earlier):
+            if isinstance(self.request[0], Random):
+                return {"kind": "random", "fraction": self.request[0].fraction}
+            if isinstance(self.request[0], Class):
+                return {"kind": "class", "name": self.request[0].name}
+        return {"kind": "index", "count": len(self.forget)}
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the first random draw, None where nothing was drawn."""
+        return next((r.seed for r in self.request if isinstance(r, Random)), None)
+
+    @property
+    def forget_class(self) -> int | None:
+        """The label of the one class that was forgotten whole, None for none or several."""
+        return self.forgotten_classes[0] if len(self.forgotten_classes) == 1 else None
+
+    def describe(self) -> str:
+        """Say in a few words what is forgotten: the requests, then the rows of earlier ones."""
+        words = " and ".join(request.describe() for request in self.request) or "no new request"
+        before = f", after {len(self.earlier):,} rows of earlier requests"
+        return words + before * bool(len(self.earlier))
 
     @property
     def digest(self) -> str:
@@ -129,27 +331,85 @@ class Split:
         return {
             "scenario": self.scenario,
             "seed": self.seed,
-            "forget_class": self.forget_class,
+            "request": [request.model_dump(mode="json") for request in self.request],
+            "forgotten_classes": list(self.forgotten_classes),
+            "content_kind": self.content_kind,
             "forget_count": len(self.forget),
+            "new_count": len(self.new),
             "retain_count": len(self.retain),
             "sha256": self.digest,
             "forget": self.forget.tolist(),
+            "earlier": self.earlier.tolist(),
+            "drawn": "all" if len(self.drawn) == len(self.forget) else self.drawn.tolist(),
+            "held_out": self.held_out.tolist(),
         }
 
     @classmethod
-    def from_json(cls, data: Data, record: dict[str, Any]) -> Split:
-        """The split of *record* on *data*; refuses a record that other data made."""
-        chosen = torch.isin(data.train.index, torch.tensor(record["forget"], dtype=torch.int64))
-        split = cls._of(
-            data,
-            chosen,
-            record["scenario"],
-            seed=record["seed"],
-            forget_class=record["forget_class"],
-        )
+    def from_json(cls, data: Data, record: Mapping[str, Any]) -> Split:
+        """The split of *record*, also one of version 0.1, on *data*.
+
+        Raises: CounError if the record is of other data.
+        """
+        forget = torch.tensor(record["forget"], dtype=torch.int64)
+        if "request" in record:
+            request = tuple(parse(entry) for entry in record["request"])
+            drawn = record["drawn"]
+            fields = {
+                "forgotten_classes": tuple(record["forgotten_classes"]),
+                "content_kind": record["content_kind"],
+                "held_out": torch.tensor(record["held_out"], dtype=torch.int64),
+                "earlier": torch.tensor(record["earlier"], dtype=torch.int64),
+                "drawn": forget if drawn == "all" else torch.tensor(drawn, dtype=torch.int64),
+            }
+        else:
+            scenario, label = record["scenario"], record["forget_class"]
+            request = (Listed.of_numbers(forget),)
+            if scenario.get("kind") == "random":
+                request = (Random(fraction=scenario["fraction"], seed=record["seed"]),)
+            elif scenario.get("kind") == "class":
+                request = (Class(name=scenario["name"]),)
+            fields = {
+                "forgotten_classes": () if label is None else (label,),
+                "drawn": forget if scenario.get("kind") == "random" else _none(),
+            }
+        split = cls._with_content(data, forget, request=request, **fields)
         if split.digest != record["sha256"]:
             raise CounError(
                 f"the recorded split has hash {record['sha256'][:12]} but this data gives "
                 f"{split.digest[:12]}; the data or its order changed since the run"
             )
         return split
+
+    def _absent_labels(self, data: Data) -> Tensor:
+        if data.absent is None:
+            return _none()
+        return data.absent.labels[torch.isin(data.absent.numbers, self.forget)]
+
+
+def _earlier(earlier: Split | Tensor | Iterable[int] | None) -> tuple[Tensor, Tensor]:
+    """Numbers of the rows that earlier requests forgot, and those of them that were drawn."""
+    if isinstance(earlier, Split):
+        return earlier.forget, earlier.drawn
+    if earlier is None:
+        return _none(), _none()
+    if not isinstance(earlier, Tensor):
+        earlier = torch.tensor(list(earlier), dtype=torch.int64)
+    return _sorted(earlier.flatten().long()), _none()
+
+
+def _sorted(numbers: Tensor) -> Tensor:
+    """The numbers in order, each once."""
+    return numbers.unique()  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _scores_of(request: Request, scores: Any) -> Any:
+    if not request.needs_scores:
+        return None
+    if isinstance(scores, Mapping):
+        scores = scores.get(request)
+    if scores is None:
+        raise CounError(
+            f"a {request.kind} request needs a score per training row; pass scores=..., or use "
+            "the command line, which computes them"
+        )
+    return scores

@@ -1,0 +1,63 @@
+"""Typed forget requests, one module for each kind; `Split.of` applies them to data.
+
+A request says in words that fit any data which rows must be forgotten: a random share, a
+class, a list. Modules in this folder and entry points of `coun.requests` are found without
+being listed anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from coun.data.requests.base import ModelPredictions, Request
+from coun.data.requests.listed import Listed
+from coun.data.requests.random import Random
+from coun.data.requests.whole_class import Class
+from coun.errors import CounError, unknown
+from coun.plugins import load_plugins
+
+__all__ = ["Class", "Listed", "ModelPredictions", "Random", "Request", "kinds", "parse"]
+
+EARLIER_NAMES = {"index": "listed", "memorisation": "memorised", "worst": "worst_case"}
+
+
+@cache
+def kinds() -> dict[str, type[Request]]:
+    """All kinds of request by name: those of this package, then those of plug-ins.
+
+    >>> "random" in kinds() and "class" in kinds()
+    True
+    """
+    classes: dict[str, type[Request]] = {}
+    for module in pkgutil.iter_modules(__path__):
+        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
+            if isinstance(value, type) and issubclass(value, Request) and value is not Request:
+                classes[value.model_fields["kind"].default] = value
+    return classes | load_plugins("coun.requests", classes)[0]
+
+
+def parse(record: Mapping[str, Any]) -> Request:
+    """Make a request from its record, as a run folder or a bench config has it.
+
+    Args: record: "kind", and the settings of that kind.
+
+    Raises: CounError for an unknown kind or a setting that does not fit.
+
+    >>> parse({"kind": "random", "fraction": 0.2}).fraction
+    0.2
+    """
+    kind = EARLIER_NAMES.get(record.get("kind", ""), record.get("kind", ""))
+    if kind not in kinds():
+        raise unknown("kind of forget request", str(kind), kinds())
+    try:
+        return kinds()[kind].model_validate({**record, "kind": kind})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"])) or "request"
+        raise CounError(f"{kind} request: {place}: {problem['msg']}") from None

@@ -1,0 +1,122 @@
+"""What every kind of forget request offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from coun.data.examples import Data
+from coun.errors import CounError
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ModelPredictions(NamedTuple):
+    """What one trained model answers to the N training rows.
+
+    Args:
+        logits: (N, K).
+        features: inputs of the last linear layer, (N, D).
+        trained_on: (N,) bool, the rows that the model was trained on.
+    """
+
+    logits: Tensor
+    features: Tensor
+    trained_on: Tensor
+
+
+class Request(BaseModel, ABC):
+    """A forget request: in words that fit any data, until `choose` applies them to one.
+
+    A kind of your own is a subclass with a `kind`, registered as an entry point of the group
+    `coun.requests`; its fields are its settings.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Any
+
+    @property
+    def among_remaining(self) -> bool:
+        """Whether rows that were forgotten before are left out of what `choose` gets."""
+        return False
+
+    @property
+    def half_models(self) -> int:
+        """How many models, each trained on a random half of the rows, `score` looks at."""
+        return 0
+
+    @property
+    def needs_original(self) -> bool:
+        """Whether `score` looks at the Original."""
+        return False
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether `choose` takes scores of the rows."""
+        return self.needs_original or self.half_models > 0
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the rows are a uniform random sample."""
+        return False
+
+    @abstractmethod
+    def choose(self, data: Data, *, seed: int = 0, scores: Any = None) -> Tensor:
+        """Choose the rows to forget.
+
+        Args:
+            data: the rows to choose from.
+            seed: of a random draw.
+            scores: (N,) numbers, one per training row, for a request that `needs_scores`.
+
+        Returns: (N,) bool over `data.train`.
+        """
+
+    def numbers(self, data: Data, *, seed: int = 0, scores: Any = None) -> Tensor:
+        """Numbers of the rows to forget, with those that the source no longer has."""
+        return data.train.numbers[self.choose(data, seed=seed, scores=scores)]
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Say in a few words what the request names, for tables and messages."""
+
+    def score(self, predictions: Sequence[ModelPredictions], data: Data) -> np.ndarray:
+        """Score the rows by what models answer; (N,) float64."""
+        raise CounError(f"a {self.kind} request looks at no model; it has no scores")
+
+    def completed(self, data: Data, seed: int) -> Request:
+        """The same request as a record keeps it: with the seed of a draw and full names."""
+        return self
+
+    def stages(self) -> tuple[Request, ...]:
+        """Return the request in steps, each of which includes those before it."""
+        return (self,)
+
+
+def rows_of_share(total: int, fraction: float) -> int:
+    """Number of rows that are *fraction* of *total*.
+
+    Raises: CounError unless at least one row is forgotten and one retained.
+    """
+    count = round(total * fraction)
+    if count in (0, total):
+        left = "forgets nothing" if count == 0 else "leaves nothing to retain"
+        raise CounError(
+            f"forget fraction {fraction} of {total} rows {left}; "
+            f"expected between {1 / total:.3g} and {1 - 1 / total:.3g}"
+        )
+    return count
+
+
+def mask_of(rows: Any, total: int) -> Tensor:
+    """(total,) bool, True at the positions *rows*."""
+    mask = torch.zeros(total, dtype=torch.bool)
+    mask[torch.as_tensor(rows)] = True
+    return mask

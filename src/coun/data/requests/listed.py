@@ -1,0 +1,124 @@
+"""Rows that are named one by one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+
+from coun.data.examples import Data
+from coun.data.requests.base import Request
+from coun.errors import CounError, nearest
+
+SHOWN = 3  # names in a message
+SEARCHED = 100_000  # names among which a message looks for a similar one
+
+
+class Listed(Request):
+    """Forget the rows that are listed, by number or by id.
+
+    Args:
+        rows: row numbers in the source's own order, each at most once.
+        ids: ids of rows, each at most once. Not together with *rows*.
+
+    >>> Listed(ids=("cat/7.png", "dog/3.png")).describe()
+    '2 rows listed by id'
+    """
+
+    kind: Literal["listed"] = "listed"
+    rows: tuple[int, ...] = ()
+    ids: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Listed:
+        if self.rows and self.ids:
+            raise ValueError("both rows and ids are given; expected one of them")
+        return self
+
+    @classmethod
+    def of_numbers(cls, numbers: Iterable[int] | Tensor) -> Listed:
+        """Make a request from row numbers. Raises: CounError for none, or no integers."""
+        rows = torch.as_tensor(list(numbers) if not isinstance(numbers, Tensor) else numbers)
+        if rows.numel() == 0:
+            raise CounError("the forget request names no row; expected at least one row number")
+        if rows.is_floating_point() or rows.dtype == torch.bool:
+            raise CounError(f"forget row numbers have type {rows.dtype}; expected integers")
+        return cls.model_construct(rows=tuple(rows.flatten().tolist()))
+
+    def choose(self, data: Data, *, seed: int = 0, scores: Any = None) -> Tensor:
+        return torch.isin(data.train.numbers, self.numbers(data))
+
+    def numbers(self, data: Data, *, seed: int = 0, scores: Any = None) -> Tensor:
+        return self.resolve(data)[0]
+
+    def resolve(self, data: Data, forgotten: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Numbers of the training rows and of the test rows that are named.
+
+        A number names a test row only in a source that numbers both parts together.
+
+        Args: forgotten: numbers of rows that were forgotten before, (n,); the data may have
+            lost them.
+
+        Raises: CounError for a row that is named twice or that the data does not have.
+        """
+        self._refuse_repetition()
+        absent = data.absent
+        if self.ids:
+            table = dict(zip(data.ids, data.train.numbers.tolist(), strict=True))
+            if absent is not None:
+                table |= dict(zip(absent.ids, absent.numbers.tolist(), strict=True))
+            in_training = [table[name] for name in self.ids if name in table]
+            rest = [name for name in self.ids if name not in table]
+            held_out = data.named_test_rows if rest else {}
+            strange = [name for name in rest if name not in held_out]
+            if strange:
+                raise CounError(_unknown_ids(strange, [*table, *held_out]))
+            return _int64(in_training), _int64([held_out[name] for name in rest])
+        wanted = _int64(self.rows)
+        numbers = data.train.numbers
+        if absent is not None:
+            numbers = torch.cat([numbers, absent.numbers])
+        if forgotten is not None:
+            numbers = torch.cat([numbers, forgotten])
+        trained = torch.isin(wanted, numbers)
+        tested = torch.isin(wanted, data.test.numbers) & ~trained & data.one_numbering
+        outside = wanted[~trained & ~tested]
+        if len(outside):
+            limit = f" that --limit {data.limit} keeps" if data.limit else ""
+            raise CounError(
+                f"forget index {int(outside[0])} is not a training row{limit}; expected row "
+                f"numbers between {int(numbers.min())} and {int(numbers.max())}, "
+                f"{len(numbers)} rows"
+            )
+        return wanted[trained], wanted[tested]
+
+    def describe(self) -> str:
+        count = len(self.ids or self.rows)
+        return f"{count:,} row{'s' * (count != 1)} listed by {'id' if self.ids else 'number'}"
+
+    def _refuse_repetition(self) -> None:
+        names: Sequence[object] = self.ids or self.rows
+        if not names:
+            raise CounError("the forget request names no row; expected at least one")
+        if len(set(names)) < len(names):
+            name, times = Counter(names).most_common(1)[0]
+            raise CounError(f"forget index '{name}' is named {times} times; expected once")
+
+
+def _int64(numbers: Iterable[int]) -> Tensor:
+    return torch.tensor(list(numbers), dtype=torch.int64)
+
+
+def _unknown_ids(strange: list[str], names: list[str]) -> str:
+    first = strange[0]
+    others = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
+    similar = nearest(first, names[:SEARCHED])
+    examples = ", ".join(f"'{name}'" for name in names[:SHOWN])
+    return (
+        f"id '{first}'{others} names no row{similar}; ids of this data look like {examples}; "
+        "'coun rows' lists them"
+    )

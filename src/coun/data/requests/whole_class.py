@@ -1,0 +1,76 @@
+"""Every row of one class."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from coun.data.examples import Data
+from coun.data.requests.base import Request
+from coun.errors import CounError, unknown
+
+
+class Class(Request):
+    """Forget every row of one class.
+
+    Args:
+        name: the class by name, or its label as text where no class has that name. The
+            prefixes "name:" and "label:" say which one is meant.
+
+    >>> Class(name="cat").describe()
+    "class 'cat'"
+    """
+
+    kind: Literal["class"] = "class"
+    name: str
+
+    def choose(self, data: Data, *, seed: int = 0, scores: Any = None) -> Tensor:
+        label = class_label(data, self.name)
+        mask = data.train.labels.cpu() == label
+        absent = data.absent is not None and bool((data.absent.labels == label).any())
+        if not mask.any() and not absent:
+            raise CounError(f"class '{data.classes[label]}' has no training row; nothing to forget")
+        return mask
+
+    def numbers(self, data: Data, *, seed: int = 0, scores: Any = None) -> Tensor:
+        present = super().numbers(data)
+        if data.absent is None:
+            return present
+        absent = data.absent.numbers[data.absent.labels == class_label(data, self.name)]
+        return torch.cat([present, absent])
+
+    def completed(self, data: Data, seed: int) -> Class:
+        name = data.classes[class_label(data, self.name)]
+        ambiguous = name.isdecimal() and int(name) < len(data.classes)
+        if ambiguous and int(name) != data.classes.index(name):
+            name = f"name:{name}"
+        return self.model_copy(update={"name": name})
+
+    def describe(self) -> str:
+        return f"class '{self.name}'"
+
+
+def class_label(data: Data, text: str) -> int:
+    """The label of the class that *text* means, by name or by number.
+
+    Raises: CounError for no class, or for a text that is the name of one class and the
+        label of another.
+    """
+    way, _, rest = text.partition(":")
+    if way == "name" and rest in data.classes:
+        return data.classes.index(rest)
+    by_name = text in data.classes
+    digits = rest if way == "label" else text
+    by_label = digits.isdecimal() and int(digits) < len(data.classes)
+    if by_name and by_label and data.classes.index(text) != int(digits):
+        raise CounError(
+            f"'{text}' is the name of class {data.classes.index(text)} and the label of class "
+            f"'{data.classes[int(digits)]}'; say 'name:{text}' or 'label:{text}'"
+        )
+    if by_name:
+        return data.classes.index(text)
+    if by_label:
+        return int(digits)
+    raise unknown("class", rest if way in ("name", "label") else text, data.classes)
