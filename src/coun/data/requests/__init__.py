@@ -11,18 +11,35 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
+from inspect import isabstract
 from typing import Any
 
 from pydantic import ValidationError
 
 from coun.data.requests.base import ModelPredictions, Request
 from coun.data.requests.listed import Listed
+from coun.data.requests.memorised import Memorised
 from coun.data.requests.random import Random
+from coun.data.requests.sequential import Sequential
+from coun.data.requests.subclass import Subclass
 from coun.data.requests.whole_class import Class
+from coun.data.requests.worst_case import WorstCase
 from coun.errors import CounError, unknown
 from coun.plugins import load_plugins
 
-__all__ = ["Class", "Listed", "ModelPredictions", "Random", "Request", "kinds", "parse"]
+__all__ = [
+    "Class",
+    "Listed",
+    "Memorised",
+    "ModelPredictions",
+    "Random",
+    "Request",
+    "Sequential",
+    "Subclass",
+    "WorstCase",
+    "kinds",
+    "parse",
+]
 
 EARLIER_NAMES = {"index": "listed", "memorisation": "memorised", "worst": "worst_case"}
 
@@ -37,7 +54,7 @@ def kinds() -> dict[str, type[Request]]:
     classes: dict[str, type[Request]] = {}
     for module in pkgutil.iter_modules(__path__):
         for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
-            if isinstance(value, type) and issubclass(value, Request) and value is not Request:
+            if isinstance(value, type) and issubclass(value, Request) and not isabstract(value):
                 classes[value.model_fields["kind"].default] = value
     return classes | load_plugins("coun.requests", classes)[0]
 

@@ -95,8 +95,8 @@ class Request(BaseModel, ABC):
         """The same request as a record keeps it: with the seed of a draw and full names."""
         return self
 
-    def stages(self) -> tuple[Request, ...]:
-        """Return the request in steps, each of which includes those before it."""
+    def in_stages(self) -> tuple[Request, ...]:
+        """The request as a series of requests, each of which includes those before it."""
         return (self,)
 
 
