@@ -29,7 +29,7 @@ from coun.methods import catalogue, make
 from coun.metrics import average_gap
 from coun.metrics.statistics import holm, paired
 from coun.report import Grid, tabulate
-from coun.report.style import look
+from coun.report.style import method_style
 
 DEVELOPMENT, REPORTED = 100, [0, 1, 2, 3, 4]
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -250,7 +250,7 @@ def write_results(root: Path) -> None:
             return key
         method = chosen[key]["method"]
         module = " + module" if chosen[key]["contrast"] else ""
-        return look(method).label + module + (" †" if "forget" in reads[method] else "")
+        return method_style(method).label + module + (" †" if "forget" in reads[method] else "")
 
     def mean_gap(key: str) -> float:
         return sum(run.get("average_gap", 0.0) for run in found[key]) / len(found[key])

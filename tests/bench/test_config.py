@@ -8,7 +8,7 @@ import coun
 from coun.bench.estimate import estimate
 from coun.bench.reading import load, parse, shipped
 from coun.methods import catalogue
-from coun.report.style import look
+from coun.report.style import method_style
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_labels_of_shipped_configs_are_the_papers(name: str) -> None:
             kind = "finetune"
         module = " + CL" * (method.contrast is not None and not fine)
         title = method.title
-        for word in look(title).words.split():  # of variants
+        for word in method_style(title).words.split():  # of variants
             title = title.replace(f" {word}", "")
-        assert title == look(kind).label + module
+        assert title == method_style(kind).label + module
 
 
 def test_every_method_can_be_planned(config_file) -> None:

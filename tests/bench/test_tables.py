@@ -17,7 +17,7 @@ from coun.bench.reading import parse
 from coun.bench.tables import blocks
 from coun.metrics import GAP_METRICS
 from coun.report import Section
-from coun.report.style import look
+from coun.report.style import method_style
 
 
 @pytest.fixture
@@ -182,12 +182,11 @@ def test_a_method_looks_alike_in_every_picture(found) -> None:
     drawn = {c.get_label().removesuffix(" (f)"): c.lines[0] for c in points.containers}
     assert set(names) == set(drawn) == set(GAPS)
     for name, bar in zip(names, bars.patches, strict=True):
-        assert to_hex(bar.get_facecolor()) == to_hex(look(name).colour)
-        assert bar.get_hatch() == look(name).hatch
-        assert to_hex(drawn[name].get_color()) == to_hex(look(name).colour)
-        assert drawn[name].get_marker() == look(name).marker
+        assert to_hex(bar.get_facecolor()) == to_hex(method_style(name).colour)
+        assert bar.get_hatch() == method_style(name).hatch
+        assert to_hex(drawn[name].get_color()) == to_hex(method_style(name).colour)
+        assert drawn[name].get_marker() == method_style(name).marker
     assert [len(line.get_xdata()) for line in bars.lines].count(4) == len(GAPS)  # a dot a seed
-    figures.plt.close("all")
 
 
 def test_seeds_that_a_method_lacks_leave_its_tests_to_the_rest(found) -> None:
@@ -217,4 +216,3 @@ def test_pictures_are_drawn_of_everything(found) -> None:
     ]
     assert all(figure.axes for figure in drawn)
     assert drawn[-1].axes[0].get_xscale() == "log"
-    figures.plt.close("all")

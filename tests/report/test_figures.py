@@ -1,10 +1,7 @@
-"""Pictures hold the numbers they were given; pixels are looked at by people."""
+"""Pictures hold the numbers they were given; whether they look well is judged by people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -16,21 +13,15 @@ from coun.analysis import Slice
 from coun.attacks.roc_curves import curve
 from coun.models import Outputs
 from coun.report import figures, tabulate
-from coun.report.style import CLASSES, look
+from coun.report.style import CLASS_COLOURS, method_style
 from coun.runs import Predictions
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def words(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
-def test_bars_are_the_gaps_and_the_floor_is_a_line() -> None:
+def test_bars_have_the_length_of_the_gaps_and_the_floor_is_a_line() -> None:
     rows = tabulate(
         {
             "Retrain": [{"average_gap": 0.0}],
@@ -43,8 +34,8 @@ def test_bars_are_the_gaps_and_the_floor_is_a_line() -> None:
     widths = sorted(bar.get_width() for bar in axes.patches)
     assert widths == [0.5, 2.0]
     assert [bar.get_hatch() for bar in axes.patches] == [
-        look("NegGrad+ + CL").hatch,
-        look("FT").hatch,
+        method_style("NegGrad+ + CL").hatch,
+        method_style("FT").hatch,
     ]
     assert any(list(line.get_xdata()) == [0.7, 0.7] for line in axes.lines)
 
@@ -65,8 +56,8 @@ def test_a_table_writes_every_number() -> None:
 
 def test_confusion_differences_are_signed_points() -> None:
     retrain = np.array([[6, 2, 2], [0, 5, 0], [0, 0, 0]])
-    found = {"FT": np.array([[1, 0, 0], [1, 9, 0], [0, 0, 0]]), "CoUn": retrain}
-    figure = figures.confusion_differences(found, retrain, ["x", "y", "z"])
+    matrices = {"FT": np.array([[1, 0, 0], [1, 9, 0], [0, 0, 0]]), "CoUn": retrain}
+    figure = figures.confusion_differences(matrices, retrain, ["x", "y", "z"])
     first, second = figure.axes[:2]
     expected = [[40, -20, -20], [10, -10, 0], [np.nan] * 3]
     held = first.images[0].get_array().filled(np.nan)
@@ -87,16 +78,16 @@ def test_roc_curves_hold_rates_counts_and_chance() -> None:
     members, others = torch.tensor([3.0, 2.0, 0.0, 5.0]), torch.tensor([1.0, 2.5])
     (axes,) = figures.roc_curves({"NoT": curve(members, others)}).axes
     line, chance = axes.lines
-    # By hand, from the highest score down; 0 stands half a sample in.
+    # By hand, from the highest score down; a rate of 0 is drawn at half a sample.
     assert list(line.get_xdata()) == pytest.approx([0.25, 0.25, 0.25, 0.5, 0.5, 1, 1])
     assert list(line.get_ydata()) == pytest.approx([1 / 8, 1 / 4, 1 / 2, 1 / 2, 3 / 4, 3 / 4, 1])
     assert list(chance.get_xdata()) == list(chance.get_ydata())
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["NoT (4, 2)"]
-    assert line.get_color() == look("NoT").colour
+    assert line.get_color() == method_style("NoT").colour
 
 
-def test_loss_histograms_share_their_bins_and_lose_nobody() -> None:
+def test_loss_histograms_share_their_bins_and_count_every_sample() -> None:
     rng = np.random.default_rng(0)
     losses = {
         name: {"forget": rng.exponential(scale, 50), "test": rng.exponential(1, 80)}
@@ -104,7 +95,7 @@ def test_loss_histograms_share_their_bins_and_lose_nobody() -> None:
     }
     figure = figures.loss_histograms(losses, bins=7)
     edges = set()
-    for axes, (name, one) in zip(figure.axes, losses.items(), strict=False):
+    for axes, (name, parts) in zip(figure.axes, losses.items(), strict=False):
         steps = [p for p in axes.patches if isinstance(p, StepPatch)]
         assert len(steps) == 2
         for step, part in zip(steps, ("forget", "test"), strict=True):
@@ -112,42 +103,28 @@ def test_loss_histograms_share_their_bins_and_lose_nobody() -> None:
             edges.add(tuple(data.edges))
             assert data.values.sum() == pytest.approx(100)
             for height, low, high in zip(data.values, data.edges, data.edges[1:], strict=False):
-                inside = [1 for x in one[part] if low <= max(x, data.edges[0]) < high]
-                assert height == pytest.approx(100 * len(inside) / len(one[part]))
+                inside = [1 for x in parts[part] if low <= max(x, data.edges[0]) < high]
+                assert height == pytest.approx(100 * len(inside) / len(parts[part]))
         assert steps[0].get_linestyle() != steps[1].get_linestyle()
         assert axes.get_title() == name
     assert len(edges) == 1
 
 
-def some(steps: int, seed: int, dimensions: int) -> Slice:
+def random_slice(steps: int, seed: int) -> Slice:
     rng = np.random.default_rng(seed)
-    losses = {r: rng.uniform(0.01, 9, (steps,) * dimensions) for r in ("retain", "forget")}
+    losses = {r: rng.uniform(0.01, 9, steps) for r in ("retain", "forget")}
     return Slice(np.linspace(-1, 1, steps), losses, 0)
 
 
 def test_loss_lines_are_the_slices() -> None:
-    slices = {"Original": some(5, 0, 1), "CoUn": some(5, 1, 1)}
+    slices = {"Original": random_slice(5, 0), "CoUn": random_slice(5, 1)}
     figure = figures.loss_lines(slices)
     for axes, role in zip(figure.axes, ("retain", "forget"), strict=True):
         assert axes.get_title() == role
-        for line, (name, one) in zip(axes.lines, slices.items(), strict=False):
-            assert np.array_equal(line.get_xdata(), one.steps)
-            assert np.array_equal(line.get_ydata(), one.losses[role])
-            assert line.get_color() == look(name).colour
-
-
-def test_loss_planes_have_the_first_direction_along_x() -> None:
-    steps = np.linspace(-1, 1, 9)
-    # Rises along the first direction only: contours are upright.
-    losses = np.tile(np.exp(2 * steps)[:, None], (1, 9))
-    one = Slice(steps, {"retain": losses, "forget": losses}, 0)
-    figure = figures.loss_planes({"CoUn": one}, levels=3)
-    assert [axes.get_title() for axes in figure.axes] == ["CoUn: retain", "CoUn: forget"]
-    drawn = [c for c in figure.axes[0].collections if c.get_linewidths()[0] == 0.8]
-    levels = {round(float(np.log(h)), 6) for c in drawn for h in c.levels}
-    assert levels == {-1, 0, 1}
-    for path in drawn[0].get_paths():
-        assert np.ptp(path.vertices[:, 0]) < 1e-9
+        for line, (name, along) in zip(axes.lines, slices.items(), strict=False):
+            assert np.array_equal(line.get_xdata(), along.steps)
+            assert np.array_equal(line.get_ydata(), along.losses[role])
+            assert line.get_color() == method_style(name).colour
 
 
 def blobs(seed: int) -> Predictions:
@@ -157,27 +134,30 @@ def blobs(seed: int) -> Predictions:
     features = torch.tensor(rng.normal(0, 0.05, (40, 4)), dtype=torch.float32)
     features[:, 0] += 1 - labels
     features[:, 1] += labels
-    stay = Outputs(10 * torch.nn.functional.one_hot(labels, 2).float(), features)
-    gone = Outputs(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
-    return Predictions({"retain": stay, "forget": gone}, {"retain": labels, "forget": labels[:1]})
+    retain = Outputs(10 * torch.nn.functional.one_hot(labels, 2).float(), features)
+    forget = Outputs(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
+    return Predictions(
+        {"retain": retain, "forget": forget}, {"retain": labels, "forget": labels[:1]}
+    )
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca"])
 def test_maps_are_coloured_by_prediction_and_keep_neighbours(method: str) -> None:
-    found = {"Retrain": blobs(0), "CoUn": blobs(1)}
-    figure = figures.feature_maps(found, ["a", "b"], method=method, retain=30)  # type: ignore[arg-type]
+    models = {"Retrain": blobs(0), "CoUn": blobs(1)}
+    figure = figures.feature_maps(models, ["a", "b"], method=method, retain=30)  # type: ignore[arg-type]
     for axes in figure.axes[:2]:
         dots = axes.collections[0]
         places, shades = np.asarray(dots.get_offsets()), dots.get_facecolors()
         assert len(places) == 30
-        of = np.array([colors.same_color(shade[:3], CLASSES(1)[:3]) for shade in shades])
-        assert 5 < of.sum() < 25
+        of_class = np.array([colors.same_color(shade[:3], CLASS_COLOURS[1]) for shade in shades])
+        assert 5 < of_class.sum() < 25
         (mark,) = axes.lines
-        assert colors.same_color(mark.get_color(), CLASSES(1))  # predicted, not its label 0
-        here = np.array([mark.get_xdata()[0], mark.get_ydata()[0]])
-        away = np.linalg.norm(places - here, axis=1)
-        assert np.median(away[of]) < np.median(away[~of])
+        assert colors.same_color(mark.get_color(), CLASS_COLOURS[1])  # predicted, not its label 0
+        centre = np.array([mark.get_xdata()[0], mark.get_ydata()[0]])
+        distances = np.linalg.norm(places - centre, axis=1)
+        assert np.median(distances[of_class]) < np.median(distances[~of_class])
         assert sorted(words(axes)) == ["a", "b"]
-    again = figures.feature_maps(found, ["a", "b"], method=method, retain=30)  # type: ignore[arg-type]
-    for one, two in zip(figure.axes, again.axes, strict=True):
-        assert np.array_equal(one.collections[0].get_offsets(), two.collections[0].get_offsets())
+    again = figures.feature_maps(models, ["a", "b"], method=method, retain=30)  # type: ignore[arg-type]
+    for first, second in zip(figure.axes, again.axes, strict=True):
+        offsets = [axes.collections[0].get_offsets() for axes in (first, second)]
+        assert np.array_equal(*offsets)

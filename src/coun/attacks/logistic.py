@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
 from torch import Tensor
 
 from coun.errors import CounError
@@ -26,6 +24,9 @@ def loss_attack_accuracy(forget: Tensor, test: Tensor, *, splits: int = 10, seed
 
     Source: SCRUB (Kurmanji et al. 2023; 5 splits) and DeepUnlearn (10).
     """
+    from sklearn.linear_model import LogisticRegression  # takes a second to import
+    from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
+
     size = min(len(forget), len(test))
     if size < 10:
         raise CounError(f"the smaller group has {size} samples; expected at least 10 in each")
@@ -54,6 +55,8 @@ def entropy_attack_members(retain: Tensor, test: Tensor, forget: Tensor) -> floa
 
     Source: Bad Teacher (Chundawat et al. 2023) and SSD (Foster et al. 2024).
     """
+    from sklearn.linear_model import LogisticRegression  # takes a second to import
+
     known, unknown, asked = (_column(x) for x in (retain, test, forget))
     attack = LogisticRegression(class_weight="balanced")
     attack.fit(np.concatenate([known, unknown]), np.repeat([1, 0], [len(known), len(unknown)]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.svm import SVC
 from torch import Tensor
 
 from coun.attacks.interior import rbf_factor, svm_plane
@@ -60,6 +59,8 @@ def svc_members(members: Tensor, others: Tensor, targets: Tensor, *, large: int 
         plane = factor is not None and svm_plane(factor[: len(x)], y, C * weights)
         if factor is not None and plane:
             return torch.from_numpy(factor[len(x) :] @ plane[0] + plane[1] > 0)
+    from sklearn.svm import SVC  # takes a second to import
+
     attack = SVC(C=C, gamma=gamma, kernel="rbf", cache_size=1000)
     attack.fit(x, y, sample_weight=weights)
     return torch.from_numpy(attack.predict(asked) == 1)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from coun.bench.tables import Block, Line
 from coun.metrics import columns
 from coun.report import Row
 from coun.report.figures import gaps, heat_table
-from coun.report.style import CLASSES, RC, look
+from coun.report.figures.grid import subplots
+from coun.report.style import CLASS_COLOURS, method_style, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def gap_bars(block: Block) -> Figure:
@@ -32,8 +35,8 @@ def gap_against_cost(block: Block) -> Figure:
     """
     lines = [x for x in block.methods if x.costs["flops_ratio"] > 0]
     bases = list(dict.fromkeys(line.base for line in lines))
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7.5, max(4.6, 0.2 * len(bases) + 0.4)))
+    with styled():
+        figure, (axes,) = subplots((7.5, max(4.6, 0.2 * len(bases) + 0.4)))
         for base in bases:
             mine = [line for line in lines if line.base == base]
             costs = [line.costs["flops_ratio"] for line in mine]
@@ -41,7 +44,7 @@ def gap_against_cost(block: Block) -> Figure:
             name = base + " (f)" * mine[0].reads_forget
             _curve(axes, costs, mine, base, label=name, joined=joined, filled=mine[0].module)
             for line, cost in zip(mine, costs, strict=True):
-                words = [look(base).words, *map(str, line.varied.values())]
+                words = [method_style(base).words, *map(str, line.varied.values())]
                 axes.annotate(
                     ", ".join(filter(None, words)),
                     (cost, line.gap.mean),
@@ -86,8 +89,8 @@ def ranks(block: Block) -> Figure:
 
 def stage_curves(tables: Sequence[Block]) -> Figure:
     """Mean gap after each stage of a sequential request."""
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(7.5, 4.2))
+    with styled():
+        figure, (axes,) = subplots((7.5, 4.2))
         for name in (line.name for line in tables[-1].methods):
             found = {t.stage: x for t in tables for x in t.methods if x.name == name}
             _curve(axes, list(found), list(found.values()), name)
@@ -113,8 +116,8 @@ def ablation_curve(block: Block, base: str, setting: str) -> Figure:
     values = [line.varied[setting] for line in lines]
     numeric = all(isinstance(v, int | float) for v in values)
     places = values if numeric else list(range(len(values)))
-    with plt.rc_context(RC):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    with styled():
+        figure, (left, right) = subplots((9, 3.6), 1, 2)
         _curve(left, places, lines, base)
         _floor(left, block)
         for number, metric in enumerate(block.metrics):
@@ -123,7 +126,7 @@ def ablation_curve(block: Block, base: str, setting: str) -> Figure:
                 places,
                 differences,
                 marker="osD^"[number],
-                color=CLASSES(number),
+                color=CLASS_COLOURS[number],
                 label=columns()[metric].label,
             )
         right.axhline(0, color="black", linewidth=1)
@@ -149,7 +152,7 @@ def _curve(
     filled: bool = True,
 ) -> None:
     """Mean gaps with their standard deviations, in the look of *name*."""
-    style = look(name)
+    style = method_style(name)
     axes.errorbar(
         places,
         [line.gap.mean for line in lines],

@@ -18,7 +18,7 @@ from coun.bench.plan import RETRAIN
 from coun.bench.tables import Block, Line
 from coun.errors import CounError
 from coun.metrics import GAP_METRICS, columns
-from coun.report.style import look
+from coun.report.style import method_style
 
 SHIPPED = files("coun.bench") / "published" / "coun_neurips_2025.csv"
 SEEDS = 10  # trials behind every printed value (CoUn, section 4.1)
@@ -138,7 +138,7 @@ def _line(block: Block, line: Line, rows: Sequence[Published]) -> Iterator[Compa
     if line.role not in ("method", RETRAIN) or line.varied:
         return
     fine = line.module and line.method in ("coun", "finetune")  # two names of CoUn
-    name, module = look("coun" if fine else line.method).label, line.module and not fine
+    name, module = method_style("coun" if fine else line.method).label, line.module and not fine
     for row in rows:
         if (row.method, row.module) != (name, module):
             continue

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from coun.errors import CounError
 from coun.metrics.arrays import Floats, Ints, Values, class_numbers, floats
 from coun.metrics.ensembles import margins
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ def _rows(name: str, given: tuple[Values, Values]) -> tuple[Floats, Ints]:
 
 
 def _fit(features: Floats, labels: Ints, iterations: int) -> Pipeline:
+    from sklearn.exceptions import ConvergenceWarning  # scikit-learn takes a second to import
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     if len(np.unique(labels)) < 2:
         raise CounError("the probe's training labels are all one class; expected two or more")
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=iterations))

@@ -24,7 +24,7 @@ from coun.report.figures import (
     roc_curves,
 )
 from coun.report.html import Picture, Section, write_report
-from coun.report.style import look
+from coun.report.style import method_style
 from coun.report.table import Grid
 from coun.runs import Predictions
 
@@ -218,7 +218,7 @@ def _label(subject: Subject) -> str:
     """As the papers call the method; a Retrain under audit is "Retrain again"."""
     record = subject.run.record
     again = {"original": "the Original", "retrain": "Retrain again"}
-    return again.get(record["kind"]) or look(record["method"]["name"]).label
+    return again.get(record["kind"]) or method_style(record["method"]["name"]).label
 
 
 def _alike(subject: Subject, part: str) -> tuple[torch.Tensor, torch.Tensor]:

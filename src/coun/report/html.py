@@ -1,4 +1,4 @@
-"""One self-contained page: tables, pictures and how they were made; no network, no script."""
+"""One HTML page with tables, pictures and how they were made; it needs no other file."""
 
 from __future__ import annotations
 
@@ -7,45 +7,54 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import matplotlib.pyplot as plt
-from jinja2 import Environment, PackageLoader
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from coun.files import write_text
 from coun.report.table import Grid
 
-PAGE = Environment(loader=PackageLoader("coun.report"), autoescape=True, trim_blocks=True)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass
 class Picture:
-    """A figure with the sentence that says what to look for."""
+    """A figure with a caption that says what to look for.
+
+    >>> from coun.report.figures import gaps
+    >>> Picture(gaps([], floor=0.5), "Shorter bars are better.").data[:4]
+    'iVBO'
+    """
 
     figure: Figure
     caption: str
 
     @property
     def data(self) -> str:
-        """The figure as the text of an inline PNG; the figure is closed."""
+        """The figure as a PNG, in the text form that a page can hold."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png")
-        plt.close(self.figure)
         return base64.b64encode(buffer.getvalue()).decode()
 
 
 LEGEND = (
-    "RA retain accuracy, UA unlearn accuracy (100 minus the accuracy on the forget set), TA test "
-    "accuracy, MIA membership-inference efficacy (percent of forget samples an attacker takes "
-    "for never trained on), in percent; gap: mean distance to Retrain over the four, in points; "
-    'cost: seconds over Retrain\'s; "Retrain again" is Retrain with another seed. No number is '
-    "good because it is high or low, only because it is near Retrain's."
+    "RA: retain accuracy. UA: unlearn accuracy (100 minus the accuracy on the forget set). TA: "
+    "test accuracy. MIA: membership-inference efficacy (the share of forget samples that an "
+    "attack takes for samples the model was never trained on). All are in percent. Gap: mean "
+    "absolute difference to Retrain over these four, in points. Rows: percent of forget samples "
+    "for which the model predicts the same class as Retrain. JS: mean Jensen-Shannon divergence "
+    "to Retrain on forget samples, in nats. Cost: seconds, divided by those of Retrain. "
+    '"Retrain again" is a Retrain with another seed. RA, UA, TA and MIA are not better when they '
+    "are higher or lower, only when they are nearer to Retrain."
 )
 
 
 @dataclass
 class Section:
-    """A part of a page."""
+    """A part of a page: a title and a lead, then tables, notes and pictures.
+
+    >>> Section("Results", "Three seeds.").notes
+    []
+    """
 
     title: str
     lead: str
@@ -65,15 +74,29 @@ def write_report(
     failures: Sequence[str] = (),
     legend: str = LEGEND,
 ) -> None:
-    """Write the page to *path*, atomically.
+    """Write one HTML page that needs no other file, no network and no script.
 
     Args:
-        made: tells command, machine and date.
-        headline: one sentence, set large above everything.
-        failures: what is missing on the page, and why.
-        legend: at the foot, what the columns mean.
+        path: of the page; it is written completely or not at all.
+        title, lead: at the top of the page.
+        sections: the parts of the page, in order.
+        made: the command, the machine and the date, at the foot of the page.
+        headline: one sentence in large type above everything else.
+        failures: one line for each experiment that is missing on the page.
+        legend: the meaning of the columns, at the foot of the page.
+
+    Raises: CounError if the file cannot be written.
+
+    >>> import tempfile
+    >>> page = Path(tempfile.mkdtemp()) / "report.html"
+    >>> write_report(page, "Title", "Lead", [Section("Results", "Three seeds.")], "Made today.")
+    >>> "Three seeds." in page.read_text()
+    True
     """
-    text = PAGE.get_template("report.html").render(
+    from jinja2 import Environment, PackageLoader
+
+    pages = Environment(loader=PackageLoader("coun.report"), autoescape=True, trim_blocks=True)
+    text = pages.get_template("report.html").render(
         title=title,
         lead=lead,
         sections=sections,

@@ -1,18 +1,20 @@
-"""One look for every picture: colour, marker, line and hatch of a method, the same everywhere."""
+"""One style for all pictures: a method always has the same colour, marker, line and hatch."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-CLASSES = matplotlib.colormaps["tab10"]
+# The ten colours of classes: matplotlib's "tab10", written out so that it is not imported here.
+CLASS_COLOURS = (
+    "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
+    "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf",
+)  # fmt: skip
 
 RC: Any = {
     "font.size": 10,
@@ -23,15 +25,27 @@ RC: Any = {
 }
 
 
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in coun's style within the block or decorated function; matplotlib's settings and
+    backend are afterwards as they were."""
+    import matplotlib
+
+    with matplotlib.rc_context(RC):
+        yield
+
+
 @dataclass(frozen=True)
-class Look:
+class MethodStyle:
     """How one method is drawn.
 
+    Marker, line and hatch tell methods apart in black and white as well.
+
     Args:
-        label: as the papers call it.
-        colour: hex; marker, line, hatch: as matplotlib spells them.
-        words: what a label says beyond method and module; they tell variants apart.
-        Marker, line and hatch tell methods apart in black and white as well.
+        label: as the papers call the method.
+        colour: in hexadecimal.
+        marker, line, hatch: as matplotlib spells them.
+        words: what a label adds to the names of method and module; it tells variants apart.
     """
 
     label: str
@@ -42,46 +56,47 @@ class Look:
     words: str = ""
 
 
-# Okabe-Ito, told apart by colour-blind readers; the yellow darkened to be seen on white.
+# The colours of Okabe and Ito, which colour-blind readers can tell apart; the yellow is darker
+# than theirs, to be seen on white.
 GREY, BLACK, ORANGE, SKY, GREEN = "#999999", "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, RED, PINK, BROWN = "#C9B800", "#0072B2", "#D55E00", "#CC79A7", "#7A4B1E"
 SOLID, DASHED, DOTTED, MIXED = "-", "--", ":", "-."
 LONG, DOUBLE, SPARSE = (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3))
 VARIED = (0, (4, 1, 1, 3))
 
-LOOKS = {
-    "original": Look("Original", GREY, "o", SOLID, ""),
-    "retrain": Look("Retrain", BLACK, "*", SOLID, ""),
-    "retrain again": Look("Retrain again", BLACK, "x", DOTTED, ""),
-    "finetune": Look("FT", ORANGE, "s", DASHED, "//"),
-    "not": Look("NoT", SKY, "^", DOTTED, ".."),
-    "coun": Look("CoUn", GREEN, "D", SOLID, "xx"),
-    "neggrad": Look("NegGrad", RED, "v", DASHED, "\\\\"),
-    "neggrad_plus": Look("NegGrad+", RED, "P", MIXED, "++"),
-    "random_label": Look("RL", PINK, "<", DOTTED, "oo"),
-    "amnesiac": Look("Amnesiac", BROWN, "h", DOTTED, "OO"),
-    "salun": Look("SalUn", PINK, "X", LONG, "**"),
-    "l1_sparse": Look("l1-sparse", BLUE, ">", MIXED, "||"),
-    "prune": Look("Prune", BLUE, "d", SPARSE, "--"),
-    "influence": Look("IU", BROWN, "p", DASHED, "|||"),
-    "boundary_shrink": Look("BS", YELLOW, "8", MIXED, "///"),
-    "boundary_expand": Look("BE", YELLOW, "H", LONG, "\\\\\\"),
-    "fisher": Look("Fisher", GREY, "x", DASHED, "---"),
-    "scrub": Look("SCRUB", BLUE, "s", LONG, "..."),
-    "bad_teacher": Look("BadT", RED, "1", DOUBLE, "xxx"),
-    "unsir": Look("UNSIR", PINK, "2", DOUBLE, "+++"),
-    "ssd": Look("SSD", SKY, "D", MIXED, "ooo"),
-    "cf_k": Look("CF-k", ORANGE, "<", DOUBLE, "/-"),
-    "eu_k": Look("EU-k", ORANGE, ">", SPARSE, "\\-"),
-    "contrastive_unlearning": Look("CU", SKY, "v", DOUBLE, "/|"),
-    "laf": Look("LAF", BROWN, "^", LONG, "\\|"),
-    "unrolling": Look("Unroll", YELLOW, "3", DOTTED, "/."),
-    "rum": Look("RUM", BLUE, "4", DOTTED, "x."),
-    "projection": Look("Projection", GREY, "P", SPARSE, "+."),
-    "sisa": Look("SISA", BLACK, "o", DASHED, "o-"),
-    "arcane": Look("ARCANE", BLACK, "X", MIXED, "x-"),
+STYLES = {
+    "original": MethodStyle("Original", GREY, "o", SOLID, ""),
+    "retrain": MethodStyle("Retrain", BLACK, "*", SOLID, ""),
+    "retrain again": MethodStyle("Retrain again", BLACK, "x", DOTTED, ""),
+    "finetune": MethodStyle("FT", ORANGE, "s", DASHED, "//"),
+    "not": MethodStyle("NoT", SKY, "^", DOTTED, ".."),
+    "coun": MethodStyle("CoUn", GREEN, "D", SOLID, "xx"),
+    "neggrad": MethodStyle("NegGrad", RED, "v", DASHED, "\\\\"),
+    "neggrad_plus": MethodStyle("NegGrad+", RED, "P", MIXED, "++"),
+    "random_label": MethodStyle("RL", PINK, "<", DOTTED, "oo"),
+    "amnesiac": MethodStyle("Amnesiac", BROWN, "h", DOTTED, "OO"),
+    "salun": MethodStyle("SalUn", PINK, "X", LONG, "**"),
+    "l1_sparse": MethodStyle("l1-sparse", BLUE, ">", MIXED, "||"),
+    "prune": MethodStyle("Prune", BLUE, "d", SPARSE, "--"),
+    "influence": MethodStyle("IU", BROWN, "p", DASHED, "|||"),
+    "boundary_shrink": MethodStyle("BS", YELLOW, "8", MIXED, "///"),
+    "boundary_expand": MethodStyle("BE", YELLOW, "H", LONG, "\\\\\\"),
+    "fisher": MethodStyle("Fisher", GREY, "x", DASHED, "---"),
+    "scrub": MethodStyle("SCRUB", BLUE, "s", LONG, "..."),
+    "bad_teacher": MethodStyle("BadT", RED, "1", DOUBLE, "xxx"),
+    "unsir": MethodStyle("UNSIR", PINK, "2", DOUBLE, "+++"),
+    "ssd": MethodStyle("SSD", SKY, "D", MIXED, "ooo"),
+    "cf_k": MethodStyle("CF-k", ORANGE, "<", DOUBLE, "/-"),
+    "eu_k": MethodStyle("EU-k", ORANGE, ">", SPARSE, "\\-"),
+    "contrastive_unlearning": MethodStyle("CU", SKY, "v", DOUBLE, "/|"),
+    "laf": MethodStyle("LAF", BROWN, "^", LONG, "\\|"),
+    "unrolling": MethodStyle("Unroll", YELLOW, "3", DOTTED, "/."),
+    "rum": MethodStyle("RUM", BLUE, "4", DOTTED, "x."),
+    "projection": MethodStyle("Projection", GREY, "P", SPARSE, "+."),
+    "sisa": MethodStyle("SISA", BLACK, "o", DASHED, "o-"),
+    "arcane": MethodStyle("ARCANE", BLACK, "X", MIXED, "x-"),
 }
-_KEYS = {look.label.lower(): key for key, look in LOOKS.items()}
+_KEYS = {style.label.lower(): key for key, style in STYLES.items()}
 _SPARE = list(
     itertools.product(
         (BROWN, YELLOW, BLUE, PINK, SKY, RED),
@@ -92,30 +107,35 @@ _SPARE = list(
 )
 
 
-def look(name: str) -> Look:
-    """The look of a method, by its name or label: `look("neggrad_plus")`, `look("NegGrad+")`.
+def method_style(name: str) -> MethodStyle:
+    """Return the style of a method, by its name or its label.
 
-    With the contrastive module, "FT + CL" or "finetune+info_nce": the method's colour and
-    marker, with a line and a hatch of its own. With settings, "CoUn weight=2": the method's
-    look. With other words, "CoUn (both)": its colour and marker. A name that nobody knows
-    keeps its own label and gets a look that depends on the name alone.
+    A name with the contrastive module, "FT + CL" or "finetune+info_nce", has the method's
+    colour and marker with a line and a hatch of its own. A name with settings, "CoUn weight=2",
+    has the method's style. A name with other words, "CoUn (both)", has its colour and marker.
+    An unknown name keeps its own label and gets a style that depends on the name alone.
+
+    >>> method_style("neggrad_plus") == method_style("NegGrad+")
+    True
+    >>> method_style("finetune+info_nce").label
+    'FT + CL'
     """
     if settings := re.search(r"(?<=\S)\s+[\w.]+=.*$", name):
-        return replace(look(name[: settings.start()]), label=name)
+        return replace(method_style(name[: settings.start()]), label=name)
     key = name.strip().lower()
     key = _KEYS.get(key, key)
-    if key in LOOKS:
-        return LOOKS[key]
+    if key in STYLES:
+        return STYLES[key]
     base, plus, module = name.rpartition(" + ")
-    begins = [known for known in _KEYS if key.startswith(f"{known} ")]
-    if begins and not plus:
-        known = max(begins, key=len)
-        plain, words = LOOKS[_KEYS[known]], name.strip()[len(known) + 1 :]
+    prefixes = [label for label in _KEYS if key.startswith(f"{label} ")]
+    if prefixes and not plus:
+        longest = max(prefixes, key=len)
+        plain, words = STYLES[_KEYS[longest]], name.strip()[len(longest) + 1 :]
         return replace(plain, label=name, line=VARIED, hatch=plain.hatch + ".", words=words)
     if not plus:
         base, plus, module = name.rpartition("+")
     if plus and base.strip() and module.strip():
-        plain = look(base)
+        plain = method_style(base)
         module, _, words = module.strip().partition(" ")
         module = "CL" if module.lower() in ("cl", "info_nce") else module
         return replace(
@@ -126,4 +146,4 @@ def look(name: str) -> Look:
             words=f"{plain.words} {words}".strip(),
         )
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-    return Look(name, *_SPARE[number % len(_SPARE)])
+    return MethodStyle(name, *_SPARE[number % len(_SPARE)])

@@ -1,4 +1,4 @@
-"""Runs over seeds as one table: mean, standard deviation and number of runs."""
+"""The metrics of several runs as one table: mean, standard deviation and number of runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from coun.metrics import Metric, columns
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean over *runs* runs, with the sample standard deviation (None for one run)."""
+    """The mean of a metric over *runs* runs, and its sample standard deviation (None for one run).
+
+    >>> str(Cell.of([1.0, 2.5, 4.0])), str(Cell.of([3.0]))
+    ('2.50±1.50', '3.00')
+    """
 
     mean: float
     std: float | None
@@ -20,11 +24,12 @@ class Cell:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Cell:
+        """Make the cell of the values of all runs."""
         std = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), std, len(values))
 
     def text(self, digits: int = 2) -> str:
-        """Write the mean, and the deviation if there is one, with so many decimals."""
+        """Write the mean, and the deviation if there is one, with *digits* decimals."""
         return f"{self.mean:.{digits}f}" + ("" if self.std is None else f"±{self.std:.{digits}f}")
 
     def __str__(self) -> str:
@@ -33,19 +38,32 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method: its name, and a cell per column that it has values for."""
+    """One line of a table: the name of a method, and by metric a cell, where it has values.
+
+    >>> Row("FT", {"average_gap": Cell.of([1.0, 3.0])}).runs
+    2
+    """
 
     name: str
     cells: Mapping[str, Cell]
 
     @property
     def runs(self) -> int:
-        """How many runs the means are of."""
+        """The largest number of runs behind a cell."""
         return max((cell.runs for cell in self.cells.values()), default=0)
 
 
 def tabulate(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
-    """One row per name in *results*, whose value lists the metrics of each seed."""
+    """Make one row for each method from the metrics of its runs.
+
+    Args:
+        results: by name of the method what `coun.evaluate` returned for each seed. The metrics
+            of `coun.metrics.columns` are read; one that is missing or None is skipped.
+
+    >>> [row] = tabulate({"FT": [{"average_gap": 1.0}, {"average_gap": 3.0}]})
+    >>> row.cells["average_gap"].mean
+    2.0
+    """
     rows = []
     for name, runs in results.items():
         cells = {}
@@ -59,9 +77,14 @@ def tabulate(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as text: titles, and rows with a mark ("best", "tied" or nothing).
+    """A table as text: a header, and rows that each have a mark ("best", "tied" or nothing).
 
-    The first cell of a row is its name.
+    The first text of a row is its name.
+
+    >>> print(Grid.of(["", "gap"], [["FT", "2.00"]]).markdown, end="")
+    |  | gap |
+    | --- | ---: |
+    | FT | 2.00 |
     """
 
     header: Sequence[str]
@@ -69,12 +92,12 @@ class Grid:
 
     @classmethod
     def of(cls, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
-        """Rows without marks."""
+        """Make a table whose rows have no marks."""
         return cls(header, [("", texts) for texts in rows])
 
     @classmethod
     def of_runs(cls, rows: Sequence[Row]) -> Grid:
-        """What `tabulate` gives; a column without any value is left out."""
+        """Make a table of what `tabulate` returned; a metric without any value has no column."""
         used = [metric for name, metric in columns().items() if any(name in r.cells for r in rows)]
 
         def text(row: Row, metric: Metric) -> str:
@@ -88,7 +111,7 @@ class Grid:
 
     @property
     def markdown(self) -> str:
-        """As Markdown, the name of the best row in bold, ties with a dagger."""
+        """The table in Markdown; the name of the best row is bold, a tied one has a dagger."""
         form = {"best": "**{}**", "tied": "{} †", "": "{}"}
         lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)]]
         lines += [[form[mark].format(texts[0]), *texts[1:]] for mark, texts in self.rows]

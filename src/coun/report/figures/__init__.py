@@ -1,8 +1,8 @@
-"""Pictures: each a function from numbers to a matplotlib figure; nothing is computed on models."""
+"""Pictures: each function makes a matplotlib figure from numbers; none runs a model."""
 
 from coun.report.figures.bars import gaps
 from coun.report.figures.heat import confusion_differences, heat_table, prediction_row
-from coun.report.figures.lines import loss_histograms, loss_lines, loss_planes, roc_curves
+from coun.report.figures.lines import loss_histograms, loss_lines, roc_curves
 from coun.report.figures.maps import feature_maps
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "heat_table",
     "loss_histograms",
     "loss_lines",
-    "loss_planes",
     "prediction_row",
     "roc_curves",
 ]

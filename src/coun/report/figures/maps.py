@@ -1,90 +1,84 @@
-"""The representation space on paper: t-SNE and PCA of penultimate features."""
+"""Penultimate features in the plane, by t-SNE or PCA."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from coun.report.figures.grid import panels
-from coun.report.style import CLASSES, RC
+from coun.report.style import CLASS_COLOURS, styled
 from coun.runs import Predictions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Projection = Literal["tsne", "pca"]
 SHAPES = "os^vD<>PX*"
 
 
+@styled()
 def feature_maps(
-    found: Mapping[str, Predictions],
+    predictions: Mapping[str, Predictions],
     classes: Sequence[str],
     *,
     method: Projection = "tsne",
     retain: int = 400,
     seed: int = 0,
 ) -> Figure:
-    """Features of each model in the plane, retain rows small, forget rows large.
+    """Draw the features of each model in the plane: retain rows as dots, forget rows as marks.
 
-    Small dots and large marks have the colour of the *predicted* class: where Retrain puts a
-    forgotten sample is where an unlearned model should put it. For readers without colour, a
-    mark's shape tells its class too, and a class's name stands at the middle of its retain
-    dots. Features are scaled to length 1, as CoUn's loss sees them.
-    Each model has its own map, so only neighbourhoods compare, not positions.
+    Small dots and large marks have the colour of the *predicted* class: an unlearned model
+    should put a forgotten sample where Retrain puts it. For readers without colour, the shape
+    of a mark shows its class too, and the name of a class is written in the middle of its
+    retain dots. Features are scaled to length 1, as CoUn's loss does. Each model has its own
+    map, so neighbourhoods can be compared, positions cannot.
 
     Args:
-        method: "tsne", or "pca", whose axes say how much of the variance they hold.
-        retain: at most this many retain rows, drawn from *seed*, which also starts t-SNE.
+        predictions: by model, with outputs on retain and forget rows.
+        classes: K names.
+        method: "tsne", or "pca", whose axes show the share of the variance that they hold.
+        retain: at most this many retain rows, drawn from *seed*.
+        seed: also starts t-SNE.
     """
-    with plt.rc_context(RC):
-        figure, grid = panels(len(found), (3.6, 3.4))
-        for axes, (name, one) in zip(grid, found.items(), strict=True):
-            _map(axes, one, classes, method, retain, seed)
-            axes.set_title(name)
-        marks = [
-            Line2D([], [], linestyle="", label=name, **_mark(i))
-            for i, name in enumerate(classes[:20])
-        ]
-        figure.legend(handles=marks, loc="outside lower center", ncols=min(10, len(marks)))
+    from matplotlib.lines import Line2D
+
+    figure, grid = panels(len(predictions), (3.6, 3.4))
+    for axes, (name, of_model) in zip(grid, predictions.items(), strict=True):
+        _map(axes, of_model, classes, method, retain, seed)
+        axes.set_title(name)
+    marks = [
+        Line2D([], [], linestyle="", label=name, **_mark(i)) for i, name in enumerate(classes[:20])
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=min(10, len(marks)))
     return figure
 
 
 def _map(
     axes: Axes,
-    one: Predictions,
+    predictions: Predictions,
     classes: Sequence[str],
     method: Projection,
     retain: int,
     seed: int,
 ) -> None:
-    kept = np.random.default_rng(seed).permutation(len(one.labels["retain"]))[:retain]
-    stay, gone = (one.outputs[role].features.numpy() for role in ("retain", "forget"))
-    both = np.concatenate([stay[kept], gone]).astype(np.float64)
-    # Cosine, as in CoUn's loss: feature scales differ between models.
-    both /= np.linalg.norm(both, axis=1, keepdims=True) + 1e-12
-    if method == "pca":
-        pca = PCA(2, svd_solver="full")
-        place = pca.fit_transform(both)
-        for which, share in zip("xy", pca.explained_variance_ratio_, strict=True):
-            axes.set(**{f"{which}label": f"{100 * share:.0f}% of the variance"})
-    else:
-        perplexity = max(1, min(30, len(both) // 4))
-        tsne = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
-        place = tsne.fit_transform(both)
-    said, asked = (one.outputs[r].logits.argmax(1).numpy() for r in ("retain", "forget"))
-    said = said[kept]
-    dots, marks = place[: len(kept)], place[len(kept) :]
-    axes.scatter(dots[:, 0], dots[:, 1], s=5, c=CLASSES(said % 10), alpha=0.5, linewidths=0)
-    for label in np.unique(asked):
-        axes.plot(*marks[asked == label].T, linestyle="", **_mark(label))
-    for label in np.unique(said):
-        x, y = np.median(dots[said == label], axis=0)
+    from matplotlib.patheffects import withStroke
+
+    roles = ("retain", "forget")
+    rows = np.random.default_rng(seed).permutation(len(predictions.labels["retain"]))[:retain]
+    stay, forget = (predictions.outputs[role].features.numpy() for role in roles)
+    predicted, marked = (predictions.outputs[r].logits.argmax(1).numpy() for r in roles)
+    predicted = predicted[rows]
+    places = _project(axes, np.concatenate([stay[rows], forget]).astype(np.float64), method, seed)
+    dots, marks = places[: len(rows)], places[len(rows) :]
+    colours = [_colour(label) for label in predicted]
+    axes.scatter(dots[:, 0], dots[:, 1], s=5, c=colours, alpha=0.5, linewidths=0)
+    for label in np.unique(marked):
+        axes.plot(*marks[marked == label].T, linestyle="", **_mark(label))
+    for label in np.unique(predicted):
+        x, y = np.median(dots[predicted == label], axis=0)
         name = axes.text(x, y, classes[label], ha="center", va="center", fontsize=9)
         name.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     axes.set_xticks([])
@@ -92,11 +86,33 @@ def _map(
     axes.spines[:].set_visible(False)
 
 
+def _project(axes: Axes, features: np.ndarray, method: Projection, seed: int) -> np.ndarray:
+    """Project features (N, D) to the plane, (N, 2); PCA labels the *axes* with its variances."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    # Cosine distances, as in CoUn's loss: the scale of features differs between models.
+    features /= np.linalg.norm(features, axis=1, keepdims=True) + 1e-12
+    if method == "tsne":
+        perplexity = max(1, min(30, len(features) // 4))
+        tsne = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
+        return np.asarray(tsne.fit_transform(features))
+    pca = PCA(2, svd_solver="full")
+    places = np.asarray(pca.fit_transform(features))
+    for axis, share in zip("xy", pca.explained_variance_ratio_, strict=True):
+        axes.set(**{f"{axis}label": f"{100 * share:.0f}% of the variance"})
+    return places
+
+
+def _colour(label: int) -> str:
+    return CLASS_COLOURS[label % 10]
+
+
 def _mark(label: int) -> dict[str, Any]:
-    """How a forgotten sample of a predicted class is drawn; classes repeat after ten."""
+    """How a forgotten sample of a predicted class is drawn; styles repeat after ten classes."""
     return {
         "marker": SHAPES[label % 10],
-        "color": CLASSES(label % 10),
+        "color": _colour(label),
         "markersize": 8 if SHAPES[label % 10] == "*" else 5.5,
         "markeredgecolor": "black",
         "markeredgewidth": 0.6,
