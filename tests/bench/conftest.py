@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coun.bench import Config
-from coun.bench.reading import parse
+from coun.bench.spec.reading import parse
 
 TINY = """
 title = "tiny"
@@ -18,7 +18,7 @@ seeds = [0, 1]
 [compute]
 checkpoint_every = 0.0
 
-[[bed]]
+[[workload]]
 name = "digits"
 model = "mlp"
 data = {{ source = "digits", limit = 200, test_limit = 100 }}

@@ -24,11 +24,22 @@ COST = {"FT": 0.2, "NoT": 0.2, "NoT + CL": 0.4, "CoUn": 0.4, "NegGrad": 0.1}
 FLOOR = [0.9, 1.1, 1.0, 1.0]
 
 
+CLOCK_AND_MEMORY = ("seconds", "preparation_seconds", "peak_memory_mib", "seconds_ratio")
+
+
+def reproducible(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The records of a bench without what a clock or the memory gives."""
+    return [
+        {key: value for key, value in record.items() if key not in CLOCK_AND_MEMORY}
+        for record in results["rows"]
+    ]
+
+
 def row(name: str, seed: int, gap: float, role: str = "method", **more: Any) -> dict[str, Any]:
     method, module, reads = METHOD.get(name, ("retrain", False, False))
     ratio = COST.get(name, 1.0)
     return {
-        "bed": "bed",
+        "workload": "digits net",
         "scenario": "random 10%",
         "stage": 1,
         "row": name,

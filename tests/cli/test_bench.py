@@ -10,7 +10,7 @@ TINY = """
 title = "tiny"
 seeds = [0, 1]
 
-[[bed]]
+[[workload]]
 name = "digits"
 model = "mlp"
 data = { source = "digits", limit = 200, test_limit = 100 }
@@ -49,7 +49,7 @@ def test_a_bench_writes_its_report(coun_command, config: Path, tmp_path: Path) -
     written = coun_command("report", "out").out.split()
     assert [Path(name).suffix for name in written] == [".md", ".tex", ".csv", ".html"]
     assert coun_command("report", "out", "--paper").code == 0
-    assert "Printed gaps that do not follow" in Path("out/report.md").read_text()
+    assert "Printed gaps that contradict" in Path("out/report.md").read_text()
     page = Path("out/report.html").read_text()
     assert page.count("data:image/png;base64,") == 3
     assert "http" not in page
@@ -60,9 +60,9 @@ def test_a_bench_writes_its_report(coun_command, config: Path, tmp_path: Path) -
 def test_bad_input_is_one_line(coun_command, config: Path) -> None:
     for words, needle in [
         (("bench", "cpu/cifar.toml", "--out", "o"), "did you mean 'cpu/cifar10.toml'"),
-        (("bench", "--out", "o"), "no config"),
+        (("bench", "--out", "o"), "config is missing"),
         (("bench", config), "--out"),
-        (("bench", config, "--out", "o", "--only", "seed=9"), "no seed '9'"),
+        (("bench", config, "--out", "o", "--only", "seed=9"), "unknown seed '9'"),
         (("bench", config, "--out", "o", "--only", "sed=0"), "unknown key 'sed'"),
         (("report", "nowhere"), "results.json does not exist"),
     ]:

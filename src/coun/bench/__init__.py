@@ -1,14 +1,15 @@
-"""Benchmarks: one file in, one table with error bars out.
+"""Benchmarks: from one config file to tables with error bars.
 
-A config (`config.py`) becomes a plan (`plan.py`) of experiments that are named by the hash of
-all they depend on (`experiment.py`). Workers (`runner.py`) compute them into a store that
-benches share (`store.py`); tables are made from what lies there (`results.py`, `report.py`).
+`spec` reads a config and plans experiments, which are named by the hash of everything that
+they depend on. `execute` computes them into a store that benches may share. `output` makes
+tables and reports from the results. Imports point this way only: `output` may use `execute`
+and `spec`, `execute` may use `spec`.
 """
 
-from coun.bench.config import Config
 from coun.bench.main import bench
-from coun.bench.plan import Plan, make_plan
-from coun.bench.reading import load, shipped
-from coun.bench.report import report
+from coun.bench.output.reporting import report
+from coun.bench.spec.config import Config
+from coun.bench.spec.plan import Plan, make_plan
+from coun.bench.spec.reading import load, shipped
 
 __all__ = ["Config", "Plan", "bench", "load", "make_plan", "report", "shipped"]

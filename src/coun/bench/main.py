@@ -1,21 +1,24 @@
-"""A whole bench: plan, tune where asked to, compute, and write down every number."""
+"""A whole bench: plan it, tune where the config requests it, compute it, write the results."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coun.bench import results
-from coun.bench.config import Config
-from coun.bench.experiment import Experiment, closure
-from coun.bench.plan import make_plan
-from coun.bench.reading import parse, read_text
-from coun.bench.runner import Job, run
-from coun.bench.store import Store
-from coun.bench.tune import Compute, tune
+from coun.bench.execute.experiments import ComputeOptions
+from coun.bench.execute.records import collect
+from coun.bench.execute.runner import run
+from coun.bench.execute.store import Store
+from coun.bench.execute.tuning import tune
+from coun.bench.execute.worker import Job
+from coun.bench.output import results
+from coun.bench.spec.config import Config
+from coun.bench.spec.experiment import Experiment, closure
+from coun.bench.spec.plan import make_plan
+from coun.bench.spec.reading import parse, read_text
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, unknown
 from coun.files import write_json, write_text
@@ -36,43 +39,47 @@ def bench(
     minutes: float = math.inf,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Run what *config* asks for and write `results.json` and `results.parquet` into *out*.
+    """Run a bench and write `results.json` and `results.parquet` into *out*.
+
+    A bench that was interrupted continues when it is started again.
 
     Args:
-        config: a file or a shipped name; None with *resume* takes the one that *out* holds.
-        workers: processes, an experiment each; they change no number.
-        resume: go on in a folder that holds another config's results. Repeating a command
-            needs no such thing: it goes on by itself.
+        config: a TOML file or the name of a shipped config; None, with *resume*, uses the
+            config that *out* holds.
+        out: the folder to write.
+        workers: number of processes, each with one experiment at a time; they do not influence
+            results.
+        resume: continue in a folder that holds the results of another config.
         only: parts of the bench, see `Plan.only`.
-        ray: address of a Ray cluster that takes the workers; "local" starts one here.
-        tuning: False leaves out what `[tune]` asks for and takes the config's settings.
-        store: where experiments are kept, by default in *out*; benches may share one.
-        minutes: begin nothing new after them, and write down what is finished; 0 only does
-            the latter.
+        store: folder of the experiments, by default in *out*; benches may share one.
+        tuning: False leaves out the search of `[tune]` and uses the settings of the config.
+        ray: address of a Ray cluster that runs the workers; "local" starts one here.
+        minutes: time limit; after it no experiment is started, and what is finished is
+            written. 0 only writes.
+        quiet: do not write progress to standard error.
 
-    Returns: the content of `results.json`.
+    Returns: the content of `results.json`; its `rows` hold one record for each model and seed.
 
-    Raises: CounError for a bad config, a folder of another bench, a disk that refuses, or if
-        the time is over before tuning is.
+    Raises: CounError for a wrong config, for a folder that holds another bench, if a file
+        cannot be written, or if the time limit is reached before tuning is finished.
     """
     out = Path(out)
-    text = _text(config, out, resume)
-    parsed = with_rows(parse(text, str(config or out / CONFIG)), only)
-    leads = ProcessGroup.current().is_main
-    if leads:
+    text = _config_text(config, out, resume)
+    parsed = _with_selected_workloads(parse(text, str(config or out / CONFIG)), only)
+    is_main = ProcessGroup.current().is_main
+    if is_main:
         write_text(out / CONFIG, text)
-    kept = Store(Path(store) if store else out / STORE)
-    until = time.time() + 60 * minutes
-    compute = _computer(parsed, out, kept, workers, ray, quiet, until)
+    computer = _Computer(parsed, out, store, workers, ray, quiet, time.time() + 60 * minutes)
     tuned = None
     if parsed.tune and tuning and not parsed.tune.frozen:
-        tuned = tune(parsed, _whole(compute, until), kept)
-        if leads:
+        tuned = tune(parsed, computer.compute_all, computer.store)
+        if is_main:
             write_json(out / TUNED, tuned)
     plan = make_plan(parsed, tuned=tuned).only(only)
-    failures = compute(plan.experiments)
-    if leads:
-        results.write(plan, results.collect(plan, kept), out, failures, {"tuning": tuned})
+    failures = computer.compute(plan.experiments)
+    if is_main:
+        records = collect(plan, computer.store)
+        results.write(plan, records, out, failures, {"tuning": tuned})
     ProcessGroup.current().barrier()
     return results.read(out)
 
@@ -86,81 +93,93 @@ def search(
     ray: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Only tune: write `tuned.json` into *out* and return it, see `tune`.
+    """Only tune: write `tuned.json` into *out* and return its content, see `tune`.
+
+    Args: as for `bench`.
 
     Raises: CounError if the config has no `[tune]`, or no method with search ranges.
     """
     out, parsed = Path(out), parse(read_text(config), str(config))
     if not parsed.tune or not any(method.search for method in parsed.method):
-        raise CounError(f"{config} has nothing to tune; expected [tune] and methods with search")
-    kept = Store(Path(store) if store else out / STORE)
-    found = tune(parsed, _computer(parsed, out, kept, workers, ray, quiet), kept)
+        raise CounError(
+            f"{config} has nothing to tune; add [tune], and search ranges to its methods"
+        )
+    computer = _Computer(parsed, out, store, workers, ray, quiet)
+    tuned = tune(parsed, computer.compute, computer.store)
     if ProcessGroup.current().is_main:
-        write_json(out / TUNED, found)
-    return found
+        write_json(out / TUNED, tuned)
+    return tuned
 
 
-def _computer(
-    config: Config,
-    out: Path,
-    store: Store,
-    workers: int,
-    ray: str | None,
-    quiet: bool,
-    until: float = math.inf,
-) -> Callable[[Iterable[Experiment]], dict[str, str]]:
-    def compute(experiments: Iterable[Experiment]) -> dict[str, str]:
+class _Computer:
+    """Computes experiments into the store of a bench."""
+
+    def __init__(
+        self,
+        config: Config,
+        out: Path,
+        store: str | Path | None,
+        workers: int,
+        ray: str | None,
+        quiet: bool,
+        deadline: float = math.inf,
+    ) -> None:
+        self.store = Store(Path(store) if store else out / STORE)
+        self.failures = (out / FAILURES).resolve()
+        self.workers, self.ray, self.quiet, self.deadline = workers, ray, quiet, deadline
+        progress = workers == 1 and ray is None and not quiet
+        self.options = ComputeOptions(config.compute.checkpoint_every, progress)
+
+    def compute(self, experiments: Iterable[Experiment]) -> dict[str, str]:
+        """Compute what the store lacks; returns why experiments failed, by key."""
         job = Job(
             tuple(closure(experiments)),
-            store.folder.resolve(),
-            (out / FAILURES).resolve(),
-            config.compute.checkpoint_every,
-            quiet,
-            progress=workers == 1 and ray is None and not quiet,
-            until=until,
+            self.store.folder.resolve(),
+            self.failures,
+            self.options,
+            self.quiet,
+            self.deadline,
         )
-        return run(job, workers, ray)
+        return run(job, self.workers, self.ray)
 
-    return compute
-
-
-def _whole(compute: Compute, until: float) -> Compute:
-    """*compute*, but a search cut short chooses nothing."""
-
-    def all_of(experiments: Iterable[Experiment]) -> Mapping[str, str]:
-        failures = compute(experiments)
-        if time.time() >= until:
-            raise CounError("the time was over before tuning was; repeat the command to go on")
+    def compute_all(self, experiments: Iterable[Experiment]) -> Mapping[str, str]:
+        """The same for a search, which must not choose from results that are incomplete."""
+        failures = self.compute(experiments)
+        if time.time() >= self.deadline:
+            raise CounError(
+                "time limit reached before tuning finished; run the command again to continue"
+            )
         return failures
 
-    return all_of
 
-
-def with_rows(config: Config, only: Sequence[str]) -> Config:
-    """*config* with only the beds that are asked for, so that no other's data is needed."""
-    wanted = [word.removeprefix("bed=").split(",") for word in only if word.startswith("bed=")]
-    known = [bed.name for bed in config.bed]
-    for name in (name for names in wanted for name in names):
+def _with_selected_workloads(config: Config, only: Sequence[str]) -> Config:
+    """Keep the workloads that *only* selects, so that the data of others is not needed."""
+    prefix = "workload="
+    selections = [text.removeprefix(prefix).split(",") for text in only if text.startswith(prefix)]
+    known = [workload.name for workload in config.workload]
+    for name in (name for names in selections for name in names):
         if name not in known:
-            raise unknown("bed", name, known)
-    beds = tuple(bed for bed in config.bed if all(bed.name in names for names in wanted))
-    return config.model_copy(update={"bed": beds})
+            raise unknown("workload", name, known)
+    workloads = tuple(w for w in config.workload if all(w.name in names for names in selections))
+    return config.model_copy(update={"workload": workloads})
 
 
-def _text(config: str | Path | None, out: Path, resume: bool) -> str:
-    held = out / CONFIG
+def _config_text(config: str | Path | None, out: Path, resume: bool) -> str:
+    """The text of the config to run, if *out* may hold its results."""
+    existing = out / CONFIG
     if config is None:
-        if not (resume and held.is_file()):
+        if not (resume and existing.is_file()):
             raise CounError(
-                "no config; expected a file, a shipped name, or --resume with its --out"
+                "config is missing; expected a file, a shipped name, or --resume with the --out "
+                "folder of a bench"
             )
-        return read_text(held)
+        return read_text(existing)
     text = read_text(config)
-    if held.is_file() and not resume and held.read_text(encoding="utf-8") != text:
+    if existing.is_file() and not resume and existing.read_text(encoding="utf-8") != text:
         raise CounError(
-            f"{out} holds another bench ({held} differs from {config}); choose another --out, or "
-            "add --resume to go on with the new config: finished work is kept"
+            f"{out} holds another bench ({existing} differs from {config}); choose another --out, "
+            "or add --resume to continue with the new config: finished work is kept"
         )
     if out.exists() and not out.is_dir():
-        raise CounError(f"{out} is a file; expected a folder, choose another --out")
+        raise CounError(f"{out} is a file; choose a folder for --out")
     return text

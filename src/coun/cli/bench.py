@@ -1,4 +1,4 @@
-"""`coun bench`: one file in, one table with error bars out; and what it would take."""
+"""`coun bench`: run a benchmark from one config file, and estimate what it takes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from coun.cli import app
 
 
-class Default(click.Group):
-    """`coun bench CONFIG` is `coun bench run CONFIG`."""
+class BenchGroup(click.Group):
+    """Reads `coun bench CONFIG` as `coun bench run CONFIG`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = [word for word in args if word not in ctx.help_option_names]
@@ -22,45 +21,66 @@ class Default(click.Group):
         return super().parse_args(ctx, args)
 
 
-command = Default(
+command = BenchGroup(
     "bench",
-    help="Make a table: coun bench CONFIG --out DIR, coun bench plan CONFIG, coun bench list.",
+    help="Compare methods over seeds. A bench is one config file: 'coun bench CONFIG --out DIR' "
+    "runs it, 'coun bench plan CONFIG' estimates what it takes, and 'coun bench list' names the "
+    "configs that come with coun.",
 )
 
 
 run_options = app.options(
-    click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write."),
     click.option(
-        "--workers", type=click.IntRange(min=1), default=1, help="Processes at once.  [default: 1]"
+        "--out", type=click.Path(path_type=Path), required=True, help="Folder for the results."
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        default=1,
+        help="Number of processes; each computes one experiment at a time.  [default: 1]",
     ),
     click.option(
         "--store",
         type=click.Path(path_type=Path),
-        help="Where experiments are kept, if benches are to share them.  [default: DIR/store]",
+        help="Folder of the experiments; several benches may share one.  [default: DIR/store]",
     ),
-    click.option("--ray", metavar="ADDRESS", help="Workers on a Ray cluster; local: a head here."),
+    click.option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Run the workers on the Ray cluster at ADDRESS; 'local' starts one here.",
+    ),
 )
 
 
 @command.command(
-    "run", help="Compute what CONFIG (a TOML file, or a shipped name) describes, and report it."
+    "run",
+    help="Run the bench that CONFIG describes, and write its report. CONFIG is a TOML file, or "
+    "the name of a config that comes with coun. A bench that was interrupted continues when the "
+    "command is repeated.",
 )
 @click.argument("config", required=False)
 @run_options
-@click.option("--resume", is_flag=True, help="Go on in DIR, with its own CONFIG or a changed one.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue in DIR although CONFIG has changed, or, without CONFIG, with the config in DIR.",
+)
 @click.option(
     "--only",
     multiple=True,
     metavar="KEY=VALUES",
-    help="A part: row, bed, scenario or seed, e.g. --only seed=0,1 --only FT.",
+    help="Run only a part. KEY is row, workload, scenario or seed: --only seed=0,1 --only FT.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
     default=math.inf,
-    help="Begin nothing new after them, report what is finished.  [default: no limit]",
+    help="Time limit; after it no experiment is started, and what is finished is reported.  "
+    "[default: no limit]",
 )
-@click.option("--no-tune", is_flag=True, help="Take the config's settings, leave [tune] out.")
+@click.option(
+    "--no-tune", is_flag=True, help="Use the settings of the config instead of searching them."
+)
 @app.json_option
 @click.pass_context
 def run(
@@ -76,11 +96,10 @@ def run(
     no_tune: bool,
     as_json: bool,
 ) -> None:
-    from coun.bench.main import bench
-    from coun.bench.report import report
+    from coun.bench import bench, report
     from coun.engine.process_group import ProcessGroup
 
-    found = bench(
+    results = bench(
         config,
         out,
         workers=workers,
@@ -95,16 +114,18 @@ def run(
         return
     written = report(out)
     if as_json:
-        app.emit(found)
+        app.emit(results)
     else:
-        app.console.print(f"{len(found['rows'])} models measured. Report: {written[-1]}")
-    for why in found["failures"].values():
-        click.echo(f"coun: failed: {why}", err=True)
-    if found["failures"]:
+        app.console.print(f"{len(results['rows'])} models measured. Report: {written[-1]}")
+    for reason in results["failures"].values():
+        click.echo(f"coun: failed: {reason}", err=True)
+    if results["failures"]:
         ctx.exit(app.BAD_INPUT)
 
 
-@command.command("tune", help="Only search the settings of [tune] in CONFIG; write DIR/tuned.json.")
+@command.command(
+    "tune", help="Search the settings that CONFIG's [tune] describes, and write DIR/tuned.json."
+)
 @click.argument("config")
 @run_options
 @app.json_option
@@ -114,58 +135,73 @@ def tune(
     from coun.bench.main import search
     from coun.engine.process_group import ProcessGroup
 
-    found = search(config, out, workers=workers, store=store, ray=ray)
+    tuned = search(config, out, workers=workers, store=store, ray=ray)
     if not ProcessGroup.current().is_main:
         return
     if as_json:
-        app.emit(found)
+        app.emit(tuned)
         return
-    table = Table("bed", "method", "gap", "settings")
-    for bed, methods in found.items():
-        for name, one in methods.items():
-            words = ", ".join(f"{key} = {value}" for key, value in one["chosen"].items())
-            table.add_row(bed, name, f"{one['gap']:.2f}", words)
-    app.console.print(table)
+    rows = [
+        [workload, name, f"{result['gap']:.2f}", _settings(result["chosen"])]
+        for workload, methods in tuned.items()
+        for name, result in methods.items()
+    ]
+    _print_table(["workload", "method", "gap", "settings"], rows)
+
+
+def _settings(chosen: dict[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in chosen.items())
 
 
 @command.command(
-    "plan", help="Show what CONFIG would run: trainings, epochs, operations, time and disk."
+    "plan", help="Estimate what CONFIG takes: trainings, epochs, operations, time and disk space."
 )
 @click.argument("config")
 @app.json_option
 def plan(config: str, as_json: bool) -> None:
-    from coun.bench.estimate import estimate
+    from coun.bench.spec.estimation import estimate
 
-    found = estimate(config)
+    estimated = estimate(config)
     if as_json:
-        app.emit(found)
+        app.emit(estimated)
         return
-    table = Table("bed", "kind")
-    for name in ("experiments", "epochs", "PFLOP", "hours here", "GiB"):
-        table.add_column(name, justify="right")
-    before = ""
-    for row in [*found["parts"], found["total"]]:
-        if before and row["bed"] != before:
-            table.add_section()
-        table.add_row("" if row["bed"] == before else row["bed"], *_texts(row))
-        before = row["bed"]
-    app.console.print(table)
-    for note in found["notes"]:
+    amounts = ("experiments", "epochs", "PFLOP", "hours here", "GiB")
+    parts = [*estimated["parts"], estimated["total"]]
+    _print_table(["workload", "kind"], [[p["workload"], *_texts(p)] for p in parts], amounts)
+    for note in estimated["notes"]:
         app.console.print(note, highlight=False)
 
 
-def _texts(row: dict[str, Any]) -> list[str]:
-    amounts = (row["flops"] / 1e15, row["seconds"] / 3600, row["bytes"] / 2**30)
+def _texts(part: dict[str, Any]) -> list[str]:
+    amounts = (part["flops"] / 1e15, part["seconds"] / 3600, part["bytes"] / 2**30)
     return [
-        row["kind"],
-        f"{row['experiments']:,}",
-        f"{row['epochs']:,}",
+        part["kind"],
+        f"{part['experiments']:,}",
+        f"{part['epochs']:,}",
         *(f"{x:,.0f}" if x >= 10 else f"{x:.2g}" for x in amounts),
     ]
 
 
+def _print_table(
+    header: list[str], rows: list[list[str]], right_aligned: tuple[str, ...] = ()
+) -> None:
+    """Print rows in sections by their first cell, which is printed once for each section."""
+    from rich.table import Table
+
+    table = Table(*header)
+    for name in right_aligned:
+        table.add_column(name, justify="right")
+    previous = None
+    for first, *others in rows:
+        if previous is not None and first != previous:
+            table.add_section()
+        table.add_row("" if first == previous else first, *others)
+        previous = first
+    app.console.print(table)
+
+
 @command.command("list", help="List the configs that come with coun.")
-def list_() -> None:
+def list_configs() -> None:
     from coun.bench import shipped
 
     for name in shipped():

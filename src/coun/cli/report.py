@@ -8,24 +8,26 @@ import click
 
 from coun.cli import app
 
-SHIPPED = "the CoUn paper's"
+COUN_PAPER = "the CoUn paper"
 
 
-@click.command("report", help="Make Markdown, LaTeX, CSV and a page from the results in DIR.")
+@click.command(
+    "report", help="Write the results of a bench in DIR as Markdown, LaTeX, CSV and an HTML page."
+)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--paper",
     is_flag=False,
-    flag_value=SHIPPED,
+    flag_value=COUN_PAPER,
     metavar="[FILE]",
-    help="Set printed values beside ours: the CoUn paper's, or those in FILE.",
+    help="Compare with printed values: those of the CoUn paper, or those in FILE.",
 )
 @app.json_option
 def command(folder: Path, paper: str | None, as_json: bool) -> None:
-    from coun.bench.report import report
+    from coun.bench import report
 
-    against = True if paper == SHIPPED else paper or False
-    written = [str(path) for path in report(folder, paper=against)]
+    comparison = True if paper == COUN_PAPER else paper or False
+    written = [str(path) for path in report(folder, paper=comparison)]
     if as_json:
         app.emit({"written": written})
     else:

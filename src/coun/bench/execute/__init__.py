@@ -1,0 +1,1 @@
+"""Computing the experiments of a plan into a store, with one process or many."""

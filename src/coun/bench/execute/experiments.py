@@ -1,0 +1,182 @@
+"""Computing one experiment: train, unlearn, evaluate or score."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from coun.bench.execute import requests
+from coun.bench.execute.attacks import attack
+from coun.bench.execute.store import RUN, Store
+from coun.bench.spec.experiment import (
+    Evaluate,
+    Experiment,
+    ExperimentSetting,
+    ForgetSpec,
+    Score,
+    Train,
+    Unlearn,
+)
+from coun.data import Data, Split
+from coun.engine.process_group import ProcessGroup
+from coun.errors import CounError
+from coun.runs import Options, Run, measure, predictions, train, unlearn
+
+# Parts of a run's record that the tables need.
+RECORDED = ("weights_sha256", "cost", "preparation_cost", "kind", "method", "environment")
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """How experiments compute, without influence on their results."""
+
+    checkpoint_every: float = 60.0
+    progress: bool = False
+
+
+def execute(experiment: Experiment, store: Store, options: ComputeOptions, worker: int = 0) -> None:
+    """Compute *experiment* and save its result; everything it needs must be in *store*."""
+    is_main = ProcessGroup.current().is_main
+    if is_main:
+        store.begin(experiment)
+    with _threads(experiment.setting.threads):
+        run_options = _run_options(experiment.setting, options, worker)
+        if isinstance(experiment, Train):
+            result = _summary(_train(experiment, store, run_options))
+        elif isinstance(experiment, Unlearn):
+            result = _summary(_unlearn(experiment, store, run_options))
+        elif not is_main:
+            return
+        elif isinstance(experiment, Evaluate):
+            result = _evaluate(experiment, store)
+        else:
+            assert isinstance(experiment, Score)
+            result = {"scores": _score(experiment, store)}
+    if is_main:
+        store.finish(experiment, result)
+
+
+def _train(experiment: Train, store: Store, options: Options) -> Run:
+    setting, forget = experiment.setting, experiment.forget
+    data = _data(setting)
+    return train(
+        data,
+        setting.model,
+        split=_split(forget, setting, data, store) if forget else None,
+        seed=experiment.seed,
+        out=store.place(experiment) / RUN,
+        options=options,
+        **setting.train,
+    )
+
+
+def _unlearn(experiment: Unlearn, store: Store, options: Options) -> Run:
+    setting = experiment.setting
+    data = _data(setting)
+    split = _split(experiment.forget, setting, data, store)
+    start = _open(experiment.start, store, data)
+    if experiment.earlier is not None:
+        earlier = _split(experiment.earlier, setting, data, store)
+        data, split = requests.without_earlier(split, earlier, data)
+        start = replace(start, data=data, split=None)
+    return unlearn(
+        start,
+        split,
+        experiment.method,
+        seed=experiment.seed,
+        out=store.place(experiment) / RUN,
+        options=options,
+        contrast=experiment.contrast,
+        **experiment.settings,
+    )
+
+
+def _evaluate(experiment: Evaluate, store: Store) -> dict[str, Any]:
+    data = _data(experiment.setting)
+    split = _split(experiment.forget, experiment.setting, data, store)
+    run = _open(experiment.subject, store, data)
+    outputs = predictions(run.classifier, data, split)
+    result = measure(outputs, split)
+    if experiment.mia != "svc":
+        result["mia_efficacy"] = attack(experiment.mia, outputs, split)
+    return result
+
+
+def _score(experiment: Score, store: Store) -> list[float]:
+    data = _data(experiment.setting)
+    if experiment.measure == "self-influence":
+        return requests.self_influence(store.open(experiment.models[0], data), data)
+    half_models = []
+    for model in experiment.models:
+        assert model.forget is not None
+        split = _split(model.forget, experiment.setting, data, store)
+        half_models.append((store.open(model, data), split))
+    return requests.memorisation(half_models, data)
+
+
+def _open(experiment: Train | Unlearn, store: Store, data: Data) -> Run:
+    """Open a model; after an earlier stage its own data is smaller than *data*."""
+    if isinstance(experiment, Unlearn) and experiment.earlier is not None:
+        split = _split(experiment.forget, experiment.setting, data, store)
+        earlier = _split(experiment.earlier, experiment.setting, data, store)
+        data, _ = requests.without_earlier(split, earlier, data)
+    return store.open(experiment, data)
+
+
+def _split(forget: ForgetSpec, setting: ExperimentSetting, data: Data, store: Store) -> Split:
+    def scores(experiment: Experiment) -> list[float]:
+        return list(store.result(experiment)["scores"])
+
+    return requests.split(forget, data, setting.data, scores)
+
+
+def _data(setting: ExperimentSetting) -> Data:
+    data = setting.data.load()
+    if data.fingerprint != setting.fingerprint:
+        raise CounError(
+            f"the data of {setting.name} changed during the bench: its fingerprint was "
+            f"{setting.fingerprint[:12]} and is now {data.fingerprint[:12]}; start the bench again"
+        )
+    return data
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    """What tables need to know about a model."""
+    split = run.split
+    return {
+        **{name: run.record[name] for name in RECORDED if name in run.record},
+        "split_sha256": split.digest if split else None,
+        "retained": len(split.retain if split else run.data.train),
+    }
+
+
+def _run_options(setting: ExperimentSetting, options: ComputeOptions, worker: int) -> Options:
+    device = setting.device
+    if device == "cuda":
+        # Under torchrun, "auto" is the GPU of the process; otherwise workers share the GPUs.
+        count = max(1, torch.cuda.device_count())
+        device = "auto" if setting.processes > 1 else f"cuda:{worker % count}"
+    return Options(
+        device,
+        "bf16" if setting.precision == "bf16" else "fp32",
+        checkpoint_every=options.checkpoint_every,
+        compile=setting.compile,
+        progress=options.progress,
+    )
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with *count* threads inside the block, because results depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""From the results of a bench to tables, pictures and reports."""

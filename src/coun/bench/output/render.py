@@ -1,0 +1,214 @@
+"""Tables as Markdown, LaTeX (booktabs) and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from coun.bench.execute.records import COSTS, RATIOS
+from coun.bench.output.tables import WITHIN, ResultRow, ResultTable
+from coun.bench.spec.plan import METHOD, RETRAIN
+from coun.metrics import catalogue
+from coun.report import Grid, Section
+
+
+def results_grid(table: ResultTable) -> Grid:
+    """The metrics and the gap of every row."""
+    names = [catalogue()[m].label for m in table.metrics]
+    oracle = ["oracle gap"] * table.has_oracle
+    header = ["", "reads forget", *names, "gap", "95%", *oracle, "gap of means", "p", "runs"]
+    return Grid(header, [(_mark(row), _cells(table, row)) for row in table.shown])
+
+
+def _cells(table: ResultTable, row: ResultRow) -> list[str]:
+    is_retrain = row.role == RETRAIN
+    metrics = [
+        f"{row.metrics[m]}" + ("" if is_retrain else f" ({row.differences[m]:+.2f})")
+        for m in table.metrics
+    ]
+    low, high = row.interval.low, row.interval.high
+    interval = "" if math.isnan(low) else f"{low:.2f}..{high:.2f}"
+    gap = ["0", "", ""] if is_retrain else [str(row.gap), interval, number(row.gap_of_means)]
+    if table.has_oracle:
+        oracle = table.oracle(row)
+        name = oracle.name.removeprefix(row.base).strip() if oracle else ""
+        gap.insert(2, f"{oracle.gap.mean:.2f} ({name})" if oracle else "")
+    reads = "yes" if row.reads_forget else "no"
+    return [row.name, reads, *metrics, *gap, number(row.p, 3), str(row.runs)]
+
+
+def costs_grid(table: ResultTable) -> Grid:
+    """What every row cost."""
+    columns = {
+        "flops_ratio": ("FLOPs", 3),
+        "paper_flops_ratio": ("paper's", 3),
+        "seconds": ("seconds", 1),
+        "seconds_ratio": ("s/Retrain's", 3),
+    }
+    if table.has_preparation:
+        columns |= {
+            "preparation_flops_ratio": ("FLOPs before", 3),
+            "preparation_seconds": ("s before", 1),
+        }
+    return Grid.of(
+        ["cost", *(title for title, _ in columns.values())],
+        [
+            [row.name, *(number(row.costs[key], digits) for key, (_, digits) in columns.items())]
+            for row in table.shown
+        ],
+    )
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Format *value*; NaN becomes an empty text."""
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def grids(table: ResultTable) -> list[Grid]:
+    """The parts of a table: results, tests of the module, cost to come near Retrain, costs."""
+    parts = [results_grid(table)]
+    if table.module:
+        tests = []
+        for t in table.module:
+            p_values = (number(t.p, 4), number(t.corrected, 4))
+            tests.append([t.base, number(t.without), number(t.with_module), *p_values])
+        parts.append(Grid.of(["the module", "gap without", "gap with", "p", "Holm"], tests))
+    if not math.isnan(table.floor) and table.methods:
+        header = ["cost over Retrain's to come within", *(f"{x} floors" for x in WITHIN)]
+        quality = table.cost_to_quality
+        reached = [[base, *map(_cheapest, rows)] for base, rows in quality if any(rows)]
+        if len(reached) < len(quality):
+            reached.append(["all others" if reached else "all", *["never"] * len(WITHIN)])
+        parts.append(Grid.of(header, reached))
+    return [*parts, costs_grid(table)]
+
+
+def _mark(row: ResultRow) -> str:
+    return "best" if row.best else "tied" if row.tied else ""
+
+
+def _cheapest(row: ResultRow | None) -> str:
+    """Operations and seconds of a method's cheapest variant that comes near enough."""
+    if row is None:
+        return "never"
+    flops, seconds = row.costs["flops_ratio"], row.costs["seconds_ratio"]
+    return f"{flops:.3f} FLOPs, {seconds:.3f} s ({row.name})"
+
+
+def markdown(section: Section) -> str:
+    """A section without its pictures: a heading, a paragraph, tables."""
+    tables = "".join(f"{table.markdown}\n" for table in section.tables)
+    return f"## {section.title}\n\n{section.lead}\n\n{tables}"
+
+
+def summary(table: ResultTable) -> str:
+    """Say in a few phrases what a table shows."""
+    methods = table.methods
+    if not methods:
+        return "None of the methods has a result."
+    best = next(row for row in methods if row.best)
+    phrases = [f"Nearest to Retrain: {best.name}, {best.gap.mean:.2f} points"]
+    without_forget = [row for row in methods if not row.reads_forget]
+    if without_forget and best.reads_forget:
+        nearest = min(without_forget, key=lambda row: row.gap.mean)
+        phrases.append(f"nearest without forget data: {nearest.name}, {nearest.gap.mean:.2f}")
+    if not math.isnan(table.floor):
+        phrases.append(f"the floor is {table.floor:.2f}")
+        if table.floor:
+            phrases.append(f"the nearest method is at {best.gap.mean / table.floor:.1f} floors")
+        for floors in WITHIN:
+            cheapest = table.cheapest(floors)
+            phrases.append(
+                f"cheapest within {floors} floors: "
+                + (
+                    f"{cheapest.name}, with {cheapest.costs['flops_ratio']:.3f} of Retrain's "
+                    f"operations and {cheapest.costs['seconds_ratio']:.3f} of its seconds"
+                    if cheapest
+                    else "none"
+                )
+            )
+    if table.ranks:
+        phrases.append(
+            f"{best.name} is first in {table.ranks[best.name][0]:.0%} of the bootstrap resamples "
+            "of the seeds"
+        )
+    return "; ".join(phrases) + "."
+
+
+def latex(tables: Sequence[ResultTable]) -> str:
+    """The tables for a paper; they need the LaTeX package booktabs."""
+    return "\n\n".join(["% needs \\usepackage{booktabs}", *map(_latex_table, tables)]) + "\n"
+
+
+def _latex_table(table: ResultTable) -> str:
+    header = ["Method", *(catalogue()[m].label for m in table.metrics), "Gap", "FLOPs"]
+    rows = ["  " + " & ".join(_latex_cells(table, row)) + r" \\" for row in table.shown]
+    references = sum(row.role != METHOD for row in table.shown)
+    rows.insert(references, "  \\midrule")
+    caption = (
+        f"{_escape(table.title)}. Mean and standard deviation over {len(table.seeds)} seed(s); in "
+        "brackets the distance to Retrain. Bold: best; underlined: tied with it (paired "
+        "$t$-test, Holm-corrected, $p \\geq 0.05$); $f$: reads forget data."
+    )
+    return (
+        "\\begin{table}\n  \\centering\n"
+        f"  \\caption{{{caption}}}\n  \\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}\n"
+        "  \\toprule\n  "
+        + " & ".join(header)
+        + " \\\\\n  \\midrule\n"
+        + "\n".join(rows)
+        + "\n  \\bottomrule\n  \\end{tabular}\n\\end{table}"
+    )
+
+
+def _latex_cells(table: ResultTable, row: ResultRow) -> list[str]:
+    is_retrain = row.role == RETRAIN
+    cells = [_escape(row.name) + ("$^{f}$" if row.reads_forget else "")]
+    for metric in table.metrics:
+        cell = row.metrics[metric]
+        spread = "" if cell.std is None else f"_{{\\pm {cell.std:.2f}}}"
+        distance = "" if is_retrain else f"\\,({abs(row.differences[metric]):.2f})"
+        cells.append(f"${cell.mean:.2f}{spread}{distance}$")
+    spread = "" if row.gap.std is None else f" \\pm {row.gap.std:.2f}"
+    gap = "0" if is_retrain else f"{row.gap.mean:.2f}{spread}"
+    gap = f"\\mathbf{{{gap}}}" if row.best else gap
+    cells.append(f"\\underline{{${gap}$}}" if row.tied else f"${gap}$")
+    return [*cells, f"${row.costs['flops_ratio']:.3f}$"]
+
+
+def _escape(text: str) -> str:
+    """*text* without characters that are commands of LaTeX."""
+    for sign in "\\&%$#_{}":
+        text = text.replace(sign, "\\" + sign) if sign != "\\" else text.replace("\\", "/")
+    return text
+
+
+def as_csv(tables: Sequence[ResultTable]) -> str:
+    """Every row of every table with full precision."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    metrics = tables[0].metrics if tables else ()
+    writer.writerow(
+        ["workload", "scenario", "stage", "row", "method", "module", "reads_forget", "runs"]
+        + [f"{m}_{part}" for m in metrics for part in ("mean", "std", "difference")]
+        + ["gap_mean", "gap_std", "gap_low", "gap_high", "gap_of_means", "p_holm", "best"]
+        + [*COSTS, *RATIOS]
+    )
+    for table in tables:
+        for x in table.shown:
+            cells = [(x.metrics[m].mean, x.metrics[m].std, x.differences[m]) for m in metrics]
+            gap = (x.gap.mean, x.gap.std, x.interval.low, x.interval.high, x.gap_of_means, x.p)
+            writer.writerow(
+                [table.workload, table.scenario, table.stage, x.name, x.method, x.module]
+                + [x.reads_forget, x.runs]
+                + [_blank(value) for triple in cells for value in triple]
+                + [*map(_blank, gap), x.best]
+                + [_blank(x.costs[name]) for name in (*COSTS, *RATIOS)]
+            )
+    return buffer.getvalue()
+
+
+def _blank(value: float | None) -> float | str:
+    return "" if value is None or math.isnan(value) else value

@@ -1,0 +1,147 @@
+"""The report of a bench: from its results to Markdown, LaTeX, CSV and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coun.bench.output import published, render
+from coun.bench.output.results import read
+from coun.bench.output.tables import ResultTable, legend, result_tables
+from coun.files import write_text
+from coun.report import Grid, Picture, Section, write_report
+
+
+def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
+    """Write `report.md`, `report.tex`, `report.csv` and `report.html` into *out*.
+
+    Args:
+        out: the folder of a bench.
+        paper: True compares with the values printed in the CoUn paper, a file with those in it.
+
+    Returns: the paths of the files.
+
+    Raises: CounError if the results in *out* are missing or damaged.
+    """
+    out = Path(out)
+    results = read(out)
+    tables = result_tables(results)
+    shown = [table for table in tables if table.last]
+    sections = [_section(table, tables) for table in shown]
+    if paper:
+        sections += _comparison(results, tables, None if paper is True else paper)
+    sections.append(_protocol(results))
+    explanation, origin = legend(results), _origin(results)
+    failures = list(results["failures"].values())
+    failed = "".join(f"\n- failed: {reason}" for reason in failures)
+    texts = {
+        "report.md": f"# {results['title']}\n\n{results['note']}\n{failed}\n\n"
+        + "".join(map(render.markdown, sections))
+        + f"{explanation}\n\n{origin}\n",
+        "report.tex": render.latex(shown),
+        "report.csv": render.as_csv(tables),
+    }
+    for name, text in texts.items():
+        write_text(out / name, text)
+    page = out / "report.html"
+    title, note = results["title"], results["note"]
+    write_report(page, title, note, sections, origin, failures=failures, legend=explanation)
+    return [*(out / name for name in texts), page]
+
+
+def _section(table: ResultTable, tables: Sequence[ResultTable]) -> Section:
+    pictures = _pictures(table, tables)
+    return Section(table.title, render.summary(table), render.grids(table), pictures)
+
+
+def _comparison(
+    results: Mapping[str, Any], tables: Sequence[ResultTable], file: str | Path | None
+) -> list[Section]:
+    """The paper's values beside those of this bench, and contradictions within the paper."""
+    printed = published.read(file)
+    compared = published.compare(results, tables, printed)
+    within = [pair.within for pair in compared if pair.within is not None]
+    lead = (
+        f"{sum(within)} of {len(within)} metrics lie within the combined 95% interval. The "
+        "paper's gap is that of the means over seeds; its settings were selected by the reported "
+        "gap."
+        if compared
+        else "The paper has none of the rows of this bench. A workload names the rows that it is "
+        "compared with by its key `paper`."
+    )
+    beside = Grid.of(published.HEADER, map(published.texts, compared))
+    contradictions = Grid.of(
+        ["printed row", "method", "printed gap", "from its own numbers"],
+        published.contradictions(printed),
+    )
+    return [
+        Section("Comparison with the paper", lead, [beside] if compared else []),
+        Section(
+            "Printed gaps that contradict their own row",
+            "Each gap was recomputed from the printed metrics and the printed Retrain of the same "
+            "setting.",
+            [contradictions],
+        ),
+    ]
+
+
+def _protocol(results: Mapping[str, Any]) -> Section:
+    """Every switch of the protocol, so that every difference is visible."""
+    protocol = results["protocol"]
+    rows = [[key, str(value)] for key, value in protocol.items() if key not in ("name", "notes")]
+    grid = Grid.of(["switch", ""], rows)
+    return Section(f"Protocol {protocol['name']}", protocol["notes"], [grid])
+
+
+def _pictures(table: ResultTable, tables: Sequence[ResultTable]) -> list[Picture]:
+    # Matplotlib is slow to import, and workers, which import this package too, draw nothing.
+    from coun.bench.output import figures
+
+    if not table.methods:
+        return []
+    pictures = [
+        Picture(
+            figures.gap_bars(table),
+            "Gap to Retrain: mean, standard deviation and every seed. A gap below the dashed line "
+            "cannot be distinguished from that of a second Retrain.",
+        ),
+        Picture(
+            figures.gap_against_cost(table),
+            "Gap against cost. The grey line joins the methods that are nearer to Retrain than "
+            "every cheaper one.",
+        ),
+    ]
+    if table.ranks:
+        pictures.append(
+            Picture(
+                figures.ranks(table),
+                "Ranks by gap over bootstrap resamples of the seeds: at 100, the rank does not "
+                "depend on which seeds were run.",
+            )
+        )
+    stages = [t for t in tables if (t.workload, t.scenario) == (table.workload, table.scenario)]
+    if len(stages) > 1:
+        pictures.append(Picture(figures.stage_curves(stages), "The gap after each stage."))
+    for base, setting in figures.ablations(table):
+        pictures.append(
+            Picture(
+                figures.ablation_curve(table, base, setting),
+                f"{base} over {setting}: the gap, and the signed differences that it averages.",
+            )
+        )
+    return pictures
+
+
+def _origin(results: Mapping[str, Any]) -> str:
+    """How many models were measured, with which versions and on which machine."""
+    measured, planned = len(results["rows"]), results["planned"]
+    seeds = ", ".join(map(str, results["config"]["seeds"]))
+    environment = results["environment"]
+    missing = planned - measured
+    part = f" {missing} of {planned} models have no result yet." if missing else ""
+    return (
+        f"{measured} models measured; seeds {seeds}.{part} coun {results['coun']}, torch "
+        f"{environment['torch']}, Python {environment['python']}, "
+        f"{environment['gpu'] or environment['machine']}."
+    )

@@ -1,0 +1,105 @@
+"""The results of a bench as files: one record for each model and seed, as JSON and parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from coun.bench.spec.plan import FLOOR, Plan
+from coun.bench.spec.workload import protocol_of
+from coun.engine import environment
+from coun.errors import CounError
+from coun.files import atomically, cannot_write, read_json, to_json, write_text
+
+RESULTS, TABLE = "results.json", "results.parquet"
+FORMAT = 3
+
+
+def write(
+    plan: Plan,
+    records: Sequence[Mapping[str, Any]],
+    out: Path,
+    failures: Mapping[str, str],
+    extra: Mapping[str, Any],
+) -> None:
+    """Write `results.json` and `results.parquet` into *out*.
+
+    Args: extra: further entries of the JSON document.
+    """
+    body = {
+        "format": FORMAT,
+        "coun": version("coun"),
+        "title": plan.config.title,
+        "note": plan.config.note,
+        "config": plan.config.model_dump(mode="json"),
+        "protocol": protocol_of(plan.config).to_json(),
+        "environment": environment(),
+        "floor": FLOOR,
+        "planned": len(plan.models),
+        "failures": dict(failures),
+        **extra,
+        "rows": records,
+    }
+    write_text(out / RESULTS, to_json({**body, "sha256": _checksum(body)}) + "\n")
+    if records:
+        _write_parquet(out / TABLE, records)
+
+
+def _write_parquet(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write the records with the same columns for all, and nested values as JSON text."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    nested = ("varied", "settings")
+    plain = [
+        {key: json.dumps(record.get(key)) if key in nested else record.get(key) for key in columns}
+        for record in records
+    ]
+    try:
+        with atomically(path) as temporary:
+            pq.write_table(pa.Table.from_pylist(plain), temporary)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def read(out: Path) -> dict[str, Any]:
+    """Read `results.json` of *out*; results of version 0.1 are converted.
+
+    Raises: CounError if the file is missing, damaged or of an unknown format.
+    """
+    path = out / RESULTS
+    if not path.exists():
+        raise CounError(f"{path} does not exist; expected the --out folder of coun bench")
+    document = read_json(path)
+    if not isinstance(document, dict) or document.get("format") not in (2, FORMAT):
+        raise CounError(
+            f"{path} is not a bench result of format {FORMAT}; run coun bench again, or use the "
+            "version of coun that wrote it"
+        )
+    recorded_checksum = document.pop("sha256", None)
+    if recorded_checksum != _checksum(document):
+        raise CounError(
+            f"{path} is damaged: its content does not match its checksum; run coun bench again, "
+            "which repeats no finished work"
+        )
+    return _converted(document)
+
+
+def _converted(document: dict[str, Any]) -> dict[str, Any]:
+    """Give the results of version 0.1, which called a workload a bed, today's names."""
+    if document["format"] == FORMAT:
+        return document
+    config = {**document["config"], "workload": document["config"]["bed"]}
+    records = [{"workload": record.pop("bed"), **record} for record in document["rows"]]
+    del config["bed"]
+    return {**document, "format": FORMAT, "config": config, "rows": records}
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    text = json.dumps(json.loads(to_json(body)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,291 @@
+"""Tables over seeds: means, intervals, tests and costs, and the effect of the module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from coun.bench.execute.records import COSTS, RATIOS
+from coun.bench.spec.plan import CANDIDATE, FLOOR, METHOD, ORIGINAL, RETRAIN
+from coun.bench.spec.protocols import ATTACKS
+from coun.metrics import Mean, holm, mean_interval, paired, rank_stability
+from coun.report import Cell
+
+SIGNIFICANT = 0.05
+WITHIN = (1.0, 1.5, 3.0)  # how near Retrain, in floors, a method must come for its cost to count
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One row of a table, over its seeds.
+
+    Args:
+        name: the label; *base* is the label without the settings in *varied*.
+        runs: number of seeds.
+        metrics: mean and standard deviation by metric.
+        differences: mean signed difference to Retrain by metric.
+        gap: the gap, over seeds; *interval* is its 95% interval, *gaps* its value by seed.
+        gap_of_means: the gap between the means over seeds, as the paper computes it; it is
+            never larger than the mean gap.
+        costs: means of `COSTS` and `RATIOS`; of the memory the maximum.
+        best: whether the row has the smallest mean gap of all methods.
+        p: of the paired test against the best row, Holm-corrected; NaN where there is no test.
+    """
+
+    name: str
+    role: str
+    method: str
+    base: str
+    module: bool
+    reads_forget: bool
+    varied: Mapping[str, Any]
+    runs: int
+    metrics: Mapping[str, Cell]
+    differences: Mapping[str, float]
+    gap: Cell
+    interval: Mean
+    gap_of_means: float
+    costs: Mapping[str, float]
+    gaps: Mapping[int, float]
+    best: bool = False
+    p: float = math.nan
+
+    @property
+    def tied(self) -> bool:
+        """Whether the corrected test does not separate the row from the best one."""
+        return not self.best and self.p >= SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class ModuleTest:
+    """A method without and with the contrastive module: mean gaps and the paired test.
+
+    *corrected* is *p* after Holm's correction over all tests of the table.
+    """
+
+    base: str
+    without: float
+    with_module: float
+    p: float
+    corrected: float
+
+
+@dataclass
+class ResultTable:
+    """One table: a workload, a scenario and a stage.
+
+    Args:
+        last: whether this is the last stage of the scenario.
+        metrics: names of the metrics that the gap averages.
+        rows: references, methods and candidates, in the order of the plan.
+        ranks: by row, how often it has each rank over bootstrap resamples of the seeds.
+    """
+
+    workload: str
+    scenario: str
+    stage: int
+    last: bool
+    metrics: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rows: list[ResultRow]
+    module: list[ModuleTest] = field(default_factory=list)
+    ranks: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Workload, scenario and, where there are several, the stage."""
+        stage = f", stage {self.stage}" if self.stage > 1 or not self.last else ""
+        return f"{self.workload}, {self.scenario}{stage}"
+
+    @property
+    def methods(self) -> list[ResultRow]:
+        """The rows of the methods under comparison."""
+        return [row for row in self.rows if row.role == METHOD]
+
+    @property
+    def shown(self) -> list[ResultRow]:
+        """All rows but the candidates, which only enter `oracle`."""
+        return [row for row in self.rows if row.role != CANDIDATE]
+
+    def oracle(self, row: ResultRow) -> ResultRow | None:
+        """The row with the smallest mean gap among the variants and candidates of a method.
+
+        It is chosen by the reported gap itself, so it shows what selection can gain. None
+        where there is only one row.
+        """
+        choices = [x for x in self.rows if x.base == row.base and x.role in (METHOD, CANDIDATE)]
+        return min(choices, key=lambda x: x.gap.mean) if len(choices) > 1 else None
+
+    @property
+    def has_oracle(self) -> bool:
+        """Whether any method has several variants or candidates."""
+        return any(self.oracle(row) for row in self.methods)
+
+    @property
+    def has_preparation(self) -> bool:
+        """Whether any method computed something before the request."""
+        return any(row.costs["preparation_flops"] > 0 for row in self.methods)
+
+    @property
+    def floor(self) -> float:
+        """Mean gap between two Retrains; NaN where Retrain was trained only once."""
+        return next((row.gap.mean for row in self.rows if row.role == FLOOR), math.nan)
+
+    def cheapest(self, floors: float, base: str | None = None) -> ResultRow | None:
+        """The row with the fewest operations among those with a gap of at most *floors* floors.
+
+        Args: base: consider only the variants of this method.
+        """
+        near = [
+            row
+            for row in self.methods
+            if row.gap.mean <= floors * self.floor and base in (None, row.base)
+        ]
+        return min(near, key=lambda row: row.costs["flops_ratio"], default=None)
+
+    @property
+    def cost_to_quality(self) -> list[tuple[str, list[ResultRow | None]]]:
+        """By method, the cheapest row within each of `WITHIN` floors; None if there is none."""
+        bases = dict.fromkeys(row.base for row in self.methods)
+        return [(base, [self.cheapest(floors, base) for floors in WITHIN]) for base in bases]
+
+
+def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
+    """Make the tables of a bench from the content of its `results.json`, in their order."""
+    groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
+    for record in results["rows"]:
+        key = (record["workload"], record["scenario"], record["stage"])
+        groups.setdefault(key, []).append(record)
+    last: dict[tuple[str, str], int] = {}
+    for workload, scenario, stage in groups:
+        last[workload, scenario] = max(stage, last.get((workload, scenario), 0))
+    metrics = tuple(results["config"]["metrics"])
+    tables = []
+    for (workload, scenario, stage), records in groups.items():
+        seeds = tuple(sorted({record["seed"] for record in records}))
+        names = dict.fromkeys(record["row"] for record in records)
+        rows = [_row([r for r in records if r["row"] == name], metrics) for name in names]
+        is_last = last[workload, scenario] == stage
+        table = ResultTable(
+            workload, scenario, stage, is_last, metrics, seeds, _compared_with_best(rows)
+        )
+        table.module = _module_tests(table.methods)
+        table.ranks = _ranks(table.methods)
+        tables.append(table)
+    return tables
+
+
+def _row(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> ResultRow:
+    first = records[0]
+    gaps = {record["seed"]: record["gap"] for record in records}
+    differences = {m: _mean([record[f"gap_{m}"] for record in records]) for m in metrics}
+    costs = {
+        name: _mean([record[name] for record in records if record[name] is not None])
+        for name in (*COSTS, *RATIOS)
+    }
+    costs["peak_memory_mib"] = max(record["peak_memory_mib"] for record in records)
+    return ResultRow(
+        name=first["row"],
+        role=first["role"],
+        method=first["method"],
+        base=first["base"],
+        module=first["module"],
+        reads_forget=first["reads_forget"],
+        varied=first["varied"],
+        runs=len(records),
+        metrics={m: Cell.of([record[m] for record in records]) for m in metrics},
+        differences=differences,
+        gap=Cell.of(list(gaps.values())),
+        interval=mean_interval(list(gaps.values())),
+        gap_of_means=_mean([abs(d) for d in differences.values()]),
+        costs=costs,
+        gaps=gaps,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _compared_with_best(rows: list[ResultRow]) -> list[ResultRow]:
+    """Mark the best method, and test every other method against it."""
+    methods = [row for row in rows if row.role == METHOD]
+    if not methods:
+        return rows
+    best = min(methods, key=lambda row: row.gap.mean)
+    corrected = holm({row.name: _paired_p(row, best) for row in methods if row is not best})
+    return [replace(row, best=row is best, p=corrected.get(row.name, math.nan)) for row in rows]
+
+
+def _paired_p(a: ResultRow, b: ResultRow) -> float:
+    """p of the paired test over the seeds that both rows have; NaN for fewer than two."""
+    seeds = [seed for seed in a.gaps if seed in b.gaps]
+    if len(seeds) < 2:
+        return math.nan
+    p = paired([a.gaps[s] for s in seeds], [b.gaps[s] for s in seeds]).p
+    return 1.0 if math.isnan(p) else p  # equal gaps on every seed: t is 0/0
+
+
+def _module_tests(methods: Sequence[ResultRow]) -> list[ModuleTest]:
+    """Test each method against itself with the module; CoUn is fine-tuning with the module."""
+    pairs = [(_without_module(row, methods), row) for row in methods if row.module]
+    tested = [(plain, row) for plain, row in pairs if plain is not None]
+    p_values = {row.name: _paired_p(plain, row) for plain, row in tested}
+    corrected = holm(p_values)
+    return [
+        ModuleTest(
+            f"{plain.name} / {row.name}",
+            plain.gap.mean,
+            row.gap.mean,
+            p_values[row.name],
+            corrected[row.name],
+        )
+        for plain, row in tested
+    ]
+
+
+def _without_module(row: ResultRow, methods: Sequence[ResultRow]) -> ResultRow | None:
+    """The row of the same method and variant without the module.
+
+    Of several, it is the one whose label is the longest beginning of the label of *row*.
+    """
+    method = "finetune" if row.method == "coun" else row.method
+    plain = [x for x in methods if x.method == method and not x.module]
+    same = [x for x in plain if x.varied == row.varied] or [x for x in plain if not x.varied]
+    named = [x for x in same if row.base.startswith(x.base)]
+    return max(named, key=lambda x: len(x.base), default=same[0] if same else None)
+
+
+def _ranks(methods: Sequence[ResultRow]) -> dict[str, list[float]]:
+    """Rank stability over the seeds that all methods have; empty with fewer than two."""
+    if len(methods) < 2:
+        return {}
+    seeds = sorted(set.intersection(*(set(row.gaps) for row in methods)))
+    if len(seeds) < 2:
+        return {}
+    scores = {row.name: [row.gaps[s] for s in seeds] for row in methods}
+    return rank_stability(scores, generator=np.random.default_rng(0)).shares
+
+
+def legend(results: Mapping[str, Any]) -> str:
+    """Explain the columns and marks of the tables, in one paragraph."""
+    protocol = results["protocol"]
+    return (
+        "RA, UA and TA are the accuracy on the retain rows, 100 minus the accuracy on the forget "
+        "rows, and the accuracy on the test rows, in percent. MIA is the "
+        f"{ATTACKS[protocol['mia']]}. The mean signed difference to the {RETRAIN} of the same "
+        "seed is in brackets. gap is the mean over seeds of the mean absolute difference to "
+        f"{RETRAIN}, in points, with its 95% interval. gap of means is the same of the means over "
+        "seeds, as the paper computes it. p belongs to the paired t-test of the gaps against the "
+        "best method, Holm-corrected. FLOPs are executed floating-point operations relative to "
+        f"{RETRAIN}'s; paper's is the accounting of the CoUn paper, which charges only the forward "
+        "pass of second views and forget batches; before is what was computed before the request "
+        f"(SISA, ARCANE) and is part of no other column. {FLOOR} is a Retrain of the same request "
+        f"with another seed; its gap is the floor. {ORIGINAL} is the model before unlearning. "
+        f"Good means near {RETRAIN}, not high or low. Bold marks the best method, † the methods "
+        f"tied with it (p >= 0.05). Protocol: {protocol['name']} ({protocol['source']})."
+    )

@@ -1,0 +1,1 @@
+"""What a bench is: its config, its protocol, and the experiments that follow from them."""

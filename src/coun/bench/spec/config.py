@@ -1,0 +1,253 @@
+"""The schema of a bench config: workloads, scenarios, methods, seeds, protocol and search."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from coun.bench.spec.protocols import PROTOCOLS
+from coun.bench.spec.scenarios import Scenario
+from coun.bench.spec.strict import Count, Seed, Share, StrictModel, Text
+from coun.engine.device import Precision
+from coun.errors import unknown
+from coun.methods import Method, make
+from coun.methods import contrast as add_contrast
+from coun.metrics import GAP_METRICS
+
+
+class ExpectedData(StrictModel):
+    """The sizes that a data set must have.
+
+    With them a bench can be planned on a machine that does not hold the data.
+    """
+
+    classes: Annotated[int, Field(ge=2)]
+    shape: tuple[Count, ...]
+    train: Count
+    test: Count
+
+
+class DataConfig(StrictModel):
+    """Which data a workload uses, and how much of it.
+
+    `{root}` in *source* is replaced by the first folder of the config's `data_root` that
+    exists. *groups* merges classes into named superclasses; a subclass request then names one
+    of the original classes.
+    """
+
+    source: Text
+    limit: Count | None = None
+    test_limit: Count | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    views: str | None = None
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    expect: ExpectedData | None = None
+
+
+class Workload(StrictModel):
+    """One data set with one model, on which the methods are compared.
+
+    *train* holds settings of the training recipe, used for the Original and for Retrain.
+    *paper* says which rows of the published tables this workload is compared with.
+    """
+
+    name: Text
+    data: DataConfig
+    model: Text
+    train: dict[str, Any] = Field(default_factory=dict)
+    paper: dict[Literal["dataset", "model"], str] = Field(default_factory=dict)
+
+
+class SearchRange(StrictModel):
+    """Numbers between two ends, drawn evenly or, with *log*, evenly in their logarithm.
+
+    Whole numbers are drawn where both ends are whole.
+    """
+
+    low: float | int
+    high: float | int
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _check_order(self) -> SearchRange:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(
+                f"range from {self.low} to {self.high}; expected low < high, and low above 0 "
+                "with log"
+            )
+        return self
+
+
+class MethodConfig(StrictModel):
+    """One method of the bench: a row of its tables, or several rows with *vary*.
+
+    Args:
+        name: a registered method.
+        label: how tables call it; by default the name.
+        settings: settings of the method.
+        contrast: arguments of the contrastive module; None leaves the module out.
+        on: settings that replace the others on single workloads, by workload name.
+        vary: a list of values by setting; every combination is a row of its own.
+        search: ranges or lists of values by setting, from which `[tune]` draws.
+
+    In *on*, *vary* and *search*, `contrast.NAME` is a setting of the module.
+    """
+
+    name: Text
+    label: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    contrast: dict[str, Any] | None = None
+    on: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    vary: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    search: dict[str, SearchRange | tuple[Any, ...]] = Field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The label, or a name made of the method and the module."""
+        return self.label or self.name + ("+module" if self.contrast is not None else "")
+
+    def variants(self) -> list[dict[str, Any]]:
+        """List the combinations of *vary*; one empty combination if nothing varies."""
+        return [
+            dict(zip(self.vary, values, strict=True))
+            for values in itertools.product(*self.vary.values())
+        ]
+
+    def arguments(
+        self, workload: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Merge the settings of the method and the arguments of its module on one workload.
+
+        Later sources replace earlier ones: *preset*, `settings`, `on`, *chosen*.
+        """
+        settings, module = {**(preset or {}), **self.settings}, dict(self.contrast or {})
+        for key, value in {**self.on.get(workload, {}), **chosen}.items():
+            prefix, _, name = key.partition(".")
+            if prefix == "contrast" and name:
+                module[name] = value
+            else:
+                settings[key] = value
+        return settings, module if self.contrast is not None else None
+
+    def build(
+        self, workload: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None
+    ) -> Method:
+        """Make the method with its `arguments`. Raises: CounError for an unknown setting."""
+        settings, module = self.arguments(workload, chosen, preset)
+        method = make(self.name, settings)
+        return add_contrast(method, **module) if module is not None else method
+
+
+class ComputeConfig(StrictModel):
+    """Where and how experiments compute.
+
+    *threads* is the number of CPU threads of each experiment, whatever the number of workers.
+    """
+
+    device: str = "auto"
+    precision: Precision = "auto"
+    threads: Count = 1
+    checkpoint_every: Annotated[float, Field(ge=0)] = 60.0
+    compile: bool = False
+
+
+class TuneConfig(StrictModel):
+    """A search with the same budget for every method that has search ranges.
+
+    The first trial takes the settings of the config; the others draw from the ranges. Trials
+    run on development *seeds* with their own Original and Retrain. They never see the test
+    rows: a *holdout* share of the training rows replaces them.
+
+    Args:
+        seed: seed of the draws.
+        oracle: how many runners-up are also run on the reported seeds.
+        frozen: the settings in the config are already the result of the search; only
+            `coun bench tune` repeats it.
+    """
+
+    trials: Count = 10
+    sampler: Literal["random", "tpe"] = "random"
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1_000_000,)
+    holdout: Share = 0.1
+    seed: Seed = 0
+    oracle: Annotated[int, Field(ge=0)] = 0
+    frozen: bool = False
+
+
+class Config(StrictModel):
+    """A whole bench, as its TOML file describes it. Read one with `load`.
+
+    Args:
+        seeds: seeds whose results are reported.
+        floor: the seeds for which Retrain is trained a second time; by default all of them.
+        metrics: the metrics that the gap averages.
+        data_root: folders where data may be; the first one that exists replaces `{root}`.
+        switches: single settings that differ from those of *protocol*.
+
+    >>> from coun.bench import load
+    >>> load("demo").seeds
+    (0, 1, 2)
+    """
+
+    title: Text
+    note: str = ""
+    protocol: str = "coun"
+    switches: dict[str, Any] = Field(default_factory=dict)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    floor: tuple[Seed, ...] | None = None
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = GAP_METRICS
+    data_root: tuple[str, ...] = ("data", "../shared/data")
+    compute: ComputeConfig = ComputeConfig()
+    workload: Annotated[tuple[Workload, ...], Field(min_length=1)]
+    scenario: Annotated[tuple[Scenario, ...], Field(min_length=1)]
+    method: tuple[MethodConfig, ...] = ()
+    tune: TuneConfig | None = None
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Config:
+        workloads = [workload.name for workload in self.workload]
+        _check_unique("seed", self.seeds)
+        _check_unique("workload", workloads)
+        _check_unique("method", [method.title for method in self.method])
+        for seed in self.floor or ():
+            if seed not in self.seeds:
+                raise ValueError(f"floor seed {seed} is not one of the seeds {list(self.seeds)}")
+        for metric in self.metrics:
+            if metric not in GAP_METRICS:
+                raise unknown("metric", metric, GAP_METRICS)
+        if self.protocol not in PROTOCOLS:
+            raise unknown("protocol", self.protocol, PROTOCOLS)
+        PROTOCOLS[self.protocol].with_switches(self.switches)
+        if self.tune and (shared := sorted(set(self.tune.seeds) & set(self.seeds))):
+            raise ValueError(f"tune uses the reported seeds {shared}; expected other seeds")
+        for method in self.method:
+            _check_method(method, workloads)
+        return self
+
+
+def _check_method(method: MethodConfig, workloads: Sequence[str]) -> None:
+    """Refuse a method whose settings, workloads or variants cannot work."""
+    if method.name == "retrain":
+        raise ValueError("retrain is part of every bench; leave it out of the methods")
+    for name in method.on:
+        if name not in workloads:
+            raise unknown("workload", name, workloads)
+    for workload in workloads:
+        for chosen in method.variants():
+            method.build(workload, chosen)
+    module = [key for key in (*method.vary, *method.search) if key.startswith("contrast.")]
+    if module and method.contrast is None:
+        raise ValueError(
+            f"method {method.title} sets {module[0]} but does not use the module; "
+            "add contrast = {} to it"
+        )
+
+
+def _check_unique(what: str, names: Sequence[Any]) -> None:
+    for name in names:
+        if list(names).count(name) > 1:
+            raise ValueError(f"{what} '{name}' appears twice; expected each {what} once")

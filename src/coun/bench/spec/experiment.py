@@ -1,0 +1,264 @@
+"""Experiments: frozen specifications, named by the hash of everything a result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+from coun.bench.spec.protocols import Attack
+from coun.bench.spec.workload import DataSpec
+
+FORMAT = 2  # of the store; results written with another number are never reused
+FLOOR_SEED_OFFSET = 1000  # the second Retrain has the seed of the first one plus this
+
+
+@dataclass(frozen=True)
+class ExperimentSetting:
+    """Data, model and arithmetic that experiments have in common.
+
+    Args:
+        name: of the workload.
+        train: settings of the training recipe that the config sets.
+        recipe: all settings of the recipe, with their defaults.
+        threads: CPU threads; their number changes the last bits of a result.
+        processes: data-parallel processes that share each batch.
+    """
+
+    name: str
+    data: DataSpec
+    fingerprint: str
+    views: str
+    model: str
+    train: dict[str, Any]
+    recipe: dict[str, Any]
+    device: str
+    precision: str
+    threads: int
+    compile: bool = False
+    processes: int = 1
+
+    def content(self) -> dict[str, Any]:
+        """Return what results depend on; the data counts by its fingerprint, not its place."""
+        return {
+            "fingerprint": self.fingerprint or self.data.source,
+            "views": self.views,
+            "model": self.model,
+            "recipe": self.recipe,
+            "compute": [
+                *(self.device, self.precision, self.threads, self.compile),
+                *([self.processes] if self.processes > 1 else []),
+            ],
+        }
+
+
+class Experiment:
+    """A computation that is done once: `content` defines it, `needs` must be done before it.
+
+    The keys of `content` ("world", "cut" and others) are those of version 0.1, so that the
+    hash of an experiment, and with it every old store, stays valid.
+    """
+
+    setting: ExperimentSetting
+    kind: str
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        """The experiments whose results this one reads."""
+        raise NotImplementedError
+
+    def content(self) -> dict[str, Any]:
+        """Return all that the result depends on, as JSON; other experiments by their key."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """What messages call the experiment."""
+        raise NotImplementedError
+
+    @cached_property
+    def key(self) -> str:
+        """The experiment's name in a store: 24 hexadecimal digits."""
+        content = self.content()
+        hashed = {"kind": self.kind, "format": FORMAT, "version": version("coun"), **content}
+        text = json.dumps(hashed, sort_keys=True, default=_to_plain)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class ForgetSpec:
+    """A forget request as it is drawn for one seed.
+
+    Args:
+        request: the scenario's settings, with its `kind`.
+        draw: the protocol's rule for random rows.
+        seed: of the draw; None where nothing is drawn.
+        scores: the experiment that scores the rows, for requests that choose rows by a score.
+    """
+
+    request: dict[str, Any]
+    draw: str = "torch"
+    seed: int | None = None
+    scores: Experiment | None = None
+
+    def content(self) -> dict[str, Any]:
+        """Return all that the chosen rows depend on."""
+        return {
+            "request": self.request,
+            "draw": self.draw,
+            "seed": self.seed,
+            "scores": self.scores.key if self.scores else None,
+        }
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        """The experiments that must be done before rows can be chosen."""
+        return (self.scores,) if self.scores else ()
+
+
+@dataclass(frozen=True)
+class Train(Experiment):
+    """An Original (without *forget*), or a Retrain on the rows that *forget* retains."""
+
+    setting: ExperimentSetting
+    seed: int
+    forget: ForgetSpec | None = None
+    kind = "train"
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        return self.forget.needs if self.forget else ()
+
+    def content(self) -> dict[str, Any]:
+        forget = self.forget.content() if self.forget else None
+        return {"world": self.setting.content(), "seed": self.seed, "cut": forget}
+
+    @property
+    def title(self) -> str:
+        if self.forget is None:
+            return f"{self.setting.name}: Original, seed {self.seed}"
+        return f"{self.setting.name}: Retrain, {describe(self.forget)}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Unlearn(Experiment):
+    """One method applied to one model.
+
+    Args:
+        start: an Original, or the model of an earlier stage.
+        forget: all rows that must be forgotten by now.
+        settings, contrast: as the config sets them.
+        resolved: all settings, with their defaults.
+        earlier: the rows that earlier stages have already forgotten.
+    """
+
+    setting: ExperimentSetting
+    start: Train | Unlearn
+    forget: ForgetSpec
+    method: str
+    settings: dict[str, Any]
+    contrast: dict[str, Any] | None
+    resolved: dict[str, Any]
+    seed: int
+    earlier: ForgetSpec | None = None
+    kind = "unlearn"
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        return (self.start, *self.forget.needs)
+
+    def content(self) -> dict[str, Any]:
+        return {
+            "start": self.start.key,
+            "cut": self.forget.content(),
+            "before": self.earlier.content() if self.earlier else None,
+            "method": self.method,
+            "settings": self.resolved,
+            "seed": self.seed,
+        }
+
+    @property
+    def title(self) -> str:
+        name = self.method + ("+module" if self.contrast is not None else "")
+        return f"{self.setting.name}: {name}, {describe(self.forget)}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Evaluate(Experiment):
+    """A model measured on the rows of a request; *mia* is the attack of the protocol."""
+
+    setting: ExperimentSetting
+    subject: Train | Unlearn
+    forget: ForgetSpec
+    mia: Attack
+    kind = "evaluate"
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        return (self.subject, *self.forget.needs)
+
+    def content(self) -> dict[str, Any]:
+        return {"subject": self.subject.key, "cut": self.forget.content(), "mia": self.mia}
+
+    @property
+    def title(self) -> str:
+        return f"measure {self.subject.title}"
+
+
+@dataclass(frozen=True)
+class Score(Experiment):
+    """One number for each training row, computed from the outputs of *models*.
+
+    *measure* names the score: "memorisation" or "self-influence".
+    """
+
+    setting: ExperimentSetting
+    measure: str
+    models: tuple[Train, ...]
+    kind = "score"
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        return self.models
+
+    def content(self) -> dict[str, Any]:
+        return {"measure": self.measure, "models": [model.key for model in self.models]}
+
+    @property
+    def title(self) -> str:
+        return f"{self.setting.name}: {self.measure} of every row"
+
+
+def closure(experiments: Iterable[Experiment]) -> list[Experiment]:
+    """List *experiments* and all that they need, each once, in an order that can be computed."""
+    ordered: dict[str, Experiment] = {}
+
+    def visit(experiment: Experiment) -> None:
+        if experiment.key not in ordered:
+            for need in experiment.needs:
+                visit(need)
+            ordered[experiment.key] = experiment
+
+    for experiment in experiments:
+        visit(experiment)
+    return list(ordered.values())
+
+
+def describe(forget: ForgetSpec) -> str:
+    """Describe a request in a few words: `random 10%`, `class cat`."""
+    request = dict(forget.request)
+    kind = request.pop("kind")
+    if kind in ("class", "subclass"):
+        return f"{kind} {request['name']}"
+    level = f" {request['level']}" if "level" in request else ""
+    return f"{kind}{level} {request['fraction']:.0%}"
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Iterable | Iterator):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} in an experiment; expected plain JSON values")

@@ -1,0 +1,344 @@
+"""From a config to experiments: the models in the rows of the tables, and what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from coun.bench.spec.config import Config, MethodConfig, Workload
+from coun.bench.spec.experiment import (
+    FLOOR_SEED_OFFSET,
+    Evaluate,
+    Experiment,
+    ExperimentSetting,
+    ForgetSpec,
+    Score,
+    Train,
+    Unlearn,
+    closure,
+    describe,
+)
+from coun.bench.spec.scenarios import Scenario
+from coun.bench.spec.workload import WorkloadInfo, data_spec, protocol_of, workload_info
+from coun.engine.process_group import ProcessGroup
+from coun.errors import CounError, nearest
+from coun.methods import catalogue
+from coun.runs.recipes import inherited, recipe
+
+ORIGINAL, RETRAIN, FLOOR = "Original", "Retrain", "Retrain again"  # reference rows and roles
+METHOD, CANDIDATE = "method", "candidate"  # the other roles
+HALF_MODEL_SEED = 500_000  # the models that memorisation is estimated from count up from here
+PARTS = ("row", "workload", "scenario", "seed")  # what `Plan.only` can select by
+Tuned = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by workload and method, see `tune`
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """One model in one row of one table, for one seed.
+
+    Args:
+        workload, scenario, stage: the table; *stage* counts from 1.
+        row: the label of the row.
+        base: the label without the varied settings, which *varied* holds.
+        role: `METHOD`, `CANDIDATE` (a runner-up of the search), or a reference row.
+        reads: the roles of rows that the method reads.
+        module: whether the contrastive module takes part.
+        settings: all settings of the method, with their defaults.
+        experiment: makes the model.
+        evaluation: measures the model.
+        retrain: measures the Retrain of the same seed.
+    """
+
+    workload: str
+    scenario: str
+    stage: int
+    row: str
+    base: str
+    role: str
+    method: str
+    reads: tuple[str, ...]
+    module: bool
+    varied: dict[str, Any]
+    settings: dict[str, Any]
+    seed: int
+    experiment: Train | Unlearn
+    evaluation: Evaluate
+    retrain: Evaluate
+
+
+@dataclass
+class Plan:
+    """Everything that a bench computes.
+
+    Args:
+        models: the models in its tables.
+        workloads: what is known about each workload, by name.
+    """
+
+    config: Config
+    models: list[PlannedModel]
+    workloads: dict[str, WorkloadInfo] = field(default_factory=dict)
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """All experiments, each once, seed by seed, in an order that can be computed."""
+        ordered = sorted(self.models, key=lambda model: model.seed)
+        return closure(e for model in ordered for e in (model.retrain, model.evaluation))
+
+    def only(self, selections: Iterable[str]) -> Plan:
+        """Keep the part of the plan that all *selections* name.
+
+        Args:
+            selections: each is `KEY=VALUE,VALUE` with one of the keys row, workload, scenario
+                and seed, or the label of a row.
+
+        Raises: CounError for a selection that names nothing.
+        """
+        models = self.models
+        for selection in selections:
+            key, equals, values = selection.partition("=")
+            if not equals or selection in {model.row for model in self.models}:
+                key, values = "row", selection
+            if key not in PARTS:
+                raise CounError(
+                    f"--only {selection}: unknown key '{key}'{nearest(key, PARTS)}; "
+                    f"known: {', '.join(PARTS)}"
+                )
+            known = {name for model in self.models for name in _names(model, key)}
+            selected = set(values.split(","))
+            for value in sorted(selected - known):
+                raise CounError(
+                    f"--only {selection}: unknown {key} '{value}'{nearest(value, known)}; "
+                    f"known: {', '.join(sorted(known))}"
+                )
+            models = [model for model in models if _names(model, key) & selected]
+        return Plan(self.config, models, self.workloads)
+
+
+def _names(model: PlannedModel, key: str) -> set[str]:
+    """The values by which `Plan.only` finds *model*."""
+    return {str(getattr(model, key)), *([model.base] if key == "row" else [])}
+
+
+def make_plan(
+    config: Config,
+    *,
+    allow_missing_data: bool = False,
+    tuned: Tuned | None = None,
+    seeds: Iterable[int] | None = None,
+    holdout: float = 0.0,
+    methods: Iterable[MethodConfig] | None = None,
+    floor: bool = True,
+) -> Plan:
+    """Plan all models of a bench. Nothing is computed, but the data is read.
+
+    Args:
+        allow_missing_data: use the config's `expect` where data cannot be loaded. Such a plan
+            can be counted but not run.
+        tuned: the result of `tune`, by workload and method title. The chosen settings are
+            used, and with `oracle` as many runners-up are planned as candidates.
+        seeds, methods: replace those of the config, for tuning.
+        holdout: share of the training rows that replaces the test rows, for tuning.
+        floor: False leaves the second Retrain out.
+
+    >>> from coun.bench import load
+    >>> plan = make_plan(load("demo")).only(["seed=0"])
+    >>> [model.row for model in plan.models]
+    ['Original', 'Retrain', 'Retrain again', 'FT', 'NoT', 'CoUn', 'NoT + CL']
+    """
+    plan = Plan(config, [])
+    for workload in config.workload:
+        info = workload_info(
+            config, workload, holdout=holdout, allow_missing_data=allow_missing_data
+        )
+        plan.workloads[workload.name] = info
+        setting = _setting(config, workload, info, holdout)
+        for scenario in config.scenario:
+            for seed in config.seeds if seeds is None else seeds:
+                plan.models += _SeedPlanner(config, workload, setting, scenario, seed).models(
+                    config.method if methods is None else methods,
+                    (tuned or {}).get(workload.name, {}),
+                    floor and (config.floor is None or seed in config.floor),
+                )
+    return plan
+
+
+def _setting(
+    config: Config, workload: Workload, info: WorkloadInfo, holdout: float
+) -> ExperimentSetting:
+    return ExperimentSetting(
+        workload.name,
+        data_spec(config, workload, holdout=holdout),
+        info.fingerprint,
+        info.views,
+        workload.model,
+        workload.train,
+        recipe(workload.model, workload.train).settings(),
+        info.device,
+        info.precision,
+        config.compute.threads,
+        config.compute.compile,
+        ProcessGroup.current().count,
+    )
+
+
+@dataclass
+class _SeedPlanner:
+    """Plans the models of one workload, one scenario and one seed."""
+
+    config: Config
+    workload: Workload
+    setting: ExperimentSetting
+    scenario: Scenario
+    seed: int
+
+    def models(
+        self, methods: Iterable[MethodConfig], tuned: Mapping[str, Any], floor: bool
+    ) -> list[PlannedModel]:
+        original = Train(self.setting, self.seed)
+        models: list[PlannedModel] = []
+        latest: dict[str, Train | Unlearn] = {}  # the model of the previous stage, by row
+        earlier: ForgetSpec | None = None
+        for stage, forget in enumerate(self.forget_specs(original), 1):
+            exact = Train(self.setting, self.seed, forget)
+            retrain = self.evaluation(exact, forget)
+            reads = ("forget", "retain")
+            models.append(self.planned(ORIGINAL, original, retrain, stage, reads=reads))
+            models.append(self.planned(RETRAIN, exact, retrain, stage))
+            if floor:
+                again = Train(self.setting, self.seed + FLOOR_SEED_OFFSET, forget)
+                models.append(self.planned(FLOOR, again, retrain, stage))
+            for method in methods:
+                for row, values, role in self.rows(method, tuned.get(method.title, {})):
+                    start = latest.get(row, original)
+                    experiment = self.unlearning(method, values, start, forget, earlier)
+                    latest[row] = experiment
+                    models.append(
+                        self.planned(
+                            row,
+                            experiment,
+                            retrain,
+                            stage,
+                            base=method.title,
+                            role=role,
+                            method=method.name,
+                            reads=tuple(sorted(catalogue()[method.name].reads)),
+                            module=_uses_module(method, experiment.resolved),
+                            varied={key: values[key] for key in method.vary},
+                            settings=experiment.resolved,
+                        )
+                    )
+            earlier = forget
+        return models
+
+    def rows(
+        self, method: MethodConfig, tuned: Mapping[str, Any]
+    ) -> list[tuple[str, dict[str, Any], str]]:
+        """The rows of a method: label, chosen settings, role."""
+        best = dict(tuned.get("chosen", {}))
+        rows = []
+        for varied in method.variants():
+            words = (f" {key.removeprefix('contrast.')}={v}" for key, v in varied.items())
+            rows.append((method.title + "".join(words), {**best, **varied}, METHOD))
+        oracle = self.config.tune.oracle if self.config.tune else 0
+        for trial in tuned.get("trials", [])[1 : 1 + oracle]:
+            if trial["gap"] is not None:
+                label = f"{method.title} candidate {trial['trial']}"
+                values = {**trial["settings"], **{k: v[0] for k, v in method.vary.items()}}
+                rows.append((label, values, CANDIDATE))
+        return rows
+
+    def planned(
+        self,
+        row: str,
+        experiment: Train | Unlearn,
+        retrain: Evaluate,
+        stage: int,
+        **details: Any,
+    ) -> PlannedModel:
+        """One model of a table; without *details* a reference row."""
+        reference = {
+            "base": row,
+            "role": row,
+            "method": "retrain",
+            "reads": ("retain",),
+            "module": False,
+            "varied": {},
+            "settings": {},
+        }
+        return PlannedModel(
+            workload=self.workload.name,
+            scenario=label(self.scenario),
+            stage=stage,
+            row=row,
+            seed=self.seed,
+            experiment=experiment,
+            evaluation=self.evaluation(experiment, retrain.forget),
+            retrain=retrain,
+            **{**reference, **details},
+        )
+
+    def unlearning(
+        self,
+        method: MethodConfig,
+        values: Mapping[str, Any],
+        start: Train | Unlearn,
+        forget: ForgetSpec,
+        earlier: ForgetSpec | None,
+    ) -> Unlearn:
+        # A protocol's own settings come first; those of the config replace them.
+        preset = protocol_of(self.config).methods.get(method.name, {})
+        settings, module = method.arguments(self.workload.name, values, preset)
+        # What the run will inherit from the record of the model that it starts from.
+        start_method = start.method if isinstance(start, Unlearn) else "retrain"
+        start_settings = start.resolved if isinstance(start, Unlearn) else {}
+        record = {
+            "method": {"name": start_method, "settings": start_settings},
+            "original": self.setting.recipe,
+        }
+        full = method.build(
+            self.workload.name, values, {**inherited(method.name, record), **preset}
+        )
+        resolved = full.with_defaults_from(self.setting.recipe).settings()
+        return Unlearn(
+            self.setting, start, forget, method.name, settings, module, resolved, self.seed, earlier
+        )
+
+    def evaluation(self, subject: Train | Unlearn, forget: ForgetSpec) -> Evaluate:
+        return Evaluate(self.setting, subject, forget, protocol_of(self.config).mia)
+
+    def forget_specs(self, original: Train) -> list[ForgetSpec]:
+        """The request as growing forget sets, one for each stage."""
+        request, draw = self.scenario.model_dump(), protocol_of(self.config).draw
+        kind = request["kind"]
+        if kind in ("class", "subclass"):
+            return [ForgetSpec(request)]
+        if kind in ("random", "sequential"):
+            # Stage k forgets the first k shares of one permutation: a random request of k shares.
+            shares = [
+                round(request["fraction"] * (k + 1), 10) for k in range(request.get("stages", 1))
+            ]
+            return [ForgetSpec({"kind": "random", "fraction": f}, draw, self.seed) for f in shares]
+        if kind == "worst":
+            return [ForgetSpec(request, scores=Score(self.setting, "self-influence", (original,)))]
+        half = {"kind": "random", "fraction": 0.5}
+        half_models = tuple(
+            Train(self.setting, seed, ForgetSpec(half, seed=seed))
+            for seed in range(HALF_MODEL_SEED, HALF_MODEL_SEED + request["models"])
+        )
+        return [ForgetSpec(request, scores=Score(self.setting, "memorisation", half_models))]
+
+
+def _uses_module(method: MethodConfig, resolved: Mapping[str, Any]) -> bool:
+    """Whether the contrastive module takes part: it is added, and its weight is not 0."""
+    module = resolved.get("contrast") or resolved
+    return (method.contrast is not None or method.name == "coun") and module["weight"] > 0
+
+
+def label(scenario: Scenario) -> str:
+    """Describe a scenario in a few words, as the headings of tables do."""
+    request = scenario.model_dump()
+    if request["kind"] == "sequential":
+        return f"sequential {request['stages']} x {request['fraction']:.0%}"
+    return describe(ForgetSpec(request))

@@ -1,0 +1,242 @@
+"""The data of a workload under a protocol, and what a plan needs to know about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from coun.bench.spec.config import Config, DataConfig, Workload
+from coun.bench.spec.protocols import PROTOCOLS, Protocol
+from coun.data import Data, TensorExamples, Views, load
+from coun.data.examples import stratified
+from coun.engine import Compute, forward_flops
+from coun.errors import CounError, unknown
+from coun.models import Classifier, build
+
+PIXEL_ROWS = 10_000  # rows from which mean and standard deviation of the pixels are computed
+HELD_OUT_SEED = 20  # rows are set aside with this seed, independent of every other draw
+
+
+class MissingDataError(CounError):
+    """The data of a workload does not exist on this machine, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Everything that is needed to load a workload's data.
+
+    It is hashable, and small enough to be sent to a worker.
+
+    Args:
+        config: the `DataConfig`, as JSON.
+        source: the source, with `{root}` replaced.
+        validation, normalise, augment: switches of the protocol.
+        holdout: share of the training rows that replaces the test set while tuning.
+    """
+
+    config: str
+    source: str
+    validation: float
+    normalise: str
+    augment: bool
+    holdout: float = 0.0
+
+    def load(self) -> Data:
+        """Load the data; a process loads it only once."""
+        return _load(self)
+
+    @property
+    def options(self) -> DataConfig:
+        """The table of the config that this specification comes from."""
+        return DataConfig.model_validate_json(self.config)
+
+
+@dataclass(frozen=True)
+class WorkloadInfo:
+    """What a plan needs to know about the data and the model of a workload.
+
+    Args:
+        shape: of one image, (C, H, W) or (F,).
+        train, test: numbers of rows.
+        fingerprint: of the data; empty where the data is missing and `expect` replaced it.
+        flops: floating-point operations of a forward pass of one image.
+        weight_bytes: size of the model.
+        device, precision: what "auto" in the config stands for on this machine.
+    """
+
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    train: int
+    test: int
+    fingerprint: str
+    views: str
+    flops: float
+    weight_bytes: int
+    device: str
+    precision: str
+
+
+def protocol_of(config: Config) -> Protocol:
+    """Return the protocol of a bench with its switches applied."""
+    return PROTOCOLS[config.protocol].with_switches(config.switches)
+
+
+def data_spec(config: Config, workload: Workload, *, holdout: float = 0.0) -> DataSpec:
+    """Describe the data of *workload* under the protocol of the bench."""
+    protocol = protocol_of(config)
+    existing = [root for root in config.data_root if Path(root).is_dir()]
+    root = (existing or list(config.data_root) or ["."])[0]
+    return DataSpec(
+        workload.data.model_dump_json(),
+        workload.data.source.replace("{root}", root),
+        protocol.validation,
+        protocol.normalise,
+        protocol.augment,
+        holdout,
+    )
+
+
+@lru_cache(maxsize=4)
+def _load(spec: DataSpec) -> Data:
+    options = spec.options
+    try:
+        data = load(
+            spec.source,
+            limit=options.limit,
+            test_limit=options.test_limit,
+            image_column=options.image_column,
+            label_column=options.label_column,
+        )
+    except CounError as error:
+        raise MissingDataError(str(error)) from error
+    if options.groups:
+        data = _merge_classes(data, options.groups)
+    _check_sizes(options, spec.source, data)
+    if spec.validation:
+        data, _ = _set_aside(data, spec.validation)
+    if spec.holdout:
+        data, held_out = _set_aside(data, spec.holdout)
+        data = replace(data, test=held_out.train)
+    if options.views is not None or spec.normalise == "data" or not spec.augment:
+        data = _with_views(data, options.views, spec.normalise, spec.augment)
+    return data
+
+
+def _set_aside(data: Data, share: float) -> tuple[Data, Data]:
+    """Split off a stratified *share* of the training rows: (the others, the share)."""
+    count = max(1, round(share * len(data.train)))
+    held_out = stratified(data.train.labels, count, HELD_OUT_SEED)
+    others = torch.ones(len(data.train), dtype=torch.bool)
+    others[held_out] = False
+    parts = (others.nonzero().flatten(), held_out)
+    first, second = (replace(data, train=data.train.take(rows), source="") for rows in parts)
+    return first, second
+
+
+def _merge_classes(data: Data, groups: dict[str, tuple[str, ...]]) -> Data:
+    """Replace every label by the number of its superclass."""
+    superclass = {name: number for number, names in enumerate(groups.values()) for name in names}
+    for name in superclass:
+        if name not in data.classes:
+            raise unknown("class in groups", name, data.classes)
+    for name in data.classes:
+        if name not in superclass:
+            raise CounError(f"class '{name}' is in none of the groups; add it to one of them")
+    table = torch.tensor([superclass[name] for name in data.classes])
+
+    def relabel(part: object) -> TensorExamples:
+        if not isinstance(part, TensorExamples):
+            raise CounError("groups need data that fits in memory, but this source is streamed")
+        return replace(part, labels=table[part.labels])
+
+    train, test = relabel(data.train), relabel(data.test)
+    return replace(data, train=train, test=test, classes=tuple(groups), source="")
+
+
+def _with_views(data: Data, letters: str | None, normalise: str, augment: bool) -> Data:
+    if not isinstance(data.views, Views):
+        raise CounError(
+            "the config changes the views, but this data has a transform of its own; leave out "
+            "views, and use normalise = 'coun' and augment = true"
+        )
+    views = data.views if letters is None else replace(data.views, letters=letters)
+    if not augment:
+        views = replace(views, letters="N" if "N" in views.letters else "")
+    if normalise == "data" and "N" in views.letters and data.dtype == torch.uint8:
+        pixels = data.train.fetch(torch.arange(min(len(data.train), PIXEL_ROWS))).double() / 255
+        over = (0, *range(2, pixels.ndim))
+        mean, std = pixels.mean(over), pixels.std(over)
+        views = replace(
+            views,
+            mean=tuple(round(float(x), 4) for x in mean),
+            std=tuple(round(float(x), 4) for x in std),
+        )
+    return replace(data, views=views)
+
+
+def _check_sizes(options: DataConfig, source: str, data: Data) -> None:
+    """Refuse data whose sizes differ from what the config expects."""
+    if options.expect is None:
+        return
+    actual = {
+        "classes": len(data.classes),
+        "shape": data.shape,
+        "train": len(data.train),
+        "test": len(data.test),
+    }
+    for name, value in actual.items():
+        expected = getattr(options.expect, name)
+        if value != expected:
+            raise CounError(f"{source} has {name} = {value}; the config expects {expected}")
+
+
+def workload_info(
+    config: Config, workload: Workload, *, holdout: float = 0.0, allow_missing_data: bool = False
+) -> WorkloadInfo:
+    """Measure the data and the model of *workload*.
+
+    Args: allow_missing_data: use the config's `expect` where the data cannot be loaded.
+
+    Raises: CounError if the data cannot be loaded, unless `expect` may replace it.
+    """
+    spec, expect = data_spec(config, workload, holdout=holdout), workload.data.expect
+    try:
+        data = spec.load()
+    except MissingDataError:
+        if not allow_missing_data or expect is None:
+            raise
+        classes: tuple[str, ...] = tuple(map(str, range(expect.classes)))
+        shape, fingerprint, views = expect.shape, "", ""
+        whole = expect.train - round(protocol_of(config).validation * expect.train)
+        held_out = round(holdout * whole)
+        train, test = whole - held_out, held_out or expect.test
+    else:
+        classes, shape = data.classes, data.shape
+        train, test = len(data.train), len(data.test)
+        fingerprint, views = data.fingerprint, repr(data.views)
+    flops, weight_bytes = _model_size(workload.model, len(classes), shape)
+    compute = Compute.choose(config.compute.device, config.compute.precision, macs=flops / 2)
+    return WorkloadInfo(
+        classes,
+        shape,
+        train,
+        test,
+        fingerprint,
+        views,
+        flops,
+        weight_bytes,
+        compute.device.type,
+        compute.precision,
+    )
+
+
+@lru_cache(maxsize=32)
+def _model_size(name: str, classes: int, shape: tuple[int, ...]) -> tuple[float, int]:
+    """Operations of a model's forward pass of one image, and bytes of its weights."""
+    model, example = build(name, classes=classes, shape=shape), torch.zeros(2, *shape)
+    flops = forward_flops(Classifier(model, example=example), example[:1])
+    weights = [*model.parameters(), *model.buffers()]
+    return flops, sum(t.numel() * t.element_size() for t in weights)

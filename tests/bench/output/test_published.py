@@ -1,0 +1,64 @@
+"""Published values beside ours, and what print says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bench.rows import row
+from scipy import stats
+
+import coun
+from coun.bench.output import published
+from coun.bench.output.tables import result_tables
+from coun.metrics import GAP_METRICS
+
+
+def test_rows_that_contradict_themselves_are_found() -> None:
+    rows = published.read()
+    assert len(rows) == 110
+    found = {
+        (one.table, one.method, one.setting[0]): gap for one, gap in published.inconsistent(rows)
+    }
+    # By hand from the printed numbers; the second and third are the specification's.
+    assert found == {
+        ("2", "SalUn", "CIFAR-100"): pytest.approx(3.2025),
+        ("3", "NegGrad+", "CIFAR-10"): pytest.approx(3.26, abs=0.005),
+        ("10", "NegGrad+", "CIFAR-10"): pytest.approx(2.42, abs=0.005),
+    }
+
+
+def test_ours_stands_beside_theirs() -> None:
+    metrics = {"retain_accuracy": 99.99, "unlearn_accuracy": 4.2, "test_accuracy": 90.0}
+    rows = []
+    for seed in range(3):
+        own = {**metrics, "mia_efficacy": 10.0 + 0.1 * seed}
+        rows += [row("Retrain", seed, 0, "Retrain", **own), row("CoUn", seed, 0.4, **own)]
+    config = {
+        "metrics": list(GAP_METRICS),
+        "workload": [
+            {"name": "digits net", "paper": {"dataset": "CIFAR-10", "model": "ResNet-18"}}
+        ],
+        "scenario": [{"kind": "random", "fraction": 0.1}],
+    }
+    found = {"rows": rows, "config": config}
+    compared = published.compare(found, result_tables(found), published.read())
+    by = {(one.row, one.metric): one for one in compared}
+    assert len(compared) == 5 + 6
+    assert by["CoUn", "RA"].published == 99.99
+    assert by["CoUn", "UA"].difference == pytest.approx(0.08)
+    assert by["CoUn", "UA"].within
+    assert by["CoUn", "TA"].within is False
+    assert by["CoUn", "gap"].published == 0.25
+    # MIA: theirs 10.81 +- 0.31 over 10 trials, ours 10.1 +- 0.1 over 3
+    test = stats.ttest_ind_from_stats(10.81, 0.31, 10, 10.1, 0.1, 3, equal_var=False)
+    assert by["CoUn", "MIA"].within is bool(test.pvalue >= 0.05)
+
+
+def test_a_damaged_file_names_its_line(tmp_path: Path) -> None:
+    text = published.SHIPPED.read_text(encoding="utf-8").replace("99.99", "many", 1)
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(coun.CounError, match=r"line 3"):
+        published.read(tmp_path / "bad.csv")
+    with pytest.raises(coun.CounError, match=r"cannot read"):
+        published.read(tmp_path / "none.csv")
