@@ -74,6 +74,106 @@ def test_class_folders_alone_give_a_fixed_stratified_fifth(tree):
     assert order == sorted(order)
 
 
+def test_numbers_and_ids_are_those_of_the_sorted_list_of_all_files(tree):
+    """Also of the rows that are held out: line N of the list is row N of either part."""
+    root = tree(flat(10))
+    files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    data = load(f"folder:{root}")
+    for part in (data.train, data.test):
+        for image, number, name in zip(part.images, part.numbers, part.ids, strict=True):
+            assert files[number] == name
+            assert f"{chr(image[1, 0, 0])}/{image[0, 0, 0]:03}.png" == name
+    numbers = torch.cat([data.train.numbers, data.test.numbers])
+    assert numbers.sort().values.tolist() == list(range(30))
+    assert data.one_numbering
+
+
+def test_with_both_folders_each_part_has_its_numbers_and_ids_tell_them_apart(tree):
+    data = load(f"folder:{tree(PARTS)}")
+    assert data.ids == ("train/a/x.png", "train/b/10.png", "train/b/2.png")
+    assert data.test.ids == ("test/a/x.png", "test/b/x.png")
+    assert data.train.numbers.tolist() == [0, 1, 2]
+    assert data.test.numbers.tolist() == [0, 1]
+    assert data.notes == ()
+
+
+def test_an_id_stays_when_other_files_are_deleted(tree):
+    root = tree(flat(10))
+    before = load(f"folder:{root}")
+    pixels = dict(zip(before.ids, before.train.images, strict=True))
+    (root / before.ids[0]).unlink()
+    after = load(f"folder:{root}")
+    shared = [name for name in after.ids if name in pixels]
+    assert len(shared) > 15
+    for name in shared:
+        row = after.ids.index(name)
+        assert torch.equal(after.train.images[row], pixels[name])
+
+
+def test_the_rows_that_are_held_out_by_default_never_change(tree):
+    """Numbers that were published with such folders depend on this choice."""
+    data = load(f"folder:{tree(flat(10))}")
+    rng = np.random.default_rng(0)
+    expected = [rng.permutation(np.arange(10 * c, 10 * c + 10))[:2] for c in range(3)]
+    assert data.test.numbers.tolist() == np.sort(np.concatenate(expected)).tolist()
+
+
+def test_the_held_out_part_is_said_and_can_be_chosen(tree, tmp_path, refused, monkeypatch):
+    root = tree(flat(10))
+    data = load(f"folder:{root}")
+    (note,) = data.notes
+    assert "6 of 30 images are held out for testing" in note
+    assert "a stratified share of 0.2 drawn with seed 0" in note
+    half = load(f"folder:{root}", test_share=0.5, test_seed=1)
+    assert half.test.labels.bincount().tolist() == [5, 5, 5]
+    assert half.origin == {"test_share": 0.5, "test_seed": 1}
+    assert load(half.source, **half.origin).fingerprint == half.fingerprint
+    other = load(f"folder:{root}", test_seed=1)
+    assert other.test.numbers.tolist() != data.test.numbers.tolist()
+
+    names = ["c/001.png", "a/007.png"]
+    chosen = load(f"folder:{root}", test_ids=names)
+    assert chosen.test.ids == ("a/007.png", "c/001.png")
+    file = tmp_path / "held.txt"
+    file.write_bytes("\ufeffc/001.png\r\n\r\na/007.png\r\n".encode())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for spelling in (file, str(file), "~/held.txt"):
+        listed = load(f"folder:{root}", test_ids=spelling)
+        assert listed.fingerprint == chosen.fingerprint
+    monkeypatch.chdir(tmp_path)
+    near = load(f"folder:{root}", test_ids="held.txt")
+    monkeypatch.chdir("/")
+    assert load(near.source, **near.origin).fingerprint == chosen.fingerprint
+
+    with refused("'a/07.png' names no row", "did you mean 'a/007.png'"):
+        load(f"folder:{root}", test_ids=["a/07.png"])
+    with refused("--test-share is 1.5", "between 0 and 1"):
+        load(f"folder:{root}", test_share=1.5)
+    with refused("--test-ids goes neither"):
+        load(f"folder:{root}", test_share=0.5, test_ids=names)
+    with refused("class 'a'", "no training row"):
+        load(f"folder:{root}", test_ids=[f"a/{i:03}.png" for i in range(10)])
+    with refused("cannot read test ids /nowhere"):
+        load(f"folder:{root}", test_ids="/nowhere")
+
+
+def test_a_class_of_one_image_cannot_be_split(tree, refused):
+    with refused("class 'd' has 1 image", "2 or more"):
+        load(f"folder:{tree(flat(5) | {'d/x.png': RED})}")
+
+
+def test_a_train_folder_alone_needs_a_choice(tree, refused):
+    root = tree({f"train/{name}": colour for name, colour in flat(10).items()})
+    with refused("train/", "test, val", "--test-share"):
+        load(f"folder:{root}")
+    data = load(f"folder:{root}", test_share=0.1)
+    assert len(data.test) == 3
+    assert data.ids[0].startswith("train/a/")
+    tree({"test/a/x.png": RED})
+    with refused("test is the test part already", "--test-share"):
+        load(f"folder:{root}", test_share=0.1)
+
+
 def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
     root = tree(flat(20))
     whole = load(f"folder:{root}")
@@ -83,8 +183,10 @@ def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
     cut = load(f"folder:{root}", limit=6)
     assert len(decoded) == 6 + 12
     assert cut.train.labels.bincount().tolist() == [2, 2, 2]
-    assert torch.equal(cut.train.images, whole.train.images[cut.train.numbers])
+    rows = torch.isin(whole.train.numbers, cut.train.numbers)
+    assert torch.equal(cut.train.images, whole.train.images[rows])
     assert torch.equal(cut.test.images, whole.test.images)
+    assert [whole.ids[row] for row in rows.nonzero()] == list(cut.ids)
     assert cut.train.numbers.max() > 6
 
 
@@ -100,10 +202,9 @@ def test_hidden_files_are_passed_over(tree):
     [
         ({"a/notes.txt": "x"}, ("a/notes.txt", "not an image file", ".png")),
         ({"a/deep/x.png": RED}, ("a/deep", "not an image file")),
-        ({"stray.png": RED}, ("stray.png", "no class folder")),
+        ({"stray.png": RED}, ("stray.png", "in no class folder")),
         ({"a/bad.png": "a text"}, ("a/bad.png", "not a readable image")),
         ({"a/bad.png": b""}, ("a/bad.png", "not a readable image")),
-        ({"d/x.png": RED}, ("d", "1 image", "2 or more")),
         ({"d/.keep": ""}, ("d is empty",)),
     ],
 )
@@ -210,7 +311,7 @@ def test_parts_that_do_not_fit_are_refused(tree, tmp_path, refused):
     with refused("train/", "test, val"):
         load(f"folder:{root}")
     root = tree(PARTS | {"test/c/x.png": RED})
-    with refused("test/c", "train/ lacks"):
+    with refused("test/c", "train/ does not have"):
         load(f"folder:{root}")
     (tmp_path / "empty").mkdir()
     with refused(tmp_path / "empty", "no class folder"):

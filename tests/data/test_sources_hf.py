@@ -1,3 +1,4 @@
+import io
 import json
 import sys
 import types
@@ -7,11 +8,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from coun.data import load
 from coun.data.examples import limited
 
 IMAGE = {"_type": "Image"}
+
+
+def grey(level):
+    file = io.BytesIO()
+    Image.new("L", (4, 4), level).save(file, "PNG")
+    return file.getvalue()
+
+
+GREY_4 = [grey(level) for level in range(4)]
 
 
 def class_label(*names):
@@ -93,6 +104,150 @@ def test_shards_are_joined_in_name_order(prefix, write, root):
     assert cut.train.numbers.max() >= 6
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["train-00000-of-00003", "train-00002-of-00003"], ("train-00001-of-00003.parquet",)),
+        (["train-00001-of-00002"], ("train-00000-of-00002.parquet", "missing")),
+        (["train-00000-of-00002"], ("train-00001-of-00002.parquet", "missing")),
+        (["train-0-of-2-a1b2", "train-1-of-3-a1b2"], ("different data sets",)),
+        (["train-0-of-2-a1", "train-0-of-2-b2", "train-1-of-2-a1"], ("the same shard",)),
+        (["train-0-of-1", "train"], ("train.parquet", "different data sets")),
+        (["train", "train-1"], ("train.parquet", "train-1.parquet", "different data sets")),
+        (["train-0", "train-2", "train-3"], ("train-1.parquet", "missing")),
+        (["train-00", "train-0", "train-1"], ("train-00.parquet", "the same shard")),
+    ],
+)
+def test_shards_that_are_missing_repeated_or_mixed_are_refused(names, words, write, root, refused):
+    """Each would change the row numbers without a word."""
+    write("test.parquet")
+    for name in names:
+        write(f"data/{name}.parquet")
+    with refused(*words):
+        load(f"hf:{root}")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train-1-of-2", "train-2-of-2"],
+        ["train-00000-of-00002-0a1b", "train-00001-of-00002-2c3d"],
+        ["train-2019", "train-2021"],
+        ["train_cats", "train_dogs"],
+        ["train-1", "train-2"],
+    ],
+)
+def test_complete_shards_are_joined(names, write, root):
+    write("test.parquet")
+    for name in names:
+        write(f"{name}.parquet")
+    assert len(load(f"hf:{root}").train) == 8
+
+
+def test_one_shard_of_several_is_not_a_training_part(write, refused):
+    write("test.parquet")
+    path = write("train-00000-of-00002.parquet")
+    write("train-00001-of-00002.parquet")
+    with refused("train-00001-of-00002.parquet"):
+        load(f"hf:{path}")
+
+
+def test_an_empty_shard_is_refused(write, root, refused):
+    write("test.parquet")
+    write("train-0.parquet")
+    path = write("train-1.parquet", ())
+    with refused(path, "no rows"):
+        load(f"hf:{root}")
+
+
+def test_the_id_column_names_the_rows_only_if_it_is_chosen(write, root, refused):
+    names = pa.array(["ann.png", "ben.png", "cid.png", "dan.png"])
+    extra = {"filename": names, "person_id": pa.array([7, 7, 8, 9]), "width": pa.array([4] * 4)}
+    features = {"img": IMAGE, "label": class_label("ant", "bee")}
+    write("train.parquet", extra=extra, features=features)
+    write("test.parquet", extra=extra | {"filename": pa.array(list("wxyz"))}, features=features)
+    data = load(f"hf:{root}")
+    assert data.ids == ("0", "1", "2", "3")
+    (note,) = data.notes
+    assert "'filename'" in note
+    assert "--id-column filename" in note
+    named = load(f"hf:{root}", id_column="filename", limit=2)
+    assert set(named.ids) <= set(names.to_pylist())
+    assert named.test.ids == ("w", "x", "y", "z")
+    assert named.notes == ()
+    assert load(named.source, limit=2, **named.origin).ids == named.ids
+    with refused("rows 0 and 1", "the same id '7'", "'person_id'"):
+        load(f"hf:{root}", id_column="person_id")
+    with refused("unknown id column 'file'", "did you mean 'filename'"):
+        load(f"hf:{root}", id_column="file")
+    with refused("'img'", "integers or text"):
+        load(f"hf:{root}", id_column="img")
+    write("train.parquet", extra=extra | {"filename": pa.array(["a", None, "b", "c"])})
+    with refused("train row 1 has no id", "'filename'"):
+        load(f"hf:{root}", id_column="filename")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).permutation(5000) % 2254,  # nearly as many as rows
+        np.random.default_rng(0).integers(0, 20, 5000) * 3,  # with gaps
+        np.random.default_rng(0).integers(1, 11, 5000),  # not from 0
+        np.arange(5000) // 7,
+    ],
+)
+def test_integers_that_may_be_ids_are_not_taken_for_labels(values, write, root, encode, refused):
+    image = encode(0, mode="L", size=(2, 2))
+    for name in ("train.parquet", "test.parquet"):
+        path = write(name, values, images=[image] * 5000, group=5000)
+        table = pq.read_table(path)
+        pq.write_table(table.rename_columns(["img", "customer_id"]), path)
+    count = f"{len(np.unique(values)):,} different values in 5,000 rows"
+    with refused("column customer_id", count, "--label-column customer_id"):
+        load(f"hf:{root}", limit=10)
+    data = load(f"hf:{root}", label_column="customer_id", test_limit=10)
+    names = [data.classes[label] for label in data.train.labels]
+    assert names == [str(value) for value in values]
+
+
+def test_text_may_be_the_label_if_it_is_chosen(write, root, refused):
+    for name in ("train.parquet", "test.parquet"):
+        write(name, ["dog", "cat", "cat", "dog"], type=pa.string(), images=GREY_4)
+    data = load(f"hf:{root}", label_column="label")
+    assert data.classes == ("cat", "dog")
+    assert data.train.labels.tolist() == [1, 0, 0, 1]
+    write("test.parquet", ["dog", "fox"], type=pa.string(), images=GREY_4[:2])
+    with refused("test row 1 has 'fox'", "no training row has"):
+        load(f"hf:{root}", label_column="label")
+
+
+def test_other_class_labels_are_mentioned(write, root):
+    features = {"img": IMAGE, "label": class_label("a", "b"), "animal": class_label("c", "d")}
+    for name in ("train.parquet", "test.parquet"):
+        write(name, features=features, extra={"animal": pa.array([1, 0, 0, 1])})
+    (note,) = load(f"hf:{root}").notes
+    assert "labels are in 'label'" in note
+    assert "--label-column" in note
+    assert load(f"hf:{root}", label_column="animal").notes == ()
+
+
+def test_a_part_of_a_lone_file_can_be_held_out(write, refused):
+    path = write(
+        "train.parquet", [0, 1] * 10, extra={"name": pa.array([f"n{i}" for i in range(20)])}
+    )
+    data = load(f"hf:{path}", test_share=0.2)
+    assert data.test.labels.tolist() == [0, 1, 0, 1] or len(data.test) == 4
+    assert sorted([*data.train.numbers.tolist(), *data.test.numbers.tolist()]) == list(range(20))
+    pixels = data.train.images[:, 0, 0, 0].tolist()
+    assert pixels == [10 * (row % 2) + row for row in data.train.numbers.tolist()]
+    assert "4 of 20 images" in data.notes[0]
+    listed = load(f"hf:{path}", test_ids=["n3", "n8"], id_column="name")
+    assert listed.test.numbers.tolist() == [3, 8]
+    write("test.parquet")
+    with refused("test.parquet is the test part already"):
+        load(f"hf:{path}", test_share=0.2)
+
+
 def test_a_test_limit_decodes_those_rows_alone(write, root):
     write("data/train-0.parquet", [0, 1, 0, 1])
     write("data/test-0.parquet", [0, 1, 0, 1, 0, 1])
@@ -122,7 +277,7 @@ def test_test_goes_before_validation(write, root):
 
 def test_a_lone_file_is_refused_with_the_mend(write, refused):
     path = write("train.parquet")
-    with refused(path, "no test*.parquet", "both parts"):
+    with refused(path, "no test*.parquet", "--test-share"):
         load(f"hf:{path}")
 
 
@@ -185,7 +340,7 @@ def test_two_unknown_integer_columns_are_refused(write, root, refused):
     ("change", "words"),
     [
         ({"labels": (0, None, 0, 1)}, ("train row 1", "no label", "null")),
-        ({"labels": (0, -1, 0, 1)}, ("train row 1", "label -1", "0..1")),
+        ({"labels": (0, -1, 0, 1)}, ("train row 1", "label -1", "0 or more")),
         ({"labels": (0, 2, 0, 1)}, ("train row 1", "label 2", "0..1")),
         ({"labels": ()}, ("train part is empty",)),
         ({"labels": (0, 0, 0, 0)}, ("test row 1", "'bee'", "no training row")),

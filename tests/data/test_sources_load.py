@@ -191,6 +191,18 @@ def test_npz(archive, tmp_path, monkeypatch):
     assert load(near.source, limit=near.limit).fingerprint == data.fingerprint
 
 
+def test_npz_may_name_its_rows(archive, refused):
+    names = np.array([f"person {i}" for i in range(30)])
+    data = load(archive(ids_train=names, ids_test=np.arange(100, 106)))
+    assert data.ids[17] == "person 17"
+    assert data.test.ids == ("100", "101", "102", "103", "104", "105")
+    assert load(archive()).ids[17] == "17"
+    with refused("a.npz", "'person 1'"):
+        load(archive(ids_train=np.array(["person 1"] * 30)))
+    with refused("'ids_train'", "float64"):
+        load(archive(ids_train=np.arange(30) / 2))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -38,6 +38,8 @@ def test_the_official_layout(root):
     assert data.test.images[:, 2, 0, 0].tolist() == [100, 101, 102, 103]
     assert data.test.labels.tolist() == [2, 0, 1, 2]
     assert data.views.padding == 4
+    assert data.ids[0] == "train/n01/images/n01_0.JPEG"
+    assert data.test.ids[3] == "val/images/val_3.JPEG"
 
 
 def test_without_the_lists_folders_and_ids_serve(root):

@@ -193,6 +193,7 @@ class Data:
         finer: loads the same rows with finer classes, where classes were merged.
         one_numbering: both parts are numbered together, as where a part of one folder is held
             out; a row number then means one row only.
+        notes: what the user should know about how the source was read, one line each.
         shape, dtype: of one image, determined here.
 
     Raises: CounError for an empty part, a label outside 0..K-1, or two shapes of images.
@@ -208,6 +209,7 @@ class Data:
     absent: AbsentRows | None = None
     finer: Callable[[], Data] | None = None
     one_numbering: bool = False
+    notes: tuple[str, ...] = ()
     shape: tuple[int, ...] = field(init=False)
     dtype: torch.dtype = field(init=False)
 

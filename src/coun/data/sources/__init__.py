@@ -82,8 +82,9 @@ def load(
     (1, 8, 8)
     """
     source, argument = _parse(spec)
-    origin = {name: value for name, value in options.items() if value is not None}
-    _check_options(source, origin)
+    given = {name: value for name, value in options.items() if value is not None}
+    _check_options(source, given)
+    origin = {name: source.to_record(name, value) for name, value in given.items()}
     path = Path(os.path.expanduser(argument)) if source.argument.startswith("PATH") else None
     arguments = [path or argument] if source.argument else []
     try:

@@ -3,62 +3,71 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from coun.data.checks import first_line
-from coun.data.examples import stratified
 from coun.data.images import SUFFIXES
+from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
 from coun.errors import CounError
 
-TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that is there counts
+TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that exists is the test part
 JUNK = ("thumbs.db", "desktop.ini")
 
 
-def read(path: Path) -> Table:
-    """PATH/train and PATH/test (or val, valid, validation), each with one folder per class.
+def read(
+    path: Path,
+    *,
+    test_share: float | None = None,
+    test_seed: int | None = None,
+    test_ids: str | Path | Sequence[str] | None = None,
+) -> Table:
+    """Read PATH/train and PATH/test (or val, valid, validation), with one folder per class.
 
-    With class folders straight under PATH a fixed, stratified fifth (seed 0) is the test
-    part. Classes are the sorted folder names; rows are sorted by class folder, then by file
-    name. Dotfiles, Thumbs.db and desktop.ini are passed over; any other file that is no
-    image, and any link that leaves PATH, is refused.
+    With class folders directly in PATH, or in train/ alone, a part is held out for testing.
+    Classes are the sorted folder names; rows are sorted by class folder, then by file name.
+    Row numbers count in that order over all files, also where some are held out; train/ and
+    test/ are numbered separately. The id of a row is its path below PATH. Dotfiles,
+    Thumbs.db and desktop.ini are ignored.
+
+    Args:
+        path: the folder.
+        test_share, test_seed: share of the images to hold out and seed of the draw, by
+            default a stratified fifth and 0. In train/ without a test folder they are needed.
+        test_ids: ids of the images to hold out instead, or a file that lists them.
+
+    Raises: CounError for any other file that is not an image, for a link that leaves PATH,
+        and for classes that do not fit.
     """
-    if (path / "train").is_dir() and any(e.is_dir() for e in entries(path / "train", path)):
-        classes, files, labels = _classes(path / "train", path)
-        held = next((path / name for name in TEST_FOLDERS if (path / name).is_dir()), None)
-        if held is None:
-            raise CounError(f"{path} has train/ but no {', '.join(TEST_FOLDERS)}; add one of them")
-        own, test_files, test_labels = _classes(held, path, part_of=classes)
-        order = [classes.index(name) for name in own]
-        test = Part.of_files(test_files, [order[label] for label in test_labels])
-        return Table(Part.of_files(files, labels), test, tuple(classes))
-    classes, files, labels = _classes(path, path)
-    sizes = np.bincount(labels)
-    if sizes.min() < 2:
-        lone = path / classes[int(sizes.argmin())]
+    held_out = HeldOut(test_share, test_seed, test_ids)
+    if not (path / "train").is_dir() or not any(e.is_dir() for e in entries(path / "train", path)):
+        classes, rows = _classes(path, path)
+        return held_out.split(rows, classes)
+    classes, train = _classes(path / "train", path)
+    test = next((path / name for name in TEST_FOLDERS if (path / name).is_dir()), None)
+    if test is None and held_out:
+        return held_out.split(train, classes)
+    if test is None:
         raise CounError(
-            f"{lone} holds 1 image; expected 2 or more to set a fifth aside for testing"
+            f"{path} has train/ but no {', '.join(TEST_FOLDERS)}; add one of them, or hold a "
+            "part of train/ out with --test-share"
         )
-    count = max(1, round(len(files) * 0.2))
-    held_rows = set(stratified(torch.tensor(labels), count, seed=0).tolist())
-    kept = [row for row in range(len(files)) if row not in held_rows]
-    train, test = (
-        Part.of_files([files[row] for row in rows], [labels[row] for row in rows])
-        for rows in (kept, sorted(held_rows))
-    )
-    return Table(train, test, tuple(classes))
+    if held_out:
+        raise CounError(
+            f"{test} is the test part already; --test-share, --test-seed and --test-ids apply to "
+            "a folder without one"
+        )
+    return Table(train, _classes(test, path, classes)[1], tuple(classes))
 
 
 def entries(folder: str | Path, root: Path) -> list[os.DirEntry[str]]:
-    """Visible entries of *folder* sorted by name; a link that leaves *root* is refused."""
+    """List the visible entries of *folder* by name, and refuse a link that leaves *root*."""
     try:
-        with os.scandir(folder) as found:
+        with os.scandir(folder) as listing:
             visible = [
-                e for e in found if not e.name.startswith(".") and e.name.lower() not in JUNK
+                e for e in listing if not e.name.startswith(".") and e.name.lower() not in JUNK
             ]
     except OSError as error:
         raise CounError(f"cannot read folder {folder}: {first_line(error)}") from None
@@ -69,37 +78,40 @@ def entries(folder: str | Path, root: Path) -> list[os.DirEntry[str]]:
 
 
 def images(folder: str | Path, root: Path) -> list[str]:
-    """Paths of the images in *folder*, sorted by name; anything else in it is refused."""
-    found = entries(folder, root)
-    for entry in found:
+    """List the paths of the images in *folder* by name, and refuse anything else in it."""
+    files = entries(folder, root)
+    for entry in files:
         if not entry.name.lower().endswith(SUFFIXES) or not entry.is_file():
             kinds = ", ".join(SUFFIXES)
             raise CounError(f"{entry.path} is not an image file; expected only {kinds} there")
-    return [entry.path for entry in found]
+    return [entry.path for entry in files]
 
 
 def _classes(
-    folder: Path, root: Path, part_of: list[str] | None = None
-) -> tuple[list[str], list[str], list[int]]:
-    """Class names, image paths and labels under *folder*; with *part_of* a class may be absent."""
-    names: list[str] = []
-    files: list[str] = []
+    folder: Path, root: Path, classes: Sequence[str] | None = None
+) -> tuple[list[str], Part]:
+    """Class names and images under *folder*; with *classes* given, a class may be absent."""
+    names = list(classes or ())
+    paths: list[str] = []
     labels: list[int] = []
     for entry in entries(folder, root):
         if entry.is_dir():
-            if part_of is not None and entry.name not in part_of:
-                raise CounError(f"{entry.path} is a class that train/ lacks; remove it or add it")
-            found = images(entry.path, root)
-            if not found and part_of is None:
+            if classes is None:
+                names.append(entry.name)
+            elif entry.name not in names:
+                raise CounError(
+                    f"{entry.path} is a class that train/ does not have; remove it or add it there"
+                )
+            files = images(entry.path, root)
+            if not files and classes is None:
                 raise CounError(f"class folder {entry.path} is empty; expected images in it")
-            labels += [len(names)] * len(found)
-            names.append(entry.name)
-            files += found
+            paths += files
+            labels += [names.index(entry.name)] * len(files)
         elif entry.name.lower().endswith(SUFFIXES):
-            raise CounError(f"{entry.path} lies in no class folder; expected one folder per class")
-    if not files:
+            raise CounError(f"{entry.path} is in no class folder; expected one folder per class")
+    if not paths:
         raise CounError(f"{folder} has no class folder with images; expected one folder per class")
-    return names, files, labels
+    return names, Part.of_files(paths, labels, root)
 
 
 SOURCE = Source("folder", read, "image files in one folder per class")

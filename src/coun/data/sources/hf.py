@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
-from coun.errors import CounError
+from coun.errors import CounError, unknown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +34,16 @@ class Columns(Protocol):
     def chunks(self, name: str, rows: np.ndarray) -> Iterator[pa.ChunkedArray]: ...
 
 
-def read(path: Path, *, image_column: str | None = None, label_column: str | None = None) -> Table:
+def read(
+    path: Path,
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    id_column: str | None = None,
+    test_share: float | None = None,
+    test_seed: int | None = None,
+    test_ids: str | Path | Sequence[str] | None = None,
+) -> Table:
     """Read parquet with columns as Hugging Face names them.
 
     Files, or the folders they are in, are called train*.parquet and test*, validation*,
@@ -46,79 +57,132 @@ def read(path: Path, *, image_column: str | None = None, label_column: str | Non
         image_column: the column of images, needed where there are several.
         label_column: the column of labels, needed where there are several, or where the only
             integers may as well be ids. A chosen column may hold text.
+        id_column: the column whose values, text or integers, are the ids of the rows; they
+            must be unique in each part. Row numbers are the ids by default.
+        test_share, test_seed: share of the rows to hold out for testing and seed of the draw,
+            where there is no test part.
+        test_ids: ids of the rows to hold out instead, or a file that lists them.
 
     Raises: CounError for files, columns or labels that are missing, ambiguous or damaged.
     """
     from coun.data.tabular import columns  # importing pyarrow takes time
 
-    train, test = _parts(path)
+    held_out = HeldOut(test_share, test_seed, test_ids)
+    train, test = _parts(path, hold_out=bool(held_out))
     features = train.features()
     image = columns.image_column(features, image_column)
     label = columns.label_column(features, label_column)
-    values, test_values = _labels("train", train, label), _labels("test", test, label)
+    if id_column is not None and id_column not in features:
+        raise unknown("id column", id_column, features)
+    values = _labels("train", train, label)
     if label_column is None:
         columns.check_guess(label, features[label], values)
-    classes = columns.class_names(features[label])
-    test_classes = columns.class_names(test.features().get(label, {}))
-    if test_classes is not None and test_classes != classes:
-        raise CounError(f"column '{label}' names other classes in the test part than in training")
+    notes = _notes(train, columns.id_candidates(features, (image, label)), id_column)
+    if label_column is None and (others := columns.other_labels(features, label)):
+        notes += (f"labels are in '{label}'; --label-column chooses {' or '.join(others)} instead",)
+    classes, distinct = columns.class_names(features[label]), None
     if classes is None:
-        classes, values, test_values = _numbered(label, values, test_values)
-    return Table(
-        _part("train", train, image, values), _part("test", test, image, test_values), classes
-    )
+        distinct = np.unique(values)
+        classes, values = tuple(map(str, distinct)), np.searchsorted(distinct, values)
+    rows = _part("train", train, image, values, id_column)
+    if test is None:
+        table = held_out.split(rows, classes)
+        return replace(table, notes=table.notes + notes)
+    test_values = _labels("test", test, label)
+    if distinct is not None:
+        test_values = _as_training(label, test_values, distinct)
+    elif columns.class_names(test.features().get(label, {})) not in (None, classes):
+        raise CounError(f"column '{label}' names other classes in the test part than in training")
+    return Table(rows, _part("test", test, image, test_values, id_column), classes, notes)
 
 
-def _parts(path: Path) -> tuple[Columns, Columns]:
+def _parts(path: Path, *, hold_out: bool) -> tuple[Columns, Columns | None]:
+    """The training and the test part; the latter is None where a part is to be held out."""
     from coun.data.tabular import hub, parquet, shards
 
     if path.exists():
         files, test_files = shards.find_files(path)
-        if not test_files:
+        if test_files and hold_out:
             raise CounError(
-                f"hf: {path} has no test*.parquet or validation*.parquet beside "
-                f"{files[0].name}; expected a folder that holds both parts"
+                f"hf: {test_files[0].name} is the test part already; --test-share, --test-seed and "
+                "--test-ids apply where there is none"
             )
-        return parquet.ParquetPart(files), parquet.ParquetPart(test_files)
+        if not test_files and not hold_out:
+            raise CounError(
+                f"hf: {path} has no test*.parquet or validation*.parquet beside {files[0].name}; "
+                "add one, or hold a part out with --test-share"
+            )
+        return parquet.ParquetPart(files), parquet.ParquetPart(test_files) if test_files else None
     if HUB_NAME.fullmatch(str(path)) and path.suffix != ".parquet":
         return hub.parts(str(path), TESTS)
     raise CounError(f"hf: there is no file or folder {path}")
 
 
+def _notes(train: Columns, candidates: list[str], id_column: str | None) -> tuple[str, ...]:
+    """A hint at columns that may name the rows, if none was chosen: they are never guessed."""
+    if id_column is not None:
+        return ()
+    return tuple(
+        f"row numbers serve as ids; column '{name}' has another value in each row, and "
+        f"--id-column {name} makes these the ids"
+        for name in candidates
+        if len(column := train.column(name)) == len(column.unique()) and not column.null_count
+    )
+
+
 def _labels(part_name: str, part: Columns, label: str) -> np.ndarray:
     """Values of the label column, (N,): int64 or text."""
+    values = _values(part_name, part, label, "label")
+    if values.dtype == np.int64 and values.min(initial=0) < 0:
+        row = int(values.argmin())
+        raise CounError(f"{part_name} row {row} has label {values[row]}; expected 0 or more")
+    return values
+
+
+def _values(part_name: str, part: Columns, name: str, purpose: str) -> np.ndarray:
+    """Values of a column of text or integers, (N,), without a missing one."""
     import pyarrow as pa
 
-    column = part.column(label)
+    column = part.column(name)
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if not text and not pa.types.is_integer(column.type):
-        raise CounError(f"{part_name} column '{label}' has type {column.type}; expected integers")
+        raise CounError(
+            f"{part_name} column '{name}' has type {column.type}; expected integers or text"
+        )
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-        raise CounError(f"{part_name} row {row} has no label: '{label}' is null")
+        raise CounError(f"{part_name} row {row} has no {purpose}: '{name}' is null")
     values = np.array(column.to_numpy())  # a copy, because Arrow's memory is read-only
     return values.astype(str) if text else values.astype(np.int64)
 
 
-def _numbered(
-    label: str, values: np.ndarray, test_values: np.ndarray
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Class names from the values of the training part, and both parts as class numbers."""
-    for part_name, part in (("train", values), ("test", test_values)):
-        if part.dtype == np.int64 and part.min(initial=0) < 0:
-            row = int(part.argmin())
-            raise CounError(f"{part_name} row {row} has label {part[row]}; expected 0 or more")
-    classes, labels = np.unique(values, return_inverse=True)
-    new = np.flatnonzero(~np.isin(test_values, classes))
+def _as_training(label: str, values: np.ndarray, distinct: np.ndarray) -> np.ndarray:
+    """Labels of the test part from its *values*, given the sorted values of the training part."""
+    new = np.flatnonzero(~np.isin(values, distinct))
     if len(new):
         raise CounError(
-            f"test row {new[0]} has '{test_values[new[0]]}' in '{label}', which no training row "
-            "has; expected every test class in training"
+            f"test row {new[0]} has '{values[new[0]]}' in '{label}', which no training row has; "
+            "expected every test class in training"
         )
-    return tuple(map(str, classes)), labels, np.searchsorted(classes, test_values)
+    return np.searchsorted(distinct, values)
 
 
-def _part(part_name: str, part: Columns, image: str, labels: np.ndarray) -> Part:
+def _ids(part_name: str, part: Columns, name: str) -> list[str]:
+    """Values of the id column, which must be unique."""
+    ids = [str(value) for value in _values(part_name, part, name, "id")]
+    first: dict[str, int] = {}
+    for row, value in enumerate(ids):
+        if first.setdefault(value, row) != row:
+            raise CounError(
+                f"{part_name} rows {first[value]} and {row} have the same id '{value}' in "
+                f"'{name}'; ids must be unique"
+            )
+    return ids
+
+
+def _part(
+    part_name: str, part: Columns, image: str, labels: np.ndarray, id_column: str | None
+) -> Part:
     def encoded(rows: np.ndarray) -> Iterator[tuple[str, bytes]]:
         numbers = iter(rows.tolist())
         for chunk in part.chunks(image, rows):
@@ -131,7 +195,8 @@ def _part(part_name: str, part: Columns, image: str, labels: np.ndarray) -> Part
                     )
                 yield row, content
 
-    return Part(labels, encoded)
+    names = None if id_column is None else _ids(part_name, part, id_column)
+    return Part(labels, encoded, names=names)
 
 
 def _contents(chunk: pa.ChunkedArray) -> list[Any]:

@@ -1,4 +1,4 @@
-"""`npz:PATH`: arrays x_train, y_train, x_test, y_test and, if known, classes."""
+"""`npz:PATH`: NumPy arrays of images, labels and, optionally, class names and ids of rows."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read(path: Path) -> Data:
-    """Images as `TensorExamples.of` takes them, integer labels; `classes` an array of strings.
+    """Read images and integer labels, as `from_arrays` takes them.
 
-    Pickled objects in the file are refused, never loaded.
+    Optional arrays of strings are `classes`, the K class names, and `ids_train` and
+    `ids_test`, a unique name for each row, for which integers serve as well. Pickled objects
+    in the file are refused and never loaded.
+
+    Raises: CounError for a damaged file, for arrays that are missing or do not fit.
     """
     try:
         archive = np.load(path, allow_pickle=False)
     except Exception as error:  # damaged archives raise anything from EOFError to zlib.error
         raise CounError(f"{path} cannot be read as npz: {_reason(error)}") from None
     if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise CounError(f"{path} holds a single array; expected an npz of {', '.join(ARRAYS)}")
+        raise CounError(f"{path} is a single array; expected an npz of {', '.join(ARRAYS)}")
     with archive:
         missing = [name for name in ARRAYS if name not in archive.files]
         if missing:
@@ -34,19 +38,26 @@ def read(path: Path) -> Data:
                 f"found {', '.join(archive.files) or 'nothing'}"
             )
         x_train, y_train, x_test, y_test = (_array(path, archive, name) for name in ARRAYS)
-        classes = None
-        if "classes" in archive.files:
-            names = _array(path, archive, "classes")
-            if names.ndim != 1 or names.dtype.kind != "U":
-                raise CounError(
-                    f"{path}: array 'classes' is {names.dtype} {names.shape}; "
-                    "expected a list of strings"
-                )
-            classes = names.tolist()
+        classes = _names(path, archive, "classes", "U")
+        ids, test_ids = (_names(path, archive, f"ids_{part}", "Uiu") for part in ("train", "test"))
     try:
-        return from_arrays(x_train, y_train, x_test, y_test, classes=classes)
+        return from_arrays(
+            x_train, y_train, x_test, y_test, classes=classes, ids=ids, test_ids=test_ids
+        )
     except CounError as error:
         raise CounError(f"{path}: {error}") from None
+
+
+def _names(path: Path, archive: np.lib.npyio.NpzFile, name: str, kinds: str) -> list[str] | None:
+    """An optional list of names; *kinds* are the letters of the types that serve."""
+    if name not in archive.files:
+        return None
+    values = _array(path, archive, name)
+    if values.ndim != 1 or values.dtype.kind not in kinds:
+        raise CounError(
+            f"{path}: array '{name}' is {values.dtype} {values.shape}; expected a list of strings"
+        )
+    return [str(value) for value in values]
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
@@ -57,6 +68,7 @@ def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
+    """What NumPy says, in words of this project where a pickle is involved."""
     if "allow_pickle" in str(error) or "pickle" in str(error):
         return "it is pickled or no NumPy file at all; expected plain arrays"
     return first_line(error)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from coun.data.examples import Data
 from coun.data.sources.table import Table
@@ -45,3 +47,10 @@ class Source:
         """Names of the further arguments of `load` that this source takes."""
         parameters = inspect.signature(self.read).parameters.values()
         return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+    def to_record(self, option: str, value: Any) -> Any:
+        """*value* of an option as records keep it: paths absolute, so that they stay valid."""
+        annotation = str(inspect.signature(self.read).parameters[option].annotation)
+        if isinstance(value, str | os.PathLike) and "Path" in annotation:
+            return os.path.abspath(os.path.expanduser(value))
+        return value

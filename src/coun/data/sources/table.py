@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,8 +21,9 @@ class Part:
     """One part of a table.
 
     Args:
-        labels: (N,) int64.
-        encoded: the images of sorted rows, in that order: (name for errors, bytes or path).
+        labels: class labels, (N,) int64.
+        encoded: given sorted positions (n,), yields the images there in that order, each as
+            a name for error messages and its encoded bytes or path.
         numbers: row numbers in the whole source, (N,) int64; by default 0..N-1.
         names: one unique id per row; None where the row numbers serve as ids.
     """
@@ -30,6 +32,24 @@ class Part:
     encoded: Callable[[np.ndarray], Iterable[tuple[str, bytes | str]]]
     numbers: np.ndarray | None = None
     names: Sequence[str] | None = None
+
+    @classmethod
+    def of_files(cls, paths: Sequence[str], labels: Sequence[int], root: Path) -> Part:
+        """One image file per row; its path below *root* is its id, on every system with /."""
+        return cls(
+            np.asarray(labels, np.int64),
+            lambda rows: ((paths[row], paths[row]) for row in rows),
+            names=[Path(path).relative_to(root).as_posix() for path in paths],
+        )
+
+    def take(self, rows: np.ndarray) -> Part:
+        """The part at sorted positions *rows* (n,); they keep their numbers and ids."""
+        return Part(
+            self.labels[rows],
+            lambda chosen: self.encoded(rows[chosen]),
+            rows if self.numbers is None else self.numbers[rows],
+            None if self.names is None else [self.names[row] for row in rows],
+        )
 
     def examples(self, images: np.ndarray, rows: Tensor) -> TensorExamples:
         """Examples of the decoded *images* at positions *rows*, with their numbers and ids."""
@@ -40,21 +60,21 @@ class Part:
         labels = torch.from_numpy(self.labels)
         return TensorExamples(torch.from_numpy(images), labels[rows], numbers[rows], names)
 
-    @classmethod
-    def of_files(cls, paths: list[str], labels: list[int]) -> Part:
-        """One file an image; errors call it by its path."""
-        return cls(
-            np.asarray(labels, np.int64), lambda rows: ((paths[row], paths[row]) for row in rows)
-        )
-
 
 @dataclass(frozen=True)
 class Table:
-    """Both parts of a source and its class names."""
+    """Both parts of a source and its class names.
+
+    Args:
+        train, test: the parts.
+        classes: names of the classes, one per label 0..K-1.
+        notes: what the user should know about how the source was read, one line each.
+    """
 
     train: Part
     test: Part
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def one_numbering(self) -> bool:
@@ -70,18 +90,19 @@ class Table:
         """
         check_labels(self.train.labels, self.test.labels, self.classes)
         labels = [torch.from_numpy(part.labels) for part in (self.train, self.test)]
-        rows, held = kept_rows(labels, (limit, test_limit))
+        rows, test_rows = kept_rows(labels, (limit, test_limit))
         train, test = (
             stack(part.encoded(kept.numpy()), len(kept))
-            for part, kept in ((self.train, rows), (self.test, held))
+            for part, kept in ((self.train, rows), (self.test, test_rows))
         )
         channels = max(train.shape[1], test.shape[1])
         train, test = (x.repeat(channels // x.shape[1], axis=1) for x in (train, test))
         return Data(
             self.train.examples(train, rows),
-            self.test.examples(test, held),
+            self.test.examples(test, test_rows),
             self.classes,
             Views.for_images(train.shape[1:]),
             limit=limit,
             one_numbering=self.one_numbering,
+            notes=self.notes,
         )

@@ -1,4 +1,4 @@
-"""`tiny-imagenet:PATH`: Tiny ImageNet as it is distributed; its val is the test part."""
+"""`tiny-imagenet:PATH`: Tiny ImageNet as it is distributed; its val/ is the test part."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from coun.errors import CounError
 
 
 def read(path: Path) -> Table:
-    """train/WNID/images, val/images with val/val_annotations.txt, wnids.txt and words.txt.
+    """Read train/WNID/images and val/images, with the lists that come with them.
 
-    Labels follow wnids.txt, or the sorted train folders without it; names are the first
-    synonym of words.txt, or the WordNet id where that is missing or taken. Training rows
-    are sorted by train folder, then file name; test rows follow val_annotations.txt.
+    Labels follow wnids.txt, or the sorted folders of train/ without that file. Class names
+    are the first synonyms in words.txt, or the WordNet id where that is missing or not
+    unique. Training rows are sorted by folder, then by file name; test rows follow
+    val/val_annotations.txt. The id of a row is its path below *path*.
+
+    Raises: CounError for files that are missing, damaged or do not fit each other.
     """
     folders = {e.name: e.path for e in entries(path / "train", path) if e.is_dir()}
     if not folders:
@@ -24,24 +27,26 @@ def read(path: Path) -> Table:
     wnids = list(folders)
     if (path / "wnids.txt").exists():
         wnids = [line.strip() for line in _lines(path / "wnids.txt") if line.strip()]
-        odd = sorted(set(wnids) ^ set(folders))
-        if odd:
-            where = "train/ has no such folder" if odd[0] in wnids else "it is not in wnids.txt"
-            raise CounError(f"{path}: class {odd[0]}: {where}; expected the same classes in both")
+        unpaired = sorted(set(wnids) ^ set(folders))
+        if unpaired:
+            wnid = unpaired[0]
+            where = "train/ has no such folder" if wnid in wnids else "it is not in wnids.txt"
+            raise CounError(f"{path}: class {wnid}: {where}; expected the same classes in both")
     label = {wnid: i for i, wnid in enumerate(wnids)}
     files: list[str] = []
     labels: list[int] = []
     for wnid, folder in folders.items():
-        found = images(Path(folder, "images"), path)
-        files += found
-        labels += [label[wnid]] * len(found)
-    test = Part.of_files(*_annotated(path, label))
-    return Table(Part.of_files(files, labels), test, _names(path / "words.txt", wnids))
+        class_files = images(Path(folder, "images"), path)
+        files += class_files
+        labels += [label[wnid]] * len(class_files)
+    test = Part.of_files(*_annotated(path, label), path)
+    return Table(Part.of_files(files, labels, path), test, _names(path / "words.txt", wnids))
 
 
 def _annotated(path: Path, label: dict[str, int]) -> tuple[list[str], list[int]]:
+    """Paths and labels of the test images, in the order of their annotations."""
     file = path / "val" / "val_annotations.txt"
-    held = {Path(p).name: p for p in images(path / "val" / "images", path)}
+    unlisted = {Path(p).name: p for p in images(path / "val" / "images", path)}
     files, labels = [], []
     for number, line in enumerate(_lines(file), 1):
         if not line.strip():
@@ -49,16 +54,17 @@ def _annotated(path: Path, label: dict[str, int]) -> tuple[list[str], list[int]]
         name, wnid = [*line.split("\t"), ""][:2]
         if wnid not in label:
             raise CounError(f"{file} line {number}: class '{wnid}' has no folder in train/")
-        if name not in held:
-            raise CounError(f"{file} line {number}: no image '{name}' left in val/images")
-        files.append(held.pop(name))
+        if name not in unlisted:
+            raise CounError(f"{file} line {number}: no other image '{name}' in val/images")
+        files.append(unlisted.pop(name))
         labels.append(label[wnid])
-    if held:
-        raise CounError(f"{file} has no line for {next(iter(held))}; expected one an image")
+    if unlisted:
+        raise CounError(f"{file} has no line for {next(iter(unlisted))}; expected one per image")
     return files, labels
 
 
 def _names(file: Path, wnids: list[str]) -> tuple[str, ...]:
+    """Unique class names for WordNet ids."""
     words: dict[str, str] = {}
     if file.exists():
         for line in _lines(file):
@@ -73,7 +79,7 @@ def _names(file: Path, wnids: list[str]) -> tuple[str, ...]:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text("utf-8").splitlines()
+        return file.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CounError(f"cannot read {file}: {first_line(error)}") from None
 

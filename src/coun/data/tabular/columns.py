@@ -98,6 +98,15 @@ def label_column(features: Features, chosen: str | None = None) -> str:
     return chosen
 
 
+def other_labels(features: Features, label: str) -> list[str]:
+    """Further columns with class names, which might have been meant instead of *label*."""
+    return [
+        name
+        for name, feature in features.items()
+        if name != label and feature.get("_type") == "ClassLabel"
+    ]
+
+
 def check_guess(column: str, feature: dict[str, Any], labels: np.ndarray) -> None:
     """Refuse integers as labels that nobody named so if they may as well be ids or amounts.
 

@@ -1,0 +1,96 @@
+"""The test part of a source that has none: a share that is drawn, or rows that are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from coun.data.checks import first_line
+from coun.data.examples import stratified
+from coun.data.sources.table import Part, Table
+from coun.errors import CounError, nearest
+
+SHARE = 0.2
+SEED = 0
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Which rows of a source without a test part are held out for testing.
+
+    Args:
+        share: share of the rows, stratified by class, 0 < share < 1; 0.2 by default.
+        seed: seed of that draw; 0 by default.
+        ids: ids of the rows instead, or a text file with one of them per line.
+    """
+
+    share: float | None = None
+    seed: int | None = None
+    ids: str | Path | Sequence[str] | None = None
+
+    def __bool__(self) -> bool:
+        """Whether the user chose anything."""
+        return any(value is not None for value in (self.share, self.seed, self.ids))
+
+    def split(self, rows: Part, classes: Sequence[str]) -> Table:
+        """Split all *rows* of a source; each keeps its number and its id in the whole source.
+
+        Raises: CounError for a share out of range, for ids that the source does not have, and
+            for ids together with a share or a seed.
+        """
+        count = len(rows.labels)
+        if self.ids is not None:
+            test_rows, how = self._listed(rows), "as --test-ids lists them"
+        else:
+            share = SHARE if self.share is None else self.share
+            seed = SEED if self.seed is None else self.seed
+            test_rows = _drawn(rows.labels, classes, share, seed)
+            how = f"a stratified share of {share:g} drawn with seed {seed}"
+        note = (
+            f"{len(test_rows):,} of {count:,} images are held out for testing, {how}; choose "
+            "others with --test-share, --test-seed or --test-ids"
+        )
+        train_rows = np.setdiff1d(np.arange(count), test_rows)
+        return Table(rows.take(train_rows), rows.take(test_rows), tuple(classes), (note,))
+
+    def _listed(self, rows: Part) -> np.ndarray:
+        """Sorted positions of the rows whose ids are listed."""
+        if self.share is not None or self.seed is not None:
+            raise CounError("--test-ids goes neither with --test-share nor with --test-seed")
+        ids = _read_ids(self.ids) if isinstance(self.ids, str | Path) else self.ids or ()
+        names = rows.names or [str(number) for number in range(len(rows.labels))]
+        position = {name: row for row, name in enumerate(names)}
+        strange = next((name for name in ids if name not in position), None)
+        if strange is not None:
+            raise CounError(
+                f"test id '{strange}' names no row{nearest(strange, names)}; "
+                f"ids look like '{names[0]}'"
+            )
+        return np.unique([position[name] for name in ids]).astype(np.int64)
+
+
+def _drawn(labels: np.ndarray, classes: Sequence[str], share: float, seed: int) -> np.ndarray:
+    """Sorted positions of a stratified share of the rows."""
+    if not 0 < share < 1:
+        raise CounError(f"--test-share is {share}; expected a number between 0 and 1")
+    sizes = np.bincount(labels, minlength=len(classes))
+    if sizes.min() < 2:
+        raise CounError(
+            f"class '{classes[int(sizes.argmin())]}' has {sizes.min()} image; expected 2 or more, "
+            "because a part of each class is held out for testing"
+        )
+    count = max(1, round(len(labels) * share))
+    return stratified(torch.from_numpy(labels), count, seed).numpy()
+
+
+def _read_ids(path: str | Path) -> list[str]:
+    """Ids from a UTF-8 text file with one of them per line; a byte order mark may be there."""
+    try:
+        text = Path(path).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CounError(f"cannot read test ids {path}: {first_line(error)}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
