@@ -171,11 +171,19 @@ class AbsentRows:
     Args:
         numbers, labels: as recorded, (n,) int64.
         ids: as recorded, n names.
+        hashes: of their pixels, (n, 16) uint8, None where they are unknown.
     """
 
     numbers: Tensor
     labels: Tensor
     ids: Sequence[str]
+    hashes: np.ndarray | None = None
+
+    @classmethod
+    def none(cls) -> AbsentRows:
+        """No rows."""
+        empty = torch.zeros(0, dtype=torch.int64)
+        return cls(empty, empty, (), np.empty((0, 16), np.uint8))
 
 
 @dataclass(frozen=True, eq=False)

@@ -204,6 +204,21 @@ class Split:
             held_out=self.held_out,
         )
 
+    def extended(self, data: Data, rows: Tensor, test_rows: Tensor) -> Split:
+        """The same split with more rows: training rows to forget, test rows to leave out.
+
+        Args: rows, test_rows: row numbers, (n,) int64.
+        """
+        more = Listed(rows=tuple(rows.tolist()), test_rows=tuple(test_rows.tolist()))
+        return self._with_content(
+            data,
+            _sorted(torch.cat([self.forget, rows])),
+            request=(*self.request, more),
+            earlier=self.earlier,
+            drawn=self.drawn,
+            held_out=_sorted(torch.cat([self.held_out, test_rows])),
+        )
+
     @classmethod
     def _with_content(cls, data: Data, forget: Tensor, **fields: Any) -> Split:
         """The split of *data* that forgets these numbers, with what they consist of."""

@@ -23,7 +23,9 @@ class Listed(Request):
 
     Args:
         rows: row numbers in the source's own order, each at most once.
-        ids: ids of rows, each at most once. Not together with *rows*.
+        ids: ids of rows, each at most once. Not together with the others.
+        test_rows: numbers of test rows. No model was trained on them; measurements leave
+            them out.
 
     >>> Listed(ids=("cat/7.png", "dog/3.png")).describe()
     '2 rows listed by id'
@@ -32,11 +34,12 @@ class Listed(Request):
     kind: Literal["listed"] = "listed"
     rows: tuple[int, ...] = ()
     ids: tuple[str, ...] = ()
+    test_rows: tuple[int, ...] = ()
 
     @model_validator(mode="after")
     def _one_list(self) -> Listed:
-        if self.rows and self.ids:
-            raise ValueError("both rows and ids are given; expected one of them")
+        if self.ids and (self.rows or self.test_rows):
+            raise ValueError("both ids and row numbers are given; expected one of them")
         return self
 
     @classmethod
@@ -94,15 +97,19 @@ class Listed(Request):
                 f"numbers between {int(numbers.min())} and {int(numbers.max())}, "
                 f"{len(numbers)} rows"
             )
-        return wanted[trained], wanted[tested]
+        named_test = torch.cat([wanted[tested], _int64(self.test_rows)])
+        untested = named_test[~torch.isin(named_test, data.test.numbers)]
+        if len(untested):
+            raise CounError(f"row {int(untested[0])} is not a test row; expected its number")
+        return wanted[trained], named_test
 
     def describe(self) -> str:
-        count = len(self.ids or self.rows)
+        count = len(self.ids or self.rows) + len(self.test_rows)
         return f"{count:,} row{'s' * (count != 1)} listed by {'id' if self.ids else 'number'}"
 
     def _refuse_repetition(self) -> None:
         names: Sequence[object] = self.ids or self.rows
-        if not names:
+        if not names and not self.test_rows:
             raise CounError("the forget request names no row; expected at least one")
         if len(set(names)) < len(names):
             name, times = Counter(names).most_common(1)[0]
