@@ -1,12 +1,15 @@
 """Labelled images: where they come from, how they are split and how they are viewed.
 
 `load("hf:data/cifar10")` reads a source, `from_dataset` and `from_arrays` take what Python
-already holds; each gives a `Data`. A `Split` says which of its training rows must go.
+already holds; each gives a `Data`. A `Split` says which of its
+training rows must be forgotten, a `RowTable` finds them again.
 """
 
 from coun.data.adapter import from_arrays, from_dataset
+from coun.data.content import copies, with_copies
 from coun.data.examples import Data, Examples, TensorExamples
 from coun.data.request_files import read_index
+from coun.data.row_table import RowTable, align, load_recorded
 from coun.data.sources import load
 from coun.data.split import Split
 from coun.data.views import Views
@@ -14,11 +17,16 @@ from coun.data.views import Views
 __all__ = [
     "Data",
     "Examples",
+    "RowTable",
     "Split",
     "TensorExamples",
     "Views",
+    "align",
+    "copies",
     "from_arrays",
     "from_dataset",
     "load",
+    "load_recorded",
     "read_index",
+    "with_copies",
 ]

@@ -1,36 +1,23 @@
-"""Rows by their content: copies, and the table by which a run finds its rows again.
-
-A run records the id, number, label and pixel hash of each row. With that table, `align` finds
-the rows in data that was moved, or from which forgotten rows were deleted, and names every
-other change.
-"""
+"""Pixels as the name of a row: hashes, exact copies, and rows that equal a picture."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import weakref
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.checks import first_line
-from coun.data.examples import FETCH, AbsentRows, Data, Examples, NamedRows, TensorExamples
+from coun.data.examples import FETCH, Data, Examples
 from coun.data.images import SUFFIXES, decode
-from coun.data.sources import load
 from coun.data.split import Split
 from coun.errors import CounError
-from coun.files import atomically
 
 HASH_BYTES = 16
-VERSION = 1
-MAY_BE_MISSING = ("forget", "earlier", "held_out")  # roles of rows that may be deleted
 SHOWN = 3  # row names in a message
 
 _hashes: weakref.WeakKeyDictionary[Examples, np.ndarray] = weakref.WeakKeyDictionary()
@@ -139,7 +126,7 @@ def rows_like(data: Data, pictures: Sequence[str | Path]) -> tuple[Tensor, Tenso
     strange = [str(file) for digest, file in wanted.items() if digest not in present]
     if strange:
         raise CounError(
-            f"{_names(strange)}: no row has the same pixels, {tuple(data.shape)}; find similar "
+            f"{listing(strange)}: no row has the same pixels, {tuple(data.shape)}; find similar "
             "rows with 'coun rows --like', and name them by id"
         )
     return numbers.sort().values, data.test.numbers[_among(test, wanted)]
@@ -161,391 +148,6 @@ def _image_files(pictures: Sequence[str | Path]) -> Iterable[Path]:
         yield from files
 
 
-@dataclass(frozen=True, eq=False)
-class RowTable:
-    """What a run records of its rows, to find them again.
-
-    Args:
-        ids: N names.
-        numbers, labels: (N,) int64.
-        hashes: (N, 16) uint8 of `row_hashes`.
-        parts: (N,) text, "train" or "test".
-        roles: (N,) text: "retain", "forget", "earlier", "held_out" or "test".
-        classes: class names by label.
-        named: whether the source had ids of its own, other than row numbers.
-        one_numbering: as of the data.
-        limited: which parts a limit had cut.
-
-    Training rows come first, in their order, with those already deleted at the end.
-    """
-
-    ids: tuple[str, ...]
-    numbers: np.ndarray
-    labels: np.ndarray
-    hashes: np.ndarray
-    parts: np.ndarray
-    roles: np.ndarray
-    classes: tuple[str, ...]
-    named: bool
-    one_numbering: bool = False
-    limited: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, data: Data, split: Split | None = None) -> RowTable:
-        """Describe the rows of *data* and their roles in *split*; all are retained without one.
-
-        >>> import coun
-        >>> data = coun.load("digits", limit=20)
-        >>> len(RowTable.of(data).ids)
-        379
-        """
-        roles = np.full(len(data.train), "retain", dtype="<U8")
-        absent_roles = np.full(0, "forget", dtype="<U8")
-        test_roles = np.full(len(data.test), "test", dtype="<U8")
-        absent = data.absent or AbsentRows.none()
-        if split is not None:
-            roles[torch.isin(data.train.numbers, split.new).numpy()] = "forget"
-            roles[torch.isin(data.train.numbers, split.earlier).numpy()] = "earlier"
-            test_roles[torch.isin(data.test.numbers, split.held_out).numpy()] = "held_out"
-            before = torch.isin(absent.numbers, split.earlier).numpy()
-            absent_roles = np.where(before, "earlier", "forget").astype("<U8")
-        elif len(absent.numbers):
-            raise CounError("data with deleted rows needs the split that forgets them")
-        assert absent.hashes is not None
-        count = len(data.train) + len(absent.ids)
-        limits = (("train", data.limit), ("test", data.origin.get("test_limit")))
-        return cls(
-            (*data.train.ids, *absent.ids, *data.test.ids),
-            _joined(data.train.numbers, absent.numbers, data.test.numbers),
-            _joined(data.train.labels, absent.labels, data.test.labels),
-            np.concatenate([row_hashes(data.train), absent.hashes, row_hashes(data.test)]),
-            np.array(["train"] * count + ["test"] * len(data.test)),
-            np.concatenate([roles, absent_roles, test_roles]),
-            data.classes,
-            named=getattr(data.train, "names", None) is not None,
-            one_numbering=data.one_numbering,
-            limited=tuple(part for part, limit in limits if limit is not None),
-        )
-
-    def save(self, path: Path) -> None:
-        """Write the table as parquet; ids that are only the row number are not stored."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        numbers = map(str, self.numbers.tolist())
-        ids = [None if i == n else i for i, n in zip(self.ids, numbers, strict=True)]
-        hashes = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(HASH_BYTES), len(ids), [None, pa.py_buffer(self.hashes.tobytes())]
-        )
-        columns = {
-            "id": pa.array(ids, pa.string()),
-            "number": pa.array(self.numbers, pa.int64()),
-            "label": pa.array(self.labels, pa.int64()),
-            "hash": hashes,
-            "part": pa.array(self.parts.tolist(), pa.string()),
-            "role": pa.array(self.roles.tolist(), pa.string()),
-        }
-        about = {"version": VERSION, "classes": self.classes, "named": self.named}
-        about |= {"one_numbering": self.one_numbering, "limited": self.limited}
-        table = pa.table(columns).replace_schema_metadata({"coun": json.dumps(about)})
-        with atomically(path) as temporary:
-            pq.write_table(
-                table,
-                temporary,
-                compression="zstd",
-                compression_level=9,
-                use_dictionary=["label", "part", "role"],
-                column_encoding={"number": "DELTA_BINARY_PACKED", "id": "DELTA_BYTE_ARRAY"},
-            )
-
-    @classmethod
-    def load(cls, path: Path) -> RowTable:
-        """Read a table that `save` wrote. Raises: CounError if it is missing or damaged."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(path)
-            about = json.loads(table.schema.metadata[b"coun"])
-            columns = {name: table.column(name).to_pylist() for name in table.column_names}
-            hashes = np.frombuffer(b"".join(columns["hash"]), np.uint8).reshape(-1, HASH_BYTES)
-        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-            raise CounError(
-                f"cannot read the row table {path}: {first_line(error)}; restore it from a copy "
-                "of the run folder"
-            ) from None
-        if about["version"] != VERSION:
-            raise CounError(
-                f"{path} has version {about['version']}; this coun reads {VERSION}; update coun"
-            )
-        pairs = zip(columns["id"], columns["number"], strict=True)
-        return cls(
-            tuple(str(number) if name is None else name for name, number in pairs),
-            np.array(columns["number"], np.int64),
-            np.array(columns["label"], np.int64),
-            hashes,
-            np.array(columns["part"]),
-            np.array(columns["role"]),
-            tuple(about["classes"]),
-            about["named"],
-            about["one_numbering"],
-            tuple(about["limited"]),
-        )
-
-
-def load_recorded(
-    table: RowTable,
-    source: str,
-    *,
-    limit: int | None = None,
-    allow_missing: bool = False,
-    **origin: Any,
-) -> tuple[Data, Tensor]:
-    """Load *source* and `align` it with *table*.
-
-    Where a limit was used, deleting a row changes which rows the limit keeps. The whole source
-    is then loaded, and the recorded rows are taken from it.
-
-    Args:
-        limit, origin: as for `coun.load`, from the record.
-        allow_missing: as for `align`.
-
-    Returns: the data, and the numbers of training rows that it no longer has.
-
-    Raises: CounError as `coun.load` and `align` do.
-    """
-    try:
-        data = load(source, limit=limit, **origin)
-        return align(data, table, allow_missing=allow_missing)
-    except CounError:
-        if not table.limited:
-            raise
-    columns = {key: value for key, value in origin.items() if key != "test_limit"}
-    aligned, missing = align(load(source, **columns), table, allow_missing=allow_missing)
-    return replace(aligned, limit=limit, origin=origin), missing
-
-
-def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[Data, Tensor]:
-    """Find the rows of *table* in *data*, and give them their recorded numbers and places.
-
-    Rows are matched by id where the source has ids, else by content, so that deleted rows
-    never shift the numbers of others. Deleted rows that were to be forgotten are accepted,
-    and so are test rows of classes without a retained row. Rows of a part that had a limit
-    may be more than recorded; the others are left out.
-
-    Args:
-        data: what is there now.
-        table: what a run recorded.
-        allow_missing: accept any deleted training row; `Split.check` then requires that the
-            next request names it.
-
-    Returns: data with the recorded rows, whose `absent` holds the deleted ones, and the
-        numbers of the deleted training rows, (n,) int64.
-
-    Raises: CounError for other missing rows, and for new, changed or relabelled ones; names
-        them.
-    """
-    current = _Rows.of(data, table.classes)
-    place = _places(current, table)
-    problems = _problems(current, table, place, data, allow_missing)
-    if problems:
-        raise CounError(
-            f"the data differs from what the run recorded: {'; '.join(problems)}; restore it, "
-            "or train again"
-        )
-    in_training = table.parts == "train"
-    missing = np.flatnonzero(in_training & (place < 0))
-    unchanged = (
-        data.classes == table.classes
-        and np.array_equal(place, np.arange(len(current.ids)))
-        and np.array_equal(current.numbers, table.numbers)
-        and np.array_equal(current.in_training, in_training)
-    )
-    if unchanged:
-        return data, torch.zeros(0, dtype=torch.int64)
-    absent = AbsentRows(
-        torch.from_numpy(table.numbers[missing]),
-        torch.from_numpy(table.labels[missing]),
-        tuple(table.ids[row] for row in missing),
-        table.hashes[missing],
-    )
-    aligned = replace(
-        data,
-        train=_part(data, table, place, training=True),
-        test=_part(data, table, place, training=False),
-        classes=table.classes,
-        absent=absent if len(missing) else None,
-        one_numbering=table.one_numbering,
-    )
-    return aligned, absent.numbers
-
-
-class _Rows(NamedTuple):
-    """The rows of data, training rows first, with labels as the record counts them."""
-
-    ids: tuple[str, ...]
-    numbers: np.ndarray
-    labels: np.ndarray
-    hashes: np.ndarray
-    in_training: np.ndarray
-
-    @classmethod
-    def of(cls, data: Data, classes: Sequence[str]) -> _Rows:
-        strange = [name for name in data.classes if name not in classes]
-        if strange:
-            raise CounError(
-                f"the data has a class '{strange[0]}' that the run's data lacked; remove it, or "
-                "train again"
-            )
-        recorded = np.array([classes.index(name) for name in data.classes])
-        train = np.arange(len(data.train) + len(data.test)) < len(data.train)
-        return cls(
-            (*data.train.ids, *data.test.ids),
-            _joined(data.train.numbers, data.test.numbers),
-            recorded[_joined(data.train.labels, data.test.labels)],
-            np.concatenate([row_hashes(data.train), row_hashes(data.test)]),
-            train,
-        )
-
-
-def _places(current: _Rows, table: RowTable) -> np.ndarray:
-    """For each row of *table* its position in *current*, or -1; (N,) int64."""
-    place = np.full(len(table.ids), -1)
-    for part in ("train", "test"):
-        wanted = np.flatnonzero(table.parts == part)
-        offered = np.flatnonzero(current.in_training == (part == "train"))
-        if table.one_numbering:  # a part was held out: rows change parts as others are deleted
-            wanted, offered = np.arange(len(place)), np.arange(len(current.ids))
-        if table.named:
-            by_name = {current.ids[row]: row for row in offered}
-            place[wanted] = [by_name.get(table.ids[row], -1) for row in wanted]
-        elif _same(current, offered, table, wanted):
-            place[wanted] = offered
-        else:
-            place[wanted] = _by_content(current, offered, table, wanted)
-    return place
-
-
-def _same(current: _Rows, offered: np.ndarray, table: RowTable, wanted: np.ndarray) -> bool:
-    return np.array_equal(current.numbers[offered], table.numbers[wanted]) and np.array_equal(
-        current.hashes[offered], table.hashes[wanted]
-    )
-
-
-def _by_content(
-    current: _Rows, offered: np.ndarray, table: RowTable, wanted: np.ndarray
-) -> list[int]:
-    """Positions of rows with the same pixels and label, or else of the row of that number.
-
-    Of copies, those that must be there come first, and then they keep their order.
-    """
-    groups: dict[tuple[bytes, int], list[int]] = defaultdict(list)
-    for row in offered.tolist():
-        groups[current.hashes[row].tobytes(), current.labels[row]].append(row)
-    claims: dict[tuple[bytes, int], list[int]] = defaultdict(list)
-    for row in wanted.tolist():
-        claims[table.hashes[row].tobytes(), table.labels[row]].append(row)
-    place: dict[int, int] = {}
-    for key, rows in claims.items():
-        needed = sorted(rows, key=lambda row: (table.roles[row] in MAY_BE_MISSING, row))
-        positions = groups.get(key, [])
-        place.update(zip(sorted(needed[: len(positions)]), positions, strict=False))
-    # A row of unknown content keeps its number, so that the message says that it was changed.
-    taken = set(place.values())
-    free = {int(current.numbers[row]): row for row in offered.tolist() if row not in taken}
-    for row in wanted.tolist():
-        if row not in place and table.roles[row] not in MAY_BE_MISSING:
-            place[row] = free.pop(int(table.numbers[row]), -1)
-    return [place.get(row, -1) for row in wanted.tolist()]
-
-
-def _problems(
-    current: _Rows, table: RowTable, place: np.ndarray, data: Data, allow_missing: bool
-) -> list[str]:
-    """What differs and may not, one text per kind of change."""
-    there = np.flatnonzero(place >= 0)
-    at = place[there]
-    changed = there[(current.hashes[at] != table.hashes[there]).any(1)]
-    relabelled = there[current.labels[at] != table.labels[there]]
-    in_training = table.parts == "train"
-    retained = table.labels[in_training & (table.roles == "retain") & (place >= 0)]
-    optional = np.isin(table.roles, MAY_BE_MISSING)
-    optional |= ~in_training & ~np.isin(table.labels, retained)
-    if allow_missing:
-        optional |= in_training
-    missing = np.flatnonzero((place < 0) & ~optional)
-    new = np.setdiff1d(np.arange(len(current.ids)), at)
-    cut = {"train": data.limit, "test": data.origin.get("test_limit")}
-    whole = [part for part in table.limited if cut[part] is None]
-    if table.one_numbering and whole:
-        new = new[:0]
-    new = new[[("train" if current.in_training[row] else "test") not in whole for row in new]]
-    texts = {
-        "missing": [table.ids[row] for row in missing],
-        "changed": [table.ids[row] for row in changed],
-        "relabelled": [table.ids[row] for row in relabelled],
-        "new": [current.ids[row] for row in new],
-    }
-    return [f"{len(ids):,} {kind}: {_names(ids)}" for kind, ids in texts.items() if ids]
-
-
-def _part(
-    data: Data, table: RowTable, place: np.ndarray, *, training: bool
-) -> TensorExamples | RecordedExamples:
-    """The recorded rows of one part that are there, with what the record says of them."""
-    rows = np.flatnonzero(((table.parts == "train") == training) & (place >= 0))
-    examples, positions = data.train if training else data.test, torch.from_numpy(place[rows])
-    if table.one_numbering:
-        examples = _pooled(data.train, data.test)
-    elif not training:
-        positions = positions - len(data.train)
-    chosen = examples.take(positions)
-    recorded: dict[str, Any] = {
-        "labels": torch.from_numpy(table.labels[rows]),
-        "numbers": torch.from_numpy(table.numbers[rows]),
-        "names": tuple(table.ids[row] for row in rows) if table.named else None,
-    }
-    if isinstance(chosen, TensorExamples):
-        return replace(chosen, **recorded)
-    return RecordedExamples(chosen, **recorded)
-
-
-def _pooled(train: Examples, test: Examples) -> TensorExamples:
-    if not isinstance(train, TensorExamples) or not isinstance(test, TensorExamples):
-        raise CounError("a held-out part needs data that fits in memory; this source streams")
-    return TensorExamples(
-        torch.cat([train.images, test.images]),
-        torch.cat([train.labels, test.labels]),
-        torch.cat([train.numbers, test.numbers]),
-        (*train.ids, *test.ids),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class RecordedExamples(NamedRows):
-    """Examples of any class under their recorded labels, numbers and names."""
-
-    inner: Examples
-    labels: Tensor
-    numbers: Tensor
-    names: Sequence[str] | None
-
-    def __len__(self) -> int:
-        return len(self.inner)
-
-    def fetch(self, rows: Tensor) -> Tensor:
-        return self.inner.fetch(rows)
-
-    def take(self, rows: Tensor) -> RecordedExamples:
-        return RecordedExamples(
-            self.inner.take(rows), self.labels[rows], self.numbers[rows], self.names_at(rows)
-        )
-
-
-def _joined(*tensors: Tensor) -> np.ndarray:
-    return torch.cat([tensor.cpu() for tensor in tensors]).numpy()
-
-
 def _bytes(hashes: np.ndarray) -> list[bytes]:
     return [row.tobytes() for row in hashes]
 
@@ -556,7 +158,7 @@ def _among(hashes: np.ndarray, wanted: Collection[bytes]) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64)
 
 
-def _names(ids: Sequence[str]) -> str:
+def listing(ids: Sequence[str]) -> str:
     """The first few ids, quoted."""
     shown = ", ".join(f"'{name}'" for name in ids[:SHOWN])
     return shown + ", ..." * (len(ids) > SHOWN)
