@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,26 @@ def trained_cnn(small) -> coun.Run:
 def original(trained_cnn) -> coun.Run:
     """A cnn with BatchNorm, three epochs old, on `small`; every test has its own copy."""
     return replace(trained_cnn, model=copy.deepcopy(trained_cnn.model))
+
+
+@pytest.fixture
+def install_package(tmp_path) -> Callable[..., dict[str, str]]:
+    """Install `example_package` with entry points; return an environment that can import it."""
+
+    def install(code: str, group: str, **points: str) -> dict[str, str]:
+        (tmp_path / "example_package.py").write_text(code)
+        info = tmp_path / "example_package-1.0.dist-info"
+        info.mkdir()
+        metadata = "Metadata-Version: 2.1\nName: example-package\nVersion: 1.0\n"
+        (info / "METADATA").write_text(metadata)
+        lines = [f"{name} = example_package:{value}" for name, value in points.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)]),
+        }
+
+    return install
 
 
 @pytest.fixture

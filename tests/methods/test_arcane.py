@@ -13,7 +13,7 @@ import coun
 from coun.engine import Engine, predict
 from coun.methods.arcane import pixel_entropy
 from coun.models import weights_digest
-from coun.models.ensemble import GONE, UNUSED
+from coun.models.ensemble import FORGOTTEN, UNUSED
 
 FAST = {"epochs": 2, "batch_size": 16}
 
@@ -73,7 +73,7 @@ def test_a_row_that_was_not_chosen_is_free(half) -> None:
     forgot = coun.unlearn(half, split, "arcane")
     assert digests(forgot) == digests(half)
     assert forgot.record["cost"]["flops"] == 0
-    assert (forgot.model.place == GONE).nonzero().flatten().tolist() == sorted(rows.tolist())
+    assert (forgot.model.place == FORGOTTEN).nonzero().flatten().tolist() == sorted(rows.tolist())
     exact = coun.train(half.data, "cnn", method="arcane", split=split, keep=0.5, **FAST)
     assert weights_digest(forgot.model) == weights_digest(exact.model)
 

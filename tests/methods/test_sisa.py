@@ -13,7 +13,7 @@ from coun.engine import Engine
 from coun.methods import make
 from coun.methods.sisa import Sisa
 from coun.models import weights_digest
-from coun.models.ensemble import GONE, Layout
+from coun.models.ensemble import FORGOTTEN, Layout
 
 SISA = {"shards": 3, "slices": 2, "epochs": 3, "batch_size": 16}
 
@@ -30,7 +30,7 @@ def sisa(small) -> coun.Run:
 def request(sisa: coun.Run, *places: int, count: int = 2) -> coun.Split:
     """*count* rows of each of these places; not the first two, which give the shape."""
     place = sisa.model.place.clone()
-    place[:2] = GONE
+    place[:2] = FORGOTTEN
     rows = [(place == p).nonzero().flatten()[:count] for p in places]
     return coun.Split.by_index(sisa.data, torch.cat(rows))
 
@@ -109,7 +109,9 @@ def test_a_second_request_keeps_the_first_in_force(sisa) -> None:
     # Even where it is cut anew.
     anew = coun.unlearn(twice, second, "sisa", shards=2, epochs=1)
     assert anew.model.layout == Layout(2, 2, "one_hot", 200)
-    assert set((anew.model.place == GONE).nonzero().flatten().tolist()) == set(both.forget.tolist())
+    assert set((anew.model.place == FORGOTTEN).nonzero().flatten().tolist()) == set(
+        both.forget.tolist()
+    )
 
 
 def test_a_request_that_is_done_already_costs_nothing(sisa) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +22,7 @@ def mean_confidence(logits):
 
 SURE = Metric("forget_confidence", "sure", "%", mean_confidence, needs=("forget.logits",))
 BROKEN = Metric("broken", "broken", "", lambda x: 1 / 0, needs=("forget.logits",))
+NUMBER = 3
 """
 
 
@@ -96,20 +95,11 @@ def test_a_value_is_computed_once(pair) -> None:
     assert pair["unlearn_accuracy"] == first
 
 
-def install(folder: Path, code: str, group: str, points: str) -> dict[str, str]:
-    """Write a package with entry *points* into *folder*; return an environment that has it."""
-    (folder / "example_package.py").write_text(code)
-    info = folder / "example_package-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\n{points}\n")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])}
-
-
-def test_a_metric_of_another_package_is_in_evaluate_and_tables(tmp_path, split, original) -> None:
-    points = "forget_confidence = example_package:SURE\nbroken = example_package:BROKEN\n"
-    points += "row_agreement = example_package:SURE\nnumber = example_package:PLUGIN"
-    environment = install(tmp_path, PLUGIN + "PLUGIN = 3\n", "coun.metrics", points)
+def test_a_metric_of_another_package_is_in_evaluate_and_tables(install_package) -> None:
+    environment = install_package(
+        PLUGIN, "coun.metrics",
+        forget_confidence="SURE", broken="BROKEN", row_agreement="SURE", number="NUMBER",
+    )  # fmt: skip
     script = """
 import json, coun
 from coun.report import Grid, tabulate

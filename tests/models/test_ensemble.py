@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from coun.models import Classifier, build, load_weights, save_weights, weights_digest
-from coun.models.ensemble import GONE, UNUSED, Layout, Shards, Tally
+from coun.models.ensemble import FORGOTTEN, UNUSED, Layout, Shards, VotingHead
 
 EXAMPLE = torch.zeros(2, 4)
 
@@ -42,10 +42,10 @@ def test_the_last_slices_vote_and_the_mean_decides(votes) -> None:
 def test_ties_go_to_the_lowest_class_whoever_votes(shards) -> None:
     half = shards // 2
     choices = [0] * half + [1] * half + [2] * (shards % 2)
-    tally = Tally(shards, 3)
+    head = VotingHead(shards, 3)
     for order in list(permutations(choices))[:: 1 + shards**2]:
         votes = nn.functional.one_hot(torch.tensor(order), 3).float().flatten()[None]
-        logits = tally(votes)[0]
+        logits = head(votes)[0]
         assert logits[0] == logits[1]
         assert int(logits.argmax()) == 0
 
@@ -53,8 +53,8 @@ def test_ties_go_to_the_lowest_class_whoever_votes(shards) -> None:
 def test_a_shard_without_two_rows_abstains() -> None:
     net, x = ensemble(3, 2, "softmax"), torch.randn(40, 4)
     place = torch.full((20,), UNUSED)
-    place[:6], place[6:9] = torch.tensor([0, 1, 5, 5, 2, GONE]), GONE
-    net.settle(place)  # two rows each for the first and the last shard, one for the second
+    place[:6], place[6:9] = torch.tensor([0, 1, 5, 5, 2, FORGOTTEN]), FORGOTTEN
+    net.save_assignment(place)  # two rows each for the first and the last shard, one for the second
     counted = [net.member(m).inner(x).softmax(1) for m in (1, 5)]
     torch.testing.assert_close(net(x), (counted[0] + counted[1]) / 2)
     assert torch.equal(net.place.long(), place)
@@ -78,7 +78,7 @@ def test_its_name_builds_it_again(tmp_path) -> None:
     name = layout.name("coun.models.cnn:mlp")
     assert Layout.parse(name) == (layout, "coun.models.cnn:mlp")
     net = build(name, classes=4, shape=(5,))
-    net.settle(torch.tensor([0, 1, 2, 3, 4, 5, GONE, UNUSED, 0]))
+    net.save_assignment(torch.tensor([0, 1, 2, 3, 4, 5, FORGOTTEN, UNUSED, 0]))
     save_weights(net, tmp_path / "model.safetensors")
     again = build(name, classes=4, shape=(5,))
     assert weights_digest(again) != weights_digest(net)
@@ -97,10 +97,10 @@ def test_other_names_are_not_taken_for_it(name) -> None:
 def test_a_slice_begins_as_the_one_before_it_and_the_first_afresh() -> None:
     net = ensemble(2, 2)
     before = [weights_digest(m) for m in net.members]
-    net.begin(3)
+    net.init_member(3)
     assert weights_digest(net.member(3)) == before[2] != before[3]
     torch.manual_seed(4)
-    net.begin(2)
+    net.init_member(2)
     torch.manual_seed(4)
     assert torch.equal(net.member(2).inner.weight, linear().weight)
     assert [weights_digest(m) for m in net.members][:2] == before[:2]

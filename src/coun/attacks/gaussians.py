@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy  # scipy.stats takes half a second to import; as an attribute it is loaded on use
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from coun.errors import CounError
 
@@ -58,8 +58,8 @@ class Gaussians:
 
     def log_density(self, x: Floats) -> Floats:
         """ln N(x), as the shape of x."""
-        return np.asarray(norm.logpdf(x, self.centre, self.spread))
+        return np.asarray(scipy.stats.norm.logpdf(x, self.centre, self.spread))
 
     def log_tail(self, x: Floats) -> Floats:
         """ln Pr[Z > x], as the shape of x."""
-        return np.asarray(norm.logsf(x, self.centre, self.spread))
+        return np.asarray(scipy.stats.norm.logsf(x, self.centre, self.spread))

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # scipy.stats takes half a second to import; as an attribute it is loaded on use
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 from coun.errors import CounError
@@ -73,7 +73,7 @@ def roc(members: Tensor, others: Tensor) -> Roc:
     """
     points = curve(members, others)
     m, o = len(members), len(others)
-    ranks = rankdata(np.concatenate([_array(members), _array(others)]))[:m]
+    ranks = scipy.stats.rankdata(np.concatenate([_array(members), _array(others)]))[:m]
 
     def power(level: float) -> Proportion:
         return clopper_pearson(int(points.members[points.others <= level * o].max()), m)

@@ -67,7 +67,7 @@ class Arcane(Sharded):
         source, reference = task.source("shard"), model.reference
         assert reference is not None, "layout() asks for one"
         known = predict(reference, task.data, source).features if len(source) else None
-        model.measure(member, known)
+        model.fit_reference_stats(member, known)
         task.cost.count(len(source), task.flops / (len(model.members) + 1), grad=False)
 
     def objective(self, model: Shards, member: int) -> Objective:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from coun.engine import Edit, Fit, Phase, Stage, Task
 from coun.methods.retrain import Retrain
-from coun.models.ensemble import GONE, Shards
+from coun.models.ensemble import FORGOTTEN, Shards
 from coun.objectives import Objective, cross_entropy
 from coun.plans.method import FROZEN
 
@@ -41,7 +41,7 @@ class Sharded(Retrain):
 
     def start(self, member: int, task: Task, model: Shards) -> None:
         """Make *member* ready to learn from the rows of role "shard"; part of an `Edit`."""
-        model.begin(member)
+        model.init_member(member)
 
     def sweeps(self, slice: int) -> int:
         """Epochs of slice number *slice* of a shard."""
@@ -56,12 +56,12 @@ class Sharded(Retrain):
         slices, before, fresh = model.layout.slices, model.place.cpu().long(), not model.prepared
         kept = torch.zeros_like(before, dtype=torch.bool)
         kept[task.rows("retain")] = True
-        kept &= before != GONE  # by earlier requests
+        kept &= before != FORGOTTEN  # by earlier requests
         places = self.places(task, kept, None if fresh else before)
-        after = torch.where(kept, places, GONE)
-        before = torch.where(before == GONE, GONE, places) if fresh else before
+        after = torch.where(kept, places, FORGOTTEN)
+        before = torch.where(before == FORGOTTEN, FORGOTTEN, places) if fresh else before
         changed = torch.cat([before[before != after], after[before != after]])
-        yield Edit("prepare", _calling(model.refer if fresh else None), preparation=True)
+        yield Edit("prepare", _calling(model.init_reference if fresh else None), preparation=True)
         for number in range(len(model.members)):
             shard, slice = divmod(number, slices)
             name = f"shard {shard + 1}" + f", slice {slice + 1}" * (slices > 1)
@@ -82,7 +82,7 @@ class Sharded(Retrain):
                 model=model.member(number),
                 preparation=preparation,
             )
-        yield Edit("places", lambda _: model.settle(after))
+        yield Edit("places", lambda _: model.save_assignment(after))
 
 
 def _calling(do: Callable[[], None] | None) -> Callable[[nn.Module], None]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy  # scipy.stats takes half a second to import; as an attribute it is loaded on use
 
 from coun.errors import CounError
 from coun.metrics.accuracies import confusion
@@ -99,7 +99,7 @@ def semantic_correlation(
 
 def _standard_ranks(values: Floats) -> Floats:
     """Ranks (ties share theirs), centred and of length 1; NaN if all are equal."""
-    ranks = rankdata(values)
+    ranks = scipy.stats.rankdata(values)
     ranks = ranks - ranks.mean()
     with np.errstate(invalid="ignore"):
         found: Floats = ranks / np.linalg.norm(ranks)

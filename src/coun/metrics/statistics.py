@@ -1,23 +1,24 @@
-"""What a few seeds allow to be said: intervals, tests, equivalence, stability of ranks."""
+"""What a few seeds allow us to say: intervals, tests, equivalence, and the stability of ranks."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
-from scipy.stats import binomtest, rankdata
+import scipy  # scipy.stats takes half a second to import; as an attribute it is loaded on use
 
 from coun.errors import CounError
-from coun.metrics.arrays import Floats, Values, floats, pair
+from coun.metrics.arrays import Values, floats, pair
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean of *n* values, its standard deviation (ddof 1) and its t interval.
+    """A mean of *n* values, their sample standard deviation and the t interval of the mean.
 
-    Of one value, all but the mean is NaN.
+    Of a single value, everything but the mean is NaN.
     """
 
     mean: float
@@ -30,16 +31,28 @@ class Mean:
 
 
 def mean_interval(values: Values, level: float = 0.95) -> Mean:
-    """Mean +/- t_{(1+level)/2, n-1} s / sqrt(n) of *values* (n,)."""
-    found = floats(values, "values", 1)
-    mean, std, n = float(found.mean()), _variance(found) ** 0.5, len(found)
-    half = float(stdtrit(n - 1, (1 + _share(level, "level")) / 2)) * std / n**0.5
+    """Estimate the mean of *values* (n,) with a t interval: mean +/- t_{n-1} s / sqrt(n).
+
+    Args:
+        values: one per seed, in any unit.
+        level: of confidence, between 0 and 1.
+
+    Raises: CounError if *level* is out of range or there are no values.
+
+    >>> found = mean_interval([1.0, 2.0, 3.0])
+    >>> round(found.low, 2), found.mean, round(found.high, 2)
+    (-0.48, 2.0, 4.48)
+    """
+    numbers, level = floats(values, "values", 1), _fraction(level, "level")
+    mean, n = float(numbers.mean()), len(numbers)
+    std = float(numbers.std(ddof=1)) if n > 1 else float("nan")
+    half = float(scipy.stats.t.ppf((1 + level) / 2, max(1, n - 1))) * std / n**0.5
     return Mean(mean, std, half, mean - half, mean + half, n, level)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A t test of a mean difference: its value, t, degrees of freedom and two-sided p."""
+    """A t test of a difference of means: the difference, t, degrees of freedom, two-sided p."""
 
     difference: float
     t: float
@@ -48,16 +61,33 @@ class Comparison:
 
 
 def welch(a: Values, b: Values) -> Comparison:
-    """Welch's t test of two independent samples (n,), (m,); NaN if either has one value."""
-    return _compare(*_unpaired(a, b))
+    """Compare the means of two independent samples by Welch's t test.
+
+    Args: a, b: (n,) and (m,). The result is NaN if either has only one value.
+
+    >>> round(welch([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).p, 3)
+    0.221
+    """
+    return _comparison(a, b, by_seed=False)
 
 
 def paired(a: Values, b: Values) -> Comparison:
-    """Paired t test of two samples (n,) with the same seeds in the same order; NaN for n = 1.
+    """Compare the means of two samples with the same seeds in the same order by a paired t test.
 
-    To be preferred where runs share seed, and so original model, forget set and Retrain.
+    Prefer it to `welch` where runs share a seed, and so the Original, the forget set and the
+    Retrain.
+
+    Args: a, b: (n,) each. The result is NaN for n = 1.
+
+    >>> paired([1.0, 2.0, 3.0], [2.0, 3.0, 4.5]).df
+    2.0
     """
-    return _compare(*_paired(a, b))
+    return _comparison(a, b, by_seed=True)
+
+
+def _comparison(a: Values, b: Values, *, by_seed: bool) -> Comparison:
+    test, difference = _t_test(a, b, by_seed=by_seed)
+    return Comparison(difference, float(test.statistic), float(test.df), float(test.pvalue))
 
 
 @dataclass(frozen=True)
@@ -75,38 +105,81 @@ class Equivalence:
 def equivalence(
     a: Values, b: Values, *, margin: float, by_seed: bool = True, alpha: float = 0.05
 ) -> Equivalence:
-    """TOST: are the means of *a* (n,) and *b* (m,) closer than *margin*, in their own unit?
+    """Test whether two means are closer to each other than *margin* (TOST).
 
-    Args: by_seed: paired (n = m), else independent samples as in `welch`.
+    A t test that finds no difference does not show that there is none; this test does. Its p
+    is the larger one of the two one-sided tests; of one value on each side it is NaN, so that
+    equivalence is not shown.
 
-    A t test that finds no difference does not show there is none; this does. p is the
-    larger of the two one-sided ones, so of one value a side it is NaN: not shown.
+    Args:
+        a, b: (n,) and (m,), in the unit of *margin*.
+        margin: the smallest difference that would matter.
+        by_seed: paired tests (n = m) as in `paired`, else independent samples as in `welch`.
+        alpha: the level of the test.
 
-    Source: Schuirmann 1987. Raises: CounError unless margin > 0 and 0 < alpha < .5.
+    Raises: CounError unless margin > 0 and 0 < alpha < 0.5.
+
+    Source: Schuirmann 1987.
+
+    >>> equivalence([1.0, 1.1, 0.9], [1.0, 1.0, 1.0], margin=0.5).equivalent
+    True
     """
     if not (margin > 0 and 0 < alpha < 0.5):
         raise CounError(f"margin {margin}, alpha {alpha}; expected margin > 0, 0 < alpha < 0.5")
-    difference, error, df = _paired(a, b) if by_seed else _unpaired(a, b)
-    below = stdtr(df, _over(difference - margin, error))
-    above = stdtr(df, _over(-difference - margin, error))
-    p = float(np.maximum(below, above))
-    half = float(stdtrit(df, 1 - alpha)) * error
-    return Equivalence(difference, difference - half, difference + half, margin, p, p < alpha)
+    test, difference = _t_test(a, b, by_seed=by_seed)
+    below, _ = _t_test(a, b, by_seed=by_seed, shift=-margin, alternative="less")
+    above, _ = _t_test(a, b, by_seed=by_seed, shift=margin, alternative="greater")
+    p = float(np.maximum(below.pvalue, above.pvalue))
+    interval = test.confidence_interval(1 - 2 * alpha)
+    low, high = float(interval.low), float(interval.high)
+    return Equivalence(difference, low, high, margin, p, p < alpha)
+
+
+def _t_test(
+    a: Values, b: Values, *, by_seed: bool, shift: float = 0.0, alternative: str = "two-sided"
+) -> tuple[Any, float]:
+    """SciPy's result of comparing a + shift with b, and the mean of a - b.
+
+    SciPy warns of samples with one value and of samples without spread; here the first give
+    NaN and the second their limit, an infinite t, without a warning.
+    """
+    if by_seed:
+        first, second = pair(a, b, "paired samples", 1)
+    else:
+        first, second = (floats(x, "samples", 1) for x in (a, b))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        if by_seed:
+            test = scipy.stats.ttest_1samp(first - second, -shift, alternative=alternative)
+            return test, float((first - second).mean())
+        test = scipy.stats.ttest_ind(
+            first + shift, second, equal_var=False, alternative=alternative
+        )
+        return test, float(first.mean() - second.mean())
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down adjusted p-values: below alpha is significant among all of them.
+    """Correct p-values for their number by Holm's step-down procedure.
 
-    NaN, a test that could not be made, stays NaN and is not counted.
+    Args:
+        p_values: by name of the test. NaN, of a test that could not be made, stays NaN and is
+            not counted.
 
-    Source: Holm 1979. Raises: CounError for a p that is not in 0..1.
+    Returns: adjusted p-values; one below alpha is significant among all of them.
+
+    Raises: CounError if a p-value is not in 0..1.
+
+    Source: Holm 1979.
+
+    >>> holm({"FT": 0.04, "NoT": 0.01})
+    {'FT': 0.04, 'NoT': 0.02}
     """
-    known = {name: p for name, p in p_values.items() if not np.isnan(p)}
-    for name, p in known.items():
+    made = {name: p for name, p in p_values.items() if not np.isnan(p)}
+    for name, p in made.items():
         if not 0 <= p <= 1:
             raise CounError(f"p of {name} is {p}; expected 0..1")
-    adjusted, running, left = dict.fromkeys(p_values, float("nan")), 0.0, len(known)
-    for name, p in sorted(known.items(), key=lambda item: item[1]):
+    adjusted, running, left = dict.fromkeys(p_values, float("nan")), 0.0, len(made)
+    for name, p in sorted(made.items(), key=lambda item: item[1]):
         running = max(running, min(1.0, left * p))
         adjusted[name] = running
         left -= 1
@@ -117,9 +190,13 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 class RankStability:
     """Ranks by the mean over seeds (1 is best), and how often resampled seeds repeat them.
 
-    `ranks`: of all seeds. `kept`: share of resamples with the same rank. `first`: share in
-    which the method is (also) first. `shares`: of every rank, from the first on. `order`:
-    share in which every rank is the same.
+    Attributes:
+        ranks: by method, over all seeds.
+        kept: the share of resamples in which a method has the same rank.
+        first: the share in which it is first, alone or with others.
+        shares: the shares of all ranks, from the first one on.
+        order: the share of resamples in which every rank is the same.
+        resamples: their number.
     """
 
     ranks: dict[str, float]
@@ -137,12 +214,22 @@ def rank_stability(
     resamples: int = 10_000,
     higher_is_better: bool = False,
 ) -> RankStability:
-    """Bootstrap over seeds: does the order of methods hold if other seeds had been drawn?
+    """Estimate by a bootstrap over seeds whether other seeds would give the same order.
 
-    Args: scores: per method one value a seed (n,), all in the same order of seeds, such as
-        average gaps; seeds are resampled for all methods together. Ties get the lower rank.
+    Seeds are resampled for all methods together. Ties get the lower rank.
+
+    Args:
+        scores: by method one value per seed, (n,), such as average gaps; all methods have the
+            same seeds in the same order.
+        generator: draws the seeds.
+        resamples: the number of bootstrap samples.
+        higher_is_better: whether rank 1 is the largest score.
 
     Raises: CounError if there are no methods, or methods with different numbers of seeds.
+
+    >>> scores = {"FT": [3.0, 3.1], "CoUn": [1.0, 1.1]}
+    >>> rank_stability(scores, generator=np.random.default_rng(0)).order
+    1.0
     """
     table = [floats(values, f"scores of {name}", 1) for name, values in scores.items()]
     if len({len(row) for row in table}) != 1:
@@ -151,8 +238,8 @@ def rank_stability(
         )
     values = np.stack(table) * (-1 if higher_is_better else 1)
     seeds = generator.integers(values.shape[1], size=(resamples, values.shape[1]))
-    ranks = rankdata(values.mean(1), method="min")
-    drawn = rankdata(values[:, seeds].mean(2), method="min", axis=0)
+    ranks = scipy.stats.rankdata(values.mean(1), method="min")
+    drawn = scipy.stats.rankdata(values[:, seeds].mean(2), method="min", axis=0)
     same = drawn == ranks[:, None]
     places = range(1, len(table) + 1)
     shares = {
@@ -160,12 +247,12 @@ def rank_stability(
         for name, row in zip(scores, drawn, strict=True)
     }
 
-    def named(column: Values) -> dict[str, float]:
+    def by_method(column: Values) -> dict[str, float]:
         return dict(zip(scores, floats(column, "ranks", 1).tolist(), strict=True))
 
     return RankStability(
-        named(ranks),
-        named(same.mean(1)),
+        by_method(ranks),
+        by_method(same.mean(1)),
         {name: row[0] for name, row in shares.items()},
         shares,
         float(same.all(0).mean()),
@@ -175,7 +262,7 @@ def rank_stability(
 
 @dataclass(frozen=True)
 class Proportion:
-    """A share of *n* trials and its interval, all 0..1."""
+    """The share of successes in *n* trials, and its interval; all shares are 0..1."""
 
     share: float
     low: float
@@ -185,49 +272,26 @@ class Proportion:
 
 
 def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Proportion:
-    """The exact binomial interval of successes / n, as for a rate at few samples.
+    """Estimate a rate from few samples, with its exact binomial interval.
 
-    Raises: CounError unless 0 <= successes <= n and n > 0.
+    Args:
+        successes: 0..n.
+        n: the number of trials, at least 1.
+        level: of confidence, between 0 and 1.
+
+    Raises: CounError if *successes*, *n* or *level* is out of range.
+
+    >>> round(clopper_pearson(0, 20).high, 3)
+    0.168
     """
     if not 0 <= successes <= n or n == 0:
-        raise CounError(f"{successes} successes in {n} trials; expected 0..n in n > 0")
-    found = binomtest(successes, n).proportion_ci(_share(level, "level"), method="exact")
-    return Proportion(successes / n, float(found.low), float(found.high), n, level)
+        raise CounError(f"{successes} successes in {n} trials; expected 0..n successes, n > 0")
+    test = scipy.stats.binomtest(successes, n)
+    interval = test.proportion_ci(_fraction(level, "level"), method="exact")
+    return Proportion(successes / n, float(interval.low), float(interval.high), n, level)
 
 
-def _variance(values: Floats) -> float:
-    return float(values.var(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def _paired(a: Values, b: Values) -> tuple[float, float, float]:
-    """Mean difference, its standard error, degrees of freedom."""
-    first, second = pair(a, b, "paired samples", 1)
-    gaps = first - second
-    return float(gaps.mean()), (_variance(gaps) / len(gaps)) ** 0.5, float(len(gaps) - 1)
-
-
-def _unpaired(a: Values, b: Values) -> tuple[float, float, float]:
-    """As `_paired`, for independent samples, with Welch's degrees of freedom."""
-    first, second = (floats(x, "samples", 1) for x in (a, b))
-    parts = [_variance(x) / len(x) for x in (first, second)]
-    total = sum(parts)
-    weights = sum(v**2 / max(len(x) - 1, 1) for v, x in zip(parts, (first, second), strict=True))
-    df = total**2 / weights if weights != 0 else 1.0  # of two constants any will do
-    return float(first.mean() - second.mean()), total**0.5, df
-
-
-def _compare(difference: float, error: float, df: float) -> Comparison:
-    t = _over(difference, error)
-    return Comparison(difference, t, df, float(2 * stdtr(df, -abs(t))))
-
-
-def _over(part: float, error: float) -> float:
-    """part / error as IEEE has it: infinite, or NaN for 0/0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.float64(part) / np.float64(error))
-
-
-def _share(value: float, what: str) -> float:
+def _fraction(value: float, what: str) -> float:
     if not 0 < value < 1:
-        raise CounError(f"{what} {value}; expected between 0 and 1")
+        raise CounError(f"{what} {value}; expected a number between 0 and 1")
     return value

@@ -1,4 +1,4 @@
-"""Networks that each saw a part of the data, and vote: what exact, sharded methods train."""
+"""Ensembles of networks that each saw a part of the data, as exact sharded methods train them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from torch.nn import functional as F
 from coun.models.outputs import Classifier
 
 Votes = Literal["one_hot", "softmax", "normality"]
-GONE, UNUSED = -1, -2  # in `Shards.place`: forgotten; not chosen, or not placed yet
-FAR = 1e12  # from any feature
+FORGOTTEN, UNUSED = -1, -2  # in `Shards.place`; unused rows were not chosen, or not assigned yet
+FAR = 1e12  # a centre this far from every feature makes every input abnormal
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an ensemble is cut, and the front of its name: "ensemble:3x2:one_hot:200:resnet8".
+    """How the training rows of an ensemble are divided among its networks.
+
+    It is part of the model's name, such as "ensemble:3x2:one_hot:200:resnet8".
 
     Args:
-        shards: parts that share no row.
-        slices: networks a shard; number r learned from the rows of slices 0..r.
-        votes: what a shard says: its first choice, its probabilities, or how normal it finds
-            the input: minus the log of `error`, and shard c is class c.
-        rows: training rows on file.
+        shards: the number of parts; no two of them share a row.
+        slices: the number of networks of each shard; network r learned from slices 0..r.
+        votes: what a shard contributes: its most likely class, its probabilities, or how normal
+            the input seems to it. In the last case shard c stands for class c, and its vote is
+            minus the logarithm of `Shards.error`.
+        rows: the number of training rows.
     """
 
     shards: int
@@ -36,36 +39,37 @@ class Layout:
     rows: int
 
     def name(self, network: str) -> str:
-        """The name of this ensemble of the network of that name."""
+        """Return the name of this ensemble of networks that are called *network*."""
         return f"ensemble:{self.shards}x{self.slices}:{self.votes}:{self.rows}:{network}"
 
     @classmethod
     def parse(cls, name: str) -> tuple[Layout, str] | None:
-        """The layout and the network's name, of what `name` made; None for any other name."""
+        """Return the layout and the network's name of a name that `name` made, else None."""
         votes = "|".join(get_args(Votes))
-        found = re.fullmatch(rf"ensemble:(\d+)x(\d+):({votes}):(\d+):(.+)", name)
-        if not found:
+        match = re.fullmatch(rf"ensemble:(\d+)x(\d+):({votes}):(\d+):(.+)", name)
+        if not match:
             return None
-        shards, slices, kind, rows, network = found.groups()
+        shards, slices, kind, rows, network = match.groups()
         return cls(int(shards), int(slices), kind, int(rows)), network  # type: ignore[arg-type]
 
 
-class Tally(nn.Linear):
-    """The mean of the votes, as a linear layer without anything to train.
+class VotingHead(nn.Linear):
+    """The mean of the votes as a linear layer, (B, S*K) to (B, K), without trainable weights.
 
-    It maps (B, S*K) to (B, K).
+    Being a linear layer, it is found as the head of the ensemble like that of any network.
     """
 
     def __init__(self, shards: int, classes: int) -> None:
         super().__init__(shards * classes, classes, bias=False)
         del self.weight
         self.register_buffer("weight", torch.empty(classes, shards * classes))
-        self.count(torch.ones(shards, dtype=torch.bool))
+        self.set_voters(torch.ones(shards, dtype=torch.bool))
 
-    def count(self, voting: Tensor) -> None:
-        """Hear the shards that are True in *voting* (S,) bool.
+    def set_voters(self, voting: Tensor) -> None:
+        """Count only the votes of the shards that are True in *voting*, (S,) bool.
 
-        A share is cut to 16 bits, so that the sums of equally many are equal in any order.
+        A vote's weight is rounded to 16 bits, so that sums of equally many votes are equal in
+        whatever order they are added: ties remain ties.
         """
         share = round(2**16 / max(1, int(voting.sum()))) / 2**16
         eye = torch.eye(self.out_features)
@@ -73,23 +77,24 @@ class Tally(nn.Linear):
 
 
 class Shards(nn.Module):
-    """S x R networks of one architecture; (B, ...) to logits (B, K).
+    """An ensemble of S shards with R networks each, (B, ...) to logits (B, K).
 
-    The last slice of every shard votes; earlier slices are where retraining starts. Equal
-    counts of one-hot votes give equal logits, and argmax then takes the lowest class.
+    The last network of every shard votes; the earlier ones are where retraining starts. Equal
+    counts of one-hot votes give equal logits, of which argmax takes the lowest class.
 
     Args:
-        layout: shards, slices, votes, rows.
-        make: makes one network, with weights from the global generator.
-        example: a batch of two inputs, to find the networks' heads.
+        layout: shards, slices, votes and rows.
+        make: makes one network with weights from the global generator.
+        example: a batch of two inputs, to find the heads of the networks.
         head: the name of their last linear layer, where it cannot be found.
 
     Attributes:
-        members: number s*R + r is slice r of shard s.
-        place: (rows,) int32, per training row the first member that learned from it, or
-            `GONE`, or `UNUSED`. Saved with the weights: a later request needs nothing else.
-        reference, centre, spread: of "normality" only: a network that stays as it was made,
-            and what its features (S, D) are like on each shard's rows.
+        members: all networks; number s*R + r is slice r of shard s.
+        place: (rows,) int32, for each training row the first member that learned from it, or
+            `FORGOTTEN`, or `UNUSED`. It is saved with the weights: a later request needs
+            nothing else.
+        reference, centre, spread: for votes of "normality" only: a network that is never
+            trained, and the mean and spread (S, D) of its features on the rows of each shard.
     """
 
     place: Tensor
@@ -109,80 +114,81 @@ class Shards(nn.Module):
         self.members = nn.ModuleList(
             Classifier(make(), head, example=example) for _ in range(layout.shards * layout.slices)
         )
-        one = self.member(0).head
+        first_head = self.member(0).head
         self.register_buffer("place", torch.full((layout.rows,), UNUSED, dtype=torch.int32))
         self.reference: Classifier | None = None
         if layout.votes == "normality":
             self.reference = Classifier(make(), head, example=example).eval()
             for name in ("centre", "spread"):
-                self.register_buffer(name, torch.ones(layout.shards, one.in_features))
-        self.head = Tally(1 if self.reference else layout.shards, one.out_features)
+                self.register_buffer(name, torch.ones(layout.shards, first_head.in_features))
+        voters = 1 if self.reference else layout.shards
+        self.head = VotingHead(voters, first_head.out_features)
 
     def member(self, number: int) -> Classifier:
-        found = self.members[number]
-        assert isinstance(found, Classifier)
-        return found
+        """Return network *number*."""
+        return cast(Classifier, self.members[number])
 
     @property
     def prepared(self) -> bool:
-        """Whether any row has its place."""
+        """Whether any row has been assigned to a member."""
         return bool((self.place >= 0).any())
 
-    def begin(self, number: int) -> None:
-        """Give member *number* its start: fresh weights, or what the slice before it learned."""
+    def init_member(self, number: int) -> None:
+        """Give member *number* its first weights: fresh ones, or those of the slice before it."""
         fresh = number % self.layout.slices == 0
         source = self.make() if fresh else self.member(number - 1).inner
         self.member(number).inner.load_state_dict(source.state_dict())
 
-    def refer(self) -> None:
-        """Draw the reference, if there is one, afresh."""
+    def init_reference(self) -> None:
+        """Draw new weights for the reference network, if there is one."""
         if self.reference is not None:
             self.reference.inner.load_state_dict(self.make().state_dict())
 
-    def measure(self, shard: int, known: Tensor | None) -> None:
-        """Note what the reference's features (N, D) on the rows of *shard* are like.
+    def fit_reference_stats(self, shard: int, features: Tensor | None) -> None:
+        """Record mean and spread of the reference's *features* (N, D) on the rows of *shard*.
 
-        None, for no rows, makes every input abnormal. A deviation gets half the mean one
-        added, so that features which hardly vary do not decide alone.
+        None, for a shard without rows, makes every input abnormal. Half of the mean deviation
+        is added to each, so that features which hardly vary do not dominate the error.
         """
         self.centre[shard], self.spread[shard] = FAR, 1.0
-        if known is not None:
-            spread = known.std(0, correction=0)
-            self.centre[shard] = known.mean(0)
+        if features is not None:
+            spread = features.std(0, correction=0)
+            self.centre[shard] = features.mean(0)
             self.spread[shard] = (spread + spread.mean() / 2).clamp(min=1e-6)
 
     def train(self, mode: bool = True) -> Shards:
-        """As of any module, but for the reference, which is always in eval mode."""
+        """Set the mode of all networks but the reference, which is always in eval mode."""
         super().train(mode)
         if self.reference is not None:
             self.reference.eval()
         return self
 
-    def settle(self, place: Tensor) -> None:
-        """Note *place* (rows,), and hear the shards that have the two rows training takes."""
+    def save_assignment(self, place: Tensor) -> None:
+        """Record *place* (rows,); shards with at least two rows, as training needs, may vote."""
         self.place.copy_(place)
         shards = place[place >= 0] // self.layout.slices
         if self.reference is None:
-            self.head.count(torch.bincount(shards, minlength=self.layout.shards) > 1)
+            self.head.set_voters(torch.bincount(shards, minlength=self.layout.shards) > 1)
 
     def forward(self, x: Tensor) -> Tensor:
         last = range(self.layout.slices - 1, len(self.members), self.layout.slices)
-        seen = [self.member(number)(x) for number in last]
+        outputs = [self.member(number)(x) for number in last]
         if self.reference is not None:
-            known = self.reference(x).features
-            votes = [
-                -self.error(c, out.features, known).log()[:, None] for c, out in enumerate(seen)
-            ]
+            reference = self.reference(x).features
+            errors = [self.error(c, out.features, reference) for c, out in enumerate(outputs)]
+            votes = [-error.log()[:, None] for error in errors]
         elif self.layout.votes == "softmax":
-            votes = [out.logits.softmax(1) for out in seen]
+            votes = [out.logits.softmax(1) for out in outputs]
         else:
-            votes = [F.one_hot(y.argmax(1), y.shape[1]).to(y.dtype) for y, _ in seen]
+            votes = [F.one_hot(y.argmax(1), y.shape[1]).to(y.dtype) for y, _ in outputs]
         return cast(Tensor, self.head(torch.cat(votes, 1)))
 
-    def error(self, shard: int, features: Tensor, known: Tensor) -> Tensor:
-        """How far a member's *features* are from the scaled ones of the reference, (B,).
+    def error(self, shard: int, features: Tensor, reference: Tensor) -> Tensor:
+        """Return the mean squared difference of *features* to the reference's scaled ones, (B,).
 
-        Mean squared difference to (known - centre) / spread, at least 1e-12.
+        Args: features: of the shard's network, (B, D); reference: features of the reference
+            network for the same inputs, (B, D). They are compared after (reference - centre) /
+            spread of the shard. The result is at least 1e-12, so that its logarithm is finite.
         """
-        target = (known - self.centre[shard]) / self.spread[shard]
+        target = (reference - self.centre[shard]) / self.spread[shard]
         return (features - target).square().mean(1).clamp(min=1e-12)

@@ -1,4 +1,4 @@
-"""Models by name: the table of built-in ones, and the user's own as `module:factory`."""
+"""Models by name: built-in ones, those of plug-ins, and the user's own as `module:factory`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,23 @@ from coun.models.ensemble import Layout, Shards
 from coun.models.resnet import resnet8, resnet18, resnet20
 from coun.models.vgg import vgg16
 from coun.models.vit import vit, vit_small_data
+from coun.plugins import load_plugin, registered
+
+GROUP = "coun.models"  # the entry points of other packages
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One built-in model.
+    """One model that can be built by name.
 
     Args:
-        build: (classes, shape) to a model, drawn from the global generator.
+        build: makes a model from the number of classes and the shape of one input, with
+            weights from the global generator.
         summary: one line for lists.
         scale: "paper" if CoUn reports results on it, "small" if it is for trials on a CPU.
+
+    >>> MODELS["mlp"].build(3, (30,))[-1].out_features
+    3
     """
 
     build: Callable[[int, tuple[int, ...]], nn.Module]
@@ -54,21 +61,28 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def build(name: str, *, classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """Build a model: a name of `MODELS`, or `package.module:factory` for one of your own.
+    """Build a model by its name, with weights from the global generator: seed that first.
 
-    "ensemble:3x2:one_hot:200:NAME" is an ensemble of the network NAME (`Layout`).
+    Four kinds of names are known: those of `MODELS`; those that another package registers as
+    entry points in the group `coun.models`; `package.module:factory` for a model of your own,
+    whose module may be in the current folder; and "ensemble:3x2:one_hot:200:NAME", an ensemble
+    of the network NAME (see `Layout`).
 
-    The module is imported with the current folder importable. The factory (a function or a
-    class) is called with whichever it names of `classes`, `num_classes` or `n_classes`, and of
-    `shape` or `input_shape` (the whole shape) and `in_channels` or `num_channels` (its first
-    number); names hidden behind **kwargs are not seen. Weights come from the global generator:
-    seed it first.
+    A factory, of a plug-in or your own, is a function or a class. It is called with those of
+    these arguments that it names: `classes`, `num_classes` or `n_classes`; `shape` or
+    `input_shape`, the whole shape; `in_channels` or `num_channels`, its first number. Names
+    hidden behind **kwargs are not seen.
 
     Args:
+        name: of the model.
         classes: K, at least 2.
         shape: of one input, (channels, height, width) or (D,).
+
     Raises: CounError if the name is unknown, the module cannot be imported, has no such
         attribute, or the factory fails or returns no nn.Module.
+
+    >>> build("cnn", classes=10, shape=(1, 8, 8)).head
+    Linear(in_features=128, out_features=10, bias=True)
     """
     if classes < 2:
         raise CounError(f"a classifier needs at least 2 classes; got {classes}")
@@ -78,16 +92,20 @@ def build(name: str, *, classes: int, shape: tuple[int, ...]) -> nn.Module:
         return Shards(layout, make, example=torch.zeros(2, *shape))
     if ":" in name:
         return _build_own(name, classes, shape)
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    return MODELS[name].build(classes, shape)
+    if name in MODELS:
+        return MODELS[name].build(classes, shape)
+    plugins = registered(GROUP)
+    if name not in plugins:
+        raise unknown("model", name, [*MODELS, *plugins])
+    return _call(name, load_plugin(plugins[name]), classes, shape)
 
 
 def _build_own(name: str, classes: int, shape: tuple[int, ...]) -> nn.Module:
+    """Build a model of the user's own, `package.module:factory`."""
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
         raise CounError(f"model '{name}': expected 'package.module:factory'")
-    # the factory may import its neighbours only when called
+    # The factory may import modules beside its own only when it is called.
     with _current_folder_importable():
         try:
             module = importlib.import_module(module_name)
@@ -96,42 +114,47 @@ def _build_own(name: str, classes: int, shape: tuple[int, ...]) -> nn.Module:
         try:
             factory = attrgetter(attribute)(module)
         except AttributeError as error:
-            known = [word for word in vars(module) if not word.startswith("_")]
+            public = [word for word in vars(module) if not word.startswith("_")]
             raise CounError(
-                f"model '{name}': no '{attribute}' in '{module_name}'{nearest(attribute, known)}"
+                f"model '{name}': no '{attribute}' in '{module_name}'{nearest(attribute, public)}"
             ) from error
-        if not callable(factory) or isinstance(factory, nn.Module):
-            raise CounError(
-                f"model '{name}': expected a function or class that builds a model; "
-                f"got a {type(factory).__name__}"
-            )
-        try:
-            model = factory(**_arguments(factory, classes, shape))
-        except CounError:
-            raise
-        except Exception as error:
-            raise CounError(f"model '{name}': building it failed: {_line(error)}") from error
+        return _call(name, factory, classes, shape)
+
+
+def _call(name: str, factory: Any, classes: int, shape: tuple[int, ...]) -> nn.Module:
+    """Build the model *name* by its *factory*."""
+    if not callable(factory) or isinstance(factory, nn.Module):
+        raise CounError(
+            f"model '{name}': expected a function or class that builds a model; "
+            f"got a {type(factory).__name__}"
+        )
+    try:
+        model = factory(**_arguments(factory, classes, shape))
+    except CounError:
+        raise
+    except Exception as error:
+        raise CounError(f"model '{name}': building it failed: {_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise CounError(f"model '{name}': expected an nn.Module back; got a {type(model).__name__}")
     return model
 
 
 def _arguments(factory: Callable[..., Any], classes: int, shape: tuple[int, ...]) -> dict[str, Any]:
-    """What *factory* takes by name of the number of classes and the shape."""
+    """The arguments, among the number of classes and the shape, that *factory* names."""
     offered: dict[str, Any] = dict.fromkeys(("classes", "num_classes", "n_classes"), classes)
     offered |= dict.fromkeys(("shape", "input_shape"), shape)
     offered |= dict.fromkeys(("in_channels", "num_channels"), shape[0])
     try:
         parameters = inspect.signature(factory).parameters.values()
-    except ValueError:  # some built-ins have none
+    except ValueError:  # some built-in callables have no signature
         return {}
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {p.name: offered[p.name] for p in parameters if p.kind in named and p.name in offered}
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {p.name: offered[p.name] for p in parameters if p.kind in by_name and p.name in offered}
 
 
 @contextmanager
 def _current_folder_importable() -> Iterator[None]:
-    """Put the current folder first on sys.path, as `python file.py` would, for a while."""
+    """Put the current folder first on sys.path within the block, as `python file.py` does."""
     folder = os.getcwd()
     importlib.invalidate_caches()
     sys.path.insert(0, folder)

@@ -14,7 +14,7 @@ from coun.data import Data
 from coun.errors import CounError
 from coun.methods import Method
 from coun.models import build
-from coun.models.ensemble import GONE, Layout, Shards
+from coun.models.ensemble import FORGOTTEN, Layout, Shards
 from coun.seeds import Seeds
 
 
@@ -62,7 +62,7 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
     with Seeds(0).as_global("init", "shape"):  # the plan draws the weights that count
         model = make()
     if ensemble and isinstance(model, Shards) and len(model.place) == len(ensemble.place):
-        model.place[ensemble.place == GONE] = GONE
+        model.place[ensemble.place == FORGOTTEN] = FORGOTTEN
     return replace(start, model=model, name=name, build=make, head=None)
 
 
