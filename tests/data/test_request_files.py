@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from coun.data import read_index
+from coun.data import read_ids, read_index
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def write(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "rows"),
     [
-        ("a.txt", "3 1\n4,1\t5\r\n", [3, 1, 4, 1, 5]),
-        ("a.txt", "# all of them\n7 # the seventh\n\n8,\n", [7, 8]),
+        ("a.txt", "3\n1\n\n5\r\n", [3, 1, 5]),
+        ("a.txt", "# all of them\n7 # the seventh\n\n8\n", [7, 8]),
         ("a.txt", "\ufeff9\n+10\n-0", [9, 10, 0]),
         ("a", "0007", [7]),
         ("a.json", "[3, 1, 4]", [3, 1, 4]),
@@ -26,10 +26,9 @@ def write(tmp_path):
         ("a.json", '{"index": [6], "seed": 1}', [6]),
         ("A.JSON", '{"forget": [7]}', [7]),
         ("a.csv", "3\n1\n", [3, 1]),
-        ("a.csv", "3,cat\n1,dog\n", [3, 1]),
         ("a.csv", "name,Index\ncat,3\n\n'dog, the',1\n".replace("'", '"'), [3, 1]),
-        ("a.csv", "id,sample_id\n9,3\n8,1\n", [3, 1]),
         ("a.csv", "row\r\n2\r\n", [2]),
+        ("a.tsv", "row\tlabel\n2\t7\n", [2]),
     ],
 )
 def test_every_spelling_is_read(name, text, rows, write):
@@ -45,7 +44,10 @@ def test_the_largest_number_is_read(write):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.txt", "1 2\n3 x7\n", ("line 2", "'x7'")),
+        ("a.txt", "1\nx7\n2\ny8\n", ("line 2", "'x7'", "also line 4")),
+        ("a.txt", "17 3\n42 5\n", ("line 1", "'17 3'", "one row number per line")),
+        ("a.txt", "1,234\n", ("line 1", "'1,234'", "one row number per line")),
+        ("a.txt", "8,\n", ("line 1", "'8,'")),
         ("a.txt", "1.0", ("line 1", "'1.0'")),
         ("a.txt", "1_000", ("'1_000'",)),
         ("a.txt", "\u0663", ("line 1",)),
@@ -54,7 +56,9 @@ def test_the_largest_number_is_read(write):
         ("a.txt", "9" * 5000, ("line 1", "0 or more")),
         ("a.txt", "", ("names no row",)),
         ("a.txt", "# nothing\n", ("names no row",)),
-        ("a.txt", b"1 2 \xff", ("UTF-8", "byte 4")),
+        ("a.txt", b"1\n2\n\xff", ("UTF-8", "byte 4")),
+        ("a.txt", "1\n2".encode("utf-16"), ("UTF-8",)),
+        ("a.txt", "1\n2".encode("utf-16-le"), ("UTF-8",)),
         ("a.json", "[1, 2", ("line 1", "JSON")),
         ("a.json", "[1,\n2,,]", ("line 2", "JSON")),
         ("a.json", "[" * 100_000, ("JSON",)),
@@ -64,12 +68,17 @@ def test_the_largest_number_is_read(write):
         ("a.json", '[1, "2"]', ("item 2",)),
         ("a.json", "[1, [2]]", ("item 2", "[2]")),
         ("a.json", "[-1]", ("item 1", "-1")),
-        ("a.json", '{"rows": [1]}', ("indices, index, forget",)),
+        ("a.json", '{"lines": [1]}', ("'lines'", "none of them", "--id-column")),
+        ("a.json", '{"index": [1], "rows": [2]}', ("'index', 'rows'", "2 of them")),
         ("a.json", "7", ("list",)),
-        ("a.csv", "forgotten\n3\n", ("line 1", "'forgotten'", "index, idx")),
-        ("a.csv", "x7\n3\n", ("line 1", "'x7'")),
+        ("a.csv", "forgotten\n3\n", ("'forgotten'", "none of them", "--id-column")),
+        ("a.csv", "x7\n3\n", ("'x7'", "none of them")),
+        ("a.csv", "0,17\n1,42\n", ("'0', '17'", "none of them", "first line")),
+        ("a.csv", "index,id\n0,17\n1,42\n", ("'index', 'id'", "2 of them", "--id-column")),
+        ("a.csv", "customer_id,label\n3,1\n", ("'customer_id' holds ids", "--forget-ids")),
+        ("a.csv", "id\n3\n", ("'id' holds ids", "--forget-ids", "--id-column id")),
         ("a.csv", "index\n3\ncat\n", ("line 3", "'cat'")),
-        ("a.csv", "name,index\ncat,3\ndog\n", ("line 3", "cell 2")),
+        ("a.csv", "name,index\ncat,3\ndog\n", ("line 3", "1 cells", "expected 2")),
         ("a.csv", "index\n", ("names no row",)),
         ("a.csv", "3\n-1\n", ("line 2", "-1")),
     ],
@@ -85,3 +94,58 @@ def test_missing_files_and_folders_are_refused(tmp_path, refused):
         read_index(tmp_path / "none.txt")
     with refused(tmp_path, "directory"):
         read_index(str(tmp_path))
+
+
+def test_a_named_column_is_read(write, refused):
+    path = write("a.csv", "index,id\n0,17\n1,42\n")
+    assert read_index(path, "id").tolist() == [17, 42]
+    assert read_ids(path, "index") == ["0", "1"]
+    with refused(path, "column 'ids'", "did you mean 'id'"):
+        read_ids(path, "ids")
+    assert read_index(write("a.json", '{"mine": [3]}'), "mine").tolist() == [3]
+    with refused("no columns"):
+        read_index(write("a.txt", "3"), "id")
+    with refused("several columns 'id'"):
+        read_ids(write("b.csv", "id,id\n1,2\n"), "id")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "ids"),
+    [
+        ("a.txt", "cat/7.png\r\n# a comment\na b, c #2.png \n", ["cat/7.png", "a b, c #2.png"]),
+        ("a.txt", "\ufeffx\n", ["x"]),
+        ("a.json", '["cat/7.png", 1001]', ["cat/7.png", "1001"]),
+        ("a.json", '{"ids": ["x"], "reason": "asked"}', ["x"]),
+        ("a.csv", "cat/7.png\ndog/3.png\n", ["cat/7.png", "dog/3.png"]),
+        ("a.csv", "customer_id,since\n1001,2020\n17,2021\n", ["1001", "17"]),
+        ("a.csv", ',file\n0,"a, b.png"\n', ["a, b.png"]),
+    ],
+)  # fmt: skip
+def test_ids_are_read(name, text, ids, write):
+    assert read_ids(write(name, text)) == ids
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.csv", "id,customer_id\n1,2\n", ("'id', 'customer_id'", "2 of them")),
+        ("a.csv", "row\n3\n", ("'row' holds row numbers", "--forget-index")),
+        ("a.csv", "a,b\n1,2\n", ("none of them",)),
+        ("a.csv", "id,x\n,2\n", ("line 2", "empty")),
+        ("a.json", '["a", 1.5]', ("item 2", "1.5")),
+        ("a.json", "[true]", ("item 1", "true")),
+        ("a.txt", "", ("names no row",)),
+        ("a.txt", "\xe4".encode("latin-1"), ("UTF-8",)),
+    ],
+)
+def test_what_does_not_name_rows_is_refused(name, text, words, write, refused):
+    path = write(name, text)
+    with refused(path, *words):
+        read_ids(path)
+
+
+def test_the_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "ids.txt").write_text("1\n")
+    assert read_index("~/ids.txt").tolist() == [1]
+    assert read_ids("~/ids.txt") == ["1"]

@@ -8,7 +8,7 @@ training rows must be forgotten, a `RowTable` finds them again.
 from coun.data.adapter import from_arrays, from_dataset
 from coun.data.content import copies, with_copies
 from coun.data.examples import Data, Examples, TensorExamples
-from coun.data.request_files import read_index
+from coun.data.request_files import read_ids, read_index
 from coun.data.row_table import RowTable, align, load_recorded
 from coun.data.sources import load
 from coun.data.split import Split
@@ -27,6 +27,7 @@ __all__ = [
     "from_dataset",
     "load",
     "load_recorded",
+    "read_ids",
     "read_index",
     "with_copies",
 ]

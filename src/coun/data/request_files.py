@@ -1,4 +1,8 @@
-"""Forget requests from files: training row numbers as JSON, CSV or plain text."""
+"""Lists of rows from files: row numbers or ids as JSON, CSV or plain text.
+
+The wrong guess would forget other people's rows. So a file that can be read in two ways is
+refused, with what was seen and how to say what is meant.
+"""
 
 from __future__ import annotations
 
@@ -6,103 +10,224 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from coun.data.checks import first_line
-from coun.errors import CounError
+from coun.errors import CounError, unknown
 
-JSON_KEYS = ("indices", "index", "forget")
-CSV_COLUMNS = ("index", "idx", "row", "sample_id", "id")  # the first that is there counts
+NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "number", "forget")
+ID_COLUMNS = ("id", "ids", "file", "files", "filename", "file_name", "path", "image")
 LARGEST = 2**63 - 1
+SHOWN = 3  # bad places in a message
+
+Cell = tuple[str, str]  # the place of a token in the file, and the token
 
 
-def read_index(path: str | Path) -> Tensor:
-    """Row numbers from *path*, in file order, (n,) int64, each at least 0.
+def read_index(path: str | Path, column: str | None = None) -> Tensor:
+    """Read row numbers from a file.
 
-    `.json`: a list of integers, or an object with one under "indices", "index" or "forget".
-    `.csv`: the column called index, idx, row, sample_id or id; without a header, the first.
-    Anything else: integers between spaces, commas or newlines; `#` starts a comment.
+    `.json`: a list of integers, or an object with one such list under a known name.
+    `.csv`, `.tsv`: the one column with a known name; a single column needs no header.
+    Anything else: one number per line; `#` starts a comment.
+    Known names are index, indices, idx, row, rows, row_number, number and forget.
 
-    Raises:
-        CounError: unreadable, not UTF-8, empty, or a token that is no row number; names the
-            file, the line and the token. Duplicates pass: `Split.by_index` refuses them.
+    Args:
+        path: the file; `~` is expanded.
+        column: the column, or the name in a JSON object, where names do not say it.
+
+    Returns: row numbers in file order, each at least 0, (n,) int64. Repetitions stay:
+        `Split.by_index` refuses them.
+
+    Raises: CounError for a file that is unreadable, not UTF-8, empty, or ambiguous, and for
+        what is not a row number; names the file, the lines and the first token.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp(), "rows.csv")
+    >>> _ = file.write_text("name,row\\nann,17\\nben,42\\n")
+    >>> read_index(file)
+    tensor([17, 42])
     """
-    path = Path(path)
+    path = Path(path).expanduser()
+    cells = _cells(path, column, numbers=True)
+    _refuse(path, cells, _is_number, "is not an integer; expected row numbers")
+    _refuse(path, cells, _in_range, "is not a row number; expected 0 or more")
+    return torch.tensor([int(token) for _, token in cells], dtype=torch.int64)
+
+
+def read_ids(path: str | Path, column: str | None = None) -> list[str]:
+    """Read ids of rows from a file.
+
+    `.json`: a list of texts, or an object with one such list under a known name.
+    `.csv`, `.tsv`: the one column with a known name; a single column needs no header.
+    Anything else: one id per line; a line that starts with `#` is a comment.
+    Known names are id, ids, file, files, filename, file_name, path, image, and those
+    that end in "_id".
+
+    Args:
+        path: the file; `~` is expanded.
+        column: the column, or the name in a JSON object, where names do not say it.
+
+    Returns: ids in file order, without blanks around them.
+
+    Raises: CounError for a file that is unreadable, not UTF-8, empty, or ambiguous.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp(), "names.txt")
+    >>> _ = file.write_text("cat/7.png\\ndog/3.png\\n")
+    >>> read_ids(file)
+    ['cat/7.png', 'dog/3.png']
+    """
+    path = Path(path).expanduser()
+    return [token for _, token in _cells(path, column, numbers=False)]
+
+
+def _cells(path: Path, column: str | None, *, numbers: bool) -> list[Cell]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise CounError(
-            f"{path} is not UTF-8 text (byte {error.start}); expected integers"
+            f"{path} is not UTF-8 text (byte {error.start}); save it with the encoding UTF-8"
         ) from None
     except OSError as error:
         raise CounError(f"cannot read forget request {path}: {first_line(error)}") from None
-    reader = {".json": _json, ".csv": _csv}.get(path.suffix.lower(), _text)
-    rows = [_row(path, place, token) for place, token in reader(path, text)]
-    if not rows:
-        raise CounError(f"{path} names no row; expected at least one integer")
-    return torch.tensor(rows, dtype=torch.int64)
+    if "\0" in text:
+        raise CounError(f"{path} is not UTF-8 text (byte 0); save it with the encoding UTF-8")
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        cells = list(_json(path, text, column, numbers))
+    elif suffix in (".csv", ".tsv"):
+        cells = list(_table(path, text, column, numbers, "\t" if suffix == ".tsv" else ","))
+    elif column is not None:
+        raise CounError(f"{path} has no columns; leave out the column, or give a .csv file")
+    else:
+        cells = list(_lines(path, text, numbers))
+    if not cells:
+        raise CounError(f"{path} names no row; expected at least one")
+    _refuse(path, cells, lambda token: bool(token), "is empty; expected a row in each place")
+    return cells
 
 
-def _row(path: Path, place: str, token: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", token):
-        raise CounError(f"{path} {place}: '{token}' is not an integer; expected row numbers")
-    # The length test keeps int() away from texts it refuses to convert.
-    if (token[0] == "-" and token.strip("-0")) or len(token) > 4000 or int(token) > LARGEST:
-        raise CounError(f"{path} {place}: {token[:24]} is no row number; expected 0 or more")
-    return int(token)
-
-
-def _text(path: Path, text: str) -> Iterator[tuple[str, str]]:
+def _lines(path: Path, text: str, numbers: bool) -> Iterator[Cell]:
     for number, line in enumerate(text.splitlines(), 1):
-        for token in line.partition("#")[0].replace(",", " ").split():
+        token = (line.partition("#")[0] if numbers or line.lstrip()[:1] == "#" else line).strip()
+        if numbers and len(re.split(r"[\s,;]+", token)) > 1:
+            raise CounError(
+                f"{path} line {number}: '{token}' can be read in several ways; write one row "
+                "number per line, without separators"
+            )
+        if token:
             yield f"line {number}", token
 
 
-def _json(path: Path, text: str) -> Iterator[tuple[str, str]]:
+def _json(path: Path, text: str, column: str | None, numbers: bool) -> Iterator[Cell]:
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         raise CounError(f"{path} line {error.lineno}: not JSON ({error.msg})") from None
     except (ValueError, RecursionError) as error:
         raise CounError(f"{path}: not JSON ({first_line(error)})") from None
-    if isinstance(found, dict):
-        found = next((found[key] for key in JSON_KEYS if key in found), None)
-    if not isinstance(found, list):
+    if isinstance(content, dict):
+        content = content[_chosen(path, list(content), column, numbers)]
+    if not isinstance(content, list):
+        kind = "integers" if numbers else "texts"
         raise CounError(
-            f"{path}: expected a list of integers, or an object with one under "
-            f"{', '.join(JSON_KEYS)}"
+            f"{path}: expected a list of {kind}, or an object with one under "
+            f"{', '.join(NUMBER_COLUMNS if numbers else ID_COLUMNS)}"
         )
-    for number, item in enumerate(found, 1):
-        yield f"item {number}", json.dumps(item)
+    for number, item in enumerate(content, 1):
+        yield f"item {number}", _json_token(path, number, item, numbers)
 
 
-def _csv(path: Path, text: str) -> Iterator[tuple[str, str]]:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    column, first = 0, True
+def _json_token(path: Path, number: int, item: Any, numbers: bool) -> str:
+    if numbers:
+        return json.dumps(item)
+    if not isinstance(item, str | int) or isinstance(item, bool):
+        raise CounError(f"{path} item {number}: {json.dumps(item)} is not text; expected an id")
+    return str(item).strip()
+
+
+def _table(
+    path: Path, text: str, column: str | None, numbers: bool, delimiter: str
+) -> Iterator[Cell]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    place: int | None = None
+    width = 0
     try:
         for cells in reader:
-            if not any(cell.strip() for cell in cells):
+            values = [cell.strip() for cell in cells]
+            where = f"line {reader.line_num}"
+            if not any(values):
                 continue
-            names = [cell.strip().lower() for cell in cells]
-            known = [name for name in CSV_COLUMNS if name in names]
-            if first and known:
-                column = names.index(known[0])
-            elif first and not re.match(r"[+-]?[0-9]", names[0]):
+            if place is None:
+                width, place = len(values), 0
+                if len(values) > 1 or column is not None or _is_header(values[0], numbers):
+                    place = values.index(_chosen(path, values, column, numbers))
+                    continue
+            if len(values) != width:
                 raise CounError(
-                    f"{path} line {reader.line_num}: '{cells[0]}' is neither an integer nor a "
-                    f"known header; expected a column called {', '.join(CSV_COLUMNS)}"
+                    f"{path} {where}: {len(values)} cells; expected {width} as in the first line"
                 )
-            elif column >= len(cells):
-                raise CounError(
-                    f"{path} line {reader.line_num}: {len(cells)} cells; "
-                    f"expected the index in cell {column + 1}"
-                )
-            else:
-                yield f"line {reader.line_num}", names[column]
-            first = False
+            yield where, values[place]
     except csv.Error as error:
         raise CounError(f"{path} line {reader.line_num}: not CSV ({first_line(error)})") from None
+
+
+def _is_header(cell: str, numbers: bool) -> bool:
+    """Whether the first cell of a single column names it; for numbers, any word does."""
+    return _known(cell, True) or _known(cell, False) or (numbers and not _is_number(cell))
+
+
+def _chosen(path: Path, names: list[str], column: str | None, numbers: bool) -> str:
+    """The column to read: the given one, or the only one with a known name."""
+    listing = ", ".join(f"'{name}'" for name in names)
+    if column is not None:
+        if names.count(column) == 1:
+            return column
+        if column in names:
+            raise CounError(f"{path} has several columns '{column}'; column names must be unique")
+        raise CounError(f"{path}: {unknown('column', column, names)}")
+    hits = [name for name in names if _known(name, True) or _known(name, False)]
+    if len(hits) != 1:
+        several = f"{len(hits)} of them may name rows" if hits else "none of them has a known name"
+        raise CounError(
+            f"{path} has columns {listing}; {several}; say which with --id-column NAME, and give "
+            "the columns names in the first line"
+        )
+    if not _known(hits[0], numbers):
+        options = ("ids", "--forget-ids") if numbers else ("row numbers", "--forget-index")
+        raise CounError(
+            f"{path}: column '{hits[0]}' holds {options[0]} by its name; read it with "
+            f"{options[1]}, or say --id-column {hits[0]}"
+        )
+    return hits[0]
+
+
+def _known(name: str, numbers: bool) -> bool:
+    word = name.lower()
+    if numbers:
+        return word in NUMBER_COLUMNS
+    return word in ID_COLUMNS or word.endswith("_id")
+
+
+def _is_number(token: str) -> bool:
+    return re.fullmatch(r"[+-]?[0-9]+", token) is not None
+
+
+def _in_range(token: str) -> bool:
+    # The length test keeps int() away from texts that it refuses to convert.
+    negative = token[0] == "-" and bool(token.strip("-0"))
+    return not negative and len(token) <= 4000 and int(token) <= LARGEST
+
+
+def _refuse(path: Path, cells: Iterable[Cell], fits: Callable[[str], bool], words: str) -> None:
+    """Raise CounError that names the cells that do not fit."""
+    bad = [(place, token) for place, token in cells if not fits(token)]
+    if bad:
+        others = ", ".join(place for place, _ in bad[1 : SHOWN + 1])
+        more = f" (also {others}{', ...' if len(bad) > SHOWN + 1 else ''})" if others else ""
+        raise CounError(f"{path} {bad[0][0]}: '{bad[0][1][:24]}' {words}{more}")
