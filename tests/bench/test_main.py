@@ -247,7 +247,7 @@ def test_a_disk_that_is_full_is_one_line_and_later_goes_on(config_file, tmp_path
 
 @pytest.mark.parametrize(
     "scenario",
-    ['kind = "memorisation"\nmodels = 2\nlevel = "mix"', 'kind = "worst"\nfraction = 0.2'],
+    ['kind = "memorised"\nmodels = 2\nlevel = "mix"', 'kind = "worst_case"\nfraction = 0.2'],
 )
 def test_requests_by_score_run_and_share_their_models(config_file, tmp_path, scenario) -> None:
     found = bench(config_file(scenario=scenario), tmp_path / "out", quiet=True)
@@ -255,8 +255,8 @@ def test_requests_by_score_run_and_share_their_models(config_file, tmp_path, sce
     assert len(found["rows"]) == 10
     kinds = [read_json(path)["kind"] for path in tmp_path.glob("out/store/*/experiment.json")]
     # Memorisation is of the data, self-influence of each seed's Original.
-    assert kinds.count("score") == (1 if "memorisation" in scenario else 2)
-    assert kinds.count("train") == 2 * 3 + (2 if "memorisation" in scenario else 0)
+    assert kinds.count("score") == (1 if "memorised" in scenario else 2)
+    assert kinds.count("train") == 2 * 3 + (2 if "memorised" in scenario else 0)
 
 
 def test_only_a_part_then_the_rest(config_file, tmp_path: Path) -> None:

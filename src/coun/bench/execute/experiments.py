@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from coun.bench.execute import requests
 from coun.bench.execute.attacks import attack
 from coun.bench.execute.store import RUN, Store
 from coun.bench.spec.experiment import (
@@ -23,6 +23,7 @@ from coun.bench.spec.experiment import (
     Unlearn,
 )
 from coun.data import Data, Split
+from coun.data.requests import ModelPredictions
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.runs import Options, Run, measure, predictions, train, unlearn
@@ -67,7 +68,7 @@ def _train(experiment: Train, store: Store, options: Options) -> Run:
     return train(
         data,
         setting.model,
-        split=_split(forget, setting, data, store) if forget else None,
+        split=_split(forget, data, store) if forget else None,
         seed=experiment.seed,
         out=store.place(experiment) / RUN,
         options=options,
@@ -78,11 +79,11 @@ def _train(experiment: Train, store: Store, options: Options) -> Run:
 def _unlearn(experiment: Unlearn, store: Store, options: Options) -> Run:
     setting = experiment.setting
     data = _data(setting)
-    split = _split(experiment.forget, setting, data, store)
     start = _open(experiment.start, store, data)
-    if experiment.earlier is not None:
-        earlier = _split(experiment.earlier, setting, data, store)
-        data, split = requests.without_earlier(split, earlier, data)
+    if experiment.earlier is None:
+        split = _split(experiment.forget, data, store)
+    else:
+        data, split = _without_earlier(experiment, data, store)
         start = replace(start, data=data, split=None)
     return unlearn(
         start,
@@ -98,7 +99,7 @@ def _unlearn(experiment: Unlearn, store: Store, options: Options) -> Run:
 
 def _evaluate(experiment: Evaluate, store: Store) -> dict[str, Any]:
     data = _data(experiment.setting)
-    split = _split(experiment.forget, experiment.setting, data, store)
+    split = _split(experiment.forget, data, store)
     run = _open(experiment.subject, store, data)
     outputs = predictions(run.classifier, data, split)
     result = measure(outputs, split)
@@ -109,30 +110,40 @@ def _evaluate(experiment: Evaluate, store: Store) -> dict[str, Any]:
 
 def _score(experiment: Score, store: Store) -> list[float]:
     data = _data(experiment.setting)
-    if experiment.measure == "self-influence":
-        return requests.self_influence(store.open(experiment.models[0], data), data)
-    half_models = []
+    answers = []
     for model in experiment.models:
-        assert model.forget is not None
-        split = _split(model.forget, experiment.setting, data, store)
-        half_models.append((store.open(model, data), split))
-    return requests.memorisation(half_models, data)
+        outputs = predictions(store.open(model, data).classifier, data, None).outputs["retain"]
+        trained_on = torch.ones(len(data.train), dtype=torch.bool)
+        if model.forget is not None:
+            retain = _split(model.forget, data, store).retain
+            trained_on = torch.isin(data.train.numbers, retain)
+        answers.append(ModelPredictions(outputs.logits, outputs.features, trained_on))
+    return [float(score) for score in experiment.request.score(answers, data)]
 
 
 def _open(experiment: Train | Unlearn, store: Store, data: Data) -> Run:
     """Open a model; after an earlier stage its own data is smaller than *data*."""
     if isinstance(experiment, Unlearn) and experiment.earlier is not None:
-        split = _split(experiment.forget, experiment.setting, data, store)
-        earlier = _split(experiment.earlier, experiment.setting, data, store)
-        data, _ = requests.without_earlier(split, earlier, data)
+        data, _ = _without_earlier(experiment, data, store)
     return store.open(experiment, data)
 
 
-def _split(forget: ForgetSpec, setting: ExperimentSetting, data: Data, store: Store) -> Split:
-    def scores(experiment: Experiment) -> list[float]:
-        return list(store.result(experiment)["scores"])
+def _split(forget: ForgetSpec, data: Data, store: Store) -> Split:
+    """Choose the rows that *forget* forgets and retains."""
+    scores = np.array(store.result(forget.scores)["scores"]) if forget.scores else None
+    return Split.of(data, forget.request, seed=forget.seed or 0, scores=scores)
 
-    return requests.split(forget, data, setting.data, scores)
+
+def _without_earlier(experiment: Unlearn, data: Data, store: Store) -> tuple[Data, Split]:
+    """The data without the rows of earlier stages, and the new rows of this stage.
+
+    A method never sees rows again that an earlier stage removed.
+    """
+    assert experiment.earlier is not None
+    whole, earlier = (_split(f, data, store) for f in (experiment.forget, experiment.earlier))
+    rest = replace(data, train=data.train.take(earlier.rows(data, "retain")), source="")
+    new = whole.forget[~torch.isin(whole.forget, earlier.forget)]
+    return rest, Split.by_index(rest, new)
 
 
 def _data(setting: ExperimentSetting) -> Data:

@@ -95,7 +95,7 @@ class _Search:
 
     def tell(self, records: list[dict[str, Any]]) -> None:
         """Report the gaps of the pending candidates to the sampler, and record them."""
-        expected = sum(getattr(s, "stages", 1) for s in self.config.scenario)
+        expected = sum(len(request.in_stages()) for request in self.config.scenario)
         expected *= len(self.settings.seeds)
         for title, trial in self.pending.items():
             gaps = [record["gap"] for record in records if record["row"] == title]

@@ -14,8 +14,9 @@ from typing import Any
 from scipy import stats
 
 from coun.bench.output.tables import ResultRow, ResultTable
-from coun.bench.spec.experiment import ForgetSpec, describe
+from coun.bench.spec.forget import label
 from coun.bench.spec.plan import METHOD, RETRAIN
+from coun.data.requests import Class, Random, Request, parse
 from coun.errors import CounError
 from coun.metrics import GAP_METRICS, catalogue
 from coun.report.style import method_style
@@ -133,23 +134,25 @@ def compare(
     over ten trials.
     """
     settings = {w["name"]: w["paper"] for w in results["config"]["workload"] if w["paper"]}
-    scenarios = {describe(ForgetSpec(s)): s for s in results["config"]["scenario"]}
+    requests = [parse(record) for record in results["config"]["scenario"]]
+    scenarios = {label(request): _printed_scenario(request) for request in requests}
     compared: list[Compared] = []
     for table in tables:
         if table.workload not in settings or table.scenario not in scenarios or table.stage > 1:
             continue
-        request = scenarios[table.scenario]
-        scenario = (
-            ("random", f"{100 * request['fraction']:.0f}")
-            if request["kind"] == "random"
-            else (f"class:{request.get('name')}", "10")
-        )
         paper = settings[table.workload]
-        setting = (paper["dataset"], paper["model"], *scenario)
+        setting = (paper["dataset"], paper["model"], *scenarios[table.scenario])
         printed = [row for row in rows if row.setting == setting]
         for row in table.shown:
             compared += _compare_row(table, row, printed)
     return compared
+
+
+def _printed_scenario(request: Request) -> tuple[str, str]:
+    """Scenario and percentage, as the file of printed values names them; empty for others."""
+    if isinstance(request, Random):
+        return "random", f"{100 * request.fraction:.0f}"
+    return (f"class:{request.name}", "10") if isinstance(request, Class) else ("", "")
 
 
 def _compare_row(

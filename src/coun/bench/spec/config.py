@@ -6,16 +6,43 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
+from coun.bench.spec.forget import label
 from coun.bench.spec.protocols import PROTOCOLS
-from coun.bench.spec.scenarios import Scenario
-from coun.bench.spec.strict import Count, Seed, Share, StrictModel, Text
+from coun.data import requests
 from coun.engine.device import Precision
-from coun.errors import unknown
+from coun.errors import nearest, unknown
 from coun.methods import Method, make
 from coun.methods import contrast as add_contrast
 from coun.metrics import GAP_METRICS
+
+Text = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+# Any kind of forget request that coun or a plug-in registers.
+Scenario = Annotated[
+    SerializeAsAny[requests.Request],
+    BeforeValidator(lambda given: requests.parse(given) if isinstance(given, Mapping) else given),
+]
+
+
+class StrictModel(BaseModel):
+    """A table of the config that refuses unknown keys and suggests the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, given: Any) -> Any:
+        for key in given if isinstance(given, Mapping) else ():
+            if key not in cls.model_fields:
+                known = ", ".join(sorted(cls.model_fields))
+                raise ValueError(
+                    f"unknown key '{key}'{nearest(key, cls.model_fields)}; known: {known}"
+                )
+        return given
 
 
 class ExpectedData(StrictModel):
@@ -44,7 +71,7 @@ class DataConfig(StrictModel):
     image_column: str | None = None
     label_column: str | None = None
     views: str | None = None
-    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = {}
     expect: ExpectedData | None = None
 
 
@@ -58,8 +85,8 @@ class Workload(StrictModel):
     name: Text
     data: DataConfig
     model: Text
-    train: dict[str, Any] = Field(default_factory=dict)
-    paper: dict[Literal["dataset", "model"], str] = Field(default_factory=dict)
+    train: dict[str, Any] = {}
+    paper: dict[Literal["dataset", "model"], str] = {}
 
 
 class SearchRange(StrictModel):
@@ -99,11 +126,11 @@ class MethodConfig(StrictModel):
 
     name: Text
     label: str = ""
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = {}
     contrast: dict[str, Any] | None = None
-    on: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    vary: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
-    search: dict[str, SearchRange | tuple[Any, ...]] = Field(default_factory=dict)
+    on: dict[str, dict[str, Any]] = {}
+    vary: dict[str, tuple[Any, ...]] = {}
+    search: dict[str, SearchRange | tuple[Any, ...]] = {}
 
     @property
     def title(self) -> str:
@@ -196,7 +223,7 @@ class Config(StrictModel):
     title: Text
     note: str = ""
     protocol: str = "coun"
-    switches: dict[str, Any] = Field(default_factory=dict)
+    switches: dict[str, Any] = {}
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     floor: tuple[Seed, ...] | None = None
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = GAP_METRICS
@@ -212,6 +239,7 @@ class Config(StrictModel):
         workloads = [workload.name for workload in self.workload]
         _check_unique("seed", self.seeds)
         _check_unique("workload", workloads)
+        _check_unique("scenario", [label(scenario) for scenario in self.scenario])
         _check_unique("method", [method.title for method in self.method])
         for seed in self.floor or ():
             if seed not in self.seeds:

@@ -136,7 +136,7 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     assert isinstance(experiment, Train | Unlearn)
     # A request for a class is counted as if all classes had the same size.
     forget = experiment.forget
-    share = forget.request.get("fraction", 1 / len(info.classes)) if forget else 0.0
+    share = getattr(forget.request, "fraction", 1 / len(info.classes)) if forget else 0.0
     retain = info.train * (1 - share)
     if isinstance(experiment, Train):
         return 3 * info.flops * retain * _epochs(experiment)

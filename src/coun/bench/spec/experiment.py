@@ -10,8 +10,10 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
+from coun.bench.spec.forget import hashed_record, label, score_name
 from coun.bench.spec.protocols import Attack
 from coun.bench.spec.workload import DataSpec
+from coun.data.requests import Request
 
 FORMAT = 2  # of the store; results written with another number are never reused
 FLOOR_SEED_OFFSET = 1000  # the second Retrain has the seed of the first one plus this
@@ -94,22 +96,20 @@ class ForgetSpec:
     """A forget request as it is drawn for one seed.
 
     Args:
-        request: the scenario's settings, with its `kind`.
-        draw: the protocol's rule for random rows.
-        seed: of the draw; None where nothing is drawn.
+        seed: of the draw; None for requests that draw nothing.
         scores: the experiment that scores the rows, for requests that choose rows by a score.
     """
 
-    request: dict[str, Any]
-    draw: str = "torch"
+    request: Request
     seed: int | None = None
-    scores: Experiment | None = None
+    scores: Score | None = None
 
     def content(self) -> dict[str, Any]:
         """Return all that the chosen rows depend on."""
+        record, draw = hashed_record(self.request)
         return {
-            "request": self.request,
-            "draw": self.draw,
+            "request": record,
+            "draw": draw,
             "seed": self.seed,
             "scores": self.scores.key if self.scores else None,
         }
@@ -141,7 +141,7 @@ class Train(Experiment):
     def title(self) -> str:
         if self.forget is None:
             return f"{self.setting.name}: Original, seed {self.seed}"
-        return f"{self.setting.name}: Retrain, {describe(self.forget)}, seed {self.seed}"
+        return f"{self.setting.name}: Retrain, {label(self.forget.request)}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Unlearn(Experiment):
     @property
     def title(self) -> str:
         name = self.method + ("+module" if self.contrast is not None else "")
-        return f"{self.setting.name}: {name}, {describe(self.forget)}, seed {self.seed}"
+        return f"{self.setting.name}: {name}, {label(self.forget.request)}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -211,13 +211,10 @@ class Evaluate(Experiment):
 
 @dataclass(frozen=True)
 class Score(Experiment):
-    """One number for each training row, computed from the outputs of *models*.
-
-    *measure* names the score: "memorisation" or "self-influence".
-    """
+    """One number for each training row, which *request* computes from the outputs of *models*."""
 
     setting: ExperimentSetting
-    measure: str
+    request: Request
     models: tuple[Train, ...]
     kind = "score"
 
@@ -226,11 +223,14 @@ class Score(Experiment):
         return self.models
 
     def content(self) -> dict[str, Any]:
-        return {"measure": self.measure, "models": [model.key for model in self.models]}
+        return {
+            "measure": score_name(self.request),
+            "models": [model.key for model in self.models],
+        }
 
     @property
     def title(self) -> str:
-        return f"{self.setting.name}: {self.measure} of every row"
+        return f"{self.setting.name}: scores of all rows for the request {label(self.request)}"
 
 
 def closure(experiments: Iterable[Experiment]) -> list[Experiment]:
@@ -246,16 +246,6 @@ def closure(experiments: Iterable[Experiment]) -> list[Experiment]:
     for experiment in experiments:
         visit(experiment)
     return list(ordered.values())
-
-
-def describe(forget: ForgetSpec) -> str:
-    """Describe a request in a few words: `random 10%`, `class cat`."""
-    request = dict(forget.request)
-    kind = request.pop("kind")
-    if kind in ("class", "subclass"):
-        return f"{kind} {request['name']}"
-    level = f" {request['level']}" if "level" in request else ""
-    return f"{kind}{level} {request['fraction']:.0%}"
 
 
 def _to_plain(value: Any) -> Any:

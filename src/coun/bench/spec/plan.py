@@ -17,10 +17,10 @@ from coun.bench.spec.experiment import (
     Train,
     Unlearn,
     closure,
-    describe,
 )
-from coun.bench.spec.scenarios import Scenario
+from coun.bench.spec.forget import label, seed_of_draw
 from coun.bench.spec.workload import WorkloadInfo, data_spec, protocol_of, workload_info
+from coun.data.requests import Random, Request
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
 from coun.methods import catalogue
@@ -190,7 +190,7 @@ class _SeedPlanner:
     config: Config
     workload: Workload
     setting: ExperimentSetting
-    scenario: Scenario
+    scenario: Request
     seed: int
 
     def models(
@@ -310,35 +310,25 @@ class _SeedPlanner:
 
     def forget_specs(self, original: Train) -> list[ForgetSpec]:
         """The request as growing forget sets, one for each stage."""
-        request, draw = self.scenario.model_dump(), protocol_of(self.config).draw
-        kind = request["kind"]
-        if kind in ("class", "subclass"):
-            return [ForgetSpec(request)]
-        if kind in ("random", "sequential"):
-            # Stage k forgets the first k shares of one permutation: a random request of k shares.
-            shares = [
-                round(request["fraction"] * (k + 1), 10) for k in range(request.get("stages", 1))
-            ]
-            return [ForgetSpec({"kind": "random", "fraction": f}, draw, self.seed) for f in shares]
-        if kind == "worst":
-            return [ForgetSpec(request, scores=Score(self.setting, "self-influence", (original,)))]
-        half = {"kind": "random", "fraction": 0.5}
-        half_models = tuple(
-            Train(self.setting, seed, ForgetSpec(half, seed=seed))
-            for seed in range(HALF_MODEL_SEED, HALF_MODEL_SEED + request["models"])
-        )
-        return [ForgetSpec(request, scores=Score(self.setting, "memorisation", half_models))]
+        request, draw = self.scenario, protocol_of(self.config).draw
+        if getattr(request, "draw", draw) != draw and "draw" not in request.model_fields_set:
+            request = request.model_copy(update={"draw": draw})
+        return [
+            ForgetSpec(stage, seed_of_draw(stage, self.seed), self.scores(stage, original))
+            for stage in request.in_stages()
+        ]
+
+    def scores(self, request: Request, original: Train) -> Score | None:
+        """The experiment that scores the rows, if *request* chooses rows by a score."""
+        if not request.needs_scores:
+            return None
+        seeds = range(HALF_MODEL_SEED, HALF_MODEL_SEED + request.half_models)
+        half = Random(fraction=0.5)
+        models = [Train(self.setting, seed, ForgetSpec(half, seed)) for seed in seeds]
+        return Score(self.setting, request, (*([original] * request.needs_original), *models))
 
 
 def _uses_module(method: MethodConfig, resolved: Mapping[str, Any]) -> bool:
     """Whether the contrastive module takes part: it is added, and its weight is not 0."""
     module = resolved.get("contrast") or resolved
     return (method.contrast is not None or method.name == "coun") and module["weight"] > 0
-
-
-def label(scenario: Scenario) -> str:
-    """Describe a scenario in a few words, as the headings of tables do."""
-    request = scenario.model_dump()
-    if request["kind"] == "sequential":
-        return f"sequential {request['stages']} x {request['fraction']:.0%}"
-    return describe(ForgetSpec(request))

@@ -33,8 +33,7 @@ class Protocol:
             before anything else.
         normalise: "coun" (the paper's constants for all data) or "data" (mean and standard
             deviation of the training pixels).
-        draw: how random forget rows are drawn: "torch" (a seeded permutation) or "numpy"
-            (SalUn's `RandomState(seed - 1).choice` without replacement).
+        draw: how random forget rows are drawn, see `coun.data.requests.Random`.
         augment: False trains without random views.
         mia: the attack behind the column MIA; `ATTACKS` says what each attack measures.
         methods: default settings of the code base by method (redrawn labels, reduction of the
@@ -46,7 +45,7 @@ class Protocol:
     source: str
     validation: float = 0.0
     normalise: Literal["coun", "data"] = "coun"
-    draw: Literal["torch", "numpy"] = "torch"
+    draw: Literal["torch", "salun"] = "torch"
     augment: bool = True
     mia: Attack = "svc"
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -80,7 +79,7 @@ class Protocol:
         return asdict(self)
 
 
-_CHOICES = {"normalise": ("coun", "data"), "draw": ("torch", "numpy"), "mia": tuple(ATTACKS)}
+_CHOICES = {"normalise": ("coun", "data"), "draw": ("torch", "salun"), "mia": tuple(ATTACKS)}
 
 PROTOCOLS: dict[str, Protocol] = {
     "coun": Protocol(
@@ -95,7 +94,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "SalUn (Fan et al., ICLR 2024) and Sparse (Jia et al., NeurIPS 2023), their code",
         validation=0.1,
         normalise="data",
-        draw="numpy",
+        draw="salun",
         mia="svc-first",
         methods={"random_label": {"labels": "per_batch"}, "salun": {"labels": "per_batch"}},
         notes="Models are trained on 45,000 of CIFAR's 50,000 rows. Random labels are drawn anew "

@@ -12,8 +12,6 @@ from coun.bench.spec.config import Config
 from coun.errors import CounError, nearest
 
 SHIPPED = files("coun.bench") / "configs"
-# pydantic puts the kind of a scenario into the path of a faulty key; it is no key of the file.
-_KINDS = ("random", "class", "subclass", "sequential", "memorisation", "worst")
 
 
 def shipped() -> list[str]:
@@ -66,7 +64,7 @@ def parse(text: str, where: str = "config") -> Config:
         return Config.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
+        place = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ").replace("Input should be ", "")
         if first["type"] in ("value_error", "missing", "union_tag_invalid"):
             raise CounError(f"{where}{' at ' + place if place else ''}: {message}") from error

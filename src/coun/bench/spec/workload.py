@@ -153,7 +153,9 @@ def _merge_classes(data: Data, groups: dict[str, tuple[str, ...]]) -> Data:
         return replace(part, labels=table[part.labels])
 
     train, test = relabel(data.train), relabel(data.test)
-    return replace(data, train=train, test=test, classes=tuple(groups), source="")
+    classes = tuple(groups)
+    # A subclass request names one of the classes that were merged.
+    return replace(data, train=train, test=test, classes=classes, source="", finer=lambda: data)
 
 
 def _with_views(data: Data, letters: str | None, normalise: str, augment: bool) -> Data:
