@@ -35,7 +35,9 @@ def altered(run, model, head=None):
     return replace(
         run,
         model=model.eval(),
-        record={**run.record, "model": {**run.record["model"], "head": head}},
+        record=run.record.model_copy(
+            update={"model": run.record.model.model_copy(update={"head": head})}
+        ),
         build=None,
     )
 

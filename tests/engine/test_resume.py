@@ -117,7 +117,7 @@ def test_killed_more_than_once(monkeypatch, tmp_path, original, split):
     assert again.record["weights_sha256"] == call(None).record["weights_sha256"]
 
 
-@pytest.mark.parametrize("name", ["save_weights", "write_json"])
+@pytest.mark.parametrize("name", ["save_weights", "write_record"])
 def test_killed_while_the_result_is_written(monkeypatch, tmp_path, original, split, name):
     def call(out):
         return coun.unlearn(original, split, "finetune", epochs=1, out=out, options=EAGER)
@@ -126,7 +126,7 @@ def test_killed_while_the_result_is_written(monkeypatch, tmp_path, original, spl
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(f"coun.runs.run.{name}", die)
+        patch.setattr(f"coun.runs.execution.{name}", die)
         call(tmp_path / "run")
     again = call(tmp_path / "run")
     assert again.record["weights_sha256"] == call(None).record["weights_sha256"]

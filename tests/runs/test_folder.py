@@ -11,7 +11,7 @@ from torch import nn
 import coun
 from coun.errors import CounError
 from coun.models import weights_digest
-from coun.runs.folder import claim, read_record
+from coun.runs.folder import read_record, reserve_folder, write_record
 
 EAGER = coun.Options(checkpoint_every=0)
 
@@ -133,7 +133,7 @@ def test_another_request_in_the_folder_is_refused(finished, tmp_path, digits200)
 
 def test_other_files_are_not_written_over(tmp_path, small):
     (tmp_path / "thesis.tex").write_text("...")
-    with pytest.raises(CounError, match="is not empty and no run folder"):
+    with pytest.raises(CounError, match="is not empty and not a run folder"):
         coun.train(small, "mlp", epochs=1, out=tmp_path)
     with pytest.raises(CounError, match="is a file; expected a folder"):
         coun.train(small, "mlp", epochs=1, out=tmp_path / "thesis.tex")
@@ -215,7 +215,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, digits200, monkeypatch):
         return coun.train(digits200, "mlp", epochs=1, out=tmp_path / "run", options=EAGER)
 
     interrupt(monkeypatch, call)
-    assert read_record(tmp_path / "run", complete=False)["status"] == "running"
+    assert read_record(tmp_path / "run", complete=False).status == "running"
     with pytest.raises(CounError, match="is not finished; repeat its command to resume it"):
         coun.Run.open(tmp_path / "run")
     with pytest.raises(CounError, match=r"it differs in seed\)"):
@@ -305,12 +305,13 @@ def test_the_weights_of_the_last_update_are_checked_too(tmp_path, digits200):
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_claim_knows_its_own_run(tmp_path):
-    record = {"format": 1, "identity": "a", "status": "complete", "seed": 0}
-    assert not claim(tmp_path / "run", {k: v for k, v in record.items() if k != "status"})
-    assert read_record(tmp_path / "run", complete=False)["status"] == "running"
-    assert not claim(tmp_path / "run", record)
-    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
-    assert claim(tmp_path / "run", record)
+def test_a_folder_is_reserved_for_one_run(finished, tmp_path):
+    record = read_record(finished)
+    started = record.model_copy(update={"status": "running"})
+    assert not reserve_folder(tmp_path / "run", started)
+    assert read_record(tmp_path / "run", complete=False).status == "running"
+    assert not reserve_folder(tmp_path / "run", started)
+    write_record(tmp_path / "run", record)
+    assert reserve_folder(tmp_path / "run", started)
     with pytest.raises(CounError, match="differs in its environment"):
-        claim(tmp_path / "run", {**record, "identity": "b"})
+        reserve_folder(tmp_path / "run", record.model_copy(update={"identity": "b"}))

@@ -165,6 +165,7 @@ def run_options(
         compile=compile,
         workers=workers,
         profile=profile,
+        keep_freed_memory=True,
     )
 
 

@@ -23,24 +23,23 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         app.emit({"run": str(run.folder) if run.folder else None, **_brief(run), **metrics})
         return
-    record, cost = run.record, run.record["cost"]
+    record, cost = run.record, run.record.cost
     where = f" in {run.folder}" if run.folder else ""
-    app.console.print(
-        f"[bold]{record['kind']}[/] by {record['method']['name']}{where}", highlight=False
-    )
+    app.console.print(f"[bold]{record.kind}[/] by {record.method.name}{where}", highlight=False)
     if run.split is not None:
         parts = f"{len(run.split.forget):,} rows to forget, {len(run.split.retain):,} to retain"
     else:
         parts = f"{len(run.data.train):,} training rows, nothing to forget"
     app.console.print(
-        f"{parts}\n{cost['seconds']:.1f} s, {cost['flops'] / 1e12:,.2f} TFLOP, "
-        f"{cost['samples_seen']:,} images seen, peak {cost['peak_memory_mib']:,.0f} MiB",
+        f"{parts}\n{cost.seconds:.1f} s, {cost.flops / 1e12:,.2f} TFLOP, "
+        f"{cost.samples_seen:,} images seen, peak {cost.peak_memory_mib:,.0f} MiB",
         highlight=False,
     )
-    if "preparation_cost" in record:
-        prior = record["preparation_cost"]
+    if record.preparation_cost is not None:
+        preparation = record.preparation_cost
         app.console.print(
-            f"before the request: {prior['seconds']:.1f} s, {prior['flops'] / 1e12:,.2f} TFLOP",
+            f"before the request: {preparation.seconds:.1f} s, "
+            f"{preparation.flops / 1e12:,.2f} TFLOP",
             highlight=False,
         )
     table = Table("metric", "unit")
@@ -63,8 +62,8 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
             highlight=False,
         )
 
-    if "profile" in record:
-        app.console.print(_profile(record["profile"], cost["seconds"]))
+    if record.profile:
+        app.console.print(_profile(record.profile, cost.seconds))
 
 
 def _cells(metric: Metric, value: float, exact: dict[str, float] | None) -> list[str]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from coun.engine.batches import BatchLoader, Loaded, Progress
 from coun.engine.checkpoint import Checkpoint, pack, unpack
 from coun.engine.cost import Cost, forward_flops
-from coun.engine.device import Compute, keep_freed_memory
+from coun.engine.device import Compute
 from coun.engine.frozen import Frozen
 from coun.engine.process_group import ProcessGroup
 from coun.engine.profile import Profile
@@ -98,8 +98,6 @@ class Engine:
         """
         model = self.task.classifier.inner
         self.compute.to_device(model)
-        if self.compute.device.type == "cpu":
-            keep_freed_memory()
         self.ranks.barrier()  # until what an earlier run wrote is all there
         resumed = self.checkpoint.load("step") if self.checkpoint else None
         if resumed:

@@ -1,15 +1,18 @@
-"""Runs: a model with the record of how it was made, on disk or in memory."""
+"""Runs: models with the record of how they were made, on disk or in memory."""
 
 from coun.runs.evaluation import Predictions, evaluate, measure, predictions
 from coun.runs.options import Options
-from coun.runs.run import Run, train, unlearn
+from coun.runs.record import RunRecord
+from coun.runs.run import Run
 from coun.runs.shadow_models import Membership, Shadows, membership, shadows
+from coun.runs.training import train, unlearn
 
 __all__ = [
     "Membership",
     "Options",
     "Predictions",
     "Run",
+    "RunRecord",
     "Shadows",
     "evaluate",
     "measure",

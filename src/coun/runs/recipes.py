@@ -1,4 +1,4 @@
-"""How an original is trained when nobody says otherwise."""
+"""How an Original is trained where the user does not say it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from coun.errors import CounError
 from coun.methods import catalogue, make
 from coun.methods.retrain import Retrain
 from coun.models import MODELS
+from coun.runs.record import RunRecord
 
-# Small nets on small subsets: few rows need many updates to be fitted (calibrated on CIFAR-10).
-SMALL: dict[str, Any] = {
-    "epochs": 30,
-    "batch_size": 64,
-    "schedule": "cosine",
-    "warmup": 0.2,
-}
+# Small networks on small subsets need many steps to fit few rows (calibrated on CIFAR-10).
+SMALL: dict[str, Any] = {"epochs": 30, "batch_size": 64, "schedule": "cosine", "warmup": 0.2}
 # CoUn, section 4.1: VGG-16 warms up over the first 75 of 182 epochs.
 SPECIAL: dict[str, dict[str, Any]] = {"vgg16": {"warmup": 75 / 182}}
 
@@ -25,29 +21,35 @@ SPECIAL: dict[str, dict[str, Any]] = {"vgg16": {"warmup": 75 / 182}}
 def recipe(
     model: str | None, settings: Mapping[str, Any] | None = None, method: str = Retrain.name
 ) -> Retrain:
-    """How *method* trains *model* (a name, None for a module of the user's own).
+    """Make the training method of an Original or a Retrain, with the recipe of its model.
 
-    Models of the paper get the paper's recipe, which is the default of `Retrain`; every
-    other gets 30 epochs of batch 64 with a warm-up and a cosine. *settings* override it.
+    Models of the paper get the paper's recipe, which is the default of `Retrain`; all others
+    get 30 epochs of batch size 64 with a warm-up and a cosine schedule.
+
+    Args:
+        model: a model's name, or None for a module passed in Python.
+        settings: override the recipe.
+        method: "retrain", or another method that trains from scratch.
+
     Raises: CounError for a method that does not train from scratch, or for a setting that is
         unknown or out of range.
     """
-    kinds = catalogue()
-    if method in kinds and not issubclass(kinds[method], Retrain):
-        able = ", ".join(name for name, kind in kinds.items() if issubclass(kind, Retrain))
-        raise CounError(f"{method} starts from a trained model; expected one of {able}")
-    paper = model in MODELS and MODELS[model].scale == "paper"
-    base = SPECIAL.get(model or "", {}) if paper else SMALL
-    made = make(method, {**base, **(settings or {})})
-    assert isinstance(made, Retrain)
-    return made
+    methods = catalogue()
+    if method in methods and not issubclass(methods[method], Retrain):
+        suitable = ", ".join(name for name, kind in methods.items() if issubclass(kind, Retrain))
+        raise CounError(f"{method} starts from a trained model; expected one of {suitable}")
+    of_the_paper = model in MODELS and MODELS[model].scale == "paper"
+    base = SPECIAL.get(model or "", {}) if of_the_paper else SMALL
+    training = make(method, {**base, **(settings or {})})
+    assert isinstance(training, Retrain)
+    return training
 
 
-def inherited(method: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that *method*, if it trains from scratch, takes over from a run's *record*."""
+def inherited(method: str, record: Mapping[str, Any] | RunRecord | None) -> dict[str, Any]:
+    """Return the settings that *method*, if it trains from scratch, takes from a run's *record*."""
     kind = catalogue().get(method)
     if kind is None or not issubclass(kind, Retrain) or not record:
         return {}
-    own = record["method"]
-    known = own["settings"] if own["name"] == method else record["original"]
-    return {f.name: known[f.name] for f in fields(kind) if f.name in known}
+    trained = record["method"]
+    settings = trained["settings"] if trained["name"] == method else record["original"]
+    return {f.name: settings[f.name] for f in fields(kind) if f.name in settings}

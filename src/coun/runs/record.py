@@ -1,93 +1,196 @@
-"""What `run.json` says: enough to make the run again, and to tell it from any other."""
+"""What `run.json` says of a run: enough to make it again, and to tell it from any other."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from coun.data import Data, Split
-from coun.engine import Compute, environment
-from coun.engine.process_group import ProcessGroup
-from coun.methods import Method
-from coun.models import Classifier
-from coun.runs.folder import FORMAT
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from coun.engine import Cost
+from coun.errors import CounError
+
+VERSION: Literal[2] = 2
+Kind = Literal["original", "retrain", "unlearned"]
 
 
-def begin(
-    kind: str,
-    method: Method,
-    data: Data,
-    split: Split | None,
-    classifier: Classifier,
-    compute: Compute,
-    *,
-    name: str | None,
-    seed: int,
-    original: dict[str, Any],
-    original_seed: int | None,
-    parent: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """The record of a run that is about to start.
+class Record(BaseModel):
+    """A part of a record: typed and frozen; unknown keys are refused.
 
-    Args:
-        kind: "original", "retrain" or "unlearned".
-        name: the model's name, None for a module passed in Python.
-        original, original_seed: of the Original's training, for methods that follow it.
-        parent: folder, method and weights digest of the model that the run starts from.
+    Attributes are the way to read it. `record["key"]` gives the same as plain JSON values, as
+    scripts of version 0.1 expect.
+
+    >>> MethodRecord(name="coun", settings={"epochs": 3})["settings"]
+    {'epochs': 3}
     """
-    record: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": kind,
-        "data": describe(data),
-        "model": {
-            "name": name,
-            "head": classifier.head_name,
-            "parameters": sum(p.numel() for p in classifier.inner.parameters()),
-        },
-        "split": split.to_json() if split else None,
-        "method": {"name": method.name, "settings": method.settings()},
-        "original": original,
-        "original_seed": original_seed,
-        "seed": seed,
-        "compute": {
-            "device": compute.device.type,
-            "precision": compute.precision,
-            **({"compile": True} if compute.compile else {}),
-            **({"ranks": ranks} if (ranks := ProcessGroup.current().count) > 1 else {}),
-        },
-        "parent": parent,
-    }
-    record["identity"] = _identity(record)
-    record["environment"] = environment()
-    return record
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content as plain JSON values."""
+        return self.model_dump(mode="json")
+
+    def __getitem__(self, key: str) -> Any:
+        return self.to_json()[key]
+
+    def __contains__(self, key: str) -> bool:
+        return bool(getattr(self, key, None))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.to_json().get(key, default)
 
 
-def describe(data: Data) -> dict[str, Any]:
-    """What a record says of its data, enough to load and check it again."""
-    return {
-        "source": data.source,
-        "limit": data.limit,
-        "origin": data.origin,
-        "fingerprint": data.fingerprint,
-        "classes": list(data.classes),
-        "shape": list(data.shape),
-        "train": len(data.train),
-        "test": len(data.test),
-        "views": _name(data.views),
-    }
+class DataRecord(Record):
+    """The data of a run, so that it can be loaded and checked again.
+
+    Attributes:
+        source, limit, origin: the arguments of `coun.load`; source is None for Python data.
+        fingerprint: the SHA-256 of all rows.
+        train, test: numbers of rows.
+        views: the transform, as it prints.
+    """
+
+    source: str | None
+    limit: int | None
+    origin: dict[str, Any]
+    fingerprint: str
+    classes: list[str]
+    shape: list[int]
+    train: int
+    test: int
+    views: str
 
 
-def _identity(record: Mapping[str, Any]) -> str:
-    parts = {k: record[k] for k in ("model", "method", "seed", "compute", "original")}
-    parts["data"] = {k: record["data"][k] for k in ("fingerprint", "views")}
-    parts["split"] = record["split"] and record["split"]["sha256"]
-    parts["parent"] = record["parent"] and record["parent"]["weights_sha256"]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+class ModelRecord(Record):
+    """The network: its name (None for a module passed in Python), head and number of weights."""
+
+    name: str | None
+    head: str | None
+    parameters: int
 
 
-def _name(views: object) -> str:
-    """How a transform prints, or its class where that would show an address."""
-    text = repr(views)
-    return f"{type(views).__module__}.{type(views).__qualname__}" if " at 0x" in text else text
+class MethodRecord(Record):
+    """The method by name, with every setting."""
+
+    name: str
+    settings: dict[str, Any]
+
+
+class ComputeRecord(Record):
+    """The device, the precision, whether the step was compiled, and how many processes ran."""
+
+    device: str
+    precision: str
+    compile: bool = False
+    ranks: int = 1
+
+
+class ParentRecord(Record):
+    """The model that a run started from; folder and method are None for bare weights."""
+
+    folder: str | None
+    method: str | None
+    weights_sha256: str
+
+
+class RunRecord(Record):
+    """The content of `run.json`.
+
+    Attributes:
+        kind: "original" (trained on all rows), "retrain" (on the retained rows from scratch)
+            or "unlearned".
+        split: the forget request as `Split.to_json` gives it; None for an Original.
+        original, original_seed: settings and seed of the Original's training, for methods
+            that follow it; the seed is None for bare weights.
+        parent: the model that the run started from; None where it started afresh.
+        identity: a hash of all that the result depends on.
+        stages, history: the names of the stages, and one row per epoch with its mean loss.
+        cost: what the run cost; for an unlearned run without *preparation_cost*, which was
+            spent before the request was known.
+        profile: seconds by part of the training loop, where they were measured.
+        weights_sha256: the digest of the weights; empty while the run is not complete.
+    """
+
+    version: Literal[2] = VERSION
+    kind: Kind
+    status: Literal["running", "complete"] = "running"
+    data: DataRecord
+    model: ModelRecord
+    split: dict[str, Any] | None
+    method: MethodRecord
+    original: dict[str, Any]
+    original_seed: int | None
+    seed: int
+    compute: ComputeRecord
+    parent: ParentRecord | None
+    identity: str = ""
+    environment: dict[str, str | int] = Field(default_factory=dict)
+    stages: list[str] = Field(default_factory=list)
+    history: list[dict[str, Any]] = Field(default_factory=list)
+    cost: Cost = Field(default_factory=Cost)
+    preparation_cost: Cost | None = None
+    profile: dict[str, float] = Field(default_factory=dict)
+    weights_sha256: str = ""
+    finished: str = ""
+
+    def identified(self) -> Self:
+        """Return the same record with its identity filled in."""
+        parts: dict[str, Any] = {
+            "model": self.model.to_json(),
+            "method": self.method.to_json(),
+            "seed": self.seed,
+            "compute": self.compute.model_dump(exclude_defaults=True),
+            "original": self.original,
+            "data": {"fingerprint": self.data.fingerprint, "views": self.data.views},
+            "split": self.split and self.split["sha256"],
+            "parent": self.parent and self.parent.weights_sha256,
+        }
+        text = json.dumps(parts, sort_keys=True)
+        return self.model_copy(update={"identity": hashlib.sha256(text.encode()).hexdigest()})
+
+    def differences(self, other: RunRecord) -> list[str]:
+        """Name the parts in which *other* is another run."""
+        parts = ("data", "model", "split", "method", "seed", "compute", "parent")
+        mine, theirs = (json.loads(json.dumps(r.to_json())) for r in (self, other))
+        return [part for part in parts if mine[part] != theirs[part]]
+
+
+def parse_record(content: Any, path: Path) -> RunRecord:
+    """Check the *content* of the run record at *path*, of this version or of version 0.1.
+
+    Raises: CounError if it is not such a record, or the checkpoint of version 0.1.
+    """
+    if isinstance(content, dict) and content.get("format") == 1:
+        if content.get("status") != "complete":
+            raise CounError(
+                f"{path.parent} holds a run that coun 0.1 did not finish; its checkpoint cannot "
+                "be continued, delete the folder and repeat the command"
+            )
+        content = _from_version_0_1(content)
+    version = content.get("version") if isinstance(content, dict) else None
+    if version != VERSION:
+        newer = f" but of version {version}; use the coun that wrote it" * (version is not None)
+        raise CounError(f"{path} is not a run record of version {VERSION}{newer}")
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise CounError(
+            f"{path} is damaged: {key}: {first['msg']}; restore the file, or run again"
+        ) from error
+
+
+def _from_version_0_1(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the keys of a record that version 0.1 wrote."""
+    record = {key: value for key, value in content.items() if key != "format"}
+    costs = {"cost": "cost", "preparation_cost": "prior_cost"}
+    for name, old_name in costs.items():
+        if old_name in record:
+            cost = dict(record.pop(old_name))
+            cost["steps"] = cost.pop("updates")
+            record[name] = cost
+    return {**record, "version": VERSION}

@@ -24,7 +24,8 @@ from coun.data import Data, Split
 from coun.engine import predict
 from coun.errors import CounError
 from coun.runs.options import Options
-from coun.runs.run import Run, train
+from coun.runs.run import Run
+from coun.runs.training import train
 from coun.seeds import Seeds
 
 PARTS = ("train", "test")

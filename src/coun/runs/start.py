@@ -1,4 +1,4 @@
-"""What a run starts from, in the architecture that its method fills in."""
+"""What a run starts from, in the architecture that its method needs."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ from torch import Tensor, nn
 from coun.data import Data
 from coun.errors import CounError
 from coun.methods import Method
-from coun.models import build
+from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
+from coun.runs.record import ParentRecord
 from coun.seeds import Seeds
 
 
 @dataclass
 class Start:
-    """Where a run begins: a model, how to make it again, and what is on record of it."""
+    """The model that a run starts from, how to make it again, and what is recorded of it."""
 
     model: nn.Module
     name: str | None
     build: Callable[[], nn.Module] | None
     original: dict[str, Any] = field(default_factory=dict)
     original_seed: int | None = None
-    parent: dict[str, Any] | None = None
+    parent: ParentRecord | None = None
     head: str | None = None
 
 
 def shaped(start: Start, method: Method, data: Data) -> Start:
-    """*start* as it is, or in its place what *method* builds of the same networks.
+    """Return *start*, or in its place what *method* builds of the same networks.
 
-    An ensemble that is cut anew forgets its networks, but not which rows it had to forget.
+    An ensemble that is divided anew discards its networks, but keeps which rows it had to
+    forget.
 
     Raises: CounError if networks must be made and nothing makes them, or if a method for one
         network is to start from an ensemble.
     """
-    layout, old = method.layout(data), start.model
-    ensemble = old if isinstance(old, Shards) else None
+    layout, model = method.layout(data), start.model
+    ensemble = model if isinstance(model, Shards) else None
     if layout == (ensemble.layout if ensemble else None):
         return start
     if layout is None and not method.exact:
@@ -48,8 +50,8 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
             f"{method.name} changes one network, but this model is an ensemble of "
             f"{len(ensemble.members) if ensemble else 0}; expected an exact method"
         )
-    known = Layout.parse(start.name or "")
-    name, make = known[1] if known else start.name, ensemble.make if ensemble else start.build
+    parsed = Layout.parse(start.name or "")
+    name, make = parsed[1] if parsed else start.name, ensemble.make if ensemble else start.build
     if make is None:
         raise CounError(
             f"{method.name} trains fresh networks; pass the function that makes one as build="
@@ -60,12 +62,27 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
     elif layout is not None:
         make = partial(Shards, layout, make, example=blank(data), head=start.head)
     with Seeds(0).as_global("init", "shape"):  # the plan draws the weights that count
-        model = make()
-    if ensemble and isinstance(model, Shards) and len(model.place) == len(ensemble.place):
-        model.place[ensemble.place == FORGOTTEN] = FORGOTTEN
-    return replace(start, model=model, name=name, build=make, head=None)
+        fresh = make()
+    if ensemble and isinstance(fresh, Shards) and len(fresh.place) == len(ensemble.place):
+        fresh.place[ensemble.place == FORGOTTEN] = FORGOTTEN
+    return replace(start, model=fresh, name=name, build=make, head=None)
+
+
+def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
+    """Wrap *model* as a classifier of *data*.
+
+    Raises: CounError if the model does not have one output per class.
+    """
+    classifier = Classifier(model, head, example=blank(data).to(next(model.parameters()).device))
+    outputs = classifier.head.out_features
+    if outputs != len(data.classes):
+        raise CounError(
+            f"the model has {outputs} outputs but the data has {len(data.classes)} classes; "
+            "expected the same number"
+        )
+    return classifier
 
 
 def blank(data: Data) -> Tensor:
-    """A batch of two blank images, as the model sees them; no sample is read for it."""
+    """Make a batch of two blank images, as the model sees them, without reading a row."""
     return data.views.evaluate(torch.zeros((2, *data.shape), dtype=data.dtype))

@@ -1,0 +1,170 @@
+"""Train, retrain and unlearn: the functions that the command line, the demo and users call."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from coun.data import Data, Split
+from coun.errors import CounError
+from coun.methods import Method, make
+from coun.methods import contrast as add_contrast
+from coun.methods.retrain import Retrain
+from coun.models import build as build_model
+from coun.models import weights_digest
+from coun.runs.execution import execute
+from coun.runs.options import Options
+from coun.runs.recipes import inherited, recipe
+from coun.runs.record import ParentRecord
+from coun.runs.run import Run
+from coun.runs.start import Start
+from coun.seeds import Seeds
+
+
+def train(
+    data: Data,
+    model: str | nn.Module | Callable[[], nn.Module],
+    *,
+    method: str = Retrain.name,
+    split: Split | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    options: Options | None = None,
+    **settings: Any,
+) -> Run:
+    """Train an Original on all of *data*, or, with a *split*, a Retrain on its retained rows.
+
+    Args:
+        model: a name (`coun.MODELS`, or "package.module:factory"), a function that makes a
+            fresh module, or (without *split*) a module, whose own weights are the start.
+        method: "retrain", which is plain training; or "sisa" or "arcane", which prepare for
+            their requests.
+        seed: fixes initialisation, order and views. An Original and a Retrain of one seed
+            start from different weights.
+        out: a run folder to write; an interrupted run in it is resumed, a finished one
+            returned.
+        settings: of the method, such as epochs=30 or lr=0.1; by default the model's recipe.
+
+    Returns: the trained run.
+
+    Raises: CounError for bad settings, or a folder that holds another run.
+
+    >>> import coun
+    >>> run = train(coun.load("digits", limit=50), "mlp", epochs=1)
+    >>> run.record.kind, run.record.method.settings["epochs"]
+    ('original', 1)
+    """
+    name = model if isinstance(model, str) else None
+    how = recipe(name, settings, method)
+    options = options or Options()
+    parent = None
+    if isinstance(model, str):
+        maker: Callable[[], nn.Module] = partial(
+            build_model, model, classes=len(data.classes), shape=data.shape
+        )
+    elif isinstance(model, nn.Module):
+        if split is not None:
+            raise CounError(
+                "a Retrain must not start from given weights; pass the function that makes it"
+            )
+        maker = partial(copy.deepcopy, model)
+        parent = _bare_parent(model)
+    else:
+        maker = model
+    with Seeds(seed).as_global("init", "shape"):
+        start = Start(maker(), name, maker, parent=parent, head=options.head)
+    kind = "original" if split is None else "retrain"
+    return execute(kind, how, data, split, start, seed, out, options)  # type: ignore[arg-type]
+
+
+def unlearn(
+    start: Run | str | Path | nn.Module,
+    split: Split | None = None,
+    method: str | Method = "coun",
+    *,
+    data: Data | None = None,
+    build: Callable[[], nn.Module] | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    options: Options | None = None,
+    contrast: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Run:
+    """Make *start* forget the forget rows of *split*; *start* itself is not changed.
+
+    Args:
+        start: a `Run`, a run folder, or any trained nn.Module (then *data* is needed).
+        split: which rows to forget; by default the one in the record of *start*.
+        method: a name that `coun methods` lists, with *settings*, or a `Method`.
+        build: makes a fresh model, for methods that need one from a bare module.
+        name: what the record calls a bare module, if it can be built by that name again.
+        seed: fixes order, views and whatever the method draws.
+        out: a run folder to write; an interrupted run in it is resumed, a finished one
+            returned.
+        contrast: arguments of `coun.contrast`, to add the contrastive module to the method.
+
+    Returns: the unlearned run. Its model is a new object.
+
+    Raises: CounError for bad settings, a missing split, or a folder that holds another run.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=50)
+    >>> split = coun.Split.random(data, 0.1)
+    >>> run = unlearn(coun.train(data, "mlp", epochs=1), split, "finetune", epochs=1)
+    >>> run.record.kind, run.record.parent.method
+    ('unlearned', 'retrain')
+    """
+    options = options or Options()
+    if isinstance(start, str | Path):
+        start = Run.open(start, data=data)
+    if isinstance(start, Run):
+        data, split = start.data, split or start.split
+        origin = _start_of(start, options.head)
+    elif data is None:
+        raise CounError("a bare module does not know its data; pass data=...")
+    else:
+        origin = Start(start, name, build, parent=_bare_parent(start), head=options.head)
+    if split is None:
+        raise CounError(
+            "no forget request: give --forget-fraction, --forget-class or --forget-index"
+        )
+    if isinstance(method, str):
+        record = start.record if isinstance(start, Run) else None
+        method = make(method, {**inherited(method, record), **settings})
+    elif settings:
+        raise CounError("settings go into the Method object, or pass the method by name")
+    if contrast is not None:
+        method = add_contrast(method, **contrast)
+    if method.name == Retrain.name:
+        origin.parent = None  # it starts afresh
+        return execute("retrain", method, data, split, origin, seed, out, options)
+    method = method.with_defaults_from(origin.original)
+    return execute("unlearned", method, data, split, origin, seed, out, options)
+
+
+def _start_of(run: Run, head: str | None) -> Start:
+    record = run.record
+    parent = ParentRecord(
+        folder=str(run.folder) if run.folder else None,
+        method=record.method.name,
+        weights_sha256=record.weights_sha256,
+    )
+    return Start(
+        run.model,
+        record.model.name,
+        run.build,
+        record.original,
+        record.original_seed,
+        parent,
+        head or record.model.head,
+    )
+
+
+def _bare_parent(model: nn.Module) -> ParentRecord:
+    return ParentRecord(folder=None, method=None, weights_sha256=weights_digest(model))

@@ -1,0 +1,35 @@
+"""The library changes nothing in the process that uses it."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+import coun
+
+
+def state():
+    return (
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.random.get_rng_state().tolist(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+    )
+
+
+def test_training_unlearning_and_evaluation_leave_the_process_as_it_was(small, split):
+    before = state()
+    run = coun.unlearn(coun.train(small, "cnn", epochs=1), split, "coun", epochs=1)
+    coun.evaluate(run)
+    assert state() == before
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_allocator_is_changed_only_by_an_option(small, monkeypatch, asked):
+    calls = []
+    monkeypatch.setattr("coun.runs.execution.keep_freed_memory", lambda: calls.append(1))
+    coun.train(small, "mlp", epochs=1, options=coun.Options(keep_freed_memory=asked))
+    assert bool(calls) == asked
