@@ -27,7 +27,8 @@ def made(**parts):
 
 def request(forget_class=None):
     one = torch.tensor([0])
-    return Split(one, one + 1, {}, forget_class=forget_class)
+    classes = () if forget_class is None else (forget_class,)
+    return Split(one, one + 1, forgotten_classes=classes)
 
 
 RETAIN = ([0, 1, 0, 1], [True, True, True, False])

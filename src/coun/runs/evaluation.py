@@ -34,12 +34,17 @@ class Predictions:
 def predictions(
     classifier: Classifier, data: Data, split: Split | None, *, progress: bool = False
 ) -> Predictions:
-    """Run the model over every part once; without a split all training rows are retained."""
-    parts: dict[str, Examples] = {"test": data.test}
-    if split is None:
-        parts["retain"] = data.train
-    else:
-        parts |= {role: data.train.take(split.rows(data, role)) for role in ("retain", "forget")}
+    """Run the model over every part once; without a split all training rows are retained.
+
+    "forget" holds all rows that must be forgotten by now, those of earlier requests included;
+    the test part leaves out rows that the request names.
+    """
+    parts: dict[str, Examples] = {"test": data.test, "retain": data.train}
+    if split is not None:
+        parts["retain"] = data.train.take(split.rows(data, "retain"))
+        parts["forget"] = data.train.take(split.rows(data, "forgotten"))
+        if len(split.held_out):
+            parts["test"] = data.test.take(split.test_rows(data))
     outputs = {
         name: predict(classifier, data, part, progress=progress, title=f"evaluate: {name}")
         for name, part in parts.items()
@@ -80,12 +85,13 @@ def measurements(
     for part in predictions.labels.keys() - {"test"}:
         add(part, part)
     test = predictions.labels["test"]
-    if split is None or split.forget_class is None:
+    if split is None or not split.forgotten_classes:
         rows = None
         others = torch.arange(len(test))
     else:
-        rows = others = (test != split.forget_class).nonzero().flatten()
-        add("forgotten_test", "test", (test == split.forget_class).nonzero().flatten())
+        gone = torch.isin(test, torch.tensor(split.forgotten_classes))
+        rows = others = (~gone).nonzero().flatten()
+        add("forgotten_test", "test", gone.nonzero().flatten())
     add("test", "test", rows)
     if split is not None:
         retain = predictions.labels["retain"]
