@@ -61,7 +61,7 @@ def svc_members(members: Tensor, others: Tensor, targets: Tensor, *, large: int 
             return torch.from_numpy(factor[len(x) :] @ plane[0] + plane[1] > 0)
     from sklearn.svm import SVC  # takes a second to import
 
-    # A fixed state, because the default draws from numpy's global generator; it decides nothing here.
+    # A fixed state, because the default would draw from numpy's global generator.
     attack = SVC(C=C, gamma=gamma, kernel="rbf", cache_size=1000, random_state=0)
     attack.fit(x, y, sample_weight=weights)
     return torch.from_numpy(attack.predict(asked) == 1)

@@ -178,6 +178,7 @@ def _run_options(setting: ExperimentSetting, options: ComputeOptions, worker: in
         checkpoint_every=options.checkpoint_every,
         compile=setting.compile,
         progress=options.progress,
+        keep_freed_memory=True,
     )
 
 
