@@ -60,7 +60,13 @@ def describe_sources() -> str:
 
 
 def load(
-    spec: str, *, limit: int | None = None, test_limit: int | None = None, **options: Any
+    spec: str,
+    *,
+    limit: int | None = None,
+    test_limit: int | None = None,
+    size: int | None = None,
+    partial: bool = False,
+    **options: Any,
 ) -> Data:
     """Load the data set that *spec* names.
 
@@ -69,6 +75,10 @@ def load(
         limit: keep a seeded, class-balanced subset of this many training rows. Only those are
             decoded, and they keep their row numbers in the whole source.
         test_limit: the same for the test rows.
+        size: for sources of encoded images: cut the largest square out of the middle of each
+            image and scale it to this many pixels. Images of different sizes need it.
+        partial: accept a source that lost rows since they were recorded, also all of a class.
+            `coun.data.align` then says which ones.
         options: further arguments of this kind of source, by keyword; None means that it is
             not given. The keyword-only parameters of its `read` function say which there are.
 
@@ -90,16 +100,18 @@ def load(
     try:
         content = source.read(*arguments, **origin)
         if isinstance(content, Table):
-            data = content.read(limit, test_limit)
+            data = content.read(limit, test_limit, size=size, partial=partial)
         else:
+            if size is not None:
+                raise CounError(f"--size applies to encoded images; {source.name} has none")
             data = limited(content, limit, test_limit)
     except OSError as error:
         raise CounError(f"cannot read {spec}: {first_line(error)}") from None
     if path is not None and path.exists():
         # Absolute, so that a record of the run loads from another working directory.
         spec = f"{source.name}:{os.path.abspath(path)}"
-    if test_limit is not None:
-        origin["test_limit"] = test_limit
+    limits = {"test_limit": test_limit, "size": size}
+    origin |= {name: value for name, value in limits.items() if value is not None}
     return replace(data, source=spec, origin=origin)
 
 

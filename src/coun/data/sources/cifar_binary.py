@@ -113,7 +113,7 @@ def _records(file: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
 def _names(file: Path, count: int) -> list[str]:
     """Class names from a text file with one of them on each line."""
     try:
-        names = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise CounError(f"cannot read class names {file}: {first_line(error)}") from None
     if len(names) != count:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coun.data.checks import first_line
@@ -23,6 +24,7 @@ def read(
     test_share: float | None = None,
     test_seed: int | None = None,
     test_ids: str | Path | Sequence[str] | None = None,
+    follow_links: bool = False,
 ) -> Table:
     """Read PATH/train and PATH/test (or val, valid, validation), with one folder per class.
 
@@ -37,81 +39,109 @@ def read(
         test_share, test_seed: share of the images to hold out and seed of the draw, by
             default a stratified fifth and 0. In train/ without a test folder they are needed.
         test_ids: ids of the images to hold out instead, or a file that lists them.
+        follow_links: accept links that leave PATH.
 
     Raises: CounError for any other file that is not an image, for a link that leaves PATH,
         and for classes that do not fit.
     """
-    held_out = HeldOut(test_share, test_seed, test_ids)
-    if not (path / "train").is_dir() or not any(e.is_dir() for e in entries(path / "train", path)):
-        classes, rows = _classes(path, path)
-        return held_out.split(rows, classes)
-    classes, train = _classes(path / "train", path)
-    test = next((path / name for name in TEST_FOLDERS if (path / name).is_dir()), None)
-    if test is None and held_out:
-        return held_out.split(train, classes)
-    if test is None:
+    held_out, tree = HeldOut(test_share, test_seed, test_ids), Tree(path, follow_links)
+    classes: list[str] = []
+    if not (path / "train").is_dir() or not any(e.is_dir() for e in tree.entries(path / "train")):
+        rows = _rows(tree, path, classes)
+        return tree.checked(held_out.split(rows, classes))
+    train = _rows(tree, path / "train", classes)
+    test_folder = next((path / name for name in TEST_FOLDERS if (path / name).is_dir()), None)
+    if test_folder is None and held_out:
+        return tree.checked(held_out.split(train, classes))
+    if test_folder is None:
         raise CounError(
             f"{path} has train/ but no {', '.join(TEST_FOLDERS)}; add one of them, or hold a "
             "part of train/ out with --test-share"
         )
     if held_out:
         raise CounError(
-            f"{test} is the test part already; --test-share, --test-seed and --test-ids apply to "
-            "a folder without one"
+            f"{test_folder} is the test part already; --test-share, --test-seed and --test-ids "
+            "apply to a folder without one"
         )
-    return Table(train, _classes(test, path, classes)[1], tuple(classes))
+    test = _rows(tree, test_folder, classes, training=False)
+    return tree.checked(Table(train, test, tuple(classes)))
 
 
-def entries(folder: str | Path, root: Path) -> list[os.DirEntry[str]]:
-    """List the visible entries of *folder* by name, and refuse a link that leaves *root*."""
-    try:
-        with os.scandir(folder) as listing:
-            visible = [
-                e for e in listing if not e.name.startswith(".") and e.name.lower() not in JUNK
-            ]
-    except OSError as error:
-        raise CounError(f"cannot read folder {folder}: {first_line(error)}") from None
-    for entry in visible:
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root.resolve()):
-            raise CounError(f"{entry.path} is a link out of {root}; expected files inside it")
-    return sorted(visible, key=lambda entry: entry.name)
+@dataclass
+class Tree:
+    """A folder of images, with what is wrong with it.
+
+    Args:
+        root: the folder.
+        follow_links: accept links that leave it.
+        problems: what is wrong unless files were deleted on purpose, one line each.
+    """
+
+    root: Path
+    follow_links: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    def entries(self, folder: str | Path) -> list[os.DirEntry[str]]:
+        """List the visible entries of *folder* by name, and refuse links that leave the root."""
+        try:
+            with os.scandir(folder) as listing:
+                visible = [
+                    e for e in listing if not e.name.startswith(".") and e.name.lower() not in JUNK
+                ]
+        except OSError as error:
+            raise CounError(f"cannot read folder {folder}: {first_line(error)}") from None
+        for entry in visible:
+            if entry.is_symlink() and not self.follow_links:
+                if not Path(entry.path).resolve().is_relative_to(self.root.resolve()):
+                    raise CounError(
+                        f"{entry.path} is a link out of {self.root}; expected files inside it "
+                        "(or accept links with --follow-links)"
+                    )
+        return sorted(visible, key=lambda entry: entry.name)
+
+    def images(self, folder: str | Path) -> list[str]:
+        """List the paths of the images in *folder* by name, and refuse anything else in it."""
+        files = self.entries(folder)
+        strange = [e.path for e in files if not _is_image(e) or not e.is_file()]
+        if strange:
+            more = f" (and {len(strange) - 1:,} more)" if len(strange) > 1 else ""
+            raise CounError(
+                f"{strange[0]}{more} is not an image file; expected only {', '.join(SUFFIXES)} there"
+            )
+        return [entry.path for entry in files]
+
+    def checked(self, table: Table) -> Table:
+        """*table* with the problems of the folder."""
+        return replace(table, problems=(*self.problems, *table.problems))
 
 
-def images(folder: str | Path, root: Path) -> list[str]:
-    """List the paths of the images in *folder* by name, and refuse anything else in it."""
-    files = entries(folder, root)
-    for entry in files:
-        if not entry.name.lower().endswith(SUFFIXES) or not entry.is_file():
-            kinds = ", ".join(SUFFIXES)
-            raise CounError(f"{entry.path} is not an image file; expected only {kinds} there")
-    return [entry.path for entry in files]
-
-
-def _classes(
-    folder: Path, root: Path, classes: Sequence[str] | None = None
-) -> tuple[list[str], Part]:
-    """Class names and images under *folder*; with *classes* given, a class may be absent."""
-    names = list(classes or ())
+def _rows(tree: Tree, folder: Path, classes: list[str], *, training: bool = True) -> Part:
+    """Images in the class folders of *folder*; names of new classes are added to *classes*."""
     paths: list[str] = []
     labels: list[int] = []
-    for entry in entries(folder, root):
+    for entry in tree.entries(folder):
         if entry.is_dir():
-            if classes is None:
-                names.append(entry.name)
-            elif entry.name not in names:
-                raise CounError(
-                    f"{entry.path} is a class that train/ does not have; remove it or add it there"
-                )
-            files = images(entry.path, root)
-            if not files and classes is None:
-                raise CounError(f"class folder {entry.path} is empty; expected images in it")
+            if entry.name not in classes:
+                classes.append(entry.name)
+                if not training:
+                    tree.problems.append(
+                        f"{entry.path} is a class that train/ does not have; remove it or add it "
+                        "there"
+                    )
+            files = tree.images(entry.path)
+            if not files and training:
+                tree.problems.append(f"class folder {entry.path} is empty; expected images in it")
             paths += files
-            labels += [names.index(entry.name)] * len(files)
-        elif entry.name.lower().endswith(SUFFIXES):
+            labels += [classes.index(entry.name)] * len(files)
+        elif _is_image(entry):
             raise CounError(f"{entry.path} is in no class folder; expected one folder per class")
     if not paths:
         raise CounError(f"{folder} has no class folder with images; expected one folder per class")
-    return names, Part.of_files(paths, labels, root)
+    return Part.of_files(paths, labels, tree.root)
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(SUFFIXES)
 
 
 SOURCE = Source("folder", read, "image files in one folder per class")

@@ -42,22 +42,24 @@ class HeldOut:
         Raises: CounError for a share out of range, for ids that the source does not have, and
             for ids together with a share or a seed.
         """
-        count = len(rows.labels)
+        count, problems = len(rows.labels), list[str]()
         if self.ids is not None:
-            test_rows, how = self._listed(rows), "as --test-ids lists them"
+            test_rows, how = self._listed(rows, problems), "as --test-ids lists them"
         else:
             share = SHARE if self.share is None else self.share
             seed = SEED if self.seed is None else self.seed
-            test_rows = _drawn(rows.labels, classes, share, seed)
+            test_rows = _drawn(rows.labels, classes, share, seed, problems)
             how = f"a stratified share of {share:g} drawn with seed {seed}"
         note = (
             f"{len(test_rows):,} of {count:,} images are held out for testing, {how}; choose "
             "others with --test-share, --test-seed or --test-ids"
         )
         train_rows = np.setdiff1d(np.arange(count), test_rows)
-        return Table(rows.take(train_rows), rows.take(test_rows), tuple(classes), (note,))
+        return Table(
+            rows.take(train_rows), rows.take(test_rows), tuple(classes), (note,), tuple(problems)
+        )
 
-    def _listed(self, rows: Part) -> np.ndarray:
+    def _listed(self, rows: Part, problems: list[str]) -> np.ndarray:
         """Sorted positions of the rows whose ids are listed."""
         if self.share is not None or self.seed is not None:
             raise CounError("--test-ids goes neither with --test-share nor with --test-seed")
@@ -66,20 +68,22 @@ class HeldOut:
         position = {name: row for row, name in enumerate(names)}
         strange = next((name for name in ids if name not in position), None)
         if strange is not None:
-            raise CounError(
+            problems.append(
                 f"test id '{strange}' names no row{nearest(strange, names)}; "
                 f"ids look like '{names[0]}'"
             )
-        return np.unique([position[name] for name in ids]).astype(np.int64)
+        return np.unique([position[name] for name in ids if name in position]).astype(np.int64)
 
 
-def _drawn(labels: np.ndarray, classes: Sequence[str], share: float, seed: int) -> np.ndarray:
+def _drawn(
+    labels: np.ndarray, classes: Sequence[str], share: float, seed: int, problems: list[str]
+) -> np.ndarray:
     """Sorted positions of a stratified share of the rows."""
     if not 0 < share < 1:
         raise CounError(f"--test-share is {share}; expected a number between 0 and 1")
     sizes = np.bincount(labels, minlength=len(classes))
     if sizes.min() < 2:
-        raise CounError(
+        problems.append(
             f"class '{classes[int(sizes.argmin())]}' has {sizes.min()} image; expected 2 or more, "
             "because a part of each class is held out for testing"
         )

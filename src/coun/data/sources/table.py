@@ -14,6 +14,7 @@ from coun.data.checks import check_labels
 from coun.data.examples import Data, TensorExamples, kept_rows
 from coun.data.images import stack
 from coun.data.views import Views
+from coun.errors import CounError
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,14 @@ class Table:
         train, test: the parts.
         classes: names of the classes, one per label 0..K-1.
         notes: what the user should know about how the source was read, one line each.
+        problems: what is wrong with the source unless rows were deleted from it on purpose.
     """
 
     train: Part
     test: Part
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def one_numbering(self) -> bool:
@@ -82,17 +85,34 @@ class Table:
         train, test = self.train.numbers, self.test.numbers
         return train is not None and test is not None and not np.isin(test, train).any()
 
-    def read(self, limit: int | None = None, test_limit: int | None = None) -> Data:
+    def read(
+        self,
+        limit: int | None = None,
+        test_limit: int | None = None,
+        *,
+        size: int | None = None,
+        partial: bool = False,
+    ) -> Data:
         """Decode the rows that the limits keep, and no others.
 
         The rows are those that `examples.limited` would keep of the whole; `numbers`
         count in the whole source.
+
+        Args:
+            limit, test_limit: numbers of rows to keep; all by default.
+            size: as for `coun.data.images.decode`.
+            partial: accept classes that lost all their training rows, and other `problems`.
+
+        Raises: CounError for labels that do not fit, and for images that cannot be used.
         """
-        check_labels(self.train.labels, self.test.labels, self.classes)
+        if not partial:
+            if self.problems:
+                raise CounError(self.problems[0])
+            check_labels(self.train.labels, self.test.labels, self.classes)
         labels = [torch.from_numpy(part.labels) for part in (self.train, self.test)]
         rows, test_rows = kept_rows(labels, (limit, test_limit))
         train, test = (
-            stack(part.encoded(kept.numpy()), len(kept))
+            stack(part.encoded(kept.numpy()), len(kept), size=size)
             for part, kept in ((self.train, rows), (self.test, test_rows))
         )
         channels = max(train.shape[1], test.shape[1])
