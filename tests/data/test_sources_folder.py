@@ -1,8 +1,11 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import coun
 from coun.data import images as decoding
 from coun.data import load
 
@@ -179,7 +182,9 @@ def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
     whole = load(f"folder:{root}")
     decoded = []
     decode = decoding.decode
-    monkeypatch.setattr(decoding, "decode", lambda *a: decoded.append(a) or decode(*a))
+    monkeypatch.setattr(
+        decoding, "decode", lambda *a, size: decoded.append(a) or decode(*a, size=size)
+    )
     cut = load(f"folder:{root}", limit=6)
     assert len(decoded) == 6 + 12
     assert cut.train.labels.bincount().tolist() == [2, 2, 2]
@@ -226,7 +231,7 @@ def test_cut_images_are_refused(format, tree, encode, refused):
 
 def test_mixed_sizes_are_refused(tree, encode, refused):
     root = tree(flat(5) | {"b/wide.png": encode(RED, size=(9, 8))})
-    with refused("b/wide.png", "9x8", "8x8", "a/00", "one size"):
+    with refused("b/wide.png", "9x8", "8x8", "a/00", "one size", "--size"):
         load(f"folder:{root}")
 
 
@@ -304,6 +309,57 @@ def test_links_that_leave_the_folder_are_refused(tree, tmp_path, encode, refused
     (root / "d").symlink_to(tmp_path / "elsewhere")
     with refused(root / "d", "link out of"):
         load(f"folder:{root}")
+
+
+def test_links_may_be_followed(tree, tmp_path, encode):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.png").write_bytes(encode(RED))
+    root = tree(flat(5))
+    (root / "a" / "link.png").symlink_to(outside / "x.png")
+    (root / "d").symlink_to(outside)
+    (outside / "y.png").write_bytes(encode(BLUE))
+    data = load(f"folder:{root}", follow_links=True)
+    assert data.classes == ("a", "b", "c", "d")
+    assert "a/link.png" in (*data.ids, *data.test.ids)
+    assert load(data.source, **data.origin).fingerprint == data.fingerprint
+
+
+def test_photos_of_all_sizes(tree, encode):
+    files = {f"{c}/{i}.png": encode(i, size=(8 + i, 20)) for c in "ab" for i in range(5)}
+    data = load(f"folder:{tree(files)}", size=6)
+    assert data.shape == (3, 6, 6)
+    assert data.origin == {"size": 6}
+    assert load(data.source, **data.origin).fingerprint == data.fingerprint
+
+
+def test_a_source_that_lost_rows_opens_as_a_part(tree, refused):
+    """Whatever was deleted: every file of a class, its folder, or all but one of its files."""
+    root = tree(flat(5))
+    split = coun.Split.by_class(load(f"folder:{root}"), "b")
+    table = coun.data.RowTable.of(load(f"folder:{root}"), split)
+    for damage in (
+        lambda: [(root / f"b/00{i}.png").unlink() for i in range(4)],
+        lambda: (root / "b/004.png").unlink(),
+        lambda: (root / "b").rmdir(),
+    ):
+        damage()
+        data, missing = coun.data.load_recorded(table, f"folder:{root}")
+        assert data.classes == ("a", "b", "c")
+        assert set(missing.tolist()) <= set(split.forget.tolist())
+        kept = torch.isin(data.train.numbers, split.retain)
+        assert int(kept.sum()) == len(split.retain)
+        names = [f"{c}/{i:03}.png" for c in "abc" for i in range(5)]
+        assert [names[n] for n in data.train.numbers] == list(data.ids)
+    with refused("class folder", "is empty"):
+        (root / "b").mkdir()
+        load(f"folder:{root}")
+    root = tree(PARTS)
+    table = coun.data.RowTable.of(data := load(f"folder:{root}"), coun.Split.by_class(data, "b"))
+    shutil.rmtree(root / "train" / "b")
+    data, missing = coun.data.load_recorded(table, f"folder:{root}")
+    assert missing.tolist() == [1, 2]
+    assert data.test.labels.tolist() == [0, 1]
 
 
 def test_parts_that_do_not_fit_are_refused(tree, tmp_path, refused):

@@ -84,6 +84,11 @@ def test_options_of_another_source_are_refused(refused):
     assert load("digits", limit=10, label_column=None).origin == {}
 
 
+def test_a_size_is_for_encoded_images(refused):
+    with refused("--size", "digits has none"):
+        load("digits", size=4)
+
+
 @pytest.fixture
 def plugin(monkeypatch):
     """Registers entry points of the group `coun.sources`, as installed packages do."""
@@ -146,7 +151,7 @@ def test_every_source_is_described():
 def test_listing_the_sources_imports_no_reader():
     code = (
         "import sys, coun; from coun.data.sources import describe_sources; describe_sources(); "
-        "print([m for m in ('pyarrow', 'datasets') if m in sys.modules])"
+        "print([m for m in ('pyarrow', 'datasets', 'PIL', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

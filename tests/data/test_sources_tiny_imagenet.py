@@ -1,6 +1,8 @@
+import shutil
+
 import pytest
 
-from coun.data import load
+from coun.data import RowTable, Split, load, load_recorded
 
 COLOURS = {"n03": 30, "n01": 10, "n02": 20}
 
@@ -96,6 +98,17 @@ def test_damaged_trees_are_refused(damage, words, root, refused):
     damage(root)
     with refused(root, *words):
         load(f"tiny-imagenet:{root}")
+
+
+def test_it_opens_again_when_a_class_and_test_images_are_deleted(root):
+    whole = load(f"tiny-imagenet:{root}")
+    table = RowTable.of(whole, Split.by_class(whole, "ox"))
+    shutil.rmtree(root / "train" / "n03")
+    (root / "val" / "images" / "val_1.JPEG").unlink()
+    data, missing = load_recorded(table, f"tiny-imagenet:{root}")
+    assert data.classes == whole.classes
+    assert missing.tolist() == [4, 5]
+    assert data.test.ids == tuple(f"val/images/val_{i}.JPEG" for i in (0, 2, 3))
 
 
 def test_an_annotation_cannot_leave_the_folder(root, tmp_path, encode, refused):

@@ -132,12 +132,26 @@ def test_a_transform_trains_a_model_and_resumes_to_the_same_bits(small):
     def shifted(image):
         return (to_tensor(image) - 0.5 + 0.1 * torch.rand(1)) / 0.5
 
-    views = as_views((shifted, lambda image: (to_tensor(image) - 0.5) / 0.5))
+    views = shifted, lambda image: (to_tensor(image) - 0.5) / 0.5
+    assert isinstance(replace(small, views=views).views, TransformViews)
     runs = []
     for _ in range(2):
         torch.rand(3)
         runs.append(coun.train(replace(small, views=views), "cnn", epochs=1).model.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(*(r.values() for r in runs), strict=True))
+
+
+def test_data_in_python_take_a_pair_of_transforms():
+    images, labels = images_of(6).numpy(), [0, 1] * 3
+    data = coun.from_arrays(images, labels, images, labels, views=(CropFlip(), middle))
+    assert data.views.evaluate(data.test.images).shape == (6, 3, 6, 6)
+    pairs = list(zip(images, labels, strict=True))
+    streamed = coun.from_dataset(pairs, pairs, views=[CropFlip(), middle])
+    assert torch.equal(
+        streamed.views.evaluate(streamed.test.images), data.views.evaluate(data.test.images)
+    )
+    with pytest.raises(coun.CounError, match="training transform, test transform"):
+        coun.from_arrays(images, labels, images, labels, views=CropFlip())
 
 
 def test_what_cannot_be_views_is_refused(refused):

@@ -56,7 +56,7 @@ def command(
 
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
-    columns = {"image_column": image_column, "label_column": label_column}
+    columns: dict[str, Any] = {"image_column": image_column, "label_column": label_column}
     data = load(source, limit=limit, test_limit=test_limit, **columns)
     split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
     options = app.run_options(**compute)

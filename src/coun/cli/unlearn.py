@@ -59,7 +59,7 @@ def command(
     from coun.runs import Run, unlearn
 
     values = app.parse_settings(settings)
-    columns = {"image_column": image_column, "label_column": label_column}
+    columns: dict[str, Any] = {"image_column": image_column, "label_column": label_column}
     options = app.run_options(**compute)
     module = app.make_contrast(
         contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set

@@ -12,6 +12,7 @@ from coun.data.request_files import read_ids, read_index
 from coun.data.row_table import RowTable, align, load_recorded
 from coun.data.sources import load
 from coun.data.split import Split
+from coun.data.transforms import TransformViews
 from coun.data.views import Views
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "RowTable",
     "Split",
     "TensorExamples",
+    "TransformViews",
     "Views",
     "align",
     "copies",

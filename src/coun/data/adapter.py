@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from coun.data.checks import check_labels, checked_ids, first_line, numbered
 from coun.data.examples import Data, Examples, NamedRows, TensorExamples
 from coun.data.images import pixels
-from coun.data.views import Transform, Views
+from coun.data.transforms import ViewsLike, as_views
+from coun.data.views import Views
 from coun.errors import CounError
 
 IN_MEMORY = 2 * 2**30  # bytes; larger parts are streamed by default
@@ -28,7 +29,7 @@ def from_arrays(
     y_test: Any,
     *,
     classes: Sequence[str] | None = None,
-    views: Transform | None = None,
+    views: ViewsLike | None = None,
     ids: Sequence[str] | None = None,
     test_ids: Sequence[str] | None = None,
 ) -> Data:
@@ -38,7 +39,8 @@ def from_arrays(
         x_train, x_test: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), or float (N, ...).
         y_train, y_test: (N,) integers 0..K-1.
         classes: K names; "0".."K-1" by default, K the largest training label plus one.
-        views: the transform; `Views.for_images` for uint8, none for float by default.
+        views: the transform, or a pair (training transform, test transform) of torchvision or
+            albumentations; by default `Views.for_images` for uint8 and none for float.
         ids, test_ids: a unique name per row of a part; by default its row number.
 
     Raises:
@@ -62,7 +64,7 @@ def from_dataset(
     test: Any,
     *,
     classes: Sequence[str] | None = None,
-    views: Transform | None = None,
+    views: ViewsLike | None = None,
     stream: bool | None = None,
     ids: Sequence[str] | None = None,
     test_ids: Sequence[str] | None = None,
@@ -224,7 +226,8 @@ def _label(value: Any, row: int, part: str) -> int:
 
 def _image(value: Any, row: int, part: str) -> Tensor:
     """(C, H, W) uint8 or float32; float of other shapes as it is."""
-    if isinstance(value, Image.Image):
+    pil = sys.modules.get("PIL.Image")  # a PIL image exists only if this was imported
+    if pil is not None and isinstance(value, pil.Image):
         return torch.from_numpy(pixels(value, f"{part} row {row}").copy())
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(np.require(value, requirements=["C", "W"]))
@@ -250,7 +253,7 @@ def _image(value: Any, row: int, part: str) -> Tensor:
 
 
 def _data(
-    train: Examples, test: Examples, classes: Sequence[str] | None, views: Transform | None
+    train: Examples, test: Examples, classes: Sequence[str] | None, views: ViewsLike | None
 ) -> Data:
     labels, held = train.labels.numpy(), test.labels.numpy()
     names = numbered(labels) if classes is None else tuple(str(name) for name in classes)
@@ -260,4 +263,4 @@ def _data(
         # Float pixels are taken as normalised already.
         plain = first.is_floating_point()
         views = Views(letters="") if plain else Views.for_images(tuple(first.shape[1:]))
-    return Data(train, test, names, views)
+    return Data(train, test, names, as_views(views))

@@ -115,7 +115,8 @@ def rows_like(data: Data, pictures: Sequence[str | Path]) -> tuple[Tensor, Tenso
     Raises: CounError for a picture that equals no row, or cannot be read; names the file.
     """
     wanted = {
-        _hash(decode(str(file), str(file))).tobytes(): file for file in _image_files(pictures)
+        _hash(decode(str(file), str(file), size=data.origin.get("size"))).tobytes(): file
+        for file in _image_files(pictures)
     }
     train, test = row_hashes(data.train), row_hashes(data.test)
     numbers = data.train.numbers[_among(train, wanted)]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from coun.data.checks import checked_ids
+from coun.data.transforms import as_views
 from coun.data.views import Transform
 from coun.errors import CounError
 
@@ -238,6 +239,7 @@ class Data:
                 f"training images are {tuple(seen.shape[1:])} but test images are "
                 f"{tuple(held.shape[1:])}; expected one shape"
             )
+        object.__setattr__(self, "views", as_views(self.views))
         object.__setattr__(self, "shape", tuple(seen.shape[1:]))
         object.__setattr__(self, "dtype", seen.dtype)
 

@@ -184,13 +184,15 @@ def load_recorded(
     Raises: CounError as `coun.load` and `align` do.
     """
     try:
-        data = load(source, limit=limit, **origin)
+        data = load(source, limit=limit, partial=True, **origin)
         return align(data, table, allow_missing=allow_missing)
     except CounError:
         if not table.limited:
             raise
     columns = {key: value for key, value in origin.items() if key != "test_limit"}
-    aligned, missing = align(load(source, **columns), table, allow_missing=allow_missing)
+    aligned, missing = align(
+        load(source, partial=True, **columns), table, allow_missing=allow_missing
+    )
     return replace(aligned, limit=limit, origin=origin), missing
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from coun.data.views import Transform
 from coun.errors import CounError
 
 EVALUATION_SEED = 0
+ViewsLike = Transform | Sequence[Callable[..., Any]]
 
 
 @dataclass(frozen=True)

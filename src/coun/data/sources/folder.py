@@ -91,12 +91,12 @@ class Tree:
         except OSError as error:
             raise CounError(f"cannot read folder {folder}: {first_line(error)}") from None
         for entry in visible:
-            if entry.is_symlink() and not self.follow_links:
-                if not Path(entry.path).resolve().is_relative_to(self.root.resolve()):
-                    raise CounError(
-                        f"{entry.path} is a link out of {self.root}; expected files inside it "
-                        "(or accept links with --follow-links)"
-                    )
+            is_checked = entry.is_symlink() and not self.follow_links
+            if is_checked and not Path(entry.path).resolve().is_relative_to(self.root.resolve()):
+                raise CounError(
+                    f"{entry.path} is a link out of {self.root}; expected files inside it (or "
+                    "accept links with --follow-links)"
+                )
         return sorted(visible, key=lambda entry: entry.name)
 
     def images(self, folder: str | Path) -> list[str]:
@@ -105,9 +105,8 @@ class Tree:
         strange = [e.path for e in files if not _is_image(e) or not e.is_file()]
         if strange:
             more = f" (and {len(strange) - 1:,} more)" if len(strange) > 1 else ""
-            raise CounError(
-                f"{strange[0]}{more} is not an image file; expected only {', '.join(SUFFIXES)} there"
-            )
+            kinds = ", ".join(SUFFIXES)
+            raise CounError(f"{strange[0]}{more} is not an image file; expected only {kinds} there")
         return [entry.path for entry in files]
 
     def checked(self, table: Table) -> Table:

@@ -66,7 +66,7 @@ def _annotated(tree: Tree, label: dict[str, int]) -> tuple[list[str], list[int]]
         files.append(unlisted.pop(name))
         labels.append(label[wnid])
     if unlisted:
-        raise CounError(f"{file} has no line for {next(iter(unlisted))}; expected one per image")
+        tree.problems.append(f"{file} has no line for {next(iter(unlisted))}; expected one each")
     return files, labels
 
 
