@@ -17,7 +17,7 @@ NOTHING = Objective(())
 
 
 def feed(task, phases, epochs):
-    return BatchLoader(task, Fit(tuple(phases), epochs), ranks=ProcessGroup())
+    return BatchLoader(task, Fit(tuple(phases), epochs), group=ProcessGroup())
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def test_rows_are_positions_in_the_role(task, small):
     one = Phase(NOTHING, {"forget": 7})
     for _, _, loaded in feed(task, [one], 1).batches(Progress(0)):
         images, labels, rows = loaded["forget"]
-        wanted = task.rows("forget")[rows]
+        wanted = task.indices("forget")[rows]
         assert torch.equal(images, small.train.images[wanted])
         assert torch.equal(labels, small.train.labels[wanted])
 
 
 def test_a_role_can_come_from_a_part_of_the_data(task):
-    part = task.rows("forget")[:5]
+    part = task.indices("forget")[:5]
     task.define("forget/1", part)
     one = Phase(NOTHING, {"forget": 3}, roles={"forget": "forget/1"})
     loaded = [found["forget"] for _, _, found in feed(task, [one], 1).batches(Progress(0))]

@@ -12,7 +12,7 @@ def test_the_mean_gradient_is_that_of_the_whole_set(small, split, make_task, ori
     task = make_task(small, original.model, split, reads=("forget",))
     task.flops = 1.0
     found = mean_gradient(task, "forget", batch_size=7)  # 30 rows: batches of unequal size
-    rows = task.rows("forget")
+    rows = task.indices("forget")
     logits = original.model(small.views.evaluate(small.train.images[rows]))
     loss = F.cross_entropy(logits, small.train.labels[rows])
     parameters = dict(original.model.named_parameters())

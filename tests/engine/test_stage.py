@@ -88,7 +88,7 @@ def test_passes_take_turns_within_an_epoch(make_task):
     phases = (Phase(noting("a"), {"retain": 2}), Phase(noting("b"), {"retain": 4}))
     log = Engine(task, CPU).run([Fit(phases, epochs=2)])
     assert order == ["a", "a", "b", "a", "a", "b"]
-    assert [(row["epoch"], row["sweep"]) for row in log.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert [(row["epoch"], row["phase"]) for row in log.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
 def test_the_logged_rate_follows_the_schedule(make_task):

@@ -48,9 +48,9 @@ def test_the_element_mean_is_a_tenth_of_the_step(small, split, net):
 def test_a_batch_holds_both_sets_in_proportion(small, split, net, make_task):
     task = make_task(small, net, split, reads=BOTH)
     (stage,) = make("bad_teacher", {"batch_size": 27}).plan(net, task)
-    part = task.rows(stage.phases[0].roles["retain"])
+    part = task.indices(stage.phases[0].roles["retain"])
     assert len(part) == len(set(part.tolist())) == round(0.3 * 170)
-    assert set(part.tolist()) <= set(task.rows("retain").tolist())
+    assert set(part.tolist()) <= set(task.indices("retain").tolist())
     # 51 of the retain share against 30 to forget: 17 and 10 of 27.
     assert stage.phases[0].batch_sizes == {"retain": 17, "forget": 10}
 

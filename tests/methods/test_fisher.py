@@ -9,16 +9,16 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 import coun
-from coun.methods.fisher import spread
+from coun.methods.fisher import noise_variance
 from coun.models import weights_digest
-from coun.plans.curvature import information
+from coun.plans.curvature import fisher_diagonal
 
 
 def test_of_a_linear_softmax(small, make_task):
     # Specification, 3.10: F of weight (k, j) is E[p_k (1 - p_k) x_j^2].
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    found = information(make_task(small, net), "retain")
+    found = fisher_diagonal(make_task(small, net), "retain")
     x = small.views.evaluate(small.train.images).flatten(1).double()
     p = net.double()(x).softmax(1).detach()
     spread_of = p * (1 - p)
@@ -34,7 +34,7 @@ def test_of_a_net_with_batchnorm_by_a_vectorised_twin(small, make_task, original
     task.define("few", torch.arange(7))
     original.model.train()  # a plan may find it so
     try:
-        found = information(task, "few")
+        found = fisher_diagonal(task, "few")
         assert all(m.training for m in original.model.modules())
     finally:
         original.model.eval()
@@ -63,9 +63,11 @@ def test_drawn_labels_agree_with_all_classes_on_average(small, make_task):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     task = make_task(small, net)
     task.define("few", torch.arange(20))
-    exact = information(task, "few")["1.weight"]
+    exact = fisher_diagonal(task, "few")["1.weight"]
     errors = [
-        (information(task, "few", n, torch.Generator().manual_seed(0))["1.weight"] - exact).norm()
+        (
+            fisher_diagonal(task, "few", n, torch.Generator().manual_seed(0))["1.weight"] - exact
+        ).norm()
         for n in (1, 10_000)
     ]
     assert errors[1] < 0.02 * exact.norm() < errors[0]
@@ -75,13 +77,13 @@ def test_the_variance_by_hand():
     fisher = torch.tensor([[1.0, 1e-9], [0.1, 0.05]])
     # Row means of 1/F, capped at 1000: (1 + 1000) / 2 and (10 + 20) / 2.
     expected = torch.tensor([[500.5, 500.5], [15.0, 15.0]])
-    torch.testing.assert_close(spread(fisher, 0.5, head=False), 0.5 * expected)
+    torch.testing.assert_close(noise_variance(fisher, 0.5, head=False), 0.5 * expected)
     # The head: capped at 100, ten times as much.
     expected = torch.tensor([[50.5, 50.5], [15.0, 15.0]])
-    torch.testing.assert_close(spread(fisher, 0.5, head=True), 5 * expected)
+    torch.testing.assert_close(noise_variance(fisher, 0.5, head=True), 5 * expected)
     vector = torch.tensor([0.01, 0.0])
-    torch.testing.assert_close(spread(vector, 1.0, head=False), torch.tensor([1e3, 1e4]))
-    torch.testing.assert_close(spread(vector, 1.0, head=True), torch.tensor([1e3, 1e3]))
+    torch.testing.assert_close(noise_variance(vector, 1.0, head=False), torch.tensor([1e3, 1e4]))
+    torch.testing.assert_close(noise_variance(vector, 1.0, head=True), torch.tensor([1e3, 1e3]))
 
 
 def test_alpha_0_is_the_identity_and_noise_is_drawn_by_seed(original, split):

@@ -11,7 +11,7 @@ import coun
 from coun.engine import Compute, Engine, batch_gradients
 from coun.methods import make
 from coun.models import weights_digest
-from coun.plans.curvature import recursion, solve
+from coun.plans.curvature import solve_fisher, woodfisher_recursion
 
 COUNT = 20
 
@@ -34,7 +34,7 @@ def gradients(task, role):
 @pytest.fixture
 def task(small, split, make_task, net):
     task = make_task(small, net, split, reads=("retain", "forget"))
-    task.define("samples", task.rows("retain")[:COUNT])
+    task.define("samples", task.indices("retain")[:COUNT])
     return task
 
 
@@ -55,7 +55,7 @@ def test_exact_is_the_dense_inverse(task, v, batch_size):
     g = gradients(task, "samples")
     for count in (COUNT, 1):  # with 1 the samples' part outweighs the identity
         dense = np.linalg.solve(np.eye(len(v)) + g.T @ g / count, v.double().numpy())
-        assert error(solve(task, "samples", v, count, batch_size), dense, v) < 1e-4
+        assert error(solve_fisher(task, "samples", v, count, batch_size), dense, v) < 1e-4
 
 
 def test_exact_is_sherman_morrison_and_the_reference_is_not(task, v):
@@ -69,8 +69,8 @@ def test_exact_is_sherman_morrison_and_the_reference_is_not(task, v):
         scale = COUNT + hg @ g
         k = k - hg * (k @ g) / scale
         directions.append((hg, scale))
-    assert error(solve(task, "samples", v, COUNT, 64), k, v) < 1e-4
-    reference = recursion(task, "samples", v, COUNT)
+    assert error(solve_fisher(task, "samples", v, COUNT, 64), k, v) < 1e-4
+    reference = woodfisher_recursion(task, "samples", v, COUNT)
     assert error(reference, k, v) > 0.5
     # All that it takes away points along the first sample's gradient.
     change = (reference - v).double().numpy()
@@ -113,6 +113,6 @@ def test_samples_are_not_the_first_rows(small, split, make_task, net):
     method = make("influence", {"samples": 10})
     Engine(task, Compute(torch.device("cpu"), "fp32")).run([])
     next(iter(method.plan(net, task)))
-    drawn = task.rows("influence")
+    drawn = task.indices("influence")
     assert len(drawn) == 10
-    assert not torch.equal(drawn.sort().values, task.rows("retain")[:10])
+    assert not torch.equal(drawn.sort().values, task.indices("retain")[:10])

@@ -36,7 +36,7 @@ def test_the_autoencoders_learn_and_the_model_stays(small, split, make_task, ori
     log = Engine(task, CPU).run([stage])
     assert weights_digest(original.model) == before
     for sweep in (1, 2):
-        losses = [row["loss"] for row in log.history if row["sweep"] == sweep]
+        losses = [row["loss"] for row in log.history if row["phase"] == sweep]
         assert losses[-1] < 0.8 * losses[0]
 
 

@@ -40,9 +40,9 @@ def test_parts_by_rising_memorisation_and_never_a_forget_row_in_retain(
         assert set(roles.values()) == {"retain", "forget"}
         for name, role in roles.items():
             if role == "retain":
-                assert torch.equal(task.rows(name), retain)
+                assert torch.equal(task.indices(name), retain)
             else:
-                drawn.append(task.rows(name))
+                drawn.append(task.indices(name))
     assert [len(rows) for rows in drawn] == [10, 10]
     assert not torch.isin(drawn[0], drawn[1]).any()
     odds = dict(zip(forget.tolist(), (-memorisation(task)).tolist(), strict=True))
@@ -72,7 +72,7 @@ def test_every_part_is_trained_on_its_own_rows(original, split, monkeypatch):
 
     def noted(self, at, one, forward, loaded, *rest):
         for role, (_, _, rows) in loaded.items():
-            there = self.task.rows(one.roles.get(role, role))[rows]
+            there = self.task.indices(one.roles.get(role, role))[rows]
             seen.setdefault((at.stage, role), set()).update(there.tolist())
         return update(self, at, one, forward, loaded, *rest)
 

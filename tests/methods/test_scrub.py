@@ -76,7 +76,7 @@ def test_it_climbs_on_forget_rows_and_stays_on_the_rest(fitted, split, small):
 
 def test_the_climb_ends_after_max_steps(original, split):
     history = coun.unlearn(original, split, "scrub", **FAST, max_steps=1).record["history"]
-    assert [(row["epoch"], row["sweep"]) for row in history] == [(1, 1), (1, 2), (2, 2)]
+    assert [(row["epoch"], row["phase"]) for row in history] == [(1, 1), (1, 2), (2, 2)]
 
 
 @pytest.mark.parametrize(("wanted", "epoch"), [(52.0, 2), (0.0, 1), (100.0, 3)])
@@ -100,7 +100,7 @@ def test_the_reference_is_the_final_error_on_held_out_rows(original, split, monk
     values = {"forget": 40.0, "retain, held out": 33.0}
 
     def spy(task, role):
-        rows = task.rows(role)
+        rows = task.indices(role)
         asked.append((role, rows))
         return values[role]
 

@@ -37,11 +37,11 @@ def request(sisa: coun.Run, *places: int, count: int = 2) -> coun.Split:
 
 def test_epochs_of_slices_are_the_papers() -> None:
     # By its formula in exact fractions, and their sum against E passes over a shard.
-    assert [Sisa(epochs=20, slices=3).sweeps(r) for r in range(3)] == [10, 10, 10]
-    assert [Sisa(epochs=5, slices=2).sweeps(r) for r in range(2)] == [3, 3]
-    assert [Sisa(epochs=1, slices=3).sweeps(r) for r in range(3)] == [0, 1, 0]
+    assert [Sisa(epochs=20, slices=3).slice_epochs(r) for r in range(3)] == [10, 10, 10]
+    assert [Sisa(epochs=5, slices=2).slice_epochs(r) for r in range(2)] == [3, 3]
+    assert [Sisa(epochs=1, slices=3).slice_epochs(r) for r in range(3)] == [0, 1, 0]
     for epochs, slices in [(7, 1), (30, 4), (182, 5)]:
-        sweeps = [Sisa(epochs=epochs, slices=slices).sweeps(r) for r in range(slices)]
+        sweeps = [Sisa(epochs=epochs, slices=slices).slice_epochs(r) for r in range(slices)]
         passes = sum(n * (r + 1) / slices for r, n in enumerate(sweeps))
         assert sum(sweeps) == 2 * epochs * slices // (slices + 1)
         assert abs(passes - epochs) <= 1

@@ -53,7 +53,7 @@ def test_importances_by_a_loop(small, split, make_task, original, monkeypatch, i
     for found, role, count in zip(
         seen, ("all, shuffled", "forget, shuffled"), (200, 24), strict=True
     ):
-        rows = task.rows(role)
+        rows = task.indices(role)
         assert len(rows) == count  # 30 forget rows: the six that fill no batch of 8 are left out
         expected = {name: torch.zeros_like(p) for name, p in parameters.items()}
         for batch in rows.split(8):

@@ -62,7 +62,7 @@ def test_impair_mixes_and_both_stages_draw_few_retain_rows(small, make_task, dro
     noise, impair, repair = method.plan(net, task)
     (phase,) = impair.phases
     assert phase.batch_sizes == {"retain": 25}
-    rows = task.rows(phase.roles["retain"])
+    rows = task.indices(phase.roles["retain"])
     assert (
         torch.bincount(small.train.labels[rows], minlength=10).tolist() == [4] * 3 + [0] + [4] * 6
     )

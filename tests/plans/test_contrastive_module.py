@@ -168,8 +168,8 @@ def test_the_queue_holds_the_last_keys(small, make_task, original):
     task = make_task(small, original.model)
     memory = Memory(task.teacher(), 5, torch.Generator().manual_seed(0))
     keys = nn.functional.normalize(torch.randn(8, memory.queue.shape[1]), dim=1)
-    memory.push(keys[:3])
-    memory.push(keys[3:])
+    memory.enqueue(keys[:3])
+    memory.enqueue(keys[3:])
     # Three fill places 0 to 2; of the five after them two fill 3 and 4, three begin again.
     torch.testing.assert_close(memory.queue, torch.cat([keys[5:], keys[3:5]]))
 

@@ -8,7 +8,7 @@ import torch
 from coun import CounError, Split
 from coun.engine import Fit, Optimizer, Phase
 from coun.objectives import cross_entropy
-from coun.plans.epochs import error, hold_out, one_stage_per_epoch
+from coun.plans.epochs import error_rate, hold_out, one_stage_per_epoch
 
 
 def test_each_epoch_has_its_passes_and_its_rate():
@@ -34,7 +34,7 @@ def test_the_error_is_the_share_of_wrong_rows(small, split, make_task, original)
         for row in rows:
             x = small.views.evaluate(small.train.images[row : row + 1])
             wrong += int(original.model(x).argmax() != small.train.labels[row])
-    assert error(task, "forget") == pytest.approx(100 * wrong / len(rows))
+    assert error_rate(task, "forget") == pytest.approx(100 * wrong / len(rows))
     assert task.cost.flops == len(rows)
 
 
@@ -45,9 +45,9 @@ def test_what_is_held_out_is_of_the_forgotten_classes_and_is_not_trained_on(
     forget = torch.cat([(labels == c).nonzero().flatten()[:3] for c in (2, 5)])
     split = Split.by_index(small, small.train.index[forget])
     task = make_task(small, original.model, split, reads=("retain", "forget"))
-    rest, held = (task.rows(role) for role in hold_out(task, 0.5))
-    assert sorted(torch.cat([rest, held]).tolist()) == task.rows("retain").tolist()
-    retained = labels[task.rows("retain")]
+    rest, held = (task.indices(role) for role in hold_out(task, 0.5))
+    assert sorted(torch.cat([rest, held]).tolist()) == task.indices("retain").tolist()
+    retained = labels[task.indices("retain")]
     for c in range(10):
         expected = int((retained == c).sum()) / 2 if c in (2, 5) else 0
         assert abs(int((labels[held] == c).sum()) - expected) <= 0.5

@@ -1,4 +1,4 @@
-"""Stages, and the one loop that runs them."""
+"""Stages, and the only loop that runs them."""
 
 from coun.engine.checkpoint import Checkpoint
 from coun.engine.cost import Cost, forward_flops

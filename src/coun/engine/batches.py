@@ -1,4 +1,4 @@
-"""Which rows each update draws, as a function of its position; and their loading."""
+"""Which rows each step reads, as a function of its position; and loading them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from coun.engine.process_group import ProcessGroup
 from coun.engine.stage import Fit, Phase
 from coun.engine.task import Task
 
-Rows = dict[str, tuple[str, Tensor]]  # by role: whose, and which
-Loaded = dict[str, tuple[Tensor, Tensor, Tensor]]  # by role: images, labels, rows
+Slots = dict[str, tuple[str, Tensor]]  # by role: the role that rows come from, and slots in it
+Loaded = dict[str, tuple[Tensor, Tensor, Tensor]]  # by role: images, labels, slots
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: stages finished, then epoch, pass and update inside the next."""
+    """The position of a run: finished stages, then epoch, phase and step in the next stage."""
 
     stage: int = 0
     epoch: int = 0
@@ -34,142 +34,147 @@ class BatchLoader:
     """The minibatches of one `Fit`, from any position on.
 
     Args:
-        workers: processes that read images ahead of the loop, as a torch DataLoader does it;
-            0 reads in this one. Only data that streams gains by it.
-        ranks: the data-parallel processes; each reads its share of every batch.
+        task: Data and seeds.
+        stage: The stage to load batches for.
+        group: The data-parallel processes; each loads its share of every batch.
+        workers: Number of processes that load images ahead of the loop, as in a torch DataLoader;
+            0 loads in this one. Only data that is read from disk gains from it.
     """
 
-    def __init__(self, task: Task, stage: Fit, *, ranks: ProcessGroup, workers: int = 0) -> None:
-        self.task, self.stage, self.ranks, self.workers = task, stage, ranks, workers
+    def __init__(self, task: Task, stage: Fit, *, group: ProcessGroup, workers: int = 0) -> None:
+        self.task, self.stage, self.group, self.workers = task, stage, group, workers
         self.total = sum(sum(self.lengths(epoch)) for epoch in range(stage.epochs))
 
     def lengths(self, epoch: int) -> list[int]:
-        """Updates of each pass in *epoch*; 0 for one that is over."""
+        """Return the number of steps of each phase in *epoch*; 0 for one that is left out."""
         return [
-            0 if one.until_epoch is not None and epoch >= one.until_epoch else self._length(one)
-            for one in self.stage.phases
+            0
+            if phase.until_epoch is not None and epoch >= phase.until_epoch
+            else self._length(phase)
+            for phase in self.stage.phases
         ]
 
-    def _length(self, one: Phase) -> int:
-        if one.steps is not None:
-            return one.steps
-        role, size = next(iter(one.batch_sizes.items()))
-        return steps_per_epoch(
-            len(self.task.rows(one.roles.get(role, role))), size, self.ranks.count
-        )
+    def _length(self, phase: Phase) -> int:
+        if phase.steps is not None:
+            return phase.steps
+        role, size = next(iter(phase.batch_sizes.items()))
+        rows = len(self.task.indices(phase.source_of(role)))
+        return steps_per_epoch(rows, size, self.group.count)
 
     def first(self, at: Progress) -> Progress:
-        """*at*, or the first position after it that has an update."""
+        """Return *at*, or the first position after it that has a step."""
         while at.epoch < self.stage.epochs:
             lengths = self.lengths(at.epoch)
             if at.phase < len(lengths) and at.step < lengths[at.phase]:
                 return at
-            later = at.phase + 1 < len(lengths)
-            at = (
-                replace(at, phase=at.phase + 1, step=0)
-                if later
-                else Progress(at.stage, at.epoch + 1)
-            )
+            if at.phase + 1 < len(lengths):
+                at = replace(at, phase=at.phase + 1, step=0)
+            else:
+                at = Progress(at.stage, at.epoch + 1)
         return at
 
     def next(self, at: Progress) -> Progress:
-        """The position one update on."""
+        """Return the position of the step after *at*."""
         return self.first(replace(at, step=at.step + 1))
 
     def done(self, at: Progress) -> int:
-        """Updates that lie before *at*."""
+        """Return the number of steps before *at*."""
         before = sum(sum(self.lengths(epoch)) for epoch in range(at.epoch))
         within = self.lengths(at.epoch)[: at.phase] if at.epoch < self.stage.epochs else []
         return before + sum(within) + at.step
 
     def batches(self, start: Progress) -> Iterator[tuple[Progress, Phase, Loaded]]:
-        """Every update from *start* on, with images and labels by role."""
-        names = {one.roles.get(r, r) for one in self.stage.phases for r in one.batch_sizes}
+        """Yield every step from *start* on, with images and labels by role."""
+        names = {phase.source_of(r) for phase in self.stage.phases for r in phase.batch_sizes}
         reader = _Reader({name: self.task.source(name) for name in names})
         if self.workers == 0:
-            for at, rows in self._rows(start):
-                yield at, self.stage.phases[at.phase], reader[at, rows][1]
+            for at, slots in self._slots(start):
+                yield at, self.stage.phases[at.phase], reader[at, slots][1]
             return
         loader: DataLoader[Any] = DataLoader(
             reader,
             batch_size=None,
-            sampler=self._rows(start),
+            sampler=self._slots(start),
             num_workers=self.workers,
-            generator=torch.Generator(),  # else it draws from the global one
+            generator=torch.Generator(),  # otherwise it draws from the global generator
         )
         for at, loaded in loader:
             yield at, self.stage.phases[at.phase], loaded
 
-    def _rows(self, at: Progress) -> Iterator[tuple[Progress, Rows]]:
+    def _slots(self, at: Progress) -> Iterator[tuple[Progress, Slots]]:
         at = self.first(at)
-        phase, orders = (-1, -1), dict[str, tuple[str, _BatchSampler]]()
+        present, samplers = (-1, -1), dict[str, tuple[str, _BatchSampler]]()
         while at.epoch < self.stage.epochs:
-            if (at.epoch, at.phase) != phase:
-                phase = (at.epoch, at.phase)
-                orders = self._orders(at)
-            yield (
-                at,
-                {
-                    role: (name, self.ranks.shard(order.at(at.step)))
-                    for role, (name, order) in orders.items()
-                },
-            )
+            if (at.epoch, at.phase) != present:
+                present = (at.epoch, at.phase)
+                samplers = self._samplers(at)
+            slots = {
+                role: (name, self.group.shard(sampler.at(at.step)))
+                for role, (name, sampler) in samplers.items()
+            }
+            yield at, slots
             at = self.next(at)
 
-    def _orders(self, at: Progress) -> dict[str, tuple[str, _BatchSampler]]:
-        one, where = self.stage.phases[at.phase], (at.stage, at.epoch, at.phase)
+    def _samplers(self, at: Progress) -> dict[str, tuple[str, _BatchSampler]]:
+        phase, where = self.stage.phases[at.phase], (at.stage, at.epoch, at.phase)
         return {
-            role: (name, _BatchSampler(self.task, name, size, where, self.ranks))
-            for role, size in one.batch_sizes.items()
-            for name in [one.roles.get(role, role)]
+            role: (name, _BatchSampler(self.task, name, size, where, self.group))
+            for role, size in phase.batch_sizes.items()
+            for name in [phase.source_of(role)]
         }
 
 
 class _Reader(Dataset[tuple[Progress, Loaded]]):
-    """Rows by role to images and labels by role; what a loading process runs."""
+    """Maps slots by role to images and labels by role; this is what a loading process runs."""
 
     def __init__(self, sources: dict[str, Examples]) -> None:
         self.sources = sources
 
-    def __getitem__(self, item: tuple[Progress, Rows]) -> tuple[Progress, Loaded]:
-        at, wanted = item
+    def __getitem__(self, item: tuple[Progress, Slots]) -> tuple[Progress, Loaded]:
+        at, slots_by_role = item
         loaded = {}
-        for role, (name, rows) in wanted.items():
+        for role, (name, slots) in slots_by_role.items():
             source = self.sources[name]
-            there = rows.to(source.labels.device)
-            loaded[role] = source.fetch(there), source.labels[there], rows
+            on_device = slots.to(source.labels.device)
+            loaded[role] = source.fetch(on_device), source.labels[on_device], slots
         return at, loaded
 
 
 class _BatchSampler:
-    """The rows of each update of one role; a new permutation each time they run out.
+    """The slots of each step of one role, with a new permutation whenever they run out.
 
-    Batches of one sweep differ by one row at most. A short last one, as a DataLoader makes it,
-    would weigh its few rows as much as a full batch, and BatchNorm would go into evaluation
-    with their statistics: by how many rows were forgotten, one model would be hurt and not
-    another.
+    The batches of a phase differ in size by one row at most. A short last batch, as a DataLoader
+    makes it, would give its few rows the weight of a full batch, and BatchNorm would be evaluated
+    with statistics that they shift. How much this harms a model would depend on how many rows
+    were forgotten, so that a comparison of models would not be fair.
     """
 
     def __init__(
-        self, task: Task, role: str, size: int, where: tuple[int, ...], ranks: ProcessGroup
+        self, task: Task, role: str, size: int, where: tuple[int, ...], group: ProcessGroup
     ) -> None:
-        self.count, self.ranks = len(task.rows(role)), ranks.count
+        self.count, self.processes = len(task.indices(role)), group.count
         self.seeds = task.seeds.fork("order", *where, role)
-        self.length = steps_per_epoch(self.count, size, ranks.count)
-        self.round, self.rows = -1, torch.empty(0)
+        self.length = steps_per_epoch(self.count, size, group.count)
+        self.round, self.order = -1, torch.empty(0)
 
-    def at(self, update: int) -> Tensor:
-        turn, place = divmod(update, self.length)
-        if turn != self.round:
-            self.rows = torch.randperm(self.count, generator=self.seeds.torch(turn))
-            self.round = turn
-        groups = self.count // self.ranks  # so that every rank gets as many
-        start, end = (groups * k // self.length * self.ranks for k in (place, place + 1))
-        return self.rows[start:end]
+    def at(self, step: int) -> Tensor:
+        round, place = divmod(step, self.length)
+        if round != self.round:
+            self.order = torch.randperm(self.count, generator=self.seeds.torch(round))
+            self.round = round
+        groups = self.count // self.processes  # so that every process gets equally many
+        start, end = (groups * k // self.length * self.processes for k in (place, place + 1))
+        return self.order[start:end]
 
 
-def steps_per_epoch(rows: int, size: int, ranks: int = 1) -> int:
-    """Updates in one sweep: as many as batches of *size* take, but none that leaves a rank one
-    row, which BatchNorm cannot centre, unless *size* asks for it."""
-    most = rows // (2 * ranks) if size >= 2 * ranks else rows
+def steps_per_epoch(rows: int, size: int, processes: int = 1) -> int:
+    """Return the number of steps of one pass over *rows* with batches of about *size*.
+
+    No step leaves a process with a single row, which BatchNorm cannot normalise, unless *size*
+    demands it.
+
+    >>> steps_per_epoch(100, 32), steps_per_epoch(3, 2)
+    (4, 1)
+    """
+    most = rows // (2 * processes) if size >= 2 * processes else rows
     return max(1, min(math.ceil(rows / size), most))

@@ -1,4 +1,4 @@
-"""Where an interrupted run goes on from: safetensors, never pickle, written atomically."""
+"""Checkpoints of interrupted runs: safetensors, never pickle, written atomically."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ from coun.files import atomically
 
 
 class Checkpoint:
-    """A folder with the state after each finished stage and at the last saved update.
+    """A folder with the state after each finished stage and at the last saved step.
 
     Args:
-        folder: made on the first save; removed by `clear`.
-        identity: what the run is (a hash); a checkpoint of another run is refused.
-        every: seconds between saves inside a stage; 0 saves after every update.
+        folder: Made by the first save and removed by `clear`.
+        identity: A hash of what the run is; a checkpoint of another run is refused.
+        every: Seconds between saves inside a stage; 0 saves after every step.
+
+    >>> import tempfile
+    >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp()) / "checkpoint", "a hash")
+    >>> checkpoint.save("step", {"weight": torch.ones(2)}, {"epoch": 3})
+    >>> checkpoint.load("step")
+    ({'weight': tensor([1., 1.])}, {'epoch': 3})
+    >>> checkpoint.clear()
     """
 
     def __init__(self, folder: Path, identity: str, *, every: float = 60.0) -> None:
@@ -32,17 +39,17 @@ class Checkpoint:
         self.every = every
 
     def save(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Write *tensors* and the JSON-able *state* under *name*, replacing it atomically."""
+        """Save *tensors* and *state*, which must fit into JSON, under *name*, atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         meta = {"identity": self.identity, "state": json.dumps(state)}
         plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        # As bytes, so that a full disk is an OSError and not safetensors' own.
+        # Written from bytes, so that a full disk gives an OSError, not safetensors' own error.
         data = save(plain, metadata=meta)
         with atomically(self._path(name)) as temporary:
             temporary.write_bytes(data)
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The tensors and state under *name*, or None if there are none.
+        """Return the tensors and the state under *name*, or None if there are none.
 
         Raises: CounError if the file is damaged or belongs to another run.
         """
@@ -66,7 +73,7 @@ class Checkpoint:
         return tensors, state
 
     def clear(self) -> None:
-        """Remove the folder: the run is finished."""
+        """Remove the folder, because the run is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, name: str) -> Path:
@@ -78,14 +85,14 @@ def pack(
     modules: Sequence[nn.Module] = (),
     optimizer: torch.optim.Optimizer | None = None,
 ) -> dict[str, Tensor]:
-    """Weights and buffers of *model* and of *modules*, and optimizer state, as one dictionary."""
+    """Collect weights, buffers and optimizer state in one dictionary."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     for number, module in enumerate(modules):
         tensors |= {f"module {number}.{k}": v for k, v in module.state_dict().items()}
-    for index, slots in (optimizer.state_dict()["state"] if optimizer else {}).items():
-        for slot, value in slots.items():
+    for index, entries in (optimizer.state_dict()["state"] if optimizer else {}).items():
+        for key, value in entries.items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{slot}"] = value
+                tensors[f"optimizer.{index}.{key}"] = value
     return tensors
 
 
@@ -95,10 +102,11 @@ def unpack(
     modules: Sequence[nn.Module] = (),
     optimizer: torch.optim.Optimizer | None = None,
 ) -> None:
-    """Put what `pack` took back in place.
+    """Restore what `pack` collected.
 
-    A slot gets its parameter's memory layout back (files hold contiguous tensors): torch's
-    fused CPU kernels pair a weight and its momentum by address, whatever their strides.
+    Files hold contiguous tensors, but the state of an optimizer needs the memory layout of its
+    parameter: torch's fused CPU kernels pair a weight and its momentum by memory address,
+    whatever their strides are.
     """
     for prefix, target in [
         ("model.", model),
@@ -111,11 +119,11 @@ def unpack(
         return
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, slot = key.split(".", 2)
-            like = parameters[int(index)].detach()
-            if value.shape == like.shape:
-                value = torch.empty_like(like, dtype=value.dtype).copy_(value)
-            state.setdefault(int(index), {})[slot] = value
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            parameter = parameters[int(index)].detach()
+            if value.shape == parameter.shape:
+                value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,8 +1,7 @@
-"""What a run cost: arithmetic, samples, seconds, memory."""
+"""What a run costs: arithmetic, samples, seconds, memory."""
 
 from __future__ import annotations
 
-import resource
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,10 +13,24 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass
 class Cost:
-    """Counted as the run goes; survives a resume.
+    """The cost of a run, counted during the run; a resumed run continues the count.
 
-    `flops` charges what was executed: a forward is 1, a backward 2. The paper charges CoUn's
-    second view its forward only; here both views are charged in full when both are trained.
+    `flops` counts what was executed: 1 for a forward pass, 2 for a backward pass. The paper counts
+    only the forward pass of CoUn's second view; here both views count fully if both are trained.
+
+    Attributes:
+        steps: Optimizer steps.
+        samples_seen: Rows in the minibatches of all steps.
+        forward_images: Images that went through a forward pass.
+        trained_images: Those of them that went through a backward pass.
+        flops: Floating-point operations; a multiply-add counts as 2.
+        seconds: Wall time.
+        peak_memory_mib: Highest memory use, in MiB.
+
+    >>> cost = Cost()
+    >>> cost.count(images=10, flops_per_image=5.0, grad=True)
+    >>> cost.flops
+    150.0
     """
 
     steps: int = 0
@@ -29,7 +42,7 @@ class Cost:
     peak_memory_mib: float = 0.0
 
     def count(self, images: int, flops_per_image: float, *, grad: bool) -> None:
-        """Charge one forward of *images*, and its backward if it keeps a graph."""
+        """Add one forward pass of *images*, and its backward pass if *grad*."""
         self.forward_images += images
         self.trained_images += images * grad
         self.flops += images * flops_per_image * (3 if grad else 1)
@@ -39,26 +52,46 @@ class Cost:
         return Cost(**{**both, "peak_memory_mib": max(self.peak_memory_mib, other.peak_memory_mib)})
 
     def note_memory(self, device: torch.device) -> None:
-        """Keep the highest memory seen: the device's on a GPU, the process's on a CPU."""
+        """Record the highest memory use so far: of a GPU, or of this process on a CPU."""
         if device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(device) / 2**20
         else:
-            unit = 2**20 if sys.platform == "darwin" else 2**10
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+            peak = _peak_memory_of_process()
         self.peak_memory_mib = max(self.peak_memory_mib, round(peak, 1))
 
     def set(self, values: dict[str, Any]) -> None:
-        """Take the values that `to_json` gave."""
+        """Take over the values that `to_json` returned."""
         for name, value in values.items():
             setattr(self, name, value)
 
     def to_json(self) -> dict[str, float]:
+        """Return the values by name."""
         return asdict(self)
 
 
+def _peak_memory_of_process() -> float:
+    """Return the peak memory of this process in MiB; 0 where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
 def forward_flops(classifier: nn.Module, image: Tensor) -> float:
-    """Floating-point operations of one forward of one *image* (1, ...), convolutions and
-    matrix products only, as torch counts them (a multiply-add is 2)."""
+    """Count the floating-point operations of one forward pass of one image.
+
+    Args:
+        classifier: Any module; its training mode is restored afterwards.
+        image: (1, ...), one input.
+
+    Returns: Operations of convolutions and matrix products only, as torch counts them: a
+        multiply-add is 2.
+
+    >>> forward_flops(nn.Linear(10, 3), torch.zeros(1, 10))
+    60.0
+    """
     was_training = {m: m.training for m in classifier.modules()}
     classifier.eval()
     try:

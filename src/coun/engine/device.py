@@ -19,18 +19,21 @@ from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 
 Precision = Literal["auto", "fp32", "bf16"]
-# Below this many multiply-adds an image, casting costs more than half precision saves.
+# Below this many multiply-adds per image, casting costs more than half precision saves.
 BF16_MACS = 5e6
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and a precision, both decided.
+    """The device and the precision of a run.
 
-    Convolutions and matrix products run in bfloat16 autocast when `precision` is "bf16";
-    weights, losses, similarities and every metric stay in float32 or float64. With `compile`
-    training forwards and backwards of full batches go through torch.compile.
+    With precision "bf16", convolutions and matrix products run in bfloat16 autocast; weights,
+    losses, similarities and every metric stay in float32 or float64. With `compile`, the forward
+    and backward passes of training go through torch.compile.
+
+    >>> Compute.choose("cpu", "fp32").precision
+    'fp32'
     """
 
     device: torch.device
@@ -46,9 +49,19 @@ class Compute:
         macs: float = 0,
         compile: bool = False,
     ) -> Compute:
-        """Decide "auto": a GPU where there is one; bf16 where hardware has it and the net
-        (*macs* multiply-adds an image) is large enough to gain. Depends on the machine and
-        the net only, never on a timing, so a run is decided alike each time.
+        """Decide what "auto" means here.
+
+        The decision depends only on the machine and the network, never on a measured time, so
+        that the same run is decided in the same way every time.
+
+        Args:
+            device: "auto" takes a GPU if there is one; otherwise the name of a torch device.
+            precision: "auto" takes bf16 if the hardware supports it and the network is large
+                enough to gain from it.
+            macs: Multiply-adds of the network per image.
+            compile: Whether to use torch.compile.
+
+        Raises: CounError if the device cannot be used, or compiling is not possible here.
         """
         if device == "auto":
             device = (
@@ -59,39 +72,45 @@ class Compute:
             torch.empty(0, device=where)
         except (RuntimeError, AssertionError) as error:
             raise CounError(
-                f"device '{device}' cannot be used here ({_first_line(error)})"
+                f"device '{device}' cannot be used here ({_first_line(error)}); "
+                "expected a device of this machine; try --device auto"
             ) from error
         if precision == "auto":
             precision = "bf16" if _has_bf16(where) and macs >= BF16_MACS else "fp32"
         if compile and ProcessGroup.current().count > 1:
-            raise CounError("--compile works in one process; leave it out under torchrun")
+            raise CounError("--compile works in one process only; leave it out under torchrun")
         if compile and where.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
-            raise CounError("--compile needs a C++ compiler on the CPU, and g++ is not installed")
+            raise CounError(
+                "--compile needs a C++ compiler on the CPU, and g++ is not installed; install it, "
+                "or leave --compile out"
+            )
         return cls(where, precision, compile)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Return a context in which forward passes use the precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def compiled(self, model: nn.Module) -> nn.Module:
-        """*model* as it is trained: through torch.compile if that was asked for."""
+        """Return *model* as it is trained: through torch.compile if `compile` is set."""
         return cast(nn.Module, torch.compile(model, dynamic=False)) if self.compile else model
 
     def to_device(self, model: nn.Module) -> None:
-        """Move *model* to the device, convolution weights in channels-last layout."""
+        """Move *model* to the device, with convolution weights in channels-last layout."""
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @staticmethod
     def to_cpu(model: nn.Module) -> None:
-        """Move *model* to the CPU in the usual layout, which is how weights are kept."""
+        """Move *model* to the CPU in the usual memory layout, in which weights are stored."""
         model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what tensors free instead of handing it back to the system.
+    """Let the C library keep freed memory for later use, for the rest of this process.
 
-    A training step frees and takes the same large blocks over and over; fetching them anew,
-    page by page, costs small networks a tenth of their time. Peak memory stays as it was.
-    Does nothing where the C library is not glibc.
+    A training step allocates and frees the same large blocks again and again. Fetching them anew
+    from the operating system, page by page, costs small networks a tenth of their time. The peak
+    memory use stays the same. Where the C library is not glibc, this does nothing. Because it
+    changes the whole process, a library call never does it unless the caller asks for it.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -101,7 +120,15 @@ def keep_freed_memory() -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one core inside the block: for nets so small that threads only wait."""
+    """Compute on one core inside the block.
+
+    This is for small networks, where multi-threading only adds overhead. The number of threads is
+    restored afterwards.
+
+    >>> with one_thread():
+    ...     torch.get_num_threads()
+    1
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -122,7 +149,11 @@ def _first_line(error: BaseException) -> str:
 
 
 def environment() -> dict[str, str | int]:
-    """Versions and machine, for a run's record."""
+    """Return versions and machine, for the record of a run.
+
+    >>> sorted(environment())
+    ['cpu_threads', 'gpu', 'machine', 'python', 'system', 'torch']
+    """
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),

@@ -1,4 +1,4 @@
-"""Weights that must not move while others are trained."""
+"""Keeping weights still while others are trained."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from coun.errors import unknown
 
 
 class Frozen:
-    """Holds what a `Fit`'s mask forbids to move, inside a `with` block.
+    """Keeps the weights still that the mask of a `Fit` forbids to move, inside a `with` block.
 
-    A parameter that is frozen whole gets no gradient, which also saves its backward; one that
-    is frozen in part is put back after each update, because momentum and weight decay would
-    move entries whose gradient is zero. `requires_grad` is as it was afterwards.
+    A parameter that is frozen as a whole gets no gradient, which also saves its backward pass.
+    One that is frozen in part is restored after each step, because momentum and weight decay
+    would move even entries whose gradient is zero. `requires_grad` is restored afterwards.
 
     Raises: CounError if the mask names a parameter that *model* does not have.
     """
 
     def __init__(self, model: nn.Module, mask: Mapping[str, Tensor | bool] | None) -> None:
         self.model = model
-        self._wanted = {p: p.requires_grad for p in model.parameters()}
-        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._requires_grad = {p: p.requires_grad for p in model.parameters()}
+        self._partly_frozen: list[tuple[Tensor, Tensor, Tensor]] = []  # parameter, free, start
         if mask is None:
             return
         parameters = dict(model.named_parameters())
@@ -34,7 +34,7 @@ class Frozen:
         for name, parameter in parameters.items():
             free = mask.get(name, False)
             if isinstance(free, Tensor):
-                self._parts.append(
+                self._partly_frozen.append(
                     (parameter, free.to(parameter.device), parameter.detach().clone())
                 )
             else:
@@ -44,17 +44,17 @@ class Frozen:
         return self
 
     def set_modes(self) -> None:
-        """Training mode, but for BatchNorm whose weights are all frozen: its statistics stay."""
+        """Set training mode, except for a BatchNorm that is frozen: its statistics must stay."""
         self.model.train()
         for module in self.model.modules():
-            own = list(module.parameters(recurse=False))
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and own:
-                module.train(any(p.requires_grad for p in own))
+            parameters = list(module.parameters(recurse=False))
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and parameters:
+                module.train(any(p.requires_grad for p in parameters))
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put back the masked entries of parameters that are frozen in part."""
-        for parameter, free, start in self._parts:
+        """Restore the frozen entries of parameters that are frozen in part."""
+        for parameter, free, start in self._partly_frozen:
             parameter.copy_(torch.where(free, parameter, start))
 
     def __exit__(
@@ -63,5 +63,5 @@ class Frozen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for parameter, wanted in self._wanted.items():
-            parameter.requires_grad_(wanted)
+        for parameter, requires_grad in self._requires_grad.items():
+            parameter.requires_grad_(requires_grad)

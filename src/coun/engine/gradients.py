@@ -1,4 +1,4 @@
-"""Gradients over a role's data at the present weights, for plans that measure before they cut."""
+"""Gradients over the rows of a role at the present weights, for plans that need them."""
 
 from __future__ import annotations
 
@@ -27,33 +27,48 @@ def batch_gradients(
     loss: Loss = _cross_entropy,
     limit: int | None = None,
 ) -> Iterator[tuple[int, Gradients]]:
-    """Each batch's size and the gradient of its loss, by parameter name.
+    """Compute the gradient of the loss of each batch of *role*.
+
+    Batches are in the order of the source, views are deterministic, and the model is in eval mode
+    and float32; its modes are restored afterwards. The cost is charged.
 
     Args:
-        batch_size: images a batch; 1 gives every sample's own gradient.
-        loss: of `Outputs` and labels (B,); by default mean cross entropy.
-        limit: stop after this many images.
+        task: Data and model.
+        role: Which rows.
+        batch_size: Images per batch; 1 gives the gradient of every sample.
+        loss: A function of `Outputs` and labels (B,); by default the mean cross entropy.
+        limit: Stop after this many images.
 
-    Batches are in file order, views deterministic, the model in eval mode and float32, its
-    modes as they were afterwards. The cost is charged.
+    Yields: The size of the batch, and its gradients by parameter name.
+
+    >>> from coun.data import load
+    >>> from coun.models import Classifier
+    >>> from coun.seeds import Seeds
+    >>> data, net = load("digits", limit=20), torch.nn.Sequential(
+    ...     torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    >>> model = Classifier(net, example=data.train.fetch(torch.arange(2)).float())
+    >>> task = Task(data, None, Seeds(0), frozenset({"retain"}), model, None, torch.device("cpu"))
+    >>> [size for size, _ in batch_gradients(task, "retain", batch_size=8)]
+    [8, 8, 4]
     """
     model, source = task.classifier, task.source(role)
     parameters = {n: p for n, p in model.inner.named_parameters() if p.requires_grad}
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        for rows in torch.split(torch.arange(min(len(source), limit or len(source))), batch_size):
-            images = task.data.views.evaluate(source.fetch(rows).to(task.device))
-            labels = source.labels[rows.to(source.labels.device)].to(task.device)
-            task.charge(len(rows), grad=True)
+        count = min(len(source), limit or len(source))
+        for slots in torch.split(torch.arange(count), batch_size):
+            images = task.data.views.evaluate(source.fetch(slots).to(task.device))
+            labels = source.labels[slots.to(source.labels.device)].to(task.device)
+            task.charge(len(slots), grad=True)
             with torch.enable_grad():
                 value = loss(model(images), labels)
-                found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+                gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
             yield (
-                len(rows),
+                len(slots),
                 {
                     name: torch.zeros_like(p) if g is None else g
-                    for (name, p), g in zip(parameters.items(), found, strict=True)
+                    for (name, p), g in zip(parameters.items(), gradients, strict=True)
                 },
             )
     finally:
@@ -64,10 +79,13 @@ def batch_gradients(
 def mean_gradient(
     task: Task, role: str, *, batch_size: int, loss: Loss = _cross_entropy
 ) -> Gradients:
-    """The gradient of the mean loss over all of *role*, by parameter name."""
+    """Compute the gradient of the mean loss over all rows of *role*, by parameter name.
+
+    Arguments and conditions are those of `batch_gradients`.
+    """
     total: Gradients = {}
-    for count, found in batch_gradients(task, role, batch_size=batch_size, loss=loss):
-        for name, value in found.items():
-            scaled = value * (count / len(task.rows(role)))
+    for count, gradients in batch_gradients(task, role, batch_size=batch_size, loss=loss):
+        for name, value in gradients.items():
+            scaled = value * (count / len(task.indices(role)))
             total[name] = total[name] + scaled if name in total else scaled
     return total

@@ -1,4 +1,4 @@
-"""The only training loop: runs a plan's stages, checkpoints, resumes to the same bits."""
+"""The only training loop: it runs the stages of a plan, saves checkpoints, and resumes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,14 @@ Observer = Callable[[dict[str, Batch]], contextlib.AbstractContextManager[object
 
 @dataclass
 class Log:
-    """What a run leaves behind besides weights: its cost and one row per epoch.
+    """What a run leaves behind besides weights.
 
-    `preparation` is the part that prepared for requests (`Stage.preparation`); `cost` is the
-    rest.
+    Attributes:
+        cost: What serving the request cost.
+        preparation: What preparing for requests cost (`Stage.preparation`).
+        history: One row per phase of each epoch, with the mean loss and the learning rate.
+        stages: Names of the stages, in order.
+        profile: Seconds per part of the loop, if they were measured.
     """
 
     cost: Cost = field(default_factory=Cost)
@@ -46,18 +50,29 @@ class Log:
 
 
 class Engine:
-    """Runs stages on one task.
+    """Runs the stages of a plan on one task.
 
     Args:
-        task: data, seeds and the model.
-        compute: device and precision.
-        checkpoint: where to save on the way; None does not.
-        progress: show a bar on standard error.
-        title: the bar's first words.
-        workers: processes that read images ahead; 0 reads in this one.
-        profile: measure where the time goes, into the log.
-        observe: entered around each optimizer step, with the minibatches; for plans that
-            replay a training and keep what it did.
+        task: Data, seeds and the model.
+        compute: Device and precision.
+        checkpoint: Where to save during the run; None saves nothing.
+        progress: Whether to show a bar on standard error.
+        title: The first words of the bar.
+        workers: Number of processes that load images ahead; 0 loads in this one.
+        profile: Whether to measure where the time goes, into the log.
+        observe: Entered around each optimizer step, with the minibatches; for plans that replay a
+            training and record what it did.
+
+    >>> from coun.data import load
+    >>> from coun.models import Classifier
+    >>> from coun.objectives import cross_entropy
+    >>> from coun.seeds import Seeds
+    >>> data, net = load("digits", limit=20), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    >>> model = Classifier(net, example=data.train.fetch(torch.arange(2)).float())
+    >>> task = Task(data, None, Seeds(0), frozenset({"retain"}), model, None, torch.device("cpu"))
+    >>> stage = Fit((Phase(cross_entropy("retain"), {"retain": 10}),), epochs=3)
+    >>> Engine(task, Compute.choose("cpu", "fp32")).run([stage]).cost.steps
+    6
     """
 
     def __init__(
@@ -74,31 +89,33 @@ class Engine:
     ) -> None:
         self.task = task
         self.compute = compute
-        self.ranks = ProcessGroup.current()
+        self.group = ProcessGroup.current()
         self.workers = workers
         self.observe = observe
         self.checkpoint = checkpoint
         self.progress = progress
         self.title = title
         self.profile = Profile(profile, compute.device)
-        self.log = Log(task.cost)
+        self.log = Log(task.cost, task.preparation)
+        self._bill = task.cost  # what the present stage is charged to
         self._at = Progress()
         self._model = task.classifier  # what the present stage trains
-        self._beside: tuple[nn.Module, ...] = ()  # and along with it
+        self._modules: tuple[nn.Module, ...] = ()  # what it trains along with it
         self._flops: dict[nn.Module, float] = {task.classifier: task.flops}
-        self._losses: list[float] = []  # of the sweep so far
-        self._unread: list[Tensor] = []  # the last of them; reading each would wait for a GPU
+        self._losses: list[float] = []  # of the present phase so far
+        # Losses that are still on the device: reading each one would make the GPU wait.
+        self._unread: list[Tensor] = []
         self._tick = 0.0
         self._saved = time.monotonic()
 
     def run(self, stages: Iterable[Stage]) -> Log:
-        """Do every stage in order, or what is left of them after an interruption.
+        """Run all stages in order, or those that are left after an interruption.
 
-        Raises: CounError if the loss stops being finite.
+        Raises: CounError if the loss or the weights stop being finite.
         """
         model = self.task.classifier.inner
         self.compute.to_device(model)
-        self.ranks.barrier()  # until what an earlier run wrote is all there
+        self.group.barrier()  # all files of an earlier run must be complete
         resumed = self.checkpoint.load("step") if self.checkpoint else None
         if resumed:
             _, state = resumed
@@ -110,16 +127,17 @@ class Engine:
         for number, stage in enumerate(stages):
             self.log.stages.append(stage.name)
             self._model = (isinstance(stage, Fit) and stage.model) or self.task.classifier
-            self.task.cost = self.log.preparation if stage.preparation else self.log.cost
+            self._bill = self.task.bill(stage.preparation)
             if isinstance(stage, Edit):
-                # Edits are done again on a resume: what later stages captured from them
-                # (teachers, masks) is rebuilt, and they are exact functions of the weights.
+                # A resumed run applies edits again. They are exact functions of the weights, and
+                # whatever later stages took from the model (teachers, masks) is rebuilt.
                 with self.task.seeds.as_global("edit", number):
                     stage.apply(model)
             elif number < done:
                 self._restore_stage(number, stage)
-            # What is done again is not paid again; what stage `done` computes before its first
-            # update is, unless that is on the bill already.
+            # The cost of repeated stages is already in the checkpoint; restore it, so that they
+            # are not charged twice. What the plan computes before the first step of stage `done`
+            # is in the checkpoint only if that stage had begun.
             if resumed and (number < done or (number == done and self._at != Progress(done))):
                 self.log.cost.set(resumed[1]["cost"])
                 self.log.preparation.set(resumed[1]["preparation"])
@@ -128,7 +146,6 @@ class Engine:
             if number >= done:
                 self._at = Progress(stage=number + 1)
             self._clock()
-            self.task.cost = self.log.cost
         self.log.cost.note_memory(self.compute.device)
         self.log.profile = self.profile.seconds
         return self.log
@@ -136,19 +153,20 @@ class Engine:
     def _clock(self) -> None:
         """Charge the time since the last call."""
         now = time.monotonic()
-        self.task.cost.seconds += now - self._tick
+        self._bill.seconds += now - self._tick
         self._tick = now
 
     def _restore_stage(self, number: int, stage: Fit) -> None:
-        found = self.checkpoint.load(f"stage-{number:03d}") if self.checkpoint else None
-        if found is None:
+        saved = self.checkpoint.load(f"stage-{number:03d}") if self.checkpoint else None
+        if saved is None:
             raise CounError(
-                f"the checkpoint of stage {number} is gone; delete the folder to start again"
+                f"the checkpoint of stage {number} is missing; delete the checkpoint folder to "
+                "start this run again"
             )
-        unpack(found[0], self._model.inner, stage.modules)
+        unpack(saved[0], self._model.inner, stage.modules)
 
     def _fit(self, number: int, stage: Fit, saved: dict[str, Tensor] | None) -> None:
-        model, cost, self._beside = self._model, self.task.cost, stage.modules
+        model, self._modules = self._model, stage.modules
         for module in stage.modules:
             module.to(self.compute.device)
         start = Progress(number)
@@ -159,26 +177,27 @@ class Engine:
             if saved:
                 unpack(saved, model.inner, stage.modules, optimizer)
                 start = self._at
-            feed = BatchLoader(self.task, stage, ranks=self.ranks, workers=self.workers)
-            done, total = feed.done(feed.first(start)), feed.total
-            forward = self.compute.compiled(self.ranks.wrap(model))
+            loader = BatchLoader(self.task, stage, group=self.group, workers=self.workers)
+            done, total = loader.done(loader.first(start)), loader.total
+            forward = self.compute.compiled(self.group.wrap(model))
             frozen.set_modes()
-            began, before = time.monotonic(), cost.samples_seen
-            with ProgressBar(f"{self.title}: {stage.name}", visible=self._shows) as bar:
-                batches = feed.batches(start)
+            began, before = time.monotonic(), self._bill.samples_seen
+            with ProgressBar(f"{self.title}: {stage.name}", visible=self._visible) as bar:
+                batches = loader.batches(start)
                 while done < total:
                     with self.profile.part("loading"):
-                        at, one, loaded = next(batches)
+                        at, phase, loaded = next(batches)
                     rate = stage.optimizer.rate(done / total)
-                    self._update(at, one, forward, loaded, optimizer, rate, done / total)
+                    self._update(at, phase, forward, loaded, optimizer, rate, done / total)
                     frozen.restore()
                     done += 1
-                    following = feed.next(at)
+                    following = loader.next(at)
                     last = following.phase != at.phase or following.epoch != at.epoch
                     if last or done % 50 == 0 or self.compute.device.type == "cpu":
-                        value = self._finite(at, rate)
-                        speed = (cost.samples_seen - before) / max(time.monotonic() - began, 1e-9)
-                        bar.show(done, total, f"loss {value:.3f}  {speed:,.0f} img/s")
+                        loss = self._finite_loss(at, rate)
+                        seconds = max(time.monotonic() - began, 1e-9)
+                        speed = (self._bill.samples_seen - before) / seconds
+                        bar.show(done, total, f"loss {loss:.3f}  {speed:,.0f} img/s")
                     if last:
                         self._record(stage, at, rate)
                     self._at = following
@@ -192,7 +211,7 @@ class Engine:
                 f"the weights after {stage.name} are not finite; expected finite numbers; "
                 "try a lower lr, or --precision fp32"
             )
-        self.ranks.sync_buffers(model)
+        self.group.sync_buffers(model)
         if self.checkpoint:
             self._at = Progress(number + 1)
             self._write(f"stage-{number:03d}", pack(model.inner, stage.modules), {})
@@ -201,65 +220,67 @@ class Engine:
     def _update(
         self,
         at: Progress,
-        one: Phase,
+        phase: Phase,
         forward: nn.Module,
         loaded: Loaded,
         optimizer: torch.optim.Optimizer,
         rate: float,
         progress: float,
     ) -> None:
-        """One optimizer step. Layers that draw from the global generator (dropout) find it
-        seeded by the position."""
+        """Make one optimizer step."""
         for group in optimizer.param_groups:
             group["lr"] = rate
+        # Dropout draws from the global generator; seeding it by position makes a resumed run
+        # draw the same numbers without a saved state.
         torch.manual_seed(self.task.seeds.number("layers", *self._where(at)))
         device = self.compute.device
         batches = {
-            role: Batch(x.to(device), y.to(device), rows) for role, (x, y, rows) in loaded.items()
+            role: Batch(x.to(device), y.to(device), slots) for role, (x, y, slots) in loaded.items()
         }
         with self.profile.part("losses"):
-            loss = one.objective(self._step(at, one, forward, batches, progress))
+            loss = phase.objective(self._context(at, phase, forward, batches, progress))
         optimizer.zero_grad(set_to_none=True)
         with self.profile.part("backward"):
             loss.backward()  # type: ignore[no-untyped-call]
-            self.ranks.average(self._beside)
+            self.group.average(self._modules)
         with self.profile.part("optimizer"), self.observe(batches):
             optimizer.step()
         self._unread.append(loss.detach())
-        self.task.cost.steps += 1
-        self.task.cost.samples_seen += self.ranks.count * sum(
-            len(b.labels) for b in batches.values()
-        )
+        self._bill.steps += 1
+        self._bill.samples_seen += self.group.count * sum(len(b.labels) for b in batches.values())
 
-    def _step(
+    def _context(
         self,
         at: Progress,
-        one: Phase,
+        phase: Phase,
         training: nn.Module,
         batches: dict[str, Batch],
         progress: float,
     ) -> BatchContext:
-        given, own = one.views, self.task.data.views
-        ranks = self.ranks
+        """Make what the objective of *phase* sees of one step."""
+        given, default = phase.views, self.task.data.views
+        group = self.group
 
         def view(role: str, number: int, images: Tensor) -> Tensor:
             generator = self.task.seeds.torch("views", *self._where(at), role, number)
-            views = given.get(number, own) if isinstance(given, Mapping) else given or own
+            transform = (
+                given.get(number, default) if isinstance(given, Mapping) else given or default
+            )
             with self.profile.part("augmentation"):
-                return views(images, generator)
+                return transform(images, generator)
 
         def forward(model: nn.Module, x: Tensor) -> Outputs:
             if model not in self._flops:
                 self._flops[model] = forward_flops(model, x[:1].detach())
             flops = self._flops[model]
-            self.task.cost.count(len(x) * ranks.count, flops, grad=torch.is_grad_enabled())
+            self._bill.count(len(x) * group.count, flops, grad=torch.is_grad_enabled())
             run = training if model is self._model else model
             with self.profile.part("forward"), self.compute.autocast():
                 out = run(x)
             logits, features = out.logits.float(), out.features.float()
-            return Outputs(
-                logits, ranks.keep_head_in_graph(features, logits) if run is training else features
-            )
+            if run is training:
+                features = group.keep_head_in_graph(features, logits)
+            return Outputs(logits, features)
 
         return BatchContext(
             self._model,
@@ -267,39 +288,41 @@ class Engine:
             view=view,
             forward=forward,
             generator=lambda purpose: self.task.seeds.torch(purpose, *self._where(at)),
-            gather=ranks.gather,
+            gather=group.gather,
             progress=progress,
         )
 
     def _where(self, at: Progress) -> tuple[int | str, ...]:
-        """The path of the random streams of one update; ranks draw their own."""
-        return (*astuple(at), *([f"rank {self.ranks.rank}"] if self.ranks.rank else []))
+        """Return the path of the random streams of one step; each rank has its own."""
+        return (*astuple(at), *([f"rank {self.group.rank}"] if self.group.rank else []))
 
     @property
-    def _shows(self) -> bool:
-        return self.progress and self.ranks.is_main
+    def _visible(self) -> bool:
+        return self.progress and self.group.is_main
 
-    def _finite(self, at: Progress, rate: float) -> float:
-        """The last loss, once all since the last look are known to be finite. All ranks see
-        the same, so that all stop."""
-        recent = self.ranks.mean(_numbers(self._unread))
+    def _finite_loss(self, at: Progress, rate: float) -> float:
+        """Check the losses since the last call, and return the last one.
+
+        Every rank sees the same mean losses, so that all of them stop together.
+        """
+        recent = self.group.mean(_numbers(self._unread))
         self._unread.clear()
         self._losses += recent
         if not all(map(math.isfinite, recent)):
             raise CounError(
-                f"the loss became {recent[-1]} in epoch {at.epoch + 1}, update {at.step + 1}, at "
+                f"the loss became {recent[-1]} in epoch {at.epoch + 1}, step {at.step + 1}, at "
                 f"lr {rate:.3g}; expected a finite number; try a lower lr, or --precision fp32"
             )
         return recent[-1]
 
     def _record(self, stage: Fit, at: Progress, rate: float) -> None:
         loss = fmean(self._losses)
-        row = {"stage": stage.name, "epoch": at.epoch + 1, "sweep": at.phase + 1}
+        row = {"stage": stage.name, "epoch": at.epoch + 1, "phase": at.phase + 1}
         self.log.history.append({**row, "loss": loss, "lr": rate})
         self._losses.clear()
 
     def _save(self, tensors: dict[str, Tensor]) -> None:
-        self.task.cost.note_memory(self.compute.device)
+        self._bill.note_memory(self.compute.device)
         state = {
             "at": asdict(self._at),
             "cost": self.log.cost.to_json(),
@@ -311,7 +334,7 @@ class Engine:
         self._saved = time.monotonic()
 
     def _write(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        if self.checkpoint and self.ranks.is_main:
+        if self.checkpoint and self.group.is_main:
             self.checkpoint.save(name, tensors, state)
 
 

@@ -15,16 +15,23 @@ ScheduleName = Literal["cosine", "multistep", "constant"]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How weights move.
+    """An optimizer and its learning-rate schedule.
 
     Args:
         kind: "sgd" (with momentum) or "adamw".
-        lr: peak learning rate.
-        momentum: SGD momentum; AdamW keeps torch's betas.
-        weight_decay: on every parameter, BN and biases included, as the field does.
-        schedule: "cosine" anneals to *lr_floor*, "multistep" multiplies by *gamma* at each
-            of *milestones* (fractions of the run), "constant" does neither.
-        warmup: fraction of the run over which the rate first climbs linearly from 0.
+        lr: Peak learning rate.
+        momentum: Momentum of SGD; AdamW keeps torch's betas.
+        weight_decay: Weight decay on every parameter, also those of BatchNorm and biases, as is
+            usual in this field.
+        schedule: "cosine" decays to *lr_floor*, "multistep" multiplies by *gamma* at each of
+            *milestones* (fractions of the run), "constant" does neither.
+        lr_floor: Learning rate at the end of the cosine.
+        warmup: Fraction of the run in which the rate first rises linearly from 0.
+        milestones: When "multistep" changes the rate, as fractions of the run.
+        gamma: The factor of "multistep".
+
+    >>> Optimizer(lr=0.1, schedule="multistep").rate(0.6)
+    0.010000000000000002
     """
 
     kind: Literal["sgd", "adamw"] = "sgd"
@@ -38,7 +45,7 @@ class Optimizer:
     gamma: float = 0.1
 
     def rate(self, progress: float) -> float:
-        """Learning rate when *progress* (0 <= progress < 1) of the updates are done."""
+        """Return the learning rate when the fraction *progress* (0 <= progress < 1) is done."""
         if progress < self.warmup:
             return self.lr * progress / self.warmup
         if self.schedule == "constant":
@@ -50,7 +57,7 @@ class Optimizer:
         return floor + (self.lr - floor) * (1 + math.cos(math.pi * annealed)) / 2
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The torch optimizer over *parameters*; fused, which is one kernel a step."""
+        """Make the torch optimizer of *parameters*, fused to one kernel per step."""
         if self.kind == "adamw":
             return torch.optim.AdamW(
                 parameters, self.lr, weight_decay=self.weight_decay, fused=True

@@ -20,9 +20,23 @@ def predict(
     progress: bool = False,
     title: str = "",
 ) -> Outputs:
-    """Logits (N, K) and features (N, D), float32 on the CPU, of *examples* in their order.
+    """Compute the logits and features of *examples*, in their order.
 
-    The model's training mode is put back afterwards.
+    Args:
+        classifier: A wrapped model; its training mode is restored afterwards.
+        data: The data whose views turn images into inputs.
+        examples: The N rows to predict.
+        progress: Whether to show a bar on standard error.
+        title: The first words of the bar.
+
+    Returns: Logits (N, K) and features (N, D), float32 on the CPU.
+
+    >>> from coun.data import load
+    >>> data = load("digits", limit=20)
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    >>> model = Classifier(net, example=data.train.fetch(torch.arange(2)).float())
+    >>> predict(model, data, data.train).logits.shape
+    torch.Size([20, 10])
     """
     device = next(classifier.parameters()).device
     was_training = {m: m.training for m in classifier.modules()}
@@ -32,11 +46,11 @@ def predict(
     try:
         with torch.no_grad(), ProgressBar(title, visible=progress) as bar:
             for start in range(0, len(examples), BATCH):
-                rows = torch.arange(start, min(start + BATCH, len(examples)))
-                out = classifier(data.views.evaluate(examples.fetch(rows).to(device)))
+                slots = torch.arange(start, min(start + BATCH, len(examples)))
+                out = classifier(data.views.evaluate(examples.fetch(slots).to(device)))
                 logits.append(out.logits.float().cpu())
                 features.append(out.features.float().cpu())
-                bar.show(start + len(rows), len(examples))
+                bar.show(start + len(slots), len(examples))
     finally:
         for module, mode in was_training.items():
             module.training = mode

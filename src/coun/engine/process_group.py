@@ -1,4 +1,4 @@
-"""Data-parallel processes: `torchrun` starts them, Lightning Fabric connects them."""
+"""Data-parallel processes, started by `torchrun` and connected by Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ T = TypeVar("T")
 
 
 class ProcessGroup:
-    """The equal processes that share a run; usually just this one.
+    """The processes that share a run; usually there is only one.
 
-    Each rank trains on its share of every batch and gradients are averaged, so
-    `batch_size` stays the size of the joint batch. BatchNorm uses each rank's own share;
-    its running statistics are rank 0's. Rank 0 alone writes files and prints.
+    Each process, called a rank, trains on its share of every batch, and gradients are averaged,
+    so that `batch_size` stays the size of the joint batch. BatchNorm uses the share of each rank;
+    its running statistics are those of rank 0. Only rank 0 writes files and prints.
+
+    >>> ProcessGroup().count, ProcessGroup().is_main
+    (1, True)
     """
 
     def __init__(self, fabric: Any = None) -> None:
@@ -32,9 +35,9 @@ class ProcessGroup:
     @staticmethod
     @cache
     def current() -> ProcessGroup:
-        """The group that torchrun's environment describes, joined on the first call.
+        """Return the group that torchrun describes in the environment; the first call joins it.
 
-        Raises: CounError if there is one but Lightning Fabric is not installed.
+        Raises: CounError if there are several processes but Lightning Fabric is not installed.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
             return ProcessGroup()
@@ -43,13 +46,13 @@ class ProcessGroup:
             from lightning_fabric.strategies.ddp import DDPStrategy
         except ImportError as error:
             raise CounError(
-                "several processes need Lightning Fabric; pip install 'coun[parallel]'"
+                "several processes need Lightning Fabric; run pip install 'coun[parallel]'"
             ) from error
         kind = "cuda" if torch.cuda.is_available() else "cpu"
         each = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
         nodes = int(os.environ["WORLD_SIZE"]) // each
-        # Buffers are not broadcast before each forward: CoUn's second view would overwrite
-        # what the first one's backward still needs.
+        # Buffers are not broadcast before each forward pass: that of CoUn's second view would
+        # overwrite what the backward pass of the first view still needs.
         strategy = DDPStrategy(broadcast_buffers=False)
         fabric = Fabric(accelerator=kind, devices=each, num_nodes=nodes, strategy=strategy)
         fabric.launch()
@@ -58,51 +61,52 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and prints."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
-    def shard(self, rows: Tensor) -> Tensor:
-        """This rank's part of one batch's *rows*; what does not divide evenly is left out."""
+    def shard(self, slots: Tensor) -> Tensor:
+        """Return this rank's part of a batch; rows that do not divide evenly are left out."""
         if self.count == 1:
-            return rows
-        return rows[: len(rows) // self.count * self.count][self.rank :: self.count]
+            return slots
+        return slots[: len(slots) // self.count * self.count][self.rank :: self.count]
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """*model* with averaged gradients, if any of it is to be trained."""
+        """Return *model* with averaged gradients, if any part of it is trained."""
         if not self._fabric or not any(p.requires_grad for p in model.parameters()):
             return model
         return cast(nn.Module, self._fabric.setup_module(model))
 
     def keep_head_in_graph(self, features: Tensor, logits: Tensor) -> Tensor:
-        """*features*, through which the head gets a gradient too, of zeros.
+        """Return *features*, connected to the head by a gradient of zeros.
 
-        Fabric's averaging waits for every parameter's; a loss of features alone has none there.
+        Fabric's averaging waits for the gradient of every parameter, and a loss of features alone
+        gives the head none.
         """
         return features + 0 * logits.sum() if self._fabric else features
 
     def average(self, modules: Iterable[nn.Module]) -> None:
-        """Average the gradients of *modules* that are trained beside the model."""
+        """Average the gradients of *modules* that are trained along with the model."""
         for parameter in (p for m in modules if self._fabric for p in m.parameters()):
             if parameter.grad is not None:
                 parameter.grad = self._fabric.all_reduce(parameter.grad, reduce_op="mean")
 
     def mean(self, numbers: list[float]) -> list[float]:
-        """The mean over ranks of each of *numbers*, of which every rank has as many."""
+        """Return the mean over ranks of each of *numbers*; every rank passes equally many."""
         if not self._fabric or not numbers:
             return numbers
-        own = torch.tensor(numbers, dtype=torch.float64, device=self._fabric.device)
-        return cast(list[float], self._fabric.all_reduce(own, reduce_op="mean").tolist())
+        local = torch.tensor(numbers, dtype=torch.float64, device=self._fabric.device)
+        return cast(list[float], self._fabric.all_reduce(local, reduce_op="mean").tolist())
 
     def first(self, find: Callable[[], T]) -> T:
-        """What *find* returns to rank 0, which alone calls it."""
-        found = find() if self.is_main else None
-        return cast(T, self._fabric.broadcast(found) if self._fabric else found)
+        """Call *find* on rank 0 only, and return its result on every rank."""
+        result = find() if self.is_main else None
+        return cast(T, self._fabric.broadcast(result) if self._fabric else result)
 
     def gather(self, local: Tensor) -> Tensor:
-        """Every rank's (B, ...) rows as one (count * B, ...) tensor, with gradient.
+        """Join the rows (B, ...) of every rank to one tensor (count * B, ...), with gradient.
 
-        Each rank computes the same joint loss; as gradients are averaged over ranks and
-        every rank's loss sends one back, the result is the joint batch's gradient.
+        Each rank computes the same joint loss. Gradients are averaged over ranks, and the loss of
+        every rank sends one back, so the result is the gradient of the joint batch.
         """
         if not self._fabric:
             return local
@@ -110,13 +114,13 @@ class ProcessGroup:
         return cast(Tensor, parts.flatten(0, 1))
 
     def barrier(self) -> None:
-        """Until every rank is here."""
+        """Wait until every rank has come here."""
         if self._fabric:
             self._fabric.barrier()
 
     @torch.no_grad()
     def sync_buffers(self, model: nn.Module) -> None:
-        """Give every rank rank 0's buffers."""
+        """Copy the buffers of rank 0 to every rank."""
         if self._fabric:
             for buffer in model.buffers():
                 torch.distributed.broadcast(buffer, 0)

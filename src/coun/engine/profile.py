@@ -1,4 +1,4 @@
-"""Where a run's wall time goes."""
+"""Measuring where the wall time of a run goes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ _NOTHING = contextlib.nullcontext()
 
 
 class Profile:
-    """Seconds by part of the loop. A part inside another counts for itself only.
+    """Seconds spent in each part of the loop; time in an inner part does not count for the outer.
 
     Args:
-        on: False measures nothing and costs nothing.
-        device: a GPU is waited for at each part's ends, so that its work is charged where it
-            was asked for; a profiled run on a GPU is therefore a little slower.
+        on: Whether to measure; if not, nothing is measured and nothing is slowed down.
+        device: On a GPU, the start and the end of each part wait for it, so that its work counts
+            for the part that started it. A profiled run on a GPU is therefore a little slower.
+
+    >>> profile = Profile(True, torch.device("cpu"))
+    >>> with profile.part("loading"):
+    ...     pass
+    >>> list(profile.seconds)
+    ['loading']
     """
 
     def __init__(self, on: bool, device: torch.device) -> None:
@@ -27,6 +33,7 @@ class Profile:
         self._inner = 0.0
 
     def part(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Return a context whose time counts for the part *name*."""
         return self._timed(name) if self.on else _NOTHING
 
     @contextlib.contextmanager

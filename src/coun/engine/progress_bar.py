@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar with loss, rate and time left."""
+"""A progress bar on standard error, with loss, speed and time left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 
 class ProgressBar:
-    """One long job. Silent unless *visible*, and where standard error is no terminal."""
+    """The bar of one long job; shown only if *visible* and standard error is a terminal."""
 
     def __init__(self, title: str, *, visible: bool) -> None:
         self._progress = Progress(
@@ -39,7 +39,7 @@ class ProgressBar:
         self._progress.stop()
 
     def show(self, done: int, total: int, note: str = "", title: str | None = None) -> None:
-        """Report *done* of *total*, with a short *note*; *title* renames the job."""
+        """Show *done* of *total* with a short *note*; *title* replaces the first words."""
         if title is not None:
             self._progress.update(self._job, description=title)
         self._progress.update(self._job, completed=done, total=total, note=note)

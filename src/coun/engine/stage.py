@@ -1,4 +1,4 @@
-"""The vocabulary of plans: what a method asks the engine to do."""
+"""The vocabulary of plans: the stages that a method yields and the engine carries out."""
 
 from __future__ import annotations
 
@@ -15,30 +15,43 @@ from coun.objectives import Objective
 
 @dataclass(frozen=True)
 class Edit:
-    """Change weights without training: `apply(model)` works in place on the user's module.
+    """A stage that changes weights without training.
 
     Args:
-        preparation: a preparation, paid for before any request; its cost is kept apart.
+        name: Name of the stage in the record.
+        apply: A function that changes the user's module in place.
+        preparation: Whether the stage prepares for requests, so that its cost is kept apart.
+
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> Edit("zero", lambda model: torch.nn.init.zeros_(model.weight)).apply(layer)
+    >>> layer.weight.tolist()
+    [[0.0, 0.0]]
     """
 
     name: str
-    apply: Callable[[nn.Module], None]
+    apply: Callable[[nn.Module], object]
     preparation: bool = False
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One sweep over data, minimising *objective*.
+    """A part of an epoch: steps that minimise one objective over batches of one or more roles.
 
     Args:
-        objective: what each update minimises.
-        batch_sizes: batch size per role. The first role sets the length of the sweep; the others
-            are re-iterated with a new order, and new views, each time they run out.
-        views: transforms for this pass only, in place of the data's own: one for all views,
-            or by view number.
-        until_epoch: the number of epochs after which this pass is left out; None never is.
-        steps: length of the phase, where the first role is not to set it.
-        roles: where a role's rows come from, if from a role of another name (`Task.define`).
+        objective: What each step minimises.
+        batch_sizes: Batch size per role. The phase passes once over the rows of the first role;
+            the other roles start again, in a new order and with new views, when they run out.
+        views: Transforms for this phase only, in place of the data's own: one for all views, or
+            one for each view number.
+        until_epoch: The number of epochs after which this phase is left out; None means never.
+        steps: Number of steps, if the first role is not to determine it.
+        roles: For a role, the name of the role that its rows come from, if it is another one
+            (see `Task.define`).
+
+    >>> from coun.objectives import cross_entropy
+    >>> Phase(cross_entropy("retain"), {"retain": 256, "forget": 64}).steps is None
+    True
     """
 
     objective: Objective
@@ -48,21 +61,34 @@ class Phase:
     steps: int | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
 
+    def source_of(self, role: str) -> str:
+        """Return the role that the rows of *role* come from."""
+        return self.roles.get(role, role)
+
 
 @dataclass(frozen=True)
 class Fit:
-    """Train for *epochs*, each of them all *phases* in turn, with one optimizer.
+    """A stage that trains for *epochs* with one optimizer; an epoch runs all *phases* in turn.
 
     Args:
-        mask: what may move, by parameter name: True, False, or a bool tensor with True at the
-            entries that may. Names left out may not. The rest stays bit-identical, whatever
-            momentum and weight decay say; BatchNorm whose weights are all frozen keeps its
-            statistics. None trains everything.
-        modules: what is trained or kept along with the model (a noise tensor, a queue, a
-            momentum encoder): put on the device, checkpointed, trained where it wants gradients.
-        model: what is trained in place of the whole model: a part of it, wrapped. The rest
+        phases: What an epoch does.
+        epochs: Number of epochs.
+        optimizer: How weights move.
+        name: Name of the stage in the record.
+        mask: What may move, by parameter name: True, False, or a bool tensor, True at the entries
+            that may move. Names that are left out may not. Everything else stays bit-identical,
+            whatever momentum and weight decay would do; a BatchNorm whose weights are all frozen
+            keeps its statistics. None trains everything.
+        modules: Modules that are trained or kept along with the model (a noise tensor, a queue, a
+            momentum encoder). They are moved to the device, saved in checkpoints, and trained
+            where they require gradients.
+        model: A wrapped part of the model that is trained in place of the whole model; the rest
             stays as it is.
-        preparation: as of an `Edit`.
+        preparation: Whether the stage prepares for requests, so that its cost is kept apart.
+
+    >>> from coun.objectives import cross_entropy
+    >>> Fit((Phase(cross_entropy("retain"), {"retain": 256}),), epochs=2).name
+    'train'
     """
 
     phases: tuple[Phase, ...]
@@ -84,7 +110,20 @@ def with_term(
     views: Transform | Mapping[int, Transform] | None = None,
     modules: tuple[nn.Module, ...] = (),
 ) -> Iterator[Stage]:
-    """The same stages with *term*, and its *modules*, in every pass that draws retain data."""
+    """Add *term* to every phase that reads retain data.
+
+    Args:
+        stages: The stages of a plan.
+        term: What is added to the objective of such phases.
+        views: Transforms for such phases; None leaves them.
+        modules: Modules that *term* needs, added to the stages that hold such phases.
+
+    >>> from coun.objectives import cross_entropy
+    >>> plan = [Fit((Phase(cross_entropy("retain"), {"retain": 64}),), epochs=1)]
+    >>> (stage,) = with_term(plan, 0.5 * cross_entropy("retain", view=1))
+    >>> len(stage.phases[0].objective.parts)
+    2
+    """
     for stage in stages:
         if isinstance(stage, Fit) and any("retain" in p.batch_sizes for p in stage.phases):
             phases = tuple(

@@ -1,4 +1,4 @@
-"""Plans made on a part of a task's rows, for an engine that runs the whole task."""
+"""Plans made for a subset of a task's rows, for an engine that runs the whole task."""
 
 from __future__ import annotations
 
@@ -12,26 +12,36 @@ from coun.engine.task import Task
 
 
 def for_subset(stages: Iterable[Stage], part: Task, task: Task, name: str) -> Iterator[Stage]:
-    """*stages*, planned on *part* (`task.with_rows`), for the engine that runs *task*.
+    """Adapt *stages*, planned for the subset *part*, to the engine that runs *task*.
 
-    Passes still draw the roles that they name; where *part* means other rows by a role, they
-    come from one that *task* knows them by. *name* tells this part from others.
+    Phases keep the roles that they name. Where a role of *part* has other rows than the same
+    role of *task*, these rows get a role of their own in *task*.
+
+    Args:
+        stages: The stages of a plan for *part*.
+        part: A task with fewer rows, from `Task.with_rows`.
+        task: The task that the engine runs.
+        name: Tells this subset from others, in the names of stages and roles.
+
+    >>> [stage.name for stage in for_subset([Edit("negate", print)], None, None, "part 2")]
+    ['negate, part 2']
     """
 
-    def known(role: str) -> str:
-        rows = part.rows(role)
-        if role in task.reads and equal(rows, task.rows(role)):
+    def role_in_task(role: str) -> str:
+        indices = part.indices(role)
+        if role in task.reads and equal(indices, task.indices(role)):
             return role
-        return task.define(f"{role}, {name}", rows)
+        return task.define(f"{role}, {name}", indices)
 
     for stage in stages:
         stage = replace(stage, name=f"{stage.name}, {name}")
         if not isinstance(stage, Edit):
             phases = tuple(
                 replace(
-                    one, roles={role: known(one.roles.get(role, role)) for role in one.batch_sizes}
+                    phase,
+                    roles={r: role_in_task(phase.source_of(r)) for r in phase.batch_sizes},
                 )
-                for one in stage.phases
+                for phase in stage.phases
             )
             stage = replace(stage, phases=phases)
         yield stage

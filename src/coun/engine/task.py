@@ -1,4 +1,4 @@
-"""What a plan may know: the rows it declared it reads, a fresh model, and its own randomness."""
+"""What a plan may use: the rows it declared, fresh models, its own randomness, and the bill."""
 
 from __future__ import annotations
 
@@ -21,19 +21,27 @@ GIB = 2**30
 
 @dataclass(eq=False)
 class Task:
-    """A request, ready for a method: data by role, seeds, and the model's maker.
+    """A request, ready for a method: data by role, seeds, and the factory of the model.
 
     Args:
-        data: training and test sets; a plan never gets the test set.
-        split: forget and retain rows; None trains on everything, as role "retain".
-        seeds: the run's random streams.
-        reads: the roles the method declared; any other is refused.
-        classifier: the model in training, wrapped.
-        build: makes the model afresh (for Retrain), None where only weights were given.
-        device: where minibatches go.
-        flops: of one forward of one image.
+        data: Training and test sets; a plan never gets the test set.
+        split: Forget and retain rows; None trains on all rows, as role "retain".
+        seeds: The random streams of the run.
+        reads: The roles that the method declared; every other role is refused.
+        classifier: The model in training, wrapped.
+        build: Makes a fresh model (for Retrain); None where only weights were given.
+        device: Where minibatches go.
+        flops: Floating-point operations of one forward pass of one image.
         original: "settings" and "seed" of the Original's training; empty for bare weights.
-        cost: what was spent so far; the engine adds to it, and plans that compute do (`charge`).
+        cost: What was spent so far, by the engine and by plans that compute (`charge`).
+        preparation: What was spent to prepare for requests, which is kept apart.
+
+    >>> from coun.data import load
+    >>> data, net = load("digits", limit=20), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    >>> model = Classifier(net, example=data.train.fetch(torch.arange(2)).float())
+    >>> task = Task(data, None, Seeds(0), frozenset({"retain"}), model, None, torch.device("cpu"))
+    >>> len(task.indices("retain"))
+    20
     """
 
     data: Data
@@ -46,68 +54,82 @@ class Task:
     flops: float = 0.0
     original: Mapping[str, Any] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
-    _rows: dict[str, Tensor] = field(default_factory=dict)
+    preparation: Cost = field(default_factory=Cost)
+    _indices: dict[str, Tensor] = field(default_factory=dict)
     _sources: dict[str, Examples] = field(default_factory=dict)
 
-    def rows(self, role: str) -> Tensor:
-        """Positions in `data.train` of the rows of *role*, in file order."""
-        if role in self._rows:
-            return self._rows[role]
+    def indices(self, role: str) -> Tensor:
+        """Return the positions in `data.train` of the rows of *role*, in the order of the source.
+
+        Raises: CounError if the method did not declare that it reads this role.
+        """
+        if role in self._indices:
+            return self._indices[role]
         if role not in self.reads:
             allowed = ", ".join(sorted(self.reads)) or "no data"
             raise CounError(f"the method reads {role} data but declares that it reads {allowed}")
         if self.split is None:
             if role != "retain":
-                raise CounError(f"no {role} data: this run has no forget request")
+                raise CounError(f"there is no {role} data, because this run has no forget request")
             return torch.arange(len(self.data.train))
         return self.split.rows(self.data, role)
 
-    def define(self, role: str, rows: Tensor) -> str:
-        """Name a part of the data that the method reads: *rows* in `data.train`, any order.
+    def define(self, role: str, indices: Tensor) -> str:
+        """Give a name to a part of the data that the method reads, and return it.
+
+        Args:
+            role: The name, which also seeds the order of the batches.
+            indices: Positions in `data.train`, in any order.
 
         Raises: CounError if a row belongs to no role that the method declared.
         """
-        allowed = torch.cat([self.rows(known) for known in sorted(self.reads)])
-        if not bool(torch.isin(rows, allowed).all()):
+        allowed = torch.cat([self.indices(known) for known in sorted(self.reads)])
+        if not bool(torch.isin(indices, allowed).all()):
             raise CounError(f"role {role} holds rows that the method does not declare to read")
-        self._rows[role] = rows
+        self._indices[role] = indices
         self._sources.pop(role, None)
         return role
 
-    def with_rows(self, **rows: Tensor) -> Task:
-        """The same task, with only these *rows* in the roles named: `with_rows(forget=rows)`.
+    def with_rows(self, **indices: Tensor) -> Task:
+        """Return the same task with only these rows in the named roles, to plan for a subset.
 
-        To plan with; `for_subset` fits the stages of such a plan to the engine. Costs are charged.
+        `for_subset` adapts the stages of such a plan to the engine. Costs go on the same bills.
         """
-        return replace(self, _rows={**self._rows, **rows}, _sources={})
+        return replace(self, _indices={**self._indices, **indices}, _sources={})
 
     def teacher(self, model: nn.Module | None = None) -> Classifier:
-        """A frozen copy, in eval mode, of the model as it is now, or of *model* (from `fresh`)."""
+        """Return a frozen copy, in eval mode, of the present model, or of *model* from `fresh`."""
         copied = copy.deepcopy(self.classifier)
         if model is not None:
             copied.inner.load_state_dict(model.state_dict())
         return copied.requires_grad_(False).eval()
 
+    def bill(self, preparation: bool) -> Cost:
+        """Return the cost that a stage is charged to: `preparation` or `cost`."""
+        return self.preparation if preparation else self.cost
+
     def charge(self, images: int, *, grad: bool) -> None:
-        """Count one forward of *images*, and its backward if it has one."""
+        """Add one forward pass of *images* to `cost`, and its backward pass if *grad*."""
         self.cost.count(images, self.flops, grad=grad)
 
     def source(self, role: str) -> Examples:
-        """The examples of *role*; resident on the device where they fit."""
+        """Return the examples of *role*, on the device if they fit there."""
         if role not in self._sources:
-            examples = self.data.train.take(self.rows(role))
+            examples = self.data.train.take(self.indices(role))
             if isinstance(examples, TensorExamples) and self.device.type == "cuda":
                 free, _ = torch.cuda.mem_get_info(self.device)
-                if examples.images.nbytes < free - 8 * GIB:
+                if examples.images.nbytes < free - 8 * GIB:  # room for training
                     examples = examples.to(self.device)
             self._sources[role] = examples
         return self._sources[role]
 
     def fresh(self, *purpose: str | int) -> nn.Module:
-        """A newly initialised model of the same architecture, reproducible per *purpose*.
+        """Make a new model of the same architecture, with initial weights drawn for *purpose*.
 
-        A new object, so nested blocks cannot keep old weights (a bug of public retrain code
-        that calls `reset_parameters` on top-level children only).
+        It is a new object, so that nested blocks cannot keep old weights (a bug of public Retrain
+        code that calls `reset_parameters` on top-level children only).
+
+        Raises: CounError if the factory of the model is not known.
         """
         if self.build is None:
             raise CounError(

@@ -1,74 +1,96 @@
-"""One file a method. Every module of this folder, and every package that registers an entry
-point in the group `coun.methods`, is found by itself: adding a method edits nothing else."""
+"""The unlearning methods, one per file.
+
+Every module of this folder is found automatically, and so is every package that registers an
+entry point in the group `coun.methods`: adding a method needs no edit anywhere else.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from coun.errors import CounError, nearest, unknown
+from coun.errors import CounError, unknown
 from coun.plans.contrastive_module import contrast
-from coun.plans.method import Method, Training
+from coun.plans.method import Method, Training, from_settings
+from coun.plugins import load_plugins
+
+
+def catalogue() -> dict[str, type[Method]]:
+    """Return every method that can be used, by name and sorted; plug-ins are included.
+
+    >>> catalogue()["coun"].summary()
+    'Fine-tune with a contrastive loss between two views of the retain rows (CoUn).'
+    """
+    return _all_methods()[0]
+
+
+def broken_plugins() -> dict[str, str]:
+    """Return the plug-ins that cannot be used, by name, each with one line that says why.
+
+    >>> broken_plugins()
+    {}
+    """
+    return _all_methods()[1]
 
 
 @cache
-def catalogue() -> dict[str, type[Method]]:
-    """Every method by name, sorted."""
-    found: dict[str, type[Method]] = {}
+def _all_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
+    methods: dict[str, type[Method]] = {}
     for module in pkgutil.iter_modules(__path__):
         for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
             if isinstance(value, type) and issubclass(value, Method) and "name" in vars(value):
-                found[value.name] = value
-    for point in entry_points(group="coun.methods"):
-        found[point.name] = point.load()
-    return dict(sorted(found.items()))
+                methods[value.name] = value
+    plugins, broken = load_plugins("coun.methods", built_in=methods)
+    for name, value in plugins.items():
+        if isinstance(value, type) and issubclass(value, Method):
+            methods[name] = value
+        else:
+            broken[name] = f"plug-in '{name}' is {value!r}; expected a subclass of coun.Method"
+    return dict(sorted(methods.items())), broken
 
 
 def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
-    """The method *name* with *settings*, whose values may be text (`--set key=value`).
+    """Make the method called *name*.
 
-    Raises: CounError for an unknown method or setting, or a value out of range.
+    Args:
+        name: A name in `catalogue()`.
+        settings: Its settings; values may be text, as from `--set key=value`.
+
+    Raises: CounError for an unknown method, a broken plug-in, an unknown setting, or a value out
+        of range.
+
+    >>> make("coun", {"lr": "0.02"}).lr
+    0.02
     """
-    kind = catalogue().get(name)
-    if kind is None:
+    if name in broken_plugins():
+        raise CounError(broken_plugins()[name])
+    if name not in catalogue():
         raise unknown("method", name, catalogue())
-    known = [field.name for field in fields(kind)]
-    given = dict(settings or {})
-    for key in given:
-        if key not in known:
-            raise CounError(
-                f"unknown setting '{key}' of {name}{nearest(key, known)}; "
-                f"known: {', '.join(sorted(known))}"
-            )
-    try:
-        return kind(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        expected = first["msg"].replace("Input should be ", "").replace("Input", "a value that")
-        raise CounError(
-            f"setting {key} of {name} is {first['input']!r}; expected {expected}"
-        ) from error
+    return from_settings(catalogue()[name], name, settings or {})
 
 
 def describe(kind: type[Method]) -> dict[str, Any]:
-    """What is known of a method: source, data it reads, and its settings as a JSON schema."""
+    """Describe a method: its source, what it needs, and its settings as a JSON schema.
+
+    >>> describe(catalogue()["finetune"])["reads"]
+    ['retain']
+    """
     schema = TypeAdapter(kind).json_schema()
     return {
         "summary": kind.summary(),
         "source": kind.source,
         "exact": kind.exact,
         "reads": sorted(kind.reads) + ["original training"] * kind.needs_original,
+        "needs": kind.needs(),
         "trains": kind.trains,
+        "accepts_contrast": kind.accepts_contrast(),
         "settings": schema["properties"],
     }
 
 
-__all__ = ["Method", "Training", "catalogue", "contrast", "describe", "make"]
+__all__ = ["Method", "Training", "broken_plugins", "catalogue", "contrast", "describe", "make"]

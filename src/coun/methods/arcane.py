@@ -1,4 +1,4 @@
-"""ARCANE: one network a class, so that a request touches only its class."""
+"""ARCANE: one network per class, so that a request affects only the classes of its rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from coun.data import Data
 from coun.engine import Task, predict
-from coun.methods.sharded import Sharded
 from coun.models.ensemble import UNUSED, Layout, Shards
 from coun.objectives import BatchContext, Objective
 from coun.plans.method import FROZEN
+from coun.plans.sharded import Sharded
 
 BATCH = 1024
 
@@ -24,16 +24,17 @@ BATCH = 1024
 class Arcane(Sharded):
     """Retrain only the one-class networks of the forgotten rows' classes (ARCANE).
 
-    The paper's idea: one network a class, which reads no other class; the class whose network
-    finds an input most normal wins; a class may learn from its most informative rows alone,
-    so that a request for another row is free. Neither code nor details could be read, so the
-    rest is ours. A network learns to predict, on images of its class, the features of one
-    fixed random network, scaled by their mean and deviation on the class: unlike Deep SVDD it
-    cannot collapse to a constant. Score: minus the log of its mean squared error. Rows are
-    chosen by the entropy of their own pixels, highest first; a forgotten one's place goes to
-    the next. Class sizes on file count as known. The paper's checkpoints within a training,
-    with likely requests last, are left out. After 20 epochs on the digits it is right on 81%
-    (cnn) to 90% (mlp), where one network that sees all classes is on 96%.
+    The idea of the paper: there is one network per class, which reads no other class; an input
+    gets the class whose network finds it most normal; and a class may learn from its most
+    informative rows alone, so that a request for another row costs nothing. Neither code nor
+    details could be read, so the rest is our design. A network learns to predict, on images of
+    its class, the features of one fixed random network, scaled by their mean and deviation on the
+    class; unlike Deep SVDD this cannot collapse to a constant. The score is minus the log of the
+    mean squared error. Rows are chosen by the entropy of their own pixels, highest first; the
+    place of a forgotten row goes to the next. The recorded class sizes are regarded as known. The
+    paper's checkpoints within a training, with rows that are likely to be requested last, are
+    left out. After 20 epochs on the digits the accuracy is 81% (cnn) to 90% (mlp), where one
+    network that sees all classes reaches 96%.
 
     Source: Yan et al., IJCAI 2022; for the objective Burda et al., ICLR 2019, and Ciosek et
         al., ICLR 2020.
@@ -42,44 +43,54 @@ class Arcane(Sharded):
     name: ClassVar[str] = "arcane"
     source: ClassVar[str] = "ARCANE, Yan et al., IJCAI 2022 (its idea; the details are ours)"
 
-    keep: float = Field(1.0, gt=0, le=1, description="share of a class that its network reads")
+    keep: float = Field(
+        1.0, gt=0, le=1, description="Share of the rows of a class that its network reads."
+    )
 
     def layout(self, data: Data) -> Layout:
         return Layout(len(data.classes), 1, "normality", len(data.train))
 
-    def places(self, task: Task, kept: Tensor, old: Tensor | None) -> Tensor:
+    def assign(self, task: Task, retained: Tensor, previous: Tensor | None) -> Tensor:
         labels = task.data.train.labels.cpu()
-        places = labels.clone()
+        assignment = labels.clone()
         if self.keep == 1:
-            return places
-        source = task.source(task.define("kept", kept.nonzero().flatten()))
+            return assignment
+        source = task.source(task.define("kept", retained.nonzero().flatten()))
         parts = torch.split(torch.arange(len(source)), BATCH)
-        scores = torch.zeros(len(kept), dtype=torch.float64)
-        scores[kept] = torch.cat([pixel_entropy(source.fetch(part)).cpu() for part in parts])
+        scores = torch.zeros(len(retained), dtype=torch.float64)
+        scores[retained] = torch.cat([pixel_entropy(source.fetch(part)).cpu() for part in parts])
         for label in range(len(task.data.classes)):
-            rows = (kept & (labels == label)).nonzero().flatten()
+            indices = (retained & (labels == label)).nonzero().flatten()
             count = math.ceil(self.keep * int((labels == label).sum()))
-            places[rows[scores[rows].argsort(descending=True, stable=True)[count:]]] = UNUSED
-        return places
+            ranking = scores[indices].argsort(descending=True, stable=True)
+            assignment[indices[ranking[count:]]] = UNUSED
+        return assignment
 
-    def start(self, member: int, task: Task, model: Shards) -> None:
-        super().start(member, task, model)
+    def start(self, member: int, task: Task, model: Shards, *, preparation: bool) -> None:
+        super().start(member, task, model, preparation=preparation)
         source, reference = task.source("shard"), model.reference
-        assert reference is not None, "layout() asks for one"
-        known = predict(reference, task.data, source).features if len(source) else None
-        model.fit_reference_stats(member, known)
-        task.cost.count(len(source), task.flops / (len(model.members) + 1), grad=False)
+        assert reference is not None, "layout() says that there is one"
+        features = predict(reference, task.data, source).features if len(source) else None
+        model.fit_reference_stats(member, features)
+        flops = task.flops / (len(model.members) + 1)
+        task.bill(preparation).count(len(source), flops, grad=False)
 
     def objective(self, model: Shards, member: int) -> Objective:
         def term(context: BatchContext) -> Tensor:
-            known = context.outputs("retain", model=model.reference).features
-            return model.error(member, context.outputs("retain").features, known).mean()
+            target = context.outputs("retain", model=model.reference).features
+            return model.error(member, context.outputs("retain").features, target).mean()
 
         return Objective.of(term)
 
 
 def pixel_entropy(images: Tensor) -> Tensor:
-    """Shannon entropy (nats) of each image's values in 256 levels, float64 (B,)."""
+    """Compute the Shannon entropy (nats) of each image's pixel values, in 256 levels.
+
+    Args:
+        images: (B, ...) in any units; the levels span each image's own range.
+
+    Returns: (B,) float64.
+    """
     flat = images.flatten(1).double()
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     levels = ((flat - low) / (high - low).clamp(min=1e-12) * 255).round().long()

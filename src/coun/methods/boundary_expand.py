@@ -1,4 +1,4 @@
-"""Boundary expand: teach forget samples a class of their own, then drop that class."""
+"""Boundary expand: train forget samples to a class of their own, then drop that class."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Fit, Phase, Stage, Task
+from coun.engine import Phase, Stage, Task
 from coun.objectives import BatchContext, Objective
 from coun.plans.method import FROZEN, Positive, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
 class BoundaryExpand(Training):
-    """Train forget samples to a class K + 1 that is dropped afterwards (Boundary expand).
+    """Train forget samples to a class K + 1, which is dropped afterwards (Boundary expand).
 
-    The row of the head for that class lives beside the model, drawn from the run's seed, and is
-    trained along with it: the model never changes its shape. Only the features, and the K rows
-    pushed down, keep what was learnt.
+    The row of the head for this class is kept beside the model, drawn from the seed of the run,
+    and trained with it, so the model never changes its shape. Only the changed features, and the
+    K rows of the head that the training decreased, keep what was learned.
 
-    Source: Chen et al., CVPR 2023; settings of its code (SGD 0.9, lr 1e-5, 10 epochs). SalUn's
-    copy of it leaves the extra logit in the model. Meant for whole classes.
+    Source: Chen et al., CVPR 2023; settings of its code (SGD with momentum 0.9, learning rate
+        1e-5, 10 epochs). SalUn's copy of it leaves the extra logit in the model. The method is
+        meant for whole classes.
     """
 
     name: ClassVar[str] = "boundary_expand"
     source: ClassVar[str] = "Boundary Unlearning, Chen et al., CVPR 2023"
     reads: ClassVar[frozenset[str]] = frozenset({"forget"})
 
-    epochs: Positive | None = Field(10, description="passes over the forget set")
+    epochs: Positive | None = Field(10, description="Passes over the forget set.")
     batch_size: Positive | None = Field(
-        None, description="forget images an update; open: the original's"
+        None, description="Forget images per step. Default: inherited from the Original."
     )
-    lr: float = Field(1e-5, gt=0, description="peak learning rate")
-    schedule: Literal["cosine", "multistep", "constant"] = Field("constant", description="of lr")
-    weight_decay: float = Field(0.0, ge=0, description="on all parameters")
+    lr: float = Field(1e-5, gt=0, description="Peak learning rate.")
+    schedule: Literal["cosine", "multistep", "constant"] = Field(
+        "constant", description="Learning-rate schedule."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on all parameters.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        epochs, size = self.budget()
+        _, size = self.budget()
         with task.seeds.as_global("init", "expand"):
             extra = nn.Linear(task.classifier.head.in_features, 1).to(task.device)
 
@@ -51,5 +54,4 @@ class BoundaryExpand(Training):
             last = torch.full_like(context.labels("forget"), out.logits.shape[1])
             return F.cross_entropy(wide, last)
 
-        phase = Phase(Objective.of(term), {"forget": size})
-        yield Fit((phase,), epochs, self.optimization(), self.name, modules=(extra,))
+        yield self.fit(Phase(Objective.of(term), {"forget": size}), modules=(extra,))

@@ -1,4 +1,4 @@
-"""Boundary shrink: teach each forget sample the class across its nearest boundary."""
+"""Boundary shrink: train each forget sample to the class across its nearest boundary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Fit, Phase, Stage, Task
+from coun.engine import Phase, Stage, Task
 from coun.errors import CounError
 from coun.objectives import BatchContext, Objective
 from coun.plans.method import FROZEN, Positive, Training
@@ -21,68 +21,74 @@ from coun.plans.method import FROZEN, Positive, Training
 class BoundaryShrink(Training):
     """Train forget samples to the class that a small attack moves them to (Boundary shrink).
 
-    The labels are those of the original at x + eps * sign(grad CE), FGSM, found once before
-    training on images that are not augmented. The step is taken on pixels: of uint8 images in
-    units of 0..1, clamped and rounded to whole pixels; of float images in their own units. Where
-    the attack fails the label stays and the step teaches it again: the stage's name counts.
+    The labels are those of the Original at x + eps * sign(grad CE), FGSM. They are computed once
+    before training, on images that are not augmented. The attack changes pixels: uint8 images in
+    units of 0..1, clamped and rounded to whole pixel values; float images in their own units.
+    Where the attack fails the label stays the same, and training teaches it again; the name of
+    the stage says how many labels changed.
 
-    Source: Chen et al., CVPR 2023; settings of its code (eps 0.1, SGD 0.9 without decay, lr
-    1e-5, 10 epochs), which attacks each augmented batch anew and undoes a normalisation with a
-    mistyped mean. Meant for whole classes.
+    Source: Chen et al., CVPR 2023; settings of its code (eps 0.1, SGD with momentum 0.9 and
+        without weight decay, learning rate 1e-5, 10 epochs), which attacks each augmented batch
+        anew and undoes a normalisation with a mistyped mean. The method is meant for whole
+        classes.
     """
 
     name: ClassVar[str] = "boundary_shrink"
     source: ClassVar[str] = "Boundary Unlearning, Chen et al., CVPR 2023"
     reads: ClassVar[frozenset[str]] = frozenset({"forget"})
 
-    epochs: Positive | None = Field(10, description="passes over the forget set")
+    epochs: Positive | None = Field(10, description="Passes over the forget set.")
     batch_size: Positive | None = Field(
-        None, description="forget images an update; open: the original's"
+        None, description="Forget images per step. Default: inherited from the Original."
     )
-    lr: float = Field(1e-5, gt=0, description="peak learning rate")
-    schedule: Literal["cosine", "multistep", "constant"] = Field("constant", description="of lr")
-    weight_decay: float = Field(0.0, ge=0, description="on all parameters")
-    eps: float = Field(0.1, ge=0, description="size of the attack, in pixels of 0..1")
+    lr: float = Field(1e-5, gt=0, description="Peak learning rate.")
+    schedule: Literal["cosine", "multistep", "constant"] = Field(
+        "constant", description="Learning-rate schedule."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on all parameters.")
+    eps: float = Field(0.1, ge=0, description="Size of the attack, for pixels in 0..1.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        epochs, size = self.budget()
-        own = task.data.train.labels.cpu()[task.rows("forget")]
-        found = nearest_labels(task, self.eps)
+        _, size = self.budget()
+        true = task.data.train.labels.cpu()[task.indices("forget")]
+        nearest = nearest_labels(task, self.eps)
 
         def term(context: BatchContext) -> Tensor:
-            out = context.outputs("forget")
-            return F.cross_entropy(out.logits, found[context.rows("forget")].to(out.logits.device))
+            logits = context.outputs("forget").logits
+            return F.cross_entropy(logits, nearest[context.slots("forget")].to(logits.device))
 
-        moved = int((found != own).sum())
-        name = f"shrink to the nearest boundary, the attack moved {moved} of {len(own)}"
-        phase = Phase(Objective.of(term), {"forget": size})
-        yield Fit((phase,), epochs, self.optimization(), name)
+        moved = int((nearest != true).sum())
+        name = f"shrink to the nearest boundary, the attack moved {moved} of {len(true)}"
+        yield self.fit(Phase(Objective.of(term), {"forget": size}), name=name)
 
 
 def nearest_labels(task: Task, eps: float, *, batch: int = 256) -> Tensor:
-    """What the model, in eval mode, says of each attacked forget row, (N,) int64 on the CPU.
+    """Predict the class of each forget row after an attack of size *eps*.
 
-    Raises: CounError if the views change an image's shape: a step on pixels needs the same.
+    Returns: (N,) int64 on the CPU, the predictions of the model in eval mode.
+
+    Raises: CounError if the views change the shape of an image, because the attack needs one
+        gradient per pixel.
     """
     model, source, evaluate = task.teacher(), task.source("forget"), task.data.views.evaluate
-    found = []
-    for rows in torch.split(torch.arange(len(source)), batch):
-        rows = rows.to(source.labels.device)
-        images, labels = source.fetch(rows).to(task.device), source.labels[rows].to(task.device)
+    predictions = []
+    for slots in torch.split(torch.arange(len(source)), batch):
+        slots = slots.to(source.labels.device)
+        images, labels = source.fetch(slots).to(task.device), source.labels[slots].to(task.device)
         x = evaluate(images).detach().requires_grad_()
         if x.shape != images.shape:
             raise CounError(
                 f"the views turn images {tuple(images.shape[1:])} into {tuple(x.shape[1:])}; "
-                "expected one shape, as boundary_shrink moves pixels"
+                "expected views that keep the shape, because boundary_shrink attacks pixels"
             )
-        task.charge(len(rows), grad=True)
-        (slope,) = torch.autograd.grad(F.cross_entropy(model(x).logits, labels), x)
+        task.charge(len(slots), grad=True)
+        (gradient,) = torch.autograd.grad(F.cross_entropy(model(x).logits, labels), x)
         # Normalising divides by a positive number, so the sign is that of the pixels' gradient.
         scale = 255 if images.dtype == torch.uint8 else 1
-        moved = images.float() + scale * eps * slope.sign()
+        moved = images.float() + scale * eps * gradient.sign()
         if scale == 255:
             moved = moved.round().clamp(0, 255).to(torch.uint8)
-        task.charge(len(rows), grad=False)
+        task.charge(len(slots), grad=False)
         with torch.no_grad():
-            found.append(model(evaluate(moved)).logits.argmax(1).cpu())
-    return torch.cat(found)
+            predictions.append(model(evaluate(moved)).logits.argmax(1).cpu())
+    return torch.cat(predictions)

@@ -1,9 +1,8 @@
-"""CF-k: fine-tune the last k blocks only."""
+"""CF-k: fine-tune only the last k blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
@@ -11,77 +10,79 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from coun.engine import Fit, Stage, Task
-from coun.methods.finetune import FineTune
 from coun.objectives import cross_entropy
-from coun.plans.method import FROZEN
+from coun.plans.method import FROZEN, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
-class CFk(FineTune):
+class CFk(Training):
     """Fine-tune the last k blocks and the head on the retain set; freeze the rest (CF-k).
 
-    Frozen weights and their BatchNorm statistics stay to the bit. Which module is a block:
-    see `blocks`. With k = 2 that is the last stage ("layer4") of resnet18, two of resnet8's
-    three blocks, the last convolution and the encoder of cnn and vgg16, two of the ViT's six
-    layers, and all of mlp. With k at least the number of blocks it is fine-tuning, to the bit.
+    Frozen weights and their BatchNorm statistics keep every bit. For what counts as a block see
+    `blocks`. With k = 2 these are the last stage ("layer4") of resnet18, two of the three blocks
+    of resnet8, the last convolution and the encoder of cnn and vgg16, two of the ViT's six
+    layers, and all of mlp. With k at least the number of blocks it is fine-tuning, to the last
+    bit.
 
     Source: Goel et al., 2022 (catastrophic forgetting-k); SCRUB (Kurmanji et al., NeurIPS
-        2023): layer4 of a ResNet-18, lr 0.01, x0.1 at epochs 10, 15 and 20, batch 64.
-        DeepUnlearn trains in eval mode with a penalty on the distance to the start; that is
-        another method. What the frozen encoder knows of the forget set stays in it.
+        2023): layer4 of a ResNet-18, learning rate 0.01, x0.1 at epochs 10, 15 and 20, batches of
+        64. DeepUnlearn trains in eval mode with a penalty on the distance to the start; that is
+        another method. Whatever the frozen encoder has learned of the forget set stays in it.
     """
 
     name: ClassVar[str] = "cf_k"
     source: ClassVar[str] = "Goel et al., 2022; settings of SCRUB, NeurIPS 2023"
 
-    k: int = Field(2, ge=0, description="blocks that are trained; 0: the head alone")
-    lr: float = Field(0.01, gt=0, description="peak learning rate")
+    k: int = Field(2, ge=0, description="Number of blocks that are trained; 0: the head alone.")
+    lr: float = Field(0.01, gt=0, description="Peak learning rate.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        yield self.train_tail(model, tail(model, task.classifier.head, self.k))
+        yield self.fit_tail(model, tail(model, task.classifier.head, self.k))
 
-    def train_tail(self, model: nn.Module, prefixes: tuple[str, ...]) -> Fit:
-        """The stage that trains the parameters whose names start with one of *prefixes*."""
+    def fit_tail(self, model: nn.Module, prefixes: tuple[str, ...]) -> Fit:
+        """Make the stage that trains the parameters whose names start with one of *prefixes*."""
         mask = {name: name.startswith(prefixes) for name, _ in model.named_parameters()}
-        return replace(self.train(cross_entropy("retain")), mask=mask)
+        return self.fit(cross_entropy("retain"), mask=mask)
 
 
 def tail(model: nn.Module, head: nn.Linear, k: int) -> tuple[str, ...]:
-    """The name prefixes of the last *k* blocks and of *head*; "" if that is the whole model."""
-    found = blocks(model, head)
-    if k >= len(found):
+    """Return the name prefixes of the last *k* blocks and *head*; ("",) is the whole model."""
+    groups = blocks(model, head)
+    if k >= len(groups):
         return ("",)
     name = next(name for name, module in model.named_modules() if module is head)
-    return (*(path for block in found[len(found) - k :] for path in block), f"{name}.")
+    return (*(path for group in groups[len(groups) - k :] for path in group), f"{name}.")
 
 
 def blocks(model: nn.Module, head: nn.Linear) -> list[list[str]]:
-    """The model's blocks in order of registration, each as the name prefixes of its modules.
+    """Split *model* into its blocks, in order of registration.
 
-    A block is a module that owns parameters. An nn.Sequential, an nn.ModuleList, whatever
-    holds *head* and whatever is the only block are opened and their children taken instead;
-    a normalisation layer belongs to the block before it. Parameters of an opened module
-    itself (a position embedding) are in no block. So a BasicBlock or a transformer layer is
-    one block, and so is a convolution with its BatchNorm.
+    A block is a module that owns parameters. An nn.Sequential, an nn.ModuleList, the modules that
+    hold *head*, and a block that is the only one are opened, and their children taken instead. A
+    normalisation layer belongs to the block before it. Parameters of an opened module itself (a
+    position embedding) are in no block. So a BasicBlock or a transformer layer is one block, and
+    so is a convolution with its BatchNorm.
+
+    Returns: For each block, the name prefixes of its modules.
     """
-    found = list(_open("", model, head))
-    while len(found) == 1 and (inner := list(_open(*found[0], head))):
-        found = inner
-    grouped: list[list[str]] = []
-    for path, module in found:
+    modules = list(_open("", model, head))
+    while len(modules) == 1 and (children := list(_open(*modules[0], head))):
+        modules = children
+    groups: list[list[str]] = []
+    for path, module in modules:
         norm = isinstance(module, nn.LayerNorm) or all(p.ndim <= 1 for p in module.parameters())
-        if norm and grouped:
-            grouped[-1].append(path)
+        if norm and groups:
+            groups[-1].append(path)
         else:
-            grouped.append([path])
-    return grouped
+            groups.append([path])
+    return groups
 
 
 def _open(path: str, module: nn.Module, head: nn.Linear) -> Iterator[tuple[str, nn.Module]]:
     for name, child in module.named_children():
         if child is head or next(child.parameters(), None) is None:
             continue
-        # The very types: a subclass may have a forward of its own, and is a block.
+        # Exactly these types: a subclass may have its own forward, and is then a block.
         if type(child) in (nn.Sequential, nn.ModuleList) or head in list(child.modules()):
             yield from _open(f"{path}{name}.", child, head)
         else:

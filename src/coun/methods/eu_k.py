@@ -18,24 +18,26 @@ from coun.plans.method import FROZEN, Positive
 
 @dataclass(frozen=True, config=FROZEN)
 class EUk(CFk):
-    """Re-initialise the last k blocks and the head and train them in full; freeze the rest (EU-k).
+    """Re-initialise the last k blocks and the head and train them fully; freeze the rest (EU-k).
 
-    The new weights come from a fresh model; where no factory is known, from each layer's
-    `reset_parameters`. Blocks are those of `cf_k`.
+    The new weights come from a fresh model; where no factory is known, from the
+    `reset_parameters` of each layer. Blocks are those of `cf_k`.
 
-    Source: Goel et al., 2022 (exact unlearning-k), with the recipe of the original training.
-        SCRUB's code puts back the *original's* initial weights, which no longer exist for a
-        bare model; here they are drawn anew.
+    Source: Goel et al., 2022 (exact unlearning-k), with the recipe of the Original's training.
+        SCRUB's code restores the *Original's* initial weights, which are not available for a bare
+        model; here new ones are drawn.
     """
 
     name: ClassVar[str] = "eu_k"
 
     epochs: Positive | None = Field(
-        None, description="passes over the retain set; open: as many as the original's"
+        None, description="Passes over the retain set. Default: inherited from the Original."
     )
-    lr: float = Field(0.1, gt=0, description="peak learning rate")
+    lr: float = Field(0.1, gt=0, description="Peak learning rate.")
     schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "multistep", description="multistep x0.1 at 50% and 75%; cosine; constant"
+        "multistep",
+        description="Learning-rate schedule: multistep, x0.1 at 50% and 75% of the run; cosine "
+        "decay to lr_floor; or constant.",
     )
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
@@ -46,33 +48,32 @@ class EUk(CFk):
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         prefixes = tail(model, task.classifier.head, self.k)
         if task.build is None:
-            resettable(model, prefixes)  # refuses before any work is done
+            resettable(model, prefixes)  # so that an error comes before any work is done
             yield Edit("reset the last blocks", lambda m: _reset(m, prefixes))
         else:
             state = task.fresh(self.name).state_dict()
             fresh = {key: value for key, value in state.items() if key.startswith(prefixes)}
             yield Edit("re-initialise the last blocks", lambda m: _assign(m, fresh))
-        yield self.train_tail(model, prefixes)
+        yield self.fit_tail(model, prefixes)
 
 
 def resettable(model: nn.Module, prefixes: tuple[str, ...]) -> list[nn.Module]:
-    """The modules under *prefixes* that own parameters, each with a `reset_parameters`.
+    """Return the modules under *prefixes* that own parameters.
 
-    Raises: CounError for one without.
+    Raises: CounError if one of them has no `reset_parameters`.
     """
-    found = []
+    modules = []
     for name, module in model.named_modules():
-        if (
-            f"{name}.".startswith(prefixes)
-            and next(module.parameters(recurse=False), None) is not None
-        ):
-            if not callable(getattr(module, "reset_parameters", None)):
-                raise CounError(
-                    f"module '{name}' ({type(module).__name__}) cannot be re-initialised: it has "
-                    "no reset_parameters(); pass the model's factory (build=...), or a smaller k"
-                )
-            found.append(module)
-    return found
+        owns = next(module.parameters(recurse=False), None) is not None
+        if not owns or not f"{name}.".startswith(prefixes):
+            continue
+        if not callable(getattr(module, "reset_parameters", None)):
+            raise CounError(
+                f"module '{name}' ({type(module).__name__}) cannot be re-initialised: it has "
+                "no reset_parameters(); pass the model's factory (build=...), or a smaller k"
+            )
+        modules.append(module)
+    return modules
 
 
 def _reset(model: nn.Module, prefixes: tuple[str, ...]) -> None:

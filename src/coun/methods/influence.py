@@ -1,4 +1,4 @@
-"""Influence unlearning: one Newton step away from the forget set."""
+"""Influence unlearning: one Newton step that removes the influence of the forget set."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from coun.engine import Edit, Stage, Task, mean_gradient
-from coun.plans.curvature import flat, recursion, solve
+from coun.plans.curvature import flatten, solve_fisher, woodfisher_recursion
 from coun.plans.method import FROZEN, Method, Positive
 
 
 @dataclass(frozen=True, config=FROZEN)
 class Influence(Method):
-    """Undo the forget set's influence by one step along an inverse Fisher (influence).
+    """Undo the influence of the forget set by one step along an inverse Fisher (influence).
 
-    theta + alpha H^-1 v, where v = (n_u / n) (mean forget gradient - mean retain gradient) and
-    H = I + (1 / samples) sum of g g^T over single retain samples, drawn at random. No training.
+    The weights become theta + alpha H^-1 v, where v = (n_u / n) (mean forget gradient - mean
+    retain gradient) and H = I + (1 / samples) sum of g g^T over the gradients g of single retain
+    samples, drawn at random. There is no training.
 
-    "exact" solves with H by conjugate gradients, batch by batch, with a handful of vectors
-    in memory. "reference" is the WoodFisher recursion of the authors' code, which carries the
-    *first* sample's gradient along where Sherman-Morrison needs H_t g_t for each sample.
+    "exact" solves with H by conjugate gradients, batch by batch, with only a few vectors in
+    memory. "reference" is the WoodFisher recursion of the authors' code, which carries along the
+    gradient of the *first* sample where Sherman-Morrison needs H_t g_t of each sample.
 
     Source: Izzo et al., AISTATS 2021; Jia et al., NeurIPS 2023 (IU). Their samples are the
-        first 1,000 rows of the file. alpha: 0.2 in their command line, up to 20 in papers,
-        for a recursion that is another direction; 1, Newton's own step, is the default here.
+        first 1,000 rows of the file. alpha is 0.2 in their command line and up to 20 in papers,
+        for a recursion that gives another direction; the default here, 1, is Newton's own step.
     """
 
     name: ClassVar[str] = "influence"
@@ -36,30 +37,37 @@ class Influence(Method):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
     trains: ClassVar[bool] = False
 
-    alpha: float = Field(1.0, description="length of the step; 1 is Newton's, 0 changes nothing")
-    mode: Literal["exact", "reference"] = Field("exact", description="how H^-1 is applied")
-    samples: Positive = Field(1000, description="retain samples behind H, at most")
-    batch_size: Positive = Field(128, description="images a batch; changes the speed only")
+    alpha: float = Field(
+        1.0, description="Length of the step: 1 is Newton's step, 0 changes nothing."
+    )
+    mode: Literal["exact", "reference"] = Field(
+        "exact", description="How H^-1 is applied: exactly, or as in the authors' code."
+    )
+    samples: Positive = Field(1000, description="Largest number of retain samples in H.")
+    batch_size: Positive = Field(128, description="Images per batch; only the speed depends on it.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        rows, forget = task.rows("retain"), len(task.rows("forget"))
-        drawn = torch.randperm(len(rows), generator=task.seeds.torch("influence"))
-        role = task.define("influence", rows[drawn[: self.samples]])
-        away, back = (
+        retain, forget = task.indices("retain"), len(task.indices("forget"))
+        order = torch.randperm(len(retain), generator=task.seeds.torch("influence"))
+        role = task.define("influence", retain[order[: self.samples]])
+        forget_gradient, retain_gradient = (
             mean_gradient(task, r, batch_size=self.batch_size) for r in ("forget", "retain")
         )
-        v = (flat(away) - flat(back)) * (forget / (forget + len(rows)))
+        v = (flatten(forget_gradient) - flatten(retain_gradient)) * (
+            forget / (forget + len(retain))
+        )
         if self.mode == "reference":
-            step = recursion(task, role, v, self.samples)
+            step = woodfisher_recursion(task, role, v, self.samples)
         else:
-            step = solve(task, role, v, self.samples, self.batch_size)
-        yield Edit("influence step", lambda m: _add(m, list(away), self.alpha * step))
+            step = solve_fisher(task, role, v, self.samples, self.batch_size)
+        names = list(forget_gradient)
+        yield Edit("influence step", lambda m: _add(m, names, self.alpha * step))
 
 
 @torch.no_grad()
 def _add(model: nn.Module, names: list[str], change: Tensor) -> None:
+    """Add the vector *change* to the named parameters, in place."""
     parameters = [model.get_parameter(name) for name in names]
-    for p, part in zip(
-        parameters, torch.split(change, [p.numel() for p in parameters]), strict=True
-    ):
-        p.add_(part.view(p.shape))
+    parts = torch.split(change, [p.numel() for p in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.add_(part.view(parameter.shape))

@@ -1,4 +1,4 @@
-"""l1-sparse: fine-tune under a penalty on the weights' absolute values."""
+"""l1-sparse: fine-tune with a penalty on the absolute values of the weights."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from coun.plans.method import FROZEN, Positive
 
 @dataclass(frozen=True, config=FROZEN)
 class L1Sparse(FineTune):
-    """Fine-tune on the retain set under a fading l1 penalty on all weights (l1-sparse).
+    """Fine-tune on the retain set with a decreasing l1 penalty on all weights (l1-sparse).
 
-    L = CE(retain) + gamma_t * |theta|_1, over all parameters, BatchNorm's and biases included;
-    gamma_t falls linearly from gamma to 0, here per update, in the authors' code per epoch.
-    Nothing is pruned.
+    L = CE(retain) + gamma_t * |theta|_1, over all parameters, including those of BatchNorm and
+    biases. gamma_t decreases linearly from gamma to 0: here with every step, in the authors' code
+    with every epoch. Nothing is pruned.
 
-    Source: Jia et al., NeurIPS 2023, section 4: lr 0.01, 10 epochs, gamma 5e-4 in common use (the
-        code's 0.2 destroys a net). CoUn tunes gamma in 1e-4..0.1 and ends the penalty after 4
-        of 50 epochs (until=4); its recipe, section 4.1, is the default.
+    Source: Jia et al., NeurIPS 2023, section 4: learning rate 0.01, 10 epochs, gamma 5e-4 in
+        common use (0.2, the code's value, destroys a network). CoUn tunes gamma in 1e-4..0.1 and
+        ends the penalty after 4 of 50 epochs (until=4); its recipe, section 4.1, is the default.
     """
 
     name: ClassVar[str] = "l1_sparse"
     source: ClassVar[str] = "l1-sparse, Jia et al., NeurIPS 2023"
 
-    gamma: float = Field(5e-4, ge=0, description="initial weight of the penalty")
+    gamma: float = Field(5e-4, ge=0, description="Initial weight of the penalty.")
     until: Positive | None = Field(
-        None, description="epochs after which the penalty has faded; open: all epochs"
+        None, description="Epochs after which the penalty has reached 0. Default: all epochs."
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
@@ -44,9 +44,9 @@ class L1Sparse(FineTune):
         def weight(progress: float) -> float:
             return self.gamma * max(0.0, 1 - progress * speed)
 
-        yield self.train(cross_entropy("retain") + weight * Objective.of(l1))
+        yield self.fit(cross_entropy("retain") + weight * Objective.of(l1_norm))
 
 
-def l1(context: BatchContext) -> Tensor:
-    """The sum of the absolute values of all parameters of the model in training."""
+def l1_norm(context: BatchContext) -> Tensor:
+    """Return the sum of the absolute values of all parameters of the model in training."""
     return torch.stack([p.abs().sum() for p in context.model.parameters()]).sum()

@@ -1,4 +1,4 @@
-"""LAF: forget without labels, by what two autoencoders know of the features."""
+"""LAF: forget without labels, guided by two autoencoders of the features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from coun.engine import Fit, Optimizer, Phase, Stage, Task
+from coun.engine import Optimizer, Phase, Stage, Task
 from coun.objectives import cross_entropy
 from coun.objectives.laf import VAE, align
 from coun.plans.epochs import one_stage_per_epoch
@@ -20,65 +20,86 @@ from coun.plans.method import FROZEN, Positive, Training
 
 @dataclass(frozen=True, config=FROZEN)
 class LAF(Training):
-    """Make forget features strange to an autoencoder of theirs, keep retain features (LAF).
+    """Make forget features unusual for an autoencoder of them, and keep retain features (LAF).
 
-    Two small VAEs learn the original's features, of all rows and of the forget rows. Then each
-    epoch sweeps twice over batches of both sets: retain features stay easy for the first and
-    forget features become hard for the second (m = |g(e) - e|^2, exp(m / (1 + m))); and retain
-    features return to the original's direction while forget features leave it (`align_loss`).
-    Labels serve only the optional repair of the head, on retain rows.
+    Two small VAEs learn the features of the Original: one those of all rows, the other those of
+    the forget rows. Every epoch then has two phases over batches of both sets. In the first,
+    retain features stay easy to reconstruct for the first VAE, and forget features become hard
+    for the second (m = |g(e) - e|^2, exp(m / (1 + m))). In the second, retain features return to
+    the Original's direction, and forget features leave it (`align_loss`). Labels are used only in
+    the optional repair of the head, on retain rows.
 
     Source: Shen et al., ICLR 2024; settings of its code for CIFAR-10 (Adam 1e-5 and 4e-5, T 20,
-    20 epochs; VAEs 10 epochs, Adam 1e-3). It takes turns by batch, here by phase, so that each
-    loss keeps an Adam of its own; it sums over the batch, here means, the same under Adam; its
-    decoder ends in a sigmoid, though features know no bound, and its VAEs draw noise when used.
+        20 epochs; VAEs 10 epochs, Adam 1e-3). It alternates by batch, here by phase, so that each
+        loss has its own Adam; it sums over the batch, here is the mean, which is the same for
+        Adam; its decoder ends in a sigmoid, although features are not bounded, and its VAEs draw
+        noise when they are used.
     """
 
     name: ClassVar[str] = "laf"
     source: ClassVar[str] = "Label-Agnostic Forgetting, Shen et al., ICLR 2024"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(20, description="passes over the smaller of the two sets")
-    lr: float = Field(1e-5, gt=0, description="peak learning rate of the forgetting sweeps")
-    schedule: Literal["cosine", "multistep", "constant"] = Field("constant", description="of lr")
-    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd with momentum, or adamw")
-    weight_decay: float = Field(0.0, ge=0, description="on all parameters")
-    align_lr: float = Field(4e-5, gt=0, description="peak learning rate of the aligning sweeps")
-    temperature: float = Field(20.0, gt=0, description="T, of the forget part of the alignment")
-    latent: Positive = Field(16, description="latent size of the VAEs")
-    vae_epochs: Positive = Field(10, description="passes of each VAE over its rows")
-    vae_lr: float = Field(1e-3, gt=0, description="learning rate of the VAEs, with Adam")
-    repair_epochs: int = Field(0, ge=0, description="passes that train the head on retain rows")
-    repair_lr: float = Field(1e-4, gt=0, description="peak learning rate of the repair")
+    epochs: Positive | None = Field(20, description="Passes over the smaller of the two sets.")
+    lr: float = Field(1e-5, gt=0, description="Peak learning rate of the forgetting phases.")
+    schedule: Literal["cosine", "multistep", "constant"] = Field(
+        "constant", description="Learning-rate schedule."
+    )
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "adamw", description="Optimizer: SGD with momentum, or AdamW."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on all parameters.")
+    align_lr: float = Field(4e-5, gt=0, description="Peak learning rate of the aligning phases.")
+    temperature: float = Field(
+        20.0, gt=0, description="Temperature of the forget part of the alignment, T."
+    )
+    latent: Positive = Field(16, description="Latent size of the VAEs.")
+    vae_epochs: Positive = Field(10, description="Passes of each VAE over its rows.")
+    vae_lr: float = Field(1e-3, gt=0, description="Learning rate of the VAEs, with Adam.")
+    repair_epochs: int = Field(
+        0, ge=0, description="Passes over the retain set in which the head alone is trained."
+    )
+    repair_lr: float = Field(1e-4, gt=0, description="Peak learning rate of the repair.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        epochs, size = self.budget()
-        teacher, opt = task.teacher(), self.optimization()
+        _, size = self.budget()
+        teacher, base = task.teacher(), self.optimization()
         with task.seeds.as_global("init", "laf"):
             width = teacher.head.in_features
-            every, gone = (VAE(width, self.latent).to(task.device) for _ in range(2))
-        rows = torch.cat([task.rows("retain"), task.rows("forget")])
-        everyone = Phase(every.learn("all", teacher), {task.define("all", rows): size})
-        phases = (everyone, Phase(gone.learn("forget", teacher), {"forget": size}))
-        adam = Optimizer("adamw", self.vae_lr, weight_decay=0.0, schedule="constant")
-        yield Fit(phases, self.vae_epochs, adam, "autoencoders", mask={}, modules=(every, gone))
-        for vae in (every, gone):
-            vae.requires_grad_(False)
-        smaller = sorted(self.reads, key=lambda role: (len(task.rows(role)), role))
-        batch_sizes = dict.fromkeys(smaller, size)
-        push = Phase(
-            every.reconstruction_score("retain") - gone.reconstruction_score("forget"), batch_sizes
+            all_vae, forget_vae = (VAE(width, self.latent).to(task.device) for _ in range(2))
+        indices = torch.cat([task.indices("retain"), task.indices("forget")])
+        vaes = (
+            Phase(all_vae.learn("all", teacher), {task.define("all", indices): size}),
+            Phase(forget_vae.learn("forget", teacher), {"forget": size}),
         )
-        pull = Phase(align(teacher, temperature=self.temperature), batch_sizes)
+        yield self.fit(
+            *vaes,
+            name="autoencoders",
+            epochs=self.vae_epochs,
+            optimizer=Optimizer("adamw", self.vae_lr, weight_decay=0.0, schedule="constant"),
+            mask={},
+            modules=(all_vae, forget_vae),
+        )
+        for vae in (all_vae, forget_vae):
+            vae.requires_grad_(False)
+        # The first role sets the length of a phase: the smaller set.
+        smaller_first = sorted(self.reads, key=lambda role: (len(task.indices(role)), role))
+        batch_sizes = dict.fromkeys(smaller_first, size)
+        scores = all_vae.reconstruction_score("retain") - forget_vae.reconstruction_score("forget")
+        alignment = align(teacher, temperature=self.temperature)
+        optimizer = replace(base, lr=self.align_lr)
+        forgetting = self.fit(Phase(scores, batch_sizes), name="forget")
+        aligning = self.fit(Phase(alignment, batch_sizes), name="align", optimizer=optimizer)
         for stages in zip(
-            one_stage_per_epoch(Fit((push,), epochs, opt, "forget")),
-            one_stage_per_epoch(Fit((pull,), epochs, replace(opt, lr=self.align_lr), "align")),
-            strict=True,
+            one_stage_per_epoch(forgetting), one_stage_per_epoch(aligning), strict=True
         ):
             yield from stages
         if self.repair_epochs:
             head = f"{task.classifier.head_name}."
-            free = {name: True for name, _ in model.named_parameters() if name.startswith(head)}
-            phase = Phase(cross_entropy("retain"), {"retain": size})
-            opt = replace(opt, lr=self.repair_lr)
-            yield Fit((phase,), self.repair_epochs, opt, "repair", mask=free)
+            yield self.fit(
+                cross_entropy("retain"),
+                name="repair",
+                epochs=self.repair_epochs,
+                optimizer=replace(base, lr=self.repair_lr),
+                mask={n: True for n, _ in model.named_parameters() if n.startswith(head)},
+            )

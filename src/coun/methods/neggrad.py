@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -13,57 +12,59 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.engine import Phase, Stage, Task
-from coun.methods.finetune import FineTune
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import FROZEN, Positive
+from coun.plans.method import FROZEN, Positive, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
-class NegGrad(FineTune):
-    """Climb the loss of the forget set, without retain data (NegGrad, GA).
+class NegGrad(Training):
+    """Increase the loss of the forget set by gradient ascent, without retain data (NegGrad, GA).
 
-    The loss has no upper bound, so samples that reached `max_loss` are pushed no further; the
-    authors have no such limit and a short run instead. BatchNorm drifts to forget statistics.
+    The loss has no upper bound, so a row that has reached `max_loss` no longer contributes. The
+    authors have no such limit; they keep the run short instead. BatchNorm statistics move to
+    those of the forget set.
 
     Source: Golatkar et al., CVPR 2020; Thudi et al., EuroS&P 2022; settings of Sparse (Jia et
-    al., NeurIPS 2023): lr 1e-4, constant, 5 epochs. These suit forgetting a class; for random
-    rows its authors search lr in 1e-5..0.1.
+        al., NeurIPS 2023): learning rate 1e-4, constant, 5 epochs. These suit forgetting a class;
+        for random rows its authors search the learning rate in 1e-5..0.1.
     """
 
     name: ClassVar[str] = "neggrad"
     source: ClassVar[str] = "NegGrad, Golatkar et al., CVPR 2020; Thudi et al., EuroS&P 2022"
     reads: ClassVar[frozenset[str]] = frozenset({"forget"})
 
-    epochs: Positive | None = Field(5, description="passes over the forget set")
+    epochs: Positive | None = Field(5, description="Passes over the forget set.")
     batch_size: Positive | None = Field(
-        None, description="forget images an update; open: the original's"
+        None, description="Forget images per step. Default: inherited from the Original."
     )
-    lr: float = Field(1e-4, gt=0, description="learning rate")
+    lr: float = Field(1e-4, gt=0, description="Peak learning rate.")
     schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "constant", description="constant; cosine to lr_floor; multistep x0.1 at 50% and 75%"
+        "constant",
+        description="Learning-rate schedule: constant; cosine decay to lr_floor; or multistep, "
+        "x0.1 at 50% and 75% of the run.",
     )
     max_loss: float | None = Field(
         None,
         gt=0,
-        description="nats from which a sample is pushed no further; open: a uniform guess, ln C",
+        description="Loss, in nats, above which a row no longer contributes. Default: ln C, the "
+        "loss of a uniform guess among C classes.",
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
         objective = -bounded_loss(self.max_loss or math.log(len(task.data.classes)))
-        one = Phase(objective, {"forget": size})
-        yield replace(self.train(objective), phases=(one,))
+        yield self.fit(Phase(objective, {"forget": size}))
 
 
 def bounded_loss(limit: float) -> Objective:
-    """Mean cross entropy of forget batches, each sample's cut at *limit* nats.
+    """Return the mean cross entropy of forget batches, with every row's loss cut at *limit* nats.
 
-    Above the limit a sample has no gradient: it is neither pushed on nor pulled back.
+    Above the limit a row has no gradient, so it is pushed neither up nor down.
     """
 
     def term(context: BatchContext) -> Tensor:
         logits = context.outputs("forget").logits
-        each = F.cross_entropy(logits, context.labels("forget"), reduction="none")
-        return each.clamp(max=limit).mean()
+        losses = F.cross_entropy(logits, context.labels("forget"), reduction="none")
+        return losses.clamp(max=limit).mean()
 
     return Objective.of(term)

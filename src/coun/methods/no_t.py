@@ -14,7 +14,6 @@ from coun.engine import Edit, Stage, Task
 from coun.errors import CounError, unknown
 from coun.methods.finetune import FineTune
 from coun.models.vit import ViT
-from coun.objectives import cross_entropy
 from coun.plans.method import FROZEN
 
 Names = Annotated[
@@ -24,27 +23,33 @@ Names = Annotated[
 
 @dataclass(frozen=True, config=FROZEN)
 class NoT(FineTune):
-    """Negate the first layer's weights, then fine-tune on the retain set (NoT).
+    """Negate the weights of the first layer, then fine-tune on the retain set (NoT).
 
-    Source: Khalil et al., CVPR 2025 (federated there), as CoUn uses it: the first
-    convolution, and for a ViT the position embedding and the patch projection (parameter
-    indices 0 and 4). The loss starts out huge; lr above 0.1 diverges.
+    Source: Khalil et al., CVPR 2025 (there for federated learning), as CoUn uses it: the first
+        convolution is negated, and for a ViT the position embedding and the patch projection
+        (parameter indices 0 and 4). The loss is very large at first; a learning rate above 0.1
+        diverges.
     """
 
     name: ClassVar[str] = "not"
     source: ClassVar[str] = "NoT, Khalil et al., CVPR 2025; targets of CoUn, section 4.1"
 
     negate: Names = Field(
-        (), description="parameters to negate, by name; none: the first weight (of a ViT: 0 and 4)"
+        (),
+        description="Names of the parameters to negate, separated by commas. Default: the first "
+        "weight; for a ViT, parameters 0 and 4.",
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         targets = self.targets(model)
         yield Edit(f"negate {', '.join(targets)}", lambda m: negate(m, targets))
-        yield self.train(cross_entropy("retain"))
+        yield from super().plan(model, task)
 
     def targets(self, model: nn.Module) -> tuple[str, ...]:
-        """The names that will be negated in *model*. Raises: CounError for an unknown one."""
+        """Return the names of the parameters of *model* that will be negated.
+
+        Raises: CounError for a name that the model does not have, or if nothing can be negated.
+        """
         names = [name for name, _ in model.named_parameters()]
         for name in self.negate:
             if name not in names:
@@ -55,12 +60,14 @@ class NoT(FineTune):
             return names[0], names[4]
         weights = [n for n, p in model.named_parameters() if p.ndim > 1]
         if not weights:
-            raise CounError("the model has no weight matrix to negate; name one with negate=...")
+            raise CounError(
+                "the model has no weight matrix to negate; name a parameter with negate=..."
+            )
         return (weights[0],)
 
 
 @torch.no_grad()
 def negate(model: nn.Module, names: tuple[str, ...]) -> None:
-    """Flip the sign of the named parameters in place; twice restores every bit."""
+    """Flip the sign of the named parameters in place; doing it twice restores every bit."""
     for name in names:
         model.get_parameter(name).neg_()

@@ -1,10 +1,9 @@
-"""Gradient ascent on the forget set, but never against the retain set."""
+"""Gradient ascent on the forget set that does not increase the retain loss."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -13,34 +12,37 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from coun.engine import Phase, Stage, Task
-from coun.methods.finetune import FineTune
 from coun.methods.neggrad import bounded_loss
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.method import FROZEN
+from coun.plans.method import FROZEN, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
-class Projection(FineTune):
-    """Fine-tune while climbing the forget loss where that does not raise the retain loss.
+class Projection(Training):
+    """Fine-tune, and increase the forget loss where this does not increase the retain loss.
 
-    Each update descends along g - weight * a': g is the retain gradient, and a' the forget
-    gradient less its part along g where the two agree, for there climbing one climbs both:
-    a' = a - max(0, <a, g>) / |g|^2 g. Samples that reached `max_loss` are pushed no further.
+    Each step descends along g - weight * a'. Here g is the retain gradient, and a' is the forget
+    gradient a without its part along g, if both point the same way, because ascent along this
+    part would increase both losses: a' = a - max(0, <a, g>) / |g|^2 g. A row whose loss has
+    reached `max_loss` no longer contributes.
 
-    Source: after Interference-Aware Multi-Task Unlearning (arXiv 2605.19042), which projects per
-        task in dense vision; the single-task form is the specification's, section 3.23, and the
-        settings are ours: no reference code, recipe of CoUn, section 4.1.
+    Source: after Interference-Aware Multi-Task Unlearning (arXiv 2605.19042), which projects the
+        gradients of several tasks in dense prediction. The form for one task, above, and its
+        settings are ours: there was no reference code. The recipe is that of CoUn, section 4.1.
     """
 
     name: ClassVar[str] = "projection"
     source: ClassVar[str] = "after Interference-Aware Multi-Task Unlearning, arXiv 2605.19042"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    weight: float = Field(0.05, ge=0, description="of the projected ascent; 0: fine-tuning")
+    weight: float = Field(
+        0.05, ge=0, description="Weight of the projected ascent; at 0 the method is fine-tuning."
+    )
     max_loss: float | None = Field(
         None,
         gt=0,
-        description="nats from which a sample is pushed no further; open: a uniform guess, ln C",
+        description="Loss, in nats, above which a row no longer contributes. Default: ln C, the "
+        "loss of a uniform guess among C classes.",
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
@@ -49,35 +51,41 @@ class Projection(FineTune):
         if self.weight > 0:
             limit = self.max_loss or math.log(len(task.data.classes))
             objective = without_conflict(objective, bounded_loss(limit), self.weight)
-        one = Phase(objective, {"retain": size, "forget": size})
-        yield replace(self.train(objective), phases=(one,))
+        yield self.fit(Phase(objective, {"retain": size, "forget": size}))
 
 
-def without_conflict(kept: Objective, climbed: Objective, weight: float) -> Objective:
-    """*kept* - *weight* * *climbed*, the gradient of *climbed* projected off that of *kept*."""
+def without_conflict(descent: Objective, ascent: Objective, weight: float) -> Objective:
+    """Return *descent* - *weight* * *ascent*, with the gradient of *ascent* projected.
+
+    Its part along the gradient of *descent* is removed where both point the same way.
+    """
 
     def term(context: BatchContext) -> Tensor:
         weights = [p for p in context.model.parameters() if p.requires_grad]
-        down, up = kept(context), climbed(context)
-        # Other terms may go back through the same forwards, so their graphs stay.
+        down, up = descent(context), ascent(context)
+        # Other terms may use the same forward passes, so their graphs are kept.
         g, a = (
             torch.autograd.grad(loss, weights, retain_graph=True, materialize_grads=True)
             for loss in (down, up)
         )
         direction = [x - weight * y for x, y in zip(g, project(a, g), strict=True)]
-        along = dot(weights, direction)  # a number whose gradient is the direction
-        return (down - weight * up).detach() + (along - along.detach())
+        # The engine differentiates a scalar; the gradient of this one is *direction*.
+        surrogate = dot(weights, direction)
+        return (down - weight * up).detach() + (surrogate - surrogate.detach())
 
     return Objective.of(term)
 
 
 def project(ascent: Sequence[Tensor], retain: Sequence[Tensor]) -> list[Tensor]:
-    """*ascent* less its part along *retain* if that is positive; each list is one vector."""
+    """Remove from *ascent* its part along *retain*, if that is positive.
+
+    Each list of tensors stands for one vector.
+    """
     length = dot(retain, retain)
     share = dot(ascent, retain).clamp(min=0) / length.clamp(min=torch.finfo(length.dtype).tiny)
     return [a - share * g for a, g in zip(ascent, retain, strict=True)]
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-    """The inner product of two lists of tensors."""
+    """Return the inner product of two lists of tensors."""
     return torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -14,23 +13,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.engine import Fit, Phase, Stage, Task
-from coun.methods.finetune import FineTune
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.method import FROZEN
+from coun.plans.method import FROZEN, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
-class RandomLabel(FineTune):
+class RandomLabel(Training):
     """Fine-tune on both sets, with random labels for the forget set (RL).
 
-    Labels are drawn beside the data, which stays as it is. Where both sets are mixed, each
-    batch holds its share of either and every row weighs the same (public code shuffles the
-    concatenated sets, so that shares vary); the contrastive module still sees retain rows only.
+    The random labels exist beside the data, which is not changed. Where both sets are mixed, each
+    batch holds the same share of each, and every row has the same weight (public code shuffles
+    the joined sets, so that the shares vary). The contrastive module still sees retain rows only.
 
     Source: Golatkar et al., CVPR 2020, as SalUn (Fan et al., ICLR 2024) runs it: per_batch for
-        CIFAR-10 and SVHN, per_epoch for CIFAR-100 and TinyImageNet, lr 0.01, 10 epochs; RUM lr
-        0.1. fixed is what SSD's code calls amnesiac: 3 epochs of Adam at 1e-4. The recipe by
-        default is CoUn's, section 4.1.
+        CIFAR-10 and SVHN, per_epoch for CIFAR-100 and TinyImageNet, learning rate 0.01,
+        10 epochs; RUM uses learning rate 0.1. "fixed" is what SSD's code calls amnesiac: 3 epochs
+        of Adam at 1e-4. The default recipe is that of CoUn, section 4.1.
     """
 
     name: ClassVar[str] = "random_label"
@@ -39,15 +37,16 @@ class RandomLabel(FineTune):
 
     labels: Literal["per_batch", "per_epoch", "fixed"] = Field(
         "per_batch",
-        description="per_batch: uniform over all classes, a forget pass then a retain pass; "
-        "per_epoch: uniform, both sets in each batch; fixed: so mixed, one wrong label a row",
+        description="How forget labels are drawn. per_batch: uniform over all classes, in a phase "
+        "over the forget set, followed by one over the retain set; per_epoch: uniform, with both "
+        "sets mixed in every batch; fixed: mixed as well, with one wrong label per row.",
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         yield self.stage(task)
 
-    def stage(self, task: Task) -> Fit:
-        """The one stage, with passes as `labels` says."""
+    def stage(self, task: Task, mask: dict[str, Tensor] | None = None) -> Fit:
+        """Make the only stage, with phases as `labels` says; *mask* is as in `Fit`."""
         _, size = self.budget()
         classes = len(task.data.classes)
         true = task.source("forget").labels.cpu()
@@ -55,7 +54,7 @@ class RandomLabel(FineTune):
         wrong = (true + shift) % classes
 
         def relabelled(context: BatchContext, logits: Tensor) -> Tensor:
-            labels = wrong[context.rows("forget")]
+            labels = wrong[context.slots("forget")]
             if self.labels != "fixed":
                 labels = torch.randint(classes, labels.shape, generator=context.generator("labels"))
             return F.cross_entropy(logits, labels.to(logits.device))
@@ -64,20 +63,18 @@ class RandomLabel(FineTune):
             forget = Objective.of(
                 lambda context: relabelled(context, context.outputs("forget").logits)
             )
-            keep = Phase(cross_entropy("retain"), {"retain": size})
-            return replace(self.train(forget), phases=(Phase(forget, {"forget": size}), keep))
+            return self.fit(Phase(forget, {"forget": size}), cross_entropy("retain"), mask=mask)
 
-        counts = {role: len(task.rows(role)) for role in ("retain", "forget")}
+        counts = {role: len(task.indices(role)) for role in ("retain", "forget")}
         share = counts["forget"] / sum(counts.values())
 
         def mixed(context: BatchContext) -> Tensor:
-            # One forward, so that BatchNorm sees the mixture.
+            # One forward pass for both, so that BatchNorm sees the mixture.
             logits = context.forward(torch.cat([context.inputs(role) for role in counts])).logits
             retain, forget = torch.split(logits, [len(context.labels(role)) for role in counts])
-            kept = F.cross_entropy(retain, context.labels("retain"))
-            return (1 - share) * kept + share * relabelled(context, forget)
+            retain_loss = F.cross_entropy(retain, context.labels("retain"))
+            return (1 - share) * retain_loss + share * relabelled(context, forget)
 
         steps = math.ceil(sum(counts.values()) / size)
         batch_sizes = {role: math.ceil(count / steps) for role, count in counts.items()}
-        objective = Objective.of(mixed)
-        return replace(self.train(objective), phases=(Phase(objective, batch_sizes),))
+        return self.fit(Phase(Objective.of(mixed), batch_sizes), mask=mask)

@@ -21,16 +21,17 @@ from coun.plans.method import FROZEN, Method, Positive
 class SSD(Method):
     """Dampen the weights that are far more important to the forget set than to all data (SSD).
 
-    Importance: the mean, over batches, of the squared gradient of the batch's mean loss.
-    Where I_forget > selection * I_all, a weight is multiplied by
-    min(dampening * I_all / I_forget, 1). No training.
+    Importance is the mean, over batches, of the squared gradient of the batch's mean loss. Where
+    I_forget > selection * I_all, a weight is multiplied by min(dampening * I_all / I_forget, 1).
+    There is no training.
 
     Source: Foster, Schoepf, Brintrup, AAAI 2024: selection 10, dampening 1 (Pins: 50 and
         0.1). "label_free" is LFSSD (Foster et al., 2024): |gradient of the mean |logits|^2|.
-        A batch gradient's square depends on the batch's size, and the authors' sizes differ
-        (128 against the data set's own); here both sides take whole batches of one size, in
-        shuffled order. Tune *selection* first: by default a random 10% of CIFAR-10 is hardly
-        touched, as published, while a small network on digits loses most of its accuracy.
+        The square of a batch gradient depends on the batch size, and the authors use two sizes
+        (128 for one set, the data set's own for the other); here both sets are read in whole
+        batches of one size, in shuffled order. Tune *selection* first: with the default, a random
+        10% of CIFAR-10 is hardly affected, as published, while a small network on digits loses
+        most of its accuracy.
     """
 
     name: ClassVar[str] = "ssd"
@@ -39,37 +40,45 @@ class SSD(Method):
     trains: ClassVar[bool] = False
 
     selection: float = Field(
-        10.0, ge=0, description="alpha: how many times as important a weight must be; inf: none is"
+        10.0,
+        ge=0,
+        description="How many times more important to the forget set a weight must be to be "
+        "dampened, alpha; inf dampens none.",
     )
-    dampening: float = Field(1.0, ge=0, description="lambda: scales what is left of it")
+    dampening: float = Field(
+        1.0, ge=0, description="Scale of what is left of a dampened weight, lambda."
+    )
     importance: Literal["squared_gradient", "label_free"] = Field(
-        "squared_gradient", description="of the loss; or label_free: needs no labels"
+        "squared_gradient",
+        description="Measure of importance: the squared gradient of the loss, or label_free, "
+        "which needs no labels.",
     )
     batch_size: Positive = Field(
-        128, description="images a gradient, on both sides; at most the forget rows"
+        128,
+        description="Images per gradient, for both sets; at most the number of forget rows.",
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        forget = task.rows("forget")
-        everything = torch.cat([task.rows("retain"), forget])
+        forget = task.indices("forget")
+        everything = torch.cat([task.indices("retain"), forget])
         size = min(self.batch_size, len(forget))
-        whole, part = (
-            self._importance(task, name, rows, size)
-            for name, rows in (("all, shuffled", everything), ("forget, shuffled", forget))
+        of_all, of_forget = (
+            self._importance(task, name, indices, size)
+            for name, indices in (("all, shuffled", everything), ("forget, shuffled", forget))
         )
-        yield Edit("dampen", lambda m: dampen(m, whole, part, self.selection, self.dampening))
+        yield Edit("dampen", lambda m: dampen(m, of_all, of_forget, self.selection, self.dampening))
 
-    def _importance(self, task: Task, name: str, rows: Tensor, size: int) -> Gradients:
-        """Importance of every weight over *rows*, less those that fill no batch of *size*."""
-        count = len(rows) // size
-        order = torch.randperm(len(rows), generator=task.seeds.torch("ssd", name))
-        role = task.define(name, rows[order[: count * size]])
+    def _importance(self, task: Task, name: str, indices: Tensor, size: int) -> Gradients:
+        """Compute the importance of every weight; rows that fill no batch are left out."""
+        count = len(indices) // size
+        order = torch.randperm(len(indices), generator=task.seeds.torch("ssd", name))
+        role = task.define(name, indices[order[: count * size]])
         total: Gradients = {}
-        free = self.importance == "label_free"
-        gradients = partial(batch_gradients, loss=_energy) if free else batch_gradients
-        for _, found in gradients(task, role, batch_size=size):
-            for key, g in found.items():
-                value = (g.abs() if free else g.square()) / count
+        label_free = self.importance == "label_free"
+        gradients_of = partial(batch_gradients, loss=_energy) if label_free else batch_gradients
+        for _, gradients in gradients_of(task, role, batch_size=size):
+            for key, g in gradients.items():
+                value = (g.abs() if label_free else g.square()) / count
                 total[key] = total[key] + value if key in total else value
         return total
 
@@ -80,10 +89,14 @@ def _energy(out: Outputs, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def dampen(
-    model: nn.Module, whole: Gradients, part: Gradients, selection: float, dampening: float
+    model: nn.Module,
+    of_all: Gradients,
+    of_forget: Gradients,
+    selection: float,
+    dampening: float,
 ) -> None:
-    """Shrink in place the weights whose importance *part* exceeds *selection* times *whole*."""
-    for name, i in part.items():
-        weight, i_all = model.get_parameter(name), whole[name]
-        factor = (dampening * i_all / i).clamp(max=1)  # 0 / 0 is not selected
-        weight.copy_(torch.where(i > selection * i_all, weight * factor, weight))
+    """Shrink in place the weights with importance *of_forget* above *selection* times *of_all*."""
+    for name, i_forget in of_forget.items():
+        weight, i_all = model.get_parameter(name), of_all[name]
+        factor = (dampening * i_all / i_forget).clamp(max=1)  # 0 / 0 is not selected
+        weight.copy_(torch.where(i_forget > selection * i_all, weight * factor, weight))

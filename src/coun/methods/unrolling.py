@@ -1,4 +1,4 @@
-"""Unrolling SGD: undo, in one step, what the forget rows did to first order."""
+"""Unrolling SGD: undo the effect of the forget rows, to first order, in one step."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from coun.seeds import Seeds
 class Unrolling(Method):
     """Add the forget set's gradient at the initial weights once (single-gradient unlearning).
 
-    theta_u = theta_T + eta * m * sum over forget rows of grad CE(theta_0) / B: each of m epochs
-    moved the weights by eta / B times a row's gradient, taken at theta_0 throughout. B is the
-    batch size, at most all rows, so that a forget set of one batch gives the paper's
-    eta * m * (mean gradient). After one plain SGD step on the full batch this is exact: the same
-    step without the forget rows, the others' weight in it kept. It drifts with each update, so
-    it is meant for a short training from given weights (`coun.train(data, module)`).
+    theta_u = theta_T + eta * m * sum over forget rows of grad CE(theta_0) / B. To first order,
+    each of the m epochs moved the weights by eta / B times the gradient of a row at theta_0. B is
+    the batch size, at most the number of all rows, so that a forget set of one batch gives the
+    paper's eta * m * (mean gradient). After one plain SGD step on the full batch this is exact:
+    it is the same step without the forget rows, with the weight of the others unchanged. The
+    error grows with every step, so the method is meant for a short training from given weights
+    (`coun.train(data, module)`).
 
     Source: Thudi et al., EuroS&P 2022, section 5, for plain SGD; its code trains with momentum
-        and takes gradients at the final weights in places. Here eta is the mean learning rate,
-        views are plain, BatchNorm uses batch statistics; momentum, which makes each
-        update's effect 1 / (1 - momentum) larger, is left out as in the paper: see `scale`.
+        and in places takes gradients at the final weights. Here eta is the mean learning rate,
+        views are plain, and BatchNorm uses batch statistics. Momentum, which makes the effect of
+        a step 1 / (1 - momentum) times larger, is left out as in the paper: see `scale`.
     """
 
     name: ClassVar[str] = "unrolling"
@@ -41,10 +42,18 @@ class Unrolling(Method):
     trains: ClassVar[bool] = False
     needs_original: ClassVar[bool] = True
 
-    epochs: Positive | None = Field(None, description="m; open: the original's epochs")
-    lr: float | None = Field(None, gt=0, description="eta; open: the original's, its mean")
-    batch_size: Positive | None = Field(None, description="B; open: the original's")
-    scale: float = Field(1.0, gt=0, description="factor on the whole step")
+    epochs: Positive | None = Field(
+        None, description="Number of epochs to undo, m. Default: inherited from the Original."
+    )
+    lr: float | None = Field(
+        None,
+        gt=0,
+        description="Learning rate, eta. Default: the mean learning rate of the Original.",
+    )
+    batch_size: Positive | None = Field(
+        None, description="Batch size, B. Default: inherited from the Original."
+    )
+    scale: float = Field(1.0, gt=0, description="Factor on the whole step.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         recipe = Retrain(**task.original["settings"])
@@ -55,13 +64,12 @@ class Unrolling(Method):
         past = replace(task, seeds=Seeds(task.original["seed"]).fork("original"))
         past.classifier = task.teacher(past.fresh("original")).requires_grad_(True)
         for module in past.classifier.modules():
-            if isinstance(
-                module, nn.modules.batchnorm._BatchNorm
-            ):  # then it uses the batch's, in eval mode too
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                # Without running statistics BatchNorm uses those of the batch in eval mode too.
                 module.running_mean = module.running_var = None
         gradient = mean_gradient(past, "forget", batch_size=size)
         step = self.scale * eta * (self.epochs or recipe.epochs)
-        step *= len(task.rows("forget")) / min(size, rows)
+        step *= len(task.indices("forget")) / min(size, rows)
         yield Edit("undo the forget gradient", lambda m: add(m, step, gradient))
 
 

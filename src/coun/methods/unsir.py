@@ -11,80 +11,90 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Fit, Optimizer, Phase, Stage, Task
+from coun.engine import Optimizer, Phase, Stage, Task
 from coun.objectives import BatchContext, Objective, cross_entropy
 from coun.plans.method import FROZEN, Positive, Share, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
 class Unsir(Training):
-    """Learn noise that the model does not take for the class, train on it, repair (UNSIR).
+    """Learn noise that the model does not assign to the class, train on it, repair (UNSIR).
 
-    Noise, as the model takes inputs, minimises -CE(noise, class) + decay * mean |noise|^2 before
-    the frozen original in eval mode. The model then trains on retain images mixed with noise
-    under the class's label, and last on retain images alone. Of forget data only labels are read.
-    Made for one class; a request over several learns noise for each, and where a class is
-    retained in part, noise and its images compete.
+    The noise, in the form of model inputs, minimises -CE(noise, class) + decay * mean |noise|^2
+    for the frozen Original in eval mode. The model is then trained on retain images mixed with
+    noise under the label of the class, and finally on retain images alone. Of forget data only
+    labels are read. The method is made for one class; a request over several classes learns noise
+    for each, and where a class is retained in part, the noise competes with its retained images.
 
-    Source: Tarun et al., 2023; settings of SSD's code (32 images, 25 steps of Adam 0.1; Adam 1e-4,
-    500 retain images a class; 80 copies of the noise, a noise_share of 36% on CIFAR-10).
+    Source: Tarun et al., 2023; settings of SSD's code (32 images, 25 steps of Adam 0.1; Adam
+        1e-4, 500 retain images per class; 80 copies of the noise, a noise_share of 36% on
+        CIFAR-10).
     """
 
     name: ClassVar[str] = "unsir"
     source: ClassVar[str] = "UNSIR, Tarun et al., IEEE TNNLS 2023"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(1, description="passes of the impair, and of the repair")
-    batch_size: Positive | None = Field(256, description="images an update")
-    lr: float = Field(1e-4, gt=0, description="peak learning rate, of impair and of repair")
-    schedule: Literal["cosine", "multistep", "constant"] = Field("constant", description="of lr")
-    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd with momentum, or adamw")
-    weight_decay: float = Field(0.0, ge=0, description="on all parameters")
-    per_class: Positive = Field(500, description="retain images of each class, at most")
-    noise_share: Share = Field(0.36, gt=0, description="of an impair batch")
-    noise_images: Positive = Field(32, description="noise images for a class")
-    noise_steps: Positive = Field(25, description="updates of the noise")
-    noise_lr: float = Field(0.1, gt=0, description="learning rate of the noise, with Adam")
-    noise_decay: float = Field(0.1, ge=0, description="weight of the noise's squared norm")
+    epochs: Positive | None = Field(
+        1, description="Passes over the retain images, in the impair stage and in the repair stage."
+    )
+    batch_size: Positive | None = Field(256, description="Images per step.")
+    lr: float = Field(1e-4, gt=0, description="Peak learning rate of both stages.")
+    schedule: Literal["cosine", "multistep", "constant"] = Field(
+        "constant", description="Learning-rate schedule."
+    )
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "adamw", description="Optimizer: SGD with momentum, or AdamW."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on all parameters.")
+    per_class: Positive = Field(500, description="Largest number of retain images per class.")
+    noise_share: Share = Field(0.36, gt=0, description="Share of noise in an impair batch.")
+    noise_images: Positive = Field(32, description="Number of noise images per class.")
+    noise_steps: Positive = Field(25, description="Number of steps that the noise is trained for.")
+    noise_lr: float = Field(0.1, gt=0, description="Learning rate of the noise, with Adam.")
+    noise_decay: float = Field(0.1, ge=0, description="Weight of the squared norm of the noise.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        epochs, size = self.budget()
-        truth, frozen, n = task.data.train.labels.cpu(), task.teacher(), self.noise_images
-        classes, g = torch.unique(truth[task.rows("forget")]), task.seeds.torch("unsir")
+        _, size = self.budget()
+        true, teacher, n = task.data.train.labels.cpu(), task.teacher(), self.noise_images
+        classes, g = torch.unique(true[task.indices("forget")]), task.seeds.torch("unsir")
         blank = torch.zeros((n, *task.data.shape), dtype=task.data.dtype)
         shape = task.data.views.evaluate(blank).shape
         noise = nn.ParameterList(torch.randn(shape, generator=g).to(task.device) for _ in classes)
-        rows = task.rows("retain")
-        rows = rows[torch.randperm(len(rows), generator=g)]
-        few = [rows[truth[rows] == c][: self.per_class] for c in torch.unique(truth[rows])]
-        part = {"retain": task.define("retain part", torch.cat(few))}
+        retain = task.indices("retain")
+        retain = retain[torch.randperm(len(retain), generator=g)]
+        few = [retain[true[retain] == c][: self.per_class] for c in torch.unique(true[retain])]
+        roles = {"retain": task.define("retain part", torch.cat(few))}
 
         def learn(number: int) -> Objective:
             def term(context: BatchContext) -> Tensor:
                 x: Tensor = noise[number]
                 y = classes[number].expand(n).to(task.device)
-                loss = F.cross_entropy(context.forward(x, frozen).logits, y)
+                loss = F.cross_entropy(context.forward(x, teacher).logits, y)
                 return self.noise_decay * x.square().flatten(1).sum(1).mean() - loss
 
             return Objective.of(term)
 
-        phases = tuple(Phase(learn(k), {}, steps=self.noise_steps) for k in range(len(classes)))
-        adam = Optimizer("adamw", self.noise_lr, weight_decay=0.0, schedule="constant")
-        yield Fit(phases, 1, adam, "noise", mask={}, modules=(noise,))
+        yield self.fit(
+            *(Phase(learn(k), {}, steps=self.noise_steps) for k in range(len(classes))),
+            name="noise",
+            epochs=1,
+            optimizer=Optimizer("adamw", self.noise_lr, weight_decay=0.0, schedule="constant"),
+            mask={},
+            modules=(noise,),
+        )
         images = torch.cat(list(noise)).detach()
         labels = classes.repeat_interleave(n).to(task.device)
 
         def impair(context: BatchContext) -> Tensor:
-            kept = context.inputs("retain")
-            count = max(1, round(len(kept) * self.noise_share / (1 - self.noise_share)))
+            real = context.inputs("retain")
+            count = max(1, round(len(real) * self.noise_share / (1 - self.noise_share)))
             chosen = torch.randint(len(images), (count,), generator=context.generator("noise"))
-            out = context.forward(torch.cat([kept, images[chosen]]))
+            out = context.forward(torch.cat([real, images[chosen]]))
             return F.cross_entropy(
                 out.logits, torch.cat([context.labels("retain"), labels[chosen]])
             )
 
         mixed = max(1, round(size * (1 - self.noise_share)))
-        phase = Phase(Objective.of(impair), {"retain": mixed}, roles=part)
-        yield Fit((phase,), epochs, self.optimization(), "impair")
-        phase = Phase(cross_entropy("retain"), {"retain": size}, roles=part)
-        yield Fit((phase,), epochs, self.optimization(), "repair")
+        yield self.fit(Phase(Objective.of(impair), {"retain": mixed}, roles=roles), name="impair")
+        yield self.fit(Phase(cross_entropy(), {"retain": size}, roles=roles), name="repair")

@@ -1,4 +1,4 @@
-"""What training minimises: weighted sums of terms, each a function of one step."""
+"""What training minimises: weighted sums of terms, each a function of one batch."""
 
 from coun.objectives.context import BatchContext
 from coun.objectives.contrastive import (

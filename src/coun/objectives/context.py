@@ -1,4 +1,4 @@
-"""One update's minibatches; every (role, view) is augmented and forwarded at most once."""
+"""The minibatches of one step; each view of a role is drawn and forwarded at most once."""
 
 from __future__ import annotations
 
@@ -13,26 +13,43 @@ from coun.models import Outputs
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Raw images (B, ...), labels (B,) and rows (B,) of one role: positions in its row list."""
+    """A minibatch of one role.
+
+    Args:
+        images: (B, ...), as the data holds them.
+        labels: (B,) int64.
+        slots: (B,) int64 on the CPU, positions in the list of rows of the role.
+    """
 
     images: Tensor
     labels: Tensor
-    rows: Tensor | None = None
+    slots: Tensor | None = None
 
 
 class BatchContext:
-    """What an objective sees: the batches of this update, and the model through their views.
+    """What an objective sees of one step: its batches, and the model's outputs for their views.
+
+    Terms share forward passes: CoUn's cross entropy and its contrastive term both use view 0.
 
     Args:
-        model: the classifier in training.
-        batches: one minibatch per role, e.g. `{"retain": Batch(...)}`.
-        view: draws view number v of a role's images, (B, ...) float32.
-        forward: runs the model under the run's precision and counts what it costs.
-        generator: a generator for a purpose, the same whenever this update is run.
-        gather: joins a tensor's rows over data-parallel processes, with gradient.
-        progress: the part of the stage that is done, 0..1, for scheduled weights.
+        model: The classifier in training.
+        batches: One minibatch per role, for example `{"retain": Batch(...)}`.
+        view: Draws view number v of the images of a role, (B, ...) float32.
+        forward: Runs a model with the run's precision and counts what this costs.
+        generator: Makes a random generator for a purpose, the same whenever this step is run.
+        gather: Joins the rows of a tensor over data-parallel processes, with gradient.
+        progress: The fraction of the stage that is done, 0..1, for scheduled weights.
 
-    Terms share forwards: CoUn's cross entropy and its contrastive term both use view 0.
+    >>> from coun.models import Outputs
+    >>> batch = Batch(torch.ones(4, 3), torch.zeros(4, dtype=torch.int64))
+    >>> context = BatchContext(
+    ...     torch.nn.Linear(3, 2),
+    ...     {"retain": batch},
+    ...     view=lambda role, number, images: images,
+    ...     forward=lambda model, x: Outputs(model(x), x),
+    ... )
+    >>> context.outputs("retain").logits.shape
+    torch.Size([4, 2])
     """
 
     def __init__(
@@ -57,34 +74,38 @@ class BatchContext:
         self._generator = generator
 
     def labels(self, role: str) -> Tensor:
-        """Labels (B,) int64 of *role*."""
+        """Return the labels (B,) int64 of *role*."""
         return self.batches[role].labels
 
     def inputs(self, role: str, view: int = 0) -> Tensor:
-        """View number *view* of the images of *role*, (B, ...) float32."""
+        """Return view number *view* of the images of *role*, (B, ...) float32."""
         key = (role, view)
         if key not in self._inputs:
             self._inputs[key] = self._view(role, view, self.batches[role].images)
         return self._inputs[key]
 
-    def rows(self, role: str) -> Tensor:
-        """Positions (B,) of this batch in `task.rows(role)`, on the CPU."""
-        rows = self.batches[role].rows
-        assert rows is not None, "the engine fills this in"
-        return rows
+    def slots(self, role: str) -> Tensor:
+        """Return the positions (B,) of this batch in `task.indices(role)`, on the CPU."""
+        slots = self.batches[role].slots
+        assert slots is not None, "the engine fills this in"
+        return slots
 
     def generator(self, purpose: str) -> torch.Generator:
-        """A CPU generator for what a term draws itself, the same whenever this update is run."""
+        """Return a CPU generator for what a term draws, the same whenever this step is run."""
         assert self._generator is not None, "the engine fills this in"
         return self._generator(purpose)
 
     def outputs(
         self, role: str, view: int = 0, *, grad: bool = True, model: nn.Module | None = None
     ) -> Outputs:
-        """Logits (B, K) and features (B, D) of that view, float32, in training mode.
+        """Return the logits (B, K) and features (B, D) of a view, float32, in training mode.
 
-        With `grad=False` a view not forwarded before is forwarded without a graph. Another
-        *model* (a teacher, in its own mode) is forwarded without one always.
+        Args:
+            role: Whose batch.
+            view: Number of the view.
+            grad: If false, a view that was not forwarded before is forwarded without a graph.
+            model: Another model, for example a teacher, which is always forwarded without a
+                graph and in its own mode.
         """
         key = (role, view, id(model))
         if key not in self._outputs:
@@ -93,5 +114,5 @@ class BatchContext:
         return self._outputs[key]
 
     def forward(self, inputs: Tensor, model: nn.Module | None = None) -> Outputs:
-        """*inputs* (B, ...) through *model*, a `Classifier`; the one in training by default."""
+        """Run *inputs* (B, ...) through *model*, by default the classifier in training."""
         return self._forward(self.model if model is None else model, inputs)

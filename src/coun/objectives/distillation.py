@@ -1,4 +1,4 @@
-"""Divergence of a student's outputs from a teacher's."""
+"""Divergence of the outputs of a student from those of a teacher."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ Reduction = Literal["batchmean", "mean"]
 def kl_loss(
     student: Tensor, teacher: Tensor, *, temperature: float, reduction: Reduction = "batchmean"
 ) -> Tensor:
-    """KL(softmax(teacher / T) || softmax(student / T)) of logits (N, K), nats.
+    """Compute KL(softmax(teacher / T) || softmax(student / T)) in nats, without a factor T^2.
 
-    "batchmean" divides the sum by N; "mean" by N * K, as `F.kl_div` does unless told. There is
-    no factor T^2.
+    Args:
+        student, teacher: Logits (N, K).
+        temperature: T > 0.
+        reduction: "batchmean" divides the sum by N; "mean" divides it by N * K, which is the
+            default of `F.kl_div`.
+
+    >>> import torch
+    >>> kl_loss(torch.zeros(1, 2), torch.tensor([[0.0, 100.0]]), temperature=1.0).item()
+    0.6931471824645996
     """
     s, t = (F.log_softmax(x / temperature, dim=1) for x in (student, teacher))
     loss = F.kl_div(s, t, reduction="batchmean", log_target=True)
@@ -28,10 +35,10 @@ def kl_loss(
 
 
 def distil(role: str, teacher: Classifier, temperature: float) -> Objective:
-    """T^2 times the mean `kl_loss` of view 0 of *role* (Hinton et al., 2015)."""
+    """Return the objective T^2 * `kl_loss` of view 0 of *role* (Hinton et al., 2015)."""
 
     def term(context: BatchContext) -> Tensor:
-        own, its = context.outputs(role), context.outputs(role, model=teacher)
-        return temperature**2 * kl_loss(own.logits, its.logits, temperature=temperature)
+        student, target = (context.outputs(role, model=m).logits for m in (None, teacher))
+        return temperature**2 * kl_loss(student, target, temperature=temperature)
 
     return Objective.of(term)

@@ -1,4 +1,4 @@
-"""The losses of label-agnostic forgetting, and the autoencoders that they ask."""
+"""The losses of label-agnostic forgetting, and the autoencoders that they use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from coun.objectives.objective import Objective
 
 
 class VAE(nn.Module):
-    """Rows of *width* numbers through 128, 32 and *latent* ones and back, with ReLU between."""
+    """A variational autoencoder of rows of *width* numbers.
+
+    Its layers have 128, 32 and *latent* outputs, and back, with ReLU in between.
+    """
 
     def __init__(self, width: int, latent: int) -> None:
         super().__init__()
@@ -22,8 +25,11 @@ class VAE(nn.Module):
         self.decoder = _layers(latent, 32, 128, width)
 
     def learn(self, role: str, teacher: Classifier, *, weight: float = 0.025) -> Objective:
-        """Squared error plus *weight* times KL to the standard normal, mean over the batch, of
-        *teacher*'s features of *role*."""
+        """Return the objective that trains the autoencoder on *teacher*'s features of *role*.
+
+        It is the squared error plus *weight* times the KL divergence from the standard normal
+        distribution, averaged over the batch.
+        """
 
         def term(context: BatchContext) -> Tensor:
             x = context.outputs(role, model=teacher).features
@@ -37,9 +43,10 @@ class VAE(nn.Module):
         return Objective.of(term)
 
     def reconstruction_score(self, role: str) -> Objective:
-        """Mean exp(m / (1 + m)), in 1..e, of the model's features x of *role*.
+        """Return the objective that says how badly the features x of *role* are reconstructed.
 
-        m = |g(x) - x|^2, where g decodes the latent mean, not a draw.
+        It is the mean of exp(m / (1 + m)), in 1..e, with m = |g(x) - x|^2. The autoencoder g
+        decodes the latent mean, not a draw.
         """
 
         def term(context: BatchContext) -> Tensor:
@@ -52,20 +59,28 @@ class VAE(nn.Module):
 
 
 def align(teacher: Classifier, *, temperature: float) -> Objective:
-    """`align_loss` between the features of the model and of *teacher*."""
+    """Return the objective `align_loss` between the features of the model and of *teacher*."""
 
     def term(context: BatchContext) -> Tensor:
-        moved = {}
+        distances = {}
         for role in ("retain", "forget"):
-            now, then = context.outputs(role), context.outputs(role, model=teacher)
-            moved[role] = 1 - F.cosine_similarity(now.features, then.features)
-        return align_loss(moved["retain"], moved["forget"], temperature=temperature)
+            present, original = (context.outputs(role, model=m).features for m in (None, teacher))
+            distances[role] = 1 - F.cosine_similarity(present, original)
+        return align_loss(distances["retain"], distances["forget"], temperature=temperature)
 
     return Objective.of(term)
 
 
 def align_loss(retain: Tensor, forget: Tensor, *, temperature: float) -> Tensor:
-    """Mean retain distance minus log sum exp(forget distance / T), of distances 1 - cosine (N,)."""
+    """Compute the mean retain distance minus log sum exp(forget distance / T).
+
+    Args:
+        retain, forget: Distances, 1 - cosine, (N,) and (M,).
+        temperature: T > 0.
+
+    >>> align_loss(torch.zeros(5), torch.zeros(1), temperature=20.0).item()
+    0.0
+    """
     return retain.mean() - (forget / temperature).logsumexp(0)
 
 

@@ -1,4 +1,4 @@
-"""The algebra of objectives: terms add, subtract and scale."""
+"""The algebra of objectives: terms can be added, subtracted and scaled."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ Weight = float | Callable[[float], float]
 
 @dataclass(frozen=True)
 class Objective:
-    """A weighted sum of terms, each a function `BatchContext -> scalar`.
+    """A weighted sum of terms, each a function from a `BatchContext` to a scalar.
 
-    A weight is a number, or a function of the stage's progress (0..1). A term whose weight
-    is 0 is not evaluated, so it costs nothing and touches no BatchNorm statistic.
+    A weight is a number, or a function of the stage's progress (0..1). A term whose weight is 0
+    is not evaluated, so it costs nothing and does not change BatchNorm statistics.
+
+    >>> from coun.objectives import cross_entropy
+    >>> objective = cross_entropy("retain") - 0.1 * cross_entropy("forget")
+    >>> [weight for weight, term in objective.parts]
+    [1.0, -0.1]
     """
 
     parts: tuple[tuple[Weight, Term], ...]
 
     @classmethod
     def of(cls, term: Term) -> Objective:
+        """Return the objective that consists of *term* alone."""
         return cls(((1.0, term),))
 
     def __add__(self, other: Objective) -> Objective:
@@ -40,7 +46,7 @@ class Objective:
         return self + -other
 
     def __call__(self, context: BatchContext) -> Tensor:
-        """The scalar to minimise at *step*.
+        """Compute the scalar to minimise for one batch.
 
         Raises: ValueError if every weight is 0.
         """
@@ -49,8 +55,8 @@ class Objective:
             factor = weight(context.progress) if callable(weight) else weight
             if factor == 0:
                 continue
-            # Multiplying by 1 would be harmless but is skipped, so that a single term is
-            # the same graph, bit for bit, as the term alone.
+            # A factor of 1 is left out, so that a single term has the same graph, bit for bit,
+            # as the term alone.
             value = term(context) if factor == 1 else factor * term(context)
             total = value if total is None else total + value
         if total is None:

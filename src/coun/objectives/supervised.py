@@ -1,4 +1,4 @@
-"""Terms that use labels."""
+"""Objectives that use labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from coun.objectives.objective import Objective
 
 
 def cross_entropy(role: str = "retain", *, view: int = 0) -> Objective:
-    """Mean cross entropy (nats) of one view of *role* against its labels."""
+    """Return the mean cross entropy (nats) of one view of *role* against its labels.
+
+    >>> len(cross_entropy("retain").parts)
+    1
+    """
 
     def term(context: BatchContext) -> Tensor:
         return F.cross_entropy(context.outputs(role, view).logits, context.labels(role))
@@ -20,13 +24,19 @@ def cross_entropy(role: str = "retain", *, view: int = 0) -> Objective:
 
 
 def labels_of_second_view(weight: float, gradient: bool = True) -> Objective:
-    """*weight* times the cross entropy of retain view 1, for passes that contrast views 0 and 1.
+    """Return *weight* times the cross entropy of retain view 1.
 
-    Raises: CounError if *weight* is not 0 and that view has no *gradient* to learn them by.
+    It is for phases with a contrastive loss between views 0 and 1.
+
+    Raises: CounError if *weight* is not 0 but *gradient* is false, because such a view cannot be
+        trained.
+
+    >>> labels_of_second_view(0.0).parts
+    ()
     """
     if weight and not gradient:
         raise CounError(
-            f"second_view_labels is {weight} but second_view_gradient is false, so that view "
-            "learns nothing; leave one of them out"
+            f"second_view_labels is {weight} but second_view_gradient is false, so that this view "
+            "cannot be trained; leave one of them out"
         )
     return weight * cross_entropy("retain", view=1) if weight else Objective(())

@@ -1,1 +1,1 @@
-"""What methods are made of: the base class, and the pieces that several of them share."""
+"""Building blocks of methods: the base classes, and the parts that several methods share."""

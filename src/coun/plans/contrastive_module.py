@@ -1,70 +1,100 @@
-"""CoUn's contrastive module on any method that trains on retain data."""
+"""CoUn's contrastive module, for any method that trains on retain data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from coun.data import Views
+from coun.data import Data, Views
+from coun.data.views import Transform
 from coun.engine import Stage, Task, with_term
-from coun.errors import CounError, nearest, unknown
-from coun.objectives import labels_of_second_view
+from coun.errors import CounError, unknown
+from coun.objectives import Objective, labels_of_second_view
 from coun.objectives.contrastive.registry import LOSSES, ContrastiveLoss
-from coun.plans.method import Method
+from coun.plans.method import Method, from_settings
 
 
 @dataclass(frozen=True)
-class Contrasted(Method):
-    """*method* with *weight* times *loss* added to every pass that draws retain data.
+class ContrastiveModule:
+    """A contrastive loss between two views of each retain batch, added to a plan's stages.
 
-    Only retain rows enter the loss, also where a pass draws forget rows beside them.
-    *letters* are the transforms of the second view alone; None means the data's own.
-    *second_view_labels* is the weight of that view's own cross entropy, in the same passes.
+    Args:
+        loss: The contrastive loss.
+        weight: Its weight, lambda.
+        letters: Transforms of the second view alone; None means those of the data.
+        second_view_labels: Weight of the second view's own cross entropy.
+        per_batch: Whether all images of a batch share one crop and one flip.
     """
 
-    method: Method
     loss: ContrastiveLoss
     weight: float = 1.0
     letters: str | None = None
     second_view_labels: float = 0.0
+    per_batch: bool = False
+
+    def add_to(self, stages: Iterable[Stage], task: Task) -> Iterator[Stage]:
+        """Yield *stages*, with the loss in every phase that reads retain data.
+
+        At weight 0 the loss is left out, so the result is that of *stages* to the last bit.
+        """
+        term, state = Objective(()), ()
+        if self.weight:
+            generator = task.seeds.torch("contrast", self.loss.name)
+            state = self.loss.state(task.teacher, generator)
+            term = self.weight * self.loss.objective(state)
+        term += labels_of_second_view(self.second_view_labels, self.loss.second_view_gradient)
+        yield from with_term(stages, term, self._views(task.data), state)
+
+    def _views(self, data: Data) -> Transform | Mapping[int, Transform] | None:
+        if self.letters is None and not self.per_batch:
+            return None
+        if not isinstance(data.views, Views):
+            setting = "per_batch" if self.per_batch else "contrast views by letters"
+            raise CounError(
+                f"{setting} needs coun's own views, but this data has its own transform; "
+                "leave the setting out"
+            )
+        if self.letters is None:
+            return replace(data.views, per_batch=True)
+        return {1: replace(data.views, letters=self.letters)}
+
+
+@dataclass(frozen=True)
+class Contrasted(Method):
+    """A method with CoUn's contrastive module added; `contrast` makes it."""
+
+    method: Method
+    module: ContrastiveModule
 
     def __post_init__(self) -> None:
-        self.__dict__["name"] = f"{self.method.name}+{self.loss.name}"
+        # A frozen dataclass refuses assignments, so the values go past it.
+        self.__dict__["name"] = f"{self.method.name}+{self.module.loss.name}"
+        self.__dict__["contrast_of"] = self.method.name
         for key in ("source", "reads", "trains", "needs_original"):
             self.__dict__[key] = getattr(self.method, key)
+
+    @classmethod
+    def contrast_refusal(cls) -> str:
+        return "it has one already"
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Contrasted:
         return replace(self, method=self.method.with_defaults_from(original))
 
     def settings(self) -> dict[str, Any]:
         module = {
-            "loss": self.loss.name,
-            "weight": self.weight,
-            "views": self.letters,
-            "second_view_labels": self.second_view_labels,
+            "loss": self.module.loss.name,
+            "weight": self.module.weight,
+            "views": self.module.letters,
+            "second_view_labels": self.module.second_view_labels,
         }
-        return {**self.method.settings(), "contrast": {**module, **asdict(self.loss)}}
+        return {**self.method.settings(), "contrast": {**module, **asdict(self.module.loss)}}
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        stages = self.method.plan(model, task)
-        if self.weight == 0 == self.second_view_labels:  # exactly the method itself
-            yield from stages
-            return
-        views = None
-        if self.letters is not None:
-            if not isinstance(task.data.views, Views):
-                raise CounError("contrast views are letters, but this data brings a transform")
-            views = {1: replace(task.data.views, letters=self.letters)}
-        generator = task.seeds.torch("contrast", self.loss.name)
-        state = self.loss.state(task.teacher, generator)
-        term = self.weight * self.loss.objective(state)
-        term += labels_of_second_view(self.second_view_labels, self.loss.second_view_gradient)
-        yield from with_term(stages, term, views, state)
+        return self.module.add_to(self.method.plan(model, task), task)
 
 
 def contrast(
@@ -75,68 +105,53 @@ def contrast(
     second_view_labels: float = 0.0,
     **settings: Any,
 ) -> Contrasted:
-    """*method* with CoUn's contrastive module, e.g. `contrast(make("not"), temperature=0.1)`.
+    """Add CoUn's contrastive module to *method*.
+
+    The module adds *weight* times a contrastive loss to every phase that reads retain data. Only
+    retain rows enter the loss, even where a phase reads forget rows as well.
 
     Args:
-        loss: a name of `LOSSES`; *settings* are its own.
-        weight: lambda, on the loss; 0 gives the method itself, bit for bit.
-        views: letters of the second view's transform, e.g. "CHJN"; None is the data's own.
-        second_view_labels: weight of the second view's own cross entropy. The paper has none;
-            for methods that learn the retain labels; it takes no further forward.
+        method: A method that trains on retain data and is not exact.
+        loss: The name of a contrastive loss, see `coun.objectives.contrastive.registry.LOSSES`.
+        weight: Weight of the loss, lambda in the paper; at 0 the result is that of *method*, to
+            the last bit.
+        views: Letters of the second view's transforms, for example "CHJN"; None means those of
+            the data.
+        second_view_labels: Weight of the second view's own cross entropy, which needs no further
+            forward pass. It is not in the paper, and suits methods that learn the retain labels.
+        settings: Settings of the loss, for example `temperature=0.1`.
 
-    Raises: CounError for a method that never trains on retain data, an unknown loss or
-        setting, or a value out of range.
+    Returns: The method with the module, called for example "not+info_nce".
 
-    Source: CoUn (Khalil et al., NeurIPS 2025), section 4.3: its module on NegGrad+, l1-sparse
-        and NoT; on FT it is CoUn itself.
+    Raises: CounError for a method that does not accept the module, an unknown loss or setting,
+        or a value out of range.
+
+    Source: CoUn (Khalil et al., NeurIPS 2025), section 4.3, which adds the module to NegGrad+,
+        l1-sparse and NoT. Added to fine-tuning it is CoUn.
+
+    >>> from coun.methods import contrast, make
+    >>> contrast(make("not"), temperature=0.1).name
+    'not+info_nce'
     """
-    kind = LOSSES.get(loss)
-    if kind is None:
+    if loss not in LOSSES:
         raise unknown("contrastive loss", loss, LOSSES)
-    reason = _refusal(method)
-    if reason:
-        raise CounError(f"{method.name} takes no contrastive module: {reason}")
-    weight = _amount("weight", weight)
-    labels = _amount("second_view_labels", second_view_labels)
-    known = [name for name in kind.__dataclass_fields__]
-    for key in settings:
-        if key not in known:
-            raise CounError(
-                f"unknown setting '{key}' of {loss}{nearest(key, known)}; known: {', '.join(known)}"
-            )
-    try:
-        module = TypeAdapter(kind).validate_python(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        expected = first["msg"].replace("Input should be ", "")
-        raise CounError(
-            f"setting {where} of {loss} is {first['input']!r}; expected {expected}"
-        ) from error
+    if reason := method.contrast_refusal():
+        raise CounError(f"{method.name} does not accept the contrastive module: {reason}")
+    weight = _non_negative("weight", weight)
+    labels = _non_negative("second_view_labels", second_view_labels)
+    chosen = from_settings(LOSSES[loss], loss, settings)
+    # Both calls only check, so that a mistake is reported now and not at the first batch.
     if views is not None:
-        Views(letters=views)  # refuses unknown letters now rather than at the first batch
-    labels_of_second_view(labels, module.second_view_gradient)  # refuses what does not fit
-    return Contrasted(method, module, weight, views, labels)
+        Views(letters=views)
+    labels_of_second_view(labels, chosen.second_view_gradient)
+    return Contrasted(method, ContrastiveModule(chosen, weight, views, labels))
 
 
-def _amount(what: str, value: Any) -> float:
+def _non_negative(name: str, value: Any) -> float:
     try:
-        amount = float(value)
+        number = float(value)
     except (TypeError, ValueError):
-        amount = -1.0
-    if not 0 <= amount < math.inf:
-        raise CounError(f"the contrastive {what} is {value}; expected a number, 0 or more")
-    return amount
-
-
-def _refusal(method: Method) -> str:
-    """Why *method* cannot take the module; empty if it can."""
-    if isinstance(method, Contrasted) or method.name == "coun":
-        return "it has one already"
-    if not method.trains:
-        return "it edits weights and does not train"
-    if "retain" not in method.reads:
-        return "it never draws retain data, the only data the module may see"
-    if method.exact:
-        return "it is exact, and the module would make it something else"
-    return ""
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise CounError(f"the contrastive {name} is {value}; expected a number, 0 or more")
+    return number

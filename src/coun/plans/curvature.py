@@ -1,4 +1,4 @@
-"""Second-order quantities of a model's loss, from gradients alone."""
+"""Second-order quantities of a model's loss, computed from gradients alone."""
 
 from __future__ import annotations
 
@@ -15,84 +15,117 @@ from coun.engine.gradients import Gradients
 from coun.errors import CounError
 from coun.models import Outputs
 
-SWEEPS = 200  # of conjugate gradients, at most; a few dozen is usual
+MAX_ITERATIONS = 200  # of conjugate gradients; a few dozen are usual
 
 
-def information(
+def fisher_diagonal(
     task: Task, role: str, draws: int | None = None, generator: torch.Generator | None = None
 ) -> Gradients:
-    """The diagonal of the model's own Fisher information over *role*, by parameter.
+    """Compute the diagonal of the model's own Fisher information over the rows of *role*.
 
-    E sum_y p_y (d(-ln p_y) / d theta)^2 over the samples; with *draws*, so many labels are
-    drawn from each sample's p with *generator* instead of weighing all classes: unbiased.
+    For every parameter it is the mean over rows of sum_y p_y (d(-ln p_y) / d theta)^2, where p
+    are the model's probabilities.
+
+    Args:
+        task: Data and model; the cost is charged.
+        role: Which rows.
+        draws: Number of labels drawn from p for each row, which gives an unbiased estimate; None
+            takes all classes, each with its probability.
+        generator: Source of these draws.
+
+    Returns: Tensors of the parameters' shapes, by parameter name.
     """
     teacher, source = task.teacher().requires_grad_(True), task.source(role)
     trained = {n for n, p in task.classifier.inner.named_parameters() if p.requires_grad}
     parameters = {n: p for n, p in teacher.inner.named_parameters() if n in trained}
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    # One sample's forward, then a backward a class: quicker than torch.func's vmap.
-    for row in range(len(source)):
-        image = task.data.views.evaluate(source.fetch(torch.tensor([row])).to(task.device))
+    # One forward pass per row, then one backward pass per class: faster than torch.func's vmap.
+    for slot in range(len(source)):
+        image = task.data.views.evaluate(source.fetch(torch.tensor([slot])).to(task.device))
         task.charge(1, grad=False)
-        answers = teacher(image).logits[0].log_softmax(0)
-        weights = answers.detach().exp().cpu()
+        log_probabilities = teacher(image).logits[0].log_softmax(0)
+        weights = log_probabilities.detach().exp().cpu()
         if draws is not None:
             labels = weights.multinomial(draws, replacement=True, generator=generator)
             weights = labels.bincount(minlength=len(weights)) / draws
         for label in weights.nonzero().flatten():
             task.cost.trained_images += 1
             task.cost.flops += 2 * task.flops
-            found = torch.autograd.grad(
-                answers[label], list(parameters.values()), retain_graph=True, allow_unused=True
+            gradients = torch.autograd.grad(
+                log_probabilities[label],
+                list(parameters.values()),
+                retain_graph=True,
+                allow_unused=True,
             )
-            for name, g in zip(parameters, found, strict=True):
+            for name, g in zip(parameters, gradients, strict=True):
                 if g is not None:
                     total[name] += g.square() * (float(weights[label]) / len(source))
     return {name: value.detach() for name, value in total.items()}
 
 
-def solve(task: Task, role: str, v: Tensor, count: int, batch_size: int) -> Tensor:
-    """(I + G^T G / count)^-1 v; the rows of G are the gradients of *role*'s samples.
+def solve_fisher(task: Task, role: str, v: Tensor, count: int, batch_size: int) -> Tensor:
+    """Compute (I + G^T G / count)^-1 v, where the rows of G are the gradients of single samples.
 
-    Conjugate gradients: a product with G and G^T is two sweeps' work, whatever the batch.
+    Conjugate gradients need only products with G^T G. Each costs two passes over the rows, and
+    its result does not depend on the batch size.
+
+    Args:
+        task: Data and model; the cost is charged.
+        role: The rows whose gradients G holds.
+        v: (P,) vector over all parameters.
+        count: The divisor.
+        batch_size: Images per pass; only the speed depends on it.
+
+    Raises: CounError if the iteration does not converge.
     """
     parameters = [p for p in task.classifier.inner.parameters() if p.requires_grad]
     direction: list[Tensor] = []
 
-    def weighted(out: Outputs, labels: Tensor) -> Tensor:
-        """Whose gradient is G^T G times *direction*, for one batch."""
+    def weighted_loss(out: Outputs, labels: Tensor) -> Tensor:
+        """Return a loss whose gradient is G^T G times *direction*, for one batch.
+
+        Differentiating the gradient of `losses @ ones` by *ones* gives the products of every
+        sample's gradient with *direction* without holding single gradients in memory.
+        """
         losses = F.cross_entropy(out.logits, labels, reduction="none")
         ones = torch.ones_like(losses, requires_grad=True)
         g = torch.autograd.grad(losses @ ones, parameters, create_graph=True, allow_unused=True)
         pairs = [(a * d).sum() for a, d in zip(g, direction, strict=True) if a is not None]
         (products,) = torch.autograd.grad(torch.stack(pairs).sum(), ones, retain_graph=True)
-        task.charge(2 * len(labels), grad=True)  # a backward of a backward is about that much
+        # The backward pass of a backward pass costs about twice as much as a plain one.
+        task.charge(2 * len(labels), grad=True)
         return losses @ products
 
     def product(x: Any) -> Any:
         parts = torch.split(torch.from_numpy(x).to(v), [p.numel() for p in parameters])
         direction[:] = [d.view(p.shape) for d, p in zip(parts, parameters, strict=True)]
         total = torch.zeros_like(v)
-        with sdpa_kernel(SDPBackend.MATH):  # the only attention with a second derivative
-            for _, found in batch_gradients(task, role, batch_size=batch_size, loss=weighted):
-                total += flat(found)
+        # Only the plain implementation of attention has a second derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            batches = batch_gradients(task, role, batch_size=batch_size, loss=weighted_loss)
+            for _, gradients in batches:
+                total += flatten(gradients)
         return x + total.double().cpu().numpy() / count
 
     operator = LinearOperator((len(v), len(v)), product, dtype=float)
-    solution, failed = cg(operator, v.double().cpu().numpy(), rtol=1e-6, maxiter=SWEEPS)
+    solution, failed = cg(operator, v.double().cpu().numpy(), rtol=1e-6, maxiter=MAX_ITERATIONS)
     if failed:
         raise CounError(
-            f"the inverse Fisher did not settle in {SWEEPS} sweeps, gradients are too large; "
-            "train the original further, or use mode=reference"
+            f"the inverse Fisher did not converge in {MAX_ITERATIONS} iterations, because the "
+            "gradients are too large; train the Original further, or use mode=reference"
         )
     return torch.from_numpy(solution).to(v)
 
 
-def recursion(task: Task, role: str, v: Tensor, count: int) -> Tensor:
-    """The authors' recursion: *first* is what the first sample's gradient becomes."""
+def woodfisher_recursion(task: Task, role: str, v: Tensor, count: int) -> Tensor:
+    """Apply the recursion of the authors' code to *v*, which is not the inverse Fisher.
+
+    In each step, the first sample's gradient, updated along the way, is used where
+    Sherman-Morrison needs H_t g_t of the step's own sample. Arguments are as in `solve_fisher`.
+    """
     first: Tensor | None = None
-    for _, found in batch_gradients(task, role, batch_size=1):
-        g = flat(found)
+    for _, gradients in batch_gradients(task, role, batch_size=1):
+        g = flatten(gradients)
         if first is None:
             first = g
             continue
@@ -102,6 +135,6 @@ def recursion(task: Task, role: str, v: Tensor, count: int) -> Tensor:
     return v
 
 
-def flat(gradients: Gradients) -> Tensor:
-    """All *gradients* in one vector."""
+def flatten(gradients: Gradients) -> Tensor:
+    """Join *gradients* to one vector (P,)."""
     return torch.cat([g.flatten() for g in gradients.values()])

@@ -1,4 +1,4 @@
-"""One stage an epoch, for plans that look at the model in between, and what they look at."""
+"""Plans that look at the model between epochs: one stage per epoch, and what they measure."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ from coun.metrics import unlearn_accuracy
 
 
 def one_stage_per_epoch(whole: Fit) -> Iterator[Fit]:
-    """*whole* as a stage for each epoch, which holds the schedule's rate at the epoch's middle.
+    """Split *whole* into one stage per epoch, so that a plan can look at the model in between.
 
-    Momentum starts anew in each, so this is not *whole* to the bit.
+    Each stage keeps one learning rate, that of the schedule at the middle of its epoch. Momentum
+    starts anew in each, so the result is not that of *whole* to the last bit.
+
+    >>> from coun.engine import Fit, Optimizer
+    >>> whole = Fit((), 2, Optimizer(lr=0.1, schedule="multistep"), "train")
+    >>> [(stage.name, round(stage.optimizer.lr, 3)) for stage in one_stage_per_epoch(whole)]
+    [('train, epoch 1', 0.1), ('train, epoch 2', 0.01)]
     """
     for epoch in range(whole.epochs):
         phases = tuple(
-            replace(one, until_epoch=None)
-            for one in whole.phases
-            if one.until_epoch is None or epoch < one.until_epoch
+            replace(phase, until_epoch=None)
+            for phase in whole.phases
+            if phase.until_epoch is None or epoch < phase.until_epoch
         )
         rate = whole.optimizer.rate((epoch + 0.5) / whole.epochs)
-        held = replace(whole.optimizer, lr=rate, schedule="constant", warmup=0.0)
+        constant = replace(whole.optimizer, lr=rate, schedule="constant", warmup=0.0)
         name = f"{whole.name}, epoch {epoch + 1}"
-        yield replace(whole, phases=phases, epochs=1, optimizer=held, name=name)
+        yield replace(whole, phases=phases, epochs=1, optimizer=constant, name=name)
 
 
-def error(task: Task, role: str) -> float:
-    """Percent of the rows of *role* that the model, as it is now, gets wrong; charged."""
+def error_rate(task: Task, role: str) -> float:
+    """Return the percentage of rows of *role* that the present model gets wrong, and charge it."""
     source = task.source(role)
     task.charge(len(source), grad=False)
     logits = predict(task.classifier, task.data, source).logits
@@ -39,15 +45,20 @@ def error(task: Task, role: str) -> float:
 
 
 def hold_out(task: Task, share: float) -> tuple[str, str]:
-    """Roles of the retain rows to train on, and of *share* of those of the forgotten classes."""
-    labels, rows = task.data.train.labels.cpu(), task.rows("retain")
-    like = rows[torch.isin(labels[rows], labels[task.rows("forget")])]
-    count = round(share * len(like))
+    """Hold out *share* of the retain rows that have the classes of the forget rows.
+
+    Returns: The role of the rows to train on, and the role of the rows held out.
+
+    Raises: CounError if no row would be held out.
+    """
+    labels, retain = task.data.train.labels.cpu(), task.indices("retain")
+    candidates = retain[torch.isin(labels[retain], labels[task.indices("forget")])]
+    count = round(share * len(candidates))
     if count == 0:
         raise CounError(
-            f"rewind holds out {share:.0%} of the {len(like)} retain rows of the forgotten "
-            "classes, which is none; expected one at least; give reference_error instead"
+            f"rewind holds out {share:.0%} of the {len(candidates)} retain rows of the forgotten "
+            "classes, which is no row; expected one at least; give reference_error instead"
         )
-    held = like[stratified(labels[like], count, task.seeds.number("held out"))]
-    rest = rows[~torch.isin(rows, held)]
-    return task.define("retain, trained on", rest), task.define("retain, held out", held)
+    held_out = candidates[stratified(labels[candidates], count, task.seeds.number("held out"))]
+    rest = retain[~torch.isin(retain, held_out)]
+    return task.define("retain, trained on", rest), task.define("retain, held out", held_out)

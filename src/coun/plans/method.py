@@ -1,84 +1,156 @@
-"""What a method is: frozen settings, and a plan."""
+"""The base classes of all methods: frozen settings, capabilities and a plan."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from dataclasses import asdict, fields, replace
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from coun.data import Data
-from coun.engine import Optimizer, Stage, Task
+from coun.engine import Fit, Optimizer, Phase, Stage, Task
+from coun.errors import CounError, nearest
 from coun.models.ensemble import Layout
+from coun.objectives import Objective
 
 FROZEN = ConfigDict(extra="forbid")
-PAPER_SHARE = 50 / 182  # unlearning epochs over training epochs, in the paper
+PAPER_SHARE = 50 / 182  # unlearning epochs over training epochs, in the CoUn paper
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, config=FROZEN)
 class Method:
-    """A way to make a model forget.
+    """Base class of every way to make a model forget.
 
-    The fields are at once the Python arguments, the `--set` options and the record of a run.
-    A subclass states where it comes from and which data it reads; `plan` yields stages and
-    never changes the model itself.
+    The dataclass fields of a subclass are its Python arguments, its `--set` options and its
+    record in a run folder, all at once. `plan` yields stages, which the engine carries out.
+
+    Class attributes:
+        name: The name of the method on the command line and in records.
+        source: The publication that the method comes from.
+        reads: The roles of data that `plan` may read, "retain" and "forget"; others are refused.
+        trains: Whether the method trains, rather than only edits weights.
+        exact: Whether the result is that of a training without the forget rows.
+        trains_from_scratch: Whether `plan` starts from fresh weights, so that it can also train
+            an Original.
+        needs_original: Whether the method needs the settings and seed of the Original's training.
+        prepares: Whether a model that the method did not train itself is first trained in a
+            special way, before requests; this is charged as `preparation_cost`.
+        contrast_of: The method that this one equals if the contrastive module is added to it.
     """
 
     name: ClassVar[str]
     source: ClassVar[str]
     reads: ClassVar[frozenset[str]] = frozenset({"retain"})
     trains: ClassVar[bool] = True
-    exact: ClassVar[bool] = False  # gives what training without the forget rows gives
-    needs_original: ClassVar[bool] = False  # the recipe and seed that the Original was trained with
+    exact: ClassVar[bool] = False
+    trains_from_scratch: ClassVar[bool] = False
+    needs_original: ClassVar[bool] = False
+    prepares: ClassVar[bool] = False
+    contrast_of: ClassVar[str | None] = None
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        """The stages that turn *model* (read only here) into the unlearned model."""
+        """Yield the stages that turn *model* into the unlearned model.
+
+        A plan reads *model* but never changes it; only the engine does, by running the stages.
+        """
         raise NotImplementedError
 
     def layout(self, data: Data) -> Layout | None:
-        """How the result is made of several networks; None where it is one, as the start is."""
+        """Describe the ensemble that the method needs; None if the result is one network."""
         return None
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
-        """The same method with what was left open filled in from the original's settings."""
+        """Return the method with unset values taken from the *original*'s training settings."""
         return self
 
     def settings(self) -> dict[str, Any]:
-        """Every setting with its value, JSON-able."""
+        """Return every setting with its value, ready for JSON."""
         return asdict(self)
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of the docstring; the name where `python -OO` removed the docstrings."""
-        return (cls.__doc__ or cls.name).strip().splitlines()[0]
+        """Return one line about the method, from its docstring.
+
+        `python -OO` removes docstrings, and `dataclass` would write a signature in their place; the
+        line is then the name.
+        """
+        if sys.flags.optimize > 1 or not cls.__doc__:
+            return cls.name
+        return cls.__doc__.strip().splitlines()[0]
+
+    @classmethod
+    def needs(cls) -> dict[str, bool]:
+        """Return what a user must have to run the method.
+
+        "retain" and "forget" are the rows that it reads; "held_out" are rows that no model has
+        trained on; "original_training" is the record of the Original's training; "preparation"
+        is a special training before the request.
+        """
+        roles = {role: role in cls.reads for role in ("retain", "forget", "held_out")}
+        return {
+            **roles,
+            "original_training": cls.needs_original,
+            "preparation": cls.prepares,
+        }
+
+    @classmethod
+    def contrast_refusal(cls) -> str:
+        """Say why CoUn's contrastive module cannot be added to the method; "" if it can."""
+        if cls.contrast_of:
+            return "it has one already"
+        if not cls.trains:
+            return "it edits weights and does not train"
+        if "retain" not in cls.reads:
+            return "it never reads retain data, the only data that the module may use"
+        if cls.exact:
+            return "it is exact, and with the module it would no longer be"
+        return ""
+
+    @classmethod
+    def accepts_contrast(cls) -> bool:
+        """Return whether `coun.contrast` can add CoUn's contrastive module to the method."""
+        return not cls.contrast_refusal()
 
 
 @dataclass(frozen=True, config=FROZEN)
 class Training(Method):
-    """Settings shared by every method that trains."""
+    """Base class of methods that train; its fields are the settings that they share."""
 
     epochs: Positive | None = Field(
         None,
-        description="passes over the retain set; open: 50/182 of the original's, as in the paper",
+        description="Passes over the retain set. Default: 50/182 of the Original's epochs, the "
+        "ratio in the CoUn paper.",
     )
     batch_size: Positive | None = Field(
-        None, description="retain images an update; open: the original's"
+        None, description="Retain images per step. Default: inherited from the Original."
     )
-    lr: float = Field(0.05, gt=0, description="peak learning rate; the paper tunes it in 0.01..0.1")
+    lr: float = Field(
+        0.05, gt=0, description="Peak learning rate. The CoUn paper tunes it in 0.01..0.1."
+    )
     schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "cosine", description="cosine to lr_floor; multistep x0.1 at 50% and 75%; constant"
+        "cosine",
+        description="Learning-rate schedule: cosine decay to lr_floor; multistep, x0.1 at 50% and "
+        "75% of the run; or constant.",
     )
-    lr_floor: float = Field(1e-4, ge=0, description="learning rate at the end of a cosine")
-    warmup: Share = Field(0.0, description="fraction of the run with a linear warm-up")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd with momentum, or adamw")
-    momentum: Share = Field(0.9, description="of sgd")
-    weight_decay: float = Field(5e-4, ge=0, description="on all parameters")
+    lr_floor: float = Field(
+        1e-4, ge=0, description="Learning rate at the end of the cosine schedule."
+    )
+    warmup: Share = Field(
+        0.0, description="Fraction of the run in which the learning rate rises linearly from 0."
+    )
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "sgd", description="Optimizer: SGD with momentum, or AdamW."
+    )
+    momentum: Share = Field(0.9, description="Momentum of SGD.")
+    weight_decay: float = Field(5e-4, ge=0, description="Weight decay, on all parameters.")
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         epochs = self.epochs or max(1, round(PAPER_SHARE * original.get("epochs", 182)))
@@ -87,13 +159,13 @@ class Training(Method):
         )
 
     def budget(self) -> tuple[int, int]:
-        """Epochs and batch size, which `with_defaults_from` has filled in."""
+        """Return epochs and batch size; `with_defaults_from` must have filled them in."""
         assert self.epochs
         assert self.batch_size
         return self.epochs, self.batch_size
 
     def optimization(self) -> Optimizer:
-        """The optimizer that the settings describe."""
+        """Return the optimizer that the settings describe."""
         return Optimizer(
             kind=self.optimizer,
             lr=self.lr,
@@ -103,3 +175,82 @@ class Training(Method):
             lr_floor=self.lr_floor,
             warmup=self.warmup,
         )
+
+    def fit(
+        self,
+        *phases: Phase | Objective,
+        name: str = "",
+        epochs: int | None = None,
+        optimizer: Optimizer | None = None,
+        mask: Mapping[str, Tensor | bool] | None = None,
+        modules: tuple[nn.Module, ...] = (),
+    ) -> Fit:
+        """Make the stage that trains *phases* with the settings of the method.
+
+        Args:
+            phases: What every epoch does, in this order. An `Objective` stands for a phase that
+                minimises it over retain batches of the method's batch size.
+            name: The name of the stage in the record; by default the method's name.
+            epochs: Number of epochs; by default the method's.
+            optimizer: How weights move; by default as the settings say.
+            mask, modules: As in `Fit`.
+        """
+        own_epochs, size = self.budget()
+        return Fit(
+            tuple(Phase(p, {"retain": size}) if isinstance(p, Objective) else p for p in phases),
+            own_epochs if epochs is None else epochs,
+            optimizer or self.optimization(),
+            name or self.name,
+            mask,
+            modules,
+        )
+
+
+@dataclass(frozen=True, config=FROZEN)
+class FromScratch(Training):
+    """Base class of methods that train fresh weights on the retain set, which is exact.
+
+    Source: the recipe of CoUn, section 4.1, and of SalUn: SGD, learning rate 0.1, batches of
+        256, 182 epochs, x0.1 at 50% and 75%.
+    """
+
+    exact: ClassVar[bool] = True
+    trains_from_scratch: ClassVar[bool] = True
+
+    epochs: Positive = Field(182, description="Passes over the training rows.")
+    batch_size: Positive = Field(256, description="Images per step.")
+    lr: float = Field(0.1, gt=0, description="Peak learning rate.")
+    schedule: Literal["cosine", "multistep", "constant"] = Field(
+        "multistep",
+        description="Learning-rate schedule: multistep, x0.1 at 50% and 75% of the run; cosine "
+        "decay to lr_floor; or constant.",
+    )
+    lr_floor: float = Field(
+        0.0, ge=0, description="Learning rate at the end of the cosine schedule."
+    )
+
+    def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
+        return self
+
+
+def from_settings(kind: type[T], name: str, settings: Mapping[str, Any]) -> T:
+    """Build the pydantic dataclass *kind*, called *name* in messages, from *settings*.
+
+    Raises: CounError for an unknown setting, or for a value that is out of range.
+    """
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for key in settings:
+        if key not in known:
+            raise CounError(
+                f"unknown setting '{key}' of {name}{nearest(key, known)}; "
+                f"known: {', '.join(sorted(known))}"
+            )
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        expected = first["msg"].replace("Input should be ", "").replace("Input", "a value that")
+        raise CounError(
+            f"setting {key} of {name} is {first['input']!r}; expected {expected}"
+        ) from error

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from coun.objectives.contrastive.repulsion import push_loss
+from coun.objectives.contrastive.repulsion import contrastive_unlearning_loss
 
 U = torch.tensor([[1, 2, 0], [0, 1, 1]], dtype=torch.float64)
 R = torch.tensor([[1, 1, 0], [0, 2, 1], [1, 0, 1], [1, 1, 2]], dtype=torch.float64)
@@ -34,7 +34,7 @@ def naive(u, r, own, other, tau, *, slip=False):
     ("weighting", "value"), [("correct", 0.9993144097), ("reference", 1.4693075441)]
 )
 def test_the_specifications_numbers(weighting, value):
-    found = push_loss(U, R, OWN, OTHER, temperature=0.7, weighting=weighting)
+    found = contrastive_unlearning_loss(U, R, OWN, OTHER, temperature=0.7, weighting=weighting)
     assert found.item() == pytest.approx(value, abs=1e-10)
 
 
@@ -44,7 +44,7 @@ def test_it_is_the_double_loop(weighting):
     u, r = (torch.randn(n, 5, dtype=torch.float64, generator=g) for n in (7, 9))
     # Class 4 has no retain row, and every class some row of another.
     own, other = torch.tensor([0, 1, 2, 4, 0, 1, 4]), torch.tensor([0, 0, 1, 1, 2, 2, 0, 1, 2])
-    found = push_loss(u, r, own, other, temperature=0.3, weighting=weighting)
+    found = contrastive_unlearning_loss(u, r, own, other, temperature=0.3, weighting=weighting)
     assert found.item() == pytest.approx(
         naive(u, r, own, other, 0.3, slip=weighting == "reference")
     )
@@ -55,7 +55,7 @@ def test_it_is_the_double_loop(weighting):
 def test_an_empty_side_leaves_a_finite_gradient(label, weighting):
     u = U.clone().requires_grad_()
     own, other = torch.zeros(2, dtype=torch.int64), torch.full((4,), label)
-    loss = push_loss(u, R, own, other, temperature=0.7, weighting=weighting)
+    loss = contrastive_unlearning_loss(u, R, own, other, temperature=0.7, weighting=weighting)
     loss.backward()
     assert math.isfinite(loss.item())
     assert bool(torch.isfinite(u.grad).all())
@@ -68,5 +68,5 @@ def test_a_step_leads_to_the_other_class():
     u = torch.stack([angle.cos(), angle.sin()])[None]
     r = torch.eye(2, dtype=torch.float64)
     labels = torch.tensor([0]), torch.tensor([0, 1])
-    push_loss(u, r, *labels, temperature=0.7).backward()
+    contrastive_unlearning_loss(u, r, *labels, temperature=0.7).backward()
     assert angle.grad < 0

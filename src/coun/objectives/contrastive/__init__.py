@@ -1,7 +1,7 @@
-"""Contrastive losses: pure functions on embeddings of two views, and CoUn's term.
+"""Contrastive losses: pure functions of the embeddings of two views, and CoUn's term.
 
-All of them raise half precision to float32, keep float64, and raise ValueError for shapes
-and temperatures they cannot use. Rows are normalised inside unless a loss says otherwise.
+All of them raise half precision to float32, keep float64, and raise ValueError for shapes and
+temperatures that they cannot use. Rows are normalised inside, unless a loss says otherwise.
 """
 
 from coun.objectives.contrastive.cross_view import Directions, info_nce, info_nce_loss

@@ -1,4 +1,4 @@
-"""The contrastive losses as modules: settings by name, and the term that a pass adds."""
+"""The contrastive losses by name, each with its settings and the term that it adds."""
 
 from __future__ import annotations
 
@@ -28,31 +28,37 @@ Part = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True, config=FROZEN)
 class ContrastiveLoss:
-    """A loss between the penultimate features of views 0 and 1 of the retain batch.
+    """Base class of losses between the penultimate features of views 0 and 1 of a retain batch.
 
-    Over data-parallel processes it is computed on the joint batch. There is no projection
-    head: it acts on the features that the classifier reads, as in CoUn.
+    With data-parallel processes the loss is that of the joint batch. There is no projection head:
+    the loss uses the features that the classifier reads, as in CoUn. The fields are settings.
+
+    Class attributes:
+        name: The name of the loss in `LOSSES`.
+        source: The publication that the loss comes from.
     """
 
     name: ClassVar[str]
     source: ClassVar[str]
 
     second_view_gradient: bool = Field(
-        True, description="false: view 2 is a constant target, 4 forwards' work instead of 6"
+        True,
+        description="Whether gradients flow through view 2. If false, view 2 is a constant target "
+        "and a step costs 4 forward passes instead of 6.",
     )
 
     def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
-        """Of embeddings a, b (N, D) of the two views, and labels (N,)."""
+        """Compute the loss of embeddings a, b (N, D) of the two views, with labels (N,)."""
         raise NotImplementedError
 
     def state(
         self, teacher: Callable[[], Classifier], generator: torch.Generator
     ) -> tuple[Any, ...]:
-        """The nn.Modules that the loss keeps from update to update."""
+        """Make the modules whose state the loss keeps from step to step."""
         return ()
 
     def objective(self, state: tuple[Any, ...] = ()) -> Objective:
-        """The term, for passes that draw role "retain"."""
+        """Make the term, for phases that read role "retain"."""
 
         def term(context: BatchContext) -> Tensor:
             first = context.gather(context.outputs("retain", 0).features)
@@ -65,7 +71,7 @@ class ContrastiveLoss:
 
 @dataclass(frozen=True, config=FROZEN)
 class InfoNCE(ContrastiveLoss):
-    """Cross-view InfoNCE, both directions: CoUn's own."""
+    """Cross-view InfoNCE in both directions, the loss of CoUn."""
 
     name: ClassVar[str] = "info_nce"
     source: ClassVar[str] = "CoUn, Khalil et al., NeurIPS 2025, Eq. 1-2"
@@ -78,7 +84,7 @@ class InfoNCE(ContrastiveLoss):
 
 @dataclass(frozen=True, config=FROZEN)
 class NTXent(ContrastiveLoss):
-    """NT-Xent: 2N-2 negatives from both views."""
+    """NT-Xent, with 2N-2 negatives from both views."""
 
     name: ClassVar[str] = "nt_xent"
     source: ClassVar[str] = "SimCLR, Chen et al., ICML 2020"
@@ -90,7 +96,7 @@ class NTXent(ContrastiveLoss):
 
 @dataclass(frozen=True, config=FROZEN)
 class Debiased(ContrastiveLoss):
-    """NT-Xent corrected for negatives of the same class."""
+    """NT-Xent with a correction for negatives of the same class."""
 
     name: ClassVar[str] = "debiased"
     source: ClassVar[str] = "Chuang et al., NeurIPS 2020"
@@ -103,7 +109,7 @@ class Debiased(ContrastiveLoss):
 
 @dataclass(frozen=True, config=FROZEN)
 class SupCon(ContrastiveLoss):
-    """Supervised contrastive: all samples of the class are positives."""
+    """Supervised contrastive loss: all samples of the class are positives."""
 
     name: ClassVar[str] = "supcon"
     source: ClassVar[str] = "Khosla et al., NeurIPS 2020 (L_out, no tau/base factor)"
@@ -115,7 +121,7 @@ class SupCon(ContrastiveLoss):
 
 @dataclass(frozen=True, config=FROZEN)
 class BarlowTwins(ContrastiveLoss):
-    """Cross-correlation of the views pulled to the identity."""
+    """Barlow Twins: the cross-correlation of the views should be the identity."""
 
     name: ClassVar[str] = "barlow_twins"
     source: ClassVar[str] = "Zbontar et al., ICML 2021"
@@ -127,7 +133,7 @@ class BarlowTwins(ContrastiveLoss):
 
 @dataclass(frozen=True, config=FROZEN)
 class VICReg(ContrastiveLoss):
-    """Invariance, variance and covariance."""
+    """VICReg: invariance, variance and covariance of the views."""
 
     name: ClassVar[str] = "vicreg"
     source: ClassVar[str] = "Bardes et al., ICLR 2022"
@@ -143,7 +149,7 @@ class VICReg(ContrastiveLoss):
 
 @dataclass(frozen=True, config=FROZEN)
 class SCE(ContrastiveLoss):
-    """Similarity contrastive estimation: soft targets from view 2's own similarities."""
+    """Similarity contrastive estimation: soft targets from the similarities within view 2."""
 
     name: ClassVar[str] = "sce"
     source: ClassVar[str] = "Denize et al., WACV 2023 (queue-free)"
@@ -163,7 +169,7 @@ class SCE(ContrastiveLoss):
 
 @dataclass(frozen=True, config=FROZEN)
 class CO2(ContrastiveLoss):
-    """InfoNCE with a consistency regulariser between the views' similarities."""
+    """CO2: InfoNCE with a regulariser for the consistency of the views' similarities."""
 
     name: ClassVar[str] = "co2"
     source: ClassVar[str] = "Wei et al., ICLR 2021 (queue-free)"
@@ -172,14 +178,14 @@ class CO2(ContrastiveLoss):
     consistency_temperature: Temperature = 0.05
 
     def loss(self, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
-        contrast = info_nce_loss(a, b, temperature=self.temperature)
-        return contrast + self.consistency * co2_loss(
+        info_nce = info_nce_loss(a, b, temperature=self.temperature)
+        return info_nce + self.consistency * co2_loss(
             a, b, temperature=self.consistency_temperature
         )
 
 
 class Memory(nn.Module):
-    """MoCo's momentum encoder and its queue of keys (K, D), unit rows, oldest first out."""
+    """MoCo's momentum encoder, and its queue of keys (K, D) with rows of length 1."""
 
     queue: Tensor
     place: Tensor
@@ -193,14 +199,17 @@ class Memory(nn.Module):
 
     @torch.no_grad()
     def follow(self, model: nn.Module, momentum: float) -> None:
-        """Move the encoder's parameters towards *model*'s; its buffers follow its own forwards."""
+        """Move the encoder's parameters towards those of *model*.
+
+        Its buffers are not moved, because its own forward passes update them.
+        """
         pairs = zip(self.encoder.parameters(), model.parameters(), strict=True)
-        for mine, its in pairs:
-            mine.lerp_(its, 1 - momentum)
+        for encoder_parameter, parameter in pairs:
+            encoder_parameter.lerp_(parameter, 1 - momentum)
 
     @torch.no_grad()
-    def push(self, keys: Tensor) -> None:
-        """Put *keys* (N, D) in place of the oldest; of more than K the last K."""
+    def enqueue(self, keys: Tensor) -> None:
+        """Replace the oldest keys by *keys* (N, D); of more than K keys, only the last K count."""
         keys = F.normalize(keys.float(), dim=1)[-len(self.queue) :]
         where = (self.place + torch.arange(len(keys), device=keys.device)) % len(self.queue)
         self.queue[where] = keys
@@ -209,9 +218,9 @@ class Memory(nn.Module):
 
 @dataclass(frozen=True, config=FROZEN)
 class MoCo(ContrastiveLoss):
-    """MoCo v2: negatives from a queue of keys that a momentum encoder made.
+    """MoCo v2: the negatives come from a queue of keys of a momentum encoder.
 
-    Without shuffled BatchNorm, which needs several devices; without the MLP head of v2.
+    Shuffled BatchNorm, which needs several devices, and the MLP head of v2 are left out.
     """
 
     name: ClassVar[str] = "moco"
@@ -234,7 +243,7 @@ class MoCo(ContrastiveLoss):
             query = context.outputs("retain", 0).features
             key = context.outputs("retain", 1, model=memory.encoder).features
             value = moco_loss(query, key, memory.queue.clone(), temperature=self.temperature)
-            memory.push(context.gather(key))
+            memory.enqueue(context.gather(key))
             return value
 
         return Objective.of(term)

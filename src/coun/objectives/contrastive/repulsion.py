@@ -1,4 +1,4 @@
-"""The loss of Contrastive Unlearning: forget features towards other classes."""
+"""The loss of Contrastive Unlearning: forget features move towards other classes."""
 
 from __future__ import annotations
 
@@ -12,38 +12,49 @@ from coun.objectives.contrastive.embeddings import raise_precision, unit_rows
 Weighting = Literal["correct", "reference"]
 
 
-def push_loss(
+def contrastive_unlearning_loss(
     forget: Tensor,
     retain: Tensor,
-    own: Tensor,
-    other: Tensor,
+    forget_labels: Tensor,
+    retain_labels: Tensor,
     *,
     temperature: float,
     weighting: Weighting = "correct",
 ) -> Tensor:
-    """Mean over forget rows u of log sum_P exp(u.r / tau) - mean_Q u.r / tau, nats.
+    """Compute the loss that moves forget features u to retain features r of other classes.
+
+    It is the mean over u of log sum_P exp(u.r / tau) - mean_Q u.r / tau, where P are the retain
+    rows of u's class and Q the others. If P or Q is empty, its part is 0.
 
     Args:
-        forget, retain: features (N, D) and (M, D), any scale; normalised here.
-        own, other: their labels, (N,) and (M,).
-        weighting: "reference" multiplies the logarithm by M / |Q|, after u.r / tau was lowered
-            by its largest value over r.
+        forget, retain: Features (N, D) and (M, D), of any scale; they are normalised here.
+        forget_labels, retain_labels: Their labels, (N,) and (M,).
+        temperature: tau > 0.
+        weighting: "correct" as above; "reference" multiplies the logarithm by M / |Q|, after
+            u.r / tau was lowered by its largest value over r.
 
-    P are the retain rows of u's class, Q the others. Where one of them is empty, its part is 0.
+    Returns: A scalar, nats.
 
-    Source: Lee et al., IJCAI 2025. Their code subtracts the logarithm once a column before it
-        divides by |Q| ("reference"), so that their shift by the largest value, for safety, no
-        longer cancels; an empty P gives them log 0, except for class requests.
+    Source: Lee et al., IJCAI 2025. Their code subtracts the logarithm once per column before it
+        divides by |Q| ("reference"), so that their shift by the largest value, which is meant for
+        numerical safety, no longer cancels. With an empty P their code takes log 0, except for
+        class requests.
+
+    >>> u, r = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> labels = torch.tensor([0, 1])
+    >>> contrastive_unlearning_loss(u, r, torch.tensor([0]), labels, temperature=1.0).item()
+    -1.0
     """
     u, r = (unit_rows(x) for x in raise_precision(forget, retain))
-    same = own[:, None] == other
-    near, far = same.sum(1), (~same).sum(1)
-    dots = u @ r.T / temperature
+    same = forget_labels[:, None] == retain_labels
+    same_count, other_count = same.sum(1), (~same).sum(1)
+    similarity = u @ r.T / temperature
     if weighting == "reference":
-        dots = dots - dots.detach().amax(1, keepdim=True)
-    pull = dots.masked_fill(same, 0.0).sum(1) / far.clamp(min=1)
-    hidden = ~same & (near > 0)[:, None]  # a row hidden whole would have no gradient but NaN
-    push = dots.masked_fill(hidden, -torch.inf).logsumexp(1) * (near > 0)
+        similarity = similarity - similarity.detach().amax(1, keepdim=True)
+    to_others = similarity.masked_fill(same, 0.0).sum(1) / other_count.clamp(min=1)
+    # A row that is hidden as a whole would have gradient NaN, so such rows are not hidden.
+    hidden = ~same & (same_count > 0)[:, None]
+    to_same = similarity.masked_fill(hidden, -torch.inf).logsumexp(1) * (same_count > 0)
     if weighting == "reference":
-        push = push * len(r) / far.clamp(min=1)
-    return (push - pull).mean()
+        to_same = to_same * len(r) / other_count.clamp(min=1)
+    return (to_same - to_others).mean()
