@@ -34,7 +34,7 @@ def test_the_weight_falls_linearly_to_zero(until, weights):
 
 def test_after_its_end_the_penalty_is_not_evaluated(original, split, monkeypatch):
     seen = []
-    term = "coun.methods.l1_sparse.l1"
+    term = "coun.methods.l1_sparse.l1_norm"
     monkeypatch.setattr(
         term, lambda step: (seen.append(step.progress), step.outputs("retain").logits.sum())[1] * 0
     )

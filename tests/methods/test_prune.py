@@ -51,7 +51,7 @@ def test_pruned_weights_stay_zero_and_the_others_move(original, split):
 
 def test_a_model_that_is_all_head_is_refused(small, split):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    with pytest.raises(coun.CounError, match="nothing to prune"):
+    with pytest.raises(coun.CounError, match="needs weights to remove"):
         coun.unlearn(net, split, "prune", data=small, **FAST)
 
 

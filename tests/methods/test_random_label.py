@@ -14,7 +14,7 @@ import coun
 from coun.engine import Compute, Engine
 from coun.methods import make
 from coun.objectives.contrastive.registry import LOSSES
-from coun.plans.contrastive_module import Contrasted
+from coun.plans.contrastive_module import Contrasted, ContrastiveModule
 
 CPU = Compute(torch.device("cpu"), "fp32")
 MODES = ["per_batch", "per_epoch", "fixed"]
@@ -67,7 +67,7 @@ def test_labels_are_uniform_over_all_classes_and_drawn_anew(watch, labels):
         if "forget" in batches:
             drawn.append(targets[-1])
             true.append(batches["forget"].labels)
-            for row, label in zip(batches["forget"].rows.tolist(), targets[-1].tolist()):  # noqa: B905
+            for row, label in zip(batches["forget"].slots.tolist(), targets[-1].tolist()):  # noqa: B905
                 by_row.setdefault(row, []).append(label)
     drawn, true = torch.cat(drawn), torch.cat(true)
     assert len(drawn) >= 3000
@@ -82,7 +82,7 @@ def test_fixed_labels_are_one_wrong_label_a_row(watch):
     for batches, (_, target) in watch(rl(epochs=5, labels="fixed")):
         forget = batches["forget"]
         assert not (target == forget.labels).any()
-        for row, label in zip(forget.rows.tolist(), target.tolist(), strict=True):
+        for row, label in zip(forget.slots.tolist(), target.tolist(), strict=True):
             by_row.setdefault(row, set()).add(label)
     assert len(by_row) == 30
     assert all(len(found) == 1 for found in by_row.values())
@@ -94,16 +94,16 @@ def test_mixed_batches_hold_their_share_of_both_sets(watch, labels):
     seen = watch(rl(epochs=1, labels=labels))
     # 200 rows in batches of 32 are seven updates.
     assert len(seen) == 7
-    assert {len(b["forget"].rows) for b, _ in seen} == {5}
-    assert sorted(r for b, _ in seen for r in b["retain"].rows.tolist()) == list(range(170))
-    assert {r for b, _ in seen for r in b["forget"].rows.tolist()} == set(range(30))
+    assert {len(b["forget"].slots) for b, _ in seen} == {5}
+    assert sorted(r for b, _ in seen for r in b["retain"].slots.tolist()) == list(range(170))
+    assert {r for b, _ in seen for r in b["forget"].slots.tolist()} == set(range(30))
 
 
 def test_a_mixed_step_is_the_gradient_of_the_mean_over_all_rows(watch, small, split):
     method = make("random_label", {**ONE_STEP, "labels": "per_epoch"})
     ((batches, (_, target)),), net = watch(method, both=True)
     data, start = still(small), smooth()
-    keep, drop = (split.rows(data, role)[batches[role].rows] for role in ("retain", "forget"))
+    keep, drop = (split.rows(data, role)[batches[role].slots] for role in ("retain", "forget"))
     scores = start(data.views.evaluate(data.train.fetch(torch.cat([keep, drop]))))
     value = F.cross_entropy(scores, torch.cat([data.train.labels[keep], target]))
     expected = torch.autograd.grad(value, list(start.parameters()))
@@ -126,7 +126,7 @@ def test_the_contrastive_module_sees_retain_rows_only(watch, labels):
             entered.append(labels.clone())
             return super().loss(a, b, labels)
 
-    seen = watch(Contrasted(rl(epochs=2, labels=labels), Watching()))
+    seen = watch(Contrasted(rl(epochs=2, labels=labels), ContrastiveModule(Watching())))
     kept = [batches["retain"].labels for batches, _ in seen if "retain" in batches]
     assert len(entered) == len(kept) > 0
     assert all(torch.equal(x, y) for x, y in zip(entered, kept, strict=True))

@@ -57,7 +57,7 @@ def test_only_retain_rows_enter_the_contrastive_term(name, original, split, monk
 
 @pytest.mark.parametrize("name", ALONE)
 def test_methods_without_retain_data_take_no_contrast(name):
-    with pytest.raises(coun.CounError, match="never draws retain data"):
+    with pytest.raises(coun.CounError, match="never reads retain data"):
         coun.contrast(make(name))
 
 

@@ -83,7 +83,7 @@ def test_the_climb_ends_after_max_steps(original, split):
 def test_it_rewinds_to_the_epoch_nearest_the_reference(original, split, monkeypatch, wanted, epoch):
     def run(errors, epochs):
         script = iter(errors)
-        monkeypatch.setattr(scrub, "error", lambda task, role: next(script))
+        monkeypatch.setattr(scrub, "error_rate", lambda task, role: next(script))
         settings = {**FAST, "epochs": epochs, "rewind": True, "reference_error": wanted}
         return coun.unlearn(original, split, "scrub", **settings)
 
@@ -104,7 +104,7 @@ def test_the_reference_is_the_final_error_on_held_out_rows(original, split, monk
         asked.append((role, rows))
         return values[role]
 
-    monkeypatch.setattr(scrub, "error", spy)
+    monkeypatch.setattr(scrub, "error_rate", spy)
     run = coun.unlearn(original, split, "scrub", **FAST, rewind=True)
     assert [role for role, _ in asked] == ["forget", "forget", "retain, held out"]
     assert set(asked[-1][1].tolist()) <= set(split.rows(original.data, "retain").tolist())

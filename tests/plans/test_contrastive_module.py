@@ -117,7 +117,7 @@ class ForgetOnly(Training):
 @pytest.mark.parametrize(
     ("method", "arguments", "message"),
     [
-        (lambda: ForgetOnly(), {}, "never draws retain data"),
+        (lambda: ForgetOnly(), {}, "never reads retain data"),
         (lambda: make("coun"), {}, "it has one already"),
         (lambda: coun.contrast(make("not")), {}, "it has one already"),
         (lambda: make("retrain"), {}, "it is exact"),
@@ -143,7 +143,7 @@ def test_what_cannot_be_is_refused_with_the_reason(method, arguments, message):
 def test_methods_that_do_not_train_are_refused():
     for name, kind in catalogue().items():
         if not kind.trains or "retain" not in kind.reads:
-            with pytest.raises(coun.CounError, match="takes no contrastive module"):
+            with pytest.raises(coun.CounError, match="does not accept the contrastive module"):
                 coun.contrast(make(name))
 
 

@@ -24,7 +24,8 @@ class Edit:
 
     >>> import torch
     >>> layer = torch.nn.Linear(2, 1)
-    >>> Edit("zero", lambda model: torch.nn.init.zeros_(model.weight)).apply(layer)
+    >>> edit = Edit("zero", lambda model: model.weight.data.zero_())
+    >>> _ = edit.apply(layer)
     >>> layer.weight.tolist()
     [[0.0, 0.0]]
     """

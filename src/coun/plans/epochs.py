@@ -20,9 +20,9 @@ def one_stage_per_epoch(whole: Fit) -> Iterator[Fit]:
     starts anew in each, so the result is not that of *whole* to the last bit.
 
     >>> from coun.engine import Fit, Optimizer
-    >>> whole = Fit((), 2, Optimizer(lr=0.1, schedule="multistep"), "train")
+    >>> whole = Fit((), 2, Optimizer(lr=0.1, schedule="cosine"), "train")
     >>> [(stage.name, round(stage.optimizer.lr, 3)) for stage in one_stage_per_epoch(whole)]
-    [('train, epoch 1', 0.1), ('train, epoch 2', 0.01)]
+    [('train, epoch 1', 0.085), ('train, epoch 2', 0.015)]
     """
     for epoch in range(whole.epochs):
         phases = tuple(
