@@ -74,6 +74,18 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     return from_settings(catalogue()[name], name, settings or {})
 
 
+def without_contrast(name: str) -> str:
+    """Return the name of the method that *name* is without the contrastive module.
+
+    This is *name* itself, also if it is unknown, unless the method has the module built in.
+
+    >>> without_contrast("coun"), without_contrast("not")
+    ('finetune', 'not')
+    """
+    kind = catalogue().get(name)
+    return (kind and kind.contrast_of) or name
+
+
 def describe(kind: type[Method]) -> dict[str, Any]:
     """Describe a method: its source, what it needs, and its settings as a JSON schema.
 
@@ -93,4 +105,13 @@ def describe(kind: type[Method]) -> dict[str, Any]:
     }
 
 
-__all__ = ["Method", "Training", "broken_plugins", "catalogue", "contrast", "describe", "make"]
+__all__ = [
+    "Method",
+    "Training",
+    "broken_plugins",
+    "catalogue",
+    "contrast",
+    "describe",
+    "make",
+    "without_contrast",
+]

@@ -75,7 +75,9 @@ class Sharded(FromScratch):
         if untrained:
             before = torch.where(before == FORGOTTEN, FORGOTTEN, assignment)
         changed = torch.cat([before[before != after], after[before != after]])
-        yield Edit("prepare", _calling(model.init_reference if untrained else None), preparation=True)
+        yield Edit(
+            "prepare", _calling(model.init_reference if untrained else None), preparation=True
+        )
         for number in range(len(model.members)):
             shard, slice = divmod(number, slices)
             name = f"shard {shard + 1}" + f", slice {slice + 1}" * (slices > 1)

@@ -18,6 +18,9 @@ from coun.bench.spec.forget import label
 from coun.bench.spec.plan import METHOD, RETRAIN
 from coun.data.requests import Class, Random, Request, parse
 from coun.errors import CounError
+from coun.methods import without_contrast
+from coun.methods.coun import CoUn
+from coun.methods.finetune import FineTune
 from coun.metrics import GAP_METRICS, catalogue
 from coun.report.style import method_style
 
@@ -160,8 +163,8 @@ def _compare_row(
 ) -> Iterator[Compared]:
     if row.role not in (METHOD, RETRAIN) or row.varied:
         return
-    is_coun = row.module and row.method in ("coun", "finetune")
-    name = method_style("coun" if is_coun else row.method).label
+    is_coun = row.module and without_contrast(row.method) == FineTune.name
+    name = method_style(CoUn.name if is_coun else row.method).label
     for published in printed:
         if (published.method, published.module) != (name, row.module and not is_coun):
             continue

@@ -12,6 +12,7 @@ import numpy as np
 from coun.bench.execute.records import COSTS, RATIOS
 from coun.bench.spec.plan import CANDIDATE, FLOOR, METHOD, ORIGINAL, RETRAIN
 from coun.bench.spec.protocols import ATTACKS
+from coun.methods import without_contrast
 from coun.metrics import Mean, holm, mean_interval, paired, rank_stability
 from coun.report import Cell
 
@@ -253,7 +254,7 @@ def _without_module(row: ResultRow, methods: Sequence[ResultRow]) -> ResultRow |
 
     Of several, it is the one whose label is the longest beginning of the label of *row*.
     """
-    method = "finetune" if row.method == "coun" else row.method
+    method = without_contrast(row.method)
     plain = [x for x in methods if x.method == method and not x.module]
     same = [x for x in plain if x.varied == row.varied] or [x for x in plain if not x.varied]
     named = [x for x in same if row.base.startswith(x.base)]

@@ -14,7 +14,7 @@ from coun.bench.spec.experiment import Evaluate, Experiment, Score, Train, Unlea
 from coun.bench.spec.plan import Plan, make_plan
 from coun.bench.spec.reading import load
 from coun.engine import Compute
-from coun.methods import catalogue
+from coun.methods import catalogue, without_contrast
 from coun.models import build
 
 KINDS = {
@@ -143,7 +143,8 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     reads, epochs = catalogue()[experiment.method].reads, _epochs(experiment) or 1
     if "retain" not in reads:
         return 3 * info.flops * info.train * share * epochs
-    has_module = experiment.contrast is not None or experiment.method == "coun"
+    plain = without_contrast(experiment.method)
+    has_module = experiment.contrast is not None or plain != experiment.method
     return 3 * info.flops * retain * (1 + has_module + ("forget" in reads)) * epochs
 
 

@@ -23,7 +23,7 @@ from coun.bench.spec.workload import WorkloadInfo, data_spec, protocol_of, workl
 from coun.data.requests import Random, Request
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
-from coun.methods import catalogue
+from coun.methods import catalogue, without_contrast
 from coun.runs.recipes import inherited, recipe
 
 ORIGINAL, RETRAIN, FLOOR = "Original", "Retrain", "Retrain again"  # reference rows and roles
@@ -331,4 +331,5 @@ class _SeedPlanner:
 def _uses_module(method: MethodConfig, resolved: Mapping[str, Any]) -> bool:
     """Whether the contrastive module takes part: it is added, and its weight is not 0."""
     module = resolved.get("contrast") or resolved
-    return (method.contrast is not None or method.name == "coun") and module["weight"] > 0
+    has_module = method.contrast is not None or without_contrast(method.name) != method.name
+    return has_module and module["weight"] > 0
