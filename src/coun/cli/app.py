@@ -14,7 +14,6 @@ from coun.errors import CounError
 from coun.files import to_json
 
 if TYPE_CHECKING:
-    from coun.data import Data, Split
     from coun.runs import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,17 +32,6 @@ def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return apply
 
 
-forget_options = options(
-    click.option("--forget-fraction", type=float, help="Forget this share of the rows, at random."),
-    click.option("--forget-seed", type=int, default=0, help="Seed of that draw.  [default: 0]"),
-    click.option("--forget-class", help="Forget one class, by name or number."),
-    click.option(
-        "--forget-index",
-        type=click.Path(path_type=Path),
-        help="Forget the rows listed in a text, csv or json file. Row numbers count in the "
-        "source's own training order, also with --limit.",
-    ),
-)
 compute_options = options(
     click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...  [default: auto]"),
     click.option(
@@ -122,26 +110,6 @@ def make_contrast(
             raise CounError("contrast options without --contrast; say which loss, e.g. info_nce")
         return None
     return {"loss": loss, "weight": weight, "views": views, **settings}
-
-
-def make_split(
-    data: Data, fraction: float | None, seed: int, name: str | None, file: Path | None
-) -> Split | None:
-    """The split that the forget options ask for; None if they ask for nothing."""
-    from coun.data import Split, read_index
-
-    given = [x is not None for x in (fraction, name, file)]
-    if sum(given) > 1:
-        raise CounError(
-            "several forget requests; give one of --forget-fraction, --forget-class, --forget-index"
-        )
-    if fraction is not None:
-        return Split.random(data, fraction, seed=seed)
-    if name is not None:
-        return Split.by_class(data, name)
-    if file is not None:
-        return Split.by_index(data, read_index(file))
-    return None
 
 
 def run_options(

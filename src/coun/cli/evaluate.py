@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from coun.cli import app
+from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 
 
 @click.command(
@@ -15,21 +16,18 @@ from coun.cli import app
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--against", type=click.Path(path_type=Path), help="The Retrain's run folder.")
-@app.forget_options
+@forget_options
 @app.json_option
 def command(
     folder: Path,
     against: Path | None,
-    forget_fraction: float | None,
-    forget_seed: int,
-    forget_class: str | None,
-    forget_index: Path | None,
+    forget: ForgetOptions,
     as_json: bool,
 ) -> None:
     from coun.cli import show
     from coun.runs import Run, evaluate
 
     run = Run.open(folder)
-    split = app.make_split(run.data, forget_fraction, forget_seed, forget_class, forget_index)
+    split = split_from_options(run.data, forget)
     metrics = evaluate(run, against=against, split=split, progress=True)
     show.result(run, metrics, as_json=as_json)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from coun.cli import app
+from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 
 
 @click.command(
@@ -26,7 +27,7 @@ from coun.cli import app
 @click.option("--epochs", type=int, help="Passes over the training rows; default by model.")
 @app.seed_option
 @app.data_options
-@app.forget_options
+@forget_options
 @app.set_option
 @app.compute_options
 @app.out_option
@@ -41,10 +42,7 @@ def command(
     test_limit: int | None,
     image_column: str | None,
     label_column: str | None,
-    forget_fraction: float | None,
-    forget_seed: int,
-    forget_class: str | None,
-    forget_index: Path | None,
+    forget: ForgetOptions,
     settings: tuple[str, ...],
     out: Path,
     as_json: bool,
@@ -57,8 +55,10 @@ def command(
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
     columns: dict[str, Any] = {"image_column": image_column, "label_column": label_column}
+    if source.startswith("hf:"):
+        columns["id_column"] = forget.id_column
     data = load(source, limit=limit, test_limit=test_limit, **columns)
-    split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
+    split = split_from_options(data, forget)
     options = app.run_options(**compute)
     common: dict[str, Any] = {"split": split, "seed": seed, "out": out, "options": options}
     run = train(data, model, method=method, **common, **values)

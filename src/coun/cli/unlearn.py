@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from coun.cli import app
+from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 from coun.errors import CounError
 
 
@@ -20,7 +21,7 @@ from coun.errors import CounError
 @click.argument("start", metavar="FROM", type=click.Path(path_type=Path))
 @click.option("--method", required=True, help="See 'coun methods'.")
 @app.seed_option
-@app.forget_options
+@forget_options
 @app.set_option
 @app.contrast_options
 @click.option("--data", "source", metavar="SRC", help="Only where FROM is a weights file.")
@@ -33,10 +34,7 @@ def command(
     start: Path,
     method: str,
     seed: int,
-    forget_fraction: float | None,
-    forget_seed: int,
-    forget_class: str | None,
-    forget_index: Path | None,
+    forget: ForgetOptions,
     settings: tuple[str, ...],
     contrast: str | None,
     contrast_weight: float,
@@ -74,7 +72,7 @@ def command(
         make = partial(build, model, classes=len(data.classes), shape=data.shape)
         net = make()
         load_weights(net, start)
-        split = app.make_split(data, forget_fraction, forget_seed, forget_class, forget_index)
+        split = split_from_options(data, forget)
         run = unlearn(net, split, method, data=data, build=make, name=model, **common)
     else:
         if source or model or limit or test_limit or any(columns.values()):
@@ -82,8 +80,6 @@ def command(
                 f"--data, --model and the limits come from the record of {start}; leave them out"
             )
         parent = Run.open(start)
-        split = app.make_split(
-            parent.data, forget_fraction, forget_seed, forget_class, forget_index
-        )
+        split = split_from_options(parent.data, forget, earlier=parent.split)
         run = unlearn(parent, split, method, **common)
     show.finish(run, as_json=as_json)

@@ -1,0 +1,270 @@
+"""The options that say what to forget, and the words in which the request is repeated.
+
+Every option may be repeated, and all of them together are one request: the union of what
+they name.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coun.errors import CounError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from coun.data import Data, Examples, Split
+    from coun.data.examples import AbsentRows
+    from coun.data.requests import Request
+
+SHOWN = 5  # ids and classes that the repeated request lists
+
+
+@dataclass(frozen=True)
+class ForgetOptions:
+    """What the user said about the rows to forget, each option as often as it was given."""
+
+    fraction: tuple[float, ...] = ()
+    seed: tuple[int, ...] = ()
+    classes: tuple[str, ...] = ()
+    index: tuple[Path, ...] = ()
+    ids: tuple[Path, ...] = ()
+    match: tuple[Path, ...] = ()
+    subclass: tuple[str, ...] = ()
+    memorised: tuple[str, ...] = ()
+    worst: tuple[float, ...] = ()
+    id_column: str | None = None
+    with_copies: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether any option names rows."""
+        apart = ("seed", "id_column", "with_copies")
+        return any(getattr(self, entry.name) for entry in fields(self) if entry.name not in apart)
+
+
+_FILE = click.Path(path_type=Path)
+_DECLARATIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    (
+        "fraction",
+        "--forget-fraction",
+        {"type": float, "metavar": "SHARE", "help": "Share of the rows to draw at random."},
+    ),
+    (
+        "seed",
+        "--forget-seed",
+        {"type": int, "metavar": "N", "help": "Seed of the random draw.  [default: 0]"},
+    ),
+    (
+        "classes",
+        "--forget-class",
+        {"metavar": "CLASS", "help": "Class to forget, by name or label; name:X, label:X."},
+    ),
+    (
+        "index",
+        "--forget-index",
+        {
+            "type": _FILE,
+            "metavar": "FILE",
+            "help": "File of row numbers: text with one per line, csv or json. Numbers count in "
+            "the source's own order, also with --limit.",
+        },
+    ),
+    (
+        "ids",
+        "--forget-ids",
+        {
+            "type": _FILE,
+            "metavar": "FILE",
+            "help": "File of row ids, as 'coun rows' shows them: text with one per line, csv or "
+            "json.",
+        },
+    ),
+    (
+        "match",
+        "--forget-match",
+        {
+            "type": _FILE,
+            "metavar": "PATH",
+            "help": "Picture, or folder of pictures: rows with the same pixels are forgotten.",
+        },
+    ),
+    (
+        "subclass",
+        "--forget-subclass",
+        {"metavar": "COLUMN=NAME", "help": "Finer class, in another label column of the source."},
+    ),
+    (
+        "memorised",
+        "--forget-memorised",
+        {
+            "metavar": "SHARE[:LEVEL]",
+            "help": "Share of the rows that models memorise most; LEVEL is high, middle, low or "
+            "mix. Trains 8 models on halves of the data.",
+        },
+    ),
+    (
+        "worst",
+        "--forget-worst",
+        {"type": float, "metavar": "SHARE", "help": "Share of the rows with most influence."},
+    ),
+)
+
+
+def forget_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options; it receives them as one argument, `forget`.
+
+    The command takes `forget.id_column` from there as well, where it loads a source.
+    """
+
+    @functools.wraps(command)
+    def with_request(**values: Any) -> Any:
+        names = [entry.name for entry in fields(ForgetOptions)]
+        forget = ForgetOptions(**{name: values.pop(f"forget_{name}") for name in names})
+        return command(forget=forget, **values)
+
+    flags = (
+        click.option(
+            "--id-column",
+            "forget_id_column",
+            metavar="NAME",
+            help="Column of the ids, in request files and in an hf: source.",
+        ),
+        click.option(
+            "--with-copies",
+            "forget_with_copies",
+            is_flag=True,
+            help="Also forget exact copies of the rows, and leave copies out of the test part.",
+        ),
+    )
+    decorated: Callable[..., Any] = with_request
+    for option in reversed(flags):
+        decorated = option(decorated)
+    for name, flag, settings in reversed(_DECLARATIONS):
+        decorated = click.option(flag, f"forget_{name}", multiple=True, **settings)(decorated)
+    return decorated
+
+
+def split_from_options(
+    data: Data,
+    forget: ForgetOptions,
+    *,
+    earlier: Split | None = None,
+    score: Callable[[Request], np.ndarray] | None = None,
+) -> Split | None:
+    """Apply the options to *data*, and repeat the request on standard error before it starts.
+
+    Args:
+        earlier: what the model to start from has forgotten already.
+        score: computes scores per training row, (N,), for a request that looks at models.
+
+    Returns: the split, or None where no option names rows.
+
+    Raises: CounError for options or files that do not fit the data.
+    """
+    if not forget:
+        if forget.seed or forget.with_copies:
+            raise CounError("--forget-seed and --with-copies need an option that names rows")
+        return None
+    from coun.data import Split, with_copies
+
+    wanted = requests(data, forget)
+    scores = {request: _scores(request, score) for request in wanted if request.needs_scores}
+    split = Split.of(data, *wanted, seed=_seed(forget), scores=scores, earlier=earlier)
+    if forget.with_copies:
+        split = with_copies(data, split)
+    for line in summary(data, split):
+        click.echo(line, err=True)
+    return split
+
+
+def requests(data: Data, forget: ForgetOptions) -> list[Request]:
+    """The typed requests that the options mean; files are read here."""
+    from coun.data import read_ids, read_index
+    from coun.data.content import rows_like
+    from coun.data.requests import Class, Listed, Random, Subclass, parse
+
+    column = forget.id_column
+    wanted: list[Request] = []
+    if forget.fraction:
+        share = math.fsum(forget.fraction)
+        if not all(0 < part < 1 for part in (*forget.fraction, share)):
+            raise CounError(f"--forget-fraction is {share:g}; expected a number between 0 and 1")
+        wanted.append(Random(fraction=share, seed=_seed(forget)))
+    wanted += [Class(name=name) for name in forget.classes]
+    wanted += [Listed.of_numbers(read_index(file, column)) for file in forget.index]
+    wanted += [Listed(ids=tuple(read_ids(file, column))) for file in forget.ids]
+    if forget.match:
+        rows, test_rows = rows_like(data, forget.match)
+        wanted.append(Listed(rows=tuple(rows.tolist()), test_rows=tuple(test_rows.tolist())))
+    for text in forget.subclass:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise CounError(f"--forget-subclass is '{text}'; expected COLUMN=NAME")
+        wanted.append(Subclass(column=name, name=value))
+    for text in forget.memorised:
+        number, _, level = text.partition(":")
+        wanted.append(parse({"kind": "memorised", "fraction": number, "level": level or "high"}))
+    wanted += [parse({"kind": "worst_case", "fraction": part}) for part in forget.worst]
+    return wanted
+
+
+def summary(data: Data, split: Split) -> list[str]:
+    """Repeat a request in a few lines: how many rows, of which classes, which first, copies."""
+    from coun.data import copies
+
+    rows = dict(zip(data.train.numbers.tolist(), _ids_and_labels(data.train), strict=True))
+    if data.absent is not None:
+        rows |= dict(zip(data.absent.numbers.tolist(), _ids_and_labels(data.absent), strict=True))
+    new = [rows[number] for number in split.new.tolist() if number in rows]
+    counts = Counter(data.classes[label] for _, label in new).most_common()
+    before = f", {len(split.earlier):,} forgotten before" if len(split.earlier) else ""
+    lines = [
+        f"request: {split.describe()}",
+        f"  {_rows(len(split.new), 'new ')} to forget{before}, {len(split.retain):,} to retain",
+        f"  classes: {_first([f'{name} ({count:,})' for name, count in counts])}",
+        f"  ids: {_first([name for name, _ in new])}",
+    ]
+    if missing := len(split.missing(data)):
+        lines.append(f"  deleted from the source: {_rows(missing)} of those to forget")
+    if named := len(split.held_out):
+        lines.append(
+            f"  in the test part: {_rows(named)}, on which no model was trained; measurements "
+            "leave them out"
+        )
+    if text := copies(data, split).describe():
+        lines.append(f"  {text}; --with-copies takes them along")
+    return lines
+
+
+def _ids_and_labels(rows: Examples | AbsentRows) -> list[tuple[str, int]]:
+    return list(zip(rows.ids, rows.labels.tolist(), strict=True))
+
+
+def _rows(count: int, kind: str = "") -> str:
+    return f"{count:,} {kind}row{'s' * (count != 1)}"
+
+
+def _first(words: list[str]) -> str:
+    return ", ".join(words[:SHOWN]) + ", ..." * (len(words) > SHOWN)
+
+
+def _seed(forget: ForgetOptions) -> int:
+    if len(forget.seed) > 1:
+        raise CounError(f"--forget-seed is given {len(forget.seed)} times; expected once")
+    return forget.seed[0] if forget.seed else 0
+
+
+def _scores(request: Request, score: Callable[[Request], np.ndarray] | None) -> np.ndarray:
+    if score is None:
+        raise CounError(
+            f"a {request.kind} request looks at trained models; use it with 'coun unlearn RUN'"
+        )
+    return score(request)
