@@ -1,33 +1,48 @@
-"""The tests behind a verdict, one family, corrected together."""
+"""The tests behind a verdict: one family, corrected together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
-from coun.audit.exchange import (
-    Contrast,
-    RankTest,
+from coun.audit.levels import LevelTest, level_test
+from coun.audit.parts import RequestParts
+from coun.audit.power import Memory, Power, rows_for_level, rows_for_rank, rows_for_top
+from coun.audit.rank_tests import (
+    Groups,
+    MeanDifference,
     Strata,
-    contrast,
-    mean_contrast,
+    average_by_owner,
+    mean_difference,
     minus,
     rank_test,
-    unexplained,
+    residualise,
+    shared_slope,
 )
-from coun.audit.scores import MEANING, SIGNED, Subject, distances, signed
-from coun.data import Split
+from coun.audit.scores import (
+    MEANING,
+    RelearnedHalf,
+    Subject,
+    distances,
+    divergence,
+    in_points,
+    mean_groups,
+    signed,
+)
+from coun.audit.top_rows import SuspiciousRow, suspicious_rows, top_test
 from coun.metrics import holm
+from coun.metrics.arrays import Floats, Ints
 from coun.seeds import Seeds
 
 Direction = Literal["under", "over", "away"]
+Unit = Literal["pairs", "points", "share", "rows", "nats"]
 ALPHA = 0.01
-UNIT = {"correctness": 100.0, "log_odds": 0.0, "probe": 0.0}
+FEWEST_RETRAINS = 3  # for a directed accusation from levels
+LARGEST = float(np.log(2))  # Jensen-Shannon divergence of two answers, nats
 
 
 @dataclass(frozen=True)
@@ -36,221 +51,475 @@ class Evidence:
 
     Attributes:
         name, about: its key, and what it compares, in words.
-        effect: of rank tests P(forgotten > test row) - 1/2; of others the share or points told
-            in `about`.
+        unit: of *effect*: "pairs" (P(forgotten > test row) - 1/2), "points" or "nats"
+            (difference to the Retrains), "share" (of rows) or "rows" (more than by chance).
+        effect: what was measured.
         p, holm: as tested, and corrected for all tests of the family.
-        direction: what it would mean: "under"- or "over"-forgotten; of distances "away".
+        direction: what it would mean: "under"- or "over"-forgotten; "away": no direction.
+        directed: whether it can carry an accusation with a direction.
         found: whether `holm` is below alpha.
         difference: forgotten minus test rows, in points (correctness) or nats, with its 90%
-            interval; None for what is no difference.
-        detectable: the effect that would be found with 80% power; None where not known.
+            interval; None where there is none.
+        level: the model beside the Retrains, for level tests.
+        detectable: how many remembered rows would be found with 80% power; None if unknown.
+        part: which rows were tested: "exchangeable", "listed", or "kept" rows.
     """
 
     name: str
     about: str
+    unit: Unit
     effect: float
     p: float
     direction: Direction
+    directed: bool
+    part: str
     holm: float = 1.0
     found: bool = False
-    difference: Contrast | None = None
+    difference: MeanDifference | None = None
+    level: LevelTest | None = None
     detectable: float | None = None
 
     @property
     def meaning(self) -> str:
-        """What was found, in a word: "no", "under-forgotten", "over-forgotten", "farther off"."""
+        """What was found, in a word."""
         if not self.found:
             return "no"
-        return "farther off" if self.direction == "away" else f"{self.direction}-forgotten"
+        return f"{self.direction}-forgotten" if self.directed else "a difference"
 
 
 @dataclass(frozen=True)
-class Family:
-    """All tests of one audit, and how far Retrains themselves spread.
+class TestFamily:
+    """All tests of one audit.
 
     Attributes:
-        strata: the forgotten and test rows compared, by class.
-        exchangeable: whether the two groups may be taken for alike: by request, and by drift.
-        inflation: mean square of the Retrains' own z, each against the others; 1 where rows
-            are exchangeable, None with one Retrain. Where they are not, errors are multiplied
-            by its root (if above 1).
-        drift: p of the two groups being alike to the Retrains, which saw neither; below alpha
-            they are not exchangeable, whatever the request. None without Retrains.
+        strata: the forgotten and test rows that were compared, by class; None if none were.
+        drift: p of the Retrains, which saw neither, treating forgotten and test rows alike.
+            Below alpha, rows drawn at random count as listed. None without Retrains.
+        parts: the request as it was tested.
+        alpha: of the whole family (Holm).
+        unlike_test: p of listed rows being treated like test rows; it is no evidence of memory
+            and not part of the family. None where it was not computed.
+        suspicious: the forgotten rows that stand out most.
+        dropped: forgotten rows whose class the test set lacks.
     """
 
+    __test__ = False  # so that pytest does not collect it
+
     tests: tuple[Evidence, ...]
-    strata: Strata
-    exchangeable: bool
-    inflation: float | None
+    strata: Strata | None
     drift: float | None
+    parts: RequestParts
     alpha: float
+    unlike_test: float | None = None
+    suspicious: tuple[SuspiciousRow, ...] = field(default_factory=tuple)
+    dropped: int = 0
 
     @property
     def found(self) -> tuple[Evidence, ...]:
-        """What was found, strongest first."""
+        """The tests that found something, strongest first."""
         return tuple(sorted((e for e in self.tests if e.found), key=lambda e: (e.holm, e.p)))
 
     def __getitem__(self, name: str) -> Evidence:
         return next(e for e in self.tests if e.name == name)
 
+    def detectable(self, part: str) -> float:
+        """The smallest number of remembered rows of a part that some test would find."""
+        rows = [e.detectable for e in self.tests if e.part == part and e.detectable is not None]
+        return min(rows, default=float("inf"))
 
-def gather(
+
+@dataclass(frozen=True)
+class _Pending:
+    """A test before correction, with the function that gives its power for a tail probability."""
+
+    evidence: Evidence
+    power: Power | None = None
+
+
+def run_tests(
     unlearned: Sequence[Subject],
     retrains: Sequence[Subject],
-    split: Split,
+    parts: RequestParts,
     *,
-    exchangeable: bool,
     margin: float,
     alpha: float = ALPHA,
+    memory: Subject | None = None,
+    owners: tuple[Ints, Ints] | None = None,
     seed: int = 0,
-) -> Family:
+) -> TestFamily:
     """Test *unlearned*, together, against *retrains*, or without any against test rows alone.
 
     Args:
-        exchangeable: whether the request was drawn as test rows were.
-        margin: points of accuracy that count as nothing; for the checks of whole classes
-            and of what should have been kept.
+        margin: points of accuracy that count as no difference, and the seed spread that is
+            taken for possible where few Retrains are given.
+        memory: a model that remembers the rows (the Original), for the power of the tests; by
+            default the model's own retained rows show how remembered rows look.
+        owners: a number for each forgotten and each test row; whole owners are permuted.
     """
-    first = unlearned[0]
-    strata = Strata.of(first.labels("forget").numpy(), first.labels("test").numpy())
-    inflation = _inflation(retrains, strata)
-    drift = _drift(retrains, strata)
-    exchangeable = exchangeable and (drift is None or drift >= alpha)
-    spread = 1.0 if exchangeable or inflation is None else max(1.0, inflation) ** 0.5
+    labels = tuple(unlearned[0].labels(part).numpy() for part in Groups._fields)
     generator = Seeds(seed).numpy("permutations")
-    tests = []
-    for name in SIGNED:
-        mine, theirs = signed(unlearned, name), signed(retrains, name)
-        left = unexplained(strata, mine, theirs) if retrains else mine
-        test = _widen(rank_test(strata, left, generator), spread)
-        gap = contrast(strata, minus(mine, theirs), unit=UNIT[name])
-        tests.append(_ranked(name, test, gap, bool(retrains)))
-    # Harder rows lie farther apart; two Retrains say how far.
-    if len(retrains) > 1 or (retrains and exchangeable):
-        apart = distances(unlearned, retrains)
-        test = _widen(rank_test(strata, apart, generator, greater=True), spread, greater=True)
-        tests.append(_ranked("distance", test, contrast(strata, apart), True))
-    if split.forget_class is not None:
-        tests.append(_answers(unlearned, retrains, split.forget_class, margin))
+    drift = _drift(retrains, _strata(labels, parts.exchangeable))
+    if drift is not None and drift < alpha:
+        parts = parts.without_exchange()
+    strata, listed = (_strata(labels, slots) for slots in (parts.exchangeable, parts.listed))
+    models = _Models(unlearned, retrains, Memory.of(unlearned, memory, seed), parts, margin)
+    pending: list[_Pending] = []
+    suspicious: list[SuspiciousRow] = []
+    unlike = None
+    if strata is not None:
+        pending += _row_tests(models, strata, owners, generator)
+        suspicious = suspicious_rows(strata, _given(models, strata, "log_odds"))
+    if parts.classes:
+        pending.append(_answers(models))
     if retrains:
-        tests += [_kept(unlearned, retrains, part, split, margin) for part in ("retain", "test")]
-    power = float(ndtri(1 - alpha / 2 / len(tests)) + ndtri(0.8))
-    adjusted = holm({e.name: e.p for e in tests})
-    done = tuple(
-        replace(
-            e,
-            holm=adjusted[e.name],
-            found=adjusted[e.name] < alpha,
-            detectable=None if e.detectable is None else power * e.detectable,
+        for name, slots in (("exchangeable", parts.exchangeable), ("listed", parts.listed)):
+            pending += _level_tests(models, name, slots) if len(slots) else []
+        pending += [_kept(models, part) for part in ("retain", "test")]
+    if listed is not None:
+        scores = minus(signed(unlearned, "log_odds"), signed(retrains, "log_odds"))
+        unlike = None if retrains else rank_test(listed, scores, generator).p
+        suspicious = suspicious or suspicious_rows(listed, scores)
+    adjusted = holm({str(k): one.evidence.p for k, one in enumerate(pending)})
+    tests = []
+    for k, one in enumerate(pending):
+        corrected = adjusted[str(k)]
+        rows = one.power(alpha / len(pending)) if one.power else None
+        tests.append(
+            replace(one.evidence, holm=corrected, found=corrected < alpha, detectable=rows)
         )
-        for e in tests
-    )
-    return Family(done, strata, exchangeable, inflation, drift, alpha)
-
-
-def _widen(test: RankTest, spread: float, *, greater: bool = False) -> RankTest:
-    """*test* with its error times *spread*."""
-    if spread == 1:
-        return test
-    wide = RankTest(test.effect, test.error * spread, 1.0, 0)
-    p = ndtr(-wide.z) if greater else 2 * ndtr(-abs(wide.z))
-    return replace(wide, p=max(test.p, float(p)))
-
-
-def _ranked(name: str, test: RankTest, gap: Contrast, against: bool) -> Evidence:
-    about = f"{MEANING[name]}: forgotten rows against test rows of their class"
-    if against and name in SIGNED:
-        about += ", given Retrain's"
-    direction: Direction = "away"
-    if name in SIGNED:
-        direction = "under" if test.effect >= 0 else "over"
-    return Evidence(
-        name, about, test.effect, test.p, direction, difference=gap, detectable=test.error
+    compared = sum(s.counts[0] for s in (strata, listed) if s is not None)
+    return TestFamily(
+        tuple(tests),
+        strata,
+        drift,
+        parts,
+        alpha,
+        unlike,
+        tuple(suspicious),
+        len(labels[0]) - compared,
     )
 
 
-def _answers(
-    unlearned: Sequence[Subject], retrains: Sequence[Subject], gone: int, margin: float
-) -> Evidence:
-    """Is the forgotten class still answered for its own rows, where no Retrain answers it?
+@dataclass(frozen=True)
+class _Models:
+    """What every test of a family looks at."""
 
-    A class forgotten whole is unseen to Retrain, seen row or not, so comparing its forgotten
-    with its test rows cannot tell that a model still knows it. A Retrain never answers it:
+    unlearned: Sequence[Subject]
+    retrains: Sequence[Subject]
+    memory: Memory
+    parts: RequestParts
+    margin: float
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the signed scores that all models have."""
+        return list(self.unlearned[0].scores)
+
+    @property
+    def directed(self) -> bool:
+        """Whether a comparison of levels can carry an accusation with a direction."""
+        return len(self.retrains) >= FEWEST_RETRAINS
+
+
+def _strata(labels: tuple[Ints, ...], slots: Ints) -> Strata | None:
+    """Strata of the forgotten rows at *slots*; None if no test row has their classes."""
+    if len(slots) == 0 or not np.isin(labels[0][slots], labels[1]).any():
+        return None
+    return Strata.of(labels[0], labels[1], slots)
+
+
+def _given(models: _Models, strata: Strata, name: str) -> Groups:
+    """The models' scores after subtracting what the Retrains' scores explain."""
+    scores = signed(models.unlearned, name)
+    if not models.retrains:
+        return scores
+    return residualise(strata, scores, signed(models.retrains, name))
+
+
+def _row_tests(
+    models: _Models,
+    strata: Strata,
+    owners: tuple[Ints, Ints] | None,
+    generator: np.random.Generator,
+) -> list[_Pending]:
+    """Forgotten rows against test rows of their class: exact where rows are exchangeable."""
+    given = ", given the Retrains'" if models.retrains else ""
+    pending = []
+    for name in models.names:
+        residual = _given(models, strata, name)
+        pending.append(_rank_evidence(models, strata, name, residual, owners, generator, given))
+    copies = [[s.relearned for s in g if s.relearned] for g in (models.unlearned, models.retrains)]
+    if copies[0]:
+        pending += _relearned_rows(models, strata, copies, generator, given)
+    if models.retrains:
+        apart = distances(models.unlearned, models.retrains)
+        where, values = average_by_owner(strata, apart, owners) if owners else (strata, apart)
+        test = rank_test(where, values, generator, greater=True)
+        about = f"{MEANING['distance']}: forgotten rows against test rows of their class"
+        evidence = Evidence(
+            "distance", about, "pairs", test.effect, test.p, "away", False, "exchangeable"
+        )
+        pending.append(_Pending(replace(evidence, difference=mean_difference(strata, apart))))
+    if owners is None:
+        pending.append(_top_evidence(models, strata, generator, given))
+    return pending
+
+
+def _rank_evidence(
+    models: _Models,
+    strata: Strata,
+    name: str,
+    residual: Groups,
+    owners: tuple[Ints, Ints] | None,
+    generator: np.random.Generator,
+    given: str,
+) -> _Pending:
+    where, values = average_by_owner(strata, residual, owners) if owners else (strata, residual)
+    test = rank_test(where, values, generator)
+    unit = 100.0 if name == "correctness" else 0.0
+    scores, theirs = signed(models.unlearned, name), signed(models.retrains, name)
+    evidence = Evidence(
+        name,
+        f"{MEANING[name]}: forgotten rows against test rows of their class{given}",
+        "pairs",
+        test.effect,
+        test.p,
+        "under" if test.effect >= 0 else "over",
+        bool(models.retrains),
+        "exchangeable",
+        difference=mean_difference(strata, minus(scores, theirs), unit=unit),
+    )
+    remembered = models.memory.scores(name)
+    if remembered is None or owners is not None:
+        return _Pending(evidence)
+    slope = shared_slope(strata, scores, theirs) if models.retrains else 0.0
+    replaced = Groups(remembered - slope * theirs.forget, residual.test)
+    return _Pending(evidence, rows_for_rank(strata, replaced, test.error))
+
+
+def _relearned_rows(
+    models: _Models,
+    strata: Strata,
+    copies: list[list[RelearnedHalf]],
+    generator: np.random.Generator,
+    given: str,
+) -> list[_Pending]:
+    slots = copies[0][0].slots
+    labels = tuple(models.unlearned[0].labels(part).numpy() for part in Groups._fields)
+    half = _strata((labels[0][slots], labels[1]), np.flatnonzero(np.isin(slots, models.parts.exchangeable)))
+    if half is None:
+        return []
+    scores = mean_groups(c.log_odds for c in copies[0])
+    if copies[1]:
+        scores = residualise(half, scores, mean_groups(c.log_odds for c in copies[1]))
+    test = rank_test(half, scores, generator)
+    direction: Direction = "under" if test.effect >= 0 else "over"
+    about = f"{MEANING['relearned']}: this half against test rows of their class{given}"
+    directed = bool(copies[1])
+    return [
+        _Pending(
+            Evidence(
+                "relearned",
+                about,
+                "pairs",
+                test.effect,
+                test.p,
+                direction,
+                directed,
+                "exchangeable",
+            )
+        )
+    ]
+
+
+def _top_evidence(
+    models: _Models, strata: Strata, generator: np.random.Generator, given: str
+) -> _Pending:
+    residual = _given(models, strata, "log_odds")
+    test = top_test(strata, residual, generator)
+    evidence = Evidence(
+        "top_rows",
+        f"forgotten rows among the {test.size} most certain ones{given}",
+        "rows",
+        test.forgotten - test.expected,
+        test.p,
+        "under",
+        bool(models.retrains),
+        "exchangeable",
+    )
+    remembered = models.memory.scores("log_odds")
+    if remembered is None:
+        return _Pending(evidence)
+    theirs = signed(models.retrains, "log_odds")
+    slope = (
+        shared_slope(strata, signed(models.unlearned, "log_odds"), theirs)
+        if models.retrains
+        else 0.0
+    )
+    replaced = remembered - slope * theirs.forget
+    return _Pending(evidence, rows_for_top(strata, residual, replaced, test, generator))
+
+
+def _answers(models: _Models) -> _Pending:
+    """Is a forgotten class still answered for its own rows, where no Retrain answers it?
+
+    To a Retrain, no row of a class that is forgotten whole was ever seen, so comparing forgotten
+    with test rows cannot show that a model still knows the class. A Retrain never answers it:
     binomial test that the share of its rows is at most *margin* points.
     """
-    said = [_share(s, gone) for s in unlearned]
-    known = [_share(s, gone) for s in retrains]
-    mean = np.mean(said, axis=0) - (np.max(known, axis=0) if known else 0)
+    shares = [_answered(s, models.parts.classes) for s in models.unlearned]
+    exact = [_answered(s, models.parts.classes) for s in models.retrains]
+    mean = np.mean(shares, axis=0) - (np.max(exact, axis=0) if exact else 0)
     count, rows = int(np.floor(np.maximum(mean, 0).sum())), len(mean)
-    p = float(binom.sf(count - 1, rows, margin / 100))
-    about = "share of the forgotten class's rows still given its name" + (
-        ", where no Retrain gives it" if known else "; a model that never saw it gives it to none"
+    p = float(binom.sf(count - 1, rows, models.margin / 100))
+    about = "share of the forgotten class's rows that are still given its name" + (
+        ", where no Retrain gives it" if exact else "; a model that never saw it gives it to none"
     )
-    return Evidence("answers", about, count / rows, p, "under")
+    evidence = Evidence(
+        "answers", about, "share", count / rows, p, "under", bool(exact), "exchangeable"
+    )
+    return _Pending(evidence)
 
 
-def _share(subject: Subject, gone: int) -> np.ndarray:
+def _answered(subject: Subject, classes: tuple[int, ...]) -> Floats:
+    """1 for each forgotten or test row of a forgotten class that is given such a class."""
+    gone = np.array(classes)
     rows = [
-        (subject.logits(part).argmax(1) == gone)[subject.labels(part) == gone].numpy()
-        for part in ("forget", "test")
+        np.isin(subject.logits(part).argmax(1).numpy(), gone)[
+            np.isin(subject.labels(part).numpy(), gone)
+        ]
+        for part in Groups._fields
     ]
-    return np.concatenate(rows).astype(float)
+    values: Floats = np.concatenate(rows).astype(float)
+    return values
 
 
-def _kept(
-    unlearned: Sequence[Subject],
-    retrains: Sequence[Subject],
-    part: str,
-    split: Split,
-    margin: float,
+def _level_tests(models: _Models, part: str, slots: Ints) -> list[_Pending]:
+    """The model's levels on the rows at *slots* beside the Retrains'."""
+    labels = models.unlearned[0].labels("forget").numpy()[slots]
+    test_labels = models.unlearned[0].labels("test").numpy()
+    usual = np.isin(test_labels, labels) & ~np.isin(test_labels, models.parts.classes)
+    pending = []
+    for name in models.names:
+        model, exact = (_levels(group, name) for group in (models.unlearned, models.retrains))
+        elsewhere = 0.0
+        if len(models.retrains) == 1:
+            weights = np.bincount(labels, minlength=test_labels.max() + 1)[test_labels] * usual
+            gap = model[1].mean(0) - exact[1].mean(0)
+            shift = float((weights * gap).sum() / weights.sum()) if weights.any() else 0.0
+            elsewhere = min(abs(shift), 2 * models.margin)
+        test = level_test(
+            model[0].mean(0)[slots], exact[0][:, slots], margin=models.margin, elsewhere=elsewhere
+        )
+        remembered = models.memory.levels(name)
+        pending.append(
+            _Pending(
+                _level_evidence(f"level_{name}", MEANING[name], part, test, models.directed),
+                rows_for_level(remembered[slots], test) if remembered is not None else None,
+            )
+        )
+    copies = [[s.relearned for s in g if s.relearned] for g in (models.unlearned, models.retrains)]
+    if all(copies):
+        half = np.isin(copies[0][0].slots, slots)
+        model, exact = (
+            np.stack([in_points(c.log_odds).forget[half] for c in group]) for group in copies
+        )
+        test = level_test(model.mean(0), exact, margin=models.margin)
+        pending.append(
+            _Pending(
+                _level_evidence(
+                    "level_relearned", MEANING["relearned"], part, test, models.directed
+                )
+            )
+        )
+    if len(models.retrains) > 1:
+        pending.append(_distance_level(models, part, slots))
+    return pending
+
+
+def _levels(group: Sequence[Subject], name: str) -> tuple[Floats, Floats]:
+    """Levels in points of several models: forgotten rows (R, M) and test rows (R, O)."""
+    forget, test = (np.stack(x) for x in zip(*(s.levels[name] for s in group), strict=True))
+    return forget, test
+
+
+def _level_evidence(
+    name: str, meaning: str, part: str, test: LevelTest, directed: bool
 ) -> Evidence:
-    """Is accuracy on *part* more than *margin* points below the Retrains'?
+    return Evidence(
+        name,
+        f"{meaning}: level on the forgotten rows against the Retrains'",
+        "points",
+        test.difference,
+        test.p,
+        "under" if test.difference >= 0 else "over",
+        directed,
+        part,
+        level=test,
+    )
 
-    Without it a model that forgot everything would pass: its forgotten rows look like test rows.
+
+def _distance_level(models: _Models, part: str, slots: Ints) -> _Pending:
+    """Mean distance of each model to all others: every model has as many references."""
+    count = len(models.retrains)
+    pairs = np.zeros((count + 1, count + 1, len(slots)))
+    for a in range(count + 1):
+        for b in range(a):
+            if a == count:
+                rows = np.mean(
+                    [divergence(u, models.retrains[b]).forget[slots] for u in models.unlearned], 0
+                )
+            else:
+                rows = divergence(models.retrains[a], models.retrains[b]).forget[slots]
+            pairs[a, b] = pairs[b, a] = rows
+    values = pairs.sum(1) / count
+    spread = 0.2 * float(values[:-1].mean())
+    test = level_test(values[-1], values[:-1], margin=spread, unit=LARGEST, greater=True)
+    about = "mean distance to the other models' answers on the forgotten rows"
+    evidence = Evidence(
+        "level_distance", about, "nats", test.difference, test.p, "away", False, part, level=test
+    )
+    return _Pending(evidence)
+
+
+def _kept(models: _Models, part: str) -> _Pending:
+    """Is accuracy on *part* more than the margin below the Retrains'?
+
+    Without this test a model that forgot everything would pass, because its forgotten rows look
+    like test rows.
     """
-    lost = -paired_difference(unlearned, retrains, part, split)
-    gap = mean_contrast(lost, unit=100.0)
-    p = float(ndtr(-(gap.difference - margin) / gap.error))
-    about = f"accuracy lost on {part} rows, against Retrain: more than {margin:g} points"
-    return Evidence(f"kept_{part}", about, gap.difference, p, "over", difference=gap)
-
-
-def paired_difference(
-    unlearned: Sequence[Subject], retrains: Sequence[Subject], part: str, split: Split
-) -> np.ndarray:
-    """Correctness minus the Retrains', in points, of each row; without a forgotten class's test
-    rows."""
-    labels = unlearned[0].labels(part)
-    right = [
-        np.mean([(s.logits(part).argmax(1) == labels).numpy() for s in group], axis=0)
-        for group in (unlearned, retrains)
+    values = [
+        -np.stack([100.0 * _right(s, part) for s in group])[:, _usual(models, part)]
+        for group in (models.unlearned, models.retrains)
     ]
-    kept = np.ones(len(labels), bool)
-    if part == "test" and split.forget_class is not None:
-        kept = (labels != split.forget_class).numpy()
-    found: np.ndarray = 100 * (right[0] - right[1])[kept]
-    return found
+    test = level_test(
+        values[0].mean(0), values[1], margin=models.margin, above=models.margin, greater=True
+    )
+    about = f"accuracy lost on {part} rows: more than {models.margin:g} points below the Retrains'"
+    directed = models.directed or len(models.parts.listed) == 0
+    evidence = Evidence(
+        f"kept_{part}", about, "points", test.difference, test.p, "over", directed, "kept"
+    )
+    return _Pending(replace(evidence, level=test))
 
 
-def _inflation(retrains: Sequence[Subject], strata: Strata) -> float | None:
-    """Mean square of the z of each Retrain, tested against the others."""
-    if len(retrains) < 2:
-        return None
-    squares = []
-    for one in retrains:
-        others = [s for s in retrains if s is not one]
-        for name in SIGNED:
-            left = unexplained(strata, signed([one], name), signed(others, name))
-            squares.append(rank_test(strata, left).z ** 2)
-    return float(np.mean(squares))
+def _right(subject: Subject, part: str) -> Floats:
+    values: Floats = (subject.logits(part).argmax(1) == subject.labels(part)).double().numpy()
+    return values
 
 
-def _drift(retrains: Sequence[Subject], strata: Strata) -> float | None:
-    """p, corrected, of forgotten rows being to the *Retrains* what test rows are.
+def _usual(models: _Models, part: str) -> np.ndarray:
+    """Rows of *part* whose class is not forgotten whole."""
+    usual: np.ndarray = ~np.isin(models.unlearned[0].labels(part).numpy(), models.parts.classes)
+    return usual
 
-    They saw neither, so a difference says that the rows themselves differ.
+
+def _drift(retrains: Sequence[Subject], strata: Strata | None) -> float | None:
+    """p, corrected, of the Retrains treating forgotten and test rows alike.
+
+    The Retrains saw neither, so a difference says that the rows themselves differ.
     """
-    if not retrains:
+    if not retrains or strata is None:
         return None
     ps = {name: rank_test(strata, signed(retrains, name)).p for name in ("log_odds", "probe")}
     return min(holm(ps).values())

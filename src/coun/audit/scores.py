@@ -1,4 +1,4 @@
-"""What the row tests look at: five numbers a row that memory of it would move."""
+"""What the tests look at: numbers for each row that memory of the row would move."""
 
 from __future__ import annotations
 
@@ -11,108 +11,175 @@ import torch
 from torch import Tensor
 
 from coun.attacks import correctness, scaled_logit
-from coun.audit.exchange import Groups, minus
+from coun.audit.rank_tests import Groups
 from coun.data.examples import stratified
 from coun.metrics import js_rows, probabilities, probe_margins
-from coun.metrics.arrays import Floats
+from coun.metrics.arrays import Floats, Ints
 from coun.runs import Predictions, Run
 from coun.seeds import Seeds
 
-PROBED = 3_000  # retain rows a probe is fitted on, at most; a seeded, stratified subset
+PROBED = 3_000  # retain rows that a probe is fitted on, at most; a seeded, stratified subset
+LIMIT = 100.0  # log-odds are clamped to +/- this many nats
 
 MEANING = {
     "correctness": "right answers",
     "log_odds": "certainty of the true class",
-    "probe": "what a linear probe reads out of the features",
-    "distance": "distance to Retrain's answers",
+    "probe": "what a linear probe reads from the features",
+    "relearned": "certainty after relearning the other half of the forgotten rows",
+    "lira": "membership score of LiRA with shadow models",
+    "rmia": "membership score of RMIA with shadow models",
+    "distance": "distance to the Retrains' answers",
 }
-NOTHING = Groups(np.zeros(1), np.zeros(1))
-SIGNED = ("correctness", "log_odds", "probe")  # more than Retrain's means memory
+ZERO = Groups(np.zeros(1), np.zeros(1))
+SIGNED = ("correctness", "log_odds", "probe")  # a higher score than a Retrain's means memory
+
+
+@dataclass(frozen=True, eq=False)
+class RelearnedHalf:
+    """A copy of a model after it was trained for a few steps on half of the forgotten rows.
+
+    Attributes:
+        slots: positions, among the forgotten rows, of the half that was *not* trained on.
+        log_odds: of the true class under the copy: that half (M/2,) and all test rows (O,).
+    """
+
+    slots: Ints
+    log_odds: Groups
 
 
 @dataclass(eq=False)
 class Subject:
-    """One model under audit and what it says of all rows: run once, looked at often."""
+    """One model of an audit and its outputs on all rows.
+
+    Attributes:
+        name: what the audit calls the model.
+        predictions: its outputs on the forget, test and retain rows.
+        run: where it comes from; None for bare predictions.
+        seed: of the probe's subset of rows.
+        optional: further signed scores by name, such as those of attacks with shadow models.
+        relearned: the copy for the relearning test, if it was made.
+    """
 
     name: str
-    run: Run
-    found: Predictions
+    predictions: Predictions
+    run: Run | None = None
     seed: int = 0
+    optional: dict[str, Groups] | None = None
+    relearned: RelearnedHalf | None = None
 
     def logits(self, part: str) -> Tensor:
-        return self.found.outputs[part].logits
+        """Logits (N, K) of a part: "forget", "test" or "retain"."""
+        return self.predictions.outputs[part].logits
 
     def labels(self, part: str) -> Tensor:
-        return self.found.labels[part]
+        """Labels (N,) of a part."""
+        return self.predictions.labels[part]
 
     def features(self, part: str) -> Tensor:
-        return self.found.outputs[part].features
+        """Penultimate features (N, D) of a part."""
+        return self.predictions.outputs[part].features
 
     @cached_property
-    def p(self) -> dict[str, Floats]:
+    def probabilities(self) -> dict[str, Floats]:
         """Probabilities (N, K) by part."""
-        return {part: probabilities(out.logits) for part, out in self.found.outputs.items()}
+        return {p: probabilities(out.logits) for p, out in self.predictions.outputs.items()}
 
     @cached_property
     def scores(self) -> dict[str, Groups]:
-        """The signed scores by name; correctness in points, others in nats."""
-        found = {"correctness": [], "log_odds": []}  # type: dict[str, list[Floats]]
-        for part in Groups._fields:
-            said = self.logits(part), self.labels(part)
-            found["correctness"].append(100 * correctness(*said).numpy())
-            found["log_odds"].append(scaled_logit(*said).clamp(-100, 100).numpy())
-        return {**{n: Groups(*v) for n, v in found.items()}, "probe": self._probe()}
+        """The signed scores by name; correctness in points, all others in nats."""
+        return {
+            "correctness": Groups(*(100 * self._correct(part) for part in Groups._fields)),
+            "log_odds": Groups(*(self.log_odds(part) for part in Groups._fields)),
+            "probe": self._probe(),
+            **(self.optional or {}),
+        }
+
+    @cached_property
+    def levels(self) -> dict[str, Groups]:
+        """The scores in points, 0..100, so that models of different calibration can be compared.
+
+        Correctness is in points already. Every other score becomes the percentage of the model's
+        own test rows that score lower, where ties count half.
+        """
+        return {n: s if n == "correctness" else in_points(s) for n, s in self.scores.items()}
+
+    def log_odds(self, part: str) -> Floats:
+        """Log-odds of the true class (N,), in nats, clamped."""
+        odds = scaled_logit(self.logits(part), self.labels(part)).clamp(-LIMIT, LIMIT)
+        values: Floats = odds.numpy()
+        return values
+
+    def _correct(self, part: str) -> Floats:
+        values: Floats = correctness(self.logits(part), self.labels(part)).numpy()
+        return values
 
     def _probe(self) -> Groups:
-        """Log-odds under a probe fitted on retain rows.
+        """Log-odds under a probe that is fitted on retain rows.
 
-        Of a class that no retain row has, half of the forgotten and test rows, drawn without
-        regard to which they are, teach the probe that reads the other half: so groups stay
-        exchangeable.
+        Of a class that no retain row has, half of the forgotten and test rows teach the probe
+        that reads the other half. The halves are drawn without regard to which row is which, so
+        the groups stay exchangeable.
         """
-        kept = self.labels("retain")
-        rows = stratified(kept, min(PROBED, len(kept)), self.seed)
-        x, y = self.features("retain")[rows], kept[rows]
-        asked = torch.cat([self.features(part) for part in Groups._fields])
+        retained = self.labels("retain")
+        rows = stratified(retained, min(PROBED, len(retained)), self.seed)
+        x, y = self.features("retain")[rows], retained[rows]
+        queries = torch.cat([self.features(part) for part in Groups._fields])
         labels = torch.cat([self.labels(part) for part in Groups._fields])
-        strange = ~torch.isin(labels, y)
-        if strange.any():
+        unseen = ~torch.isin(labels, y)
+        if unseen.any():
             order = torch.randperm(len(labels), generator=Seeds(self.seed).torch("halves"))
-            found = np.zeros(len(labels))
-            for one, other in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-                more = other[strange[other]][:PROBED]
-                train = torch.cat([x, asked[more]]), torch.cat([y, labels[more]])
-                able = one[torch.isin(labels[one], train[1])]
-                found[able.numpy()] = probe_margins(train, (asked[able], labels[able]))
+            odds = np.zeros(len(labels))
+            for half, other in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+                more = other[unseen[other]][:PROBED]
+                train = torch.cat([x, queries[more]]), torch.cat([y, labels[more]])
+                able = half[torch.isin(labels[half], train[1])]
+                odds[able.numpy()] = probe_margins(train, (queries[able], labels[able]))
         else:
-            found = probe_margins((x, y), (asked, labels))
-        return Groups(*np.split(found, [len(self.labels("forget"))]))
+            odds = probe_margins((x, y), (queries, labels))
+        return Groups(*np.split(odds, [len(self.labels("forget"))]))
+
+
+def in_points(scores: Groups) -> Groups:
+    """Percentage of test rows that score lower than each row, where ties count half."""
+    order = np.sort(scores.test)
+
+    def place(values: Floats) -> Floats:
+        below, above = (np.searchsorted(order, values, side=s) for s in ("left", "right"))
+        share: Floats = 50.0 * (below + above) / len(order)
+        return share
+
+    return Groups(place(scores.forget), place(scores.test))
 
 
 def signed(subjects: Sequence[Subject], name: str) -> Groups:
-    """The models' mean score of that name, row by row; 0 of no models."""
-    return _mean(s.scores[name] for s in subjects)
+    """Average the models' scores of that name, row by row; 0 of no models."""
+    return mean_groups(s.scores[name] for s in subjects)
+
+
+def mean_groups(scores: Iterable[Groups]) -> Groups:
+    """Average row by row; 0 of nothing."""
+    several = list(scores) or [ZERO]
+    return Groups(*(np.mean(part, axis=0) for part in zip(*several, strict=True)))
+
+
+def divergence(a: Subject, b: Subject) -> Groups:
+    """Jensen-Shannon divergence of two models' answers, row by row, in nats."""
+    p, q = a.probabilities, b.probabilities
+    return Groups(*(js_rows(p[part], q[part]) for part in Groups._fields))
 
 
 def distances(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> Groups:
-    """Mean Jensen-Shannon divergence to the mean of the Retrains' probabilities, nats.
+    """How much farther a row's answers are from a Retrain's than Retrains are from each other.
 
-    Of two or more Retrains, minus what each Retrain has to the mean of the others.
+    Each side compares pairs of single models, so both have the same number of references. With
+    one Retrain there is nothing to subtract.
+
+    Returns: mean Jensen-Shannon divergence, in nats.
     """
-    own = _mean(_apart(s, [r for r in retrains if r is not s]) for s in retrains)
-    mine = _mean(_apart(s, retrains) for s in unlearned)
-    return minus(mine, own)
-
-
-def _apart(subject: Subject, others: Sequence[Subject]) -> Groups:
-    """JS of each row's probabilities to the mean of *others'*; 0 if there are none."""
-    if not others:
-        return NOTHING
-    middle = (np.mean([s.p[part] for s in others], axis=0) for part in Groups._fields)
-    return Groups(*(js_rows(subject.p[k], q) for k, q in zip(Groups._fields, middle, strict=True)))
-
-
-def _mean(scores: Iterable[Groups]) -> Groups:
-    """Row by row; 0 of nothing."""
-    found = list(scores) or [NOTHING]
-    return Groups(*(np.mean(part, axis=0) for part in zip(*found, strict=True)))
+    apart = mean_groups(divergence(u, r) for u in unlearned for r in retrains)
+    if len(retrains) < 2:
+        return apart
+    among = mean_groups(
+        divergence(a, b) for k, a in enumerate(retrains) for b in retrains[k + 1 :]
+    )
+    return Groups(apart.forget - among.forget, apart.test - among.test)

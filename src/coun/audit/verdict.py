@@ -1,37 +1,54 @@
-"""From tests to one word and one plain sentence."""
+"""From tests to one word."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from coun.audit.evidence import Evidence, Family, paired_difference
-from coun.audit.exchange import Contrast, mean_contrast, minus, rank_test
+import numpy as np
+
+from coun.audit.evidence import Evidence, TestFamily, run_tests
+from coun.audit.levels import level_test
+from coun.audit.parts import RequestParts
+from coun.audit.rank_tests import (
+    MeanDifference,
+    interval,
+    mean_difference,
+    minus,
+    rank_test,
+)
 from coun.audit.scores import SIGNED, Subject, signed
-from coun.data import Split
+from coun.metrics.arrays import Ints
 
-Label = Literal[
-    "indistinguishable",
-    "closer than the original",
+Word = Literal[
+    "equivalent",
+    "no difference found",
+    "inconclusive",
     "under-forgotten",
     "over-forgotten",
-    "no trace found",
-    "trace found",
+    "closer than the original",
+    "different",
 ]
+WORDS: tuple[str, ...] = get_args(Word)
+CLEAR = ("equivalent", "no difference found")
+SHARE = 0.5  # of the rows: full memory of so many must be detectable, or nothing is concluded
+FLOORS = 3.0  # an average gap of more floors than this is never called no difference
 
-WORDS = {
-    "indistinguishable": "Indistinguishable from Retrain on these tests",
-    "closer than the original": "Closer to Retrain than the Original is, but not there",
-    "under-forgotten": "Under-forgotten: the model still knows more of the forgotten rows than "
-    "Retrain does",
-    "over-forgotten": "Over-forgotten: the model knows less than Retrain does",
-    "no trace found": "No trace of the forgotten rows was found, but without a Retrain little "
-    "can be concluded",
-    "trace found": "The forgotten rows left a trace: the model treats them unlike rows that it "
-    "never saw",
-}
-NO_CERTIFICATE = "This is statistical evidence, not a certificate of removal and no legal advice."
+
+@dataclass(frozen=True)
+class Gap:
+    """The average gap of the model to the Retrains, and how large it may be by chance.
+
+    Attributes:
+        points: mean distance over retain, unlearn and test accuracy and membership attack.
+        floor: the same between two Retrains; None with one Retrain.
+        allowed: points up to which the verdict does not mind.
+    """
+
+    points: float
+    floor: float | None
+    allowed: float
 
 
 @dataclass(frozen=True)
@@ -40,112 +57,168 @@ class Verdict:
 
     Attributes:
         label: the word.
-        headline, sentence: the word in plain language; the evidence for it.
+        reasons: keys that say why an audit is inconclusive; see `decide`.
         evidence: all tests, in one family (Holm).
-        equivalence: the difference that `equivalent` judges, in points of accuracy, with its
-            90% interval; None without Retrains.
+        equivalence: the difference in points of accuracy on the forgotten rows that `equivalent`
+            judges, with its 90% interval; None without Retrains.
         equivalent: whether that interval lies inside +/- margin (TOST at 5%).
         margin: points.
         alpha: of the family.
+        detectable: how many remembered rows would have been found with 80% power; infinite if
+            not even all.
         remains: share of the Original's effect that is left, on the strongest test; None
             without an Original.
-        inflation: how much more Retrains differ among themselves than rows by chance; see
-            `Family`.
-        rows: forgotten and test rows that were compared.
-        caveats: what cannot be concluded.
+        control: the word for the Original under the same tests; None without an Original.
+        gap: the average gap; None without Retrains or where it was not measured.
+        rows: forgotten and test rows; the forgotten ones by kind.
+        retrains: how many were given.
     """
 
-    label: Label
-    headline: str
-    sentence: str
+    label: Word
+    reasons: tuple[str, ...]
     evidence: tuple[Evidence, ...]
-    equivalence: Contrast | None
+    equivalence: MeanDifference | None
     equivalent: bool | None
     margin: float
     alpha: float
+    detectable: float
     remains: float | None
-    inflation: float | None
-    rows: tuple[int, int]
-    caveats: tuple[str, ...]
+    control: str | None
+    gap: Gap | None
+    rows: dict[str, int]
+    retrains: int
+
+    @property
+    def found(self) -> tuple[Evidence, ...]:
+        """The tests that found something, strongest first."""
+        return tuple(sorted((e for e in self.evidence if e.found), key=lambda e: (e.holm, e.p)))
 
     def to_json(self) -> dict[str, Any]:
+        """All attributes, nested dataclasses as dicts."""
         return asdict(self)
 
 
 def decide(
-    family: Family,
+    family: TestFamily,
     unlearned: Sequence[Subject],
     retrains: Sequence[Subject],
-    split: Split,
     *,
     margin: float,
     original: Subject | None = None,
-    of_original: Family | None = None,
+    of_original: TestFamily | None = None,
+    gap: Gap | None = None,
 ) -> Verdict:
-    """The verdict on *family*. *of_original*: the same tests on the Original.
+    """Choose the word for *family*.
 
-    Something under-forgotten outweighs something over-forgotten: memory is the graver failing.
+    Something under-forgotten outweighs something over-forgotten, because memory is the graver
+    failing. Evidence without a direction, or without the Retrains that carry one, gives
+    "different". Where nothing is found, the reasons against "no difference found" are "no
+    retrain", "unlike test rows", "control" (the Original passes too), "power" and "gap".
+
+    Args:
+        original: the model before unlearning.
+        of_original: the same tests on the Original.
+        gap: of the model; larger than allowed, it forbids "no difference found".
     """
-    found = family.found
-    under = [e for e in found if e.direction == "under"]
-    over = [e for e in found if e.direction == "over"]
-    if found and not under and not over:  # only distances, which have no direction of their own
-        leaning = max((family[name] for name in SIGNED), key=lambda e: abs(e.effect))
-        (under if leaning.direction == "under" else over).extend(found)
+    under = [e for e in family.found if e.directed and e.direction == "under"]
+    over = [e for e in family.found if e.directed and e.direction == "over"]
     remains, nearer = None, False
     if under and original is not None and of_original is not None:
         remains, nearer = _closer(under[0], of_original, original, unlearned, family.alpha)
-    label: Label
-    if not retrains:
-        label = "trace found" if found else "no trace found"
-    elif not found:
-        label = "indistinguishable"
-    elif under:
+    control = None
+    if original is not None and of_original is not None:
+        control = decide(of_original, [original], retrains, margin=margin).label
+    difference = _equivalence(family, unlearned, retrains, margin) if retrains else None
+    equivalent = difference.within(margin) if difference else None
+    shares = {
+        part: family.detectable(part) / max(1, len(slots))
+        for part, slots in _by_part(family).items()
+        if len(slots)
+    }
+    detectable = max(family.detectable(part) for part in shares)
+    reasons: list[str] = []
+    label: Word
+    if under:
         label = "closer than the original" if nearer else "under-forgotten"
-    else:
+    elif over:
         label = "over-forgotten"
-    gap = _equivalence(family, unlearned, retrains, split) if retrains else None
-    equivalent = gap.within(margin) if gap else None
-    sentence = " ".join(
-        [_evidence(family, found), *_margins(gap, equivalent, margin), *_power(family, found)]
-    )
-    if remains is not None:
-        sentence += f" {100 * remains:.0f}% of the Original's difference is left."
-    caveats = tuple(_caveats(split, retrains, family))
+    elif family.found:
+        label = "different"
+    else:
+        if not retrains and len(family.parts.listed):
+            unlike = family.unlike_test is not None and family.unlike_test < family.alpha
+            reasons.append("unlike test rows" if unlike else "no retrain")
+        if control in (*CLEAR, "inconclusive"):
+            reasons.append("control")
+        if max(shares.values()) > SHARE:
+            reasons.append("power")
+        if gap is not None and gap.points > gap.allowed:
+            reasons.append("gap")
+        if reasons:
+            label = "inconclusive"
+        else:
+            label = "equivalent" if equivalent else "no difference found"
     return Verdict(
         label,
-        WORDS[label] + ".",
-        sentence,
+        tuple(reasons),
         family.tests,
-        gap,
+        difference,
         equivalent,
         margin,
         family.alpha,
+        detectable,
         remains,
-        family.inflation,
-        family.strata.counts,
-        caveats,
+        control,
+        gap,
+        {
+            "forget": len(unlearned[0].labels("forget")),
+            "test": len(unlearned[0].labels("test")),
+            **{part: len(slots) for part, slots in _by_part(family).items()},
+            "without test rows": family.dropped,
+        },
+        len(retrains),
     )
+
+
+def _by_part(family: TestFamily) -> dict[str, np.ndarray]:
+    return {"exchangeable": family.parts.exchangeable, "listed": family.parts.listed}
+
+
+def allowed_gap(floor: float | None, margin: float, rows: int) -> float:
+    """The average gap up to which nothing need be explained, in points.
+
+    With two or more Retrains it is three floors, or the margin if that is larger. With one
+    Retrain it is twice the margin and an allowance for the noise of few forgotten rows.
+    """
+    if floor is None:
+        return float(2 * margin + 100 / np.sqrt(rows))
+    return max(FLOORS * floor, margin)
 
 
 def _closer(
     strongest: Evidence,
-    of_original: Family,
+    of_original: TestFamily,
     original: Subject,
     unlearned: Sequence[Subject],
     alpha: float,
 ) -> tuple[float, bool]:
-    """The share of the Original's effect that is left, and whether it is clearly less.
+    """The share of the Original's effect that is left, and whether it is clearly less than 1.
 
-    In the score's own unit: ranks of what Retrain does not explain know no sizes.
+    In the score's own unit, because ranks of what Retrain does not explain have no unit.
     """
-    before = of_original[strongest.name]
-    if strongest.difference is None or before.difference is None:
-        remains = strongest.effect / before.effect if before.effect > 0 else float("inf")
-        return remains, remains < 0.5
-    whole = before.difference.difference
-    remains = strongest.difference.difference / whole if whole > 0 else float("inf")
-    if strongest.name not in SIGNED:
+    matching = [
+        e for e in of_original.tests if (e.name, e.part) == (strongest.name, strongest.part)
+    ]
+    if not matching:
+        return float("nan"), False
+    effects = [
+        e.difference.difference if e.difference is not None else e.effect
+        for e in (strongest, matching[0])
+    ]
+    if effects[1] <= 0:
+        return float("inf"), False
+    remains = effects[0] / effects[1]
+    if strongest.name not in SIGNED or of_original.strata is None:
         return remains, remains < 0.5
     moved = minus(*(signed(x, strongest.name) for x in ([original], unlearned)))
     test = rank_test(of_original.strata, moved, greater=True)
@@ -153,104 +226,59 @@ def _closer(
 
 
 def _equivalence(
-    family: Family, unlearned: Sequence[Subject], retrains: Sequence[Subject], split: Split
-) -> Contrast:
-    """Right answers, in points: the difference in differences; of a forgotten class, where
-    test rows tell nothing, the plain difference on the forgotten rows."""
-    if split.forget_class is not None:
-        rows = paired_difference(unlearned, retrains, "forget", split)
-        return mean_contrast(rows, unit=100.0)
-    gap = family["correctness"].difference
-    assert gap is not None
-    return gap
+    family: TestFamily, unlearned: Sequence[Subject], retrains: Sequence[Subject], margin: float
+) -> MeanDifference:
+    """Right answers on the forgotten rows, in points, against the Retrains.
+
+    Where all rows are exchangeable and none belongs to a forgotten class, it is the difference
+    to test rows minus the Retrains' one; else the plain difference, with the seed spread.
+    """
+    model, exact = (signed(group, "correctness") for group in (unlearned, retrains))
+    parts = family.parts
+    if family.strata is not None and not len(parts.listed) and not parts.classes:
+        return mean_difference(family.strata, minus(model, exact), unit=100.0)
+    rows = np.stack([s.scores["correctness"].forget for s in retrains])
+    test = level_test(model.forget, rows, margin=0.0 if len(retrains) > 2 else margin / 2)
+    return interval(test.difference, test.error, test.df, 0.9)
 
 
-def _evidence(family: Family, found: Sequence[Evidence]) -> str:
-    m, n = family.strata.counts
-    rows = f"{m:,} forgotten with {n:,} test rows"
-    if not found:
-        least = min(family.tests, key=lambda e: e.holm)
-        return (
-            f"None of {len(family.tests)} tests that compare {rows} found a difference (the "
-            f"smallest p after Holm's correction is {_p(least.holm)}, for {_short(least)})."
+def judge(
+    unlearned: Sequence[Subject],
+    retrains: Sequence[Subject],
+    parts: RequestParts,
+    *,
+    original: Subject | None = None,
+    margin: float,
+    alpha: float,
+    gap: Gap | None = None,
+    owners: tuple[Ints, Ints] | None = None,
+    seed: int = 0,
+) -> tuple[Verdict, TestFamily, TestFamily | None]:
+    """Test models by their predictions alone, and choose the word.
+
+    Returns: the verdict, the tests of the models under audit, and the same tests of the Original.
+    """
+
+    def tested(models: Sequence[Subject]) -> TestFamily:
+        return run_tests(
+            models,
+            retrains,
+            parts,
+            margin=margin,
+            alpha=alpha,
+            memory=original,
+            owners=owners,
+            seed=seed,
         )
-    parts = "; ".join(f"{_short(e)} ({_effect(e)}, p = {_p(e.holm)})" for e in found)
-    many = f"{len(found)} of {len(family.tests)} tests that compare {rows}"
-    return f"{many} found a difference: {parts}."
 
-
-def _short(e: Evidence) -> str:
-    return e.about.partition(":")[0]
-
-
-def _effect(e: Evidence) -> str:
-    if e.name == "answers":
-        return f"{100 * e.effect:.1f}%"
-    if e.name.startswith("kept"):
-        return f"{e.effect:.1f} points"
-    return f"higher for the forgotten row in {50 + 100 * e.effect:.0f}% of pairs, 50% is ideal"
-
-
-def _margins(gap: Contrast | None, equivalent: bool | None, margin: float) -> list[str]:
-    if gap is None:
-        return []
-    return [
-        f"Equivalence within {margin:g} points of accuracy is "
-        + ("shown" if equivalent else "not shown")
-        + f" (90% interval {gap.low:+.1f} to {gap.high:+.1f})."
-    ]
-
-
-def _power(family: Family, found: Sequence[Evidence]) -> list[str]:
-    seen = family["log_odds"].detectable
-    if found or not seen:
-        return []
-    if seen >= 0.5:
-        return ["With so few rows no effect, however large, is seen with 80% power."]
-    return [
-        f"A model surer of forgotten than of test rows in {50 + 100 * seen:.0f}% of pairs would "
-        "have been caught with 80% power; less may have gone unseen."
-    ]
-
-
-def _caveats(split: Split, retrains: Sequence[Subject], family: Family) -> list[str]:
-    found = [NO_CERTIFICATE]
-    if not family.exchangeable:
-        if family.drift is not None and family.drift < family.alpha:
-            text = (
-                "To Retrain, which saw neither, the forgotten rows differ from test rows of "
-                f"their class (p = {_p(family.drift)}), so the p-values are only a guide"
-            )
-        else:
-            text = (
-                "The request is a list of rows. If they were not drawn at random they may differ "
-                "from test rows for reasons of their own, and the p-values are only a guide"
-            )
-        if family.inflation is not None:
-            text += (
-                "; they are calibrated by how much the Retrains differ among themselves "
-                f"(inflation {family.inflation:.2f}, 1 is none)"
-            )
-        else:
-            text += "; two or more Retrains calibrate them"
-        found.append(text + ".")
-    if not retrains:
-        found.append(
-            "Without a Retrain it is unknown what a model without these rows would say: how near "
-            "this one comes, whether it forgot too much, and any equivalence stay open."
-        )
-    elif len(retrains) == 1:
-        found.append(
-            "One Retrain gives no floor: how much two Retrains differ is unknown, so only the "
-            "tests on rows, not the distances, have a yardstick."
-        )
-    if split.forget_class is not None and len(retrains) < 2:
-        found.append(
-            "A whole class was forgotten: whether its rows go where Retrain sends them is shown, "
-            "but has no yardstick with fewer than two Retrains."
-        )
-    return found
-
-
-def _p(p: float) -> str:
-    return f"{p:.2f}" if p >= 0.01 else f"{p:.1g}"
+    family, before = tested(unlearned), tested([original]) if original is not None else None
+    verdict = decide(
+        family,
+        unlearned,
+        retrains,
+        margin=margin,
+        original=original,
+        of_original=before,
+        gap=gap,
+    )
+    return verdict, family, before

@@ -1,0 +1,139 @@
+"""How many remembered rows a test would find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from coun.attacks import correctness, scaled_logit
+from coun.audit.levels import LevelTest
+from coun.audit.rank_tests import Groups, Strata, rank_test
+from coun.audit.scores import LIMIT, Subject, in_points, signed
+from coun.audit.top_rows import TopTest, smallest_p
+from coun.metrics.arrays import Floats
+from coun.seeds import Seeds
+
+POWER = 0.8
+TRIALS = 20
+Power = Callable[[float], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Scores of the forgotten rows as they would be if the model remembered them.
+
+    Attributes:
+        forget: by score name, (M,) each.
+        test: the test rows' scores under the model that remembers, (O,) each.
+    """
+
+    forget: dict[str, Floats]
+    test: dict[str, Floats]
+
+    @classmethod
+    def of(cls, unlearned: Sequence[Subject], original: Subject | None, seed: int = 0) -> Memory:
+        """Take them from *original*, or else from retained rows of the same class, by lot."""
+        if original is not None:
+            return cls(*({n: s[part] for n, s in original.scores.items()} for part in (0, 1)))
+        model = unlearned[0]
+        generator = Seeds(seed).numpy("memory")
+        retained, wanted = (model.labels(part).numpy() for part in ("retain", "forget"))
+        rows = generator.integers(len(retained), size=len(wanted))
+        for c in np.intersect1d(retained, wanted):
+            same = np.flatnonzero(retained == c)
+            here = wanted == c
+            rows[here] = same[generator.integers(len(same), size=int(here.sum()))]
+        answers = model.logits("retain")[rows], model.labels("retain")[rows]
+        forget = {
+            "correctness": 100 * correctness(*answers).numpy(),
+            "log_odds": scaled_logit(*answers).clamp(-LIMIT, LIMIT).numpy(),
+        }
+        return cls(forget, {name: signed(unlearned, name).test for name in forget})
+
+    def scores(self, name: str) -> Floats | None:
+        """Scores (M,) of remembered rows; None if unknown."""
+        return self.forget.get(name)
+
+    def levels(self, name: str) -> Floats | None:
+        """The same in points, as `Subject.levels`."""
+        if name not in self.forget:
+            return None
+        if name == "correctness":
+            return self.forget[name]
+        return in_points(Groups(self.forget[name], self.test[name])).forget
+
+
+def rows_for_rank(strata: Strata, remembered: Groups, error: float) -> Power:
+    """Rows that a two-sided rank test finds with 80% power.
+
+    The effect of k remembered rows of M is k / M of the effect of all of them.
+
+    Args:
+        remembered: scores if every forgotten row were remembered.
+        error: standard deviation of the effect by chance.
+    """
+    effect = rank_test(strata, remembered).effect
+    count = strata.counts[0]
+
+    def rows(tail: float) -> float:
+        needed = float(ndtri(1 - tail / 2) + ndtri(POWER)) * error
+        return _rows(count, needed, effect)
+
+    return rows
+
+
+def rows_for_level(remembered: Floats, test: LevelTest) -> Power:
+    """Rows that a two-sided level test finds with 80% power."""
+    effect = float(remembered.mean()) - test.retrain
+
+    def rows(tail: float) -> float:
+        needed = test.quantile(tail / 2) + float(ndtri(POWER)) * test.error
+        return _rows(len(remembered), needed, effect)
+
+    return rows
+
+
+def rows_for_top(
+    strata: Strata,
+    scores: Groups,
+    remembered: Floats,
+    test: TopTest,
+    generator: np.random.Generator,
+) -> Power:
+    """Rows that the test of the highest scores finds in 16 of 20 simulated sets."""
+    slots = np.concatenate([forget for forget, _ in strata.pairs])
+
+    def rows(tail: float) -> float:
+        needed = test.critical(tail)
+
+        def power(count: int) -> float:
+            hits = 0
+            for _ in range(TRIALS):
+                forget = scores.forget.copy()
+                chosen = generator.choice(slots, count, replace=False)
+                forget[chosen] = remembered[chosen]
+                hits += smallest_p(strata, Groups(forget, scores.test), generator) <= needed
+            return hits / TRIALS
+
+        for count in _ladder(len(slots)):
+            if needed > 0 and power(count) >= POWER:
+                return float(count)
+        return float("inf")
+
+    return rows
+
+
+def _rows(count: int, needed: float, effect: float) -> float:
+    """The smallest k with k / count * effect >= needed; infinite if even all rows are too few."""
+    if effect <= 0 or needed > effect:
+        return float("inf")
+    return float(max(1, int(np.ceil(count * needed / effect))))
+
+
+def _ladder(count: int) -> list[int]:
+    """1, 2, 3, 5, 7, 10, 15 .. up to half of *count*."""
+    steps = np.unique(np.round(1.45 ** np.arange(1, 40)).astype(int))
+    return [int(k) for k in steps if k <= min(64, max(1, count // 2))]

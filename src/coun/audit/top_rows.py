@@ -1,0 +1,152 @@
+"""Find a few remembered rows: among the highest scores, and row by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import false_discovery_control, hypergeom
+
+from coun.audit.rank_tests import Groups, Strata
+from coun.metrics.arrays import Floats, Ints
+
+DRAWS = 19_999
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True, eq=False)
+class TopTest:
+    """Are there too many forgotten rows among the K highest scores?
+
+    Attributes:
+        size, forgotten: the K with the smallest hypergeometric p, and how many of the K rows
+            are forgotten ones.
+        expected: how many are expected by chance.
+        p: of that smallest p among all K, from permutations within classes.
+        null: the smallest p of each permutation, sorted.
+    """
+
+    size: int
+    forgotten: int
+    expected: float
+    p: float
+    null: Floats
+
+    def critical(self, alpha: float) -> float:
+        """The smallest p over K that is needed for a p of at most *alpha*; 0 if none is enough."""
+        place = int(alpha * (len(self.null) + 1)) - 1
+        return float(self.null[place]) if place >= 0 else 0.0
+
+
+def top_test(strata: Strata, scores: Groups, generator: np.random.Generator) -> TopTest:
+    """Test for a few forgotten rows that score far above test rows.
+
+    A rank test averages over all forgotten rows, so it misses five remembered rows of 1,000. Here
+    the statistic is the smallest hypergeometric p over K = 1, 2, 4 .. 64. Its distribution comes
+    from permutations within classes, so that ties, classes and the choice of K are accounted for.
+
+    >>> labels = np.zeros(200, int)
+    >>> scores = Groups(np.append(np.zeros(195), np.full(5, 9.0)), np.zeros(200))
+    >>> top_test(Strata.of(labels, labels), scores, np.random.default_rng(0)).forgotten
+    5
+    """
+    is_forgotten, stratum = pooled_order(strata, scores, generator)
+    m, n = strata.counts
+    sizes = [k for k in SIZES if k <= m + n]
+    table = _table(sizes, m, n)
+    seen = np.cumsum(is_forgotten)
+    values = [table[j][seen[k - 1]] for j, k in enumerate(sizes)]
+    best = int(np.argmin(values))
+    drawn = _permuted(strata, stratum[: sizes[-1]], generator)
+    counts = np.cumsum(drawn, axis=1)
+    null = np.min([table[j][counts[:, k - 1]] for j, k in enumerate(sizes)], axis=0)
+    p = (1 + int((null <= values[best] * (1 + 1e-9)).sum())) / (1 + len(null))
+    return TopTest(
+        sizes[best], int(seen[sizes[best] - 1]), sizes[best] * m / (m + n), p, np.sort(null)
+    )
+
+
+def smallest_p(strata: Strata, scores: Groups, generator: np.random.Generator) -> float:
+    """The statistic of `top_test` without its permutations."""
+    m, n = strata.counts
+    seen = np.cumsum(pooled_order(strata, scores, generator)[0])
+    sizes = [k for k in SIZES if k <= m + n]
+    return min(float(t[seen[k - 1]]) for k, t in zip(sizes, _table(sizes, m, n), strict=True))
+
+
+def pooled_order(
+    strata: Strata, scores: Groups, generator: np.random.Generator
+) -> tuple[Ints, Ints]:
+    """Whether each row is a forgotten one, and its stratum, from the highest score down.
+
+    Ties are ordered at random.
+    """
+    values, forgotten, stratum = [], [], []
+    for number, (forget, test) in enumerate(strata.pairs):
+        values.append(np.concatenate([scores.forget[forget], scores.test[test]]))
+        forgotten.append(np.repeat([1, 0], [len(forget), len(test)]))
+        stratum.append(np.full(len(forget) + len(test), number))
+    pooled = np.concatenate(values)
+    order = np.lexsort((generator.random(len(pooled)), -pooled))
+    return np.concatenate(forgotten)[order], np.concatenate(stratum)[order]
+
+
+def _table(sizes: list[int], m: int, n: int) -> list[Floats]:
+    """For each K the p of seeing 0..K forgotten rows or more."""
+    return [hypergeom.sf(np.arange(k + 1) - 1, m + n, m, k) for k in sizes]
+
+
+def _permuted(strata: Strata, stratum: Ints, generator: np.random.Generator) -> Ints:
+    """Random groups of the top rows under permutations within classes, (draws, K).
+
+    Rows are drawn one by one without replacement from the rows that their class has left, so the
+    rows below the top need not be permuted.
+    """
+    drawn = np.zeros((DRAWS, len(stratum)), np.int64)
+    forget, total = (
+        np.array([[len(f) + (len(t) if both else 0) for f, t in strata.pairs]]).repeat(DRAWS, 0)
+        for both in (False, True)
+    )
+    for place, c in enumerate(stratum):
+        hit = generator.random(DRAWS) * total[:, c] < forget[:, c]
+        drawn[:, place] = hit
+        forget[:, c] -= hit
+        total[:, c] -= 1
+    return drawn
+
+
+@dataclass(frozen=True)
+class SuspiciousRow:
+    """A forgotten row that scores unusually high.
+
+    Attributes:
+        slot: its position among the forgotten rows.
+        p: share of test rows of its class that score as high, itself counted (conformal).
+        q: p after Benjamini and Hochberg: the share of false alarms in the list down to here.
+    """
+
+    slot: int
+    p: float
+    q: float
+
+
+def suspicious_rows(strata: Strata, scores: Groups, most: int = 20) -> list[SuspiciousRow]:
+    """List the forgotten rows that test rows of their class exceed most rarely.
+
+    Each p is valid on its own if rows are exchangeable: it is at most t with probability t.
+
+    Args: most: length of the list.
+
+    Source: Bates et al. 2023, "Testing for outliers with conformal p-values": Benjamini and
+        Hochberg's correction holds for conformal p-values that share their reference rows.
+    """
+    slots, ps = [], []
+    for forget, test in strata.pairs:
+        order = np.sort(scores.test[test])
+        above = len(order) - np.searchsorted(order, scores.forget[forget], side="left")
+        slots.append(forget)
+        ps.append((1 + above) / (1 + len(order)))
+    every, p = np.concatenate(slots), np.concatenate(ps)
+    q = false_discovery_control(p)
+    order = np.lexsort((-scores.forget[every], p))[:most]
+    return [SuspiciousRow(int(every[k]), float(p[k]), float(q[k])) for k in order]
