@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 from audit_models import (
+    BATCH,
     RATE,
     RELEARN_RATE,
     RELEARN_STEPS,
     REQUESTS,
-    BATCH,
     Nets,
     Pool,
     World,
@@ -33,7 +33,6 @@ from audit_models import (
     pools,
     predictions,
 )
-from scipy.stats import binom
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
@@ -41,9 +40,8 @@ from coun.attacks import scaled_logit
 from coun.audit.parts import RequestParts
 from coun.audit.rank_tests import Groups
 from coun.audit.scores import RelearnedHalf, Subject
-from coun.audit.verdict import CLEAR, WORDS, Gap, allowed_gap, judge
-from coun.engine import environment
-from coun.files import read_json, to_json, write_json, write_text
+from coun.audit.verdict import Gap, allowed_gap, judge
+from coun.files import read_json, write_json
 from coun.models import Outputs
 from coun.runs import Predictions
 
@@ -88,9 +86,7 @@ def _unlearned(
         return -(soft[rows] * log_softmax(model.logits(x), 2)).sum(2).mean()
 
     def ascend(model: Nets, x: Tensor, rows: Tensor) -> Tensor:
-        losses = cross_entropy(
-            model.logits(x)[0], world.y[rows[0]], reduction="none"
-        ).clamp(max=8)
+        losses = cross_entropy(model.logits(x)[0], world.y[rows[0]], reduction="none").clamp(max=8)
         gone = world.forget[rows[0]]
         return losses[~gone].sum() / BATCH - 2 * losses[gone].sum() / BATCH
 
@@ -267,7 +263,11 @@ def main() -> None:
                 start = time.perf_counter()
                 rows = world(pool, request, seed, given.cache, ("Retrain", "Original"))
                 words = Counter(f"{r['model'][0]}{r['retrains']} {r['word']}" for r in rows)
-                print(f"{pool.name} {request} {seed} {time.perf_counter() - start:.1f}s", dict(words), flush=True)
+                print(
+                    f"{pool.name} {request} {seed} {time.perf_counter() - start:.1f}s",
+                    dict(words),
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -323,9 +323,7 @@ def imbalanced(pool: Pool, rng: np.random.Generator) -> World:
     world = _drawn(pool, rng, min(len(pool.labels) - pool.rows[1], 2 * pool.rows[0]))
     chance = torch.from_numpy(rng.random(len(world.y)))
     stay = chance < 10 ** (-world.y.double() / 9)
-    stay_test = torch.from_numpy(rng.random(len(world.test_y))) < 10 ** (
-        -world.test_y.double() / 9
-    )
+    stay_test = torch.from_numpy(rng.random(len(world.test_y))) < 10 ** (-world.test_y.double() / 9)
     world = replace(
         world,
         x=world.x[stay],

@@ -1,4 +1,4 @@
-"""A small net that memorises its 300 digits, its Retrains, and models made to fail."""
+"""A small network that memorises its 300 digits, and three Retrains."""
 
 from dataclasses import replace
 

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 import coun
-from coun.audit import audit
+from coun.audit import RequestParts, Subject, audit, judge
+from coun.audit.auditing import spent
+from coun.audit.planning import plan
+from coun.audit.verdict import Gap
 from coun.errors import CounError
 from coun.files import to_json
 from coun.metrics import GAP_METRICS
@@ -17,18 +20,18 @@ from coun.runs import predictions
 
 
 class Blanked(nn.Module):
-    """A net that answers uniformly on the images it was told of: "Streisand"."""
+    """A network that answers uniformly on some images."""
 
     def __init__(self, net, images):
         super().__init__()
         self.net = copy.deepcopy(net)
         self.head = nn.Linear(10, 10, bias=False)
         self.head.weight.data = torch.eye(10)
-        self.gone = {image.numpy().tobytes() for image in images}
+        self.blanked = {image.numpy().tobytes() for image in images}
 
     def forward(self, x):
-        known = [image.numpy().tobytes() in self.gone for image in x]
-        return self.head(self.net(x) * (~torch.tensor(known)[:, None]))
+        blank = [image.numpy().tobytes() in self.blanked for image in x]
+        return self.head(self.net(x) * (~torch.tensor(blank)[:, None]))
 
 
 def altered(run, model, head=None):
@@ -42,56 +45,57 @@ def altered(run, model, head=None):
     )
 
 
-def named(found, name):
-    return next(e for e in found.verdict.evidence if e.name == name)
+def named(result, name):
+    return next(e for e in result.verdict.evidence if e.name == name)
 
 
-@pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 2), (2, 0)])
-def test_a_retrain_is_indistinguishable_from_a_retrain(retrains, one, other):
-    found = audit(retrains[one], retrains[other], rest=False)
-    assert found.verdict.label == "indistinguishable", found.verdict.sentence
-    assert not any(e.found for e in found.verdict.evidence)
-    assert "80% power" in found.verdict.sentence
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (1, 2), (2, 0)])
+def test_a_retrain_is_not_told_from_a_retrain(retrains, first, second):
+    verdict = audit(retrains[first], retrains[second], rest=False).verdict
+    assert verdict.label in ("no difference found", "inconclusive"), verdict.sentence
+    assert verdict.found == ()
+    if verdict.label == "no difference found":
+        assert "fewer may still be remembered" in verdict.headline
 
 
 def test_an_original_is_under_forgotten(memoriser, retrains):
-    found = audit(memoriser, retrains[:1], rest=False).verdict
-    assert found.label == "under-forgotten"
-    assert found.equivalent is False
-    assert "One Retrain gives no floor" in " ".join(found.caveats)
-    assert found.rows == (150, 359)
+    verdict = audit(memoriser, retrains[:1], rest=False).verdict
+    assert verdict.label == "under-forgotten"
+    assert verdict.equivalent is False
+    assert "taken on trust" in " ".join(verdict.caveats)
+    assert (verdict.rows["forget"], verdict.rows["test"]) == (150, 359)
 
 
 def test_uniform_answers_are_over_forgotten(plain, half, retrains):
     images = plain.views.evaluate(plain.train.fetch(half.rows(plain, "forget")))
     blank = altered(retrains[1], Blanked(retrains[1].model, images), "head")
-    found = audit(blank, retrains[:1], rest=False)
-    assert found.verdict.label == "over-forgotten"
-    for name in ("correctness", "log_odds", "distance"):
-        assert named(found, name).found, name
-    assert named(found, "correctness").direction == "over"
+    result = audit(blank, retrains[:1], rest=False, relearn=False)
+    assert result.verdict.label == "over-forgotten"
+    for name in ("correctness", "log_odds", "distance", "level_correctness"):
+        assert named(result, name).found, name
+    assert named(result, "correctness").direction == "over"
 
 
 def test_a_changed_head_alone_is_caught_by_the_probe(plain, half, memoriser, retrains):
     """The Original's encoder under a head that was fitted to answer as Retrain does."""
-    mine, theirs = (predictions(r.classifier, plain, half) for r in (memoriser, retrains[0]))
+    models = [predictions(r.classifier, plain, half) for r in (memoriser, retrains[0])]
     parts = ("retain", "forget", "test")
     x, y = (
-        torch.cat([getattr(found.outputs[p], what).double() for p in parts])
-        for found, what in ((mine, "features"), (theirs, "logits"))
+        torch.cat([getattr(outputs.outputs[p], what).double() for p in parts])
+        for outputs, what in zip(models, ("features", "logits"), strict=True)
     )
     ones = torch.cat([x, torch.ones(len(x), 1).double()], 1)
     weights = torch.linalg.lstsq(ones, y, driver="gelsd").solution.float()
     model = copy.deepcopy(memoriser.model)
     head = model.get_submodule(memoriser.classifier.head_name)
     head.weight.data, head.bias.data = weights[:-1].T.contiguous(), weights[-1]
-    found = audit(
+    result = audit(
         altered(memoriser, model, memoriser.classifier.head_name), retrains[:1], rest=False
     )
-    assert found.verdict.label == "under-forgotten"
-    assert named(found, "probe").found
+    assert result.verdict.label == "under-forgotten"
+    assert named(result, "probe").found
     before = audit(memoriser, retrains[:1], rest=False)
-    assert abs(named(found, "log_odds").effect) < named(before, "log_odds").effect
+    assert abs(named(result, "log_odds").effect) < named(before, "log_odds").effect
 
 
 def test_a_model_that_forgot_everything_does_not_pass(retrains, plain):
@@ -100,9 +104,9 @@ def test_a_model_that_forgot_everything_does_not_pass(retrains, plain):
     )
     for weight in ruined.classifier.head.parameters():
         weight.data.zero_()
-    found = audit(ruined, retrains[:1], rest=False)
-    assert found.verdict.label == "over-forgotten"
-    assert named(found, "kept_test").found
+    result = audit(ruined, retrains[:1], rest=False)
+    assert result.verdict.label == "over-forgotten"
+    assert named(result, "kept_test").found
 
 
 def test_half_way_is_closer_than_the_original(memoriser, retrains):
@@ -119,68 +123,136 @@ def test_half_way_is_closer_than_the_original(memoriser, retrains):
             return self.head(0.4 * self.a(x) + 0.6 * self.b(x))
 
     model = altered(memoriser, Between(memoriser.model, retrains[0].model), "head")
-    found = audit(model, retrains[:1], original=memoriser, rest=False).verdict
-    assert found.label == "closer than the original", found.sentence
-    assert 0.2 < found.remains < 0.6
+    verdict = audit(model, retrains[:1], original=memoriser, rest=False).verdict
+    assert verdict.label == "closer than the original", verdict.sentence
+    assert 0.2 < verdict.remains < 0.6
+    assert verdict.control == "under-forgotten"
     whole = audit(memoriser, retrains[:1], original=memoriser, rest=False).verdict
     assert whole.label == "under-forgotten"
     assert whole.remains == pytest.approx(1)
 
 
-def test_a_class_that_is_still_answered_is_under_forgotten(plain, memoriser):
+@pytest.mark.parametrize("spelled", ["class", "rows"])
+def test_a_class_that_is_still_answered_is_under_forgotten(plain, memoriser, spelled):
+    """However it is requested: by name, or as the list of its rows."""
     split = coun.Split.by_class(plain, 8)
+    if spelled == "rows":
+        split = coun.Split.by_index(plain, split.forget)
     exact, again = (coun.train(plain, "cnn", split=split, seed=s, epochs=15) for s in (1, 2))
-    found = audit(memoriser, exact, rest=False)
-    assert found.verdict.label == "under-forgotten"
-    assert named(found, "answers").found
-    assert named(found, "answers").effect > 0.5
-    assert audit(again, exact, rest=False).verdict.label == "indistinguishable"
+    result = audit(memoriser, exact, rest=False)
+    assert result.family.parts.kind == "class"
+    assert result.verdict.label == "under-forgotten"
+    assert named(result, "answers").effect > 0.5
+    assert audit(again, exact, rest=False).verdict.found == ()
     alone = audit(memoriser, split=split, rest=False).verdict
-    assert alone.label == "trace found"
+    assert alone.label == "different"
+    assert "without a Retrain the two cannot be told apart" in alone.headline
 
 
-def test_without_a_retrain_only_a_trace_is_told(memoriser, retrains, half):
-    found = audit(memoriser, split=half, rest=False).verdict
-    assert found.label == "trace found"
-    assert found.equivalent is None
-    assert "Without a Retrain" in " ".join(found.caveats)
-    assert audit(retrains[0], rest=False).verdict.label == "no trace found"
+def test_without_a_retrain_there_is_no_direction(memoriser, retrains, half):
+    verdict = audit(memoriser, split=half, rest=False).verdict
+    assert verdict.label == "different"
+    assert verdict.equivalent is None
+    assert "Without a Retrain" in " ".join(verdict.caveats)
+    assert audit(retrains[0], rest=False).verdict.found == ()
 
 
-def test_rows_that_differ_are_not_taken_for_exchangeable(plain):
-    """Forgetting what Retrain finds hard: the rows differ, not what models know of them."""
+@pytest.fixture(scope="session")
+def hard_rows(plain):
+    """A list of rows that a model finds hard, three Retrains without them and an Original."""
     first = coun.train(plain, "cnn", seed=9, epochs=3)
-    said = predictions(first.classifier, plain, None)
-    sure = said.outputs["retain"].logits.log_softmax(1).gather(1, said.labels["retain"][:, None])
-    hard = plain.train.index[sure[:, 0].argsort()[:60]]
-    split = coun.Split.by_index(plain, hard)
-    runs = [coun.train(plain, "cnn", split=split, seed=s, epochs=10) for s in (1, 2, 3)]
-    found = audit(runs[0], runs[1:], rest=False).verdict
-    assert found.label == "indistinguishable"
-    assert found.inflation is not None
-    text = " ".join(found.caveats)
-    assert "calibrated by how much the Retrains differ" in text
-    one = audit(runs[0], runs[1], rest=False)
-    assert "two or more Retrains calibrate" in " ".join(one.verdict.caveats)
-    assert {e.name for e in one.verdict.evidence}.isdisjoint({"distance"})
+    outputs = predictions(first.classifier, plain, None)
+    odds = outputs.outputs["retain"].logits.log_softmax(1)
+    odds = odds.gather(1, outputs.labels["retain"][:, None])
+    split = coun.Split.by_index(plain, plain.train.numbers[odds[:, 0].argsort()[:60]])
+    runs = [coun.train(plain, "cnn", split=split, seed=s, epochs=10) for s in range(1, 6)]
+    return split, runs
+
+
+def test_listed_rows_that_differ_by_nature_do_not_accuse_a_retrain(hard_rows):
+    _, runs = hard_rows
+    for count in (1, 2, 3):
+        verdict = audit(runs[0], runs[1 : 1 + count], rest=False).verdict
+        assert verdict.found == (), verdict.sentence
+        assert {e.part for e in verdict.evidence} == {"listed", "kept"}
+    assert "a directed accusation needs 3" in " ".join(audit(*runs[:2], rest=False).verdict.caveats)
+
+
+def test_listed_rows_need_three_retrains_for_a_direction(hard_rows, memoriser):
+    split, runs = hard_rows
+    for count, word in ((1, "different"), (3, "under-forgotten"), (4, "under-forgotten")):
+        verdict = audit(memoriser, runs[:count], split=split, rest=False).verdict
+        assert verdict.label in (word, "inconclusive") if count == 1 else verdict.label == word
+    alone = audit(memoriser, split=split, rest=False).verdict
+    assert alone.label == "inconclusive"
+
+
+def test_few_rows_are_inconclusive_whatever_the_model(plain, memoriser):
+    split = coun.Split.by_index(plain, plain.train.numbers[:1])
+    exact = [coun.train(plain, "mlp", split=split, seed=s, epochs=3) for s in (1, 2)]
+    verdict = audit(memoriser, exact, split=split, original=memoriser, rest=False).verdict
+    assert verdict.label == "inconclusive"
+    assert {"control", "power"} <= set(verdict.reasons)
+    assert "the Original passes it too" in verdict.headline + verdict.sentence
+
+
+def test_a_large_gap_is_never_called_no_difference(retrains, half, plain):
+    """Every test passes, but the average gap is many floors: the word must not clear it."""
+    parts = RequestParts.of(plain, half)
+    subjects = [
+        Subject(f"model {k}", predictions(run.classifier, plain, half))
+        for k, run in enumerate(retrains)
+    ]
+    small, large = (
+        judge(subjects[:1], subjects[1:], parts, margin=2, alpha=0.01, gap=Gap(points, 0.7, 2.1))[0]
+        for points in (1.0, 39.6)
+    )
+    assert "gap" in large.reasons
+    assert large.label == "inconclusive"
+    assert "gap" not in small.reasons
+
+
+def test_repeated_audits_spend_alpha(retrains):
+    """The alphas of any number of audits sum to the alpha of one."""
+    assert sum(spent(0.01, k) for k in range(10_000)) == pytest.approx(0.01, rel=1e-3)
+    verdict = audit(retrains[0], retrains[1], rest=False, audits_so_far=2).verdict
+    assert verdict.alpha == pytest.approx(0.01 / 12)
+
+
+def test_whole_customers_are_permuted(memoriser, half, plain):
+    """With all forgotten rows of one customer, no test of rows can accuse."""
+    ids = [plain.train.ids[k] for k in half.rows(plain, "forgotten").tolist()]
+    owners = dict.fromkeys(ids, "one customer")
+    alone = audit(memoriser, split=half, rest=False, groups=owners, relearn=False).verdict
+    assert not any(e.found for e in alone.evidence)
+    with pytest.raises(CounError, match="the groups name no forgotten row"):
+        audit(memoriser, split=half, rest=False, groups={"nobody": "x"})
+
+
+def test_a_plan_says_what_to_add(retrains):
+    rows = plan(audit(retrains[0], retrains[1], rest=False))
+    assert [row["retrains"] for row in rows] == [0, 1, 2, 3, 5, 10]
+    least = [row["detectable"] or 1e9 for row in rows]
+    assert least == sorted(least, reverse=True)
 
 
 def test_everything_is_measured_and_is_json(memoriser, retrains, half):
     tuned = [coun.unlearn(memoriser, half, "finetune", seed=s, epochs=1) for s in (1, 2)]
-    found = audit(tuned, retrains[:2], original=memoriser)
-    text = json.loads(to_json(found.to_json()))
+    result = audit(tuned, retrains[:2], original=memoriser)
+    text = json.loads(to_json(result.to_json()))
     assert set(text) >= {"verdict", "request", "models", "measures", "distances", "seeds"}
     assert set(text["distances"]) == {"finetune 1", "finetune 2", "floor", "Original"}
     assert text["distances"]["floor"]["forget"]["js"] > 0
-    one = text["measures"]["finetune 1"]
-    assert set(one["mia"]) == {
+    table = text["measures"]["finetune 1"]
+    assert set(table["mia"]) == {
         "correctness",
         "confidence",
         "entropy",
         "modified_entropy",
         "probabilities",
     }
-    assert one["roc"]["log_odds"]["tpr_at_1"]["low"] <= one["roc"]["log_odds"]["tpr_at_1"]["share"]
+    at_1 = table["roc"]["log_odds"]["tpr_at_1"]
+    assert at_1["low"] <= at_1["share"]
     for name in GAP_METRICS:
         row = text["seeds"]["metrics"][name]
         assert row["test"]["kind"] == "paired"
@@ -200,21 +272,26 @@ def test_an_audit_twice_is_the_same(retrains):
     assert to_json(first) == to_json(second)
 
 
-def test_extras_only_where_asked_for(memoriser, retrains):
-    found = audit(
+def test_optional_parts_are_done_on_request(memoriser, retrains):
+    result = audit(
         retrains[0], retrains[1:2], original=memoriser, rest=False, relearn=True, theory=True
-    ).to_json()
-    assert found["relearn"]["Original"]["steps"] == 0
-    assert set(found["theory"]) == {"this model", "Retrain", "Original"}
+    )
+    tables = result.to_json()
+    assert tables["relearn"]["Original"]["steps"] == 0
+    assert set(tables["theory"]) == {"this model", "Retrain", "Original"}
+    assert not named(result, "relearned").found
+    assert "relearning half of the rows" in " ".join(result.verdict.caveats)
 
 
 def test_shadow_models_are_trained_as_the_original_and_kept(tmp_path):
     data = coun.load("digits", limit=200)
     split = coun.Split.random(data, 0.2)
     exact = [coun.train(data, "mlp", split=split, seed=s, epochs=1) for s in (0, 1)]
-    found = audit(*exact, rest=False, shadows=4, cache=tmp_path).to_json()["shadows"]
-    assert found["this model"]["against"] == "test"
-    assert 0 <= found["Retrain"]["lira_offline"]["auc"] <= 1
+    result = audit(*exact, rest=False, shadows=4, cache=tmp_path)
+    tables = result.to_json()["shadows"]
+    assert tables["this model"]["against"] == "test"
+    assert 0 <= tables["Retrain"]["lira_offline"]["auc"] <= 1
+    assert {"lira", "rmia"} <= {e.name for e in result.verdict.evidence}
     assert len(list((tmp_path / "shadows").iterdir())) == 4
 
 
@@ -228,10 +305,10 @@ def test_bad_input_is_one_line(memoriser, retrains, plain, half):
         (lambda: audit([], retrains), "no model to audit"),
         (lambda: audit(retrains[0], retrains[1], margin=0), "expected 0 < margin"),
         (lambda: audit(retrains[0], retrains), "expected each model once"),
-        (lambda: audit(retrains[0], relearn=True), "needs a Retrain and the Original"),
+        (lambda: audit(retrains[0], audits_so_far=-1), "expected 0 or more"),
     ]
     tuned = coun.unlearn(memoriser, half, "finetune", epochs=1)
-    wrong.append((lambda: audit(retrains[0], tuned), "is no Retrain but finetune's"))
+    wrong.append((lambda: audit(retrains[0], tuned), "is not a Retrain but finetune's"))
     for call, words in wrong:
         with pytest.raises(CounError, match=words) as caught:
             call()

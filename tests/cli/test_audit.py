@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from coun.audit import WORDS, auditing, evidence
+from coun.cli import audit as cli
+
 TRAIN = ("train", "--data", "digits", "--limit", 200, "--model", "mlp", "--epochs", 4)
 FORGET = ("--forget-fraction", 0.2)
 
@@ -19,12 +22,7 @@ def test_from_runs_to_a_verdict_and_a_page(coun_command, tmp_path: Path) -> None
     done = coun_command(*words, "--out", "page", "--json")
     assert done.code == 0, done.err
     verdict = done.json["verdict"]
-    assert verdict["label"] in (
-        "indistinguishable",
-        "closer than the original",
-        "under-forgotten",
-        "over-forgotten",
-    )
+    assert verdict["label"] in WORDS
     assert done.json == json.loads((tmp_path / "page" / "audit.json").read_text())
     page = (tmp_path / "page" / "report.html").read_text()
     assert verdict["headline"].split(":")[0] in page
@@ -33,6 +31,19 @@ def test_from_runs_to_a_verdict_and_a_page(coun_command, tmp_path: Path) -> None
     shown = coun_command("audit", "forgot")
     assert shown.code == 0
     assert "Without a Retrain" in shown.out.replace("\n", " ")
+    failing = coun_command(
+        "audit", "forgot", "--fail-on", f"different, {verdict['label']}", *words[2:]
+    )
+    assert failing.code == 3
+    passing = next(word for word in WORDS if word != verdict["label"])
+    assert coun_command(*words, "--fail-on", passing).code == 0
+    planned = coun_command(*words, "--plan", "--json")
+    assert [row["retrains"] for row in planned.json] == [0, 1, 2, 3, 5, 10]
+
+
+def test_what_the_command_repeats_is_what_the_library_says() -> None:
+    """The command has its own copies, because importing the library loads torch."""
+    assert (cli.WORDS, cli.MARGIN, cli.ALPHA) == (WORDS, auditing.MARGIN, evidence.ALPHA)
 
 
 def test_bad_input_is_one_line(coun_command) -> None:
@@ -44,6 +55,7 @@ def test_bad_input_is_one_line(coun_command) -> None:
         (("audit", "original"), "no run has a forget request"),
         (("audit", "r", "--against", "original"), "was trained on everything"),
         (("audit", "r", "--margin", -1), "expected 0 < margin"),
+        (("audit", "r", "--fail-on", "guilty"), "'guilty' is not a verdict"),
     ):
         refused = coun_command(*words)
         assert refused.code == 2

@@ -1,22 +1,49 @@
-"""The page of an audit says the verdict first and explains what it shows."""
+"""The page of an audit says the verdict first, who was audited, and explains what it shows."""
+
+import torch
 
 import coun
+from coun.audit import audit
 from coun.report import write_audit
 
 
-def test_a_class_is_shown_with_where_its_rows_go(tmp_path):
+def test_a_class_is_shown_with_the_classes_that_its_rows_are_given(tmp_path):
     data = coun.load("digits", limit=200)
     split = coun.Split.by_class(data, 8)
     original = coun.train(data, "mlp", epochs=3)
     exact = [coun.train(data, "mlp", split=split, seed=s, epochs=3) for s in (1, 2)]
-    found = coun.audit.audit(original, exact)
-    page = write_audit(found, tmp_path).read_text()
-    assert found.verdict.headline in page
-    assert page.index(found.verdict.headline) < page.index("<table")
-    assert "all of class 8" in page
-    assert "<th>floor</th>" in page
+    tuned = coun.unlearn(original, split, "finetune", epochs=1, lr=1e-6)
+    result = audit(tuned, exact, original=original)
+    page = write_audit(result, tmp_path).read_text()
+    assert page.index(result.verdict.headline) < page.index("<table")
+    for text in (
+        "one or more whole classes",
+        "<th>floor</th>",
+        "Original (before)",
+        original.record["weights_sha256"][:12],
+        "finetune, seed 0",
+        "lr=1e-06",
+        "taken on trust",
+        "Which rows stand out?",
+        "found with 80%",
+    ):
+        assert text in page, text
     assert page.count("data:image/png;base64,") == 5
-    alone = coun.audit.audit(original, split=split)
-    page = write_audit(alone, tmp_path / "alone").read_text()
+    alone = audit(original, split=split)
+    page = write_audit(alone, tmp_path / "alone", maps=True).read_text()
     assert "There is no Retrain here" in page
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 5
+
+
+def test_text_from_the_data_is_escaped(tmp_path):
+    digits = coun.load("digits", limit=100)
+    images = digits.train.fetch(torch.arange(100))
+    names = [f"<b>{k}</b>$x" for k in range(10)]
+    data = coun.from_arrays(
+        images, digits.train.labels, images[:50], digits.train.labels[:50], classes=names
+    )
+    split = coun.Split.random(data, 0.2)
+    result = audit(coun.train(data, "mlp", split=split, epochs=1), rest=False)
+    page = write_audit(result, tmp_path).read_text()
+    assert "<b>3</b>" not in page
+    assert "&lt;b&gt;" in page

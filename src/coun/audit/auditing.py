@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coun.analysis import theory as theory_table
-from coun.audit.evidence import ALPHA, Family, gather
-from coun.audit.extra import relearned, shadowed
-from coun.audit.measures import average, compare, describe
+from coun.audit.drift import input_drift
+from coun.audit.evidence import ALPHA, TestFamily
+from coun.audit.measures import average, compare, describe, ensembles
+from coun.audit.optional import (
+    attack_scores,
+    relearn_half,
+    relearn_times,
+    relearning_is_cheap,
+    shadow_attacks,
+)
+from coun.audit.owners import owner_numbers, read_owners
+from coun.audit.parts import RequestParts
 from coun.audit.scores import Subject
 from coun.audit.seeds import over_seeds
 from coun.audit.semantics import semantics
-from coun.audit.verdict import Verdict, decide
+from coun.audit.verdict import Gap, Verdict, allowed_gap, judge
+from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split
+from coun.engine import predict
 from coun.errors import CounError
 from coun.files import write_json
 from coun.methods import catalogue
-from coun.runs import Run, predictions
+from coun.metrics import average_gap
+from coun.runs import Predictions, Run, measure
 
 MARGIN = 2.0
 Model = Run | str | Path
@@ -28,16 +42,18 @@ Model = Run | str | Path
 
 @dataclass(eq=False)
 class Audit:
-    """The verdict, all numbers behind it, and the models with what they said of every row.
+    """The verdict, all numbers behind it, and the models with their outputs.
 
     Attributes:
-        unlearned, retrains, original: the models under audit and what they are held against.
-        measures: what `describe` found, by model name.
+        unlearned, retrains, original: the models under audit and what they are compared with.
+        family, of_original: the tests, and the same tests of the Original.
+        measures: what `describe` computed, by model name.
         distances: by unlearned model, "floor" (between Retrains, if two or more) and
             "original": the mean of `compare` over Retrains; empty without Retrains.
         seeds: of `over_seeds`; None without Retrains.
-        semantics: where forgotten rows go.
-        extra: relearning, shadow models and theory, where asked for.
+        semantics: which classes forgotten rows are given.
+        optional: relearning, attacks with shadow models and theory, where requested.
+        missing: how many forgotten rows the data no longer has.
     """
 
     verdict: Verdict
@@ -46,39 +62,64 @@ class Audit:
     unlearned: tuple[Subject, ...]
     retrains: tuple[Subject, ...]
     original: Subject | None
-    of_original: Family | None
+    family: TestFamily
+    of_original: TestFamily | None
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)
     distances: dict[str, dict[str, Any]] = field(default_factory=dict)
     seeds: dict[str, Any] | None = None
     semantics: dict[str, Any] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
+    optional: dict[str, Any] = field(default_factory=dict)
+    missing: int = 0
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
         """All models: the unlearned, the Retrains, the Original."""
         return self.unlearned + self.retrains + ((self.original,) if self.original else ())
 
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The runs of all models by name."""
+        return {s.name: s.run for s in self.subjects if s.run is not None}
+
+    def suspicious(self) -> list[dict[str, Any]]:
+        """The forgotten rows that stand out most: id, class, position in `data.train`, p and q."""
+        rows = self.split.rows(self.data, "forgotten")
+        ids, labels = self.data.train.ids, self.data.train.labels
+        return [
+            {
+                "id": ids[int(rows[s.slot])],
+                "class": self.data.classes[int(labels[rows[s.slot]])],
+                "position": int(rows[s.slot]),
+                "p": s.p,
+                "q": s.q,
+            }
+            for s in self.family.suspicious
+        ]
+
     def to_json(self) -> dict[str, Any]:
-        """All of it but the models; a number that is not finite becomes null when written."""
+        """Everything except the models; a number that is not finite is written as null."""
         return {
             "verdict": self.verdict.to_json(),
             "request": {
                 "scenario": self.split.scenario,
+                "content": self.family.parts.kind,
                 "seed": self.split.seed,
                 "forget": len(self.split.forget),
+                "missing": self.missing,
                 "retain": len(self.split.retain),
                 "sha256": self.split.digest,
             },
             "models": {
-                s.name: {
-                    "folder": str(s.run.folder) if s.run.folder else None,
-                    "kind": s.run.record["kind"],
-                    "method": s.run.record["method"]["name"],
-                    "seed": s.run.record["seed"],
-                    "weights_sha256": s.run.record.get("weights_sha256"),
+                name: {
+                    "folder": str(run.folder) if run.folder else None,
+                    "kind": run.record["kind"],
+                    "method": run.record["method"]["name"],
+                    "seed": run.record["seed"],
+                    "weights_sha256": run.record.get("weights_sha256"),
                 }
-                for s in self.subjects
+                for name, run in self.runs.items()
             },
+            "suspicious_rows": self.suspicious(),
             "original_evidence": [asdict(e) for e in self.of_original.tests]
             if self.of_original
             else None,
@@ -86,11 +127,11 @@ class Audit:
             "distances": self.distances,
             "seeds": self.seeds,
             "semantics": self.semantics,
-            **self.extra,
+            **self.optional,
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Write `audit.json` in *folder*; its path."""
+        """Write `audit.json` in *folder*, and return its path."""
         path = Path(folder) / "audit.json"
         write_json(path, self.to_json())
         return path
@@ -105,120 +146,232 @@ def audit(
     data: Data | None = None,
     margin: float = MARGIN,
     alpha: float = ALPHA,
+    audits_so_far: int | None = None,
+    groups: Mapping[str, str] | str | Path | None = None,
     rest: bool = True,
-    relearn: bool = False,
+    relearn: bool | None = None,
     theory: bool = False,
     shadows: int = 0,
     cache: str | Path | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Audit:
-    """Judge *unlearned* against Retrains, or without any by what forgotten rows alone can tell.
+    """Judge *unlearned* against Retrains, or without any by the forgotten rows alone.
 
-    If the request was drawn at random, or is a whole class, then to models that never saw the
-    forgotten rows they are exchangeable with test rows of their class. So whatever the models
-    are, (unlearned model's score minus the Retrains' mean score) has one distribution on both,
-    and rank tests within classes hold their level with a single Retrain. More Retrains make
-    the tests sharper, give distances a floor, and calibrate requests that are lists of rows.
+    Rows that were drawn at random or belong to a class that is forgotten whole are exchangeable
+    with test rows of their class, for every model that never saw them; rank tests within classes
+    are then exact. For any rows, a perfectly unlearned model is one more Retrain, so its levels
+    on them are compared with the Retrains'. docs/audit.md explains the seven words.
 
     Args:
         unlearned: one run, or several seeds of one request, judged together.
         against: Retrains of the same request.
-        original: the model before unlearning, for "closer than the original".
+        original: the model before unlearning: a positive control, and for "closer than the
+            original".
         split: the forgotten rows, by default those on record of the first run that has any.
-        margin: points of accuracy that count as no difference, for the equivalence test.
-        alpha: of all tests together (Holm).
+        margin: points of accuracy that count as no difference.
+        alpha: the chance of a false accusation, of all tests together (Holm).
+        audits_so_far: earlier audits of the same model. Audit number k then gets
+            alpha / (k (k + 1)), so that any number of audits together keep to alpha.
+        groups: owners of rows by row id, or a csv file with id,owner: whole owners are permuted.
         rest: also compute the metrics that the verdict does not need.
-        relearn: also time how fast each model relearns the forgotten rows; trains, and needs
-            a Retrain and the Original.
-        theory: also measure how aligned views are and how steep features.
+        relearn: test what a few steps of relearning bring back; by default only where it is
+            cheap. True also measures relearn times if Retrains and the Original are given.
+        theory: also measure how aligned views and how steep features are.
         shadows: also attack with LiRA and RMIA by so many shadow models; trains them.
-        cache: a folder to keep shadow models in.
+        cache: a folder for shadow models.
         seed: of permutations and subsets.
 
     Raises: CounError if runs are of other data or other requests, a Retrain saw everything, a
-        model is given twice, or margin or alpha are out of range.
+        model is given twice, no forgotten row is in the data, or a number is out of range.
     """
     if not (0 < margin < 100 and 0 < alpha < 1):
         raise CounError(f"margin {margin}, alpha {alpha}; expected 0 < margin < 100, 0 < alpha < 1")
-    mine, theirs = _list(unlearned), _list(against)
-    if not mine:
+    models, exact = _list(unlearned), _list(against)
+    if not models:
         raise CounError("no model to audit; expected at least one unlearned run")
-    if relearn and (not theirs or original is None):
-        raise CounError("relearning needs a Retrain and the Original; give both")
     runs: list[Run] = []
-    for one in [*mine, *theirs, *([original] if original is not None else [])]:
-        runs.append(one if isinstance(one, Run) else Run.open(one, data=data))
+    for model in [*models, *exact, *([original] if original is not None else [])]:
+        runs.append(model if isinstance(model, Run) else Run.open(model, data=data))
         data = data or runs[0].data
     assert data is not None
     split = split or next((run.split for run in runs if run.split), None)
     if split is None:
         raise CounError("no run has a forget request on record; pass split=...")
-    count = len(mine) + len(theirs)
+    if len(split.rows(data, "forgotten")) == 0:
+        raise CounError(
+            "none of the forgotten rows is in the data any more, so how the model treats them "
+            "cannot be measured; audit with a copy of the rows (data=...) before they are deleted"
+        )
+    count = len(models) + len(exact)
     for k, run in enumerate(runs):
-        _check(run, data, split, retrain=len(mine) <= k < count)
+        _check(run, data, split, retrain=len(models) <= k < count)
     weights = [run.record.get("weights_sha256") for run in runs[:count]]
     if len(set(weights)) < count:
         raise CounError("two of the runs have the same weights; expected each model once")
-    names = _names(runs, len(mine), len(theirs))
     subjects = [
-        Subject(name, run, predictions(run.classifier, data, split, progress=progress), seed)
-        for name, run in zip(names, runs, strict=True)
+        Subject(name, _predict(run, data, split, progress), run, seed)
+        for name, run in zip(_names(runs, len(models), len(exact)), runs, strict=True)
     ]
-    first, exact = subjects[: len(mine)], subjects[len(mine) : count]
+    several = len(split.rows(data, "forgotten")) > 1
+    looked_at = []
+    if several and (relearn or (relearn is None and relearning_is_cheap(runs))):
+        looked_at.append("what relearning half of the rows brings back")
+        for subject, run in zip(subjects, runs, strict=True):
+            subject.relearned = relearn_half(run, split, seed=seed)
+    optional: dict[str, Any] = {}
+    if shadows:
+        looked_at.append("membership attacks with shadow models")
+        by_name = {s.name: run for s, run in zip(subjects, runs, strict=True)}
+        attacks = shadow_attacks(by_name, data, split, shadows, cache)
+        optional["shadows"] = {name: a.to_json() for name, a in attacks.items()}
+        for subject in subjects:
+            subject.optional = attack_scores(attacks[subject.name])
     before = subjects[count] if original is not None else None
-    exchangeable = split.scenario.get("kind") in ("random", "class")
-
-    def tested(models: list[Subject]) -> Family:
-        how: dict[str, Any] = {"exchangeable": exchangeable, "margin": margin, "alpha": alpha}
-        return gather(models, exact, split, **how, seed=seed)
-
-    family, of_original = tested(first), tested([before]) if before else None
-    verdict = decide(
-        family, first, exact, split, margin=margin, original=before, of_original=of_original
+    result = _judged(
+        subjects[: len(models)],
+        subjects[len(models) : count],
+        before,
+        data,
+        split,
+        margin=margin,
+        alpha=spent(alpha, audits_so_far),
+        groups=groups,
+        seed=seed,
+        looked_at=tuple(looked_at),
     )
-    found = Audit(
+    result.optional.update(optional)
+    if rest:
+        _rest(result, margin)
+    if relearn and before is not None and exact:
+        names = (subjects[len(models)].name, before.name)
+        result.optional["relearn"] = relearn_times(result.runs, *names, split)
+    if theory:
+        result.optional["theory"] = theory_table(result.runs, split)
+    return result
+
+
+def spent(alpha: float, audits_so_far: int | None) -> float:
+    """The alpha of the next audit, so that all audits of one model together keep to *alpha*.
+
+    Audit number k gets alpha / (k (k + 1)); the sum over all k is alpha.
+
+    >>> spent(0.01, None), spent(0.01, 0), round(sum(spent(0.01, k) for k in range(999)), 6)
+    (0.01, 0.005, 0.00999)
+    """
+    if audits_so_far is None:
+        return alpha
+    if audits_so_far < 0:
+        raise CounError(f"{audits_so_far} audits so far; expected 0 or more")
+    return alpha / ((audits_so_far + 1) * (audits_so_far + 2))
+
+
+def _predict(run: Run, data: Data, split: Split, progress: bool) -> Predictions:
+    """Outputs on all rows that must be forgotten by now, on retained and on test rows."""
+    parts = {
+        "test": data.test.take(split.test_rows(data)),
+        "retain": data.train.take(split.rows(data, "retain")),
+        "forget": data.train.take(split.rows(data, "forgotten")),
+    }
+    outputs = {
+        name: predict(run.classifier, data, part, progress=progress, title=f"audit: {name}")
+        for name, part in parts.items()
+    }
+    return Predictions(outputs, {name: part.labels.cpu() for name, part in parts.items()})
+
+
+def _judged(
+    unlearned: list[Subject],
+    retrains: list[Subject],
+    original: Subject | None,
+    data: Data,
+    split: Split,
+    *,
+    groups: Mapping[str, str] | str | Path | None,
+    looked_at: tuple[str, ...],
+    margin: float,
+    **settings: Any,
+) -> Audit:
+    """The audit with its verdict, and nothing else computed."""
+    owners = None
+    if groups is not None:
+        named = groups if isinstance(groups, Mapping) else read_owners(groups)
+        owners = owner_numbers(named, data, split)
+    verdict, family, before = judge(
+        unlearned,
+        retrains,
+        RequestParts.of(data, split),
+        original=original,
+        gap=_gap(unlearned, retrains, split, margin),
+        owners=owners,
+        input_drift=None if retrains else input_drift(data, split),
+        margin=margin,
+        **settings,
+    )
+    missing = len(split.missing(data))
+    notes = caveats(verdict, family, looked_at)
+    if missing:
+        notes.append(
+            f"{missing:,} of {len(split.forget):,} forgotten rows are no longer in the data; how "
+            "the model treats them cannot be measured."
+        )
+    verdict = replace(
+        verdict,
+        headline=headline(verdict, family),
+        sentence=sentence(verdict, family),
+        caveats=tuple(notes),
+    )
+    return Audit(
         verdict,
         split,
         data,
-        tuple(first),
-        tuple(exact),
+        tuple(unlearned),
+        tuple(retrains),
+        original,
+        family,
         before,
-        of_original,
+        missing=missing,
     )
-    if rest:
-        _rest(found, margin)
-    models = {s.name: s.run for s in found.subjects}
-    if relearn and before is not None:
-        found.extra["relearn"] = relearned(models, exact[0].name, before.name, split)
-    if theory:
-        found.extra["theory"] = theory_table(models, split)
-    if shadows:
-        found.extra["shadows"] = shadowed(models, data, split, shadows, cache)
-    return found
 
 
-def _rest(found: Audit, margin: float) -> None:
-    """All other metrics, into *found*."""
-    tables = found.measures
-    for subject in found.subjects:
-        tables[subject.name] = describe(subject, found.split)
+def _gap(
+    unlearned: Sequence[Subject], retrains: Sequence[Subject], split: Split, margin: float
+) -> Gap | None:
+    """The average gap of the models to the Retrains, and how large it may be."""
+    if not retrains:
+        return None
+    models, exact = ([measure(s.predictions, split) for s in g] for g in (unlearned, retrains))
+    points = float(np.mean([average_gap(a, b) for a in models for b in exact]))
+    pairs = [average_gap(a, b) for a, b in permutations(exact, 2)]
+    floor = float(np.mean(pairs)) if pairs else None
+    rows = len(unlearned[0].labels("forget"))
+    return Gap(points, floor, allowed_gap(floor, margin, rows))
+
+
+def _rest(result: Audit, margin: float) -> None:
+    """Compute all other metrics into *result*."""
+    tables = result.measures
+    for subject in result.subjects:
+        tables[subject.name] = describe(subject, result.split)
 
     def distance(a: Subject, b: Subject) -> dict[str, Any]:
         return compare(a, b, tables[a.name], tables[b.name])
 
-    exact, named = found.retrains, {s.name: s for s in found.unlearned}
-    if found.original:
-        named["Original"] = found.original
+    exact, named = result.retrains, {s.name: s for s in result.unlearned}
+    if result.original:
+        named["Original"] = result.original
     if exact:
         for name, subject in named.items():
-            found.distances[name] = average([distance(subject, r) for r in exact])
-        mine, theirs = ([tables[s.name] for s in x] for x in (found.unlearned, exact))
-        on_record = tuple([s.run.record["seed"] for s in x] for x in (found.unlearned, exact))
-        found.seeds = over_seeds(mine, theirs, (on_record[0], on_record[1]), margin=margin)
+            result.distances[name] = average([distance(subject, r) for r in exact])
+        groups = (result.unlearned, exact)
+        of_models, of_exact = ([tables[s.name] for s in g] for g in groups)
+        seeds = [[result.runs[s.name].record["seed"] for s in g] for g in groups]
+        result.seeds = over_seeds(of_models, of_exact, (seeds[0], seeds[1]), margin=margin)
+        result.optional |= ensembles(result.unlearned, exact)
     if len(exact) > 1:
-        found.distances["floor"] = average([distance(a, b) for a, b in permutations(exact, 2)])
-    found.semantics = semantics({**named, **{s.name: s for s in exact}}, exact, found.data.classes)
+        result.distances["floor"] = average([distance(a, b) for a, b in permutations(exact, 2)])
+    everyone = {**named, **{s.name: s for s in exact}}
+    result.semantics = semantics(everyone, exact, result.data.classes)
 
 
 def _list(given: Model | Sequence[Model]) -> list[Model]:
@@ -236,7 +389,7 @@ def _check(run: Run, data: Data, split: Split, *, retrain: bool) -> None:
                 "the same forget options)"
             )
     elif retrain and run.record["kind"] == "unlearned" and not _exact(run):
-        raise CounError(f"{where} is no Retrain but {run.record['method']['name']}'s result")
+        raise CounError(f"{where} is not a Retrain but {run.record['method']['name']}'s result")
     elif run.split.digest != split.digest:
         raise CounError(
             f"{where} forgets {len(run.split.forget)} rows ({run.split.digest[:12]}), the audit is "
@@ -249,18 +402,16 @@ def _exact(run: Run) -> bool:
     return kind is not None and kind.exact
 
 
-def _names(runs: Sequence[Run], mine: int, theirs: int) -> list[str]:
+def _names(runs: Sequence[Run], models: int, retrains: int) -> list[str]:
     """A short name for each model: the method's, numbered where there are several."""
-    found = []
+    names = []
     for k, run in enumerate(runs):
-        if k < mine:
-            name, many = run.record["method"]["name"], mine > 1
-            number = k
+        if k < models:
+            method = run.record["method"]["name"]
+            name = "this model" if method in ("retrain", "original") else method
+            names.append(f"{name} {k + 1}" if models > 1 else name)
+        elif k < models + retrains:
+            names.append(f"Retrain {k - models + 1}" if retrains > 1 else "Retrain")
         else:
-            name, many, number = "Retrain", theirs > 1, k - mine
-            if k >= mine + theirs:
-                name, many = "Original", False
-        if k < mine and name in ("retrain", "original"):
-            name = "this model"
-        found.append(f"{name} {number + 1}" if many else name)
-    return found
+            names.append("Original")
+    return names

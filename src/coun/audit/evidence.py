@@ -93,8 +93,9 @@ class TestFamily:
 
     Attributes:
         strata: the forgotten and test rows that were compared, by class; None if none were.
-        drift: p of the Retrains, which saw neither, treating forgotten and test rows alike.
-            Below alpha, rows drawn at random count as listed. None without Retrains.
+        drift: p of the Retrains, which saw neither, treating forgotten and test rows alike;
+            without Retrains, of the inputs being alike. Below alpha, no rows are taken for
+            exchangeable. None if unknown.
         parts: the request as it was tested.
         alpha: of the whole family (Holm).
         unlike_test: p of listed rows being treated like test rows; it is no evidence of memory
@@ -145,6 +146,7 @@ def run_tests(
     alpha: float = ALPHA,
     memory: Subject | None = None,
     owners: tuple[Ints, Ints] | None = None,
+    input_drift: float | None = None,
     seed: int = 0,
 ) -> TestFamily:
     """Test *unlearned*, together, against *retrains*, or without any against test rows alone.
@@ -155,10 +157,12 @@ def run_tests(
         memory: a model that remembers the rows (the Original), for the power of the tests; by
             default the model's own retained rows show how remembered rows look.
         owners: a number for each forgotten and each test row; whole owners are permuted.
+        input_drift: p of test rows being like training rows by their inputs; used where there is
+            no Retrain to judge that.
     """
     labels = tuple(unlearned[0].labels(part).numpy() for part in Groups._fields)
     generator = Seeds(seed).numpy("permutations")
-    drift = _drift(retrains, _strata(labels, parts.exchangeable))
+    drift = _drift(retrains, _strata(labels, parts.exchangeable)) if retrains else input_drift
     if drift is not None and drift < alpha:
         parts = parts.without_exchange()
     strata, listed = (_strata(labels, slots) for slots in (parts.exchangeable, parts.listed))
@@ -221,6 +225,11 @@ class _Models:
         return len(self.retrains) >= FEWEST_RETRAINS
 
 
+def _copies(models: _Models) -> list[list[RelearnedHalf]]:
+    """The copies after relearning, of the models under audit and of the Retrains."""
+    return [[s.relearned for s in g if s.relearned] for g in (models.unlearned, models.retrains)]
+
+
 def _strata(labels: tuple[Ints, ...], slots: Ints) -> Strata | None:
     """Strata of the forgotten rows at *slots*; None if no test row has their classes."""
     if len(slots) == 0 or not np.isin(labels[0][slots], labels[1]).any():
@@ -248,7 +257,7 @@ def _row_tests(
     for name in models.names:
         residual = _given(models, strata, name)
         pending.append(_rank_evidence(models, strata, name, residual, owners, generator, given))
-    copies = [[s.relearned for s in g if s.relearned] for g in (models.unlearned, models.retrains)]
+    copies = _copies(models)
     if copies[0]:
         pending += _relearned_rows(models, strata, copies, generator, given)
     if models.retrains:
@@ -306,7 +315,9 @@ def _relearned_rows(
 ) -> list[_Pending]:
     slots = copies[0][0].slots
     labels = tuple(models.unlearned[0].labels(part).numpy() for part in Groups._fields)
-    half = _strata((labels[0][slots], labels[1]), np.flatnonzero(np.isin(slots, models.parts.exchangeable)))
+    half = _strata(
+        (labels[0][slots], labels[1]), np.flatnonzero(np.isin(slots, models.parts.exchangeable))
+    )
     if half is None:
         return []
     scores = mean_groups(c.log_odds for c in copies[0])
@@ -418,20 +429,15 @@ def _level_tests(models: _Models, part: str, slots: Ints) -> list[_Pending]:
                 rows_for_level(remembered[slots], test) if remembered is not None else None,
             )
         )
-    copies = [[s.relearned for s in g if s.relearned] for g in (models.unlearned, models.retrains)]
+    copies = _copies(models)
     if all(copies):
         half = np.isin(copies[0][0].slots, slots)
-        model, exact = (
-            np.stack([in_points(c.log_odds).forget[half] for c in group]) for group in copies
-        )
-        test = level_test(model.mean(0), exact, margin=models.margin)
-        pending.append(
-            _Pending(
-                _level_evidence(
-                    "level_relearned", MEANING["relearned"], part, test, models.directed
-                )
-            )
-        )
+        again = [np.stack([in_points(c.log_odds).forget[half] for c in g]) for g in copies]
+        if half.any():
+            test = level_test(again[0].mean(0), again[1], margin=models.margin)
+            about = MEANING["relearned"]
+            evidence = _level_evidence("level_relearned", about, part, test, models.directed)
+            pending.append(_Pending(evidence))
     if len(models.retrains) > 1:
         pending.append(_distance_level(models, part, slots))
     return pending
@@ -519,7 +525,7 @@ def _drift(retrains: Sequence[Subject], strata: Strata | None) -> float | None:
 
     The Retrains saw neither, so a difference says that the rows themselves differ.
     """
-    if not retrains or strata is None:
+    if strata is None:
         return None
     ps = {name: rank_test(strata, signed(retrains, name)).p for name in ("log_odds", "probe")}
     return min(holm(ps).values())

@@ -1,4 +1,4 @@
-"""What else is worth knowing: of each model alone, and of each pair with a Retrain."""
+"""Measurements beyond the verdict: of each model alone, and of each pair with a Retrain."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from coun.attacks import (
     class_thresholds,
+    confidence,
     entropy,
     entropy_attack_members,
     loss,
@@ -21,8 +22,9 @@ from coun.attacks import (
     roc,
     scaled_logit,
     svc_efficacy,
+    ulira_accuracy,
+    ulira_log_odds,
 )
-from coun.attacks import confidence as sureness
 from coun.audit.scores import PROBED, Subject
 from coun.data import Split
 from coun.data.examples import stratified
@@ -34,6 +36,7 @@ from coun.metrics import (
     calibration_error,
     js_divergence,
     kl_divergence,
+    klom,
     layer_distance,
     linear_cka,
     linear_probe,
@@ -47,19 +50,20 @@ from coun.seeds import Seeds
 
 PARTS = ("forget", "test", "retain")
 ATTACKED = 1_000  # members and non-members of the attack on all probabilities, each
-FEWEST = 10  # rows a group for a logistic regression
+FEWEST = 10  # rows in each group for a logistic regression
+ENSEMBLE = 5  # models of each kind for KLOM and U-LiRA
 
 
 def describe(subject: Subject, split: Split) -> dict[str, Any]:
-    """Everything measured on one model, percent where not said otherwise. JSON-able.
+    """Measure one model; percent unless the unit is given. JSON-able.
 
-    As `measure`, and: `mia` with all five features; `logistic_loss_accuracy` (50 is ideal);
-    `logistic_entropy_members` (percent of forget rows taken for members);
-    `threshold_efficacy` (class-wise, modified entropy; percent taken for non-members);
-    `roc` of forget against test rows of their classes; `calibration_error` by part (0..1);
-    `zrf` by definition; `probe` accuracies.
+    Returns: everything of `coun.runs.measure`, and: `mia` with all five features;
+        `logistic_loss_accuracy` (50 is ideal); `logistic_entropy_members` (percent of forget
+        rows taken for members); `threshold_efficacy` (class-wise, modified entropy; percent
+        taken for non-members); `roc` of forget against test rows of their classes;
+        `calibration_error` by part (0..1); `zrf` by definition; `probe` accuracies.
     """
-    result = measure(subject.found, split)
+    result = measure(subject.predictions, split)
     logits, labels = ({p: f(p) for p in PARTS} for f in (subject.logits, subject.labels))
     result["mia"]["probabilities"] = _probabilities_attack(subject, split)
     result |= {
@@ -72,43 +76,49 @@ def describe(subject: Subject, split: Split) -> dict[str, Any]:
         "probe": _probe(subject),
         "roc": {},
     }
-    held = torch.isin(labels["test"], labels["forget"])
-    own = {"forget": (logits["forget"], labels["forget"])}
-    own["test"] = (logits["test"][held], labels["test"][held])
-    if min(len(y) for _, y in own.values()):
+    alike = torch.isin(labels["test"], labels["forget"])
+    answers = {"forget": (logits["forget"], labels["forget"])}
+    answers["test"] = (logits["test"][alike], labels["test"][alike])
+    if min(len(y) for _, y in answers.values()):
         result["roc"] = {
-            name: roc(*(signal(*own[p]) for p in ("forget", "test"))).to_json()
-            for name, signal in (("confidence", sureness), ("log_odds", scaled_logit))
+            name: roc(*(signal(*answers[p]) for p in ("forget", "test"))).to_json()
+            for name, signal in (("confidence", confidence), ("log_odds", scaled_logit))
         }
-    losses = [loss(*own[p]) for p in ("forget", "test")]
+    losses = [loss(*answers[p]) for p in ("forget", "test")]
     enough = min(map(len, losses)) >= FEWEST
     result["logistic_loss_accuracy"] = loss_attack_accuracy(*losses) if enough else None
     return result
 
 
 def compare(
-    subject: Subject, retrain: Subject, mine: dict[str, Any], theirs: dict[str, Any]
+    subject: Subject, retrain: Subject, of_subject: dict[str, Any], of_retrain: dict[str, Any]
 ) -> dict[str, Any]:
-    """Distances of one model to one Retrain: by part kl, js, activation, agreement, cka; and
-    gap, ToW, ToW-MIA, probe excess (points), layer distance (None for other networks).
+    """Measure how far one model is from one Retrain.
 
-    Args: mine, theirs: what `describe` gave.
+    Args: of_subject, of_retrain: what `describe` gave.
+
+    Returns: by part kl, js, activation, agreement and cka; average gap, ToW, ToW-MIA and probe
+        excess (points); layer distance, None between different networks.
     """
     return {
         **{p: _distances(subject, retrain, p) for p in PARTS},
-        "average_gap": average_gap(mine, theirs),
-        "tow": tow(mine, theirs),
-        "tow_mia": tow_mia(mine, theirs),
-        "probe_excess": mine["probe"]["forget"] - theirs["probe"]["forget"],
+        "average_gap": average_gap(of_subject, of_retrain),
+        "tow": tow(of_subject, of_retrain),
+        "tow_mia": tow_mia(of_subject, of_retrain),
+        "probe_excess": of_subject["probe"]["forget"] - of_retrain["probe"]["forget"],
         "layer_distance": _weights_apart(subject, retrain),
     }
 
 
-def average(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of each number over equally shaped tables; None if one lacks it."""
+def average(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Average each number over equally shaped tables; None if one of them lacks it.
+
+    >>> average([{"js": 1.0}, {"js": 3.0}])
+    {'js': 2.0}
+    """
     result: dict[str, Any] = {}
-    for key, value in found[0].items():
-        values = [one[key] for one in found]
+    for key, value in tables[0].items():
+        values = [table[key] for table in tables]
         if isinstance(value, dict):
             result[key] = average(values)
         else:
@@ -116,20 +126,37 @@ def average(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def ensembles(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> dict[str, Any]:
+    """KLOM and U-LiRA on the forgotten rows, where there are enough models of both kinds.
+
+    Returns: empty with fewer than five of a kind; else `klom`, the mean divergence of the
+        distributions of log-odds over models, nats, and `ulira_accuracy`, percent, 50 is ideal.
+    """
+    if min(len(unlearned), len(retrains)) < ENSEMBLE:
+        return {}
+    odds = [np.stack([s.log_odds("forget") for s in group]) for group in (unlearned, retrains)]
+    saw = torch.zeros(len(unlearned) + len(retrains), odds[0].shape[1], dtype=torch.bool)
+    saw[: len(unlearned)] = True
+    scores = ulira_log_odds(torch.from_numpy(np.concatenate(odds)), saw)
+    return {"klom": float(klom(*odds).mean()), "ulira_accuracy": ulira_accuracy(scores, saw)}
+
+
 def _distances(subject: Subject, retrain: Subject, part: str) -> dict[str, float]:
-    mine, theirs = subject.p[part], retrain.p[part]
+    model, exact = subject.probabilities[part], retrain.probabilities[part]
     rows = _some(subject.labels(part), PROBED)
     return {
-        "kl": kl_divergence(theirs, mine),
-        "js": js_divergence(theirs, mine),
-        "activation": activation_distance(theirs, mine),
-        "agreement": agreement(theirs, mine),
+        "kl": kl_divergence(exact, model),
+        "js": js_divergence(exact, model),
+        "activation": activation_distance(exact, model),
+        "agreement": agreement(exact, model),
         "cka": linear_cka(subject.features(part)[rows], retrain.features(part)[rows]),
     }
 
 
 def _weights_apart(subject: Subject, retrain: Subject) -> dict[str, float] | None:
-    first, second = (s.run.model.state_dict() for s in (subject, retrain))
+    if subject.run is None or retrain.run is None:
+        return None
+    first, second = (run.model.state_dict() for run in (subject.run, retrain.run))
     if {k: v.shape for k, v in first.items()} != {k: v.shape for k, v in second.items()}:
         return None
     return {
@@ -139,17 +166,17 @@ def _weights_apart(subject: Subject, retrain: Subject) -> dict[str, float] | Non
 
 
 def _zrf(subject: Subject, split: Split) -> dict[str, float] | None:
-    """Against a net with fresh weights, drawn from a fixed seed; None if nobody can make one."""
+    """Against a network with fresh weights from a fixed seed; None if it cannot be made."""
     run = subject.run
-    if run.build is None:
+    if run is None or run.build is None:
         return None
     with Seeds(0).as_global("untrained"):
         fresh = replace(run, model=run.build().eval()).classifier
-    examples = run.data.train.take(split.rows(run.data, "forget"))
-    theirs = shares(predict(fresh, run.data, examples).logits)
-    mine = subject.p["forget"]
+    examples = run.data.train.take(split.rows(run.data, "forgotten"))
+    untrained = shares(predict(fresh, run.data, examples).logits)
+    model = subject.probabilities["forget"]
     kinds: tuple[Literal["correct", "reference"], ...] = ("correct", "reference")
-    return {kind: zero_retrain_forgetting(mine, theirs, kind) for kind in kinds}
+    return {kind: zero_retrain_forgetting(model, untrained, kind) for kind in kinds}
 
 
 def _probe(subject: Subject) -> dict[str, float]:
@@ -157,8 +184,8 @@ def _probe(subject: Subject) -> dict[str, float]:
     both = [torch.cat([get(p) for p in ("retain", "forget")]) for get in _getters(subject)]
     rows = _some(both[1], PROBED)
     sets = [tuple(get(p) for get in _getters(subject)) for p in ("forget", "test")]
-    found = linear_probe((both[0][rows], both[1][rows]), *sets, iterations=50)
-    return {"forget": found.forget_accuracy, "test": found.test_accuracy}
+    probe = linear_probe((both[0][rows], both[1][rows]), *sets, iterations=50)
+    return {"forget": probe.forget_accuracy, "test": probe.test_accuracy}
 
 
 def _getters(subject: Subject) -> tuple[Any, Any]:
@@ -166,25 +193,25 @@ def _getters(subject: Subject) -> tuple[Any, Any]:
 
 
 def _probabilities_attack(subject: Subject, split: Split) -> float:
-    """The SVC on all probabilities; on 1,000 members at most, for its time is cubic."""
+    """The SVC on all probabilities, with 1,000 members at most, because its time is cubic."""
     labels = subject.labels("test")
-    kept = labels != (-1 if split.forget_class is None else split.forget_class)
-    size = min(len(subject.labels("retain")), int(kept.sum()), ATTACKED)
+    usual = ~torch.isin(labels, torch.tensor(split.forgotten_classes))
+    size = min(len(subject.labels("retain")), int(usual.sum()), ATTACKED)
     members = _some(subject.labels("retain"), size)
-    others = kept.nonzero().flatten()[_some(labels[kept], size)]
+    others = usual.nonzero().flatten()[_some(labels[usual], size)]
     groups = (("retain", members), ("test", others), ("forget", slice(None)))
     return svc_efficacy(*(probabilities(subject.logits(p))[rows] for p, rows in groups))
 
 
 def _thresholds(subject: Subject, split: Split) -> float:
     """Song and Mittal's attack: percent of forget rows taken for non-members."""
-    sure = {p: -modified_entropy(subject.logits(p), subject.labels(p)) for p in PARTS}
+    score = {p: -modified_entropy(subject.logits(p), subject.labels(p)) for p in PARTS}
     labels = {p: subject.labels(p) for p in PARTS}
     classes = subject.logits("test").shape[1]
     limits = class_thresholds(
-        sure["retain"], labels["retain"], sure["test"], labels["test"], classes
+        score["retain"], labels["retain"], score["test"], labels["test"], classes
     )
-    return 100.0 * float((sure["forget"] < limits[labels["forget"]]).double().mean())
+    return 100.0 * float((score["forget"] < limits[labels["forget"]]).double().mean())
 
 
 def _some(labels: Tensor, most: int) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from coun.data import Data, Split
 from coun.metrics.arrays import Ints
@@ -30,11 +31,12 @@ class RequestParts:
 
     @classmethod
     def of(cls, data: Data, split: Split) -> RequestParts:
-        """Divide the rows of *split*, in the order of `data.train`."""
-        forget, retain = (split.rows(data, role) for role in ("forget", "retain"))
+        """Divide the forgotten rows that the data still has, in the order of `data.train`."""
+        forget, retain = (split.rows(data, role) for role in ("forgotten", "retain"))
         labels = data.train.labels.cpu().numpy()
-        random = np.full(len(forget), split.scenario.get("kind") == "random")
-        return cls.from_labels(labels[forget.numpy()], labels[retain.numpy()], random)
+        random = torch.isin(data.train.numbers[forget], split.drawn).numpy()
+        parts = cls.from_labels(labels[forget.numpy()], labels[retain.numpy()], random)
+        return replace(parts, kind=split.content_kind)
 
     @classmethod
     def from_labels(cls, forget: Ints, retain: Ints, random: np.ndarray) -> RequestParts:

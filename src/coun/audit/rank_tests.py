@@ -1,4 +1,4 @@
-"""Compare forgotten rows with test rows of the same class: an untrained model cannot tell them apart.
+"""Compare forgotten rows with test rows of the same class, by ranks and by permutations.
 
 A random or class-wise request draws its rows as the test rows were drawn. For a model that never
 saw the forgotten rows, and for any Retrain, the group of a row then says nothing about its score.
@@ -19,7 +19,7 @@ from coun.errors import CounError
 from coun.metrics.arrays import Floats, Ints
 
 DRAWS = 9_999  # permutations at most
-ENOUGH = 50  # permutations at least as extreme as the data, after which drawing stops
+ENOUGH = 200  # permutations at least as extreme as the data, after which drawing stops
 WORK = 2_000_000  # permuted values that are held in memory at a time
 FEW = 200  # from this size of the smaller group on, the normal approximation is used
 
@@ -105,7 +105,7 @@ def rank_test(
 
     Source: van Elteren 1960: Wilcoxon's rank sum of each class, weighted by 1 / (rows + 1). The
         variance is the one over all permutations, ties included. Besag and Clifford 1991:
-        permutations are drawn until 50 are as extreme as the data; p is exact for any such stop.
+        permutations are drawn until 200 are as extreme as the data; p is exact for any such stop.
 
     >>> labels = np.zeros(3, int)
     >>> strata = Strata.of(labels, labels)

@@ -179,7 +179,5 @@ def distances(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> Grou
     apart = mean_groups(divergence(u, r) for u in unlearned for r in retrains)
     if len(retrains) < 2:
         return apart
-    among = mean_groups(
-        divergence(a, b) for k, a in enumerate(retrains) for b in retrains[k + 1 :]
-    )
+    among = mean_groups(divergence(a, b) for k, a in enumerate(retrains) for b in retrains[k + 1 :])
     return Groups(apart.forget - among.forget, apart.test - among.test)

@@ -1,4 +1,4 @@
-"""What several seeds allow: a floor, an interval for one more Retrain, tests of means."""
+"""Compare means over seeds: a floor, an interval for one more Retrain, and tests."""
 
 from __future__ import annotations
 
@@ -22,48 +22,55 @@ def over_seeds(
     *,
     margin: float,
 ) -> dict[str, Any]:
-    """RA, UA, TA and MIA over seeds, by metric; and the gap of the means.
+    """Summarise RA, UA, TA and MIA over seeds, and the gap of the means.
 
-    Each metric has `retrain` and `unlearned` (means), with two Retrains `floor` (mean distance
-    of two of them) and `interval`, in which one more Retrain would lie with 95%
-    (mean +/- t s sqrt(1 + 1/K)), and `inside`: how many unlearned models do. With two of each
-    also `test` (paired where both have the same seeds, else Welch's; p corrected by Holm over
-    the metrics) and `tost` (equivalence within *margin* points).
+    Args:
+        unlearned, retrains: what `describe` gave for each model.
+        seeds: on record of the unlearned models and of the Retrains.
+        margin: points that count as equivalent.
 
-    Args: seeds: on record of the unlearned models and of the Retrains.
+    Returns: `metrics`: by metric the means `unlearned` and `retrain`. With two Retrains also
+        `floor` (mean distance of two of them), `interval`, in which one more Retrain would be
+        with 95% (mean +/- t s sqrt(1 + 1/K)), and `inside`, how many unlearned models are. With
+        two of each also `test` (paired where both have the same seeds, else Welch's; p corrected
+        by Holm over the metrics) and `tost` (equivalence within *margin* points).
+        `gap_of_means`: points.
     """
     order = _pairing(*seeds)
     table: dict[str, Any] = {}
     for name in GAP_METRICS:
-        mine, theirs = ([float(one[name]) for one in x] for x in (unlearned, retrains))
-        row: dict[str, Any] = {"unlearned": float(np.mean(mine)), "retrain": float(np.mean(theirs))}
-        if len(theirs) > 1:
-            row["floor"] = float(np.mean([abs(a - b) for a, b in permutations(theirs, 2)]))
-            low, high = _next(theirs)
+        values, exact = ([float(row[name]) for row in x] for x in (unlearned, retrains))
+        row: dict[str, Any] = {
+            "unlearned": float(np.mean(values)),
+            "retrain": float(np.mean(exact)),
+        }
+        if len(exact) > 1:
+            row["floor"] = float(np.mean([abs(a - b) for a, b in permutations(exact, 2)]))
+            low, high = _next(exact)
             row["interval"] = [low, high]
-            row["inside"] = sum(low <= value <= high for value in mine)
-        if len(theirs) > 1 and len(mine) > 1:
-            matched = [theirs[k] for k in order] if order else theirs
-            test = (paired if order else welch)(mine, matched)
+            row["inside"] = sum(low <= value <= high for value in values)
+        if len(exact) > 1 and len(values) > 1:
+            matched = [exact[k] for k in order] if order else exact
+            test = (paired if order else welch)(values, matched)
             row["test"] = {"kind": "paired" if order else "Welch", **vars(test)}
-            row["tost"] = vars(equivalence(mine, matched, margin=margin, by_seed=bool(order)))
+            row["tost"] = vars(equivalence(values, matched, margin=margin, by_seed=bool(order)))
         table[name] = row
     tested = {name: row["test"] for name, row in table.items() if "test" in row}
-    known = {name: t["p"] for name, t in tested.items() if not math.isnan(t["p"])}
-    for name, p in holm(known).items():
+    defined = {name: t["p"] for name, t in tested.items() if not math.isnan(t["p"])}
+    for name, p in holm(defined).items():
         tested[name]["holm"] = p
     return {"metrics": table, "gap_of_means": gap_of_means(unlearned, retrains)}
 
 
-def _pairing(mine: Sequence[int], theirs: Sequence[int]) -> list[int]:
-    """Where the Retrain of each unlearned model's seed stands; empty if they do not match."""
-    if len(set(mine)) != len(mine) or sorted(mine) != sorted(theirs):
+def _pairing(seeds: Sequence[int], exact: Sequence[int]) -> list[int]:
+    """Position of the Retrain with each unlearned model's seed; empty if they do not match."""
+    if len(set(seeds)) != len(seeds) or sorted(seeds) != sorted(exact):
         return []
-    return [list(theirs).index(seed) for seed in mine]
+    return [list(exact).index(seed) for seed in seeds]
 
 
 def _next(values: Sequence[float]) -> tuple[float, float]:
-    """The prediction interval for one more value."""
+    """Prediction interval for one more value."""
     count = len(values)
     spread = float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / count)
     half = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * spread

@@ -1,4 +1,4 @@
-"""Where forgotten rows go, class by class, beside where Retrain sends them."""
+"""Which classes the forgotten rows are given, beside those that Retrain gives them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ NEIGHBOURS = (1, 10, 200)
 def semantics(
     subjects: Mapping[str, Subject], retrains: Sequence[Subject], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Of each model in *subjects*, by forgotten class; JSON-able, lists in the order of classes.
+    """Describe, for each model and forgotten class, what its rows are taken for. JSON-able.
 
-    `predictions`: percent of its forget rows per predicted class, and `difference`, the mean
-    distance to the Retrains' rows, points. `centroid_distances`: to retain centroids, over the
-    largest. `neighbours`: classes of the nearest retain rows at k = 1, 10, 200, of at most 1,000
-    forget rows (all classes), with the Jensen-Shannon divergence to the first Retrain's.
-    `correlation`: of the first Retrain, Spearman's between a class's similarity to others and
-    its predictions, the premise of the paper; only where its rows are ever called otherwise.
+    Returns: by model `classes`, and in it by class (lists in the order of *classes*):
+        `predictions`, percent of its forget rows per predicted class; `difference`, the mean
+        distance to the Retrains' rows, points; `centroid_distances`, to retain centroids, divided
+        by the largest. `neighbours`: classes of the nearest retain rows at k = 1, 10, 200 of at
+        most 1,000 forget rows, with the Jensen-Shannon divergence to the first Retrain's.
+        `correlation`: of the first Retrain, Spearman's between a class's similarity to others and
+        its predictions, the premise of the paper; only where its rows are given other classes.
     """
     exact = [prediction_rows(s.logits("forget"), s.labels("forget")) for s in retrains]
     middle = np.mean(exact, axis=0) if exact else None
@@ -48,11 +49,12 @@ def semantics(
         labels = subject.labels("forget")
         rows = prediction_rows(subject.logits("forget"), labels)
         centres = centroids(subject.features("retain"), subject.labels("retain"), len(classes))
-        known = ~np.isnan(centres).any(1)
+        present = ~np.isnan(centres).any(1)
         table = {}
         for c in np.unique(labels.numpy()):
             far = np.full(len(classes), np.nan)
-            far[known] = centroid_distances(subject.features("forget")[labels == c], centres[known])
+            rows_of_class = subject.features("forget")[labels == c]
+            far[present] = centroid_distances(rows_of_class, centres[present])
             table[classes[c]] = {
                 "predictions": rows[c].tolist(),
                 "difference": None if middle is None else row_difference(rows[c], middle[c]),
@@ -83,20 +85,24 @@ def _neighbours(subject: Subject, classes: int) -> dict[int, Floats]:
 
 
 def _correlations(retrain: Subject, rows: Floats, classes: Sequence[str]) -> dict[str, Any]:
-    """Similarities are of the class's forget rows, as Retrain kept none of a whole class."""
+    """Use the class's forget rows for similarities: Retrain has no retained row of the class."""
     labels = retrain.labels("forget")
     centres = centroids(retrain.features("retain"), retrain.labels("retain"), len(classes))
-    found = {}
+    results = {}
     for c in np.unique(labels.numpy()):
         middles = centres.copy()
         middles[c] = retrain.features("forget")[labels == c].double().mean(0).numpy()
         near = class_similarities(np.nan_to_num(middles), int(c))
         near[np.isnan(middles).any(1)] = np.nan
         try:
-            one = semantic_correlation(
+            result = semantic_correlation(
                 near, rows[c], int(c), generator=Seeds(0).numpy("semantics", int(c))
             )
         except CounError:  # fewer than three other classes
             continue
-        found[classes[c]] = {"rho": one.rho, "p": one.p, "permutations": one.permutations}
-    return found
+        results[classes[c]] = {
+            "rho": result.rho,
+            "p": result.p,
+            "permutations": result.permutations,
+        }
+    return results

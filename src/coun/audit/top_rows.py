@@ -148,5 +148,5 @@ def suspicious_rows(strata: Strata, scores: Groups, most: int = 20) -> list[Susp
         ps.append((1 + above) / (1 + len(order)))
     every, p = np.concatenate(slots), np.concatenate(ps)
     q = false_discovery_control(p)
-    order = np.lexsort((-scores.forget[every], p))[:most]
-    return [SuspiciousRow(int(every[k]), float(p[k]), float(q[k])) for k in order]
+    strongest = np.lexsort((-scores.forget[every], p))[:most]
+    return [SuspiciousRow(int(every[k]), float(p[k]), float(q[k])) for k in strongest]

@@ -57,6 +57,8 @@ class Verdict:
 
     Attributes:
         label: the word.
+        headline, sentence, caveats: the word in plain language; the evidence for it; what was
+            looked at and what cannot be concluded.
         reasons: keys that say why an audit is inconclusive; see `decide`.
         evidence: all tests, in one family (Holm).
         equivalence: the difference in points of accuracy on the forgotten rows that `equivalent`
@@ -65,7 +67,8 @@ class Verdict:
         margin: points.
         alpha: of the family.
         detectable: how many remembered rows would have been found with 80% power; infinite if
-            not even all.
+            not even all. It is for the part of the request where the tests are weakest, which has
+            `detectable_of` rows.
         remains: share of the Original's effect that is left, on the strongest test; None
             without an Original.
         control: the word for the Original under the same tests; None without an Original.
@@ -82,11 +85,15 @@ class Verdict:
     margin: float
     alpha: float
     detectable: float
+    detectable_of: int
     remains: float | None
     control: str | None
     gap: Gap | None
     rows: dict[str, int]
     retrains: int
+    headline: str = ""
+    sentence: str = ""
+    caveats: tuple[str, ...] = ()
 
     @property
     def found(self) -> tuple[Evidence, ...]:
@@ -135,7 +142,7 @@ def decide(
         for part, slots in _by_part(family).items()
         if len(slots)
     }
-    detectable = max(family.detectable(part) for part in shares)
+    weakest = max(shares, key=lambda part: shares[part])
     reasons: list[str] = []
     label: Word
     if under:
@@ -154,10 +161,8 @@ def decide(
             reasons.append("power")
         if gap is not None and gap.points > gap.allowed:
             reasons.append("gap")
-        if reasons:
-            label = "inconclusive"
-        else:
-            label = "equivalent" if equivalent else "no difference found"
+        clear: Word = "equivalent" if equivalent else "no difference found"
+        label = "inconclusive" if reasons else clear
     return Verdict(
         label,
         tuple(reasons),
@@ -166,7 +171,8 @@ def decide(
         equivalent,
         margin,
         family.alpha,
-        detectable,
+        family.detectable(weakest),
+        len(_by_part(family)[weakest]),
         remains,
         control,
         gap,
@@ -252,6 +258,7 @@ def judge(
     alpha: float,
     gap: Gap | None = None,
     owners: tuple[Ints, Ints] | None = None,
+    input_drift: float | None = None,
     seed: int = 0,
 ) -> tuple[Verdict, TestFamily, TestFamily | None]:
     """Test models by their predictions alone, and choose the word.
@@ -268,6 +275,7 @@ def judge(
             alpha=alpha,
             memory=original,
             owners=owners,
+            input_drift=input_drift,
             seed=seed,
         )
 

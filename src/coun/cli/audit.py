@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 
 from coun.cli import app
+from coun.errors import CounError
 
 if TYPE_CHECKING:
     from coun.audit import Audit
 
-MARGIN = 2.0  # that of `coun.audit.auditing`, repeated here because importing it loads torch
+MARGIN, ALPHA = 2.0, 0.01  # those of `coun.audit`, repeated here because importing it loads torch
+FAILED = 3
+WORDS = (
+    "equivalent",
+    "no difference found",
+    "inconclusive",
+    "under-forgotten",
+    "over-forgotten",
+    "closer than the original",
+    "different",
+)
 
 
-@click.command("audit", help="Judge the runs in DIR (seeds of one request) against Retrains.")
+@click.command(
+    "audit",
+    help="Judge the runs in DIR (seeds of one request) against Retrains.\n\n"
+    "Exit code 3 if the verdict is a word of --fail-on.",
+)
 @click.argument(
     "unlearned", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -34,7 +49,29 @@ MARGIN = 2.0  # that of `coun.audit.auditing`, repeated here because importing i
     default=MARGIN,
     help=f"Points of accuracy that count as no difference.  [default: {MARGIN:g}]",
 )
-@click.option("--relearn", is_flag=True, help="Also time how fast each model relearns (trains).")
+@click.option(
+    "--alpha",
+    type=float,
+    default=ALPHA,
+    help=f"Chance of a false accusation, of all tests together.  [default: {ALPHA:g}]",
+)
+@click.option(
+    "--audits-so-far",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Earlier audits of the same model; all of them together then keep to alpha.",
+)
+@click.option(
+    "--groups",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A csv file with id,owner: rows of one owner (a customer) are tested as a whole.",
+)
+@click.option(
+    "--relearn/--no-relearn",
+    default=None,
+    help="Test what a few steps of relearning bring back.  [default: only where it is cheap]",
+)
 @click.option("--theory", is_flag=True, help="Also measure alignment and steepness of features.")
 @click.option(
     "--shadows",
@@ -43,51 +80,83 @@ MARGIN = 2.0  # that of `coun.audit.auditing`, repeated here because importing i
     metavar="N",
     help="Also attack with N shadow models (trains them).",
 )
+@click.option(
+    "--plan",
+    is_flag=True,
+    help="Only say what more or fewer Retrains would make it possible to find.",
+)
+@click.option(
+    "--fail-on",
+    metavar="WORDS",
+    help=f"Verdicts, separated by commas, for which the exit code is {FAILED}.",
+)
+@click.option("--map", "maps", is_flag=True, help="Draw maps of features (t-SNE) on the page.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write report.html here.")
 @app.json_option
 def command(
     unlearned: tuple[Path, ...],
     against: tuple[Path, ...],
-    original: Path | None,
-    margin: float,
-    relearn: bool,
-    theory: bool,
-    shadows: int,
+    plan: bool,
+    fail_on: str | None,
+    maps: bool,
     out: Path | None,
     as_json: bool,
-) -> None:
+    **settings: Any,
+) -> int:
+    failing = _words(fail_on)
     from coun.audit import audit
-    from coun.report import write_audit
+    from coun.audit.planning import plan as make_plan
 
-    found = audit(
-        unlearned,
-        against,
-        original=original,
-        margin=margin,
-        relearn=relearn,
-        theory=theory,
-        shadows=shadows,
-        cache=out,
-        progress=True,
-    )
-    page = write_audit(found, out) if out is not None else None
+    result = audit(unlearned, against, rest=not plan, cache=out, progress=True, **settings)
+    if plan:
+        rows = make_plan(result)
+        if as_json:
+            app.emit(rows)
+        else:
+            _show_plan(rows)
+        return 0
+    page = None
+    if out is not None:
+        from coun.report import write_audit
+
+        page = write_audit(result, out, maps=maps)
     if as_json:
-        app.emit(found.to_json())
-        return
-    show(found)
-    if page:
-        app.console.print(f"The page: {page}", highlight=False)
+        app.emit(result.to_json())
+    else:
+        show(result)
+        if page:
+            app.console.print(f"The page: {page}", highlight=False, markup=False)
+    return FAILED if result.verdict.label in failing else 0
 
 
-def show(found: Audit) -> None:
-    """The verdict, its tests and its caveats."""
-    verdict = found.verdict
-    app.console.print(f"[bold]{verdict.headline}[/]\n{verdict.sentence}", highlight=False)
+def _words(text: str | None) -> list[str]:
+    """The verdicts of --fail-on. Raises: CounError for a word that no audit uses."""
+    words = [word.strip().lower() for word in (text or "").split(",") if word.strip()]
+    for word in words:
+        if word not in WORDS:
+            raise CounError(f"--fail-on: '{word}' is not a verdict; expected {', '.join(WORDS)}")
+    return words
+
+
+def show(result: Audit) -> None:
+    """Print the verdict, its tests and its caveats."""
+    from coun.audit.wording import effect_text, p_text, short
+
+    verdict = result.verdict
+    app.console.print(verdict.headline, style="bold", highlight=False, markup=False)
+    app.console.print(verdict.sentence, highlight=False, markup=False)
     table = Table("test", "effect", "p", "p (Holm)", "found")
     for e in verdict.evidence:
-        found_as = e.meaning
-        name = e.about.partition(":")[0]
-        table.add_row(name, f"{e.effect:+.3f}", f"{e.p:.2g}", f"{e.holm:.2g}", found_as)
+        part = " (listed rows)" if e.part == "listed" else ""
+        table.add_row(short(e) + part, effect_text(e), p_text(e.p), p_text(e.holm), e.meaning)
     app.console.print(table)
     for caveat in verdict.caveats:
-        app.console.print(caveat, highlight=False)
+        app.console.print(caveat, highlight=False, markup=False)
+
+
+def _show_plan(rows: list[dict[str, Any]]) -> None:
+    table = Table("Retrains", "found 4 times in 5 from", "best word", "what that needs")
+    for row in rows:
+        least = f"{row['detectable']:,.0f} rows" if row["detectable"] else "not even all rows"
+        table.add_row(str(row["retrains"]), least, row["best"], row["note"])
+    app.console.print(table)

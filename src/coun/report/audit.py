@@ -1,4 +1,4 @@
-"""The page of an audit: the verdict, the numbers beside Retrain's and the floor, pictures."""
+"""The page of an audit: the verdict, who was audited, the numbers, the tests and pictures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from coun.attacks import loss, scaled_logit
 from coun.attacks.roc_curves import curve
 from coun.audit import Audit, Evidence, Subject
+from coun.audit.wording import effect_text, p_text, short
 from coun.data.examples import stratified
 from coun.metrics import confusion
 from coun.models import Outputs
@@ -23,6 +24,7 @@ from coun.report.figures import (
     prediction_row,
     roc_curves,
 )
+from coun.report.figures.rows import row_pictures
 from coun.report.html import Picture, Section, write_report
 from coun.report.style import method_style
 from coun.report.table import Grid
@@ -32,54 +34,101 @@ SHOWN = 150  # forgotten rows on a map
 MANY = 20  # classes beyond which confusion matrices are not drawn
 LEGEND = (
     "Retrain: a model trained from scratch without the forgotten rows, the exact answer. Floor: "
-    "the mean distance between two Retrains that differ in their seed only; nothing can come "
-    "nearer than that, nor needs to. Membership attack: percent of forgotten rows that an attacker "
-    "takes for never trained on. Holm: p-values corrected for the number of tests. All numbers, "
-    "with many more, are in audit.json."
+    "the mean distance between two Retrains that differ in their seed only; nothing can be nearer "
+    "than that, nor needs to be. Membership attack: percent of forgotten rows that an attacker "
+    "takes for never trained on. p (Holm): p-values corrected for the number of tests. Found with "
+    "80%: how many remembered rows the test would find 4 times in 5. All numbers, with many more, "
+    "are in audit.json."
 )
 
 
-def write_audit(found: Audit, folder: str | Path) -> Path:
-    """Write `report.html` and `audit.json` in *folder*; the page's path."""
+def write_audit(audit: Audit, folder: str | Path, *, maps: bool = False) -> Path:
+    """Write `report.html` and `audit.json` in *folder*.
+
+    Args: maps: also draw how each model arranges rows (t-SNE, which takes seconds).
+
+    Returns: the page's path.
+    """
     path = Path(folder) / "report.html"
-    found.save(folder)
-    verdict, mine = found.verdict, found.unlearned[0]
-    method = ", ".join(dict.fromkeys(_label(s) for s in found.unlearned))
+    audit.save(folder)
+    verdict, model = audit.verdict, audit.unlearned[0]
+    method = ", ".join(dict.fromkeys(_label(s) for s in audit.unlearned))
+    digest = model.run.record.get("weights_sha256", "") if model.run else ""
     write_report(
         path,
         f"Audit of {method}",
-        f"{_request(found)}. "
-        + ("Retrain, trained without them, is the exact answer. " if found.retrains else "")
-        + verdict.sentence,
-        [_minute(found), _evidence(found), _pictures(found)],
-        f"Model {mine.run.record.get('weights_sha256', '')[:12]}, request "
-        f"{found.split.digest[:12]}, {datetime.date.today().isoformat()}.",
+        verdict.sentence,
+        [_who(audit), _numbers(audit), _evidence(audit), _rows(audit), _pictures(audit, maps)],
+        f"Model {digest[:12]}, request {audit.split.digest[:12]}, "
+        f"{datetime.date.today().isoformat()}.",
         headline=verdict.headline,
         legend=LEGEND,
     )
     return path
 
 
-def _request(found: Audit) -> str:
-    forget, total = len(found.split.forget), len(found.data.train)
-    kind = found.split.scenario.get("kind")
-    what = {
-        "random": "drawn at random",
-        "class": f"all of class {found.split.scenario.get('name')}",
-    }.get(str(kind), "named one by one")
-    return f"{forget:,} of {total:,} training images were to be forgotten, {what}"
+def _who(audit: Audit) -> Section:
+    """Which models, from which parent, how they were made and at what cost."""
+    runs = audit.runs
+    exact = [runs[s.name] for s in audit.retrains if s.name in runs]
+    retrain = float(np.mean([_steps(r.record) for r in exact])) if exact else 0.0
+    rows = []
+    for name, run in runs.items():
+        record = run.record
+        parent = record.get("parent") or {}
+        cost = record.get("cost") or {}
+        share = f"{100 * _steps(record) / retrain:.0f}%" if retrain else "unknown"
+        settings = ", ".join(f"{k}={v}" for k, v in record["method"]["settings"].items())
+        rows.append(
+            [
+                name,
+                str(run.folder or "in memory"),
+                (record.get("weights_sha256") or "")[:12],
+                (parent.get("weights_sha256") or "from scratch")[:12],
+                f"{record['method']['name']}, seed {record['seed']}",
+                f"{cost.get('seconds', float('nan')):.1f} s" if cost.get("seconds") else "unknown",
+                share,
+                settings,
+            ]
+        )
+    head = ["", "folder", "weights", "made from", "method", "time", "steps / Retrain's", "settings"]
+    forget, missing = len(audit.split.forget), audit.missing
+    lead = (
+        f"Request: {audit.split.describe()}. {forget:,} of {forget + len(audit.split.retain):,} "
+        f"training rows must be forgotten; by content the request is {_KINDS[_kind(audit)]}."
+        + (f" {missing:,} of them are no longer in the data." if missing else "")
+    )
+    return Section("What was audited", lead, tables=[Grid.of(head, rows)])
 
 
-def _minute(found: Audit) -> Section:
-    """This model, Retrain, the floor, the Original: the numbers a reader asks for first."""
-    tables, apart = found.measures, found.distances
-    groups = {"this model": found.unlearned, "Retrain": found.retrains}
-    if found.original:
-        groups["Original"] = (found.original,)
+_KINDS = {
+    "random": "a random draw",
+    "class": "one or more whole classes",
+    "listed": "a list of rows",
+    "mixed": "a mixture of random rows, whole classes and listed rows",
+}
+
+
+def _kind(audit: Audit) -> str:
+    return audit.family.parts.kind
+
+
+def _steps(record: Mapping[str, Any]) -> float:
+    """Optimisation steps on record."""
+    cost = record.get("cost") or {}
+    return float(cost.get("steps") or cost.get("updates") or 0)
+
+
+def _numbers(audit: Audit) -> Section:
+    """This model, Retrain, the floor and the Original: before and after, side by side."""
+    tables, apart = audit.measures, audit.distances
+    groups = {"this model": audit.unlearned, "Retrain": audit.retrains}
+    if audit.original:
+        groups["Original (before)"] = (audit.original,)
     groups = {name: group for name, group in groups.items() if group}
-    metrics = (found.seeds or {}).get("metrics", {})
-    floor_known = "floor" in apart
-    head = ["", *groups, *(["floor"] if floor_known else [])]
+    metrics = (audit.seeds or {}).get("metrics", {})
+    has_floor = "floor" in apart
+    head = ["", *groups, *(["floor"] if has_floor else [])]
     rows = []
     for key, words, turn in (
         ("unlearn_accuracy", "right answers on forgotten rows, %", True),
@@ -87,119 +136,161 @@ def _minute(found: Audit) -> Section:
         ("retain_accuracy", "right answers on retained rows, %", False),
         ("mia_efficacy", "membership attack: forgotten rows taken for unseen, %", False),
     ):
+        if not tables:
+            break
         cells = []
         for group in groups.values():
             value = float(np.mean([tables[s.name][key] for s in group]))
             cells.append(f"{100 - value if turn else value:.1f}")
-        rows.append([words, *cells, *([f"±{metrics[key]['floor']:.1f}"] if floor_known else [])])
-    for words, pick, digits in (
-        ("distance to Retrain: average gap, points", ("average_gap",), 1),
-        ("distance to Retrain on forgotten rows: JS, nats", ("forget", "js"), 3),
-        ("same answer as Retrain on forgotten rows, %", ("forget", "agreement"), 1),
-        ("similarity of features to Retrain's (CKA)", ("forget", "cka"), 2),
+        rows.append([words, *cells, *([f"±{metrics[key]['floor']:.1f}"] if has_floor else [])])
+    for words, keys, digits, ideal in (
+        ("distance to Retrain: average gap, points", ("average_gap",), 1, "0"),
+        ("distance to Retrain on forgotten rows: JS, nats", ("forget", "js"), 3, "0"),
+        ("same answer as Retrain on forgotten rows, %", ("forget", "agreement"), 1, "100"),
+        ("similarity of features to Retrain's (CKA)", ("forget", "cka"), 2, "1"),
     ):
         if not apart:
             break
-        cells = [f"{_mean(apart, [s.name for s in found.unlearned], pick):.{digits}f}", "0"]
-        cells[1] = {"agreement": "100", "cka": "1"}.get(pick[-1], "0")
-        if found.original:
-            cells.append(f"{_mean(apart, ['Original'], pick):.{digits}f}")
-        if floor_known:
-            cells.append(f"{_mean(apart, ['floor'], pick):.{digits}f}")
+        cells = [f"{_mean(apart, [s.name for s in audit.unlearned], keys):.{digits}f}", ideal]
+        if audit.original:
+            cells.append(f"{_mean(apart, ['Original'], keys):.{digits}f}")
+        if has_floor:
+            cells.append(f"{_mean(apart, ['floor'], keys):.{digits}f}")
         rows.append([words, *cells])
     lead = (
         "A number is good if it is near Retrain's, not if it is high or low. "
-        + ("The floor says how near two Retrains are." if floor_known else "")
-        + ("" if found.retrains else "There is no Retrain here to compare with.")
+        + ("The floor is how near two Retrains are. " if has_floor else "")
+        + ("" if audit.retrains else "There is no Retrain here to compare with.")
     )
-    return Section("How near is it?", lead, tables=[Grid.of(head, rows)])
+    return Section("How near is it?", lead, tables=[Grid.of(head, rows)] if rows else [])
 
 
-def _mean(apart: Mapping[str, Any], names: list[str], pick: tuple[str, ...]) -> float:
+def _mean(apart: Mapping[str, Any], names: list[str], keys: tuple[str, ...]) -> float:
     values = []
     for name in names:
         value: Any = apart[name]
-        for key in pick:
+        for key in keys:
             value = value[key]
         values.append(float(value))
     return float(np.mean(values))
 
 
-def _evidence(found: Audit) -> Section:
-    verdict = found.verdict
-    m, n = verdict.rows
-    of_original = {e.name: e for e in found.of_original.tests} if found.of_original else {}
-    head = ["test", "this model", "p (Holm)", "found", *(["Original"] if of_original else [])]
+def _evidence(audit: Audit) -> Section:
+    """All tests with their effects, p-values and power, and the caveats."""
+    verdict = audit.verdict
+    before = {(e.name, e.part): e for e in audit.of_original.tests} if audit.of_original else {}
+    head = ["test", "this model", "p (Holm)", "found", "found with 80%"]
     rows = [
         [
-            e.about.partition(":")[0],
-            _size(e),
-            f"{e.holm:.2f}" if e.holm >= 0.01 else f"{e.holm:.1g}",
+            f"{short(e)}{' (listed rows)' if e.part == 'listed' else ''}",
+            _effect(e),
+            p_text(e.holm),
             e.meaning,
-            *([_size(of_original[e.name])] if of_original else []),
+            _detectable(e),
+            *([_before(before.get((e.name, e.part)))] if before else []),
         ]
         for e in verdict.evidence
     ]
     lead = (
-        "To a model that never saw the forgotten rows they are like test rows of their class. So "
-        f"{m:,} forgotten rows are compared with {n:,} test rows"
-        + (", after taking off what Retrain makes of each" if found.retrains else "")
-        + ": a forgotten row should score higher in half of all pairs. Above 50% the model knows "
-        "more of them than of unseen rows, below 50% less. p: how often chance alone does as much."
+        "Pairs: how often a forgotten row scores higher than a test row of its class; 50% is "
+        "ideal, more means memory. Levels: the model's mean on the forgotten rows minus the "
+        f"Retrains'. All tests together accuse a perfectly unlearned model with at most "
+        f"{100 * verdict.alpha:g}% chance."
     )
-    return Section("How sure is that?", lead, tables=[Grid.of(head, rows)], notes=verdict.caveats)
+    table = Grid.of([*head, *(["Original"] if before else [])], rows)
+    return Section("How sure is that?", lead, tables=[table], notes=verdict.caveats)
 
 
-def _size(e: Evidence) -> str:
-    if e.name == "answers":
-        return f"{100 * e.effect:.1f}% of rows"
-    return f"{e.effect:.1f} points" if e.name.startswith("kept") else f"{50 + 100 * e.effect:.0f}%"
+def _before(e: Evidence | None) -> str:
+    return "" if e is None else _effect(e) + (", found" if e.found else ", not found")
 
 
-def _pictures(found: Audit) -> Section:
-    shown = {_label(found.unlearned[0]): found.unlearned[0]}
-    if found.retrains:
-        shown["Retrain"] = found.retrains[0]
-    if found.original:
-        shown["Original"] = found.original
-    classes = found.data.classes
-    losses = {name: _losses(s) for name, s in shown.items()}
-    curves = {
-        name: curve(*(scaled_logit(*_alike(s, p)) for p in ("forget", "test")))
+def _effect(e: Evidence) -> str:
+    if e.unit == "pairs":
+        return f"{50 + 100 * e.effect:.0f}% of pairs"
+    if e.level is not None and e.unit == "points" and not e.name.startswith("kept"):
+        return f"{e.level.model:.1f}, Retrain {e.level.retrain:.1f}"
+    return effect_text(e)
+
+
+def _detectable(e: Evidence) -> str:
+    if e.detectable is None:
+        return "unknown"
+    return f"{e.detectable:,.0f} rows" if np.isfinite(e.detectable) else "not even all"
+
+
+def _rows(audit: Audit) -> Section:
+    """The forgotten rows that stand out most, with their pictures."""
+    rows = audit.suspicious()
+    lead = (
+        "The forgotten rows that the model is surest of, compared with test rows of their class"
+        + (" and with the Retrains" if audit.retrains else "")
+        + ". p: the share of such test rows that are as sure. q: the expected share of false "
+        "alarms among the rows down to this one. A small p of one row alone is no evidence."
+    )
+    cells = [[r["id"], r["class"], p_text(r["p"]), p_text(r["q"])] for r in rows]
+    tables = [Grid.of(["row", "class", "p", "q"], cells)] if rows else []
+    pictures = []
+    if rows and len(audit.data.shape) == 3:
+        shown = rows[:12]
+        images = audit.data.train.fetch(torch.tensor([r["position"] for r in shown]))
+        titles = [f"{r['id'][-18:]}\n{r['class'][:18]}" for r in shown]
+        pictures.append(Picture(row_pictures(images, titles), "The first rows of this list."))
+    return Section("Which rows stand out?", lead, tables=tables, pictures=pictures)
+
+
+def _pictures(audit: Audit, maps: bool) -> Section:
+    shown = {_label(audit.unlearned[0]): audit.unlearned[0]}
+    if audit.retrains:
+        shown["Retrain"] = audit.retrains[0]
+    if audit.original:
+        shown["Original"] = audit.original
+    classes = audit.data.classes
+    losses = {
+        name: {p: loss(*_same_classes(s, p)).numpy() for p in ("forget", "test")}
         for name, s in shown.items()
     }
-    shares = {name: _shares(s, len(classes)) for name, s in shown.items()}
     pictures = [
         Picture(
             loss_histograms(losses),
-            "Loss of each forgotten row (solid), of each test row of their classes (dashed). "
+            "Loss of each forgotten row (solid) and of each test row of their classes (dashed). "
             "If a model never saw the forgotten rows, the two outlines coincide; if it remembers "
-            "them, the solid one lies further left. Compare with Retrain's panel.",
-        ),
-        Picture(
-            roc_curves(curves),
-            "Can an attacker who sees the model's certainty tell forgotten rows from test rows? "
-            "On the dotted line he guesses. The nearer a curve is to Retrain's the better.",
-        ),
+            "them, the solid one is further left. Compare with Retrain's panel.",
+        )
     ]
-    if found.split.forget_class is not None and len(classes) <= MANY:
+    if all(len(s.labels("test")) and len(_same_classes(s, "test")[1]) for s in shown.values()):
+        curves = {
+            name: curve(*(scaled_logit(*_same_classes(s, p)) for p in ("forget", "test")))
+            for name, s in shown.items()
+        }
+        pictures.append(
+            Picture(
+                roc_curves(curves),
+                "Can an attacker who sees the model's certainty tell forgotten rows from test "
+                "rows? On the dotted line the attacker guesses. The nearer a curve is to Retrain's "
+                "the better.",
+            )
+        )
+    if audit.split.forgotten_classes and len(classes) <= MANY:
+        shares = {name: _shares(s, len(classes)) for name, s in shown.items()}
         pictures.append(
             Picture(
                 prediction_row(shares, classes),
-                "What each model calls the forgotten class, percent. A model that never saw it "
-                "calls it what it resembles; the rows should agree with Retrain's.",
+                "Which classes each model gives to the forgotten rows, percent. A model that never "
+                "saw a class gives its rows to similar classes; compare with Retrain's row.",
             )
         )
-    maps = {name: _fewer(s.found) for name, s in shown.items()}
-    pictures.append(
-        Picture(
-            feature_maps(maps, classes),
-            "How each model arranges rows (t-SNE of its features; each map stands for itself). "
-            "Small dots: retained rows; large marks: forgotten rows; colour and shape: the class "
-            f"the model gives them. At most {SHOWN} forgotten rows are drawn.",
+    if maps:
+        some = {name: _some(s.predictions) for name, s in shown.items()}
+        pictures.append(
+            Picture(
+                feature_maps(some, classes),
+                "How each model arranges rows (t-SNE of its features; each map is on its own "
+                "scale). Small dots: retained rows; large marks: forgotten rows; colour and shape: "
+                f"the class the model gives them. At most {SHOWN} forgotten rows are drawn.",
+            )
         )
-    )
-    if found.retrains and len(classes) <= MANY:
+    if audit.retrains and len(classes) <= MANY:
         matrices = {
             name: confusion(s.logits("forget"), s.labels("forget")) for name, s in shown.items()
         }
@@ -208,7 +299,7 @@ def _pictures(found: Audit) -> Section:
             Picture(
                 confusion_differences(matrices, exact, classes),
                 "Forgotten rows by true class (down) and predicted class (across): each model "
-                "minus Retrain, points. A plus on the diagonal: it still knows them better.",
+                "minus Retrain, points. Above 0 on the diagonal: the model knows them better.",
             )
         )
     return Section("Pictures", "The first model of each kind.", pictures=pictures)
@@ -216,30 +307,31 @@ def _pictures(found: Audit) -> Section:
 
 def _label(subject: Subject) -> str:
     """As the papers call the method; a Retrain under audit is "Retrain again"."""
+    if subject.run is None:
+        return subject.name
     record = subject.run.record
     again = {"original": "the Original", "retrain": "Retrain again"}
     return again.get(record["kind"]) or method_style(record["method"]["name"]).label
 
 
-def _alike(subject: Subject, part: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and labels of *part*, of the classes that were forgotten."""
+def _same_classes(subject: Subject, part: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and labels of *part*, of the classes that forgotten rows have."""
     labels = subject.labels(part)
     rows = torch.isin(labels, subject.labels("forget"))
     return subject.logits(part)[rows], labels[rows]
 
 
-def _losses(subject: Subject) -> dict[str, np.ndarray]:
-    return {p: loss(*_alike(subject, p)).numpy() for p in ("forget", "test")}
-
-
 def _shares(subject: Subject, classes: int) -> np.ndarray:
-    said = subject.logits("forget").argmax(1).numpy()
-    return 100 * np.bincount(said, minlength=classes) / len(said)
+    answers = subject.logits("forget").argmax(1).numpy()
+    return 100 * np.bincount(answers, minlength=classes) / len(answers)
 
 
-def _fewer(found: Predictions) -> Predictions:
-    """*found* with at most so many forgotten rows that a map stays readable."""
-    labels = found.labels["forget"]
+def _some(predictions: Predictions) -> Predictions:
+    """*predictions* with at most so many forgotten rows that a map stays readable."""
+    labels = predictions.labels["forget"]
     rows = stratified(labels, min(SHOWN, len(labels)), 0)
-    some = Outputs(*(torch.as_tensor(x)[rows] for x in found.outputs["forget"]))
-    return Predictions({**found.outputs, "forget": some}, {**found.labels, "forget": labels[rows]})
+    outputs = Outputs(*(torch.as_tensor(x)[rows] for x in predictions.outputs["forget"]))
+    return Predictions(
+        {**predictions.outputs, "forget": outputs},
+        {**predictions.labels, "forget": labels[rows]},
+    )

@@ -123,7 +123,7 @@ def shadows(
         run = train(
             data,
             model,
-            split=Split.by_index(data, data.train.index[~inside]),
+            split=Split.by_index(data, data.train.numbers[~inside]),
             seed=seeds.number("model", k),
             out=Path(out) / f"shadow-{k:03d}" if out is not None else None,
             options=options,
@@ -176,9 +176,9 @@ def membership(
         part = shadows.train
         online = lira_online(phi[:count], part.phi, part.member, fixed_variance=fixed)
         scores["lira_online"] = online
-    forget = split.rows(run.data, "forget")
+    forget = split.rows(run.data, "forgotten")
     if against == "test":
-        members, others = forget, torch.arange(count, len(phi))
+        members, others = forget, count + split.test_rows(run.data)
     else:
         members, others = split.rows(run.data, "retain"), forget
     pairs = {name: (values[members], values[others]) for name, values in scores.items()}

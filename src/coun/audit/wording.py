@@ -1,0 +1,199 @@
+"""What a verdict says in plain language, with what was and was not shown."""
+
+from __future__ import annotations
+
+import math
+
+from coun.audit.evidence import FEWEST_RETRAINS, Evidence, TestFamily
+from coun.audit.verdict import Verdict
+
+NO_CERTIFICATE = "This is statistical evidence, not a certificate of removal and no legal advice."
+UNLIKE_TEST_ROWS = (
+    "The model treats the {kind} rows unlike test rows: it remembers them, or they are unlike test "
+    "rows by nature; without a Retrain the two cannot be told apart."
+)
+DIRECTED = {
+    "under-forgotten": "Under-forgotten: the model still knows more of the forgotten rows than "
+    "the Retrains do.",
+    "over-forgotten": "Over-forgotten: the model knows less than the Retrains do.",
+    "closer than the original": "Closer to Retrain than the Original is, but under-forgotten.",
+}
+
+
+def headline(verdict: Verdict, family: TestFamily) -> str:
+    """The word, as one or two sentences that are true on their own."""
+    if verdict.label in DIRECTED:
+        return DIRECTED[verdict.label]
+    if verdict.label == "different":
+        return _different(verdict)
+    if verdict.label == "inconclusive":
+        return f"Inconclusive. {_reasons(verdict, family)[0]}"
+    if verdict.label == "equivalent":
+        return (
+            f"Equivalent to Retrain on the forgotten rows within {verdict.margin:g} points of "
+            f"accuracy, and no test found a difference. {_power(verdict)}"
+        )
+    what = "from Retrain" if verdict.retrains else "between forgotten and test rows"
+    return f"No difference {what} was found. {_power(verdict)}"
+
+
+def _different(verdict: Verdict) -> str:
+    if not verdict.retrains:
+        return "Different. " + UNLIKE_TEST_ROWS.format(kind="forgotten")
+    if all(e.direction == "away" for e in verdict.found):
+        return (
+            "Different: the model's answers are farther from the Retrains' than theirs are from "
+            "each other. Whether it knows more or less of the rows than they do is not shown."
+        )
+    return (
+        f"Different from Retrain. To call the model under- or over-forgotten, at least "
+        f"{FEWEST_RETRAINS} Retrains are needed for this comparison; {verdict.retrains} "
+        f"{'was' if verdict.retrains == 1 else 'were'} given."
+    )
+
+
+def _reasons(verdict: Verdict, family: TestFamily) -> list[str]:
+    """Why nothing is concluded, the gravest reason first, and what to add."""
+    gap = verdict.gap
+    sentences = {
+        "unlike test rows": UNLIKE_TEST_ROWS.format(kind="listed"),
+        "no retrain": "The request lists rows, and without a Retrain nothing can be concluded "
+        f"from how the model treats them; add {FEWEST_RETRAINS} Retrains.",
+        "gap": ""
+        if gap is None
+        else f"No test explains it, but the average gap to Retrain is {gap.points:.1f} points"
+        + (f", where two Retrains are {gap.floor:.1f} apart" if gap.floor is not None else "")
+        + f"; up to {gap.allowed:.1f} would be called no difference.",
+        "control": "This audit cannot tell: the Original passes it too.",
+        "power": f"These tests would probably not have found it if the model remembered half of "
+        f"the {_count(verdict, family):,} forgotten rows. {_advice(verdict)}",
+    }
+    return [text for key, text in sentences.items() if key in verdict.reasons]
+
+
+def _count(verdict: Verdict, family: TestFamily) -> int:
+    parts = (family.parts.exchangeable, family.parts.listed)
+    names = ("exchangeable", "listed")
+    shares = {
+        len(slots): family.detectable(name) / len(slots)
+        for name, slots in zip(names, parts, strict=True)
+        if len(slots)
+    }
+    return max(shares, key=lambda count: shares[count])
+
+
+def _advice(verdict: Verdict) -> str:
+    if verdict.retrains >= 5:
+        return "More test rows or a larger request would help; more Retrains will not help much."
+    more = max(1, FEWEST_RETRAINS - verdict.retrains)
+    return f"Add {more} more Retrain{'s' if more > 1 else ''}, or plan with `coun audit --plan`."
+
+
+def _power(verdict: Verdict) -> str:
+    if math.isinf(verdict.detectable):
+        return ""
+    return (
+        "It would have been found (4 times in 5) had the model remembered "
+        f"{verdict.detectable:,.0f} or more of the {verdict.detectable_of:,} rows; fewer may still "
+        "be remembered."
+    )
+
+
+def sentence(verdict: Verdict, family: TestFamily) -> str:
+    """The evidence behind the word, with assumptions that failed."""
+    parts = []
+    if family.drift is not None and family.drift < family.alpha:
+        parts.append(
+            "To the Retrains, which saw neither, the forgotten rows differ from test rows of their "
+            f"class (p = {p_text(family.drift)}), so the two were not compared; only the models' "
+            "levels on the forgotten rows were."
+            if verdict.retrains
+            else "Test rows differ from training rows of their class by their inputs alone (p = "
+            f"{p_text(family.drift)}), so comparing forgotten with test rows shows nothing."
+        )
+    found = verdict.found
+    if found:
+        listed = "; ".join(f"{short(e)} ({effect_text(e)}, p = {p_text(e.holm)})" for e in found)
+        parts.append(f"{len(found)} of {len(verdict.evidence)} tests found a difference: {listed}.")
+    elif verdict.evidence:
+        least = min(verdict.evidence, key=lambda e: e.holm)
+        parts.append(
+            f"None of {len(verdict.evidence)} tests found a difference (the smallest p after "
+            f"Holm's correction is {p_text(least.holm)}, for {short(least)})."
+        )
+    if verdict.label == "inconclusive":
+        parts += _reasons(verdict, family)[1:]
+    if verdict.equivalence is not None:
+        gap = verdict.equivalence
+        parts.append(
+            f"Equivalence within {verdict.margin:g} points of accuracy on the forgotten rows is "
+            + ("shown" if verdict.equivalent else "not shown")
+            + f" (90% interval {gap.low:+.1f} to {gap.high:+.1f})."
+        )
+    if verdict.control is not None:
+        parts.append(f'The Original, under the same tests: "{verdict.control}".')
+    if verdict.remains is not None and math.isfinite(verdict.remains):
+        parts.append(f"{100 * verdict.remains:.0f}% of the Original's difference is left.")
+    return " ".join(parts)
+
+
+def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = ()) -> list[str]:
+    """What was looked at, what was taken on trust and what cannot be concluded."""
+    ranks = [e.level.rank_p for e in verdict.evidence if e.level is not None]
+    notes = [
+        NO_CERTIFICATE,
+        "The tests are about the group of forgotten rows. They looked at "
+        + ", ".join(("answers", "last-layer features", *looked_at))
+        + "; what the model may reveal in other ways was not looked at.",
+    ]
+    if verdict.retrains:
+        notes.append(
+            f"The {verdict.retrains} Retrain{'s are' if verdict.retrains > 1 else ' is'} taken on "
+            "trust: the audit cannot see whether forgotten rows were used to train them. The "
+            f"exact p of the model's rank among {verdict.retrains + 1} models is at best "
+            f"{1 / (verdict.retrains + 1):.2f}"
+            + (f", here at least {min(ranks):.2f}" if ranks else "")
+            + "; the smaller p-values assume normal seed spread, and of few Retrains at least as "
+            f"much as the margin of {verdict.margin:g} points."
+        )
+    else:
+        notes.append(
+            "Without a Retrain it is unknown what a model without these rows would answer: whether "
+            "this one forgot too much, and any equivalence, stay open."
+        )
+    listed = len(family.parts.listed)
+    if listed and verdict.retrains and verdict.retrains < FEWEST_RETRAINS:
+        notes.append(
+            f"{listed:,} rows are listed and may differ from test rows by nature. Levels on them "
+            f"are compared with the Retrains'; a directed accusation needs {FEWEST_RETRAINS}."
+        )
+    if family.dropped:
+        notes.append(
+            f"{family.dropped:,} forgotten rows are of a class without test rows; they take part "
+            "in comparisons of levels only."
+        )
+    return notes
+
+
+def short(e: Evidence) -> str:
+    """What a test compares, without how."""
+    text = e.about.partition(":")[0]
+    return f"{text}, level" if e.name.startswith("level_") else text
+
+
+def effect_text(e: Evidence) -> str:
+    """The effect with its unit."""
+    if e.unit == "share":
+        return f"{100 * e.effect:.1f}% of rows"
+    if e.unit == "pairs":
+        return f"higher for the forgotten row in {50 + 100 * e.effect:.0f}% of pairs, 50% is ideal"
+    if e.unit == "rows":
+        return f"{e.effect:+.1f} rows"
+    if e.name.startswith("kept"):
+        return f"{e.effect:.1f} points lost"
+    return f"{e.effect:+.3f} nats" if e.unit == "nats" else f"{e.effect:+.1f} points"
+
+
+def p_text(p: float) -> str:
+    """p with two digits."""
+    return f"{p:.2f}" if p >= 0.01 else f"{p:.1g}"
