@@ -9,8 +9,9 @@
 'inconclusive'
 """
 
-from coun.audit.auditing import Audit, audit
-from coun.audit.evidence import Evidence, TestFamily, run_tests
+from coun.audit.auditing import audit
+from coun.audit.evidence import Evidence, TestFamily
+from coun.audit.family import run_tests
 from coun.audit.levels import LevelTest, level_test
 from coun.audit.parts import RequestParts
 from coun.audit.rank_tests import (
@@ -22,6 +23,7 @@ from coun.audit.rank_tests import (
     rank_test,
     residualise,
 )
+from coun.audit.result import Audit
 from coun.audit.scores import Subject, distances, signed
 from coun.audit.top_rows import suspicious_rows, top_test
 from coun.audit.verdict import WORDS, Verdict, decide, judge

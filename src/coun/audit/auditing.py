@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from coun.analysis import theory as theory_table
 from coun.audit.drift import input_drift
-from coun.audit.evidence import ALPHA, TestFamily
+from coun.audit.evidence import ALPHA
 from coun.audit.measures import average, compare, describe, ensembles
 from coun.audit.optional import (
     attack_scores,
@@ -23,118 +23,21 @@ from coun.audit.optional import (
 )
 from coun.audit.owners import owner_numbers, read_owners
 from coun.audit.parts import RequestParts
+from coun.audit.result import Audit
 from coun.audit.scores import Subject
 from coun.audit.seeds import over_seeds
 from coun.audit.semantics import semantics
-from coun.audit.verdict import Gap, Verdict, allowed_gap, judge
+from coun.audit.verdict import Gap, allowed_gap, judge
 from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split
 from coun.engine import predict
 from coun.errors import CounError
-from coun.files import write_json
 from coun.methods import catalogue
 from coun.metrics import average_gap
 from coun.runs import Predictions, Run, measure
 
 MARGIN = 2.0
 Model = Run | str | Path
-
-
-@dataclass(eq=False)
-class Audit:
-    """The verdict, all numbers behind it, and the models with their outputs.
-
-    Attributes:
-        unlearned, retrains, original: the models under audit and what they are compared with.
-        family, of_original: the tests, and the same tests of the Original.
-        measures: what `describe` computed, by model name.
-        distances: by unlearned model, "floor" (between Retrains, if two or more) and
-            "original": the mean of `compare` over Retrains; empty without Retrains.
-        seeds: of `over_seeds`; None without Retrains.
-        semantics: which classes forgotten rows are given.
-        optional: relearning, attacks with shadow models and theory, where requested.
-        missing: how many forgotten rows the data no longer has.
-    """
-
-    verdict: Verdict
-    split: Split
-    data: Data
-    unlearned: tuple[Subject, ...]
-    retrains: tuple[Subject, ...]
-    original: Subject | None
-    family: TestFamily
-    of_original: TestFamily | None
-    measures: dict[str, dict[str, Any]] = field(default_factory=dict)
-    distances: dict[str, dict[str, Any]] = field(default_factory=dict)
-    seeds: dict[str, Any] | None = None
-    semantics: dict[str, Any] = field(default_factory=dict)
-    optional: dict[str, Any] = field(default_factory=dict)
-    missing: int = 0
-
-    @property
-    def subjects(self) -> tuple[Subject, ...]:
-        """All models: the unlearned, the Retrains, the Original."""
-        return self.unlearned + self.retrains + ((self.original,) if self.original else ())
-
-    @property
-    def runs(self) -> dict[str, Run]:
-        """The runs of all models by name."""
-        return {s.name: s.run for s in self.subjects if s.run is not None}
-
-    def suspicious(self) -> list[dict[str, Any]]:
-        """The forgotten rows that stand out most: id, class, position in `data.train`, p and q."""
-        rows = self.split.rows(self.data, "forgotten")
-        ids, labels = self.data.train.ids, self.data.train.labels
-        return [
-            {
-                "id": ids[int(rows[s.slot])],
-                "class": self.data.classes[int(labels[rows[s.slot]])],
-                "position": int(rows[s.slot]),
-                "p": s.p,
-                "q": s.q,
-            }
-            for s in self.family.suspicious
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything except the models; a number that is not finite is written as null."""
-        return {
-            "verdict": self.verdict.to_json(),
-            "request": {
-                "scenario": self.split.scenario,
-                "content": self.family.parts.kind,
-                "seed": self.split.seed,
-                "forget": len(self.split.forget),
-                "missing": self.missing,
-                "retain": len(self.split.retain),
-                "sha256": self.split.digest,
-            },
-            "models": {
-                name: {
-                    "folder": str(run.folder) if run.folder else None,
-                    "kind": run.record["kind"],
-                    "method": run.record["method"]["name"],
-                    "seed": run.record["seed"],
-                    "weights_sha256": run.record.get("weights_sha256"),
-                }
-                for name, run in self.runs.items()
-            },
-            "suspicious_rows": self.suspicious(),
-            "original_evidence": [asdict(e) for e in self.of_original.tests]
-            if self.of_original
-            else None,
-            "measures": self.measures,
-            "distances": self.distances,
-            "seeds": self.seeds,
-            "semantics": self.semantics,
-            **self.optional,
-        }
-
-    def save(self, folder: str | Path) -> Path:
-        """Write `audit.json` in *folder*, and return its path."""
-        path = Path(folder) / "audit.json"
-        write_json(path, self.to_json())
-        return path
 
 
 def audit(

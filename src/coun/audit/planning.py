@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from coun.audit.auditing import Audit
 from coun.audit.evidence import FEWEST_RETRAINS
 from coun.audit.levels import level_test
 from coun.audit.power import Memory, rows_for_level
+from coun.audit.result import Audit
 from coun.audit.verdict import SHARE
 
 COUNTS = (0, 1, 2, 3, 5, 10)

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from coun.audit.evidence import Evidence, TestFamily, run_tests
+from coun.audit.evidence import Evidence, TestFamily
+from coun.audit.family import run_tests
 from coun.audit.levels import level_test
 from coun.audit.parts import RequestParts
 from coun.audit.rank_tests import (

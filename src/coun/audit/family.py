@@ -1,0 +1,96 @@
+"""Run all tests of an audit as one family, corrected together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from coun.audit.evidence import ALPHA, Models, Pending, TestFamily, strata_of
+from coun.audit.level_evidence import kept_test, level_tests
+from coun.audit.parts import RequestParts
+from coun.audit.power import Memory
+from coun.audit.rank_tests import Groups, Strata, minus, rank_test
+from coun.audit.row_evidence import answers_test, given_retrains, row_tests
+from coun.audit.scores import Subject, signed
+from coun.audit.top_rows import SuspiciousRow, suspicious_rows
+from coun.metrics import holm
+from coun.metrics.arrays import Ints
+from coun.seeds import Seeds
+
+
+def run_tests(
+    unlearned: Sequence[Subject],
+    retrains: Sequence[Subject],
+    parts: RequestParts,
+    *,
+    margin: float,
+    alpha: float = ALPHA,
+    memory: Subject | None = None,
+    owners: tuple[Ints, Ints] | None = None,
+    input_drift: float | None = None,
+    seed: int = 0,
+) -> TestFamily:
+    """Test *unlearned*, together, against *retrains*, or without any against test rows alone.
+
+    Args:
+        margin: points of accuracy that count as no difference, and the seed spread that is
+            taken for possible where few Retrains are given.
+        memory: a model that remembers the rows (the Original), for the power of the tests; by
+            default the model's own retained rows show how remembered rows look.
+        owners: a number for each forgotten and each test row; whole owners are permuted.
+        input_drift: p of test rows being like training rows by their inputs; used where there is
+            no Retrain to judge that.
+    """
+    labels = tuple(unlearned[0].labels(part).numpy() for part in Groups._fields)
+    generator = Seeds(seed).numpy("permutations")
+    drift = _drift(retrains, strata_of(labels, parts.exchangeable)) if retrains else input_drift
+    if drift is not None and drift < alpha:
+        parts = parts.without_exchange()
+    strata, listed = (strata_of(labels, slots) for slots in (parts.exchangeable, parts.listed))
+    models = Models(unlearned, retrains, Memory.of(unlearned, memory, seed), parts, margin)
+    pending: list[Pending] = []
+    suspicious: list[SuspiciousRow] = []
+    unlike = None
+    if strata is not None:
+        pending += row_tests(models, strata, owners, generator)
+        suspicious = suspicious_rows(strata, given_retrains(models, strata, "log_odds"))
+    if parts.classes:
+        pending.append(answers_test(models))
+    if retrains:
+        for name, slots in (("exchangeable", parts.exchangeable), ("listed", parts.listed)):
+            pending += level_tests(models, name, slots) if len(slots) else []
+        pending += [kept_test(models, part) for part in ("retain", "test")]
+    if listed is not None:
+        scores = minus(signed(unlearned, "log_odds"), signed(retrains, "log_odds"))
+        unlike = None if retrains else rank_test(listed, scores, generator).p
+        suspicious = suspicious or suspicious_rows(listed, scores)
+    adjusted = holm({str(k): one.evidence.p for k, one in enumerate(pending)})
+    tests = []
+    for k, one in enumerate(pending):
+        corrected = adjusted[str(k)]
+        rows = one.power(alpha / len(pending)) if one.power else None
+        tests.append(
+            replace(one.evidence, holm=corrected, found=corrected < alpha, detectable=rows)
+        )
+    compared = sum(s.counts[0] for s in (strata, listed) if s is not None)
+    return TestFamily(
+        tuple(tests),
+        strata,
+        drift,
+        parts,
+        alpha,
+        unlike,
+        tuple(suspicious),
+        len(labels[0]) - compared,
+    )
+
+
+def _drift(retrains: Sequence[Subject], strata: Strata | None) -> float | None:
+    """p, corrected, of the Retrains treating forgotten and test rows alike.
+
+    The Retrains saw neither, so a difference says that the rows themselves differ.
+    """
+    if strata is None:
+        return None
+    ps = {name: rank_test(strata, signed(retrains, name)).p for name in ("log_odds", "probe")}
+    return min(holm(ps).values())

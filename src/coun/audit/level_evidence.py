@@ -1,0 +1,131 @@
+"""Tests of levels: the model beside the Retrains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from coun.audit.evidence import Evidence, Models, Pending, relearned_copies
+from coun.audit.levels import LevelTest, level_test
+from coun.audit.power import rows_for_level
+from coun.audit.scores import MEANING, Subject, divergence, in_points
+from coun.metrics.arrays import Floats, Ints
+
+LARGEST = float(np.log(2))  # Jensen-Shannon divergence of two answers, nats
+
+
+def level_tests(models: Models, part: str, slots: Ints) -> list[Pending]:
+    """The model's levels on the rows at *slots* beside the Retrains'."""
+    labels = models.unlearned[0].labels("forget").numpy()[slots]
+    test_labels = models.unlearned[0].labels("test").numpy()
+    usual = np.isin(test_labels, labels) & ~np.isin(test_labels, models.parts.classes)
+    pending = []
+    for name in models.names:
+        model, exact = (_levels(group, name) for group in (models.unlearned, models.retrains))
+        elsewhere = 0.0
+        if len(models.retrains) == 1:
+            weights = np.bincount(labels, minlength=test_labels.max() + 1)[test_labels] * usual
+            gap = model[1].mean(0) - exact[1].mean(0)
+            shift = float((weights * gap).sum() / weights.sum()) if weights.any() else 0.0
+            elsewhere = min(abs(shift), 2 * models.margin)
+        test = level_test(
+            model[0].mean(0)[slots], exact[0][:, slots], margin=models.margin, elsewhere=elsewhere
+        )
+        remembered = models.memory.levels(name)
+        pending.append(
+            Pending(
+                _level_evidence(f"level_{name}", MEANING[name], part, test, models.directed),
+                rows_for_level(remembered[slots], test) if remembered is not None else None,
+            )
+        )
+    copies = relearned_copies(models)
+    if all(copies):
+        half = np.isin(copies[0][0].slots, slots)
+        again = [np.stack([in_points(c.log_odds).forget[half] for c in g]) for g in copies]
+        if half.any():
+            test = level_test(again[0].mean(0), again[1], margin=models.margin)
+            about = MEANING["relearned"]
+            evidence = _level_evidence("level_relearned", about, part, test, models.directed)
+            pending.append(Pending(evidence))
+    if len(models.retrains) > 1:
+        pending.append(_distance_level(models, part, slots))
+    return pending
+
+
+def _levels(group: Sequence[Subject], name: str) -> tuple[Floats, Floats]:
+    """Levels in points of several models: forgotten rows (R, M) and test rows (R, O)."""
+    forget, test = (np.stack(x) for x in zip(*(s.levels[name] for s in group), strict=True))
+    return forget, test
+
+
+def _level_evidence(
+    name: str, meaning: str, part: str, test: LevelTest, directed: bool
+) -> Evidence:
+    return Evidence(
+        name,
+        f"{meaning}: level on the forgotten rows against the Retrains'",
+        "points",
+        test.difference,
+        test.p,
+        "under" if test.difference >= 0 else "over",
+        directed,
+        part,
+        level=test,
+    )
+
+
+def _distance_level(models: Models, part: str, slots: Ints) -> Pending:
+    """Mean distance of each model to all others: every model has as many references."""
+    count = len(models.retrains)
+    pairs = np.zeros((count + 1, count + 1, len(slots)))
+    for a in range(count + 1):
+        for b in range(a):
+            if a == count:
+                rows = np.mean(
+                    [divergence(u, models.retrains[b]).forget[slots] for u in models.unlearned], 0
+                )
+            else:
+                rows = divergence(models.retrains[a], models.retrains[b]).forget[slots]
+            pairs[a, b] = pairs[b, a] = rows
+    values = pairs.sum(1) / count
+    spread = 0.2 * float(values[:-1].mean())
+    test = level_test(values[-1], values[:-1], margin=spread, unit=LARGEST, greater=True)
+    about = "mean distance to the other models' answers on the forgotten rows"
+    evidence = Evidence(
+        "level_distance", about, "nats", test.difference, test.p, "away", False, part, level=test
+    )
+    return Pending(evidence)
+
+
+def kept_test(models: Models, part: str) -> Pending:
+    """Is accuracy on *part* more than the margin below the Retrains'?
+
+    Without this test a model that forgot everything would pass, because its forgotten rows look
+    like test rows.
+    """
+    values = [
+        -np.stack([100.0 * _right(s, part) for s in group])[:, _usual(models, part)]
+        for group in (models.unlearned, models.retrains)
+    ]
+    test = level_test(
+        values[0].mean(0), values[1], margin=models.margin, above=models.margin, greater=True
+    )
+    about = f"accuracy lost on {part} rows: more than {models.margin:g} points below the Retrains'"
+    directed = models.directed or len(models.parts.listed) == 0
+    evidence = Evidence(
+        f"kept_{part}", about, "points", test.difference, test.p, "over", directed, "kept"
+    )
+    return Pending(replace(evidence, level=test))
+
+
+def _right(subject: Subject, part: str) -> Floats:
+    values: Floats = (subject.logits(part).argmax(1) == subject.labels(part)).double().numpy()
+    return values
+
+
+def _usual(models: Models, part: str) -> np.ndarray:
+    """Rows of *part* whose class is not forgotten whole."""
+    usual: np.ndarray = ~np.isin(models.unlearned[0].labels(part).numpy(), models.parts.classes)
+    return usual

@@ -1,0 +1,192 @@
+"""Tests of rows: forgotten against test rows of their class."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.stats import binom
+
+from coun.audit.evidence import Direction, Evidence, Models, Pending, relearned_copies, strata_of
+from coun.audit.power import rows_for_rank, rows_for_top
+from coun.audit.rank_tests import (
+    Groups,
+    Strata,
+    average_by_owner,
+    mean_difference,
+    minus,
+    rank_test,
+    residualise,
+    shared_slope,
+)
+from coun.audit.scores import MEANING, RelearnedHalf, Subject, distances, mean_groups, signed
+from coun.audit.top_rows import top_test
+from coun.metrics.arrays import Floats, Ints
+
+
+def row_tests(
+    models: Models,
+    strata: Strata,
+    owners: tuple[Ints, Ints] | None,
+    generator: np.random.Generator,
+) -> list[Pending]:
+    """Forgotten rows against test rows of their class: exact where rows are exchangeable."""
+    given = ", given the Retrains'" if models.retrains else ""
+    pending = []
+    for name in models.names:
+        residual = given_retrains(models, strata, name)
+        pending.append(_rank_evidence(models, strata, name, residual, owners, generator, given))
+    copies = relearned_copies(models)
+    if copies[0]:
+        pending += _relearned_rows(models, strata, copies, generator, given)
+    if models.retrains:
+        apart = distances(models.unlearned, models.retrains)
+        where, values = average_by_owner(strata, apart, owners) if owners else (strata, apart)
+        test = rank_test(where, values, generator, greater=True)
+        about = f"{MEANING['distance']}: forgotten rows against test rows of their class"
+        evidence = Evidence(
+            "distance", about, "pairs", test.effect, test.p, "away", False, "exchangeable"
+        )
+        pending.append(Pending(replace(evidence, difference=mean_difference(strata, apart))))
+    if owners is None:
+        pending.append(_top_evidence(models, strata, generator, given))
+    return pending
+
+
+def given_retrains(models: Models, strata: Strata, name: str) -> Groups:
+    """The models' scores after subtracting what the Retrains' scores explain."""
+    scores = signed(models.unlearned, name)
+    if not models.retrains:
+        return scores
+    return residualise(strata, scores, signed(models.retrains, name))
+
+
+def _rank_evidence(
+    models: Models,
+    strata: Strata,
+    name: str,
+    residual: Groups,
+    owners: tuple[Ints, Ints] | None,
+    generator: np.random.Generator,
+    given: str,
+) -> Pending:
+    where, values = average_by_owner(strata, residual, owners) if owners else (strata, residual)
+    test = rank_test(where, values, generator)
+    unit = 100.0 if name == "correctness" else 0.0
+    scores, theirs = signed(models.unlearned, name), signed(models.retrains, name)
+    evidence = Evidence(
+        name,
+        f"{MEANING[name]}: forgotten rows against test rows of their class{given}",
+        "pairs",
+        test.effect,
+        test.p,
+        "under" if test.effect >= 0 else "over",
+        bool(models.retrains),
+        "exchangeable",
+        difference=mean_difference(strata, minus(scores, theirs), unit=unit),
+    )
+    remembered = models.memory.scores(name)
+    if remembered is None or owners is not None:
+        return Pending(evidence)
+    slope = shared_slope(strata, scores, theirs) if models.retrains else 0.0
+    replaced = Groups(remembered - slope * theirs.forget, residual.test)
+    return Pending(evidence, rows_for_rank(strata, replaced, test.error))
+
+
+def _relearned_rows(
+    models: Models,
+    strata: Strata,
+    copies: list[list[RelearnedHalf]],
+    generator: np.random.Generator,
+    given: str,
+) -> list[Pending]:
+    slots = copies[0][0].slots
+    labels = tuple(models.unlearned[0].labels(part).numpy() for part in Groups._fields)
+    half = strata_of(
+        (labels[0][slots], labels[1]), np.flatnonzero(np.isin(slots, models.parts.exchangeable))
+    )
+    if half is None:
+        return []
+    scores = mean_groups(c.log_odds for c in copies[0])
+    if copies[1]:
+        scores = residualise(half, scores, mean_groups(c.log_odds for c in copies[1]))
+    test = rank_test(half, scores, generator)
+    direction: Direction = "under" if test.effect >= 0 else "over"
+    about = f"{MEANING['relearned']}: this half against test rows of their class{given}"
+    directed = bool(copies[1])
+    return [
+        Pending(
+            Evidence(
+                "relearned",
+                about,
+                "pairs",
+                test.effect,
+                test.p,
+                direction,
+                directed,
+                "exchangeable",
+            )
+        )
+    ]
+
+
+def _top_evidence(
+    models: Models, strata: Strata, generator: np.random.Generator, given: str
+) -> Pending:
+    residual = given_retrains(models, strata, "log_odds")
+    test = top_test(strata, residual, generator)
+    evidence = Evidence(
+        "top_rows",
+        f"forgotten rows among the {test.size} most certain ones{given}",
+        "rows",
+        test.forgotten - test.expected,
+        test.p,
+        "under",
+        bool(models.retrains),
+        "exchangeable",
+    )
+    remembered = models.memory.scores("log_odds")
+    if remembered is None:
+        return Pending(evidence)
+    theirs = signed(models.retrains, "log_odds")
+    slope = (
+        shared_slope(strata, signed(models.unlearned, "log_odds"), theirs)
+        if models.retrains
+        else 0.0
+    )
+    replaced = remembered - slope * theirs.forget
+    return Pending(evidence, rows_for_top(strata, residual, replaced, test, generator))
+
+
+def answers_test(models: Models) -> Pending:
+    """Is a forgotten class still answered for its own rows, where no Retrain answers it?
+
+    To a Retrain, no row of a class that is forgotten whole was ever seen, so comparing forgotten
+    with test rows cannot show that a model still knows the class. A Retrain never answers it:
+    binomial test that the share of its rows is at most *margin* points.
+    """
+    shares = [_answered(s, models.parts.classes) for s in models.unlearned]
+    exact = [_answered(s, models.parts.classes) for s in models.retrains]
+    mean = np.mean(shares, axis=0) - (np.max(exact, axis=0) if exact else 0)
+    count, rows = int(np.floor(np.maximum(mean, 0).sum())), len(mean)
+    p = float(binom.sf(count - 1, rows, models.margin / 100))
+    about = "share of the forgotten class's rows that are still given its name" + (
+        ", where no Retrain gives it" if exact else "; a model that never saw it gives it to none"
+    )
+    evidence = Evidence(
+        "answers", about, "share", count / rows, p, "under", bool(exact), "exchangeable"
+    )
+    return Pending(evidence)
+
+
+def _answered(subject: Subject, classes: tuple[int, ...]) -> Floats:
+    """1 for each forgotten or test row of a forgotten class that is given such a class."""
+    gone = np.array(classes)
+    rows = [
+        np.isin(subject.logits(part).argmax(1).numpy(), gone)[
+            np.isin(subject.labels(part).numpy(), gone)
+        ]
+        for part in Groups._fields
+    ]
+    values: Floats = np.concatenate(rows).astype(float)
+    return values
