@@ -109,7 +109,7 @@ def audit(
     count = len(models) + len(exact)
     for k, run in enumerate(runs):
         _check(run, data, split, retrain=len(models) <= k < count)
-    weights = [run.record.get("weights_sha256") for run in runs[:count]]
+    weights = [run.record.weights_sha256 for run in runs[:count]]
     if len(set(weights)) < count:
         raise CounError("two of the runs have the same weights; expected each model once")
     subjects = [
@@ -268,7 +268,7 @@ def _rest(result: Audit, margin: float) -> None:
             result.distances[name] = average([distance(subject, r) for r in exact])
         groups = (result.unlearned, exact)
         of_models, of_exact = ([tables[s.name] for s in g] for g in groups)
-        seeds = [[result.runs[s.name].record["seed"] for s in g] for g in groups]
+        seeds = [[result.runs[s.name].record.seed for s in g] for g in groups]
         result.seeds = over_seeds(of_models, of_exact, (seeds[0], seeds[1]), margin=margin)
         result.optional |= ensembles(result.unlearned, exact)
     if len(exact) > 1:
@@ -282,7 +282,7 @@ def _list(given: Model | Sequence[Model]) -> list[Model]:
 
 
 def _check(run: Run, data: Data, split: Split, *, retrain: bool) -> None:
-    where = str(run.folder) if run.folder else f"a run of {run.record['method']['name']}"
+    where = str(run.folder) if run.folder else f"a run of {run.record.method.name}"
     if run.data.fingerprint != data.fingerprint:
         raise CounError(f"{where} is of other data; expected the same fingerprint for all runs")
     if run.split is None:
@@ -291,8 +291,8 @@ def _check(run: Run, data: Data, split: Split, *, retrain: bool) -> None:
                 f"{where} was trained on everything; --against expects a Retrain (coun train with "
                 "the same forget options)"
             )
-    elif retrain and run.record["kind"] == "unlearned" and not _exact(run):
-        raise CounError(f"{where} is not a Retrain but {run.record['method']['name']}'s result")
+    elif retrain and run.record.kind == "unlearned" and not _exact(run):
+        raise CounError(f"{where} is not a Retrain but {run.record.method.name}'s result")
     elif run.split.digest != split.digest:
         raise CounError(
             f"{where} forgets {len(run.split.forget)} rows ({run.split.digest[:12]}), the audit is "
@@ -301,7 +301,7 @@ def _check(run: Run, data: Data, split: Split, *, retrain: bool) -> None:
 
 
 def _exact(run: Run) -> bool:
-    kind = catalogue().get(run.record["method"]["name"])
+    kind = catalogue().get(run.record.method.name)
     return kind is not None and kind.exact
 
 
@@ -310,7 +310,7 @@ def _names(runs: Sequence[Run], models: int, retrains: int) -> list[str]:
     names = []
     for k, run in enumerate(runs):
         if k < models:
-            method = run.record["method"]["name"]
+            method = run.record.method.name
             name = "this model" if method in ("retrain", "original") else method
             names.append(f"{name} {k + 1}" if models > 1 else name)
         elif k < models + retrains:

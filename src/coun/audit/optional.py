@@ -90,11 +90,11 @@ def shadow_attacks(
     They are trained as the Original was, and kept under *cache* if it is given.
     """
     record = next(iter(models.values())).record
-    name = record["model"]["name"]
+    name = record.model.name
     if name is None:
         raise CounError("shadow models need a model that can be built by name; leave out shadows")
     place = Path(cache) / "shadows" if cache is not None else None
-    made = shadows(data, name, count, out=place, **record["original"])
+    made = shadows(data, name, count, out=place, **record.original)
     return {key: membership(run, made, split) for key, run in models.items()}
 
 

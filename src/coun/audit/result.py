@@ -86,10 +86,10 @@ class Audit:
             "models": {
                 name: {
                     "folder": str(run.folder) if run.folder else None,
-                    "kind": run.record["kind"],
-                    "method": run.record["method"]["name"],
-                    "seed": run.record["seed"],
-                    "weights_sha256": run.record.get("weights_sha256"),
+                    "kind": run.record.kind,
+                    "method": run.record.method.name,
+                    "seed": run.record.seed,
+                    "weights_sha256": run.record.weights_sha256,
                 }
                 for name, run in self.runs.items()
             },

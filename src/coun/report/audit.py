@@ -53,7 +53,7 @@ def write_audit(audit: Audit, folder: str | Path, *, maps: bool = False) -> Path
     audit.save(folder)
     verdict, model = audit.verdict, audit.unlearned[0]
     method = ", ".join(dict.fromkeys(_label(s) for s in audit.unlearned))
-    digest = model.run.record.get("weights_sha256", "") if model.run else ""
+    digest = model.run.record.weights_sha256 if model.run else ""
     write_report(
         path,
         f"Audit of {method}",
@@ -70,28 +70,34 @@ def write_audit(audit: Audit, folder: str | Path, *, maps: bool = False) -> Path
 def _who(audit: Audit) -> Section:
     """Which models, from which parent, how they were made and at what cost."""
     runs = audit.runs
-    exact = [runs[s.name] for s in audit.retrains if s.name in runs]
-    retrain = float(np.mean([_steps(r.record) for r in exact])) if exact else 0.0
+    flops = [runs[s.name].record.cost.flops for s in audit.retrains if s.name in runs]
+    retrain = float(np.mean(flops)) if flops else 0.0
     rows = []
     for name, run in runs.items():
         record = run.record
-        parent = record.get("parent") or {}
-        cost = record.get("cost") or {}
-        share = f"{100 * _steps(record) / retrain:.0f}%" if retrain else "unknown"
-        settings = ", ".join(f"{k}={v}" for k, v in record["method"]["settings"].items())
+        method, cost = record.method, record.cost
         rows.append(
             [
                 name,
                 str(run.folder or "in memory"),
-                (record.get("weights_sha256") or "")[:12],
-                (parent.get("weights_sha256") or "from scratch")[:12],
-                f"{record['method']['name']}, seed {record['seed']}",
-                f"{cost.get('seconds', float('nan')):.1f} s" if cost.get("seconds") else "unknown",
-                share,
-                settings,
+                record.weights_sha256[:12],
+                record.parent.weights_sha256[:12] if record.parent else "from scratch",
+                f"{method.name}, seed {record.seed}",
+                f"{cost.seconds:.1f} s",
+                f"{100 * cost.flops / retrain:.0f}%" if retrain else "unknown",
+                ", ".join(f"{k}={v}" for k, v in method.settings.items()),
             ]
         )
-    head = ["", "folder", "weights", "made from", "method", "time", "steps / Retrain's", "settings"]
+    head = [
+        "",
+        "folder",
+        "weights",
+        "made from",
+        "method",
+        "time",
+        "cost (Retrain: 100%)",
+        "settings",
+    ]
     forget, missing = len(audit.split.forget), audit.missing
     lead = (
         f"Request: {audit.split.describe()}. {forget:,} of {forget + len(audit.split.retain):,} "
@@ -111,12 +117,6 @@ _KINDS = {
 
 def _kind(audit: Audit) -> str:
     return audit.family.parts.kind
-
-
-def _steps(record: Mapping[str, Any]) -> float:
-    """Optimisation steps on record."""
-    cost = record.get("cost") or {}
-    return float(cost.get("steps") or cost.get("updates") or 0)
 
 
 def _numbers(audit: Audit) -> Section:
@@ -311,7 +311,7 @@ def _label(subject: Subject) -> str:
         return subject.name
     record = subject.run.record
     again = {"original": "the Original", "retrain": "Retrain again"}
-    return again.get(record["kind"]) or method_style(record["method"]["name"]).label
+    return again.get(record.kind) or method_style(record.method.name).label
 
 
 def _same_classes(subject: Subject, part: str) -> tuple[torch.Tensor, torch.Tensor]:
