@@ -1,3 +1,5 @@
+"""Binary files of CIFAR-10 and CIFAR-100, made by hand."""
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def record(label_bytes, images):
 
 @pytest.fixture
 def ten(tmp_path):
-    """Two images in each batch, two to test; labels 0..9 in order, then 3 and 9."""
+    """Writes a release with two images per file, labels 0..9 in order, and test labels 3 and 9."""
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
     images = RNG.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
@@ -74,7 +76,7 @@ def test_a_missing_file_is_refused(name, ten, refused):
         load(f"cifar-binary:{ten[0]}")
 
 
-def test_a_cut_file_is_refused(ten, refused):
+def test_a_truncated_file_is_refused(ten, refused):
     file = ten[0] / "data_batch_2.bin"
     file.write_bytes(file.read_bytes()[:-1])
     with refused(file, "6145 bytes", "multiple of 3073"):

@@ -1,3 +1,5 @@
+"""Folders of images: which file is which row, what is held out, and what is refused."""
+
 import shutil
 
 import numpy as np
@@ -12,7 +14,7 @@ from coun.data import load
 
 @pytest.fixture
 def tree(tmp_path, encode):
-    """Writes files by path below a root: bytes, text, or a colour to encode by the suffix."""
+    """Writes files below a root: bytes, text, or a colour that is encoded as the suffix says."""
     formats = {".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"}
 
     def make(files):
@@ -42,9 +44,9 @@ def flat(per_class, classes="abc"):
     return {f"{c}/{i:03}.png": (i, ord(c), 0) for c in classes for i in range(per_class)}
 
 
-@pytest.mark.parametrize("held", ["test", "val", "valid", "validation"])
-def test_train_and_test_folders(held, tree):
-    root = tree({name.replace("test/", f"{held}/"): x for name, x in PARTS.items()})
+@pytest.mark.parametrize("test_folder", ["test", "val", "valid", "validation"])
+def test_train_and_test_folders(test_folder, tree):
+    root = tree({name.replace("test/", f"{test_folder}/"): x for name, x in PARTS.items()})
     data = load(f"folder:{root}")
     assert data.classes == ("a", "b")
     assert data.train.labels.tolist() == [0, 1, 1]
@@ -121,7 +123,9 @@ def test_the_rows_that_are_held_out_by_default_never_change(tree):
     assert data.test.numbers.tolist() == np.sort(np.concatenate(expected)).tolist()
 
 
-def test_the_held_out_part_is_said_and_can_be_chosen(tree, tmp_path, refused, monkeypatch):
+def test_a_note_describes_the_held_out_part_which_can_be_chosen(
+    tree, tmp_path, refused, monkeypatch
+):
     root = tree(flat(10))
     data = load(f"folder:{root}")
     (note,) = data.notes
@@ -195,7 +199,7 @@ def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
     assert cut.train.numbers.max() > 6
 
 
-def test_hidden_files_are_passed_over(tree):
+def test_hidden_files_are_ignored(tree):
     junk = {name: "junk" for name in ("a/.DS_Store", "a/Thumbs.db", ".git/x", "README.txt")}
     assert load(f"folder:{tree(flat(5) | junk)}").fingerprint == (
         load(f"folder:{tree(flat(5))}").fingerprint
@@ -220,7 +224,7 @@ def test_what_does_not_belong_is_refused(extra, words, tree, refused):
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "WEBP"])
-def test_cut_images_are_refused(format, tree, encode, refused):
+def test_truncated_images_are_refused(format, tree, encode, refused):
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     content = encode(noise, format=format)
     for keep in (12, len(content) // 2, len(content) - 30):
@@ -267,8 +271,8 @@ def test_decompression_bombs_are_refused(tree, encode, refused, monkeypatch):
 
 def test_all_grey_stays_grey_and_a_mixture_becomes_colour(tree, encode):
     grey = {f"train/{c}/{i}.png": encode(9 * i, mode="L") for c in "ab" for i in range(3)}
-    held = {"test/a/0.png": encode(7, mode="L"), "test/b/0.png": encode(1, mode="1")}
-    data = load(f"folder:{tree(grey | held)}")
+    tests = {"test/a/0.png": encode(7, mode="L"), "test/b/0.png": encode(1, mode="1")}
+    data = load(f"folder:{tree(grey | tests)}")
     assert data.shape == (1, 8, 8)
     assert data.test.images[:, 0, 0, 0].tolist() == [7, 255]
     assert data.views.letters == "CN"
@@ -334,7 +338,7 @@ def test_photos_of_all_sizes(tree, encode):
 
 
 def test_a_source_that_lost_rows_opens_as_a_part(tree, refused):
-    """Whatever was deleted: every file of a class, its folder, or all but one of its files."""
+    """Files of a class are deleted, then all of them, then its folder."""
     root = tree(flat(5))
     split = coun.Split.by_class(load(f"folder:{root}"), "b")
     table = coun.data.RowTable.of(load(f"folder:{root}"), split)

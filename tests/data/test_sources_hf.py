@@ -1,3 +1,5 @@
+"""Parquet files and data sets of the Hub: shards, columns, ids and what is refused."""
+
 import io
 import json
 import sys
@@ -31,7 +33,7 @@ def class_label(*names):
 
 @pytest.fixture
 def write(tmp_path, encode):
-    """Writes a parquet file of 4x4 images whose grey level is 10 x label + its row."""
+    """Writes a parquet file of 4x4 images with the grey level 10 * label + row."""
 
     def make(name, labels=(0, 1, 0, 1), *, features=None, plain=False, extra=None, **change):
         contents = change.get("images")
@@ -78,7 +80,7 @@ def test_metadata_names_columns_and_classes(write, root):
 
 
 @pytest.mark.parametrize("plain", [True, False])
-def test_without_metadata_types_tell(plain, write, root):
+def test_without_metadata_types_decide(plain, write, root):
     write("train.parquet", plain=plain)
     write("test.parquet", (1, 0), plain=plain)
     data = load(f"hf:{root}")
@@ -119,7 +121,7 @@ def test_shards_are_joined_in_name_order(prefix, write, root):
     ],
 )
 def test_shards_that_are_missing_repeated_or_mixed_are_refused(names, words, write, root, refused):
-    """Each would change the row numbers without a word."""
+    """Each would change the row numbers unnoticed."""
     write("test.parquet")
     for name in names:
         write(f"data/{name}.parquet")
@@ -142,6 +144,17 @@ def test_complete_shards_are_joined(names, write, root):
     for name in names:
         write(f"{name}.parquet")
     assert len(load(f"hf:{root}").train) == 8
+
+
+def test_a_note_says_when_name_order_is_not_the_order_of_the_numbers(write, root):
+    write("test.parquet")
+    for number in range(11):
+        write(f"train-{number}.parquet")
+    (note,) = load(f"hf:{root}").notes
+    assert note.endswith("train-10.parquet before train-2.parquet")
+    for number in range(11):
+        (root / f"train-{number}.parquet").rename(root / f"train-{number:02}.parquet")
+    assert load(f"hf:{root}").notes == ()
 
 
 def test_one_shard_of_several_is_not_a_training_part(write, refused):
@@ -258,10 +271,10 @@ def test_a_test_limit_decodes_those_rows_alone(write, root):
     assert cut.fingerprint == limited(whole, None, 2).fingerprint
 
 
-@pytest.mark.parametrize("held", ["test", "val", "validation-0", "valid"])
-def test_names_of_the_test_part(held, write, root):
+@pytest.mark.parametrize("name", ["test", "val", "validation-0", "valid"])
+def test_names_of_the_test_part(name, write, root):
     train = write("train.parquet")
-    write(f"{held}.parquet", (1, 0))
+    write(f"{name}.parquet", (1, 0))
     data = load(f"hf:{root}")
     assert len(data.test) == 2
     # The training file beside it is as good.
@@ -275,7 +288,7 @@ def test_test_goes_before_validation(write, root):
     assert len(load(f"hf:{root}").test) == 2
 
 
-def test_a_lone_file_is_refused_with_the_mend(write, refused):
+def test_a_file_without_a_test_part_is_refused(write, refused):
     path = write("train.parquet")
     with refused(path, "no test*.parquet", "--test-share"):
         load(f"hf:{path}")
@@ -425,7 +438,7 @@ def test_the_hub_needs_its_extra(refused, monkeypatch):
 
 
 class FakeRows:
-    """As much of datasets.Dataset as is used: columns, Arrow format and rows of it."""
+    """The part of `datasets.Dataset` that is used: columns, the Arrow format and rows."""
 
     def __init__(self, table, features):
         self.table = table

@@ -1,3 +1,5 @@
+"""The spelling of sources, plug-ins, digits and npz files."""
+
 import os
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from coun.data import Views, load, sources
 from coun.data.examples import limited
 
 
-def test_digits_are_the_bundled_ones(digits):
+def test_digits_are_those_of_scikit_learn(digits):
     from sklearn.datasets import load_digits
 
     whole = load_digits()
@@ -33,7 +35,7 @@ def test_digits_are_the_same_every_time(digits):
     assert load("digits").fingerprint == digits.fingerprint
 
 
-def test_limit_is_that_of_limited(digits):
+def test_a_limit_keeps_the_rows_of_limited(digits):
     cut = load("digits", limit=100)
     assert cut.fingerprint == limited(digits, 100).fingerprint
     assert torch.equal(cut.train.numbers, limited(digits, 100).train.numbers)

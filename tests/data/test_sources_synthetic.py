@@ -1,4 +1,4 @@
-"""Synthetic images: seeded, and labelled by the statistic that their kind says."""
+"""Synthetic images are seeded, and their labels follow from the statistic of their kind."""
 
 import colorsys
 
@@ -23,7 +23,7 @@ def grey(data):
 
 
 def hue(data):
-    """Of the median colour of the border, which no shape reaches, in classes."""
+    """Hue of the median colour of the border, which no shape reaches, in units of a class."""
     border = data.train.images.numpy()
     border = np.concatenate(
         [border[:, :, :2].reshape(300, 3, -1), border[:, :, -2:, :].reshape(300, 3, -1)], 2
@@ -32,14 +32,14 @@ def hue(data):
 
 
 def structure(data):
-    """Orientation by the structure tensor of the grey image, in classes of 18 degrees."""
+    """Orientation from the structure tensor of the grey image, in units of 18 degrees."""
     gy, gx = np.gradient(grey(data), axis=(1, 2))
     xx, yy, xy = ((a * b).sum((1, 2)) for a, b in ((gx, gx), (gy, gy), (gx, gy)))
     return np.degrees(np.arctan2(2 * xy, xx - yy) / 2) % 180 / 18
 
 
 def cycles(data):
-    """The strongest frequency of the colour channels' joint spectrum, cycles an image."""
+    """Strongest frequency in the summed spectrum of the channels, in cycles per image."""
     x = data.train.images.numpy().astype(float)
     x = (x - x.mean((2, 3), keepdims=True)) * np.outer(np.hanning(32), np.hanning(32))
     power = np.square(np.abs(rfft2(x.astype(np.float32), (256, 256)))).sum(1)
@@ -48,7 +48,7 @@ def cycles(data):
 
 
 def deviation(data):
-    """Noise by the differences of neighbouring pixels, robust to the shape's edge."""
+    """Noise from differences of neighbouring pixels, robust to the edge of the shape."""
     x = data.train.images.numpy().astype(float)
     return np.median(np.abs(np.diff(x, axis=3)), (1, 2, 3)) / 0.6745 / 2**0.5
 
@@ -66,19 +66,19 @@ CIRCULAR = ("background", "texture")  # the last class is a neighbour of the fir
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_label_is_the_statistic(kind, made):
-    """Measured by other means than those that drew it, the statistic is that of the label."""
+    """The statistic, measured by other means than those that drew it, fits the label."""
     away = MEASURED[kind](made[kind]) - made[kind].train.labels.numpy()
     if kind in CIRCULAR:
         away = (away + 5) % 10 - 5
     assert abs(np.median(away)) < 0.15
     assert (abs(away) < 0.75).mean() > 0.93
-    # Some samples do lie nearer to a neighbour; few farther.
+    # Some samples are nearer to a neighbour, and few are farther away.
     assert 0 < (abs(away) > 0.5).mean() < 0.15
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_classes_are_otherwise_alike(kind, made):
-    """Shapes, sizes and counts are alike, and where colours are random so is brightness."""
+    """Sizes and counts are equal, and brightness is equal where colours are random."""
     data = made[kind]
     assert data.shape == (3, 32, 32)
     assert data.dtype == torch.uint8
@@ -90,7 +90,7 @@ def test_classes_are_otherwise_alike(kind, made):
         assert float(by_class.max() - by_class.min()) < 20
 
 
-def test_a_spelling_is_its_pixels(made, tmp_path, monkeypatch):
+def test_the_same_spelling_gives_the_same_pixels(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / f"noise,{SIZES}").write_text("a file of that name is no matter")
     again = load(f"synthetic:noise,{SIZES}")
@@ -108,7 +108,7 @@ def test_sizes_by_default():
     assert data.classes[:2] == ("hue-0", "hue-36")
 
 
-def test_views_leave_the_label_alone(made):
+def test_views_do_not_change_the_label(made):
     assert made["background"].views.letters == "CHN"
     flipped = made["texture"].train.images.flip(3)
     assert made["texture"].views.letters == "CN"

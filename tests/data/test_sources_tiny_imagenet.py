@@ -1,3 +1,5 @@
+"""The official layout of Tiny ImageNet, made by hand."""
+
 import shutil
 
 import pytest
@@ -9,7 +11,7 @@ COLOURS = {"n03": 30, "n01": 10, "n02": 20}
 
 @pytest.fixture
 def root(tmp_path, encode):
-    """Three classes of two 64x64 training images, four to validate, all of telling colours."""
+    """Writes three classes of two 64x64 training images, and four test images, by colour."""
     root = tmp_path / "tiny-imagenet-200"
     for wnid, colour in COLOURS.items():
         folder = root / "train" / wnid / "images"
@@ -44,7 +46,7 @@ def test_the_official_layout(root):
     assert data.test.ids[3] == "val/images/val_3.JPEG"
 
 
-def test_without_the_lists_folders_and_ids_serve(root):
+def test_without_lists_folder_names_serve_as_classes(root):
     (root / "wnids.txt").unlink()
     (root / "words.txt").unlink()
     data = load(f"tiny-imagenet:{root}", limit=3)
@@ -111,7 +113,7 @@ def test_it_opens_again_when_a_class_and_test_images_are_deleted(root):
     assert data.test.ids == tuple(f"val/images/val_{i}.JPEG" for i in (0, 2, 3))
 
 
-def test_an_annotation_cannot_leave_the_folder(root, tmp_path, encode, refused):
+def test_an_annotation_cannot_name_a_file_elsewhere(root, tmp_path, encode, refused):
     (tmp_path / "x.JPEG").write_bytes(encode(1, size=(64, 64), format="JPEG"))
     change(root, "val/val_annotations.txt", lambda t: t.replace("val_0.", "../../../x."))
     with refused("line 1", "x.JPEG"):

@@ -89,8 +89,8 @@ def test_views_are_a_function_of_the_generator_and_leave_the_host_alone(name):
 
 
 def test_each_image_has_its_own_draw():
-    seen = TransformViews(CropFlip(), middle)(images_of(1).expand(60, -1, -1, -1), generator())
-    assert len(seen.unique(dim=0)) > 10
+    actual = TransformViews(CropFlip(), middle)(images_of(1).expand(60, -1, -1, -1), generator())
+    assert len(actual.unique(dim=0)) > 10
 
 
 def test_a_global_draw_between_two_batches_changes_nothing():
@@ -106,7 +106,7 @@ def test_a_global_draw_between_two_batches_changes_nothing():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_type_of_result_means_the_same_pixels(channels):
     images = images_of(4, channels)
-    wanted = images.float() / 255
+    expected = images.float() / 255
     for image_type, transform in [
         ("pil", lambda x: x),
         ("pil", to_tensor),
@@ -117,10 +117,10 @@ def test_every_type_of_result_means_the_same_pixels(channels):
         ("array", lambda *, image: {"image": torch.from_numpy(image).permute(2, 0, 1)}),
     ]:
         views = TransformViews(transform, transform, image_type)
-        assert torch.equal(views.evaluate(images), wanted)
-        assert torch.equal(views(images, generator()), wanted)
+        assert torch.equal(views.evaluate(images), expected)
+        assert torch.equal(views(images, generator()), expected)
     by_keyword = TransformViews(lambda *, image: {"image": image}, lambda x: x)
-    assert torch.equal(by_keyword(images, generator()), wanted)
+    assert torch.equal(by_keyword(images, generator()), expected)
 
 
 def test_float_images_reach_the_transform_as_tensors():

@@ -1,3 +1,5 @@
+"""Views against naive loops, their rates, and their defaults."""
+
 from itertools import combinations
 
 import numpy as np
@@ -16,7 +18,7 @@ def generator(seed=0):
 
 
 def coordinates(count, side=32):
-    """Images whose pixel says where it is: (row + 1, column + 1, 255); padding stays 0."""
+    """Make images whose pixels are (row + 1, column + 1, 255), so that padding alone is 0."""
     line = torch.arange(1, side + 1, dtype=torch.uint8)
     image = torch.stack([line[:, None].expand(side, side), line.expand(side, side)])
     return torch.cat([image, torch.full((1, side, side), 255, dtype=torch.uint8)])[None].expand(
@@ -25,7 +27,7 @@ def coordinates(count, side=32):
 
 
 def draws_of(views):
-    """Crop offsets (B, 2) and flips (B,) that made views of a coordinate image."""
+    """Find the crop offsets (B, 2) and flips (B,) that made these views of `coordinates`."""
     pixels = (views * 255).round().int()
     middle = pixels[:, :, 15, 15]  # with padding 4 always an inner pixel
     flip = pixels[:, 1, 15, 16] < middle[:, 1]
@@ -38,8 +40,8 @@ def draws_of(views):
 @pytest.fixture(scope="module")
 def drawn():
     views = Views("CH")
-    found = [draws_of(views(coordinates(1000), generator(seed))) for seed in range(41)]
-    return torch.cat([offset for offset, _ in found]), torch.cat([flip for _, flip in found])
+    draws = [draws_of(views(coordinates(1000), generator(seed))) for seed in range(41)]
+    return torch.cat([offset for offset, _ in draws]), torch.cat([flip for _, flip in draws])
 
 
 def test_offsets_are_uniform_over_81_positions(drawn):
@@ -70,7 +72,7 @@ def test_two_views_differ():
 def test_a_view_equals_a_naive_loop(letters, padding):
     images = torch.randint(0, 256, (20, 3, 12, 10), generator=generator(9), dtype=torch.uint8)
     views = Views(letters, padding, MEAN, STD)
-    seen = views(images, generator(3))
+    actual = views(images, generator(3))
 
     rng = generator(3)
     pad = padding if "C" in letters else 0
@@ -86,7 +88,7 @@ def test_a_view_equals_a_naive_loop(letters, padding):
         image = image / 255
         if "N" in letters:
             image = (image - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
-        np.testing.assert_allclose(seen[i].numpy(), image, atol=2e-6)
+        np.testing.assert_allclose(actual[i].numpy(), image, atol=2e-6)
 
 
 def images_of(count, side=8, seed=9):
@@ -101,22 +103,22 @@ def test_colour_comes_after_crop_and_flip_and_before_normalising(letters, per_ba
     views = Views(letters, 2, MEAN, STD, per_batch)
     for seed in range(6):
         rng = generator(seed)
-        wanted = images.float() / 255
+        expected = images.float() / 255
         if {"C", "H"} & set(letters):
             plain = "".join(x for x in letters if x in "CH")
-            wanted = Views(plain, 2, per_batch=per_batch)(images, rng)
+            expected = Views(plain, 2, per_batch=per_batch)(images, rng)
         if "J" in letters:
-            wanted = Jitter.draw(60, rng, shared=per_batch)(wanted)
+            expected = Jitter.draw(60, rng, shared=per_batch)(expected)
         if "G" in letters:
             for row in grey_rows(60, rng, shared=per_batch).tolist():
-                red, green, blue = wanted[row].clone()
-                wanted[row] = 0.299 * red + 0.587 * green + 0.114 * blue
+                red, green, blue = expected[row].clone()
+                expected[row] = 0.299 * red + 0.587 * green + 0.114 * blue
         if "N" in letters:
             mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
-            wanted = (wanted - mean) / std
-        seen = views(images, generator(seed))
-        torch.testing.assert_close(seen, wanted, rtol=0, atol=1e-5)  # divided by std too
-        assert seen.dtype == torch.float32
+            expected = (expected - mean) / std
+        actual = views(images, generator(seed))
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)  # divided by std too
+        assert actual.dtype == torch.float32
 
 
 def test_every_subset_of_the_letters_gives_views_of_one_shape():
@@ -124,19 +126,19 @@ def test_every_subset_of_the_letters_gives_views_of_one_shape():
     for size in range(len(LETTERS) + 1):
         for letters in combinations(LETTERS, size):
             for kind in (images, images.float() / 255):
-                seen = Views("".join(letters))(kind, generator())
-                assert seen.shape == images.shape
-                assert seen.dtype == torch.float32
-                assert torch.isfinite(seen).all()
+                actual = Views("".join(letters))(kind, generator())
+                assert actual.shape == images.shape
+                assert actual.dtype == torch.float32
+                assert torch.isfinite(actual).all()
 
 
-def test_the_order_in_which_letters_are_named_does_not_matter():
+def test_the_order_of_the_letters_does_not_matter():
     images = images_of(20)
-    seen = [Views(letters)(images, generator(1)) for letters in ("CHJGN", "NGJHC")]
-    assert torch.equal(*seen)
+    actual = [Views(letters)(images, generator(1)) for letters in ("CHJGN", "NGJHC")]
+    assert torch.equal(*actual)
 
 
-def test_colour_letters_leave_crop_and_flip_as_they_were():
+def test_colour_letters_do_not_change_crop_and_flip():
     images = torch.full((200, 3, 32, 32), 255, dtype=torch.uint8)
     images[:, :, :, :16] = 100
     padding, left = [], []
@@ -197,23 +199,23 @@ def test_per_batch_draws_once():
 def test_evaluate_normalises_and_draws_nothing():
     images = torch.randint(0, 256, (7, 3, 8, 8), dtype=torch.uint8)
     views = Views("CHN", 4, MEAN, STD)
-    wanted = (images.numpy() / 255 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
+    expected = (images.numpy() / 255 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
     state = torch.get_rng_state()
     first, second = views.evaluate(images), views.evaluate(images)
     assert torch.equal(state, torch.get_rng_state())
     assert torch.equal(first, second)
     assert first.dtype == torch.float32
-    np.testing.assert_allclose(first.numpy(), wanted, atol=2e-6)
+    np.testing.assert_allclose(first.numpy(), expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("letters", ["", "N"])
-def test_without_crop_and_flip_training_sees_what_evaluation_sees(letters):
+def test_without_random_letters_training_and_test_views_are_equal(letters):
     images = torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)
     views = Views(letters, mean=(0.5,), std=(0.5,))
     assert torch.equal(views(images, generator()), views.evaluate(images))
 
 
-def test_images_are_left_as_they_were():
+def test_the_images_themselves_do_not_change():
     images = torch.rand(7, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     before = images.clone()
     Views().evaluate(images)
@@ -222,17 +224,17 @@ def test_images_are_left_as_they_were():
     assert torch.equal(images, before)
 
 
-def test_empty_letters_leave_floats_of_any_shape():
+def test_without_letters_floats_of_any_shape_do_not_change():
     flat = torch.randn(5, 17)
     assert torch.equal(Views("").evaluate(flat), flat)
 
 
-def test_grey_images_stay_grey_and_greyscale_leaves_them():
+def test_grey_images_keep_one_channel_and_greyscale_does_not_change_them():
     images = torch.rand(50, 1, 8, 8, generator=generator())
     assert torch.equal(Views("G")(images, generator(1)), images)
-    seen = Views("CHJGN", 1, (0.5,), (0.5,))(images, generator(1))
-    assert seen.shape == images.shape
-    assert not torch.equal(seen, Views("CHN", 1, (0.5,), (0.5,))(images, generator(1)))
+    actual = Views("CHJGN", 1, (0.5,), (0.5,))(images, generator(1))
+    assert actual.shape == images.shape
+    assert not torch.equal(actual, Views("CHN", 1, (0.5,), (0.5,))(images, generator(1)))
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,8 @@ def catalogue() -> dict[str, Source]:
 def describe_sources() -> str:
     """Return a table of all kinds for people: spelling, what is read, further options.
 
-    >>> print(describe_sources().splitlines()[0])
-    cifar-binary:PATH    official binary files of CIFAR-10 or CIFAR-100
+    >>> print(describe_sources().splitlines()[0])  # doctest: +NORMALIZE_WHITESPACE
+    cifar-binary:PATH   official binary files of CIFAR-10 or CIFAR-100
     """
     width = max(len(source.spelling) for source in catalogue().values()) + 2
     lines = []

@@ -27,6 +27,9 @@ HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 class Columns(Protocol):
     """One part of a data set, as `ParquetPart` and `HubPart` read it."""
 
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
     def features(self) -> Features: ...
 
     def column(self, name: str) -> pa.ChunkedArray: ...
@@ -77,7 +80,7 @@ def read(
     values = _labels("train", train, label)
     if label_column is None:
         columns.check_guess(label, features[label], values)
-    notes = _notes(train, columns.id_candidates(features, (image, label)), id_column)
+    notes = train.notes + _notes(train, columns.id_candidates(features, (image, label)), id_column)
     if label_column is None and (others := columns.other_labels(features, label)):
         notes += (f"labels are in '{label}'; --label-column chooses {' or '.join(others)} instead",)
     classes, distinct = columns.class_names(features[label]), None

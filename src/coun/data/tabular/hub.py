@@ -24,6 +24,7 @@ class HubPart:
     """
 
     rows: Any
+    notes: tuple[str, ...] = ()
 
     def features(self) -> Features:
         """What the columns hold."""

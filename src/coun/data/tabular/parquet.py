@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from coun.data.checks import first_line
 from coun.data.tabular.columns import Features, features_of
+from coun.data.tabular.shards import misordered
 from coun.errors import CounError
 
 
@@ -21,6 +22,14 @@ class ParquetPart:
     """One part of a data set: parquet files joined in order."""
 
     files: list[Path]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about how the files are joined."""
+        pair = misordered(self.files)
+        if pair is None:
+            return ()
+        return (f"shards are joined in name order, {pair[0].name} before {pair[1].name}",)
 
     def features(self) -> Features:
         """What the columns hold, from the first file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from coun.errors import CounError
@@ -45,11 +46,13 @@ def find_files(path: Path) -> tuple[list[Path], list[Path]]:
     return train, test
 
 
-def name_order_differs(files: list[Path]) -> bool:
-    """Whether joining *files* in name order puts, for example, train-10 before train-2."""
-    matches = [NUMBERED.fullmatch(file.stem) for file in files]
-    numbers = [int(match["number"]) for match in matches if match]
-    return numbers != sorted(numbers)
+def misordered(files: list[Path]) -> tuple[Path, Path] | None:
+    """The first two neighbours in name order whose numbers fall: train-10 before train-2."""
+    for first, second in pairwise(files):
+        a, b = (NUMBERED.fullmatch(file.stem) for file in (first, second))
+        if a and b and int(a["number"]) > int(b["number"]):
+            return first, second
+    return None
 
 
 def _check_shards(files: list[Path]) -> None:
