@@ -1,4 +1,4 @@
-"""The interior point method against libsvm at a small tolerance, and its own conditions."""
+"""The interior point method against libsvm at a small tolerance, and its optimality conditions."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_one_repeated_point_has_rank_one():
 
 
 @pytest.mark.parametrize("kind", ["overlap", "apart", "weights", "alike", "several"])
-def test_the_plane_is_libsvms(kind):
+def test_the_plane_is_that_of_libsvm(kind):
     rng = np.random.default_rng(1)
     x = np.concatenate([rng.beta(6, 1, 150), rng.beta(2, 1, 100)])[:, None]
     y, weights = np.repeat([1, -1], [150, 100]), np.ones(250)
@@ -54,6 +54,6 @@ def test_the_plane_is_libsvms(kind):
     assert (1 - 1e-4) * theirs < ours < (1 + 1e-6) * theirs
 
 
-def test_too_few_steps_give_nothing():
+def test_too_few_steps_return_none():
     factor = rbf_factor(np.linspace(0, 1, 20)[:, None], 1.0, most=20)
     assert svm_plane(factor, np.repeat([1, -1], 10), np.full(20, 3.0), steps=2) is None

@@ -1,4 +1,4 @@
-"""LiRA against the specification's number, loops over scipy, and the best possible power."""
+"""LiRA against a worked example, loops over SciPy, and the best possible power."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def logit(*p):
     return torch.logit(torch.tensor(p, dtype=torch.float64))
 
 
-def test_the_specifications_example():
+def test_a_worked_example():
     inside, outside = (0.99, 0.98, 0.995, 0.97), (0.8, 0.9, 0.6, 0.7)
     shadow = logit(*inside, *outside)[:, None]
     member = torch.tensor([True] * 4 + [False] * 4)[:, None]
@@ -27,7 +27,7 @@ def test_the_specifications_example():
 
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("centre", ["median", "mean"])
-def test_every_score_as_in_a_loop(fixed, centre):
+def test_every_score_is_that_of_a_loop(fixed, centre):
     gen = torch.Generator().manual_seed(0)
     shadow = torch.randn((9, 6, 2), generator=gen).double()
     member = torch.rand((9, 6), generator=gen).argsort(0) < 4  # 4 in, 5 out
@@ -59,7 +59,7 @@ def test_every_score_as_in_a_loop(fixed, centre):
     assert found.tolist() == pytest.approx(two.tolist())
 
 
-def test_a_phi_that_is_far_too_low_is_a_members_on_two_sides_only():
+def test_only_the_two_sided_variant_takes_a_very_low_phi_for_a_member():
     shadow = torch.tensor([-1.0, 0.0, 1.0]).double()[:, None].expand(3, 3)
     member = torch.zeros((3, 3), dtype=torch.bool)
     low, mid, high = lira_offline(torch.tensor([-9.0, 0, 9]), shadow, member)
@@ -68,7 +68,7 @@ def test_a_phi_that_is_far_too_low_is_a_members_on_two_sides_only():
     assert low > mid < high
 
 
-def test_models_that_all_agree_give_finite_scores():
+def test_models_without_spread_give_finite_scores():
     shadow = torch.ones((4, 2)).double()
     member = torch.tensor([[True], [True], [False], [False]]).expand(4, 2)
     scores = lira_online(torch.tensor([1.0, 2.0]).double(), shadow, member)
@@ -76,8 +76,9 @@ def test_models_that_all_agree_give_finite_scores():
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
-def test_the_power_is_the_best_there_is(shift):
-    # Two normal laws a distance d apart: area Phi(d / sqrt 2), TPR Phi(d - z) at FPR 1 - Phi(z).
+def test_the_power_is_the_best_possible(shift):
+    # Two normal distributions at distance d: the area is Phi(d / sqrt 2), and the TPR is
+    # Phi(d - z) at an FPR of 1 - Phi(z).
     target, shadow, member, truth = gaussian(shift, count=64, rows=6000)
     for attack in (lira_online, lira_offline):
         scores = attack(target, shadow, member, fixed_variance=True, centre="mean")

@@ -1,4 +1,4 @@
-"""RMIA against the specification's numbers, a naive loop, and the best possible power."""
+"""RMIA against a worked example, a naive loop, and the best possible power."""
 
 import pytest
 import torch
@@ -9,19 +9,19 @@ from coun import CounError
 from coun.attacks import rmia_ratio, rmia_score, roc
 
 
-def test_the_specifications_example():
+def test_a_worked_example():
     def row(*p):
         return torch.tensor(p, dtype=torch.float64)
 
-    nobody = torch.zeros((1, 3), dtype=torch.bool)
+    no_member = torch.zeros((1, 3), dtype=torch.bool)
     x = rmia_ratio(row(0.9), row(0.5, 0.7)[:, None], torch.zeros((2, 1), dtype=torch.bool))
-    z = rmia_ratio(row(0.8, 0.4, 0.95), row(0.7, 0.5, 0.9)[None], nobody)
+    z = rmia_ratio(row(0.8, 0.4, 0.95), row(0.7, 0.5, 0.9)[None], no_member)
     assert float(x) == pytest.approx(1.2162162)
     assert z.tolist() == pytest.approx([0.9937888, 0.5925926, 1.0160428])
     assert rmia_score(x, z).tolist() == [1]
 
 
-def test_unequally_many_out_models_as_in_a_loop():
+def test_unequal_numbers_of_out_models_give_the_result_of_a_loop():
     gen = torch.Generator().manual_seed(0)
     shadow = torch.rand((7, 20), generator=gen).double()
     member = torch.rand((7, 20), generator=gen) < 0.5
@@ -43,7 +43,7 @@ def test_an_equal_ratio_is_not_larger():
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.5])
-def test_the_power_is_the_best_there_is(shift):
+def test_the_power_is_the_best_possible(shift):
     # With p = exp(phi), small spread in mu's estimate and a = 1, the ratio is phi - mu.
     target, shadow, member, truth = gaussian(shift, count=128, rows=6000)
     scale = 0.02  # small, so that the mean of exp is exp of the mean up to a constant
@@ -56,10 +56,10 @@ def test_the_power_is_the_best_there_is(shift):
 
 
 def test_bad_arguments_are_refused():
-    p, everyone = torch.ones((2, 3)).double(), torch.ones((2, 3), dtype=torch.bool)
+    p, all_members = torch.ones((2, 3)).double(), torch.ones((2, 3), dtype=torch.bool)
     with pytest.raises(CounError, match="in every shadow model"):
-        rmia_ratio(p[0], p, everyone)
+        rmia_ratio(p[0], p, all_members)
     with pytest.raises(CounError, match="a is 2"):
-        rmia_ratio(p[0], p, ~everyone, a=2)
+        rmia_ratio(p[0], p, ~all_members, a=2)
     with pytest.raises(CounError, match="population is empty"):
         rmia_score(p[0], p[0, :0])

@@ -33,7 +33,7 @@ def test_against_sklearn_and_a_loop(digits):
 
 
 def test_the_interval_is_exact():
-    # Its ends are the rates under which so many hits, or more so, have a chance of 2.5 %.
+    # At its ends, so many hits or more (or fewer) have a probability of 2.5%.
     found = roc(torch.arange(100.0), torch.arange(-5.0, 95.0) - 1)
     hits = round(100 * found.tpr_at_1.share)
     low, high = found.tpr_at_1.low, found.tpr_at_1.high
@@ -48,11 +48,11 @@ def test_extremes_and_json():
     assert apart.tpr_at_01.share == 1
     alike = roc(torch.ones(5), torch.ones(8))
     assert (alike.auc, alike.balanced_accuracy, alike.tpr_at_1.share) == (0.5, 0.5, 0)
-    told = json.loads(json.dumps(alike.to_json()))
-    assert (told["others"], told["tpr_at_1"]["n"]) == (8, 5)
+    written = json.loads(json.dumps(alike.to_json()))
+    assert (written["others"], written["tpr_at_1"]["n"]) == (8, 5)
 
 
-def test_the_curve_starts_with_nobody_even_at_infinite_scores():
+def test_no_sample_passes_the_first_threshold_even_with_an_infinite_score():
     points = curve(torch.tensor([float("inf"), 1.0]), torch.tensor([0.0]))
     assert points.members.tolist() == [0, 1, 2, 2]
     assert points.others.tolist() == [0, 0, 0, 1]

@@ -1,4 +1,4 @@
-"""Signals against softmax written out, and the specification's toy of the modified entropy."""
+"""Signals against softmax written out, and a worked example of the modified entropy."""
 
 import math
 
@@ -7,21 +7,22 @@ import torch
 
 from coun import attacks
 
-# The predictions behind the specification's 1.62 / 2.35 / 2.05 and .162 / .066 / 1.154.
+# Worked by hand: 1.62 / 2.35 / 2.05 with the authors' code, .162 / .066 / 1.154 by the paper.
 TOY = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], dtype=torch.float64)
 TOY_LABELS = torch.tensor([0, 1, 0])
 
 
-def test_modified_entropy_and_the_references_bug():
+def test_modified_entropy_and_the_bug_of_the_authors_code():
     right = attacks.modified_entropy(TOY.log(), TOY_LABELS)
     wrong = attacks.modified_entropy(TOY.log(), TOY_LABELS, "reference")
     assert right.tolist() == pytest.approx([0.162, 0.066, 1.154], abs=5e-4)
     assert wrong.tolist() == pytest.approx([1.62, 2.35, 2.05], abs=6e-3)
-    # The bug lets company matter; the correct one judges each sample for itself.
+    # With the authors' code other samples in the batch matter; the correct value does not depend
+    # on them.
     alone = [attacks.modified_entropy(TOY.log()[i : i + 1], TOY_LABELS[i : i + 1]) for i in (0, 2)]
     assert torch.cat(alone).tolist() == right[[0, 2]].tolist()
-    one = attacks.modified_entropy(TOY.log()[:1], TOY_LABELS[:1], "reference")
-    assert float(one) != pytest.approx(float(wrong[0]))
+    single = attacks.modified_entropy(TOY.log()[:1], TOY_LABELS[:1], "reference")
+    assert float(single) != pytest.approx(float(wrong[0]))
 
 
 def test_each_signal_by_hand():

@@ -7,7 +7,6 @@ from coun.attacks import (
     best_threshold,
     class_threshold_efficacy,
     class_thresholds,
-    threshold_efficacy,
 )
 
 
@@ -40,14 +39,17 @@ def test_a_class_without_samples_takes_the_common_threshold():
     assert class_thresholds(m, zeros, o, zeros, 2).tolist() == pytest.approx([0.8, 0.8])
 
 
-def test_efficacy_counts_what_falls_below():
+def test_efficacy_counts_values_below_the_threshold():
     m, o = torch.tensor([0.8, 0.9]), torch.tensor([0.1, 0.2])
-    assert threshold_efficacy(m, o, torch.tensor([0.0, 0.7, 0.8, 1.0])) == 50
-    # Members below all others: no threshold beats chance, so nobody passes for a member.
-    assert threshold_efficacy(o, m, torch.tensor([5.0])) == 100
+    zeros = torch.zeros(4, dtype=torch.long)
+    targets = torch.tensor([0.0, 0.7, 0.8, 1.0])
+    assert class_threshold_efficacy((m, zeros[:2]), (o, zeros[:2]), (targets, zeros)) == 50
+    # Members below all others: no threshold is better than chance, so all are non-members.
+    high = torch.tensor([5.0])
+    assert class_threshold_efficacy((o, zeros[:2]), (m, zeros[:2]), (high, zeros[:1])) == 100
 
 
-def test_targets_face_the_threshold_of_their_class():
+def test_targets_are_compared_with_the_threshold_of_their_class():
     labels = torch.tensor([0, 1])
     members, others = torch.tensor([0.9, 0.5]), torch.tensor([0.7, 0.1])
     targets = torch.tensor([0.8, 0.8, 0.95, 0.3]), torch.tensor([0, 1, 0, 1])

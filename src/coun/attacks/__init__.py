@@ -1,8 +1,9 @@
 """Membership inference: can an attacker tell forget samples from samples never seen?
 
-Pure functions of logits, labels and masks, in float64.
+All functions take logits, labels and masks as tensors and compute in float64.
 """
 
+from coun.attacks.efficacy import efficacy_by_feature
 from coun.attacks.lira import lira_offline, lira_online
 from coun.attacks.logistic import entropy_attack_members, loss_attack_accuracy
 from coun.attacks.rmia import rmia_ratio, rmia_score
@@ -18,12 +19,7 @@ from coun.attacks.signals import (
     scaled_logit,
 )
 from coun.attacks.svc import svc_efficacy, svc_members
-from coun.attacks.threshold import (
-    best_threshold,
-    class_threshold_efficacy,
-    class_thresholds,
-    threshold_efficacy,
-)
+from coun.attacks.threshold import best_threshold, class_threshold_efficacy, class_thresholds
 from coun.attacks.ulira import ulira_accuracy, ulira_log_odds
 
 __all__ = [
@@ -34,6 +30,7 @@ __all__ = [
     "confidence",
     "correctness",
     "curve",
+    "efficacy_by_feature",
     "entropy",
     "entropy_attack_members",
     "features",
@@ -49,7 +46,6 @@ __all__ = [
     "scaled_logit",
     "svc_efficacy",
     "svc_members",
-    "threshold_efficacy",
     "ulira_accuracy",
     "ulira_log_odds",
 ]

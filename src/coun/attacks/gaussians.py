@@ -1,4 +1,4 @@
-"""Normal distributions of phi over models, one for each sample."""
+"""Normal distributions of phi (`scaled_logit`) over models, one for each sample."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Centre = Literal["median", "mean"]
 
-TINY = 1e-30  # keeps a spread of zero from dividing by it, as in LiRA's code
+TINY = 1e-30  # added to a standard deviation of 0 before it divides, as in LiRA's code
 
 
 @dataclass(frozen=True, eq=False)
 class Gaussians:
-    """Centre and standard deviation of each sample (and augmentation), (N, ...)."""
+    """Centre and standard deviation for each sample (and augmentation), (N, ...)."""
 
     centre: Floats
     spread: Floats
@@ -29,11 +29,14 @@ class Gaussians:
     def fit(
         cls, values: Floats, used: Bools, *, centre: Centre = "median", pooled: bool = False
     ) -> Gaussians:
-        """Fit (M, N, ...) *values* of M models, where *used* (M, N) says so.
+        """Fit one Gaussian for each sample to the values of those models that are used for it.
 
         Args:
-            pooled: one standard deviation for all samples (each augmentation its own),
-                from the deviations about each sample's own centre.
+            values: of M models, (M, N, ...).
+            used: which models count for which sample, (M, N).
+            centre: "median" or "mean".
+            pooled: whether all samples share one standard deviation (one for each
+                augmentation), taken from the deviations about each sample's own centre.
 
         Raises: CounError if a sample has fewer than 2 models, or, pooled, fewer than 1.
         """
@@ -46,20 +49,21 @@ class Gaussians:
                 "train more shadow models"
             )
         mask = used.reshape(used.shape + (1,) * (values.ndim - 2))
-        kept = np.where(mask, values, np.nan)
-        middle = np.nanmedian(kept, 0) if centre == "median" else np.nanmean(kept, 0)
+        selected = np.where(mask, values, np.nan)
+        middle = np.nanmedian(selected, 0) if centre == "median" else np.nanmean(selected, 0)
         if pooled:
-            squares = np.nansum((kept - middle) ** 2, axis=(0, 1))
-            variance = squares / (counts.sum() - len(counts))  # each centre costs one
+            squares = np.nansum((selected - middle) ** 2, axis=(0, 1))
+            # Each sample's own centre costs one degree of freedom.
+            variance = squares / (counts.sum() - len(counts))
             spread = np.broadcast_to(np.sqrt(variance), middle.shape)
         else:
-            spread = np.nanstd(kept, 0)
+            spread = np.nanstd(selected, 0)
         return cls(middle, spread + TINY)
 
     def log_density(self, x: Floats) -> Floats:
-        """ln N(x), as the shape of x."""
+        """Return ln N(x), in the shape of *x*."""
         return np.asarray(scipy.stats.norm.logpdf(x, self.centre, self.spread))
 
     def log_tail(self, x: Floats) -> Floats:
-        """ln Pr[Z > x], as the shape of x."""
+        """Return ln Pr[Z > x], in the shape of *x*."""
         return np.asarray(scipy.stats.norm.logsf(x, self.centre, self.spread))

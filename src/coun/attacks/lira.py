@@ -1,4 +1,4 @@
-"""LiRA: is phi of the model under attack likelier with the sample in training, or without?"""
+"""LiRA: is the attacked model more likely to have been trained with a sample, or without it?"""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ def lira_online(
     fixed_variance: bool = False,
     centre: Centre = "median",
 ) -> Tensor:
-    """Log likelihood ratio ln N(phi; in) - ln N(phi; out) of each sample, (N,); higher is member.
+    """Score membership by shadow models that were trained with and without each sample.
+
+    The score is the log likelihood ratio ln N(phi; in) - ln N(phi; out).
 
     Args:
         target: phi (`scaled_logit`) under the model that is attacked, (N,), or (N, A) over A
             augmentations, whose scores are averaged.
         shadow: phi under M shadow models, (M, N) or (M, N, A).
         member: which samples each shadow model was trained on, (M, N) bool.
-        fixed_variance: one standard deviation a side for all samples; better below 64 models.
+        fixed_variance: whether all samples share one standard deviation for each side, which
+            is better with fewer than 64 models.
         centre: of each Gaussian; the authors' code takes the median, the paper the mean.
+
+    Returns: scores (N,); a higher one means member.
 
     Raises: CounError if shapes disagree, or a sample is in (or out of) fewer than 2 models,
         with a fixed variance fewer than 1.
@@ -36,6 +41,11 @@ def lira_online(
     Source: Carlini et al. 2022, algorithm 1. Their code's fixed variance is that of the IN
         scores on both sides, and counts the differences between samples as spread; here each
         side has its own, about each sample's centre.
+
+    >>> shadow = torch.tensor([[3.0], [2.0], [-1.0], [0.0]])
+    >>> member = torch.tensor([[True], [True], [False], [False]])
+    >>> bool(lira_online(torch.tensor([2.5]), shadow, member) > 0)
+    True
     """
     x, values, used = _arrays(target, shadow, member)
     inside = Gaussians.fit(values, used, centre=centre, pooled=fixed_variance)
@@ -52,19 +62,28 @@ def lira_offline(
     centre: Centre = "median",
     variant: Literal["one_sided", "two_sided"] = "one_sided",
 ) -> Tensor:
-    """How surprising phi is for a model that never saw the sample, (N,); higher is member.
+    """Score membership by how surprising phi is for models that never saw the sample.
 
-    -ln Pr[Z > phi], Z the Gaussian of the OUT models: the paper's 1 - Pr[Z > phi] in other
-    units, which do not round to 1. Arguments as for `lira_online`; IN models are not used.
+    The score is -ln Pr[Z > phi], where Z is the Gaussian of the OUT models: the paper's
+    1 - Pr[Z > phi] in other units, which do not round to 1.
 
     Args:
-        variant: "two_sided" is the authors' code, -ln N(phi; out), which takes a phi that is
-            much too *low* for a member's as well.
+        target, shadow, member, fixed_variance, centre: as for `lira_online`; IN models are not
+            used.
+        variant: "one_sided", or "two_sided" as in the authors' code, -ln N(phi; out), which
+            also takes a phi that is much too *low* for that of a member.
+
+    Returns: scores (N,); a higher one means member.
 
     Raises: CounError if shapes disagree, or a sample is out of fewer than 2 models, with a
         fixed variance fewer than 1.
 
     Source: Carlini et al. 2022, equation 4.
+
+    >>> shadow, member = torch.tensor([[-1.0], [0.0], [1.0]]), torch.zeros(3, 1, dtype=torch.bool)
+    >>> low, high = (lira_offline(torch.tensor([x]), shadow, member) for x in (0.0, 3.0))
+    >>> bool(low < high)
+    True
     """
     x, values, used = _arrays(target, shadow, member)
     outside = Gaussians.fit(values, ~used, centre=centre, pooled=fixed_variance)
@@ -72,6 +91,7 @@ def lira_offline(
 
 
 def _arrays(target: Tensor, shadow: Tensor, member: Tensor) -> tuple[Floats, Floats, Bools]:
+    """The arguments as arrays, if their shapes agree."""
     if shadow.shape[1:] != target.shape or shadow.shape[:2] != member.shape:
         raise CounError(
             f"phi is {tuple(target.shape)}, under shadow models {tuple(shadow.shape)}, their "
@@ -81,5 +101,5 @@ def _arrays(target: Tensor, shadow: Tensor, member: Tensor) -> tuple[Floats, Flo
 
 
 def _mean(scores: Floats) -> Tensor:
-    """Over augmentations, if there are any."""
+    """The mean over augmentations, if there are any, (N,)."""
     return torch.from_numpy(np.asarray(scores.reshape(len(scores), -1).mean(1)))

@@ -1,4 +1,4 @@
-"""Logistic regression on one number: two protocols whose percentages point in opposite ways."""
+"""Logistic regression on one number: two protocols whose percentages have opposite meanings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from coun.errors import CounError
 
 
 def loss_attack_accuracy(forget: Tensor, test: Tensor, *, splits: int = 10, seed: int = 0) -> float:
-    """Percent of forget and unseen samples told apart by their loss; 50 is ideal.
+    """Measure how well the loss tells forget samples from unseen ones, in percent.
 
     Args:
-        forget, test: cross entropy (N,), (M,); of the larger group a random part as large
-            as the smaller is used. Give test samples of the forgotten classes only.
-        splits: random stratified splits, a tenth of the samples held out in each.
-        seed: of the subset and of the splits.
+        forget: cross entropy of the forget samples, (N,).
+        test: cross entropy of test samples of the forgotten classes, (M,). Of the larger group
+            a random part is used that is as large as the smaller one.
+        splits: the number of random stratified splits, which each hold out a tenth.
+        seed: of the random part and of the splits.
 
-    Returns: mean held-out accuracy.
+    Returns: mean held-out accuracy; 50 is ideal.
 
     Raises: CounError for fewer than 10 samples in a group, or a loss that is not finite.
 
@@ -43,30 +44,38 @@ def loss_attack_accuracy(forget: Tensor, test: Tensor, *, splits: int = 10, seed
 
 
 def entropy_attack_members(retain: Tensor, test: Tensor, forget: Tensor) -> float:
-    """Percent of *forget* taken for **members** by their entropy; lower is more forgotten.
+    """Measure the share of forget samples whose entropy is that of **members**, in percent.
 
-    The opposite direction of `svc_efficacy`, which counts non-members.
+    A lower value means that more was forgotten. `svc_efficacy` has the opposite direction: it
+    counts non-members.
 
     Args:
-        retain, test, forget: entropy of the prediction, (N,) each; all of the retain set
-            (label 1) and all of the test set (label 0), balanced by class weights.
+        retain: entropies of the whole retain set (label 1), (N,).
+        test: entropies of the whole test set (label 0), (M,); weights balance the two labels.
+        forget: entropies of the forget set, (F,).
 
     Raises: CounError if a group is empty, or an entropy is not finite.
 
     Source: Bad Teacher (Chundawat et al. 2023) and SSD (Foster et al. 2024).
+
+    >>> import torch
+    >>> retain, test = torch.linspace(0, 0.1, 20), torch.linspace(0.9, 1, 20)
+    >>> entropy_attack_members(retain, test, torch.tensor([0.0, 1.0]))
+    50.0
     """
     from sklearn.linear_model import LogisticRegression  # takes a second to import
 
-    known, unknown, asked = (_column(x) for x in (retain, test, forget))
+    members, others, targets = (_column(x) for x in (retain, test, forget))
     attack = LogisticRegression(class_weight="balanced")
-    attack.fit(np.concatenate([known, unknown]), np.repeat([1, 0], [len(known), len(unknown)]))
-    return 100.0 * float(np.mean(attack.predict(asked) == 1))
+    attack.fit(np.concatenate([members, others]), np.repeat([1, 0], [len(members), len(others)]))
+    return 100.0 * float(np.mean(attack.predict(targets) == 1))
 
 
 def _column(values: Tensor) -> NDArray[np.float64]:
+    """*values* as one feature for scikit-learn, (N, 1)."""
     column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
     if len(column) == 0:
         raise CounError("the attack has an empty group of samples; expected at least one in each")
     if not np.isfinite(column).all():
-        raise CounError("the attack found a value that is not finite; expected finite numbers")
+        raise CounError("a value given to the attack is not finite; expected finite numbers")
     return column

@@ -1,4 +1,4 @@
-"""RMIA: does the model lift a sample's probability by more than it lifts those of others?"""
+"""RMIA: does the model raise the probability of a sample more than it raises those of others?"""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from coun.errors import CounError
 
 
 def rmia_ratio(target: Tensor, shadow: Tensor, member: Tensor, *, a: float = 0.3) -> Tensor:
-    """p(x) under the attacked model over P(x), its estimate over all models, (N,).
+    """Compare the attacked model's probability of each sample with that over all models.
 
-    P(x) = ((1 + a) * mean of p over OUT models + 1 - a) / 2.
+    It is p(x) / P(x), where P(x) = ((1 + a) * mean of p over OUT models + 1 - a) / 2.
 
     Args:
         target: probability of the true class under the model that is attacked, (N,).
@@ -20,11 +20,17 @@ def rmia_ratio(target: Tensor, shadow: Tensor, member: Tensor, *, a: float = 0.3
         a: how IN models relate to OUT models, 0..1; the authors tune it on a pair of shadow
             models.
 
+    Returns: ratios (N,), for `rmia_score`.
+
     Raises: CounError if shapes disagree, a is out of range, or a sample is in every model.
 
     Source: Zarifzadeh et al. 2024 (RMIA), offline. Their code sorts IN values
         away as zeros, which then count where OUT models are unequally many; here OUT values
         are taken by index.
+
+    >>> shadow, member = torch.tensor([[0.5], [0.7]]), torch.zeros(2, 1, dtype=torch.bool)
+    >>> round(float(rmia_ratio(torch.tensor([0.9]), shadow, member)), 3)
+    1.216
     """
     if shadow.shape[1:] != target.shape or shadow.shape != member.shape:
         raise CounError(
@@ -41,13 +47,20 @@ def rmia_ratio(target: Tensor, shadow: Tensor, member: Tensor, *, a: float = 0.3
 
 
 def rmia_score(samples: Tensor, population: Tensor, *, gamma: float = 1.0) -> Tensor:
-    """Share of the population z with ratio(x) / ratio(z) > gamma, (N,); higher is member.
+    """Score membership by the share of a population whose ratios are clearly smaller.
 
     Args:
-        samples, population: `rmia_ratio` of the samples (N,), and of samples from the same
-            distribution that the attacked model was not trained on (Z,).
+        samples: `rmia_ratio` of the samples, (N,).
+        population: `rmia_ratio` of samples from the same distribution that the attacked model
+            was not trained on, (Z,).
+        gamma: a population sample z counts where ratio(x) / ratio(z) > gamma.
+
+    Returns: shares (N,), 0..1; a higher one means member.
 
     Raises: CounError if the population is empty.
+
+    >>> rmia_score(torch.tensor([1.0, 3.0]), torch.tensor([0.5, 2.0])).tolist()
+    [0.5, 1.0]
     """
     if len(population) == 0:
         raise CounError("the population is empty; expected at least one sample")

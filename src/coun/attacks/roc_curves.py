@@ -1,4 +1,4 @@
-"""How well a score tells members from others: ROC, its area, and power at few false alarms."""
+"""How well a score separates members from others: the ROC curve, its area, and its low end."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Ints = NDArray[np.int64]
 
 
 class Curve(NamedTuple):
-    """Counts at each threshold, (T,): who scores at least that much.
+    """For each of T falling thresholds, how many samples have at least that score, (T,).
 
-    Thresholds fall; the first, infinity, lets nobody through, the last everybody.
+    No sample passes the first threshold, infinity; every sample passes the last.
     """
 
     thresholds: Floats
@@ -30,15 +30,15 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Roc:
-    """Power of one attack.
+    """The power of one attack.
 
     Attributes:
-        auc: area under the ROC curve, ties count half; 0.5 tells nothing.
+        auc: the area under the ROC curve, where ties count half; 0.5 is pure chance.
         balanced_accuracy: the best mean of both groups' accuracies over all thresholds, 0..1.
-        tpr_at_1, tpr_at_01: largest true positive rate with at most 1 %, 0.1 % of *others*
-            taken for members (below 1 / others that means none), 0..1, with its exact 95 %
-            Clopper-Pearson interval, the threshold taken as given.
-        members, others: samples in each group.
+        tpr_at_1, tpr_at_01: the largest true positive rate, 0..1, at which at most 1% or 0.1%
+            of *others* are taken for members (none of them, if 1 / others is larger), with
+            its exact 95% Clopper-Pearson interval for a fixed threshold.
+        members, others: the number of samples in each group.
     """
 
     auc: float
@@ -49,27 +49,40 @@ class Roc:
     others: int
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain numbers and dicts."""
         return asdict(self)
 
 
 def curve(members: Tensor, others: Tensor) -> Curve:
-    """The ROC curve in counts, from scores (M,) and (O,); higher means member.
+    """Compute the ROC curve of a score, in counts.
+
+    Args: members, others: scores (M,) and (O,); a higher one means member.
 
     Raises: CounError if a group is empty or a score is NaN.
+
+    >>> import torch
+    >>> curve(torch.tensor([3.0, 1.0]), torch.tensor([2.0])).members.tolist()
+    [0, 1, 1, 2]
     """
     m, o = (_sorted(name, x) for name, x in (("member", members), ("non-member", others)))
     thresholds = np.append(np.inf, np.unique(np.concatenate([m, o]))[::-1])
     passed = [len(x) - np.searchsorted(x, thresholds, side="left") for x in (m, o)]
-    passed[0][0] = passed[1][0] = 0  # infinite scores pass no one through the first
+    passed[0][0] = passed[1][0] = 0  # even samples with an infinite score do not pass
     return Curve(thresholds, *passed)
 
 
 def roc(members: Tensor, others: Tensor) -> Roc:
-    """Measure scores (M,) of members against (O,) of others; higher means member.
+    """Measure how well a score separates members from others.
+
+    Args: members, others: scores (M,) and (O,); a higher one means member.
 
     Raises: CounError if a group is empty or a score is NaN.
 
     Source: Carlini et al. 2022 for the true positive rate at low false positive rates.
+
+    >>> import torch
+    >>> roc(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 0.0])).auc
+    0.75
     """
     points = curve(members, others)
     m, o = len(members), len(others)

@@ -1,4 +1,7 @@
-"""What an attacker reads off one sample's logits, (N, K) with labels (N,), all in float64."""
+"""The numbers that an attacker computes from the outputs for one sample.
+
+All functions take logits (N, K) and labels (N,) and return float64.
+"""
 
 from __future__ import annotations
 
@@ -10,36 +13,43 @@ from torch import Tensor
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Softmax, (N, K); float32 would saturate at 1."""
+    """Return the softmax of *logits*, (N, K), in float64: float32 would round to 1 too early."""
     return torch.softmax(logits.double(), 1)
 
 
 def confidence(logits: Tensor, labels: Tensor) -> Tensor:
-    """Probability of the true class, (N,)."""
+    """Return the probability of the true class, (N,).
+
+    >>> confidence(torch.tensor([[0.0, 0.0]]), torch.tensor([1])).tolist()
+    [0.5]
+    """
     return _of(labels, probabilities(logits))
 
 
 def correctness(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 where the largest logit is at the label, else 0, (N,); ties go to the lowest class."""
+    """Return 1 where the prediction is right, else 0, (N,); ties go to the lowest class."""
     return (logits.argmax(1) == labels).double()
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of each sample, (N,), nats."""
+    """Return the cross entropy of each sample, (N,), in nats."""
     return -_of(labels, torch.log_softmax(logits.double(), 1))
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy of the prediction, (N,), nats; it knows no label."""
+    """Return the entropy of each prediction, (N,), in nats; it does not depend on the label."""
     log_p = torch.log_softmax(logits.double(), 1)
     return -(log_p.exp() * log_p).sum(1)
 
 
 def scaled_logit(logits: Tensor, labels: Tensor) -> Tensor:
-    """phi = ln p_y - ln sum of all other p, (N,): nearly Gaussian over models.
+    """Return phi = ln p_y - ln(sum of all other p), (N,), which is nearly Gaussian over models.
 
     Source: LiRA (Carlini et al. 2022), logit scaling. Their code adds 1e-45 inside each
-        logarithm; taken from the logits, phi needs no floor and does not saturate.
+        logarithm; computed from the logits, phi needs no such floor and does not saturate.
+
+    >>> scaled_logit(torch.tensor([[2.0, 0.0]]), torch.tensor([0])).tolist()
+    [2.0]
     """
     x = logits.double()
     others = x.scatter(1, labels[:, None], -math.inf)
@@ -49,14 +59,17 @@ def scaled_logit(logits: Tensor, labels: Tensor) -> Tensor:
 def modified_entropy(
     logits: Tensor, labels: Tensor, variant: Literal["correct", "reference"] = "correct"
 ) -> Tensor:
-    """Entropy that knows the label: 0 for sure and right, large for sure and wrong, (N,), nats.
+    """Return an entropy that takes the label into account, (N,), in nats.
 
+    It is 0 for a certain and right prediction and large for a certain and wrong one:
     -(1 - p_y) ln p_y - sum over the other classes i of p_i ln(1 - p_i).
 
     Args:
-        variant: "reference" repeats the attack code of SalUn and Sparse, which writes ln p_i
-            for ln(1 - p_i), and replaces, in *every* row, the columns of all labels that
-            occur among *labels*; its values depend on which samples come together.
+        logits, labels: (N, K) and (N,).
+        variant: "correct", or "reference" to repeat the attack code of SalUn and Sparse, which
+            writes ln p_i for ln(1 - p_i), and replaces, in *every* row, the columns of all
+            labels that occur among *labels*, so that its values depend on which samples are
+            in one batch.
 
     Source: Song and Mittal 2021, equation 8.
     """
@@ -71,7 +84,7 @@ def modified_entropy(
 
 
 def features(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """The five features of the SVC attack by name: (N,) each, `probabilities` (N, K).
+    """Return the five features of the SVC attack by name: (N,) each, `probabilities` (N, K).
 
     Source: SalUn's and Sparse's attack; the modified entropy is the correct one.
     """
@@ -85,11 +98,15 @@ def features(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 
 def _of(labels: Tensor, values: Tensor) -> Tensor:
+    """The entry of each row of *values* (N, K) that belongs to its label, (N,)."""
     return values.gather(1, labels[:, None])[:, 0]
 
 
 def _log_complement(logits: Tensor, log_p: Tensor) -> Tensor:
-    """ln(1 - p), (N, K), finite also where p rounds to 1: only the top class gets there."""
+    """ln(1 - p), (N, K), finite also where p rounds to 1.
+
+    That can only happen to the largest p of a row, whose 1 - p is the sum of all others.
+    """
     top = logits.argmax(1, keepdim=True)
     rest = torch.logsumexp(logits.scatter(1, top, -math.inf), 1) - torch.logsumexp(logits, 1)
     return torch.log1p(-log_p.exp()).scatter(1, top, rest[:, None])

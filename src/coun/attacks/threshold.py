@@ -10,53 +10,57 @@ from coun.attacks.roc_curves import curve
 
 
 def best_threshold(members: Tensor, others: Tensor) -> float:
-    """The t for which "member if value >= t" has the best balanced accuracy.
+    """Find the t for which "member if value >= t" has the best balanced accuracy.
 
-    Of equally good ones the highest; infinity where no threshold beats chance. For groups
-    of one size this is the accuracy as well.
+    For groups of equal size this is the accuracy as well.
+
+    Args: members, others: values (N,) and (M,).
+
+    Returns: the highest of equally good thresholds; infinity where none is better than chance.
 
     Raises: CounError if a group is empty or a value is NaN.
+
+    >>> best_threshold(torch.tensor([0.9, 0.8]), torch.tensor([0.3, 0.5]))
+    0.800000011920929
     """
     points = curve(members, others)
-    # Whole numbers, so that ties are ties.
+    # The balanced accuracy in whole numbers, so that equally good thresholds compare as equal.
     gain = points.members * len(others) - points.others * len(members)
     return float(points.thresholds[int(np.argmax(gain))])
-
-
-def threshold_efficacy(members: Tensor, others: Tensor, targets: Tensor) -> float:
-    """Percent of *targets* that the best single threshold takes for non-members.
-
-    A quick cross-check of `svc_efficacy` on one feature, (N,) each, where higher means
-    member (pass minus the entropy); the two may differ, as an SVC can draw several lines.
-    """
-    return 100.0 * float((targets.double() < best_threshold(members, others)).double().mean())
 
 
 def class_thresholds(
     members: Tensor, member_labels: Tensor, others: Tensor, other_labels: Tensor, classes: int
 ) -> Tensor:
-    """A best threshold for each class, (classes,) float64, from values and labels (N,).
+    """Find a best threshold for each class, (classes,) float64.
 
-    A class that one group lacks gets the threshold of all classes together.
+    A class that is missing in one group gets the threshold of all classes together.
+
+    Args: members, others: values (N,) and (M,), with labels of the same shapes.
 
     Source: Song and Mittal 2021, section 4.1. Their code takes 0 for a class that is
         missing, and of equally good thresholds the first in the order of the samples.
     """
-    everywhere = best_threshold(members, others)
-    found = torch.full((classes,), everywhere, dtype=torch.float64)
+    overall = best_threshold(members, others)
+    thresholds = torch.full((classes,), overall, dtype=torch.float64)
     for c in range(classes):
         m, o = members[member_labels == c], others[other_labels == c]
         if len(m) and len(o):
-            found[c] = best_threshold(m, o)
-    return found
+            thresholds[c] = best_threshold(m, o)
+    return thresholds
 
 
 def class_threshold_efficacy(
     members: tuple[Tensor, Tensor], others: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]
 ) -> float:
-    """Percent of *targets* below the threshold of their class: taken for non-members.
+    """Measure the percentage of *targets* below the threshold of their class: non-members.
 
     Args: members, others, targets: values and labels, (N,) each.
+
+    >>> labels = torch.zeros(2, dtype=torch.long)
+    >>> groups = [torch.tensor(x) for x in ([0.9, 0.8], [0.3, 0.5], [0.4, 0.9])]
+    >>> class_threshold_efficacy(*((values, labels) for values in groups))
+    50.0
     """
     labels = [y for _, y in (members, others, targets)]
     thresholds = class_thresholds(*members, *others, 1 + int(torch.cat(labels).max()))

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from coun.attacks.gaussians import Centre, Gaussians
+from coun.attacks.signals import scaled_logit
 from coun.errors import CounError
+from coun.metrics.registry import Metric
+
+FEWEST = 3  # models on each side
 
 
 def ulira_log_odds(
     phi: Tensor, saw: Tensor, used: Tensor | None = None, *, centre: Centre = "mean"
 ) -> Tensor:
-    """ln N(phi; unlearned) - ln N(phi; never saw) of each held-out model and sample, (M, N).
+    """Score for each model and sample whether the model saw the sample before unlearning it.
 
-    Every score comes from Gaussians that were fitted without its own model, and without one
-    model of the other side, so that both rest on as many and a perfect unlearner gets 50 %:
-    with the other side whole, its better estimate alone would draw the answers to it.
+    The score is ln N(phi; unlearned) - ln N(phi; never saw). Its Gaussians are fitted without
+    the model that is scored, and without one model of the other side as well: if that side were
+    complete, its better estimate alone would attract the answers, and a perfect unlearner would
+    not get 50%.
 
     Args:
         phi: `scaled_logit` of N samples under M unlearned models, (M, N).
         saw: True where the model was trained on the sample and unlearned it, False where it
             never saw it (and unlearned others, by the same procedure), (M, N) bool.
-        used: False where a model is neither, e.g. still retains the sample; its score is NaN.
+        used: False where a model belongs to neither side, for example because it still retains
+            the sample, (M, N) bool; its score is NaN.
+        centre: of each Gaussian, "mean" or "median".
 
-    Returns: log odds, float64; p = sigmoid of them; above 0 means "was a member".
+    Returns: log odds (M, N), float64; above 0 means that the model saw the sample.
 
     Raises: CounError if shapes disagree, or a sample has fewer than 3 models on a side.
 
@@ -36,28 +45,55 @@ def ulira_log_odds(
     if phi.ndim != 2 or saw.shape != phi.shape or (used is not None and used.shape != phi.shape):
         raise CounError(f"phi is {tuple(phi.shape)}; expected (M, N), and the masks as well")
     x, seen = phi.double().numpy(), saw.bool().numpy()
-    known = np.ones_like(seen) if used is None else used.bool().numpy()
-    sides = (known & seen, known & ~seen)
+    counted = np.ones_like(seen) if used is None else used.bool().numpy()
+    sides = (counted & seen, counted & ~seen)
     fewest = min(int(side.sum(0).min()) for side in sides)
-    if fewest < 3:
-        raise CounError(f"a sample has {fewest} models on one side; expected at least 3 on each")
-    # The how-manieth of its side each model is; those of one number are left out together.
-    place = np.where(seen, sides[0].cumsum(0), sides[1].cumsum(0))
+    if fewest < FEWEST:
+        raise CounError(
+            f"a sample has {fewest} models on one side; expected at least {FEWEST} on each"
+        )
+    # Models are numbered within their side; two with the same number are left out together.
+    number = np.where(seen, sides[0].cumsum(0), sides[1].cumsum(0))
     odds = np.full(x.shape, np.nan)
     for m in range(len(x)):
-        kept = place != place[m]
-        fits = [Gaussians.fit(x, side & kept, centre=centre) for side in sides]
+        others = number != number[m]
+        fits = [Gaussians.fit(x, side & others, centre=centre) for side in sides]
         odds[m] = fits[0].log_density(x[m]) - fits[1].log_density(x[m])
-    odds[~known] = np.nan
+    odds[~counted] = np.nan
     return torch.from_numpy(odds)
 
 
 def ulira_accuracy(log_odds: Tensor, saw: Tensor) -> float:
-    """Percent of right answers to `ulira_log_odds`, the mean of both sides'; 50 is ideal.
+    """Measure the percentage of right answers to `ulira_log_odds`; 50 is ideal.
 
-    NaN scores are left out; odds of exactly one count half.
+    It is the mean over both sides. NaN scores are left out; log odds of exactly 0 count half.
+
+    Args: log_odds, saw: (M, N).
+
+    >>> saw = torch.tensor([[True], [False]])
+    >>> ulira_accuracy(torch.tensor([[1.0], [-2.0]]), saw)
+    100.0
     """
-    known = ~log_odds.isnan()
+    scored = ~log_odds.isnan()
     yes = 0.5 * (log_odds.sign() + 1)
     right = torch.where(saw, yes, 1 - yes)
-    return 50.0 * float(right[known & saw].mean() + right[known & ~saw].mean())
+    return 50.0 * float(right[scored & saw].mean() + right[scored & ~saw].mean())
+
+
+def _accuracy_of_runs(
+    unlearned: Sequence[Tensor], retrained: Sequence[Tensor], labels: Tensor
+) -> float | None:
+    """U-LiRA's accuracy from logits (N, K) of several runs of one request and of its Retrains."""
+    if min(len(unlearned), len(retrained)) < FEWEST:
+        return None
+    phi = torch.stack([scaled_logit(logits, labels) for logits in (*unlearned, *retrained)])
+    saw = torch.zeros(phi.shape, dtype=torch.bool)
+    saw[: len(unlearned)] = True
+    return ulira_accuracy(ulira_log_odds(phi, saw), saw)
+
+
+ULIRA = Metric(
+    "ulira_accuracy", "U-LiRA", "%", _accuracy_of_runs,
+    ("runs.forget.logits", "retrain.runs.forget.logits", "forget.labels"),
+    title="U-LiRA accuracy", direction="lower", aims_at=50.0, column=77,
+)  # fmt: skip
