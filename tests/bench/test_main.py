@@ -21,9 +21,12 @@ import coun
 from coun.bench import bench, make_plan
 from coun.bench.execute.records import paper_forwards
 from coun.bench.execute.store import Store
+from coun.bench.output import tables
 from coun.bench.output.results import read
+from coun.bench.spec import config as config_module
 from coun.data.examples import stratified
 from coun.files import read_json
+from coun.metrics import Metric, registry
 
 SEQUENTIAL = 'kind = "sequential"\nstages = 2\nfraction = 0.1'
 
@@ -323,3 +326,28 @@ def test_a_lock_is_dropped_with_its_process(tiny, tmp_path: Path) -> None:
         assert seen == [False]
     with store.claim(one) as mine:
         assert mine
+
+
+def test_a_registered_metric_is_a_column_as_soon_as_the_config_names_it(
+    config_file, tmp_path: Path, monkeypatch
+) -> None:
+    metric = Metric(
+        "share_of_zeros", "zeros", "%", lambda y: 100 * float((y == 0).float().mean()),
+        needs=("forget.labels",), digits=1,
+    )  # fmt: skip
+    known = registry.catalogue()
+    for module in (registry, config_module, tables):
+        monkeypatch.setattr(module, "catalogue", lambda: {**known, "share_of_zeros": metric})
+    names = '["unlearn_accuracy", "row_agreement", "share_of_zeros"]'
+    config = config_file(top=f"metrics = {names}")
+    results = bench(config, tmp_path / "out", only=["seed=0"], quiet=True)
+    records = {record["row"]: record for record in results["rows"]}
+    assert records["Retrain"]["row_agreement"] == 100
+    assert records["Original"]["row_agreement"] < 100
+    assert records["FT"]["gap"] == abs(records["FT"]["gap_unlearn_accuracy"])
+    text = coun.bench.report(tmp_path / "out")[0].read_text()
+    header = next(line for line in text.splitlines() if "| reads forget |" in line)
+    assert "| UA | rows | zeros | gap |" in header
+    assert "zeros: zeros (%)" in text
+    zeros = records["FT"]["share_of_zeros"]
+    assert f"| {zeros:.1f} |" in next(x for x in text.splitlines() if x.startswith("| FT"))

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from coun.bench.execute.attacks import attack
 from coun.bench.execute.store import RUN, Store
 from coun.bench.spec.experiment import (
+    Compare,
     Evaluate,
     Experiment,
     ExperimentSetting,
@@ -27,6 +28,7 @@ from coun.data.requests import ModelPredictions
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.runs import Options, Run, measure, predictions, train, unlearn
+from coun.runs.evaluation import measurements
 
 # Parts of a run's record that the tables need.
 RECORDED = ("weights_sha256", "cost", "preparation_cost", "kind", "method", "environment")
@@ -55,6 +57,8 @@ def execute(experiment: Experiment, store: Store, options: ComputeOptions, worke
             return
         elif isinstance(experiment, Evaluate):
             result = _evaluate(experiment, store)
+        elif isinstance(experiment, Compare):
+            result = {"metrics": _compare(experiment, store)}
         else:
             assert isinstance(experiment, Score)
             result = {"scores": _score(experiment, store)}
@@ -106,6 +110,19 @@ def _evaluate(experiment: Evaluate, store: Store) -> dict[str, Any]:
     if experiment.mia != "svc":
         result["mia_efficacy"] = attack(experiment.mia, outputs, split)
     return result
+
+
+def _compare(experiment: Compare, store: Store) -> dict[str, float | None]:
+    """Compute registered metrics; None where a metric has no value, such as one per class."""
+    data = _data(experiment.setting)
+    split = _split(experiment.forget, data, store)
+    measured = None
+    for model in (experiment.retrain, experiment.subject):
+        run = _open(model, store, data)
+        outputs = predictions(run.classifier, data, split)
+        measured = measurements(outputs, split, cost=run.record["cost"], retrain=measured)
+    assert measured is not None
+    return {name: measured.get(name) for name in experiment.metrics}
 
 
 def _score(experiment: Score, store: Store) -> list[float]:

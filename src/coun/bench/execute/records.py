@@ -36,7 +36,7 @@ def collect(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 
 def _finished(model: PlannedModel, store: Store) -> bool:
-    needed = (model.evaluation, model.retrain, model.retrain.subject, *_stages(model.experiment))
+    needed = (*model.measured, model.retrain.subject, *_stages(model.experiment))
     return all(map(store.has, needed))
 
 
@@ -67,10 +67,11 @@ def _record(plan: Plan, model: PlannedModel, store: Store) -> dict[str, Any]:
     }
     optional = ("forgotten_class_test_accuracy",)
     record |= {name: measured[name] for name in (*GAP_METRICS, *optional) if name in measured}
-    for name in plan.config.metrics:
-        record[f"gap_{name}"] = measured[name] - retrain[name]
-    gaps = [abs(record[f"gap_{name}"]) for name in plan.config.metrics]
-    record["gap"] = sum(gaps) / len(gaps)
+    if model.comparison:
+        record |= store.result(model.comparison)["metrics"]
+    gaps = {m: measured[m] - retrain[m] for m in plan.config.metrics if m in GAP_METRICS}
+    record |= {f"gap_{name}": gap for name, gap in gaps.items()}
+    record["gap"] = sum(map(abs, gaps.values())) / len(gaps)
     cost = _cost(model.experiment, plan, store)
     retrain_cost = _cost(model.retrain.subject, plan, store)
     record |= cost

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coun.bench.output.tables import ResultRow, ResultTable
-from coun.metrics import catalogue
+from coun.bench.output.tables import ResultRow, ResultTable, metric_of
 from coun.report import Row
 from coun.report.figures import gaps, heat_table
 from coun.report.figures.grid import subplots
@@ -122,13 +121,13 @@ def ablation_curve(table: ResultTable, base: str, setting: str) -> Figure:
         figure, (left, right) = subplots((9, 3.6), 1, 2)
         _curve(left, places, rows, base)
         _gap_axis(left, table)
-        for number, metric in enumerate(table.metrics):
+        for number, metric in enumerate(rows[0].differences):
             right.plot(
                 places,
                 [x.differences[metric] for x in rows],
                 marker="osD^vP*X"[number % 8],
                 color=CLASS_COLOURS[number % len(CLASS_COLOURS)],
-                label=catalogue()[metric].label,
+                label=metric_of(metric).label,
             )
         right.axhline(0, color="black", linewidth=1)
         right.set_ylabel("difference to Retrain, points")

@@ -13,7 +13,7 @@ from typing import Any
 
 from scipy import stats
 
-from coun.bench.output.tables import ResultRow, ResultTable
+from coun.bench.output.tables import ResultRow, ResultTable, metric_of
 from coun.bench.spec.forget import label
 from coun.bench.spec.plan import METHOD, RETRAIN
 from coun.data.requests import Class, Random, Request, parse
@@ -21,7 +21,7 @@ from coun.errors import CounError
 from coun.methods import without_contrast
 from coun.methods.coun import CoUn
 from coun.methods.finetune import FineTune
-from coun.metrics import GAP_METRICS, catalogue
+from coun.metrics import GAP_METRICS
 from coun.report.style import method_style
 
 SHIPPED = files("coun.bench") / "paper_values" / "coun_neurips_2025.csv"
@@ -168,11 +168,11 @@ def _compare_row(
     for published in printed:
         if (published.method, published.module) != (name, row.module and not is_coun):
             continue
-        for metric in table.metrics:
+        for metric in row.differences:
             cell = row.metrics[metric]
             within = _within(published, metric, cell.mean, cell.std, cell.runs)
             values = (published.values[metric], cell.mean)
-            yield Compared(table.title, row.name, catalogue()[metric].label, *values, within)
+            yield Compared(table.title, row.name, metric_of(metric).label, *values, within)
         if row.role != RETRAIN:
             yield Compared(table.title, row.name, "gap", published.gap, row.gap_of_means, None)
         measured_pflops = row.costs["paper_flops"] / 1e15

@@ -8,15 +8,14 @@ import math
 from collections.abc import Sequence
 
 from coun.bench.execute.records import COSTS, RATIOS
-from coun.bench.output.tables import WITHIN, ResultRow, ResultTable
+from coun.bench.output.tables import WITHIN, ResultRow, ResultTable, metric_of
 from coun.bench.spec.plan import METHOD, RETRAIN
-from coun.metrics import catalogue
 from coun.report import Grid, Section
 
 
 def results_grid(table: ResultTable) -> Grid:
     """The metrics and the gap of every row."""
-    names = [catalogue()[m].label for m in table.metrics]
+    names = [metric_of(m).label for m in table.metrics]
     oracle = ["oracle gap"] * table.has_oracle
     header = ["", "reads forget", *names, "gap", "95%", *oracle, "gap of means", "p", "runs"]
     return Grid(header, [(_mark(row), _cells(table, row)) for row in table.shown])
@@ -24,10 +23,12 @@ def results_grid(table: ResultTable) -> Grid:
 
 def _cells(table: ResultTable, row: ResultRow) -> list[str]:
     is_retrain = row.role == RETRAIN
-    metrics = [
-        f"{row.metrics[m]}" + ("" if is_retrain else f" ({row.differences[m]:+.2f})")
-        for m in table.metrics
-    ]
+    metrics = []
+    for metric in table.metrics:
+        cell, digits = row.metrics.get(metric), metric_of(metric).digits
+        shown = metric in row.differences and not is_retrain
+        difference = f" ({row.differences[metric]:+.2f})" if shown else ""
+        metrics.append(cell.text(digits) + difference if cell else "")
     low, high = row.interval.low, row.interval.high
     interval = "" if math.isnan(low) else f"{low:.2f}..{high:.2f}"
     gap = ["0", "", ""] if is_retrain else [str(row.gap), interval, number(row.gap_of_means)]
@@ -143,7 +144,7 @@ def latex(tables: Sequence[ResultTable]) -> str:
 
 
 def _latex_table(table: ResultTable) -> str:
-    header = ["Method", *(catalogue()[m].label for m in table.metrics), "Gap", "FLOPs"]
+    header = ["Method", *(_escape(metric_of(m).label) for m in table.metrics), "Gap", "FLOPs"]
     rows = ["  " + " & ".join(_latex_cells(table, row)) + r" \\" for row in table.shown]
     references = sum(row.role != METHOD for row in table.shown)
     rows.insert(references, "  \\midrule")
@@ -167,10 +168,14 @@ def _latex_cells(table: ResultTable, row: ResultRow) -> list[str]:
     is_retrain = row.role == RETRAIN
     cells = [_escape(row.name) + ("$^{f}$" if row.reads_forget else "")]
     for metric in table.metrics:
-        cell = row.metrics[metric]
-        spread = "" if cell.std is None else f"_{{\\pm {cell.std:.2f}}}"
-        distance = "" if is_retrain else f"\\,({abs(row.differences[metric]):.2f})"
-        cells.append(f"${cell.mean:.2f}{spread}{distance}$")
+        cell, digits = row.metrics.get(metric), metric_of(metric).digits
+        if cell is None:
+            cells.append("")
+            continue
+        spread = "" if cell.std is None else f"_{{\\pm {cell.std:.{digits}f}}}"
+        shown = metric in row.differences and not is_retrain
+        distance = f"\\,({abs(row.differences[metric]):.2f})" if shown else ""
+        cells.append(f"${cell.mean:.{digits}f}{spread}{distance}$")
     spread = "" if row.gap.std is None else f" \\pm {row.gap.std:.2f}"
     gap = "0" if is_retrain else f"{row.gap.mean:.2f}{spread}"
     gap = f"\\mathbf{{{gap}}}" if row.best else gap
@@ -198,12 +203,13 @@ def as_csv(tables: Sequence[ResultTable]) -> str:
     )
     for table in tables:
         for x in table.shown:
-            cells = [(x.metrics[m].mean, x.metrics[m].std, x.differences[m]) for m in metrics]
+            cells = [(x.metrics.get(m), x.differences.get(m)) for m in metrics]
+            values = [(c.mean, c.std, d) if c else (None, None, None) for c, d in cells]
             gap = (x.gap.mean, x.gap.std, x.interval.low, x.interval.high, x.gap_of_means, x.p)
             writer.writerow(
                 [table.workload, table.scenario, table.stage, x.name, x.method, x.module]
                 + [x.reads_forget, x.runs]
-                + [_blank(value) for triple in cells for value in triple]
+                + [_blank(value) for triple in values for value in triple]
                 + [*map(_blank, gap), x.best]
                 + [_blank(x.costs[name]) for name in (*COSTS, *RATIOS)]
             )

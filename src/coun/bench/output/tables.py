@@ -13,7 +13,16 @@ from coun.bench.execute.records import COSTS, RATIOS
 from coun.bench.spec.plan import CANDIDATE, FLOOR, METHOD, ORIGINAL, RETRAIN
 from coun.bench.spec.protocols import ATTACKS
 from coun.methods import without_contrast
-from coun.metrics import Mean, holm, mean_interval, paired, rank_stability
+from coun.metrics import (
+    GAP_METRICS,
+    Mean,
+    Metric,
+    catalogue,
+    holm,
+    mean_interval,
+    paired,
+    rank_stability,
+)
 from coun.report import Cell
 
 SIGNIFICANT = 0.05
@@ -27,8 +36,8 @@ class ResultRow:
     Args:
         name: the label; *base* is the label without the settings in *varied*.
         runs: number of seeds.
-        metrics: mean and standard deviation by metric.
-        differences: mean signed difference to Retrain by metric.
+        metrics: mean and standard deviation by metric, without metrics that have no value.
+        differences: mean signed difference to Retrain by metric of the gap.
         gap: the gap, over seeds; *interval* is its 95% interval, *gaps* its value by seed.
         gap_of_means: the gap between the means over seeds, as the paper computes it; it is
             never larger than the mean gap.
@@ -81,7 +90,7 @@ class ResultTable:
 
     Args:
         last: whether this is the last stage of the scenario.
-        metrics: names of the metrics that the gap averages.
+        metrics: names of the metrics in the columns.
         rows: references, methods and candidates, in the order of the plan.
         ranks: by row, how often it has each rank over bootstrap resamples of the seeds.
     """
@@ -155,6 +164,11 @@ class ResultTable:
         return [(base, [self.cheapest(floors, base) for floors in WITHIN]) for base in bases]
 
 
+def metric_of(name: str) -> Metric:
+    """The registered metric, or a stand-in for one whose plug-in is not installed."""
+    return catalogue().get(name) or Metric(name, name, "", lambda: None, ())
+
+
 def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
     """Make the tables of a bench from the content of its `results.json`, in their order."""
     groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
@@ -183,7 +197,10 @@ def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
 def _row(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> ResultRow:
     first = records[0]
     gaps = {record["seed"]: record["gap"] for record in records}
-    differences = {m: _mean([record[f"gap_{m}"] for record in records]) for m in metrics}
+    differences = {
+        m: _mean([record[f"gap_{m}"] for record in records]) for m in metrics if m in GAP_METRICS
+    }
+    values = {m: [r[m] for r in records if r.get(m) is not None] for m in metrics}
     costs = {
         name: _mean([record[name] for record in records if record[name] is not None])
         for name in (*COSTS, *RATIOS)
@@ -198,7 +215,7 @@ def _row(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Result
         reads_forget=first["reads_forget"],
         varied=first["varied"],
         runs=len(records),
-        metrics={m: Cell.of([record[m] for record in records]) for m in metrics},
+        metrics={m: Cell.of(numbers) for m, numbers in values.items() if numbers},
         differences=differences,
         gap=Cell.of(list(gaps.values())),
         interval=mean_interval(list(gaps.values())),
@@ -232,7 +249,7 @@ def _paired_p(a: ResultRow, b: ResultRow) -> float:
 
 
 def _module_tests(methods: Sequence[ResultRow]) -> list[ModuleTest]:
-    """Test each method against itself with the module; CoUn is fine-tuning with the module."""
+    """Test each method against itself with the module."""
     pairs = [(_without_module(row, methods), row) for row in methods if row.module]
     tested = [(plain, row) for plain, row in pairs if plain is not None]
     p_values = {row.name: _paired_p(plain, row) for plain, row in tested}
@@ -275,6 +292,8 @@ def _ranks(methods: Sequence[ResultRow]) -> dict[str, list[float]]:
 def legend(results: Mapping[str, Any]) -> str:
     """Explain the columns and marks of the tables, in one paragraph."""
     protocol = results["protocol"]
+    further = [metric_of(m) for m in results["config"]["metrics"] if m not in GAP_METRICS]
+    columns = "".join(f"{m.label}: {m.title} ({m.unit or 'no unit'}). " for m in further)
     return (
         "RA, UA and TA are the accuracy on the retain rows, 100 minus the accuracy on the forget "
         "rows, and the accuracy on the test rows, in percent. MIA is the "
@@ -288,5 +307,5 @@ def legend(results: Mapping[str, Any]) -> str:
         f"(SISA, ARCANE) and is part of no other column. {FLOOR} is a Retrain of the same request "
         f"with another seed; its gap is the floor. {ORIGINAL} is the model before unlearning. "
         f"Good means near {RETRAIN}, not high or low. Bold marks the best method, † the methods "
-        f"tied with it (p >= 0.05). Protocol: {protocol['name']} ({protocol['source']})."
+        f"tied with it (p >= 0.05). {columns}Protocol: {protocol['name']} ({protocol['source']})."
     )

@@ -15,7 +15,7 @@ from coun.engine.device import Precision
 from coun.errors import nearest, unknown
 from coun.methods import Method, make
 from coun.methods import contrast as add_contrast
-from coun.metrics import GAP_METRICS
+from coun.metrics import GAP_METRICS, catalogue
 
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -211,7 +211,8 @@ class Config(StrictModel):
     Args:
         seeds: seeds whose results are reported.
         floor: the seeds for which Retrain is trained a second time; by default all of them.
-        metrics: the metrics that the gap averages.
+        metrics: registered metrics, each a column of the tables. The gap averages those of them
+            that are in `GAP_METRICS`.
         data_root: folders where data may be; the first one that exists replaces `{root}`.
         switches: single settings that differ from those of *protocol*.
 
@@ -244,9 +245,7 @@ class Config(StrictModel):
         for seed in self.floor or ():
             if seed not in self.seeds:
                 raise ValueError(f"floor seed {seed} is not one of the seeds {list(self.seeds)}")
-        for metric in self.metrics:
-            if metric not in GAP_METRICS:
-                raise unknown("metric", metric, GAP_METRICS)
+        _check_metrics(self.metrics)
         if self.protocol not in PROTOCOLS:
             raise unknown("protocol", self.protocol, PROTOCOLS)
         PROTOCOLS[self.protocol].with_switches(self.switches)
@@ -255,6 +254,22 @@ class Config(StrictModel):
         for method in self.method:
             _check_method(method, workloads)
         return self
+
+
+def _check_metrics(metrics: Sequence[str]) -> None:
+    """Refuse metrics that are not registered, or that a bench cannot compute."""
+    for name in metrics:
+        if name not in catalogue():
+            raise unknown("metric", name, catalogue())
+        if any(".runs." in f".{need}" for need in catalogue()[name].needs):
+            raise ValueError(
+                f"metric {name} compares many runs of one request, which a bench does not make; "
+                "remove it from metrics"
+            )
+    if not set(metrics) & set(GAP_METRICS):
+        raise ValueError(
+            f"metrics needs at least one of {', '.join(GAP_METRICS)}, from which the gap is made"
+        )
 
 
 def _check_method(method: MethodConfig, workloads: Sequence[str]) -> None:

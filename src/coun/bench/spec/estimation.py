@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from coun.bench.spec.config import Config, Workload
-from coun.bench.spec.experiment import Evaluate, Experiment, Score, Train, Unlearn, closure
+from coun.bench.spec.experiment import Compare, Evaluate, Experiment, Score, Train, Unlearn, closure
 from coun.bench.spec.plan import Plan, make_plan
 from coun.bench.spec.reading import load
 from coun.engine import Compute
@@ -22,6 +22,7 @@ KINDS = {
     "score": "scores",
     "unlearn": "unlearnings",
     "evaluate": "measurements",
+    "compare": "comparisons",
 }
 AMOUNTS = ("experiments", "epochs", "flops", "seconds", "bytes")
 RECORD_BYTES = 20_000  # size of a measurement or a score on disk
@@ -101,15 +102,15 @@ def _tuning(config: Config, workload: Workload, speed: float) -> dict[str, Any]:
         floor=False,
     )
     trials = config.tune.trials
-    counted = [
-        (e, trials if isinstance(e.subject if isinstance(e, Evaluate) else e, Unlearn) else 1)
-        for e in plan.experiments
+    subjects = [
+        (e, e.subject if isinstance(e, Evaluate | Compare) else e) for e in plan.experiments
     ]
+    counted = [(e, trials if isinstance(subject, Unlearn) else 1) for e, subject in subjects]
     return _part(workload.name, "tuning", counted, plan, speed)
 
 
 def _notes(plan: Plan) -> list[str]:
-    separate = sum(len(closure([m.evaluation, m.retrain])) for m in plan.models)
+    separate = sum(len(closure(m.measured)) for m in plan.models)
     notes = [
         f"The tables have {len(plan.models)} models, made by {len(plan.experiments)} experiments. "
         f"Without sharing, they would need {separate}.",
@@ -131,8 +132,9 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     info = plan.workloads[experiment.setting.name]
     if isinstance(experiment, Score):
         return info.flops * info.train * len(experiment.models)
-    if isinstance(experiment, Evaluate):
-        return info.flops * (info.train + info.test)
+    if isinstance(experiment, Evaluate | Compare):
+        models = 1 + isinstance(experiment, Compare)
+        return info.flops * (info.train + info.test) * models
     assert isinstance(experiment, Train | Unlearn)
     # A request for a class is counted as if all classes had the same size.
     forget = experiment.forget

@@ -210,6 +210,37 @@ class Evaluate(Experiment):
 
 
 @dataclass(frozen=True)
+class Compare(Experiment):
+    """Further registered metrics of a model, computed beside the Retrain of the same seed.
+
+    They are apart from `Evaluate`, so that asking for one more metric repeats nothing else.
+    """
+
+    setting: ExperimentSetting
+    subject: Train | Unlearn
+    retrain: Train
+    forget: ForgetSpec
+    metrics: tuple[str, ...]
+    kind = "compare"
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        return (self.subject, self.retrain, *self.forget.needs)
+
+    def content(self) -> dict[str, Any]:
+        return {
+            "subject": self.subject.key,
+            "retrain": self.retrain.key,
+            "cut": self.forget.content(),
+            "metrics": self.metrics,
+        }
+
+    @property
+    def title(self) -> str:
+        return f"compare {self.subject.title} with Retrain"
+
+
+@dataclass(frozen=True)
 class Score(Experiment):
     """One number for each training row, which *request* computes from the outputs of *models*."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from coun.bench.spec.config import Config, MethodConfig, Workload
 from coun.bench.spec.experiment import (
     FLOOR_SEED_OFFSET,
+    Compare,
     Evaluate,
     Experiment,
     ExperimentSetting,
@@ -24,6 +25,7 @@ from coun.data.requests import Random, Request
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
 from coun.methods import catalogue, without_contrast
+from coun.metrics import GAP_METRICS
 from coun.runs.recipes import inherited, recipe
 
 ORIGINAL, RETRAIN, FLOOR = "Original", "Retrain", "Retrain again"  # reference rows and roles
@@ -48,6 +50,7 @@ class PlannedModel:
         experiment: makes the model.
         evaluation: measures the model.
         retrain: measures the Retrain of the same seed.
+        comparison: computes metrics of the config that `Evaluate` does not; None without any.
     """
 
     workload: str
@@ -65,6 +68,13 @@ class PlannedModel:
     experiment: Train | Unlearn
     evaluation: Evaluate
     retrain: Evaluate
+    comparison: Compare | None = None
+
+    @property
+    def measured(self) -> tuple[Experiment, ...]:
+        """The measurements from which the record of the model is made."""
+        comparison = (self.comparison,) if self.comparison else ()
+        return (self.retrain, self.evaluation, *comparison)
 
 
 @dataclass
@@ -84,7 +94,7 @@ class Plan:
     def experiments(self) -> list[Experiment]:
         """All experiments, each once, seed by seed, in an order that can be computed."""
         ordered = sorted(self.models, key=lambda model: model.seed)
-        return closure(e for model in ordered for e in (model.retrain, model.evaluation))
+        return closure(e for model in ordered for e in model.measured)
 
     def only(self, selections: Iterable[str]) -> Plan:
         """Keep the part of the plan that all *selections* name.
@@ -276,6 +286,7 @@ class _SeedPlanner:
             experiment=experiment,
             evaluation=self.evaluation(experiment, retrain.forget),
             retrain=retrain,
+            comparison=self.comparison(experiment, retrain),
             **{**reference, **details},
         )
 
@@ -307,6 +318,13 @@ class _SeedPlanner:
 
     def evaluation(self, subject: Train | Unlearn, forget: ForgetSpec) -> Evaluate:
         return Evaluate(self.setting, subject, forget, protocol_of(self.config).mia)
+
+    def comparison(self, subject: Train | Unlearn, retrain: Evaluate) -> Compare | None:
+        further = tuple(name for name in self.config.metrics if name not in GAP_METRICS)
+        if not further:
+            return None
+        assert isinstance(retrain.subject, Train)
+        return Compare(self.setting, subject, retrain.subject, retrain.forget, further)
 
     def forget_specs(self, original: Train) -> list[ForgetSpec]:
         """The request as growing forget sets, one for each stage."""
