@@ -13,7 +13,7 @@ import click
 from coun.cli import app
 from coun.errors import unknown
 
-COMMANDS = ("demo", "train", "unlearn", "evaluate", "audit", "bench", "report", "methods")
+COMMANDS = ("demo", "rows", "train", "unlearn", "evaluate", "audit", "bench", "report", "methods")
 
 
 class LazyGroup(click.Group):

@@ -1,0 +1,207 @@
+"""`coun rows`: which rows a source has, and how they are called."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from coun.cli import app
+from coun.errors import CounError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from coun.data import Data
+    from coun.data.lookup import Row
+
+SIDE = 112  # pixels of a picture on a contact sheet
+
+
+@click.command(
+    "rows",
+    help="List the rows of SRC with number, id, class and part: the names that --forget-index "
+    "and --forget-ids take.",
+)
+@click.argument("source", metavar="SRC")
+@click.option("--find", metavar="TEXT", default="", help="Only rows whose id contains TEXT.")
+@click.option(
+    "--like",
+    metavar="IMAGE",
+    type=click.Path(path_type=Path),
+    help="The rows that look most like a picture, nearest first, by their pixels.",
+)
+@click.option(
+    "--features",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="With --like: compare the features of this run's model instead of pixels.",
+)
+@click.option(
+    "--limit-shown",
+    type=click.IntRange(min=1),
+    default=20,
+    help="Number of rows to show.  [default: 20]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Also write the shown rows: their pictures as .png or .html, or their ids as .txt.",
+)
+@click.option("--id-column", metavar="NAME", help="Column of the ids in an hf: source.")
+@app.data_options
+@app.json_option
+def command(
+    source: str,
+    find: str,
+    like: Path | None,
+    features: Path | None,
+    limit_shown: int,
+    out: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    from coun.data import load
+    from coun.data.lookup import all_rows
+
+    if features is not None and like is None:
+        raise CounError("--features goes with --like; say which picture to look for")
+    if like is not None and find:
+        raise CounError("--find and --like are two ways to look for rows; give one of them")
+    if out is not None and out.suffix.lower() not in (".png", ".html", ".txt"):
+        raise CounError(f"--out is {out}; expected a name that ends in .png, .html or .txt")
+    data = load(source, **{key: value for key, value in options.items() if value is not None})
+    rows = all_rows(data, find) if like is None else _alike(data, like, features, limit_shown)
+    total, rows = len(rows), rows[:limit_shown]
+    if not rows:
+        raise CounError(f"no row of {source} has '{find}' in its id; leave out --find to see ids")
+    if out is not None:
+        _write(out.expanduser(), data, rows)
+    if as_json:
+        keys = ("number", "id", "label", "part", "distance")
+        listing = [{key: getattr(row, key) for key in keys} for row in rows]
+        app.emit({"source": data.source, "rows": total, "shown": listing})
+        return
+    _show(rows, total if like is None else len(rows))
+
+
+def _alike(data: Data, picture: Path, folder: Path | None, count: int) -> list[Row]:
+    """The rows nearest to the picture, by pixels or by the features of the run in *folder*."""
+    from coun.data import Examples, TensorExamples
+    from coun.data.lookup import nearest_rows, read_picture
+
+    image = read_picture(picture, data)
+    if folder is None:
+        return nearest_rows(data, image, count)
+    import torch
+    from torch import Tensor
+
+    from coun.engine.prediction import predict
+    from coun.runs import Run
+
+    classifier = Run.open(folder).classifier
+
+    def features(examples: Examples) -> Tensor:
+        return predict(classifier, data, examples, progress=True, title="features").features
+
+    one = torch.zeros(1, dtype=torch.int64)
+    query = features(TensorExamples(image[None], one, one))
+    return nearest_rows(data, image, count, features=features, picture_features=query)
+
+
+def _show(rows: list[Row], total: int) -> None:
+    compared = rows[0].distance is not None
+    heads = ("number", "id", "class", "part", *(("distance",) if compared else ()))
+    table = Table(*heads, box=SIMPLE_HEAD)
+    table.columns[1].overflow = "fold"
+    for row in rows:
+        cells = [str(row.number), row.id, row.label, row.part]
+        table.add_row(*cells, *([f"{row.distance:.4g}"] if row.distance is not None else []))
+    app.console.print(table, markup=False)
+    if total > len(rows):
+        app.console.print(
+            f"{len(rows):,} of {total:,} rows; more with --limit-shown, fewer with --find",
+            highlight=False,
+        )
+
+
+def _write(path: Path, data: Data, rows: list[Row]) -> None:
+    """Write ids to a text file, or pictures to a contact sheet for a person to look at."""
+    from coun.files import atomically, write_text
+
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        write_text(path, "".join(f"{row.id}\n" for row in rows))
+    elif suffix == ".html":
+        write_text(path, _page(data, rows))
+    else:
+        with atomically(path) as temporary:
+            temporary.write_bytes(_sheet(data, rows))
+
+
+def _picture(data: Data, row: Row) -> np.ndarray:
+    """(H, W, C) or (H, W) uint8."""
+    import torch
+
+    examples = data.train if row.part == "train" else data.test
+    image = examples.fetch(torch.tensor([row.place]))[0].cpu()
+    if image.ndim != 3 or image.dtype != torch.uint8:
+        raise CounError("the rows of this data are not 8-bit images; expected --out FILE.txt")
+    array: np.ndarray = image.permute(1, 2, 0).numpy()
+    return array[..., 0] if array.shape[2] == 1 else array
+
+
+def _caption(row: Row) -> str:
+    return f"{row.number}: {row.id}, {row.label}, {row.part}" + (
+        f", {row.distance:.4g}" if row.distance is not None else ""
+    )
+
+
+def _page(data: Data, rows: list[Row]) -> str:
+    """A page of pictures that needs no other file."""
+    from PIL import Image
+
+    figures = []
+    for row in rows:
+        file = io.BytesIO()
+        Image.fromarray(_picture(data, row)).save(file, "PNG")
+        picture = base64.b64encode(file.getvalue()).decode()
+        figures.append(
+            f'<figure><img width="{SIDE}" alt="" src="data:image/png;base64,{picture}">'
+            f"<figcaption>{html.escape(_caption(row))}</figcaption></figure>"
+        )
+    style = (
+        "body{font-family:sans-serif} figure{display:inline-block;width:10em;margin:.5em;"
+        "vertical-align:top;overflow-wrap:anywhere} img{image-rendering:pixelated}"
+    )
+    head = f'<meta charset="utf-8"><title>Rows of {html.escape(data.source)}</title>'
+    return (
+        f'<!doctype html><html lang="en"><head>{head}<style>{style}</style></head><body>'
+        f"<h1>Rows of {html.escape(data.source)}</h1>{''.join(figures)}</body></html>\n"
+    )
+
+
+def _sheet(data: Data, rows: list[Row]) -> bytes:
+    """A PNG with one picture per row and its name below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    across = min(5, len(rows))
+    down = -(-len(rows) // across)
+    figure = Figure(figsize=(1.8 * across, 2.1 * down), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, row in zip(grid.flat, rows, strict=False):
+        axes.imshow(_picture(data, row), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(_caption(row).replace(", ", "\n"), fontsize=6)
+    file = io.BytesIO()
+    canvas.print_figure(file, format="png")
+    return file.getvalue()

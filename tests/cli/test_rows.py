@@ -1,0 +1,79 @@
+"""`coun rows` shows the names that requests use."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import coun
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 2)):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "photos" / part / name
+            folder.mkdir(parents=True)
+            for n in range(count):
+                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{name}{n}.png")
+    return tmp_path / "photos"
+
+
+def test_rows_are_listed_and_found(coun_command, photos):
+    result = coun_command("rows", "folder:photos", "--limit-shown", 3)
+    assert result.code == 0
+    assert "cat0.png" in result.out
+    assert "3 of 16 rows" in result.out
+    document = json.loads(coun_command("rows", "folder:photos", "--find", "DOG3", "--json").out)
+    assert document["rows"] == 1
+    (row,) = document["shown"]
+    data = coun.load(f"folder:{photos}")
+    assert data.ids[data.train.numbers.tolist().index(row["number"])] == row["id"]
+    assert (row["label"], row["part"]) == ("dog", "train")
+
+
+def test_the_rows_like_a_picture_come_first(coun_command, photos, tmp_path):
+    picture = photos / "train" / "dog" / "dog4.png"
+    words = ("rows", "folder:photos", "--like", picture, "--limit-shown", 4)
+    document = json.loads(coun_command(*words, "--json", "--out", "sheet.html").out)
+    assert document["shown"][0]["id"].endswith("dog4.png")
+    assert document["shown"][0]["distance"] == 0
+    assert (tmp_path / "sheet.html").read_text().count("<figure>") == 4
+    assert coun_command(*words, "--out", "sheet.png").code == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size[0] > 500
+    assert coun_command(*words, "--out", "ids.txt").code == 0
+    ids = coun.data.read_ids(tmp_path / "ids.txt")
+    data = coun.load(f"folder:{photos}")
+    assert set(ids) <= {*data.ids, *data.test.ids}
+
+
+def test_features_of_a_run_are_compared(coun_command, photos):
+    coun.train(coun.load("folder:photos"), "mlp", epochs=1, out="o")
+    picture = photos / "train" / "cat" / "cat2.png"
+    words = ("rows", "folder:photos", "--like", picture, "--features", "o", "--json")
+    shown = json.loads(coun_command(*words).out)["shown"]
+    assert shown[0]["id"].endswith("cat2.png")
+    assert shown[0]["distance"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--find", "cow"], "no row"),
+        (["--features", "o"], "--like"),
+        (["--find", "cat", "--like", "x.png"], "one of them"),
+        (["--out", "sheet.jpg"], ".png, .html or .txt"),
+        (["--like", "none.png"], "none.png"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(coun_command, photos, words, message):
+    result = coun_command("rows", "folder:photos", *words)
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
