@@ -93,6 +93,27 @@ def test_numbers_and_ids_are_those_of_the_sorted_list_of_all_files(tree):
     assert data.one_numbering
 
 
+@pytest.mark.parametrize("limit", [None, 9])
+def test_records_of_version_0_1_mean_the_same_files(limit, tree):
+    """It numbered the training rows as if the files that are held out did not exist."""
+    root = tree(flat(10))
+    whole, data = load(f"folder:{root}"), load(f"folder:{root}", limit=limit)
+    positions = torch.tensor([whole.ids.index(name) for name in data.ids])
+    forget, retain = positions[2:5], torch.cat([positions[:2], positions[5:]])
+    record = {
+        "scenario": {"kind": "listed"},
+        "seed": 0,
+        "forget_class": None,
+        "sha256": coun.Split(forget, retain).digest,
+        "forget": forget.tolist(),
+    }
+    split = coun.Split.from_json(data, record)
+    assert split.forget.tolist() == data.train.numbers[2:5].tolist()
+    assert [whole.ids[row] for row in forget] == list(data.ids[2:5])
+    again = coun.Split.from_json(data, split.to_json())
+    assert torch.equal(again.forget, split.forget)
+
+
 def test_with_both_folders_each_part_has_its_numbers_and_ids_tell_them_apart(tree):
     data = load(f"folder:{tree(PARTS)}")
     assert data.ids == ("train/a/x.png", "train/b/10.png", "train/b/2.png")

@@ -377,6 +377,10 @@ class Split:
                 "drawn": forget if drawn == "all" else torch.tensor(drawn, dtype=torch.int64),
             }
         else:
+            numbering = _numbering_of_version_0_1(data)
+            if bool((forget >= len(numbering)).any()):
+                raise CounError("the recorded split names rows that this data does not have")
+            forget = numbering[forget]
             scenario, label = record["scenario"], record["forget_class"]
             request = (Listed.of_numbers(forget),)
             if scenario.get("kind") == "random":
@@ -387,11 +391,14 @@ class Split:
                 "forgotten_classes": () if label is None else (label,),
                 "drawn": forget if scenario.get("kind") == "random" else _none(),
             }
-        split = cls._with_content(data, forget, request=request, **fields)
-        if split.digest != record["sha256"]:
+        split = recorded = cls._with_content(data, forget, request=request, **fields)
+        if "request" not in record:
+            places = [torch.searchsorted(numbering, part) for part in (split.forget, split.retain)]
+            recorded = replace(split, forget=places[0], retain=places[1])
+        if recorded.digest != record["sha256"]:
             raise CounError(
                 f"the recorded split has hash {record['sha256'][:12]} but this data gives "
-                f"{split.digest[:12]}; the data or its order changed since the run"
+                f"{recorded.digest[:12]}; the data or its order changed since the run"
             )
         return split
 
@@ -399,6 +406,16 @@ class Split:
         if data.absent is None:
             return _none()
         return data.absent.labels[torch.isin(data.absent.numbers, self.forget)]
+
+
+def _numbering_of_version_0_1(data: Data) -> Tensor:
+    """Today's number for each row number of version 0.1, sorted, (n,) int64.
+
+    Where a part of one folder is held out, version 0.1 numbered the training rows alone.
+    """
+    last = int(torch.cat([data.train.numbers, data.test.numbers]).max())
+    numbers = torch.arange(last + 1)
+    return numbers[~torch.isin(numbers, data.test.numbers)] if data.one_numbering else numbers
 
 
 def _earlier(earlier: Split | Tensor | Iterable[int] | None) -> tuple[Tensor, Tensor]:
