@@ -12,6 +12,23 @@ import torch
 from sklearn.metrics import top_k_accuracy_score
 
 PAGE = "adding-a-metric.md"
+CONFIG = """
+title = "A metric of another package"
+seeds = [0]
+metrics = ["retain_accuracy", "unlearn_accuracy", "forget_top3"]
+
+[[workload]]
+name = "digits"
+model = "mlp"
+data = { source = "digits", limit = 200, test_limit = 100 }
+train = { epochs = 1 }
+
+[[scenario]]
+kind = "random"
+
+[[method]]
+name = "not"
+"""
 
 
 def test_the_example_agrees_with_scikit_learn(example: Callable[[str], ModuleType]) -> None:
@@ -42,3 +59,14 @@ def test_evaluate_shows_the_metric(
     assert 0 <= metrics["forget_top3"] <= 100
     assert 0 <= metrics["retrain"]["forget_top3"] <= 100
     assert "Top-3 accuracy on the forget rows (top-3)" in printed
+
+
+def test_a_benchmark_has_a_column_for_the_metric(
+    install: Callable[[str], Path], command: Callable[..., str]
+) -> None:
+    """A config that names the metric gives its label a column in the report."""
+    folder = install(PAGE)
+    (folder / "config.toml").write_text(CONFIG)
+    command(("bench", folder / "config.toml", "--out", folder / "out", "--workers", 1))
+    header = (folder / "out" / "report.md").read_text().split("| --- |")[0]
+    assert "| RA | UA | top-3 | gap |" in header
