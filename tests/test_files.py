@@ -41,7 +41,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, modul
     with monkeypatch.context() as patch, pytest.raises(CounError) as caught:
         patch.setattr(module, name, full)
         write_text(path, "new")
-    expected = f"cannot write {path}: No space left on device; free the space or choose another"
+    expected = f"cannot write {path}: No space left on device; free some space or choose another"
     assert str(caught.value).startswith(expected)
     assert "\n" not in str(caught.value)
     assert path.read_text() == "old"

@@ -1,6 +1,8 @@
 """Rules on the source that no single test of behaviour would notice."""
 
 import ast
+import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,19 @@ def imported(path):
             if head == "coun":
                 found = rest.split(".")[0]
                 yield found if found in LEVEL else "__init__"
+
+
+PACKAGES = [path.parent for path in FILES if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("folder", PACKAGES, ids=label)
+def test_no_attribute_hides_a_module(folder):
+    """`import package.module as m` gives the module, not a function of the same name."""
+    package = importlib.import_module(".".join(("coun", *folder.relative_to(ROOT).parts)))
+    for found in pkgutil.iter_modules(package.__path__):
+        if found.name != "__main__":
+            module = importlib.import_module(f"{package.__name__}.{found.name}")
+            assert getattr(package, found.name) is module
 
 
 def test_every_package_has_its_level():

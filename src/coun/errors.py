@@ -1,4 +1,4 @@
-"""The one exception that users are meant to read."""
+"""The only exception that is meant for users."""
 
 from __future__ import annotations
 
@@ -7,19 +7,32 @@ from collections.abc import Iterable
 
 
 class CounError(ValueError):
-    """Bad input. One line that says what was found, what was expected and how to mend it.
+    """Bad input, described in one line: what was found, what was expected, how to mend it.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints this line without a traceback and exits with code 2.
     """
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the closest of *known*, or an empty string."""
+    """Return `` (did you mean 'x'?)`` for the closest of *known*, or an empty string.
+
+    >>> nearest("epoch", ["epochs", "lr"])
+    " (did you mean 'epochs'?)"
+    """
     match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""
 
 
 def unknown(kind: str, word: str, known: Iterable[str]) -> CounError:
-    """The error for a name that is in no table: what it is, the nearest, and all of them."""
+    """Return the error for an unknown name, with the nearest known name and all of them.
+
+    Args:
+        kind: What the name should be, for example "method".
+        word: The unknown name.
+        known: All names.
+
+    >>> print(unknown("method", "cuon", ["coun", "retrain"]))
+    unknown method 'cuon' (did you mean 'coun'?); known: coun, retrain
+    """
     names = sorted(known)
     return CounError(f"unknown {kind} '{word}'{nearest(word, names)}; known: {', '.join(names)}")

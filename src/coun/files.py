@@ -1,4 +1,4 @@
-"""Writing without leaving half a file behind, and JSON as this project writes it."""
+"""Writing files atomically, and JSON in the form that this project writes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ from coun.errors import CounError
 
 @contextlib.contextmanager
 def atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside *path*; on success it replaces *path* in one step.
+    """Yield a temporary path next to *path*, which replaces *path* in one step on success.
 
-    Raises: CounError if the folder cannot be written (read-only, full, not a folder).
+    If the block fails, *path* stays as it was.
+
+    Raises: CounError if the file cannot be written, because the folder is read-only, full or
+        not a folder.
+
+    >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with atomically(path) as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> path.read_text()
+    'whole'
     """
     handle = -1
     temporary = Path()
@@ -40,9 +49,9 @@ def atomically(path: Path) -> Iterator[Path]:
 
 
 def cannot_write(path: Path, error: OSError) -> CounError:
-    """The one line for a disk that refuses."""
+    """Return the error for a file that cannot be written."""
     reason = error.strerror or str(error)
-    return CounError(f"cannot write {path}: {reason}; free the space or choose another --out")
+    return CounError(f"cannot write {path}: {reason}; free some space or choose another --out")
 
 
 def _umask() -> int:
@@ -52,29 +61,40 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write *text* to *path*, all of it or nothing."""
+    """Write *text* to *path*, completely or not at all."""
     with atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def to_json(value: Any) -> str:
-    """*value* as JSON; a number that JSON lacks (nan, inf) becomes null."""
+    """Return *value* as JSON; numbers that JSON does not have (nan, inf) become null.
+
+    >>> print(to_json({"loss": float("nan")}))
+    {
+      "loss": null
+    }
+    """
     return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write *value* to *path* as JSON, atomically."""
+    """Write *value* to *path* as JSON, completely or not at all."""
     write_text(path, to_json(value) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The JSON in *path*. Raises: CounError if it is missing or damaged."""
+    """Read the JSON in *path*.
+
+    Raises: CounError if the file is missing or damaged.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CounError(f"{path} does not exist; expected a run folder written by coun") from None
     except (OSError, ValueError) as error:
-        raise CounError(f"{path} cannot be read as JSON ({error}); was the file cut?") from error
+        raise CounError(
+            f"{path} cannot be read as JSON ({error}); is the file complete?"
+        ) from error
 
 
 def _finite(value: Any) -> Any:

@@ -1,7 +1,8 @@
-"""Randomness as a pure function of a seed and a purpose, never a shared global stream.
+"""Randomness as a pure function of a seed and a purpose, instead of one shared stream.
 
-Every draw comes from a generator seeded by (seed, purpose, position). Nothing has to be
-saved to resume: step 731 of a run draws the same numbers however the run got there.
+Every draw comes from a generator that is seeded by the seed, the purpose and the position. No
+state has to be saved for a resume: step 731 of a run draws the same numbers, no matter how often
+the run was interrupted before. The texts of the purposes are part of every published result.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ import torch
 class Seeds:
     """A tree of independent random streams.
 
+    Args:
+        seed: The seed of the whole tree.
+        path: The purpose of this subtree.
+
     >>> views = Seeds(0).number("views", 3)
     >>> views == Seeds(0).number("views", 3), views == Seeds(0).number("order", 3)
     (True, False)
@@ -28,27 +33,27 @@ class Seeds:
     path: tuple[str | int, ...] = ()
 
     def fork(self, *path: str | int) -> Seeds:
-        """The subtree named *path*: the same seed for another purpose."""
+        """Return the subtree for *path*: the same seed for another purpose."""
         return Seeds(self.seed, self.path + path)
 
     def number(self, *path: str | int) -> int:
-        """A 63-bit integer for *path*."""
+        """Return the 63-bit integer for *path*."""
         text = "/".join(str(p) for p in (self.seed, *self.path, *path))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
     def torch(self, *path: str | int) -> torch.Generator:
-        """A CPU generator for *path*."""
+        """Return a torch generator on the CPU for *path*."""
         return torch.Generator().manual_seed(self.number(*path))
 
     def numpy(self, *path: str | int) -> np.random.Generator:
-        """A NumPy generator for *path*."""
+        """Return a NumPy generator for *path*."""
         return np.random.default_rng(self.number(*path))
 
     @contextlib.contextmanager
     def as_global(self, *path: str | int) -> Iterator[None]:
-        """Seed torch's global generator inside the block, for layers that know no other.
+        """Seed torch's global generator inside the block, and restore its state afterwards.
 
-        Weight initialisation and dropout draw from it; the caller's state is put back.
+        Weight initialisation and dropout can only draw from this generator.
         """
         with torch.random.fork_rng():
             torch.manual_seed(self.number(*path))

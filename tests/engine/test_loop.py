@@ -20,6 +20,7 @@ from coun.engine.process_group import ProcessGroup
 from coun.methods import Method
 from coun.models import weights_digest
 from coun.objectives import cross_entropy
+from coun.seeds import Seeds
 
 
 def dropout_net() -> nn.Module:
@@ -41,7 +42,7 @@ def test_a_second_role_is_drawn_whole_each_round_and_in_a_new_order(
     task = Task(
         small,
         split,
-        coun.runs.run.Seeds(0),
+        Seeds(0),
         frozenset({"forget"}),
         original.classifier,
         None,

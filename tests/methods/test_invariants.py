@@ -16,6 +16,7 @@ from coun.data.examples import NamedRows
 from coun.methods import catalogue, describe, make
 from coun.models import weights_digest
 from coun.runs.start import Start, shaped
+from coun.seeds import Seeds
 
 RETAIN_ONLY = sorted(n for n, kind in catalogue().items() if kind.reads <= {"retain"})
 
@@ -114,7 +115,7 @@ def test_no_forget_row_and_no_test_row_is_read(
     task = coun.engine.Task(
         replace(data, train=Guarded(data.train, set(keep.forget.tolist()))),  # type: ignore[arg-type]
         keep,
-        coun.runs.run.Seeds(0),
+        Seeds(0),
         settings.reads,
         original.classifier,
         original.build,

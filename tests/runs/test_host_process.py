@@ -1,7 +1,14 @@
 """The library changes nothing in the process that uses it."""
 
+import importlib
+import os
 import random
+import signal
+import sys
+import warnings
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,7 +17,16 @@ import coun
 
 
 def state():
+    """What a library call could change in the process, as values that can be compared."""
     return (
+        plt.get_backend(),
+        dict(matplotlib.rcParams),
+        list(sys.path),
+        list(warnings.filters),
+        dict(os.environ),
+        [signal.getsignal(number) for number in signal.valid_signals()],
+        torch.initial_seed(),
+        torch.get_num_interop_threads(),
         torch.get_num_threads(),
         torch.get_default_dtype(),
         torch.are_deterministic_algorithms_enabled(),
@@ -24,6 +40,8 @@ def test_training_unlearning_and_evaluation_leave_the_process_as_it_was(small, s
     before = state()
     run = coun.unlearn(coun.train(small, "cnn", epochs=1), split, "coun", epochs=1)
     coun.evaluate(run)
+    importlib.import_module("coun.report")
+    importlib.import_module("coun.audit")
     assert state() == before
 
 

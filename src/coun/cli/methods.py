@@ -21,9 +21,11 @@ LETTERS = {"retain": "R", "forget": "F", "original training": "O"}
 @click.argument("name", required=False)
 @app.json_option
 def command(name: str | None, as_json: bool) -> None:
-    from coun.methods import catalogue, describe
+    from coun.methods import broken_plugins, catalogue, describe
 
     known = catalogue()
+    for reason in broken_plugins().values():
+        click.echo(reason, err=True)
     if name is not None and name not in known:
         raise unknown("method", name, known)
     if as_json:

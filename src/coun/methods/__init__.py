@@ -67,9 +67,9 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     >>> make("coun", {"lr": "0.02"}).lr
     0.02
     """
-    if name in broken_plugins():
-        raise CounError(broken_plugins()[name])
     if name not in catalogue():
+        if reason := broken_plugins().get(name):
+            raise CounError(reason)
         raise unknown("method", name, catalogue())
     return from_settings(catalogue()[name], name, settings or {})
 

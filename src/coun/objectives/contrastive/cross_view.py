@@ -1,4 +1,4 @@
-"""InfoNCE across two views, CoUn's contrastive loss, and the term that feeds it."""
+"""InfoNCE across two views, which is the contrastive loss of CoUn, and its objective."""
 
 from __future__ import annotations
 
@@ -25,20 +25,24 @@ def info_nce_loss(
     """Cross-view InfoNCE between two views of the same samples.
 
     Args:
-        a, b: embeddings of the two views, (N, D), any scale; normalised here. Half
+        a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here. Half
             precision is raised to float32, float64 is kept.
         temperature: tau > 0.
-        directions: "sum" adds view 1 -> 2 and 2 -> 1; "mean" halves that.
+        directions: "sum" adds the directions view 1 to 2 and view 2 to 1; "mean" averages them.
 
-    Returns: scalar, nats; 0 for N = 1 and for perfectly separated pairs, 2 ln N when all
-        embeddings coincide.
+    Returns: A scalar, nats; 0 for N = 1 and for perfectly separated pairs, 2 ln N if all
+        embeddings are equal.
 
     Raises: ValueError if the shapes differ, are not (N, D), or temperature <= 0.
 
     Source: CoUn (Khalil et al., NeurIPS 2025), Eq. 1-2 and Appendix B. Negatives are the
-        other rows of the *other* view only, so this is not SimCLR's 2N-2 NT-Xent. The
-        printed code sums the directions; it exponentiates without subtracting the maximum,
-        which overflows at small tau, so here it is a log-sum-exp.
+        other rows of the *other* view only, so this is not SimCLR's NT-Xent with its 2N-2
+        negatives. The printed code adds the directions. It exponentiates without subtracting the
+        maximum, which overflows at a small tau; here a log-sum-exp is used.
+
+    >>> views = torch.eye(2)
+    >>> round(info_nce_loss(views, views, temperature=1.0).item(), 4)
+    0.6265
     """
     check_pair(a, b)
     check_temperatures(temperature=temperature)
@@ -56,11 +60,18 @@ def info_nce(
     directions: Directions = "sum",
     second_view_gradient: bool = True,
 ) -> Objective:
-    """`info_nce_loss` between the penultimate features of views 0 and 1 of *role*.
+    """Return the objective `info_nce_loss` of the penultimate features of two views.
 
-    Over data-parallel processes the negatives are the joint batch's.
-    With `second_view_gradient=False` view 1 is a constant target: 4 forwards' worth of work
-    a batch instead of 6, which is what the paper's cost column charges.
+    With data-parallel processes the negatives are those of the joint batch.
+
+    Args:
+        role: Whose views 0 and 1 are compared.
+        temperature, directions: As in `info_nce_loss`.
+        second_view_gradient: If false, view 1 is a constant target. A step then costs 4 forward
+            passes instead of 6, which is what the cost column of the paper counts.
+
+    >>> len(info_nce(temperature=0.1).parts)
+    1
     """
 
     def term(context: BatchContext) -> Tensor:

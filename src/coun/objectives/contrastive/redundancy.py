@@ -1,4 +1,4 @@
-"""Losses without negatives: views agree, and the dimensions say different things."""
+"""Losses without negatives: the views agree, and the dimensions are not redundant."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from coun.objectives.contrastive.embeddings import check_pair, raise_precision, 
 
 
 def barlow_twins_loss(a: Tensor, b: Tensor, *, off_diagonal: float) -> Tensor:
-    """Barlow Twins: the correlation matrix between the views should be the identity.
+    """Compute Barlow Twins: the correlation matrix between the views should be the identity.
 
     Args:
-        a, b: embeddings of the two views, (N, D), standardised here over the batch; rows are
-            not normalised.
+        a, b: Embeddings of the two views, (N, D); they are standardised here over the batch, and
+            rows are not normalised.
         off_diagonal: lambda, the weight of the off-diagonal part.
 
-    Returns: scalar, a sum over the D x D matrix, so lambda depends on D. No correlation
-        exists for N = 1; the loss is then 0, with a zero gradient.
+    Returns: A scalar, a sum over the D x D matrix, so that lambda depends on D. For N = 1 no
+        correlation exists; the loss is then 0, with a zero gradient.
 
     Raises: ValueError if the shapes differ or are not (N, D).
 
     Source: Barlow Twins (Zbontar et al., ICML 2021), Eq. 1-2; lambda 0.005 at D = 8192. As
-        in the authors' code the variance is biased, with 1e-5 added (BatchNorm's).
+        in the authors' code the variance is biased, with 1e-5 added, as in BatchNorm.
+
+    >>> views = torch.tensor([[1.0], [-1.0]])
+    >>> barlow_twins_loss(views, views, off_diagonal=0.005).item() < 1e-8
+    True
     """
     check_pair(a, b)
     a, b = raise_precision(a, b)
@@ -37,24 +41,29 @@ def barlow_twins_loss(a: Tensor, b: Tensor, *, off_diagonal: float) -> Tensor:
 def vicreg_loss(
     a: Tensor, b: Tensor, *, invariance: float, variance: float, covariance: float
 ) -> Tensor:
-    """VICReg: views coincide, every dimension varies, no two dimensions covary.
+    """Compute VICReg: the views agree, every dimension varies, no two dimensions covary.
 
     Args:
-        a, b: embeddings of the two views, (N, D), as they are: rows are not normalised,
-            because the variance term asks for a standard deviation of 1 or more.
-        invariance: weight of the mean squared difference.
-        variance: weight of the mean over D of relu(1 - sqrt(var + 1e-4)), averaged over the
+        a, b: Embeddings of the two views, (N, D). Rows are not normalised, because the variance
+            term demands a standard deviation of at least 1.
+        invariance: Weight of the mean squared difference.
+        variance: Weight of the mean over D of relu(1 - sqrt(var + 1e-4)), averaged over the
             views.
-        covariance: weight of the sum of squared off-diagonal covariances over D, summed
+        covariance: Weight of the sum of squared off-diagonal covariances, divided by D and added
             over the views.
 
-    Returns: scalar. Variance and covariance do not exist for N = 1; the loss is then 0, with
+    Returns: A scalar. For N = 1 variance and covariance do not exist; the loss is then 0, with
         a zero gradient.
 
     Raises: ValueError if the shapes differ or are not (N, D).
 
     Source: VICReg (Bardes et al., ICLR 2022), section 4; weights 25, 25, 1. Averaging the
-        variance term follows the authors' code, the paper adds. Unbiased (N - 1).
+        variance term over the views follows the authors' code; the paper adds. Variances are
+        unbiased (N - 1).
+
+    >>> constant = torch.zeros(4, 3)
+    >>> round(vicreg_loss(constant, constant, invariance=25, variance=25, covariance=1).item(), 2)
+    24.75
     """
     check_pair(a, b)
     a, b = raise_precision(a, b)
@@ -80,6 +89,6 @@ def _covariance_cost(x: Tensor) -> Tensor:
 
 
 def _off_diagonal(square: Tensor) -> Tensor:
-    """*square* (D, D) with zeros on its diagonal."""
+    """Return *square* (D, D) with zeros on its diagonal."""
     eye = torch.eye(len(square), dtype=torch.bool, device=square.device)
     return square.masked_fill(eye, 0.0)

@@ -1,4 +1,4 @@
-"""Losses whose targets are soft: the relations between samples that the other view sees."""
+"""Losses with soft targets: the relations between samples in the other view."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ from coun.objectives.contrastive.embeddings import (
 def sce_loss(
     a: Tensor, b: Tensor, *, temperature: float, target_temperature: float, positive: float
 ) -> Tensor:
-    """SCE: InfoNCE from a to b whose target also gives weight to samples that b finds alike.
+    """Compute SCE: InfoNCE from a to b, with a target that also covers samples similar in b.
 
     The target of row i is positive on i, plus (1 - positive) times a softmax over the other
     rows of b b^T / target_temperature.
 
     Args:
-        a: embeddings of one view, (N, D), any scale; normalised here.
-        b: embeddings of the other view, (N, D), normalised here; a constant.
+        a: Embeddings of one view, (N, D), of any scale; they are normalised here.
+        b: Embeddings of the other view, (N, D), normalised here; a constant.
         temperature: tau > 0, of a b^T.
-        target_temperature: tau_m > 0, of the target; sharper (smaller) than tau.
-        positive: lambda in [0, 1]; 1 is InfoNCE in one direction.
+        target_temperature: tau_m > 0, of the target; smaller than tau, so that it is sharper.
+        positive: lambda in [0, 1]; with 1 the loss is InfoNCE in one direction.
 
-    Returns: scalar, nats, the mean over N; 0 for N = 1.
+    Returns: A scalar, nats, the mean over N; 0 for N = 1.
 
     Raises: ValueError if the shapes differ, are not (N, D), a temperature is not above 0, or
         positive is outside [0, 1].
 
     Source: SCE (Denize et al., WACV 2023); tau 0.1, tau_m 0.05 to 0.07, lambda
-        0.5, without the queue. The authors' code gives a sample's similarity to itself the
-        logit 0 where it has no queue, which leaks weight; here it is left out.
+        0.5, without the queue. Without a queue, the authors' code gives the similarity of a
+        sample to itself the logit 0, which leaks weight; here it is left out.
+
+    >>> views = torch.eye(2)
+    >>> round(sce_loss(views, views, temperature=1, target_temperature=1, positive=1).item(), 4)
+    0.3133
     """
     check_pair(a, b)
     check_temperatures(temperature=temperature, target_temperature=target_temperature)
@@ -46,7 +50,7 @@ def sce_loss(
         raise ValueError(f"positive is {positive}; expected a weight in [0, 1]")
     a, b = raise_precision(a, b.detach())
     if len(a) == 1:
-        return zero_of(a)  # One candidate; the softmax over others would be empty.
+        return zero_of(a)  # The softmax over other samples would be empty.
     a, b = unit_rows(a), unit_rows(b)
     others = (b @ b.T / target_temperature).fill_diagonal_(-math.inf).softmax(1)
     target = (1 - positive) * others + positive * torch.eye(len(b), dtype=b.dtype, device=b.device)
@@ -54,24 +58,27 @@ def sce_loss(
 
 
 def co2_loss(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
-    """CO2's consistency term: both views should see the same relations between samples.
+    """Compute CO2's consistency term: samples should have the same relations in both views.
 
     Half the symmetric Kullback-Leibler divergence between p_i, the softmax over j of
-    a_i b_j / tau, and q_i, that of b_i a_j / tau; averaged over i. The candidates of either
-    view are thus all samples of the other view, i among them, as in `info_nce_loss`.
+    a_i b_j / tau, and q_i, that of b_i a_j / tau; averaged over i. The candidates of each view
+    are therefore all samples of the other view, including i, as in `info_nce_loss`.
 
     Args:
-        a, b: embeddings of the two views, (N, D), any scale; normalised here.
+        a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here.
         temperature: tau > 0.
 
-    Returns: scalar, nats, at least 0; 0 for N = 1 and for identical views. It is meant to be
-        added to an InfoNCE, with weight alpha.
+    Returns: A scalar, nats, at least 0; 0 for N = 1 and for identical views. It is meant to be
+        added to InfoNCE, with weight alpha.
 
     Raises: ValueError if the shapes differ, are not (N, D), or temperature <= 0.
 
     Source: CO2 (Wei et al., ICLR 2021); tau 0.05, alpha 1. The paper's
         candidates are the negatives alone, from MoCo's queue. This is lightly's form without
-        a queue; lightly's returns no gradient, here it flows through both distributions.
+        a queue; lightly returns no gradient, while here it flows through both distributions.
+
+    >>> co2_loss(torch.eye(2), torch.eye(2), temperature=0.05).item()
+    0.0
     """
     check_pair(a, b)
     check_temperatures(temperature=temperature)

@@ -1,4 +1,4 @@
-"""SupCon: every row of the same class is a positive."""
+"""SupCon: all rows of the same class are positives."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ def supcon_loss(
     temperature: float,
     base_temperature: float | None = None,
 ) -> Tensor:
-    """Supervised contrastive loss, L_out: all rows of a class, in both views, are positives.
+    """Compute the supervised contrastive loss, L_out: all rows of a class are positives.
 
     Args:
-        a, b: embeddings of the two views, (N, D), any scale; normalised here.
-        labels: class of each sample, (N,).
+        a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here.
+        labels: The class of each sample, (N,).
         temperature: tau > 0.
-        base_temperature: multiplies the loss by tau / base_temperature; None leaves it.
+        base_temperature: If given, the loss is multiplied by tau / base_temperature.
 
-    Returns: scalar, nats, the mean over 2N rows; 0 for N = 1. With all labels different it
-        is NT-Xent.
+    Returns: A scalar, nats, the mean over 2N rows; 0 for N = 1. If all labels differ it is
+        NT-Xent.
 
     Raises: ValueError if the shapes differ, are not (N, D), labels are not (N,), or a
         temperature is not above 0.
 
     Source: SupCon (Khosla et al., NeurIPS 2020), Eq. 2. The authors' code always multiplies
         by tau / 0.07; `base_temperature=0.07` does the same.
+
+    >>> views = torch.eye(2)
+    >>> round(supcon_loss(views, views, torch.tensor([0, 1]), temperature=1.0).item(), 4)
+    0.5514
     """
     check_pair(a, b)
     check_temperatures(temperature=temperature)
@@ -40,7 +44,7 @@ def supcon_loss(
         raise ValueError(f"labels have shape {tuple(labels.shape)}; expected ({len(a)},)")
     similarity = all_pairs(a, b, temperature)
     classes = labels.repeat(2)
-    # The other view is always a positive, so no row is without one.
+    # The other view is always a positive, so every row has at least one.
     positive = (classes[:, None] == classes).fill_diagonal_(False)
     mean_positive = torch.where(positive, similarity, 0.0).sum(1) / positive.sum(1)
     loss = (similarity.logsumexp(1) - mean_positive).mean()
