@@ -1,5 +1,6 @@
 """Folders of images: which file is which row, what is held out, and what is refused."""
 
+import os
 import shutil
 
 import numpy as np
@@ -188,6 +189,15 @@ def test_a_note_describes_the_held_out_part_which_can_be_chosen(
 def test_a_class_of_one_image_cannot_be_split(tree, refused):
     with refused("class 'd' has 1 image", "2 or more"):
         load(f"folder:{tree(flat(5) | {'d/x.png': RED})}")
+
+
+@pytest.mark.parametrize("name", [b"two\nlines.png", b"caf\xe9.png"])
+def test_file_names_that_cannot_be_ids_are_refused(name, tree, encode, refused):
+    root = tree(flat(5))
+    with open(os.path.join(os.fsencode(root), b"a", name), "wb") as file:
+        file.write(encode(RED))
+    with refused("file name 'a/", "one line of UTF-8"):
+        load(f"folder:{root}")
 
 
 def test_a_train_folder_alone_needs_a_choice(tree, refused):

@@ -339,6 +339,23 @@ def test_labels_of_other_types_are_refused(kind, count, write, root, refused):
         load(f"hf:{root}")
 
 
+def test_text_called_label_and_another_integer_column_are_ambiguous(write, root, refused):
+    extra = {"age": pa.array([0, 1, 0, 1])}
+    for name in ("train.parquet", "test.parquet"):
+        write(name, ["dog", "cat", "cat", "dog"], type=pa.string(), images=GREY_4, extra=extra)
+    with refused("'label' holds text and age integers", "--label-column"):
+        load(f"hf:{root}")
+    assert load(f"hf:{root}", label_column="label").classes == ("cat", "dog")
+
+
+def test_lists_of_integers_are_not_labels(write, root):
+    boxes = {"boxes": pa.array([[1, 2]] * 4), "digit": pa.array([0, 1, 0, 1])}
+    for name in ("train.parquet", "test.parquet"):
+        path = write(name, extra=boxes)
+        pq.write_table(pq.read_table(path).drop_columns(["label"]), path)
+    assert load(f"hf:{root}").train.labels.tolist() == [0, 1, 0, 1]
+
+
 def test_two_unknown_integer_columns_are_refused(write, root, refused):
     for name in ("train.parquet", "test.parquet"):
         path = write(name, extra={"other": pa.array([0, 1, 0, 1])})

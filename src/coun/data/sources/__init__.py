@@ -22,6 +22,8 @@ from coun.data.sources.table import Table
 from coun.errors import CounError, unknown
 from coun.plugins import load_plugins
 
+__all__ = ["Source", "Table", "catalogue", "describe_sources", "load"]
+
 
 @cache
 def _catalogue() -> tuple[dict[str, Source], dict[str, str]]:

@@ -36,11 +36,19 @@ class Part:
 
     @classmethod
     def of_files(cls, paths: Sequence[str], labels: Sequence[int], root: Path) -> Part:
-        """One image file per row; its path below *root* is its id, on every system with /."""
+        """One image file per row; its path below *root* is its id, on every system with /.
+
+        Raises: CounError for a path that no text file of ids could name.
+        """
+        names = [Path(path).relative_to(root).as_posix() for path in paths]
+        for name in names:
+            # Python keeps bytes of a file name that are not UTF-8 as lone surrogates.
+            if len(name.splitlines()) > 1 or name.encode(errors="ignore").decode() != name:
+                raise CounError(f"file name {name!r} must be one line of UTF-8 text; rename it")
         return cls(
             np.asarray(labels, np.int64),
             lambda rows: ((paths[row], paths[row]) for row in rows),
-            names=[Path(path).relative_to(root).as_posix() for path in paths],
+            names=names,
         )
 
     def take(self, rows: np.ndarray) -> Part:

@@ -77,8 +77,15 @@ def label_column(features: Features, chosen: str | None = None) -> str:
     Raises: CounError if there are none or several to choose from.
     """
     classes = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
-    integers = [name for name in features if "int" in _kind(features[name])]
+    integers = [name for name in features if _is_integer(features[name])]
+    texts = [name for name in features if _is_text(features[name])]
     if chosen is None:
+        named = [name for name in PREFERRED if name in texts]
+        if named and integers and not classes:
+            raise CounError(
+                f"column '{named[0]}' holds text and {', '.join(integers)} integers; "
+                "choose one with --label-column"
+            )
         candidates = classes or integers
         usual = [name for name in candidates if name in PREFERRED]
         if len(usual or candidates) != 1:
@@ -89,7 +96,7 @@ def label_column(features: Features, chosen: str | None = None) -> str:
         return (usual or candidates)[0]
     if chosen not in features:
         raise unknown("label column", chosen, features)
-    usable = classes + integers + [name for name in features if "string" in _kind(features[name])]
+    usable = classes + integers + texts
     if chosen not in usable:
         raise CounError(
             f"column '{chosen}' does not hold labels ({_kind(features[chosen])}); "
@@ -133,7 +140,7 @@ def id_candidates(features: Features, chosen: tuple[str, ...]) -> list[str]:
         for name, feature in features.items()
         if name not in chosen
         and NAMES_ROWS.fullmatch(name)
-        and ("int" in _kind(feature) or "string" in _kind(feature))
+        and (_is_integer(feature) or _is_text(feature))
     ]
 
 
@@ -141,6 +148,14 @@ def class_names(feature: dict[str, Any]) -> tuple[str, ...] | None:
     """The names of a `ClassLabel`; None for another column."""
     names = feature.get("names")
     return tuple(str(name) for name in names) if isinstance(names, list) and names else None
+
+
+def _is_integer(feature: dict[str, Any]) -> bool:
+    return re.fullmatch(r"u?int\d+", _kind(feature)) is not None
+
+
+def _is_text(feature: dict[str, Any]) -> bool:
+    return _kind(feature) in ("string", "large_string")
 
 
 def _kind(feature: dict[str, Any]) -> str:
