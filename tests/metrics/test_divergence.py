@@ -1,3 +1,5 @@
+"""Divergences against worked examples, SciPy and PyTorch."""
+
 import math
 
 import numpy as np
@@ -28,9 +30,9 @@ def two():
     return [torch.randn(40, 5, generator=generator, dtype=torch.float64) * 2 for _ in range(2)]
 
 
-def test_the_numbers_of_the_specification():
+def test_worked_examples():
     each = [js_divergence(P[[i]], UNIFORM[[i]]) for i in range(2)]
-    # Its two JS are off by +/- 4.6e-9 (decimal arithmetic agrees with ours); their mean is not.
+    # The two values were printed with errors of 4.6e-9; decimal arithmetic agrees with ours.
     assert each == pytest.approx([0.1017492297, 0.0050593853], abs=5e-9)
     assert each[0] == pytest.approx(
         (0.9 * math.log(9 / 7) - 0.1 * math.log(3) + 0.5 * math.log(25 / 21)) / 2, abs=1e-15
@@ -43,13 +45,13 @@ def test_the_numbers_of_the_specification():
         assert activation_distance(P, UNIFORM, norm) == pytest.approx(expected, abs=1e-10)
 
 
-def test_js_is_scipys_distance_squared(two):
+def test_js_is_the_square_of_the_distance_of_scipy(two):
     p, q = map(probabilities, two)
     assert js_divergence(p, q) == pytest.approx(np.mean(jensenshannon(p, q, axis=1) ** 2))
     assert js_divergence(p, q) == js_divergence(q, p)
 
 
-def test_kl_is_torchs_and_not_symmetric(two):
+def test_kl_is_that_of_torch_and_not_symmetric(two):
     p, q = map(probabilities, two)
     log_q = F.log_softmax(two[1], 1)
     expected = F.kl_div(log_q, torch.from_numpy(p), reduction="batchmean")
@@ -57,7 +59,7 @@ def test_kl_is_torchs_and_not_symmetric(two):
     assert kl_divergence(q, p) != pytest.approx(kl_divergence(p, q), abs=0.01)
 
 
-def test_certain_predictions_give_no_nan():
+def test_certain_predictions_do_not_give_nan():
     sure = torch.eye(2)
     assert js_divergence(sure, sure.flip(0)) == pytest.approx(math.log(2), abs=1e-15)
     assert js_divergence(sure, sure) == kl_divergence(sure, sure) == 0
@@ -67,32 +69,32 @@ def test_certain_predictions_give_no_nan():
     assert entropy(sure).tolist() == [0, 0]
 
 
-def test_js_survives_the_smallest_numbers():
+def test_js_is_exact_for_the_smallest_numbers():
     tiny = torch.tensor([[1.0, 5e-324]], dtype=torch.float64)
     assert js_divergence(tiny, torch.tensor([[1.0, 0.0]])) == pytest.approx(0, abs=1e-300)
 
 
-def test_a_half_precision_tensor_on_the_tape_is_taken_too():
+def test_tensors_of_half_precision_that_need_gradients_are_accepted():
     logits = torch.tensor([[1.0, 2.0]], dtype=torch.bfloat16, requires_grad=True)
     found = probabilities(logits)
     assert found.dtype == np.float64
     assert found[0, 1] == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-15)
 
 
-def test_entropy_in_a_loop(two):
+def test_entropy_is_that_of_a_loop(two):
     p = probabilities(two[0])
     expected = [-sum(x * math.log(x) for x in row) for row in p.tolist()]
     assert entropy(p) == pytest.approx(expected)
     assert entropy(UNIFORM) == pytest.approx([math.log(2)] * 2)
 
 
-def test_agreement_counts_equal_answers():
+def test_agreement_counts_equal_predictions():
     a, b = [[1, 0], [0, 1], [2, 2], [0, 3]], [[5, 1], [1, 0], [1, 0], [0, 1]]
     assert agreement(a, b) == 75
     assert agreement(a, a) == 100
 
 
-def test_distances_order_as_mathematics_has_it(two):
+def test_distances_are_ordered_as_their_norms(two):
     p, q = map(probabilities, two)
     l2, rms, l1 = (activation_distance(p, q, norm) for norm in ("l2", "rms", "l1"))
     assert l2 <= rms
@@ -100,7 +102,7 @@ def test_distances_order_as_mathematics_has_it(two):
     assert activation_distance(p, p) == 0
 
 
-def test_what_is_not_a_pair_of_distributions_is_refused(two):
+def test_arguments_that_are_not_distributions_are_refused(two):
     p = probabilities(two[0])
     with pytest.raises(CounError, match="no probabilities"):
         js_divergence(two[0], p)

@@ -1,3 +1,5 @@
+"""Margins and KLOM against loops over samples."""
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from coun import CounError
 from coun.metrics import klom, margins
 
 
-def test_margins_are_the_log_odds_in_a_loop():
+def test_margins_are_the_log_odds_of_a_loop():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -14,7 +16,7 @@ def test_margins_are_the_log_odds_in_a_loop():
     assert margins(logits, labels) == pytest.approx(expected)
 
 
-def test_certain_margins_are_exact_where_a_probability_is_one_and_then_clipped():
+def test_margins_are_exact_where_a_probability_rounds_to_one_and_clipped_at_100():
     logits = torch.tensor([[60.0, 0, 0], [500, 0, 0], [0, 500, 0], [-torch.inf, 0, 0]])
     assert margins(logits, [0, 0, 0, 0]) == pytest.approx([60 - np.log(2), 100, -100, -100])
 
@@ -33,7 +35,7 @@ def test_klom_is_a_loop_over_histograms():
         assert found[n] == pytest.approx(sum(terms))
 
 
-def test_one_distribution_is_zero_and_two_that_do_not_meet_are_the_floor():
+def test_klom_is_zero_for_equal_groups_and_finite_for_disjoint_ones():
     same = np.random.default_rng(2).normal(size=(30, 3))
     assert klom(same, same[::-1]) == pytest.approx(np.zeros(3), abs=1e-3)
     assert klom(np.zeros((4, 1)), np.zeros((9, 1))) == pytest.approx([0], abs=1e-3)
@@ -41,6 +43,6 @@ def test_one_distribution_is_zero_and_two_that_do_not_meet_are_the_floor():
     assert apart == pytest.approx([-np.log(1e-5)], abs=1e-3)
 
 
-def test_the_same_samples_are_needed():
+def test_groups_with_different_samples_are_refused():
     with pytest.raises(CounError, match="3 and 2 samples"):
         klom(np.zeros((4, 3)), np.zeros((4, 2)))

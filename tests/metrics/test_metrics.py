@@ -1,4 +1,4 @@
-"""Metrics against the specification's numbers and the paper's own rows."""
+"""Accuracies by hand, and the average gap of the rows printed in the paper."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from coun import CounError
 from coun.metrics import accuracy, average_gap, unlearn_accuracy
 
 
-def test_accuracy_counts_and_breaks_ties_low() -> None:
+def test_accuracy_counts_rows_and_ties_go_to_the_lowest_class() -> None:
     logits = torch.tensor([[1.0, 1.0], [0.0, 2.0], [3.0, 0.0], [0.0, 1.0]])
     assert accuracy(logits, torch.tensor([0, 1, 1, 1])) == 75
     assert accuracy(logits[:1], torch.tensor([1])) == 0
     assert unlearn_accuracy(logits, torch.tensor([0, 1, 1, 1])) == 25
 
 
-def test_average_gap_of_the_papers_rows(shared: Path) -> None:
+def test_average_gap_of_the_rows_in_the_paper(shared: Path) -> None:
     names = ("retain_acc", "unlearn_acc", "test_acc", "mia")
     ours = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy")
     with open(shared / "spec" / "paper-results.csv") as file:

@@ -1,18 +1,11 @@
+"""The anamnesis index and its bounds."""
+
 import math
 
 import pytest
 
 from coun import CounError
-from coun.metrics import RelearnTime, anamnesis_index, relearn_time
-
-
-def test_the_time_is_the_first_round_at_the_target():
-    assert relearn_time([10, 60, 90, 80, 95], 80) == RelearnTime(2)
-    assert relearn_time([10, 80, 90], 80) == RelearnTime(1)  # the target itself will do
-    assert relearn_time([90, 95], 80) == RelearnTime(0)
-    assert relearn_time([10, 20, 30], 80) == RelearnTime(2, reached=False)
-    with pytest.raises(CounError, match="no accuracies"):
-        relearn_time([], 80)
+from coun.metrics import RelearnTime, anamnesis_index
 
 
 @pytest.mark.parametrize(
@@ -27,7 +20,7 @@ def test_the_time_is_the_first_round_at_the_target():
         (RelearnTime(0), RelearnTime(0), math.nan, "undefined"),
     ],
 )
-def test_the_index_is_a_ratio_or_says_what_it_is(unlearned, retrain, index, kind):
+def test_the_index_is_a_ratio_or_states_its_kind(unlearned, retrain, index, kind):
     found = anamnesis_index(unlearned, retrain)
     assert found.index == pytest.approx(index, nan_ok=True)
     assert found.kind == kind

@@ -1,3 +1,5 @@
+"""Comparisons of features and weights against closed forms and scikit-learn."""
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-def test_cka_of_the_specification():
+def test_cka_of_a_worked_example():
     x = torch.tensor([[1.0, 0], [0, 1], [1, 1], [2, 0]])
     y = torch.tensor([[1.0], [0], [2], [3]])
     assert linear_cka(x, y) == pytest.approx(0.7559289460, abs=1e-10)
@@ -44,7 +46,7 @@ def test_cka_is_the_normalised_hsic_and_ignores_rotation_scale_and_shift(rng, ro
     assert linear_cka(x, x @ rotation) == pytest.approx(1)
 
 
-def test_cka_of_collapsed_features_is_nan_and_of_other_inputs_refused(rng):
+def test_cka_of_constant_features_is_nan_and_other_inputs_are_refused(rng):
     x = rng.normal(size=(5, 3))
     assert np.isnan(linear_cka(x, np.ones((5, 2))))
     with pytest.raises(CounError, match="5 and 4 inputs"):
@@ -67,7 +69,7 @@ def test_layer_distance_is_that_of_all_weights_in_one_vector():
     assert shared.layers["1.bias"] == 0  # 0 from a bias of 0
 
 
-def test_layer_distance_divides_by_the_first_models_norm():
+def test_layer_distance_divides_by_the_norm_of_the_first_model():
     zero, one = {"w": torch.zeros(4)}, {"w": torch.ones(4)}
     assert layer_distance(one, zero, normalised=True).layers == {"w": 1}
     assert layer_distance(zero, one, normalised=True).total == float("inf")
@@ -77,7 +79,7 @@ def test_layer_distance_divides_by_the_first_models_norm():
         layer_distance(one, {"w": torch.ones(3)})
 
 
-def test_centroids_distances_and_similarities_in_a_loop(rng):
+def test_centroids_distances_and_similarities_are_those_of_a_loop(rng):
     features, labels = rng.normal(size=(30, 4)), rng.integers(0, 3, 30)
     asked = rng.normal(size=(7, 4))
     middles = centroids(features, labels, 4)
@@ -96,7 +98,7 @@ def test_centroids_distances_and_similarities_in_a_loop(rng):
     assert shares == pytest.approx(centroid_distances(9 * asked, 9 * middles), nan_ok=True)
 
 
-def test_neighbours_are_scikit_learns_in_blocks_and_at_once(rng, monkeypatch):
+def test_neighbours_are_those_of_scikit_learn_with_and_without_blocks(rng, monkeypatch):
     queries, keys = rng.normal(size=(23, 6)), rng.normal(size=(50, 6))
     model = NearestNeighbors(n_neighbors=10, metric="cosine", algorithm="brute").fit(keys)
     expected = model.kneighbors(queries, return_distance=False)
@@ -120,7 +122,7 @@ def test_histograms_count_the_labels_of_the_neighbours(rng):
     assert js_divergence(alone[None], np.array([[1.0, 0, 0]])) == pytest.approx(np.log(2))
 
 
-def test_neighbours_that_cannot_be_are_refused(rng):
+def test_impossible_numbers_of_neighbours_are_refused(rng):
     keys = rng.normal(size=(4, 3))
     with pytest.raises(CounError, match="k = 5 neighbours among 4"):
         nearest(keys, keys, 5)

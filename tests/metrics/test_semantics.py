@@ -1,3 +1,5 @@
+"""Where a forgotten class goes: the rows in the paper, and SciPy."""
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,7 @@ def test_a_row_is_the_share_of_each_class_in_percent():
     assert np.isnan(rows[2]).all()
 
 
-def test_the_difference_of_the_papers_forget_truck_rows():
+def test_the_difference_of_the_truck_rows_in_the_paper():
     retrain, coun = [97.42, 1.23, 0.38, 0.40], [97.84, 0.99, 0.32, 0.42]
     assert row_difference(coun, retrain) == pytest.approx((0.42 + 0.24 + 0.06 + 0.02) / 4)
     assert row_difference(coun, retrain, [1, 3]) == pytest.approx((0.24 + 0.02) / 2)
@@ -37,7 +39,7 @@ def test_similarities_are_cosines_between_centroids():
 
 
 @pytest.mark.parametrize("classes", [5, 7])
-def test_exact_p_and_rho_are_scipys(rng, classes):
+def test_exact_p_and_rho_are_those_of_scipy(rng, classes):
     near, sent = rng.normal(size=(2, classes))
     sent[3] = sent[4]  # a tie
     kept = [c for c in range(classes) if c != 2]
@@ -51,14 +53,14 @@ def test_exact_p_and_rho_are_scipys(rng, classes):
     )
     assert found.rho == pytest.approx(expected.statistic)
     assert found.exact
-    # scipy doubles the smaller tail; the share of |rho| as large differs where ties make
-    # the tails unequal, never by more than the step of one order.
+    # SciPy doubles the smaller tail. The share of orders with |rho| as large differs from it
+    # where ties make the tails unequal, but never by more than one order.
     again = np.abs(expected.null_distribution) >= abs(expected.statistic) - 1e-9
     assert found.p == pytest.approx(again.mean())
     assert found.classes == classes - 1
 
 
-def test_drawn_p_is_near_the_exact_one_and_follows_the_seed(rng):
+def test_a_sampled_p_is_near_the_exact_one_and_depends_on_the_seed(rng):
     near, sent = rng.normal(size=(2, 40))
     sent += 0.6 * near
 
@@ -75,7 +77,7 @@ def test_drawn_p_is_near_the_exact_one_and_follows_the_seed(rng):
     assert found.p == pytest.approx(expected.pvalue, abs=0.01)
 
 
-def test_the_forgotten_class_itself_and_absent_classes_do_not_count(rng):
+def test_the_forgotten_class_and_absent_classes_are_left_out(rng):
     near, sent = np.array([9.0, 1, 2, 3, np.nan]), np.array([0.0, 10, 20, 30, 0])
     found = semantic_correlation(near, sent, 0, generator=rng)
     assert found.rho == pytest.approx(1)

@@ -1,4 +1,7 @@
-"""Pure functions of logits, labels, features and weights; they see arrays and nothing else."""
+"""Metrics: pure functions of logits, labels, features and weights, and the table of them all.
+
+They take arrays or tensors and know nothing of data sets, models or runs.
+"""
 
 from coun.metrics.accuracies import (
     GAP_METRICS,
@@ -25,7 +28,7 @@ from coun.metrics.divergence import (
 from coun.metrics.ensembles import klom, log_odds_correlation, margins, mean_klom
 from coun.metrics.probe import Probe, linear_probe, probe_margins
 from coun.metrics.registry import Measurements, Metric, catalogue, columns
-from coun.metrics.relearn import AnamnesisIndex, RelearnTime, anamnesis_index, relearn_time
+from coun.metrics.relearn import AnamnesisIndex, RelearnTime, anamnesis_index
 from coun.metrics.representation import (
     LayerDistance,
     centroid_distances,
@@ -114,7 +117,6 @@ __all__ = [
     "probabilities",
     "probe_margins",
     "rank_stability",
-    "relearn_time",
     "row_difference",
     "semantic_correlation",
     "tow",

@@ -1,4 +1,4 @@
-"""Accuracy, and how far a model stands from Retrain."""
+"""Accuracies, and the average gap between a model and Retrain."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ GAP_METRICS = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_effi
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Percent of rows of *logits* (N, K) whose largest entry is at *labels* (N,).
+    """Compute the percentage of rows whose largest logit is at the label.
 
-    Ties go to the lowest class. Counts are totals, never averages of batch averages.
-    NaN for N = 0.
+    Ties go to the lowest class.
+
+    Args: logits: (N, K); labels: (N,).
+
+    Returns: 0..100, or NaN for N = 0.
+
+    >>> import torch
+    >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
+    50.0
     """
     if len(labels) == 0:
         return float("nan")
@@ -26,33 +33,66 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 def unlearn_accuracy(logits: Tensor, labels: Tensor) -> float:
-    """UA: 100 minus the accuracy on the forget set, percent (N, K), (N,)."""
+    """Compute UA: 100 minus the accuracy on the forget set, in percent.
+
+    Args: logits: (N, K) and labels: (N,), of the forget rows.
+
+    >>> import torch
+    >>> unlearn_accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
+    50.0
+    """
     return 100.0 - accuracy(logits, labels)
 
 
 def confusion(logits: Values, labels: Values) -> Ints:
-    """Counts (K, K): entry [y, k] is how many rows of class y are predicted k.
+    """Count for every class y and class k how many rows of class y are predicted as k.
 
-    Ties go to the lowest class. Raises: CounError if a label is no class of *logits*.
+    Ties go to the lowest class.
+
+    Args: logits: (N, K); labels: (N,).
+
+    Returns: counts (K, K), true classes down and predicted classes across.
+
+    Raises: CounError if a label is not among the classes of *logits*.
+
+    >>> confusion([[2.0, 1.0], [0.0, 3.0]], [0, 0]).tolist()
+    [[1, 1], [0, 0]]
     """
-    rows, known = labelled(logits, labels)
-    classes = rows.shape[1]
-    cells = known * classes + rows.argmax(1)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+    from sklearn.metrics import confusion_matrix  # takes a second to import
+
+    rows, truth = labelled(logits, labels)
+    counts: Ints = confusion_matrix(truth, rows.argmax(1), labels=np.arange(rows.shape[1]))
+    return counts
 
 
 def class_accuracy(logits: Values, labels: Values) -> Floats:
-    """Accuracy of each class, percent (K,); NaN for a class without rows."""
+    """Compute the accuracy of each class, (K,), in percent; NaN for a class without rows.
+
+    Args: logits: (N, K); labels: (N,).
+
+    >>> class_accuracy([[2.0, 1.0], [0.0, 3.0]], [0, 0]).tolist()
+    [50.0, nan]
+    """
     counts = confusion(logits, labels)
     with np.errstate(invalid="ignore"):
-        found: Floats = 100.0 * counts.diagonal() / counts.sum(1)
-    return found
+        percent: Floats = 100.0 * counts.diagonal() / counts.sum(1)
+    return percent
 
 
 def average_gap(metrics: Mapping[str, float], retrain: Mapping[str, float]) -> float:
-    """Mean absolute difference to Retrain over RA, UA, TA and MIA, in points; 0 is ideal.
+    """Compute the mean absolute difference to Retrain over RA, UA, TA and MIA, in points.
 
-    Source: CoUn, section 4.1 ("Avg. Gap"). Raises: CounError if a metric is missing.
+    Args: metrics, retrain: percentages under the names of `GAP_METRICS`.
+
+    Returns: the average gap; 0 is ideal.
+
+    Raises: CounError if a metric is missing.
+
+    Source: CoUn, section 4.1 ("Avg. Gap").
+
+    >>> retrain = dict.fromkeys(GAP_METRICS, 90.0)
+    >>> average_gap(retrain | {"test_accuracy": 86.0}, retrain)
+    1.0
     """
     gaps = differences(metrics, retrain, GAP_METRICS, "the average gap")
     return sum(abs(gap) for gap in gaps) / len(gaps)
@@ -61,10 +101,18 @@ def average_gap(metrics: Mapping[str, float], retrain: Mapping[str, float]) -> f
 def paired_gaps(
     runs: Sequence[Mapping[str, float]], retrains: Sequence[Mapping[str, float]]
 ) -> list[float]:
-    """The average gap of each seed's run to the Retrain of the same seed, in points.
+    """Compute the average gap of each seed's run to the Retrain of the same seed, in points.
 
-    Their mean is never below `gap_of_means`, for |.| is convex. Raises: CounError if the
-    two lists differ in length or are empty.
+    The mean of these gaps is never below `gap_of_means`, because |.| is convex.
+
+    Args: runs, retrains: the metrics of each seed, in the same order.
+
+    Raises: CounError if the two lists differ in length or are empty.
+
+    >>> retrain = dict.fromkeys(GAP_METRICS, 90.0)
+    >>> runs = [retrain | {"test_accuracy": accuracy} for accuracy in (86.0, 94.0)]
+    >>> paired_gaps(runs, [retrain, retrain]), gap_of_means(runs, [retrain, retrain])
+    ([1.0, 1.0], 0.0)
     """
     if len(runs) != len(retrains) or not runs:
         raise CounError(
@@ -76,9 +124,12 @@ def paired_gaps(
 def gap_of_means(
     runs: Sequence[Mapping[str, float]], retrains: Sequence[Mapping[str, float]]
 ) -> float:
-    """The average gap between the means over seeds, in points: what a paper's table shows.
+    """Compute the average gap between the means over seeds, in points, as papers report it.
 
-    Differences of opposite sign in two seeds cancel here, not in `paired_gaps`.
+    Differences of opposite sign in two seeds cancel here, but not in `paired_gaps`.
+
+    Args: runs, retrains: the metrics of each seed.
+
     Raises: CounError if a metric is missing or a list is empty.
     """
     return average_gap(_means(runs), _means(retrains))
@@ -87,11 +138,16 @@ def gap_of_means(
 def differences(
     metrics: Mapping[str, float], retrain: Mapping[str, float], names: Sequence[str], purpose: str
 ) -> list[float]:
-    """Model minus Retrain for each of *names*. Raises: CounError if one is missing or None."""
+    """Subtract Retrain's value from the model's for each of *names*.
+
+    Args: purpose: what needs these metrics, for the error message.
+
+    Raises: CounError if a value is missing or None.
+    """
     for name in names:
-        for of, values in (("the model", metrics), ("Retrain", retrain)):
+        for model, values in (("the model", metrics), ("Retrain", retrain)):
             if values.get(name) is None:
-                raise CounError(f"{of} has no {name}; {purpose} needs all of {names}")
+                raise CounError(f"{model} has no {name}; {purpose} needs all of {names}")
     return [metrics[name] - retrain[name] for name in names]
 
 

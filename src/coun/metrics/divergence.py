@@ -1,4 +1,4 @@
-"""How far predictions are from Retrain's: two sets of probabilities of the same inputs."""
+"""How far predictions are from Retrain's, for the same inputs."""
 
 from __future__ import annotations
 
@@ -13,57 +13,77 @@ from coun.metrics.registry import Metric
 
 
 def probabilities(logits: Values) -> Floats:
-    """Softmax of *logits* (N, K) in float64; float32 would saturate at 1."""
-    found: Floats = softmax(floats(logits, "logits", 2), axis=1)
-    return found
+    """Compute the softmax of *logits* (N, K) in float64, because float32 rounds to 1 too early.
+
+    >>> probabilities([[0.0, 0.0]]).tolist()
+    [[0.5, 0.5]]
+    """
+    p: Floats = softmax(floats(logits, "logits", 2), axis=1)
+    return p
 
 
 def entropy(p: Values) -> Floats:
-    """-sum p ln p of each row of *p* (N, K), in nats, 0..ln K."""
-    found: Floats = entr(_checked(floats(p, "probabilities", 2))).sum(1)
-    return found
+    """Compute the entropy -sum p ln p of each row of *p* (N, K), (N,), in nats, 0..ln K."""
+    nats: Floats = entr(_checked(floats(p, "probabilities", 2))).sum(1)
+    return nats
 
 
 def kl_divergence(p: Values, q: Values) -> float:
-    """KL(p || q): summed over classes, averaged over samples, in nats.
+    """Compute KL(p || q), summed over classes and averaged over samples, in nats.
 
-    To compare with Retrain, p is Retrain's (N, K). Infinite where q has no mass and p has.
+    Args: p, q: probabilities (N, K); to compare a model with Retrain, p is Retrain's.
+
+    Returns: 0 for equal predictions; infinite where q is 0 and p is not.
+
+    >>> kl_divergence([[1.0, 0.0]], [[0.5, 0.5]])
+    0.6931471805599453
     """
     p, q = _two(p, q)
     return float(rel_entr(p, q).sum(1).mean())
 
 
 def js_divergence(p: Values, q: Values) -> float:
-    """Jensen-Shannon: (KL(p||m) + KL(q||m)) / 2, m = (p+q)/2; nats, 0..ln 2, always finite.
+    """Compute the Jensen-Shannon divergence, averaged over samples, in nats.
 
-    Summed over classes, averaged over samples (N, K).
+    It is (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2, summed over classes.
+
+    Args: p, q: probabilities (N, K).
+
+    Returns: 0..ln 2, always finite.
 
     Source: Bad Teacher (Chundawat et al. 2023) defines it so; its code computes KL(m||p),
         which is infinite at p = 0, and divides by the number of classes as well.
+
+    >>> js_divergence([[1.0, 0.0]], [[1.0, 0.0]])
+    0.0
     """
     return float(js_rows(p, q).mean())
 
 
 def js_rows(p: Values, q: Values) -> Floats:
-    """`js_divergence` of each sample, (N,)."""
+    """Compute `js_divergence` for each sample, (N,)."""
     p, q = _two(p, q)
     # p ln(2p/(p+q)), without halving p+q: half of the smallest float is 0.
-    found: Floats = (rel_entr(2 * p, p + q) + rel_entr(2 * q, p + q)).sum(1) / 4
-    return found
+    nats: Floats = (rel_entr(2 * p, p + q) + rel_entr(2 * q, p + q)).sum(1) / 4
+    return nats
 
 
 def zero_retrain_forgetting(
     p: Values, untrained: Values, definition: Literal["correct", "reference"] = "correct"
 ) -> float:
-    """ZRF: 1 - JS between a model's predictions on the forget set and an untrained net's.
+    """Compute zero-retrain forgetting (ZRF): 1 - JS between a model and an untrained network.
 
     Args:
-        p, untrained: probabilities (N, K).
-        definition: "correct" takes JS in nats, so ZRF is 1 - ln 2 at the least. "reference"
-            does as the authors' code: KL(m||.) over N * K, near 1 merely by the 1/K, and
-            minus infinity where a probability is 0.
+        p: the model's probabilities on the forget set, (N, K).
+        untrained: those of a network with random weights, (N, K).
+        definition: "correct" computes JS in nats, so that ZRF is at least 1 - ln 2.
+            "reference" does what the authors' code does, KL(m||.) divided by N * K, which is
+            near 1 merely because of the 1/K, and minus infinity where a probability is 0.
 
     Source: Bad Teacher, Chundawat et al. 2023.
+
+    >>> zero_retrain_forgetting([[0.5, 0.5]], [[0.5, 0.5]])
+    1.0
     """
     if definition == "correct":
         return 1 - js_divergence(p, untrained)
@@ -75,10 +95,15 @@ def zero_retrain_forgetting(
 
 
 def activation_distance(p: Values, q: Values, norm: Literal["l2", "rms", "l1"] = "l2") -> float:
-    """Distance between two models' probabilities (N, K) of the same inputs.
+    """Compute the distance between two models' probabilities for the same inputs.
 
-    Args: norm: "l2" is the mean over samples of |p - q|_2 (Bad Teacher, SSD); "rms" the root
-        of the mean of its square (SUPREME); "l1" the mean of |p - q|_1 (Golatkar et al.).
+    Args:
+        p, q: (N, K).
+        norm: "l2" is the mean over samples of |p - q|_2 (Bad Teacher, SSD), "rms" the root
+            of the mean of its square (SUPREME), "l1" the mean of |p - q|_1 (Golatkar et al.).
+
+    >>> activation_distance([[1.0, 0.0]], [[0.0, 1.0]], norm="l1")
+    2.0
     """
     p, q = _two(p, q)
     if norm == "l1":
@@ -92,9 +117,14 @@ def activation_distance(p: Values, q: Values, norm: Literal["l2", "rms", "l1"] =
 
 
 def agreement(a: Values, b: Values) -> float:
-    """Percent of inputs that two models give the same class; logits or probabilities (N, K).
+    """Compute the percentage of inputs for which two models predict the same class.
 
-    Also called completeness. Ties go to the lowest class.
+    It is also called completeness. Ties go to the lowest class.
+
+    Args: a, b: logits or probabilities, (N, K).
+
+    >>> agreement([[1.0, 0.0], [0.0, 1.0]], [[2.0, 1.0], [2.0, 1.0]])
+    50.0
     """
     first, second = pair(a, b, "predictions", 2)
     return 100.0 * float(np.mean(first.argmax(1) == second.argmax(1)))
@@ -106,9 +136,9 @@ def _two(p: Values, q: Values) -> tuple[Floats, Floats]:
 
 
 def _checked(p: Floats) -> Floats:
-    """*p*, if its rows are distributions: logits given by mistake would yield nonsense."""
+    """*p*, if its rows are distributions: logits given by mistake must not pass unnoticed."""
     if not (p.min() >= 0 and np.abs(p.sum(1) - 1).max() < 1e-4):
-        raise CounError("rows that are no probabilities; expected `probabilities(logits)`")
+        raise CounError("rows do not sum to 1; expected probabilities, as `probabilities(logits)`")
     return p
 
 

@@ -1,4 +1,4 @@
-"""KLOM: do many unlearned models answer as many Retrains do, sample by sample?"""
+"""KLOM: whether many unlearned models answer like many Retrains, sample by sample."""
 
 from __future__ import annotations
 
@@ -16,70 +16,90 @@ FLOOR = 1e-5  # of Retrain's share of a bin, so that the divergence stays finite
 
 
 def margins(logits: Values, labels: Values) -> Floats:
-    """logit_y - ln sum_{k != y} exp(logit_k) of logits (N, K), labels (N,); clipped to +/-100.
+    """Compute the log-odds of the true class, ln p_y / (1 - p_y), (N,), clipped to +/-100.
 
-    This is ln p_y/(1-p_y), without the rounding that a probability near 1 suffers.
+    It is computed as logit_y - ln sum_{k != y} exp(logit_k), which does not suffer from the
+    rounding of a probability near 1.
+
+    Args: logits: (N, K); labels: (N,).
+
+    >>> margins([[2.0, 0.0]], [0]).tolist()
+    [2.0]
     """
-    rows, known = labelled(logits, labels)
+    rows, truth = labelled(logits, labels)
     others = rows.copy()
-    others[np.arange(len(rows)), known] = -np.inf
-    own = rows[np.arange(len(rows)), known]
-    found: Floats = np.clip(own - logsumexp(others, axis=1), -CLIP, CLIP)
-    return found
+    others[np.arange(len(rows)), truth] = -np.inf
+    of_class = rows[np.arange(len(rows)), truth]
+    odds: Floats = np.clip(of_class - logsumexp(others, axis=1), -CLIP, CLIP)
+    return odds
 
 
 def klom(unlearned: Values, retrained: Values, *, bins: int = 20) -> Floats:
-    """KL(unlearned || Retrain) of each sample's margins over runs, in nats, (N,); 0 is ideal.
+    """Compute for each sample KL(unlearned || Retrain) of its margins over runs, (N,), in nats.
 
-    Args: unlearned: margins (M, N) of M unlearned models; retrained: (R, N) of R Retrains.
+    For each sample both groups are counted into equal bins over their joint range. Shares of
+    Retrain below 1e-5 are raised to it, and all are divided by their sum.
 
-    For each sample both groups are counted into *bins* equal bins over their joint range;
-    shares of Retrain below 1e-5 are raised to it and all are divided by their sum.
+    Args:
+        unlearned: margins (M, N) of M unlearned models.
+        retrained: margins (R, N) of R Retrains.
+        bins: their number.
+
+    Returns: 0 is ideal.
 
     Source: Georgiev et al. 2024, "Attribute-to-Delete". Their counting drops the largest
         margin of a sample, as it lies on the last edge; here it belongs to the last bin.
 
     Raises: CounError if the numbers of samples differ.
     """
-    mine, theirs = (np.clip(floats(x, "margins", 2), -CLIP, CLIP) for x in (unlearned, retrained))
-    if mine.shape[1] != theirs.shape[1]:
-        raise CounError(
-            f"margins of {mine.shape[1]} and {theirs.shape[1]} samples; expected the same samples"
-        )
-    both = np.concatenate([mine, theirs])
+    groups = [np.clip(floats(x, "margins", 2), -CLIP, CLIP) for x in (unlearned, retrained)]
+    sizes = [group.shape[1] for group in groups]
+    if sizes[0] != sizes[1]:
+        raise CounError(f"margins of {sizes[0]} and {sizes[1]} samples; expected the same samples")
+    both = np.concatenate(groups)
     low, width = both.min(0), np.ptp(both, axis=0)
     scale = bins / np.where(width == 0, 1, width)
-    p, q = (_shares((group - low) * scale, bins) for group in (mine, theirs))
+    p, q = (_shares((group - low) * scale, bins) for group in groups)
     q = np.maximum(q, FLOOR)
-    found: Floats = rel_entr(p, q / q.sum(1, keepdims=True)).sum(1)
-    return found
+    nats: Floats = rel_entr(p, q / q.sum(1, keepdims=True)).sum(1)
+    return nats
 
 
 def _shares(places: Floats, bins: int) -> Floats:
-    """Share of the runs in each bin, (N, bins), for places (runs, N) in 0..bins."""
+    """The share of runs in each bin, (N, bins), for places (runs, N) in 0..bins."""
     runs, samples = places.shape
     cells = np.arange(samples) * bins + np.minimum(places.astype(np.int64), bins - 1)
     counts = np.bincount(cells.ravel(), minlength=samples * bins)
-    found: Floats = counts.reshape(samples, bins) / runs
-    return found
+    shares: Floats = counts.reshape(samples, bins) / runs
+    return shares
 
 
 def mean_klom(unlearned: Sequence[Values], retrained: Sequence[Values], labels: Values) -> float:
-    """Return the mean of `klom` over samples, in nats, of logits of many models.
+    """Compute the mean of `klom` over samples, in nats, from the logits of several models.
 
     Args:
         unlearned: logits (N, K) of each of M unlearned models.
         retrained: logits (N, K) of each of R Retrains.
         labels: (N,).
+
+    >>> logits = [[[1.0, 0.0]], [[2.0, 0.0]]]
+    >>> round(mean_klom(logits, logits, [0]), 3)
+    0.0
     """
     groups = (np.stack([margins(logits, labels) for logits in x]) for x in (unlearned, retrained))
     return float(klom(*groups).mean())
 
 
 def log_odds_correlation(logits: Values, retrain: Values, labels: Values) -> float:
-    """Return the correlation over samples of two models' log-odds of the true class, -1..1.
+    """Compute the correlation over samples of two models' log-odds of the true class, -1..1.
 
-    Args: logits, retrain: (N, K); labels: (N,). NaN where one model's log-odds are all equal.
+    Args: logits, retrain: (N, K); labels: (N,).
+
+    Returns: NaN where the log-odds of one model are all equal.
+
+    >>> logits = [[1.0, 0.0], [3.0, 0.0]]
+    >>> round(log_odds_correlation(logits, logits, [0, 0]), 3)
+    1.0
     """
     both = [margins(x, labels) for x in (logits, retrain)]
     with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""A linear probe: what a simple classifier still reads out of frozen features."""
+"""A linear probe: how much a simple classifier can still learn from frozen features."""
 
 from __future__ import annotations
 
@@ -18,15 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Probe:
-    """Accuracy of a linear probe, percent; `converged` is false where the fit hit its limit."""
+    """Accuracies of a linear probe, percent; `converged` is false if the fit reached its limit."""
 
     forget_accuracy: float
     test_accuracy: float
     converged: bool
-
-    def excess(self, retrain: Probe) -> float:
-        """Points of forget accuracy above Retrain's probe: information that should be gone."""
-        return self.forget_accuracy - retrain.forget_accuracy
 
 
 def linear_probe(
@@ -36,16 +32,25 @@ def linear_probe(
     *,
     iterations: int = 1_000,
 ) -> Probe:
-    """Fit multinomial logistic regression on *train*, score it on *forget* and *test*.
+    """Fit multinomial logistic regression to features, and measure its accuracies.
 
-    Args: each a pair of penultimate features (N, D), eval mode, and labels (N,). To ask what
-        a model's features still hold of the forget set, *train* is the whole training set
-        with its true labels, forget rows included, and Retrain's probe is the measure.
+    To find out what the features of a model still hold of the forget set, *train* is the whole
+    training set with its true labels, forget rows included; the result is compared with that
+    of Retrain.
 
-    Features are standardised by *train*; the regression is scikit-learn's, lbfgs, C = 1, and
-    draws no random numbers.
+    Args:
+        train, forget, test: pairs of penultimate features (N, D), in eval mode, and labels (N,).
+            Features are standardised by *train*.
+        iterations: the largest number of iterations of the fit (scikit-learn's, lbfgs, C = 1,
+            without random numbers).
 
-    Source: the protocol is ours. Raises: CounError if *train* has one class only.
+    Raises: CounError if *train* has only one class.
+
+    Source: the protocol is ours.
+
+    >>> rows = ([[0.0], [1.0]], [0, 1])
+    >>> linear_probe(rows, rows, rows).forget_accuracy
+    100.0
     """
     model = _fit(*_rows("train", train), iterations)
     return Probe(
@@ -56,31 +61,36 @@ def linear_probe(
 
 
 def probe_margins(
-    train: tuple[Values, Values], asked: tuple[Values, Values], *, iterations: int = 50
+    train: tuple[Values, Values], queries: tuple[Values, Values], *, iterations: int = 50
 ) -> Floats:
-    """The probe's log-odds of the true class of each of the *asked* rows (M,), in nats.
+    """Compute the log-odds that a linear probe gives to the true class of each query, (M,).
 
-    Args: pairs of features and labels, as for `linear_probe`; fitted on *train*. Its limit
-        of iterations is lower, as log-odds need no optimum to be compared.
+    Args:
+        train: features and labels, as for `linear_probe`, to which the probe is fitted.
+        queries: features (M, D) and labels (M,) of the rows to be scored.
+        iterations: fewer than for `linear_probe`, because log-odds can be compared before the
+            fit has converged.
 
-    Raises: CounError if *asked* has a class that *train* lacks.
+    Returns: log-odds in nats.
+
+    Raises: CounError if *queries* has a class that is missing in *train*.
     """
     rows, labels = _rows("train", train)
-    queries, wanted = _rows("asked", asked)
+    features, truth = _rows("query", queries)
     model = _fit(rows, labels, iterations)
-    known = model[-1].classes_
-    strange = np.setdiff1d(wanted, known)
-    if len(strange):
-        raise CounError(f"class {strange[0]} is not among the probe's training labels")
-    scores = model.decision_function(queries)
-    if scores.ndim == 1:  # of two classes scikit-learn gives one log-odds
+    classes = model[-1].classes_
+    missing = np.setdiff1d(truth, classes)
+    if len(missing):
+        raise CounError(f"class {missing[0]} is not among the probe's training labels")
+    scores = model.decision_function(features)
+    if scores.ndim == 1:  # for two classes scikit-learn returns a single log-odds
         scores = np.stack([np.zeros_like(scores), scores], 1)
-    return margins(scores, np.searchsorted(known, wanted))
+    return margins(scores, np.searchsorted(classes, truth))
 
 
-def _rows(name: str, given: tuple[Values, Values]) -> tuple[Floats, Ints]:
-    features = floats(given[0], f"{name} features", 2)
-    return features, class_numbers(given[1], len(features), np.iinfo(np.int64).max)
+def _rows(name: str, rows: tuple[Values, Values]) -> tuple[Floats, Ints]:
+    features = floats(rows[0], f"{name} features", 2)
+    return features, class_numbers(rows[1], len(features), np.iinfo(np.int64).max)
 
 
 def _fit(features: Floats, labels: Ints, iterations: int) -> Pipeline:
@@ -93,6 +103,6 @@ def _fit(features: Floats, labels: Ints, iterations: int) -> Pipeline:
         raise CounError("the probe's training labels are all one class; expected two or more")
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=iterations))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # told by `converged`
+        warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` reports it
         model.fit(features, labels)
     return model

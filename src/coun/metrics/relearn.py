@@ -1,8 +1,7 @@
-"""Relearn time: how soon a forget set is known again. The training itself is elsewhere."""
+"""The anamnesis index: how soon a forget set is known again. `coun.analysis` does the training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,11 @@ from coun.errors import CounError
 
 @dataclass(frozen=True)
 class RelearnTime:
-    """Rounds (updates or epochs) until the target; `reached` is false where the cap came first."""
+    """The rounds (steps or epochs) until a target was met, or until the limit, if not `reached`.
+
+    >>> RelearnTime(12).reached
+    True
+    """
 
     rounds: float
     reached: bool = True
@@ -19,25 +22,6 @@ class RelearnTime:
     def __post_init__(self) -> None:
         if not 0 <= self.rounds < float("inf"):
             raise CounError(f"a relearn time of {self.rounds}; expected a finite number from 0")
-
-
-def relearn_time(accuracies: Sequence[float], target: float) -> RelearnTime:
-    """The first round at which the forget accuracy is at least *target*.
-
-    Args:
-        accuracies: before training (round 0) and after each round, as far as was trained.
-        target: usually the original model's forget accuracy minus 5 to 10 points.
-
-    Returns: not `reached`, with the last round, if none is.
-
-    Raises: CounError if *accuracies* is empty.
-    """
-    if not accuracies:
-        raise CounError("no accuracies; expected at least the one before relearning")
-    for done, found in enumerate(accuracies):
-        if found >= target:
-            return RelearnTime(float(done))
-    return RelearnTime(float(len(accuracies) - 1), reached=False)
 
 
 @dataclass(frozen=True)
@@ -49,13 +33,16 @@ class AnamnesisIndex:
 
 
 def anamnesis_index(unlearned: RelearnTime, retrain: RelearnTime) -> AnamnesisIndex:
-    """AIN = unlearned model's relearn time / Retrain's; 1 is ideal, near 0 memory remains.
+    """Divide an unlearned model's relearn time by Retrain's: 1 is ideal, near 0 it remembers.
 
-    A time cut by its cap gives a bound: the unlearned model's, from below; Retrain's, from
-    above. Undefined if both were cut, or if Retrain needs no round at all (it is at the
-    target untrained, so the target tells nothing).
+    If the unlearned model reached its limit, the index is a lower bound; if Retrain did, an
+    upper bound. It is undefined if both did, or if Retrain needs no round at all: a target
+    that is met without training tells nothing.
 
-    Source: Chundawat et al. 2023, "Zero-Shot Machine Unlearning"; the guards are ours.
+    Source: Chundawat et al. 2023, "Zero-Shot Machine Unlearning"; the bounds are ours.
+
+    >>> anamnesis_index(RelearnTime(5), RelearnTime(10))
+    AnamnesisIndex(index=0.5, kind='exact')
     """
     if retrain.rounds == 0 or not (unlearned.reached or retrain.reached):
         return AnamnesisIndex(float("nan"), "undefined")

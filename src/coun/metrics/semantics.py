@@ -1,4 +1,4 @@
-"""Does a forgotten class go where Retrain sends it, and is that where its meaning is near?"""
+"""Whether a forgotten class is predicted as in Retrain, and as the classes it resembles."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from coun.metrics.accuracies import confusion
 from coun.metrics.arrays import Floats, Values, floats, pair
 from coun.metrics.representation import centroid_similarities
 
-EXACT = 9  # classes up to which all orders are tried: 9! = 362,880
+EXACT = 9  # with at most so many classes all orders are tried: 9! = 362,880
 
 
 def prediction_rows(logits: Values, labels: Values) -> Floats:
-    """Percent of each class's samples predicted as each class, (K, K); rows sum to 100.
+    """Compute how many percent of each class's samples are predicted as each class, (K, K).
 
-    The row of a forgotten class, of its forget samples, is the form of CoUn's tables 1, 5
-    and 6. NaN for a class without samples.
+    The row of a forgotten class, for its forget samples, is what CoUn's tables 1, 5 and 6 show.
+
+    Args: logits: (N, K); labels: (N,).
+
+    Returns: rows that sum to 100; NaN for a class without samples.
+
+    >>> prediction_rows([[2.0, 1.0], [0.0, 3.0]], [0, 0])[0].tolist()
+    [50.0, 50.0]
     """
     counts = confusion(logits, labels)
     with np.errstate(invalid="ignore"):
@@ -30,24 +36,43 @@ def prediction_rows(logits: Values, labels: Values) -> Floats:
 
 
 def row_difference(row: Values, retrain: Values, classes: Sequence[int] | None = None) -> float:
-    """Mean |difference| in points between two prediction rows (K,), over *classes* or all.
+    """Compute the mean |difference| between two prediction rows, in points.
+
+    Args: row, retrain: percentages (K,); classes: those to average over, by default all.
 
     Source: CoUn's "Avg. Diff", over the classes that a table lists.
+
+    >>> row_difference([60.0, 40.0], [50.0, 50.0])
+    10.0
     """
-    mine, theirs = pair(row, retrain, "prediction rows", 1)
+    first, second = pair(row, retrain, "prediction rows", 1)
     chosen = slice(None) if classes is None else list(classes)
-    return float(np.abs(mine - theirs)[chosen].mean())
+    return float(np.abs(first - second)[chosen].mean())
 
 
 def class_similarities(centres: Values, forgotten: int) -> Floats:
-    """Cosine similarity of the centroid of class *forgotten* to every centroid (K, D), (K,)."""
-    found = floats(centres, "centroids", 2)
-    return centroid_similarities(found[[forgotten]], found)
+    """Compute the cosine similarity of the centroid of one class to every centroid, (K,).
+
+    Args: centres: `centroids`, (K, D); forgotten: the class.
+
+    >>> class_similarities([[1.0, 0.0], [0.0, 2.0]], forgotten=0).tolist()
+    [1.0, 0.0]
+    """
+    rows = floats(centres, "centroids", 2)
+    return centroid_similarities(rows[[forgotten]], rows)
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation over *classes*, its two-sided p-value, and how many orders gave it."""
+    """A rank correlation.
+
+    Attributes:
+        rho: the correlation, -1..1.
+        p: two-sided.
+        classes: their number.
+        permutations: the number of orders behind *p*.
+        exact: whether these are all orders.
+    """
 
     rho: float
     p: float
@@ -64,33 +89,37 @@ def semantic_correlation(
     generator: np.random.Generator,
     permutations: int = 9_999,
 ) -> Correlation:
-    """Spearman correlation of a forgotten class's similarities with Retrain's predictions.
+    """Correlate a forgotten class's similarities to other classes with Retrain's predictions.
+
+    It is Spearman's rank correlation with a permutation test.
 
     Args:
-        similarities: to every class (K,), as of `class_similarities`.
-        row: percent predicted as every class (K,), as of `prediction_rows`.
-        forgotten: left out, as is a class with NaN.
-        permutations: orders drawn by *generator* where there are more than 9 retained classes;
-            below that all orders are tried and nothing is drawn.
+        similarities: to every class, (K,), from `class_similarities`.
+        row: the percentage predicted as every class, (K,), from `prediction_rows`.
+        forgotten: this class is left out, as is a class with NaN.
+        generator: draws the orders.
+        permutations: the number of orders that are drawn where there are more than 9 retained
+            classes; otherwise all orders are tried and none is drawn.
 
-    Returns: rho and p are NaN where all values of one side are equal.
+    Returns: a correlation whose rho and p are NaN where all values of one side are equal.
 
     Raises: CounError with fewer than 3 retained classes.
     """
-    near, sent = pair(similarities, row, "similarities and predictions", 1)
-    kept = ~np.isnan(near) & ~np.isnan(sent)
-    kept[forgotten] = False
-    count = int(kept.sum())
+    near, predicted = pair(similarities, row, "similarities and predictions", 1)
+    usable = ~np.isnan(near) & ~np.isnan(predicted)
+    usable[forgotten] = False
+    count = int(usable.sum())
     if count < 3:
         raise CounError(f"{count} retained classes; a rank correlation needs at least 3")
-    first, second = _standard_ranks(near[kept]), _standard_ranks(sent[kept])
+    first, second = _standard_ranks(near[usable]), _standard_ranks(predicted[usable])
     rho = float(first @ second)
     exact = count <= EXACT
     if exact:
         orders = second[np.array(list(itertools.permutations(range(count))))]
     else:
         orders = generator.permuted(np.tile(second, (permutations, 1)), axis=1)
-    # Equal correlations differ by rounding; an exact count includes the order itself.
+    # Equal correlations may differ by rounding errors. All orders include the observed one; a
+    # sample of orders does not, so one is added.
     extreme = int((np.abs(orders @ first) >= abs(rho) - 1e-9).sum())
     tried = len(orders)
     p = extreme / tried if exact else (extreme + 1) / (tried + 1)
@@ -98,9 +127,9 @@ def semantic_correlation(
 
 
 def _standard_ranks(values: Floats) -> Floats:
-    """Ranks (ties share theirs), centred and of length 1; NaN if all are equal."""
+    """Ranks (equal values share one), centred and scaled to length 1; NaN if all are equal."""
     ranks = scipy.stats.rankdata(values)
     ranks = ranks - ranks.mean()
     with np.errstate(invalid="ignore"):
-        found: Floats = ranks / np.linalg.norm(ranks)
-    return found
+        unit: Floats = ranks / np.linalg.norm(ranks)
+    return unit

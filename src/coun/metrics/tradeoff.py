@@ -11,20 +11,30 @@ from coun.metrics.registry import Metric
 
 
 def tow(metrics: Mapping[str, float], retrain: Mapping[str, float]) -> float:
-    """ToW = (1-|dRA|)(1-|dFA|)(1-|dTA|); 1 is Retrain, higher is better.
+    """Compute ToW = (1-|dRA|)(1-|dFA|)(1-|dTA|), 0..1; 1 is Retrain, higher is better.
 
-    Args: percent under `retain_accuracy`, `unlearn_accuracy` (|dUA| = |dFA|) and
-        `test_accuracy`, as `evaluate` writes them.
+    Args: metrics, retrain: percentages under `retain_accuracy`, `unlearn_accuracy` (|dUA| is
+        equal to |dFA|) and `test_accuracy`.
 
-    Source: RUM (Zhao et al., NeurIPS 2024). Raises: CounError if a metric is missing.
+    Raises: CounError if a metric is missing.
+
+    Source: RUM (Zhao et al., NeurIPS 2024).
+
+    >>> retrain = {"retain_accuracy": 99.0, "unlearn_accuracy": 10.0, "test_accuracy": 90.0}
+    >>> tow(retrain | {"test_accuracy": 80.0}, retrain)
+    0.9
     """
     return _product(metrics, retrain, "unlearn_accuracy", "ToW")
 
 
 def tow_mia(metrics: Mapping[str, float], retrain: Mapping[str, float]) -> float:
-    """ToW-MIA: as ToW, with the MIA efficacy (`mia_efficacy`, percent) for the forget accuracy.
+    """Compute ToW-MIA: as `tow`, with `mia_efficacy` in the place of the unlearn accuracy.
 
-    Source: RUM's code; efficacy is that of the SVC on confidences.
+    Args: metrics, retrain: percentages, as for `tow`.
+
+    Raises: CounError if a metric is missing.
+
+    Source: RUM's code; the efficacy is that of the SVC on confidences.
     """
     return _product(metrics, retrain, "mia_efficacy", "ToW-MIA")
 
