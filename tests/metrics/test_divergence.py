@@ -104,9 +104,9 @@ def test_distances_are_ordered_as_their_norms(two):
 
 def test_arguments_that_are_not_distributions_are_refused(two):
     p = probabilities(two[0])
-    with pytest.raises(CounError, match="no probabilities"):
+    with pytest.raises(CounError, match="do not sum to 1"):
         js_divergence(two[0], p)
-    with pytest.raises(CounError, match="no probabilities"):
+    with pytest.raises(CounError, match="do not sum to 1"):
         entropy(torch.full((2, 3), float("nan")))
     with pytest.raises(CounError, match="expected one shape"):
         kl_divergence(p, p[:3])

@@ -1,4 +1,4 @@
-"""Classifiers: built-in ones by name, any other through `Classifier`, and their weights."""
+"""Models: built-in ones by name, any other network through `Classifier`, and their weights."""
 
 from coun.models.outputs import Classifier, Outputs
 from coun.models.weights import load_weights, save_weights, weights_digest

@@ -1,4 +1,4 @@
-"""Two small nets for trials and tests: a convolutional one and a perceptron."""
+"""Two small networks for trials and tests: a convolutional one and a perceptron."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from coun.models.parts import image_shape, init_convs
 
 
 def cnn(classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """Three 3x3 convolutions (32, 64, 128) with BatchNorm, average pool, Linear(128) + ReLU, head.
+    """Build a small convolutional network for images of 8x8 to 32x32.
 
-    The second and third convolution have stride 2. 110,698 parameters for 10 classes and one
-    channel. Made for images of 8x8 to 32x32; learns scikit-learn's digits in seconds.
+    It has three 3x3 convolutions (32, 64, 128 channels; the last two with stride 2), each with
+    BatchNorm and ReLU, an average pool, Linear(128) with ReLU, and the head: 110,698 parameters
+    for 10 classes and one channel. It learns scikit-learn's digits in seconds.
 
     Args:
-        classes: K; the net maps (B, C, H, W) to logits (B, K); features are (B, 128).
+        classes: K; the network maps (B, C, H, W) to logits (B, K); features are (B, 128).
         shape: (channels, height, width).
-    Raises: CounError if shape is not that of an image.
-    Source: none; not in the paper. Convolutions start from kaiming_normal_(fan_out, relu).
+
+    Raises: CounError if *shape* is not that of an image.
+
+    Source: none; it is not in the paper. Convolutions are initialised by
+        kaiming_normal_(fan_out, relu).
     """
     channels, _, _ = image_shape("cnn", shape)
     layers: list[nn.Module] = []
@@ -44,16 +48,18 @@ def cnn(classes: int, shape: tuple[int, ...]) -> nn.Module:
 
 
 def mlp(classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """Perceptron with two hidden layers of 256 ReLUs and no BatchNorm, for inputs of any shape.
+    """Build a perceptron with two hidden layers of 256 ReLUs, for inputs of any shape.
 
     Args:
-        classes: K; the net maps (B, *shape) to logits (B, K); features are (B, 256).
-        shape: (D,) for tables, (channels, height, width) for images; flattened.
-    Raises: CounError if shape is empty or holds a number below 1.
-    Source: none; not in the paper. All layers keep torch's default initialisation.
+        classes: K; the network maps (B, *shape) to logits (B, K); features are (B, 256).
+        shape: (D,) for tables, (channels, height, width) for images; it is flattened.
+
+    Raises: CounError if *shape* is empty or has a number below 1.
+
+    Source: none; it is not in the paper. All layers keep PyTorch's default initialisation.
     """
     if not shape or min(shape) < 1:
-        raise CounError(f"mlp takes a shape of positive numbers, such as (30,); got {shape}")
+        raise CounError(f"mlp needs a shape of positive numbers, such as (30,); got {shape}")
     return nn.Sequential(
         OrderedDict(
             flatten=nn.Flatten(),

@@ -1,4 +1,4 @@
-"""What the image nets share: the check of the input shape and the initialisation."""
+"""Parts that the networks for images share: the check of the input shape, the initialisation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coun.errors import CounError
 def image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return *shape* as (channels, height, width).
 
-    Raises: CounError if it is not three positive numbers; *name* is the model that asks.
+    Raises: CounError, which names the model, if it is not three positive numbers.
     """
     if len(shape) != 3 or min(shape) < 1:
         raise CounError(
@@ -22,10 +22,9 @@ def image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def init_convs(net: nn.Module) -> None:
-    """Draw every convolution from kaiming_normal_(fan_out, relu), biases zero, in place.
+    """Initialise every convolution by kaiming_normal_(fan_out, relu), and its bias by 0.
 
-    Linear and BatchNorm layers keep torch's defaults. The global generator is used: seed it
-    before building.
+    Linear and BatchNorm layers keep PyTorch's defaults. Numbers come from the global generator.
     """
     for module in net.modules():
         if isinstance(module, nn.Conv2d):

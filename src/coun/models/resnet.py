@@ -1,4 +1,4 @@
-"""Residual nets for small images: the paper's ResNet-18 and two smaller ones."""
+"""Residual networks for small images: the paper's ResNet-18 and two smaller ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def _resnet(
     blocks: int,
     stem_stride: int = 1,
 ) -> nn.Module:
-    """Stem, one stage of *blocks* blocks per width (all but the first halve the map), head."""
+    """A stem, one stage of *blocks* blocks for each width, and a head.
+
+    Every stage but the first halves the height and width of the map.
+    """
     channels, _, _ = image_shape(name, shape)
     stages: list[nn.Module] = []
     before = widths[0]
@@ -69,29 +72,34 @@ def _resnet(
 
 
 def resnet18(classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """ResNet-18 with the CIFAR stem, as the paper trains it.
+    """Build ResNet-18 with the stem for CIFAR, as the paper trains it.
 
-    A 3x3 stem of stride 1 and no max-pool, four stages of two basic blocks (64, 128, 256, 512),
-    global average pool, linear head. 11,173,962 parameters for 10 classes and 3 channels;
-    555,422,720 multiply-adds (convolutions and head) at 32x32, four times that at 64x64.
+    It has a 3x3 stem of stride 1 without a max-pool, four stages of two basic blocks (64, 128,
+    256, 512 channels), a global average pool and a linear head: 11,173,962 parameters for 10
+    classes and 3 channels; 555,422,720 multiply-adds (convolutions and head) at 32x32, four
+    times as many at 64x64.
 
     Args:
-        classes: K; the net maps (B, C, H, W) to logits (B, K); features are (B, 512).
+        classes: K; the network maps (B, C, H, W) to logits (B, K); features are (B, 512).
         shape: (channels, height, width).
-    Raises: CounError if shape is not that of an image.
-    Source: He et al., CVPR 2016; CoUn (Khalil et al., NeurIPS 2025). Convolutions start from
-        kaiming_normal_(fan_out, relu), as in torchvision.
+
+    Raises: CounError if *shape* is not that of an image.
+
+    Source: He et al., CVPR 2016; CoUn (Khalil et al., NeurIPS 2025). Convolutions are
+        initialised by kaiming_normal_(fan_out, relu), as in torchvision.
     """
     return _resnet("resnet18", classes, shape, widths=(64, 128, 256, 512), blocks=2)
 
 
 def resnet20(classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """The classic CIFAR ResNet-20: three stages of three basic blocks, widths 16, 32, 64.
+    """Build the classic ResNet-20 for CIFAR: three stages of three basic blocks.
 
-    272,474 parameters for 10 classes and 3 channels; logits (B, K), features (B, 64).
+    The stages have 16, 32 and 64 channels; 272,474 parameters for 10 classes and 3 channels.
 
-    Args: as for `resnet18`.
-    Raises: CounError if shape is not that of an image.
+    Args: as for `resnet18`; features are (B, 64).
+
+    Raises: CounError if *shape* is not that of an image.
+
     Source: He et al., CVPR 2016, section 4.2. They pad the shortcut with zeros (option A,
         269,722 parameters); here it is a 1x1 convolution with BatchNorm (option B), as in
         `resnet18`.
@@ -100,14 +108,17 @@ def resnet20(classes: int, shape: tuple[int, ...]) -> nn.Module:
 
 
 def resnet8(classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """Our net for two CPU cores: three stages of one basic block, widths 64, 128, 256.
+    """Build a network for two CPU cores: three stages of one basic block each.
 
-    The 3x3 stem has stride 2, so that 32x32 images are worked on at 16x16, 8x8 and 4x4: about
-    1.2 million parameters, enough to interpolate the training set, for a quarter of the
-    arithmetic of the same net at full resolution. Logits (B, K), features (B, 256).
+    The stages have 64, 128 and 256 channels. The 3x3 stem has stride 2, so that 32x32 images
+    are processed at 16x16, 8x8 and 4x4: about 1.2 million parameters, which are enough to fit
+    the training set, at a quarter of the arithmetic of the same network at full resolution.
 
-    Args: as for `resnet18`.
-    Raises: CounError if shape is not that of an image.
-    Source: none; not in the paper. Results on it are not comparable with published ones.
+    Args: as for `resnet18`; features are (B, 256).
+
+    Raises: CounError if *shape* is not that of an image.
+
+    Source: none; it is not in the paper, and results on it are not comparable with published
+        ones.
     """
     return _resnet("resnet8", classes, shape, widths=(64, 128, 256), blocks=1, stem_stride=2)

@@ -8,26 +8,28 @@ from torch import nn
 
 from coun.models.parts import image_shape, init_convs
 
-# a pool stands behind each row
+# Output channels of the convolutions; a max-pool follows each group.
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
 def vgg16(classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """VGG-16-BN: 13 convolutions with BatchNorm, five max-pools, a 1024-d encoder head.
+    """Build VGG-16-BN: 13 convolutions with BatchNorm, five max-pools, a 1024-d encoder head.
 
-    The convolutions take 313,196,544 multiply-adds at 32x32; 15,258,698 parameters for 10
-    classes and 3 channels. The last map is averaged to 1x1, so larger images work too. On
-    smaller ones a pool is left out once a side of the map is 1: 8x8 images pass three pools.
+    The convolutions need 313,196,544 multiply-adds at 32x32; there are 15,258,698 parameters
+    for 10 classes and 3 channels. The last map is averaged to 1x1, so larger images work too.
+    For smaller images, a pool is left out once a side of the map is 1: 8x8 images have three.
 
     Args:
-        classes: K; the net maps (B, C, H, W) to logits (B, K); features are (B, 1024).
+        classes: K; the network maps (B, C, H, W) to logits (B, K); features are (B, 1024).
         shape: (channels, height, width).
-    Raises: CounError if shape is not that of an image.
-    Source: Simonyan and Zisserman, ICLR 2015; CoUn (Khalil et al., NeurIPS 2025), which names
-        "a 1024-dimensional encoder head" and no more: read here as ReLU(Linear(512, 1024)),
-        without dropout, before the linear head. SalUn's VGG has Linear(512, K) alone. The
-        convolutions have a bias, as torchvision's vgg16_bn (under BatchNorm it changes
-        nothing). Convolutions start from kaiming_normal_(fan_out, relu), biases at zero.
+
+    Raises: CounError if *shape* is not that of an image.
+
+    Source: Simonyan and Zisserman, ICLR 2015; CoUn (Khalil et al., NeurIPS 2025), which only
+        says "a 1024-dimensional encoder head": taken here as ReLU(Linear(512, 1024)), without
+        dropout, before the linear head. SalUn's VGG has Linear(512, K) alone. The
+        convolutions have a bias, as in torchvision's vgg16_bn (before BatchNorm it has no
+        effect). Convolutions are initialised by kaiming_normal_(fan_out, relu), biases by 0.
     """
     channels, height, width = image_shape("vgg16", shape)
     side = min(height, width)

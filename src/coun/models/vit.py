@@ -1,4 +1,4 @@
-"""Vision transformers of the paper's size: plain, and the one for small data (SPT + LSA)."""
+"""Vision transformers of the paper's size: the plain one, and that for small data (SPT + LSA)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATCH, DIM, DEPTH, HEADS, HEAD_DIM, MLP_DIM, DROPOUT = 4, 512, 6, 12, 64, 1024, 
 
 
 class Patchify(nn.Module):
-    """Cut (B, C, H, W) into patches, row by row: (B, HW / 16, 16 C), channels fastest."""
+    """Cut (B, C, H, W) into patches, row by row, (B, HW / 16, 16 C); channels vary fastest."""
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -24,9 +24,10 @@ class Patchify(nn.Module):
 
 
 class Shift(nn.Module):
-    """Shifted Patch Tokenisation's input: x and x moved one pixel right, left, down and up.
+    """The input of Shifted Patch Tokenisation: x, and x moved right, left, down and up by a pixel.
 
-    (B, C, H, W) to (B, 5 C, H, W), in that order; zeros come in at the border.
+    It maps (B, C, H, W) to (B, 5 C, H, W), in that order, with zeros at the border.
+
     Source: Lee, Lee and Song, 2021 (arXiv 2112.13492), section 3.1; cardinal shifts by one
         pixel as in lucidrains' vit-pytorch (the authors': four diagonals, by half a patch).
     """
@@ -46,7 +47,7 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(HEADS * HEAD_DIM, DIM)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Mix the values (B, heads, T, d) by the queries' and keys' scaled products."""
+        """Average the values (B, heads, T, d) by the scaled products of queries and keys."""
         return F.scaled_dot_product_attention(q, k, v, dropout_p=DROPOUT if self.training else 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,11 +59,11 @@ class Attention(nn.Module):
 
 
 class LocalityAttention(Attention):
-    """Locality Self-Attention: no token sees itself, and the temperature is learned.
+    """Locality Self-Attention: a token does not attend to itself, and the temperature is learned.
 
-    Source: Lee, Lee and Song, 2021 (arXiv 2112.13492), section 3.2; one log-temperature a
-        layer, started at log(d^-1/2), and dropout on the attention, as in lucidrains'
-        vit-pytorch (the authors': one scale a head, no attention dropout).
+    Source: Lee, Lee and Song, 2021 (arXiv 2112.13492), section 3.2; one log-temperature for
+        each layer, initialised at log(d^-1/2), and dropout on the attention, as in lucidrains'
+        vit-pytorch (the authors have one scale for each head and no attention dropout).
     """
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class LocalityAttention(Attention):
         self.temperature = nn.Parameter(torch.tensor(math.log(HEAD_DIM**-0.5)))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """As `Attention.attend`, the diagonal of the logits at -inf (False in the mask)."""
+        """As `Attention.attend`, with the diagonal of the logits at -inf (False in the mask)."""
         others = ~torch.eye(q.shape[-2], dtype=torch.bool, device=q.device)
         return F.scaled_dot_product_attention(
             q * self.temperature.exp(),
@@ -106,8 +107,9 @@ class Block(nn.Module):
 class ViT(nn.Module):
     """The transformer behind `vit` and `vit_small_data`.
 
-    Parameters 0 to 4 are pos_embedding, cls_token, the patch LayerNorm's two and the patch
-    Linear's weight, as in lucidrains' vit-pytorch: NoT negates by these numbers.
+    Parameters 0 to 4 are pos_embedding, cls_token, the two of the patch LayerNorm and the
+    weight of the patch Linear, as in lucidrains' vit-pytorch. This order must not change,
+    because NoT negates parameters by their numbers.
     """
 
     def __init__(self, name: str, classes: int, shape: tuple[int, ...], *, small: bool) -> None:
@@ -141,16 +143,19 @@ class ViT(nn.Module):
 
 
 def vit(classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """Plain vision transformer with the paper's sizes.
+    """Build a plain vision transformer with the paper's sizes.
 
-    Patch 4, width 512, depth 6, 12 heads of 64, MLP 1024, dropout 0.1 (also on the embedding
-    and the attention), learned position embeddings, class token. Features are the final
-    LayerNorm of the class token. 1,062,923,264 multiply-adds at 32x32, 3 channels, 100 classes.
+    It has patches of 4x4, width 512, depth 6, 12 heads of 64, an MLP of 1024, dropout 0.1 (also
+    on the embedding and the attention), learned position embeddings and a class token, whose
+    final LayerNorm is the features. It needs 1,062,923,264 multiply-adds at 32x32 with 3
+    channels and 100 classes.
 
     Args:
-        classes: K; the net maps (B, C, H, W) to logits (B, K); features are (B, 512).
+        classes: K; the network maps (B, C, H, W) to logits (B, K); features are (B, 512).
         shape: (channels, height, width), both sides divisible by 4.
-    Raises: CounError if shape is not that of an image, or a side is no multiple of 4.
+
+    Raises: CounError if *shape* is not that of an image, or a side is not a multiple of 4.
+
     Source: Dosovitskiy et al., ICLR 2021, in the layout of lucidrains' vit-pytorch; sizes from
         CoUn (Khalil et al., NeurIPS 2025). The paper cites the small-data transformer, so
         `vit_small_data` is the nearer reading of its experiments; its pooling is not stated.
@@ -159,18 +164,20 @@ def vit(classes: int, shape: tuple[int, ...]) -> nn.Module:
 
 
 def vit_small_data(classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """`vit` with Shifted Patch Tokenisation and Locality Self-Attention.
+    """Build `vit` with Shifted Patch Tokenisation and Locality Self-Attention.
 
     The image and four copies moved by one pixel (5 C channels) are cut into patches; each
-    layer learns one temperature and masks the diagonal of its attention. 1,069,214,720
-    multiply-adds at 32x32, 3 channels and 100 classes: all matrix products, those of the
-    attention included.
+    layer learns one temperature and masks the diagonal of its attention. It needs
+    1,069,214,720 multiply-adds at 32x32 with 3 channels and 100 classes, counting all matrix
+    products, those of the attention included.
 
     Args: as for `vit`.
-    Raises: CounError if shape is not that of an image, or a side is no multiple of 4.
+
+    Raises: CounError if *shape* is not that of an image, or a side is not a multiple of 4.
+
     Source: Lee, Lee and Song, 2021 (arXiv 2112.13492), as in lucidrains' vit-pytorch; sizes
         from CoUn (Khalil et al., NeurIPS 2025). The authors' own repository shifts by half a
-        patch along the four diagonals, learns one scale a head and has no dropout on the
-        attention.
+        patch along the four diagonals, learns one scale for each head and has no
+        dropout on the attention.
     """
     return ViT("vit-spt-lsa", classes, shape, small=True)
