@@ -126,5 +126,5 @@ def test_impossible_numbers_of_neighbours_are_refused(rng):
     keys = rng.normal(size=(4, 3))
     with pytest.raises(CounError, match="k = 5 neighbours among 4"):
         nearest(keys, keys, 5)
-    with pytest.raises(CounError, match="features of 2 and 3 numbers"):
+    with pytest.raises(CounError, match="features of 2 and 3 dimensions"):
         nearest(keys[:, :2], keys, 1)

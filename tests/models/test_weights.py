@@ -2,6 +2,7 @@ import copy
 import os
 import re
 import stat
+from collections import OrderedDict
 
 import pytest
 import safetensors.torch
@@ -110,12 +111,33 @@ def test_unreadable_files(tmp_path):
         load_weights(net(), path)
 
 
-@pytest.mark.parametrize("wrap", [dict, lambda s: {"state_dict": s}, lambda s: {"model": s}])
-def test_torch_files_are_read(tmp_path, wrap):
-    path = tmp_path / "w.pth"
+@pytest.mark.parametrize("key", ["", "state_dict", "model_state_dict", "net", "model", "ema"])
+@pytest.mark.parametrize("name", ["w.pth", "w.pth.tar", "pytorch_model.bin", "w.safetensors"])
+def test_torch_files_are_read_whatever_their_suffix(tmp_path, key, name):
+    path = tmp_path / name
     source, target = net(), net()
-    torch.save(wrap(source.state_dict()), path)
-    load_weights(target, path)
+    state = source.state_dict()
+    torch.save({key: state, "epoch": 3} if key else state, path)
+    assert key in load_weights(target, path)
+    assert equal(source, target)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.module.", "net."])
+def test_a_prefix_of_all_names_is_removed_and_reported(tmp_path, prefix, caplog):
+    path = tmp_path / "w.pt"
+    source, target = net(), net()
+    torch.save({prefix + name: tensor for name, tensor in source.state_dict().items()}, path)
+    note = load_weights(target, path)
+    assert f"the prefix '{prefix}' of all names was removed" in note
+    assert note in caplog.text
+    assert equal(source, target)
+
+
+def test_a_prefix_that_the_model_has_is_kept(tmp_path):
+    path = tmp_path / "w.safetensors"
+    source, target = (nn.Sequential(OrderedDict(net=net())) for _ in range(2))
+    save_weights(source, path)
+    assert load_weights(target, path) == ""
     assert equal(source, target)
 
 

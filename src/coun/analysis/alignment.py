@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from coun.data import Data
 from coun.errors import CounError
-from coun.models import Classifier
+from coun.models import Classifier, copy_model
 from coun.seeds import Seeds
 
 BATCH = 250
@@ -147,7 +146,7 @@ def top_singular(
 
 
 def _frozen(classifier: Classifier) -> Classifier:
-    return copy.deepcopy(classifier).eval().requires_grad_(False)
+    return copy_model(classifier).eval().requires_grad_(False)
 
 
 def _some(rows: Tensor) -> None:

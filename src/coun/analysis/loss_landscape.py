@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from coun.data import Data, Split
 from coun.data.examples import stratified
 from coun.engine import predict
 from coun.errors import CounError
-from coun.models import Classifier
+from coun.models import Classifier, copy_model
 from coun.seeds import Seeds
 
 Direction = dict[str, Tensor]
@@ -104,7 +103,7 @@ def landscape(
         if limit is not None and limit < len(rows):
             rows = rows[stratified(data.train.labels[rows], limit, seed)]
         parts[role] = data.train.take(rows)
-    moved = copy.deepcopy(classifier).requires_grad_(False)
+    moved = copy_model(classifier).requires_grad_(False)
     places = dict(moved.inner.named_parameters())
     steps = np.linspace(-radius, radius, points)
     steps[points // 2] = 0  # exactly

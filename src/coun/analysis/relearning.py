@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from coun.data import Split
 from coun.engine import Compute, Engine, Fit, Optimizer, Phase, Task, predict
 from coun.errors import CounError
 from coun.metrics import RelearnTime, accuracy
-from coun.models import Classifier
+from coun.models import Classifier, copy_model
 from coun.objectives import cross_entropy
 from coun.runs import Run
 from coun.seeds import Seeds
@@ -88,7 +87,7 @@ def relearn(
         return accuracy(predict(classifier, data, examples).logits, examples.labels.cpu())
 
     target = known(original.classifier) - margin
-    classifier = copy.deepcopy(run.classifier).requires_grad_(True)
+    classifier = copy_model(run.classifier).requires_grad_(True)
     accuracies = [known(classifier)]
     if accuracies[0] >= target:
         return Relearned(0, False, target, tuple(accuracies))

@@ -65,6 +65,8 @@ def command(
     common: dict[str, Any] = {"seed": seed, "out": out, "options": options, **values}
     if module is not None:
         common["contrast"] = module
+    if not start.exists():
+        raise CounError(f"{start} does not exist; expected a run folder or a file of weights")
     if start.is_file():
         if source is None or model is None:
             raise CounError(f"{start} is a weights file; say --data and --model as well")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from coun.data import Data, Examples, Split, TensorExamples
 from coun.engine.cost import Cost
 from coun.errors import CounError
-from coun.models import Classifier
+from coun.models import Classifier, copy_model
 from coun.seeds import Seeds
 
 GIB = 2**30
@@ -99,7 +98,7 @@ class Task:
 
     def teacher(self, model: nn.Module | None = None) -> Classifier:
         """Return a frozen copy, in eval mode, of the present model, or of *model* from `fresh`."""
-        copied = copy.deepcopy(self.classifier)
+        copied = copy_model(self.classifier)
         if model is not None:
             copied.inner.load_state_dict(model.state_dict())
         return copied.requires_grad_(False).eval()

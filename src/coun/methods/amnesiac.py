@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -17,6 +16,7 @@ from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.methods.retrain import Retrain
 from coun.methods.unrolling import add
+from coun.models import copy_model
 from coun.objectives import cross_entropy
 from coun.objectives.context import Batch
 from coun.plans.method import FROZEN, Training
@@ -75,7 +75,7 @@ def replay(task: Task) -> tuple[dict[str, Tensor], float]:
             "without torchrun"
         )
     seeds = Seeds(task.original["seed"]).fork("original")
-    model = copy.deepcopy(task.classifier)
+    model = copy_model(task.classifier)
     past = Task(task.data, None, seeds, task.reads, model, task.build, task.device, task.flops)
     weights, forget = dict(model.inner.named_parameters()), task.indices("forget")
     total = {name: torch.zeros_like(p) for name, p in weights.items()}

@@ -18,6 +18,7 @@ from torch import nn
 
 from coun.errors import CounError, nearest, unknown
 from coun.models.cnn import cnn, mlp
+from coun.models.copies import make_model
 from coun.models.ensemble import Layout, Shards
 from coun.models.resnet import resnet8, resnet18, resnet20
 from coun.models.vgg import vgg16
@@ -129,7 +130,7 @@ def _call(name: str, factory: Any, classes: int, shape: tuple[int, ...]) -> nn.M
             f"got a {type(factory).__name__}"
         )
     try:
-        model = factory(**_arguments(factory, classes, shape))
+        model = make_model(partial(factory, **_arguments(factory, classes, shape)), shape)
     except CounError:
         raise
     except Exception as error:

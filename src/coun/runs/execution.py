@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from coun.engine.device import keep_freed_memory
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.methods import Method
-from coun.models import Classifier, load_weights, save_weights, weights_digest
+from coun.models import Classifier, copy_model, load_weights, save_weights, weights_digest
 from coun.runs.folder import (
     CHECKPOINT,
     WEIGHTS,
@@ -61,7 +60,7 @@ def execute(
             f"{method.name} needs to know how the Original was trained, and bare weights do not "
             "tell; start from a run folder that coun train wrote"
         )
-    model = copy.deepcopy(start.model)
+    model = copy_model(start.model)
     classifier = wrap(model, data, start.head)
     flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))
     compute = Compute.choose(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from coun.methods import Method, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import build as build_model
-from coun.models import weights_digest
+from coun.models import copy_model, make_model, weights_digest
 from coun.runs.execution import execute
 from coun.runs.options import Options
 from coun.runs.recipes import inherited, recipe
@@ -72,10 +71,10 @@ def train(
             raise CounError(
                 "a Retrain must not start from given weights; pass the function that makes it"
             )
-        maker = partial(copy.deepcopy, model)
+        maker = partial(copy_model, model)
         parent = _bare_parent(model)
     else:
-        maker = model
+        maker = partial(make_model, model, data.shape)
     with Seeds(seed).as_global("init", "shape"):
         start = Start(maker(), name, maker, parent=parent, head=options.head)
     kind = "original" if split is None else "retrain"
