@@ -14,7 +14,7 @@ def full(*args, **kwargs):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_file_is_replaced_whole(tmp_path):
+def test_a_file_is_replaced_completely(tmp_path):
     path = tmp_path / "new" / "a.txt"
     write_text(path, "one")
     write_text(path, "zwei ü")
@@ -35,7 +35,9 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
 @pytest.mark.parametrize(
     ("module", "name"), [(os, "replace"), (os, "fsync"), (tempfile, "mkstemp")]
 )
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, module, name):
+def test_a_full_disk_is_reported_in_one_line_and_leaves_no_file(
+    tmp_path, monkeypatch, module, name
+):
     path = tmp_path / "a.txt"
     write_text(path, "old")
     with monkeypatch.context() as patch, pytest.raises(CounError) as caught:
@@ -48,7 +50,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, modul
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path):
+def test_a_file_in_place_of_a_folder_is_reported_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CounError, match="cannot write .*file/a.txt: "):
         write_text(tmp_path / "file" / "a.txt", "x")
@@ -78,7 +80,7 @@ def test_floats_survive_json_to_the_bit(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe\x00", b"nonsense"])
-def test_damaged_json_is_one_line(tmp_path, content):
+def test_damaged_json_is_reported_in_one_line(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(CounError, match="cannot be read as JSON") as caught:
@@ -87,7 +89,7 @@ def test_damaged_json_is_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_json_is_one_line(tmp_path):
+def test_missing_json_is_reported_in_one_line(tmp_path):
     with pytest.raises(CounError, match="does not exist; expected a run folder"):
         read_json(tmp_path / "a.json")
     with pytest.raises(CounError, match="cannot be read as JSON"):

@@ -25,7 +25,7 @@ def test_a_fork_is_a_longer_path(seed, head, tail):
     assert Seeds(seed).fork(*head).fork(*tail) == Seeds(seed).fork(*head, *tail)
 
 
-def test_numbers_are_63_bits_and_fixed_for_ever():
+def test_numbers_have_63_bits_and_never_change():
     # A run's record promises the same bits next year.
     assert Seeds(0).number("init") == 1519069808562059438
     assert all(0 <= Seeds(s).number("x") < 2**63 for s in range(50))
@@ -43,7 +43,7 @@ def test_neighbouring_positions_are_not_correlated():
     assert abs(lag) < 0.15
 
 
-def test_the_global_generator_is_put_back_even_after_an_error():
+def test_the_global_generator_is_restored_even_after_an_error():
     torch.manual_seed(5)
     expected = torch.rand(2)
     torch.manual_seed(5)

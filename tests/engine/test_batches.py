@@ -1,4 +1,4 @@
-"""Which update follows which, and that reading ahead changes nothing."""
+"""The order of steps, and loading ahead, which changes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def task(small, split, make_task, dropping):
     return make_task(small, dropping(), split, reads=("retain", "forget"))
 
 
-def test_positions_follow_each_other_through_passes_that_end(task):
+def test_positions_are_consecutive_even_if_phases_end_early(task):
     # 30 forget rows in batches of 20: two updates, in the first epoch only; the other pass is
     # given three updates.
     phases = [
@@ -47,17 +47,17 @@ def test_positions_follow_each_other_through_passes_that_end(task):
 
 
 @pytest.mark.parametrize("size", [7, 32, 64, 169])
-def test_no_batch_of_a_sweep_is_much_shorter_than_another(task, size):
-    found = [loaded["retain"][2] for *_, loaded in feed(
+def test_batches_of_a_phase_differ_by_one_row_at_most(task, size):
+    result = [loaded["retain"][2] for *_, loaded in feed(
         task, [Phase(NOTHING, {"retain": size})], 1
     ).batches(Progress(0))]  # fmt: skip
-    sizes = [len(rows) for rows in found]
+    sizes = [len(rows) for rows in result]
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= size
-    assert torch.cat(found).sort().values.tolist() == list(range(170))
+    assert torch.cat(result).sort().values.tolist() == list(range(170))
 
 
-def test_a_resumed_feed_gives_the_same_rows(task):
+def test_a_resumed_loader_gives_the_same_rows(task):
     phases = [Phase(NOTHING, {"retain": 64, "forget": 20})]
     whole = list(feed(task, phases, 2).batches(Progress(0)))
     later = list(feed(task, phases, 2).batches(whole[3][0]))
@@ -67,7 +67,7 @@ def test_a_resumed_feed_gives_the_same_rows(task):
             assert all(torch.equal(a, b) for a, b in zip(one[role], two[role], strict=True))
 
 
-def test_rows_are_positions_in_the_role(task, small):
+def test_slots_are_positions_in_the_rows_of_the_role(task, small):
     one = Phase(NOTHING, {"forget": 7})
     for _, _, loaded in feed(task, [one], 1).batches(Progress(0)):
         images, labels, rows = loaded["forget"]
@@ -80,14 +80,14 @@ def test_a_role_can_come_from_a_part_of_the_data(task):
     part = task.indices("forget")[:5]
     task.define("forget/1", part)
     one = Phase(NOTHING, {"forget": 3}, roles={"forget": "forget/1"})
-    loaded = [found["forget"] for _, _, found in feed(task, [one], 1).batches(Progress(0))]
+    loaded = [result["forget"] for _, _, result in feed(task, [one], 1).batches(Progress(0))]
     assert [len(rows) for *_, rows in loaded] == [2, 3]
     assert sorted(torch.cat([rows for *_, rows in loaded]).tolist()) == list(range(5))
     labels = torch.cat([y for _, y, _ in loaded])
     assert labels.sort().values.tolist() == task.data.train.labels[part].sort().values.tolist()
 
 
-def test_a_part_may_hold_only_declared_rows(small, split, make_task, dropping):
+def test_a_defined_role_may_hold_only_declared_rows(small, split, make_task, dropping):
     task = make_task(small, dropping(), split)  # reads retain alone
     with pytest.raises(coun.CounError, match="declare"):
         task.define("some", torch.arange(18, 22))  # 20 and 21 are forgotten
@@ -107,7 +107,7 @@ class Slow:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_read_ahead_and_change_no_bit(small, make_task, workers):
+def test_loading_in_workers_changes_no_bit(small, make_task, workers):
     data = coun.from_dataset(Slow(small.train), Slow(small.test), stream=True, views=small.views)
     digests = []
     for count in (0, workers):

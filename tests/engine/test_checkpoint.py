@@ -1,4 +1,4 @@
-"""Checkpoints: whole or refused."""
+"""Checkpoints are restored completely or refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coun import CounError
 from coun.engine.checkpoint import Checkpoint, pack, unpack
 
 
-def test_round_trip_restores_model_and_optimizer() -> None:
+def test_saving_and_loading_restores_model_and_optimizer() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     twin = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
@@ -33,7 +33,7 @@ def test_round_trip_restores_model_and_optimizer() -> None:
         assert torch.equal(a, b)
 
 
-def test_a_cut_file_and_another_runs_file_are_refused(tmp_path: Path) -> None:
+def test_an_incomplete_file_and_a_file_of_another_run_are_refused(tmp_path: Path) -> None:
     store = Checkpoint(tmp_path, "me")
     assert store.load("step") is None
     store.save("step", {"model.w": torch.ones(100)}, {"at": 1})

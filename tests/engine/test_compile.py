@@ -1,4 +1,4 @@
-"""Compiled steps: the same training, within rounding, and the same bits each time."""
+"""Compiled training equals eager training within rounding, and repeats to the same bits."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_compiled_training_follows_eager_training(small, split, original):
     assert one.record["identity"] != eager.record["identity"]
 
 
-def test_a_missing_compiler_is_said_in_one_line(monkeypatch):
+def test_a_missing_compiler_is_reported_in_one_line(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(coun.CounError, match=r"C\+\+ compiler"):
         Compute.choose("cpu", compile=True)

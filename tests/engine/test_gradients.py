@@ -1,4 +1,4 @@
-"""Gradient sweeps against autograd on everything at once."""
+"""Gradients by batches equal autograd on all rows at once."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from coun.engine import batch_gradients, mean_gradient
 def test_the_mean_gradient_is_that_of_the_whole_set(small, split, make_task, original):
     task = make_task(small, original.model, split, reads=("forget",))
     task.flops = 1.0
-    found = mean_gradient(task, "forget", batch_size=7)  # 30 rows: batches of unequal size
+    result = mean_gradient(task, "forget", batch_size=7)  # 30 rows: batches of unequal size
     rows = task.indices("forget")
     logits = original.model(small.views.evaluate(small.train.images[rows]))
     loss = F.cross_entropy(logits, small.train.labels[rows])
     parameters = dict(original.model.named_parameters())
     expected = torch.autograd.grad(loss, list(parameters.values()))
     for name, value in zip(parameters, expected, strict=True):
-        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(result[name], value, rtol=1e-4, atol=1e-6)
     assert task.cost.trained_images == 30
     assert task.cost.flops == 90.0
 
 
-def test_modes_and_gradients_are_left_alone_and_the_limit_holds(small, make_task, original):
+def test_modes_and_gradients_are_unchanged_and_the_limit_holds(small, make_task, original):
     task = make_task(small, original.model)
     original.model.train()
     try:

@@ -1,4 +1,4 @@
-"""The loop: what it draws, what it counts, and that a kill changes no bit."""
+"""The training loop: the rows it reads, the cost it counts, and that a kill changes no bit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_another_seed_gives_other_weights(small: coun.Data) -> None:
     assert len(digests) == 2
 
 
-def test_a_second_role_is_drawn_whole_each_round_and_in_a_new_order(
+def test_a_second_role_is_read_completely_in_each_round_and_in_a_new_order(
     small: coun.Data, split: coun.Split, original: coun.Run
 ) -> None:
     task = Task(
@@ -60,13 +60,13 @@ def test_a_second_role_is_drawn_whole_each_round_and_in_a_new_order(
 @pytest.mark.parametrize(
     ("rows", "size", "expected"), [(10, 5, 2), (11, 5, 3), (12, 5, 3), (1, 5, 1), (3, 1, 3)]
 )
-def test_a_sweep_has_as_many_updates_as_a_loader_has_batches(
+def test_a_phase_has_as_many_steps_as_a_loader_has_batches(
     rows: int, size: int, expected: int
 ) -> None:
     assert steps_per_epoch(rows, size) == expected == math.ceil(rows / size)
 
 
-def test_first_update_is_sgd_by_hand(small: coun.Data, split: coun.Split) -> None:
+def test_the_first_step_is_sgd_computed_by_hand(small: coun.Data, split: coun.Split) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     data = replace(small, views=coun.Views(letters="N", mean=(0.5,), std=(0.5,)))
@@ -84,7 +84,7 @@ def test_first_update_is_sgd_by_hand(small: coun.Data, split: coun.Split) -> Non
 def test_a_role_that_was_not_declared_is_refused(small: coun.Data, split: coun.Split) -> None:
     @dataclass(frozen=True)
     class Peeks(Method):
-        """Reads what it did not declare."""
+        """A method that reads a role that it did not declare."""
 
         name: ClassVar[str] = "peeks"
         source: ClassVar[str] = "a test"
@@ -104,7 +104,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert not (tmp_path / "x" / "model.safetensors").exists()
 
 
-def test_cost_counts_what_was_run(original: coun.Run, split: coun.Split) -> None:
+def test_the_cost_counts_what_was_executed(original: coun.Run, split: coun.Split) -> None:
     rows, epochs = len(split.retain), 2
     costs = {
         name: coun.unlearn(original, split, method, epochs=epochs, **kw).record["cost"]
@@ -138,7 +138,7 @@ def test_cost_counts_what_was_run(original: coun.Run, split: coun.Split) -> None
     assert costs["coun"]["forward_images"] == 2 * rows * epochs
 
 
-def test_the_callers_random_state_is_left_alone(small: coun.Data) -> None:
+def test_the_random_state_of_the_caller_is_unchanged(small: coun.Data) -> None:
     net = dropout_net()
     torch.manual_seed(7)
     expected = torch.rand(3)

@@ -1,4 +1,4 @@
-"""Learning rates against torch's own schedulers."""
+"""Learning rates equal those of torch's schedulers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ STEPS = 40
 def rates(scheduler: type, **kw: object) -> list[float]:
     sgd = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.2)
     plan = scheduler(sgd, **kw)
-    found = []
+    result = []
     for _ in range(STEPS):
-        found.append(sgd.param_groups[0]["lr"])
+        result.append(sgd.param_groups[0]["lr"])
         sgd.step()
         plan.step()
-    return found
+    return result
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def test_schedules_match_torch(ours: Optimizer, theirs: tuple[type, dict[str, ob
     assert [ours.rate(i / STEPS) for i in range(STEPS)] == pytest.approx(expected)
 
 
-def test_warmup_climbs_from_zero_to_the_peak_and_then_anneals() -> None:
+def test_the_rate_rises_from_zero_to_the_peak_and_then_decays() -> None:
     optimizer = Optimizer(lr=0.2, schedule="cosine", warmup=0.25)
-    found = [optimizer.rate(i / 8) for i in range(8)]
-    assert found[:3] == pytest.approx([0.0, 0.1, 0.2])
-    assert found[2:] == sorted(found[2:], reverse=True)
+    result = [optimizer.rate(i / 8) for i in range(8)]
+    assert result[:3] == pytest.approx([0.0, 0.1, 0.2])
+    assert result[2:] == sorted(result[2:], reverse=True)
 
 
-def test_the_floor_never_lifts_a_small_rate() -> None:
+def test_the_floor_never_raises_a_small_rate() -> None:
     assert Optimizer(lr=1e-5, lr_floor=1e-4).rate(0.9) == pytest.approx(1e-5)

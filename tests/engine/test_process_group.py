@@ -1,4 +1,4 @@
-"""Two data-parallel processes against one."""
+"""Two data-parallel processes give the same result as one."""
 
 import json
 import subprocess
@@ -52,7 +52,7 @@ def script(tmp_path_factory) -> Path:
     return path
 
 
-def test_two_ranks_take_the_steps_of_the_joint_batch(script, tmp_path):
+def test_two_ranks_make_the_steps_of_the_joint_batch(script, tmp_path):
     # CoUn's gradient mixes all pairs of the batch, so this holds only if embeddings are
     # gathered with gradient and averaged with the right factor.
     for count in (1, 2):
@@ -115,20 +115,20 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 class Group:
-    """What ProcessGroup asks of Fabric, without processes."""
+    """The part of Fabric that ProcessGroup uses, without processes."""
 
     def __init__(self, rank: int, count: int) -> None:
         self.global_rank, self.world_size = rank, count
 
 
-def test_shares_are_disjoint_equal_and_cover_what_divides():
+def test_shards_are_disjoint_and_of_equal_size():
     rows = torch.arange(11)
     shares = [ProcessGroup(Group(r, 3)).shard(rows) for r in range(3)]
     assert [len(s) for s in shares] == [3, 3, 3]
     assert sorted(torch.cat(shares).tolist()) == list(range(9))
 
 
-def test_alone_nothing_changes():
+def test_a_single_process_changes_nothing():
     rows, alone = torch.arange(5), ProcessGroup()
     assert alone.is_main
     assert torch.equal(alone.shard(rows), rows)
@@ -143,7 +143,7 @@ def test_no_batch_leaves_a_rank_too_few_rows_for_batchnorm(rows, size, ranks, ex
     assert steps_per_epoch(rows, size, ranks) == expected
 
 
-def test_of_two_commands_one_prints(tmp_path):
+def test_only_one_of_two_processes_prints(tmp_path):
     words = ["train", "--data", "digits", "--limit", "200", "--model", "mlp", "--epochs", "1"]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "coun"]
     command = [sys.executable, *launch, *words, "--out", str(tmp_path / "run"), "--json"]

@@ -1,4 +1,4 @@
-"""A run that is killed and called again ends with the bits of a run that was not."""
+"""A run that is killed and started again ends with the same bits as an uninterrupted run."""
 
 import os
 import random
@@ -23,11 +23,11 @@ EAGER = coun.Options(checkpoint_every=0)
 
 
 class Killed(BaseException):
-    """Stands for a SIGKILL: nothing in the package may catch it."""
+    """Simulates a SIGKILL: nothing in the package may catch it."""
 
 
 class ThreeStages(FineTune):
-    """Fit, Edit, Fit."""
+    """A method with three stages: Fit, Edit, Fit."""
 
     name = "three-stages"
 
@@ -71,7 +71,9 @@ def check(monkeypatch, tmp_path, call, points, *, after=True):
 
 # 170 retain rows in batches of 64 make 3 updates an epoch; two saves more end the stage.
 @pytest.mark.parametrize("after", [True, False])
-def test_killed_at_any_save(monkeypatch, tmp_path, original, split, after):
+def test_a_run_killed_at_any_save_resumes_to_the_same_bits(
+    monkeypatch, tmp_path, original, split, after
+):
     def call(out):
         return coun.unlearn(original, split, "coun", epochs=2, out=out, options=EAGER)
 
@@ -81,7 +83,9 @@ def test_killed_at_any_save(monkeypatch, tmp_path, original, split, after):
 @pytest.mark.parametrize(
     "settings", [{"optimizer": "adamw", "lr": 1e-3}, {"momentum": 0.0}, {"schedule": "constant"}]
 )
-def test_killed_with_another_optimizer(monkeypatch, tmp_path, original, split, settings):
+def test_a_killed_run_resumes_with_another_optimizer(
+    monkeypatch, tmp_path, original, split, settings
+):
     def call(out):
         return coun.unlearn(
             original, split, "finetune", epochs=2, out=out, options=EAGER, **settings
@@ -90,7 +94,7 @@ def test_killed_with_another_optimizer(monkeypatch, tmp_path, original, split, s
     check(monkeypatch, tmp_path, call, (1, 4))
 
 
-def test_killed_with_dropout(monkeypatch, tmp_path, small, dropping):
+def test_a_killed_run_with_dropout_resumes_to_the_same_bits(monkeypatch, tmp_path, small, dropping):
     def call(out):
         return coun.train(small, dropping, epochs=2, out=out, options=EAGER)
 
@@ -98,14 +102,16 @@ def test_killed_with_dropout(monkeypatch, tmp_path, small, dropping):
 
 
 # Saves: 1-3 and 4-5 in and at the end of the first fit, 6-8 and 9-10 of the second.
-def test_killed_in_a_plan_of_three_stages(monkeypatch, tmp_path, original, split):
+def test_a_plan_of_three_stages_resumes_to_the_same_bits(monkeypatch, tmp_path, original, split):
     def call(out):
         return coun.unlearn(original, split, ThreeStages(epochs=1), out=out, options=EAGER)
 
     check(monkeypatch, tmp_path, call, range(1, 11))
 
 
-def test_killed_more_than_once(monkeypatch, tmp_path, original, split):
+def test_a_run_killed_more_than_once_resumes_to_the_same_bits(
+    monkeypatch, tmp_path, original, split
+):
     def call(out):
         return coun.unlearn(original, split, "not", epochs=2, out=out, options=EAGER)
 
@@ -118,7 +124,9 @@ def test_killed_more_than_once(monkeypatch, tmp_path, original, split):
 
 
 @pytest.mark.parametrize("name", ["save_weights", "write_record"])
-def test_killed_while_the_result_is_written(monkeypatch, tmp_path, original, split, name):
+def test_a_run_killed_while_its_result_is_written_resumes(
+    monkeypatch, tmp_path, original, split, name
+):
     def call(out):
         return coun.unlearn(original, split, "finetune", epochs=1, out=out, options=EAGER)
 
@@ -142,7 +150,7 @@ coun.train(data, "cnn", epochs=2, out=sys.argv[1], options=coun.Options(checkpoi
 """
 
 
-def test_killed_by_a_signal(tmp_path, digits):
+def test_a_run_killed_by_a_signal_resumes_to_the_same_bits(tmp_path, digits):
     source = str(Path(coun.__file__).parents[1])
     whole = coun.train(digits, "cnn", epochs=2)
     for attempt in range(5):
@@ -165,7 +173,7 @@ def test_killed_by_a_signal(tmp_path, digits):
 
 
 @pytest.mark.parametrize("cut", [0, 3, 20, -1])
-def test_a_cut_checkpoint_is_refused(tmp_path, cut):
+def test_an_incomplete_checkpoint_is_refused(tmp_path, cut):
     checkpoint = Checkpoint(tmp_path, "me")
     checkpoint.save("step", {"a": torch.ones(100)}, {})
     path = tmp_path / "step.safetensors"

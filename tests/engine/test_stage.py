@@ -1,4 +1,4 @@
-"""What a plan is made of: which rows, views, rates and edits, in which order."""
+"""Stages of a plan: which rows, views, rates and edits are used, in which order."""
 
 from dataclasses import replace
 from itertools import chain
@@ -17,14 +17,14 @@ CPU = Compute(torch.device("cpu"), "fp32")
 
 
 def numbered(rows):
-    """Data whose images hold their own row number and nothing else."""
+    """Data whose images hold only their row number."""
     x, y = torch.arange(rows, dtype=torch.float32)[:, None], torch.arange(rows) % 2
     part = TensorExamples(x, y, torch.arange(rows))
     return Data(part, part, ("even", "odd"), coun.Views(letters=""))
 
 
 class Shaking:
-    """Adds noise, so that a view shows whether it was drawn anew."""
+    """Views that add noise, which shows whether a view was drawn anew."""
 
     def __call__(self, images, generator):
         return images + torch.rand(images.shape, generator=generator)
@@ -34,7 +34,7 @@ class Shaking:
 
 
 def watching(*roles):
-    """An objective that notes the rows, and the views, of every update."""
+    """An objective that records the rows, and the views, of every step."""
     seen = {role: [] for role in roles}
 
     def term(step):
@@ -50,7 +50,7 @@ def rows_of(seen):
     return [rows for rows, _ in seen]
 
 
-def test_an_epoch_draws_every_row_once_and_each_epoch_its_own_order(make_task):
+def test_an_epoch_reads_every_row_once_in_an_order_of_its_own(make_task):
     objective, seen = watching("retain")
     task = make_task(numbered(20), nn.Linear(1, 2))
     Engine(task, CPU).run([Fit((Phase(objective, {"retain": 5}),), epochs=3)])
@@ -60,7 +60,7 @@ def test_an_epoch_draws_every_row_once_and_each_epoch_its_own_order(make_task):
     assert len({tuple(order) for order in flat}) == 3
 
 
-def test_the_second_role_starts_over_with_a_new_order_and_new_views(make_task):
+def test_the_second_role_starts_again_with_a_new_order_and_new_views(make_task):
     data = replace(numbered(26), views=Shaking())
     split = coun.Split.by_index(data, range(6))
     objective, seen = watching("retain", "forget")
@@ -76,7 +76,7 @@ def test_the_second_role_starts_over_with_a_new_order_and_new_views(make_task):
     assert len(set(noise)) == len(noise)
 
 
-def test_passes_take_turns_within_an_epoch(make_task):
+def test_phases_alternate_within_an_epoch(make_task):
     order = []
 
     def noting(name):
@@ -91,7 +91,7 @@ def test_passes_take_turns_within_an_epoch(make_task):
     assert [(row["epoch"], row["phase"]) for row in log.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
-def test_the_logged_rate_follows_the_schedule(make_task):
+def test_the_recorded_learning_rate_follows_the_schedule(make_task):
     log = Engine(make_task(numbered(8), nn.Linear(1, 2)), CPU).run(
         [Fit((Phase(cross_entropy(), {"retain": 4}),), 4, Optimizer(lr=1e-3, schedule="multistep"))]
     )
@@ -117,7 +117,7 @@ def test_edits_run_in_order_between_fits(make_task):
     assert not model.weight.any()
 
 
-def test_a_term_is_added_to_retain_passes_only():
+def test_a_term_is_added_to_retain_phases_only():
     plain = cross_entropy()
     retain, forget = Phase(plain, {"retain": 2}), Phase(plain, {"forget": 2})
     edit, views = Edit("e", lambda m: None), coun.Views()
@@ -138,8 +138,8 @@ def test_a_global_seed_changes_nothing(small, dropping):
     assert len(digests) == 1
 
 
-def test_weight_decay_and_momentum_alone():
-    # Specification, section 8: a weight of 1 without a gradient, 100 steps.
+def test_weight_decay_and_momentum_without_a_gradient():
+    # A weight of 1 without a gradient, after 100 steps; computed independently.
     weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
     sgd = Optimizer(lr=0.1, momentum=0.9, weight_decay=5e-4).build([weight])
     for _ in range(100):
@@ -148,7 +148,7 @@ def test_weight_decay_and_momentum_alone():
     assert weight.item() == pytest.approx(0.9553437984, abs=1e-9)
 
 
-def test_adamw_decays_weights_apart_from_the_gradient():
+def test_adamw_decays_weights_independently_of_the_gradient():
     weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
     adamw = Optimizer("adamw", lr=0.1, weight_decay=0.5).build([weight])
     weight.grad = torch.full_like(weight, 7.0)
@@ -168,7 +168,7 @@ class Pair(nn.Module):
         return self.head(self.a(x) + self.b(x))
 
 
-def test_a_part_is_trained_as_a_model_of_its_own(make_task):
+def test_a_part_of_the_model_is_trained_as_a_model(make_task):
     model = Pair()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     part = Classifier(model.b, example=torch.zeros(2, 1))
@@ -179,7 +179,7 @@ def test_a_part_is_trained_as_a_model_of_its_own(make_task):
     assert log.cost.flops == 2 * 8 * 3 * 2 * (1 * 3 + 3 * 2)  # forward 1, backward 2; a MAC is 2
 
 
-def test_preparation_is_billed_apart_also_after_a_resume(make_task, tmp_path):
+def test_preparation_is_charged_separately_even_after_a_resume(make_task, tmp_path):
     def stages(dies=False):
         phases = (Phase(cross_entropy(), {"retain": 4}),)
         yield Edit("ready", lambda m: None, preparation=True)

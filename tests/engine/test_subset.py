@@ -1,4 +1,4 @@
-"""A plan made on a part of the rows, run by an engine that knows them all."""
+"""A plan made for a subset of the rows, run by an engine that knows all rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from coun.engine import Compute, Edit, Engine, Fit, Phase, for_subset
 from coun.objectives import Objective
 
 
-def test_passes_draw_the_parts_rows_and_the_tasks_own_stay(small, split, make_task, original):
+def test_phases_read_the_rows_of_the_part_and_the_task_keeps_its_own(
+    small, split, make_task, original
+):
     task = make_task(small, original.model, split, reads=("retain", "forget"))
     rows = task.indices("forget")[5:9]
     part = task.with_rows(forget=rows)
@@ -26,8 +28,8 @@ def test_passes_draw_the_parts_rows_and_the_tasks_own_stay(small, split, make_ta
     # "a" draws from a role that only the part knows.
     some = part.define("some", torch.cat([rows[:1], task.indices("retain")[:2]]))
     draws = {"forget": 2, "retain": 4, "a": 3}
-    one = Phase(Objective.of(term), draws, roles={"a": some})
-    stages = [Edit("e", lambda m: None), Fit((one,), 1)]
+    phase = Phase(Objective.of(term), draws, roles={"a": some})
+    stages = [Edit("e", lambda m: None), Fit((phase,), 1)]
     edit, fit = for_subset(stages, part, task, "part 2")
     assert (edit.name, fit.name) == ("e, part 2", "train, part 2")
     names = fit.phases[0].roles
@@ -39,7 +41,7 @@ def test_passes_draw_the_parts_rows_and_the_tasks_own_stay(small, split, make_ta
     assert torch.equal(task.indices(names["a"]), part.indices("some"))
 
 
-def test_what_the_part_costs_is_charged(small, split, make_task, original):
+def test_the_cost_of_the_part_is_charged(small, split, make_task, original):
     task = make_task(small, original.model, split, reads=("retain", "forget"))
     task.with_rows(forget=task.indices("forget")[:3]).charge(3, grad=False)
     assert task.cost.forward_images == 3

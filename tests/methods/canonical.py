@@ -1,4 +1,4 @@
-"""One small setting per method: what every shared test runs. A method without a line here fails
+"""One small setting per method, which every shared test uses. A method without a line here fails
 `test_every_method_has_a_canonical_setting`."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What tests in closed form share: data without random views, a smooth net, its gradients."""
+"""Helpers of closed-form tests: data without random views, a smooth network, gradients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def smooth() -> nn.Sequential:
 
 
 def loss(model: nn.Module, data: coun.Data, rows: Tensor) -> Tensor:
-    """Mean cross entropy of the training *rows*, in the model's own mode."""
+    """Mean cross entropy of the training *rows*, in the present mode of the model."""
     return F.cross_entropy(
         model(data.views.evaluate(data.train.fetch(rows))), data.train.labels[rows]
     )
@@ -48,12 +48,12 @@ def gradient(model: nn.Module, data: coun.Data, rows: Tensor) -> list[Tensor]:
 
 
 def moved(model: nn.Module, start: nn.Module) -> list[Tensor]:
-    """How far each parameter of *model* is from where it was in *start*."""
+    """The difference of each parameter between *model* and *start*."""
     pairs = zip(model.parameters(), start.parameters(), strict=True)
     return [(new - old).detach() for new, old in pairs]
 
 
-def close(found: list[Tensor], expected: list[Tensor], atol: float = 1e-7) -> None:
+def close(result: list[Tensor], expected: list[Tensor], atol: float = 1e-7) -> None:
     """Assert equality, parameter by parameter, within float32's rounding."""
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(result, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=atol)

@@ -1,4 +1,4 @@
-"""A model that has fitted what it is to forget."""
+"""A model that has fitted the rows that it must forget."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def well_trained(small) -> coun.Run:
 
 @pytest.fixture
 def fitted(well_trained) -> coun.Run:
-    """The cnn after 20 epochs on `small`, which knows its forget rows; a copy for every test."""
+    """A cnn after 20 epochs on `small`, which has fitted its forget rows; a copy per test."""
     return replace(well_trained, model=copy.deepcopy(well_trained.model))

@@ -1,4 +1,4 @@
-"""Amnesiac: the replay is the training, and what is taken back is its updates."""
+"""Amnesiac: the replay repeats the training, and its updates are subtracted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def copy_of(model):
 
 
 @pytest.mark.parametrize("net", ["cnn", "dropping"])
-def test_the_replay_ends_on_the_originals_bits(net, small, split, dropping):
+def test_the_replay_ends_at_the_weights_of_the_original_bit_for_bit(net, small, split, dropping):
     original = coun.train(small, dropping if net == "dropping" else net, epochs=2, seed=5)
     coun.unlearn(original, split, "amnesiac", repair=False, tolerance=0)  # or it would refuse
 
 
-def test_one_batch_is_taken_back_to_the_bit(small, monkeypatch):
+def test_the_update_of_one_batch_is_subtracted_exactly(small, monkeypatch):
     updates, update = [], Engine._update
 
     def noted(self, at, one, forward, loaded, *rest):
@@ -42,17 +42,17 @@ def test_one_batch_is_taken_back_to_the_bit(small, monkeypatch):
     assert all(torch.equal(a, b) for a, b in buffers)
 
 
-def test_if_every_batch_is_hit_the_first_weights_are_left(original, small):
+def test_if_every_batch_is_affected_the_initial_weights_are_left(original, small):
     # Every second row: no batch of the Original's 64 has none of them.
     split = coun.Split.by_index(small, range(0, 200, 2))
     run = coun.unlearn(original, split, "amnesiac", repair=False)
     with Seeds(0).fork("original").as_global("init", "original"):
         first = original.build()
-    for found, expected in zip(run.model.parameters(), first.parameters(), strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    for result, expected in zip(run.model.parameters(), first.parameters(), strict=True):
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
 
 
-def test_the_replay_is_on_the_bill(original, split):
+def test_the_replay_is_charged(original, split):
     cost = coun.unlearn(original, split, "amnesiac", epochs=2, batch_size=50).record["cost"]
     assert cost["trained_images"] == 3 * 200 + 2 * 170
     assert cost["flops"] == pytest.approx(original.record["cost"]["flops"] * (600 + 340) / 600)
@@ -68,7 +68,7 @@ def test_repair_is_fine_tuning_of_what_is_left(original, split):
     assert weights_digest(joined.model) != weights_digest(run.model)
 
 
-def test_another_start_than_the_original_is_refused(original, split, small):
+def test_a_start_that_is_not_the_original_is_refused(original, split, small):
     later = coun.unlearn(original, split, "finetune", epochs=1)
     with pytest.raises(coun.CounError, match="start from the Original itself"):
         coun.unlearn(later, split, "amnesiac")

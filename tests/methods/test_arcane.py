@@ -1,4 +1,4 @@
-"""ARCANE: a request touches its class and nothing else, and the one-class networks classify."""
+"""ARCANE: a request changes only its class, and the one-class networks classify."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_it_learns_the_digits_from_one_class_at_a_time(digits) -> None:
     assert coun.evaluate(run)["test_accuracy"] > 80  # by chance: 10
 
 
-def test_each_class_has_its_network_and_only_its_rows(half) -> None:
+def test_each_network_reads_the_rows_of_its_class_only(half) -> None:
     place, labels = half.model.place.long(), half.data.train.labels
     assert len(half.model.members) == 10
     for label in range(10):
@@ -67,7 +67,7 @@ def test_another_class_stays_bit_identical_and_the_result_is_exact(half) -> None
     assert (forgot.model.place == 3).sum() == (half.model.place == 3).sum()  # others moved up
 
 
-def test_a_row_that_was_not_chosen_is_free(half) -> None:
+def test_forgetting_a_row_that_was_not_chosen_costs_nothing(half) -> None:
     rows = (half.model.place == UNUSED).nonzero().flatten()[-5:]
     split = coun.Split.by_index(half.data, rows)
     forgot = coun.unlearn(half, split, "arcane")
@@ -86,7 +86,7 @@ def test_a_forgotten_class_is_never_predicted(half) -> None:
     assert not (logits.argmax(1) == 4).any()
 
 
-def test_scores_are_the_errors_of_the_members_by_hand(half) -> None:
+def test_scores_equal_the_errors_of_the_networks_computed_by_hand(half) -> None:
     x = half.data.views.evaluate(half.data.test.images[:5])
     model = half.model
     known = model.reference(x).features
@@ -98,7 +98,7 @@ def test_scores_are_the_errors_of_the_members_by_hand(half) -> None:
     torch.testing.assert_close(model(x)[:, 6], -error.log(), atol=1e-4, rtol=1e-4)
 
 
-def test_from_any_original_and_a_second_request(original) -> None:
+def test_the_result_is_the_same_from_any_original_and_after_a_second_request(original) -> None:
     data = original.data
     first, second = coun.Split.by_index(data, [30]), coun.Split.by_index(data, [40, 41])
     settings = {**FAST, "keep": 0.7}
@@ -110,7 +110,7 @@ def test_from_any_original_and_a_second_request(original) -> None:
     assert weights_digest(twice.model) == weights_digest(exact.model)
 
 
-def test_the_bill_is_three_forwards_and_the_references(small) -> None:
+def test_the_cost_is_three_forward_passes_and_those_of_the_reference(small) -> None:
     run = coun.train(small, "cnn", method="arcane", **FAST)
     cost = run.record["cost"]
     one = 2 * (64 * 9 * 1 * 32 + 16 * 9 * 32 * 64 + 4 * 9 * 64 * 128 + 128 * 128 + 128 * 10)
@@ -118,7 +118,7 @@ def test_the_bill_is_three_forwards_and_the_references(small) -> None:
     assert measured == pytest.approx(len(small.train), rel=1e-3)
 
 
-def test_it_is_written_and_resumes_to_the_same_bits(original, split, tmp_path, monkeypatch) -> None:
+def test_a_saved_run_resumes_to_the_same_bits(original, split, tmp_path, monkeypatch) -> None:
     whole = coun.unlearn(original, split, "arcane", **FAST)
     update, calls = Engine._update, []
 

@@ -1,4 +1,4 @@
-"""Bad Teacher: who teaches what, and how the divergence is averaged."""
+"""Bad Teacher: which teacher is used for which set, and how the divergence is averaged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def net():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 10))
 
 
-def test_two_good_teachers_teach_nothing(small, split, net, monkeypatch):
+def test_with_two_good_teachers_the_model_does_not_change(small, split, net, monkeypatch):
     monkeypatch.setattr(module, "bad_teacher", lambda task: task.teacher())
     run = coun.unlearn(net, split, "bad_teacher", data=small)
     assert all(abs(row["loss"]) < 1e-5 for row in run.record["history"])
@@ -57,7 +57,7 @@ def test_a_batch_holds_both_sets_in_proportion(small, split, net, make_task):
 
 @pytest.mark.parametrize("name", ["cnn", "vit"])
 @pytest.mark.parametrize("known", [True, False], ids=["factory", "bare weights"])
-def test_the_bad_teacher_has_learnt_nothing(small, split, make_task, name, known):
+def test_the_bad_teacher_is_untrained(small, split, make_task, name, known):
     shape = (1, 8, 8) if name == "cnn" else (3, 32, 32)
 
     def fresh():
@@ -87,7 +87,7 @@ def test_the_bad_teacher_has_learnt_nothing(small, split, make_task, name, known
     assert not any(p.requires_grad for p in teachers[0].parameters())
 
 
-def test_forget_outputs_go_to_the_bad_teachers(fitted, split, small):
+def test_forget_outputs_move_to_those_of_the_bad_teacher(fitted, split, small):
     taught = []
     make_bad = module.bad_teacher
 

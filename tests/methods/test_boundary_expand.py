@@ -1,4 +1,4 @@
-"""Boundary expand: a wider head in training, the old one afterwards."""
+"""Boundary expand: a wider head during training, and the old one afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coun.engine import Compute, Engine
 from coun.methods import make
 
 
-def test_it_trains_a_net_with_one_more_class_and_drops_it(small, split, make_task):
+def test_training_uses_one_more_class_which_is_dropped_afterwards(small, split, make_task):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 10))
     data = replace(small, views=Views(letters=""))
@@ -43,7 +43,7 @@ def test_it_trains_a_net_with_one_more_class_and_drops_it(small, split, make_tas
     torch.testing.assert_close(extra.weight, wide[3].weight[10:])
 
 
-def test_the_shape_stays_and_forget_rows_lose_their_class(fitted, split):
+def test_the_shape_stays_and_forget_rows_are_assigned_other_classes(fitted, split):
     run = coun.unlearn(fitted, split, "boundary_expand", epochs=10, batch_size=30, lr=0.01)
     before, after = fitted.model.state_dict(), run.model.state_dict()
     assert {k: v.shape for k, v in before.items()} == {k: v.shape for k, v in after.items()}

@@ -1,4 +1,4 @@
-"""Boundary shrink: the attack's labels, against closed forms and pixels."""
+"""Boundary shrink: the labels of the attack equal closed forms, and pixels are attacked."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def test_in_a_linear_model_a_label_flips_if_the_margin_is_within_reach(make_task
     data = coun.from_arrays(x, labels, x[:20], labels[:20])
     split = coun.Split.by_index(data, range(10, 300))
     task = make_task(data, net, split, reads=("forget",))
-    found = nearest_labels(task, eps, batch=64)
+    result = nearest_labels(task, eps, batch=64)
     w = (net.weight[0] - net.weight[1]).detach()
     margin = (x @ w + (net.bias[0] - net.bias[1]).detach()).abs()
     expected = torch.where(margin < eps * w.abs().sum(), 1 - labels, labels)
     close = (margin - eps * w.abs().sum()).abs() < 1e-4
-    assert torch.equal(found[~close[10:]], expected[10:][~close[10:]])
-    assert 0 < int((found != labels[10:]).sum()) < 290
+    assert torch.equal(result[~close[10:]], expected[10:][~close[10:]])
+    assert 0 < int((result != labels[10:]).sum()) < 290
 
 
 def test_images_are_attacked_in_pixels(small, split, make_task, original):
@@ -55,12 +55,14 @@ def test_images_are_attacked_in_pixels(small, split, make_task, original):
     assert torch.equal(nearest_labels(task, 0.0), own)
 
 
-def test_the_stage_counts_successes_and_the_labels_are_learnt(small, split, make_task, original):
+def test_the_stage_name_counts_changed_labels_and_training_learns_them(
+    small, split, make_task, original
+):
     settings = {"eps": 0.3, "lr": 0.02, "epochs": 20, "batch_size": 32}
     task = make_task(small, original.model, split, reads=("forget",))
-    found = nearest_labels(task, 0.3)
+    result = nearest_labels(task, 0.3)
     rows = split.rows(small, "forget")
-    moved = int((found != small.train.labels[rows]).sum())
+    moved = int((result != small.train.labels[rows]).sum())
     run = coun.unlearn(original, split, "boundary_shrink", **settings)
     assert run.record["stages"] == [
         f"shrink to the nearest boundary, the attack moved {moved} of 30"
@@ -69,7 +71,7 @@ def test_the_stage_counts_successes_and_the_labels_are_learnt(small, split, make
     def agree(model):
         with torch.no_grad():
             out = model(small.views.evaluate(small.train.images[rows]))
-        return float((out.argmax(1) == found).float().mean())
+        return float((out.argmax(1) == result).float().mean())
 
     assert agree(run.model) > agree(original.model)
 

@@ -1,4 +1,4 @@
-"""CF-k: what a block is, and that the rest is frozen to the bit."""
+"""CF-k: which modules are blocks, and that frozen weights keep every bit."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def net(name):
         ("mlp", 2, [["hidden1."], ["hidden2."]]),
     ],
 )
-def test_the_blocks_of_our_nets(name, count, last):
+def test_the_blocks_of_the_built_in_networks(name, count, last):
     model = net(name)
-    found = blocks(model, model.head)
-    assert len(found) == count
-    assert found[-2:] == last
+    result = blocks(model, model.head)
+    assert len(result) == count
+    assert result[-2:] == last
     assert tail(model, model.head, 2) == (
         ("",) if count == 2 else (*(path for block in last for path in block), "head.")
     )
 
 
 class Layer(nn.Sequential):
-    """A user's own layer: a subclass is a block, whatever it derives from."""
+    """A layer of the user: a subclass is a block, whatever its base class is."""
 
 
-def test_the_blocks_of_a_users_own_net():
+def test_the_blocks_of_a_network_of_the_user():
     encoder = nn.Module()
     encoder.stem = nn.Conv2d(3, 8, 3)
     encoder.layer1 = nn.Sequential(Layer(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)))

@@ -1,4 +1,4 @@
-"""Contrastive Unlearning: its updates, its stop, and what it does to features."""
+"""Contrastive Unlearning: its steps, when it stops, and its effect on features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(original, split, **settings):
 
 
 @pytest.mark.parametrize("omega", [1, 3])
-def test_each_forget_batch_meets_omega_retain_batches(original, split, omega):
+def test_each_forget_batch_is_paired_with_omega_retain_batches(original, split, omega):
     cost = run(original, split, omega=omega).record["cost"]
     assert cost["steps"] == 2 * omega * 2  # 30 rows make two batches of 15
     retained = 170 * 2 * omega // 11  # the first of eleven batches
@@ -47,7 +47,7 @@ def test_it_stops_when_forget_accuracy_is_low_enough(original, split):
 
 def test_forget_features_leave_their_class(original, split, small):
     def own_class(model):
-        """Mean cosine of forget features to retain features of their class, less the others'."""
+        """Mean cosine of forget features to retain features of their class, minus others."""
         f, y = {}, {}
         for role in ("retain", "forget"):
             rows = split.rows(small, role)
@@ -63,7 +63,7 @@ def test_forget_features_leave_their_class(original, split, small):
     assert own_class(gone.classifier) < own_class(still.classifier) - 0.05
 
 
-def test_a_class_that_has_no_partner_is_handled(original, small):
+def test_a_batch_without_a_row_of_the_same_class_is_handled(original, small):
     whole = coun.Split.by_class(small, "3")
-    found = run(original, whole)
-    assert all(bool(torch.isfinite(p).all()) for p in found.model.parameters())
+    result = run(original, whole)
+    assert all(bool(torch.isfinite(p).all()) for p in result.model.parameters())

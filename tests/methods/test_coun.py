@@ -1,4 +1,4 @@
-"""CoUn: what its settings mean for the weights and for the bill."""
+"""CoUn: the effect of its settings on the weights and on the cost."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def test_each_view_updates_batchnorm_on_its_own(original, split):
     assert batches("coun", weight=0) - start == 3
 
 
-def test_the_bill_is_six_forwards_or_four(original, split):
+def test_a_step_costs_six_forward_passes_or_four(original, split):
     # Multiply-adds of the cnn on an 8x8 grey image, from the layers' sizes alone.
     convs = 64 * 9 * 1 * 32 + 16 * 9 * 32 * 64 + 4 * 9 * 64 * 128
     forward = 2 * (convs + 128 * 128 + 128 * 10)
@@ -76,7 +76,7 @@ def test_the_bill_is_six_forwards_or_four(original, split):
         assert cost["steps"] == 6
 
 
-def test_per_batch_needs_views_that_can_be_told_so(original, split):
+def test_per_batch_needs_views_that_support_it(original, split):
     data = replace(original.data, views=Plain())
     call = {"data": data, "epochs": 1, "batch_size": 64}
     coun.unlearn(original.model, split, "coun", **call)
@@ -119,7 +119,7 @@ def test_labels_of_an_equal_second_view_double_the_step(original, split):
     assert not all(torch.equal(a, b) for a, b in zip(both, single, strict=True))
 
 
-def test_labels_of_the_second_view_are_free_but_need_its_gradient(original, split):
+def test_labels_of_the_second_view_cost_nothing_but_need_its_gradient(original, split):
     plain = coun.unlearn(original, split, "coun", epochs=1)
     both = coun.unlearn(original, split, "coun", epochs=1, second_view_labels=1)
     assert both.record["cost"]["forward_images"] == plain.record["cost"]["forward_images"]

@@ -1,4 +1,4 @@
-"""EU-k: the last blocks start afresh, and the rest is frozen to the bit."""
+"""EU-k: the last blocks get new weights, and the rest keeps every bit."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_with_every_block_nothing_of_the_original_is_left(original, split):
     assert len(digests) == 1
 
 
-def test_the_length_is_the_originals():
+def test_the_number_of_epochs_is_inherited_from_the_original():
     assert make("eu_k").with_defaults_from({"epochs": 30, "batch_size": 64}).epochs == 30
     assert make("eu_k").with_defaults_from({}).epochs == 182
     assert make("eu_k", {"epochs": 3}).with_defaults_from({"epochs": 30}).epochs == 3
 
 
 class Scale(nn.Module):
-    """A layer that cannot draw itself anew."""
+    """A layer that cannot draw new weights."""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +74,7 @@ class Scale(nn.Module):
         return x @ self.by
 
 
-def test_a_layer_that_cannot_be_reset_is_refused_with_the_mend(small, split):
+def test_a_layer_that_cannot_be_reset_is_refused_with_a_remedy(small, split):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), Scale(), nn.Linear(8, 10))
     with pytest.raises(coun.CounError, match=r"'2' \(Scale\).*build=.*smaller k"):
         coun.unlearn(net, split, "eu_k", k=1, data=small, **FAST)

@@ -1,4 +1,4 @@
-"""What holds for every method, under the shared table of settings."""
+"""Properties of every method, with the shared table of settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_seed_fixes_the_weights_and_the_original_stays(name, original, split) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_cost_is_on_record(name, original, split) -> None:
+def test_the_cost_is_recorded(name, original, split) -> None:
     cost = forget(original, split, name).record["cost"]
     assert cost["seconds"] > 0
     assert cost["flops"] > 0
@@ -71,6 +71,6 @@ def test_a_killed_run_resumes_to_the_same_bits(name, original, split, tmp_path, 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_needs_no_batchnorm(name, small, split, dropping):
+def test_a_model_without_batchnorm_works(name, small, split, dropping):
     start = coun.train(small, dropping, epochs=1)
     forget(start, split, name)

@@ -1,4 +1,4 @@
-"""The Fisher information against its closed form, and the noise against its rule."""
+"""The Fisher information equals its closed form, and the noise follows its rule."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from coun.models import weights_digest
 from coun.plans.curvature import fisher_diagonal
 
 
-def test_of_a_linear_softmax(small, make_task):
+def test_the_fisher_information_of_a_linear_softmax_has_a_closed_form(small, make_task):
     # Specification, 3.10: F of weight (k, j) is E[p_k (1 - p_k) x_j^2].
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    found = fisher_diagonal(make_task(small, net), "retain")
+    result = fisher_diagonal(make_task(small, net), "retain")
     x = small.views.evaluate(small.train.images).flatten(1).double()
     p = net.double()(x).softmax(1).detach()
     spread_of = p * (1 - p)
     torch.testing.assert_close(
-        found["1.weight"].double(), spread_of.T @ x.square() / len(x), rtol=1e-4, atol=1e-7
+        result["1.weight"].double(), spread_of.T @ x.square() / len(x), rtol=1e-4, atol=1e-7
     )
-    torch.testing.assert_close(found["1.bias"].double(), spread_of.mean(0), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(result["1.bias"].double(), spread_of.mean(0), rtol=1e-4, atol=1e-7)
 
 
-def test_of_a_net_with_batchnorm_by_a_vectorised_twin(small, make_task, original):
+def test_the_fisher_information_with_batchnorm_equals_a_vectorised_computation(
+    small, make_task, original
+):
     task = make_task(small, original.model)
     task.flops = 1.0
     task.define("few", torch.arange(7))
     original.model.train()  # a plan may find it so
     try:
-        found = fisher_diagonal(task, "few")
+        result = fisher_diagonal(task, "few")
         assert all(m.training for m in original.model.modules())
     finally:
         original.model.eval()
@@ -52,9 +54,9 @@ def test_of_a_net_with_batchnorm_by_a_vectorised_twin(small, make_task, original
         each = vmap(grad(surprise), in_dims=(None, 0, 0))(parameters, images, labels)
         for name, g in each.items():
             expected[name] += torch.einsum("b,b...->...", chances[:, label], g**2) / 7
-    assert set(found) == set(expected)
+    assert set(result) == set(expected)
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-8)
+        torch.testing.assert_close(result[name], value, rtol=1e-3, atol=1e-8)
     assert task.cost.flops == 7 * (1 + 10 * 2)
 
 
@@ -73,7 +75,7 @@ def test_drawn_labels_agree_with_all_classes_on_average(small, make_task):
     assert errors[1] < 0.02 * exact.norm() < errors[0]
 
 
-def test_the_variance_by_hand():
+def test_the_variance_equals_a_computation_by_hand():
     fisher = torch.tensor([[1.0, 1e-9], [0.1, 0.05]])
     # Row means of 1/F, capped at 1000: (1 + 1000) / 2 and (10 + 20) / 2.
     expected = torch.tensor([[500.5, 500.5], [15.0, 15.0]])
@@ -95,7 +97,7 @@ def test_alpha_0_is_the_identity_and_noise_is_drawn_by_seed(original, split):
     assert digest(seed=1) == digest(seed=1) != digest(seed=2)
 
 
-def test_a_forgotten_class_loses_its_row(original, small):
+def test_the_head_row_of_a_forgotten_class_is_replaced_by_noise(original, small):
     split = coun.Split.by_class(small, 4)
     net = coun.unlearn(original, split, "fisher", alpha=0, samples=20).model
     for name, value in net.named_parameters():
@@ -104,7 +106,7 @@ def test_a_forgotten_class_loses_its_row(original, small):
     assert net.head.weight[4].std().item() == pytest.approx(1e-3**0.5, rel=0.3)
 
 
-def test_only_the_samples_asked_for_are_read(original, split):
+def test_only_the_given_number_of_samples_is_read(original, split):
     costs = [
         coun.unlearn(original, split, "fisher", **settings).record["cost"]["trained_images"]
         for settings in ({"samples": 20}, {"samples": 1000, "draws": 1})

@@ -25,8 +25,8 @@ def net(small, dropping):
 def gradients(task, role):
     """One sample's gradient a row, float64."""
     rows = [
-        torch.cat([g.flatten() for g in found.values()])
-        for _, found in batch_gradients(task, role, batch_size=1)
+        torch.cat([g.flatten() for g in result.values()])
+        for _, result in batch_gradients(task, role, batch_size=1)
     ]
     return torch.stack(rows).double().numpy()
 
@@ -44,10 +44,10 @@ def v(task):
     return torch.randn(size, generator=torch.Generator().manual_seed(0))
 
 
-def error(found, expected, v):
+def error(result, expected, v):
     """Relative to what the inverse does to v."""
     v = v.double().numpy()
-    return np.linalg.norm(found.double().numpy() - expected) / np.linalg.norm(expected - v)
+    return np.linalg.norm(result.double().numpy() - expected) / np.linalg.norm(expected - v)
 
 
 @pytest.mark.parametrize("batch_size", [7, 64])

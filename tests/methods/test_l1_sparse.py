@@ -1,4 +1,4 @@
-"""l1-sparse: what the penalty does to a step, and when it ends."""
+"""l1-sparse: the effect of the penalty on a step, and when it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LAF: forget labels unused, stages in turn, features that move."""
+"""LAF: forget labels are not used, stages alternate, and forget features move."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_autoencoders_learn_and_the_model_stays(small, split, make_task, ori
         assert losses[-1] < 0.8 * losses[0]
 
 
-def test_stages_take_turns_over_the_smaller_set(original, split):
+def test_stages_alternate_and_pass_over_the_smaller_set(original, split):
     record = coun.unlearn(original, split, "laf", **FAST, repair_epochs=1).record
     turns = [f"{name}, epoch {n}" for n in (1, 2) for name in ("forget", "align")]
     assert record["stages"] == ["autoencoders", *turns, "repair"]

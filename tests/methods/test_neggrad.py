@@ -1,4 +1,4 @@
-"""NegGrad: it climbs, and it stops."""
+"""NegGrad: it increases the forget loss up to a limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coun.models import Classifier
 from coun.objectives.context import Batch, BatchContext
 
 
-def test_one_step_climbs_by_the_rate_times_the_squared_gradient(small, split):
+def test_one_step_increases_the_loss_by_the_rate_times_the_squared_gradient(small, split):
     data, net = still(small), smooth()
     rows = split.rows(data, "forget")
     settings = {**ONE_STEP, "lr": 1e-2, "max_loss": 1e9}
@@ -49,14 +49,14 @@ def test_a_sample_above_the_limit_has_no_gradient(small):
         view=lambda role, number, x: data.views.evaluate(x),
         forward=lambda net, x: net(x),
     )
-    found = torch.autograd.grad(bounded_loss(limit)(step), list(net.parameters()))
+    result = torch.autograd.grad(bounded_loss(limit)(step), list(net.parameters()))
     below = each < limit
     assert 15 <= int(below.sum()) < 40
     expected = torch.autograd.grad(each[below].sum() / 40, list(net.parameters()))
-    close(list(found), list(expected))
+    close(list(result), list(expected))
 
 
-def test_the_limit_keeps_the_loss_from_running_away(small, split):
+def test_the_limit_keeps_the_loss_bounded(small, split):
     data = still(small)
     net = coun.train(data, smooth(), epochs=20, batch_size=32).model
     rows = split.rows(data, "forget")

@@ -1,4 +1,4 @@
-"""NegGrad+: one step is what the formula says."""
+"""NegGrad+: one step equals the formula."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_one_step_is_the_weighted_difference_of_the_gradients(small, split):
     )
 
 
-def test_the_bill_is_six_forwards_an_update_and_three_at_alpha_1(original, split):
+def test_a_step_costs_six_forward_passes_and_three_at_alpha_1(original, split):
     def images(**settings):
         run = coun.unlearn(original, split, "neggrad_plus", epochs=1, batch_size=30, **settings)
         return run.record["cost"]["trained_images"]

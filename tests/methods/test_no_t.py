@@ -1,4 +1,4 @@
-"""NoT: what is negated, and that negation is exact."""
+"""NoT: which weights are negated, and that negation is exact."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from coun.models import build
     ("model", "shape", "indices"),
     [("cnn", (1, 8, 8), [0]), ("resnet8", (3, 32, 32), [0]), ("vit", (3, 32, 32), [0, 4])],
 )
-def test_targets_are_the_papers(model: str, shape: tuple[int, ...], indices: list[int]) -> None:
+def test_targets_are_those_of_the_paper(
+    model: str, shape: tuple[int, ...], indices: list[int]
+) -> None:
     net = build(model, classes=10, shape=shape)
     names = [name for name, _ in net.named_parameters()]
     assert NoT().targets(net) == tuple(names[i] for i in indices)
 
 
-def test_negating_twice_restores_every_bit_and_touches_nothing_else() -> None:
+def test_negating_twice_restores_every_bit_and_changes_nothing_else() -> None:
     net = build("cnn", classes=10, shape=(1, 8, 8))
     before = {k: v.clone() for k, v in net.state_dict().items()}
     target = NoT().targets(net)
@@ -44,7 +46,7 @@ def test_batchnorm_mirrors_a_negated_convolution() -> None:
     torch.testing.assert_close(both, (2 * norm.bias)[:, None, None].expand_as(both))
 
 
-def test_an_unknown_parameter_is_refused_with_the_nearest() -> None:
+def test_an_unknown_parameter_is_refused_with_the_nearest_name() -> None:
     net = build("mlp", classes=10, shape=(4,))
     name = next(iter(dict(net.named_parameters())))
     with pytest.raises(CounError, match="unknown parameter.*did you mean"):

@@ -21,11 +21,11 @@ def test_a_conflict_is_removed_and_nothing_else(seed, dtype):
     generator = torch.Generator().manual_seed(seed)
     g = [torch.randn(n, generator=generator, dtype=dtype) for n in (50, 7, 1)]
     a = [torch.randn(x.shape, generator=generator, dtype=dtype) + 0.5 * x for x in g]
-    found = flat(project(a, g))
+    result = flat(project(a, g))
     assert flat(a) @ flat(g) > 1
-    assert abs(found @ flat(g)) / (found.norm() * flat(g).norm()) < 1e-6
+    assert abs(result @ flat(g)) / (result.norm() * flat(g).norm()) < 1e-6
     # What was taken away lies along g.
-    taken = flat(a) - found
+    taken = flat(a) - result
     assert (taken @ flat(g)) / (taken.norm() * flat(g).norm()) == pytest.approx(1, abs=1e-5)
     opposed = [-x for x in a]
     assert all(torch.equal(x, y) for x, y in zip(project(opposed, g), opposed, strict=True))

@@ -1,4 +1,4 @@
-"""Pruning against torch's own, and holes that stay holes."""
+"""Pruning equals that of torch, and pruned weights stay zero."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def test_without_sparsity_it_is_finetune(original, split):
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.95])
-def test_the_mask_is_torchs(original, sparsity):
+def test_the_mask_equals_that_of_torch(original, sparsity):
     net = copy.deepcopy(original.model)
-    found = unpruned(prunable(net, net.head), sparsity)
+    result = unpruned(prunable(net, net.head), sparsity)
     layers = [
         m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and m is not net.head
     ]
@@ -35,9 +35,9 @@ def test_the_mask_is_torchs(original, sparsity):
         [(m, "weight") for m in layers], torch_prune.L1Unstructured, amount=sparsity
     )
     names = {m: name for name, m in net.named_modules()}
-    assert set(found) == {f"{names[m]}.weight" for m in layers}
+    assert set(result) == {f"{names[m]}.weight" for m in layers}
     for layer in layers:
-        assert torch.equal(found[f"{names[layer]}.weight"], layer.weight_mask.bool())
+        assert torch.equal(result[f"{names[layer]}.weight"], layer.weight_mask.bool())
 
 
 def test_pruned_weights_stay_zero_and_the_others_move(original, split):
@@ -49,7 +49,7 @@ def test_pruned_weights_stay_zero_and_the_others_move(original, split):
         assert (value != start)[mask].float().mean() > 0.5, name
 
 
-def test_a_model_that_is_all_head_is_refused(small, split):
+def test_a_model_that_consists_of_its_head_is_refused(small, split):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(coun.CounError, match="needs weights to remove"):
         coun.unlearn(net, split, "prune", data=small, **FAST)

@@ -51,7 +51,7 @@ def rl(**settings):
     return make("random_label", {"batch_size": 32, **settings}).with_defaults_from({})
 
 
-def test_per_batch_sweeps_the_forget_set_then_the_retain_set(watch):
+def test_per_batch_passes_over_the_forget_set_then_the_retain_set(watch):
     seen = watch(rl(epochs=2))
     # 30 and 170 rows in batches of 32.
     assert [list(b) for b, _ in seen] == ([["forget"]] + [["retain"]] * 6) * 2
@@ -74,10 +74,10 @@ def test_labels_are_uniform_over_all_classes_and_drawn_anew(watch, labels):
     assert chisquare(torch.bincount(drawn, minlength=10)).pvalue > 1e-3
     assert 0.07 < (drawn == true).float().mean() < 0.13
     assert len(by_row) == 30
-    assert all(len(set(found)) > 5 for found in by_row.values())
+    assert all(len(set(result)) > 5 for result in by_row.values())
 
 
-def test_fixed_labels_are_one_wrong_label_a_row(watch):
+def test_fixed_labels_are_one_wrong_label_per_row(watch):
     by_row = {}
     for batches, (_, target) in watch(rl(epochs=5, labels="fixed")):
         forget = batches["forget"]
@@ -85,7 +85,7 @@ def test_fixed_labels_are_one_wrong_label_a_row(watch):
         for row, label in zip(forget.slots.tolist(), target.tolist(), strict=True):
             by_row.setdefault(row, set()).add(label)
     assert len(by_row) == 30
-    assert all(len(found) == 1 for found in by_row.values())
+    assert all(len(result) == 1 for result in by_row.values())
     assert len(set().union(*by_row.values())) > 5
 
 

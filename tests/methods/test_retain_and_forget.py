@@ -1,4 +1,4 @@
-"""What holds for the methods that set forget data against retain data."""
+"""Properties of the methods that use forget data together with retain data."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_only_retain_rows_enter_the_contrastive_term(name, original, split, monk
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_methods_without_retain_data_take_no_contrast(name):
+def test_methods_without_retain_data_refuse_the_contrastive_module(name):
     with pytest.raises(coun.CounError, match="never reads retain data"):
         coun.contrast(make(name))
 
@@ -75,7 +75,7 @@ def test_no_test_row_is_read(case, small, split, make_task, original):
 
 
 @pytest.mark.parametrize("name", MIXED + ALONE)
-def test_bare_weights_and_no_settings_are_enough(name, original, split, small):
+def test_bare_weights_without_settings_are_enough(name, original, split, small):
     more = {"lr": 1e-4} if name == "scrub" else {}  # to reach every method's own epochs fast
     run = coun.unlearn(original.model, split, name, data=small, **more)
     settings = run.record["method"]["settings"]

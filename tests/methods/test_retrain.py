@@ -1,4 +1,4 @@
-"""Retrain: a fresh start, reproducible, and never the Original's."""
+"""Retrain: a fresh start that is reproducible and never that of the Original."""
 
 import pytest
 import torch

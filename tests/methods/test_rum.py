@@ -1,4 +1,4 @@
-"""RUM: parts by memorisation, each unlearned by its own method, on its own rows."""
+"""RUM: parts are made by memorisation, and each is unlearned with its own method and rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_one_part_is_the_method_itself(original, split, name):
     assert digest(coun.unlearn(original, split, "rum", methods=name, **FAST)) == digest(plain)
 
 
-def test_parts_by_rising_memorisation_and_never_a_forget_row_in_retain(
+def test_parts_are_ordered_by_memorisation_and_no_forget_row_is_in_retain(
     small, split, make_task, original
 ):
     task = make_task(small, original.model, split, reads=("retain", "forget"))
@@ -124,12 +124,12 @@ def test_more_parts_than_rows_leaves_some_out(original, small):
 
 
 @pytest.mark.parametrize("name", ["retrain", "rum", "finetun"])
-def test_what_cannot_be_a_part_is_refused(name):
+def test_a_method_that_cannot_unlearn_a_part_is_refused(name):
     with pytest.raises(coun.CounError, match=f"{name}"):
         make("rum", {"methods": f"finetune,{name}"}).with_defaults_from({})
 
 
-def test_contrast_reaches_every_part(small, split, make_task, original):
+def test_the_contrastive_module_is_added_to_every_part(small, split, make_task, original):
     method = coun.contrast(
         make("rum", {"methods": "finetune,neggrad_plus", **FAST})
     ).with_defaults_from({})

@@ -1,4 +1,4 @@
-"""SalUn: which weights may move, and that the others do not."""
+"""SalUn: only the most salient weights move."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOTH = ("retain", "forget")
 
 
 @pytest.mark.parametrize("fraction", [0.001, 0.3, 0.5, 0.999])
-def test_the_mask_is_the_top_of_the_summed_gradients(small, split, make_task, fraction):
+def test_the_mask_marks_the_largest_summed_gradients(small, split, make_task, fraction):
     data, net = still(small), smooth()
     task = make_task(data, net, split, reads=BOTH)
     mask = salient(task, fraction, 8)

@@ -1,4 +1,4 @@
-"""SCRUB: its degenerate partner, its climb, and the rewind."""
+"""SCRUB: its neutral setting, the maximisation phases, and the rewind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def digest(run):
     return weights_digest(run.model)
 
 
-def test_without_a_climb_and_a_teacher_it_is_finetune(original, split):
+def test_without_maximisation_and_teacher_it_is_finetune(original, split):
     settings = {**FAST, "schedule": "cosine"}
     plain = coun.unlearn(original, split, "finetune", **settings)
     bare = {**settings, "max_steps": 0, "alpha": 0.0, "gamma": 1.0}
@@ -33,7 +33,7 @@ def test_without_a_climb_and_a_teacher_it_is_finetune(original, split):
 
 
 def climb(task, model, before):
-    """Steps of the first climb alone, without momentum: how far the weights went."""
+    """The change of the weights in the first maximisation phase alone, without momentum."""
     stage = next(iter(make("scrub", FAST).plan(model, task)))
     assert list(stage.phases[0].batch_sizes) == ["forget"]
     plain = Optimizer("sgd", 1.0, momentum=0.0, weight_decay=0.0, schedule="constant")
@@ -43,7 +43,7 @@ def climb(task, model, before):
     )
 
 
-def test_student_and_teacher_start_equal_unless_batchnorm_parts_them(
+def test_student_and_teacher_are_equal_at_first_unless_there_is_batchnorm(
     small, split, make_task, original
 ):
     torch.manual_seed(0)
@@ -57,15 +57,15 @@ def test_student_and_teacher_start_equal_unless_batchnorm_parts_them(
     assert moved["plain"] < 1e-5 < 1e-3 < moved["batchnorm"]
 
 
-def test_it_climbs_on_forget_rows_and_stays_on_the_rest(fitted, split, small):
+def test_outputs_change_on_forget_rows_and_stay_on_the_rest(fitted, split, small):
     def apart(run):
-        found = {}
+        result = {}
         for role in BOTH:
             x = small.views.evaluate(small.train.images[split.rows(small, role)])
             with torch.no_grad():
                 pair = run.model(x), fitted.model(x)
-            found[role] = kl_loss(*pair, temperature=4.0).item()
-        return found
+            result[role] = kl_loss(*pair, temperature=4.0).item()
+        return result
 
     settings = {**FAST, "epochs": 3, "alpha": 0.5, "lr": 0.01, "forget_batch_size": 8}
     still = apart(coun.unlearn(fitted, split, "scrub", **settings, max_steps=0))
@@ -74,7 +74,7 @@ def test_it_climbs_on_forget_rows_and_stays_on_the_rest(fitted, split, small):
     assert gone["forget"] > gone["retain"]
 
 
-def test_the_climb_ends_after_max_steps(original, split):
+def test_the_maximisation_ends_after_max_steps(original, split):
     history = coun.unlearn(original, split, "scrub", **FAST, max_steps=1).record["history"]
     assert [(row["epoch"], row["phase"]) for row in history] == [(1, 1), (1, 2), (2, 2)]
 
@@ -111,7 +111,7 @@ def test_the_reference_is_the_final_error_on_held_out_rows(original, split, monk
     assert run.record["stages"][-1].endswith("forget error 40.0%, reference 33.0%")
 
 
-def test_the_told_forget_error_is_the_models(original, split):
+def test_the_reported_forget_error_is_that_of_the_model(original, split):
     run = coun.unlearn(original, split, "scrub", **FAST, rewind=True, reference_error=100.0)
     told = float(run.record["stages"][-1].split("forget error ")[1].split("%")[0])
     assert told == pytest.approx(coun.evaluate(run)["unlearn_accuracy"], abs=0.05)

@@ -1,4 +1,4 @@
-"""SISA: which networks a request touches, and that the result is exact, to the bit."""
+"""SISA: which networks a request changes, and that the result is exact to the last bit."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def sisa(small) -> coun.Run:
 
 
 def request(sisa: coun.Run, *places: int, count: int = 2) -> coun.Split:
-    """*count* rows of each of these places; not the first two, which give the shape."""
+    """*count* rows assigned to each of these networks, without the first two rows of the data."""
     place = sisa.model.place.clone()
     place[:2] = FORGOTTEN
     rows = [(place == p).nonzero().flatten()[:count] for p in places]
     return coun.Split.by_index(sisa.data, torch.cat(rows))
 
 
-def test_epochs_of_slices_are_the_papers() -> None:
+def test_epochs_of_slices_are_those_of_the_paper() -> None:
     # By its formula in exact fractions, and their sum against E passes over a shard.
     assert [Sisa(epochs=20, slices=3).slice_epochs(r) for r in range(3)] == [10, 10, 10]
     assert [Sisa(epochs=5, slices=2).slice_epochs(r) for r in range(2)] == [3, 3]
@@ -47,7 +47,7 @@ def test_epochs_of_slices_are_the_papers() -> None:
         assert abs(passes - epochs) <= 1
 
 
-def test_every_row_has_one_place_and_places_are_even(sisa) -> None:
+def test_every_row_is_assigned_once_and_shards_are_of_equal_size(sisa) -> None:
     counts = torch.bincount(sisa.model.place)
     assert counts.sum() == 200
     assert len(counts) == 6
@@ -73,7 +73,9 @@ def test_unlearning_is_training_without_the_rows_bit_for_bit(sisa, places) -> No
     assert changed == hit
 
 
-def test_from_any_original_it_is_the_same_and_preparation_is_billed_apart(original, sisa) -> None:
+def test_the_result_is_the_same_from_any_original_and_preparation_is_charged_separately(
+    original, sisa
+) -> None:
     split = request(sisa, 2)
     forgot = coun.unlearn(sisa, split, "sisa")
     anew = coun.unlearn(original, split, "sisa", **SISA)
@@ -89,7 +91,7 @@ def test_from_any_original_it_is_the_same_and_preparation_is_billed_apart(origin
     assert plain["epochs"] == original.record["original"]["epochs"]
 
 
-def test_the_bill_is_the_sub_networks(sisa) -> None:
+def test_the_cost_is_that_of_the_sub_networks(sisa) -> None:
     cost = sisa.record["cost"]
     one = 2 * (64 * 9 * 1 * 32 + 16 * 9 * 32 * 64 + 4 * 9 * 64 * 128 + 128 * 128 + 128 * 10)
     assert cost["flops"] == 3 * one * cost["samples_seen"]
@@ -97,7 +99,7 @@ def test_the_bill_is_the_sub_networks(sisa) -> None:
     assert cost["samples_seen"] == 2 * (34 + 33 + 33) + 2 * (68 + 66 + 66)
 
 
-def test_a_second_request_keeps_the_first_in_force(sisa) -> None:
+def test_a_second_request_keeps_the_first_one_fulfilled(sisa) -> None:
     first, second = request(sisa, 0, count=1), request(sisa, 3)
     once = coun.unlearn(sisa, first, "sisa")
     twice = coun.unlearn(once, second, "sisa")  # its split calls the first request's rows retained
@@ -114,7 +116,7 @@ def test_a_second_request_keeps_the_first_in_force(sisa) -> None:
     )
 
 
-def test_a_request_that_is_done_already_costs_nothing(sisa) -> None:
+def test_a_repeated_request_costs_nothing(sisa) -> None:
     split = request(sisa, 5)
     once = coun.unlearn(sisa, split, "sisa")
     again = coun.unlearn(once, split, "sisa")
@@ -122,7 +124,7 @@ def test_a_request_that_is_done_already_costs_nothing(sisa) -> None:
     assert again.record["cost"]["flops"] == again.record["cost"]["steps"] == 0
 
 
-def test_a_shard_that_loses_all_its_rows_abstains(sisa) -> None:
+def test_a_shard_that_loses_all_its_rows_does_not_vote(sisa) -> None:
     rows = (sisa.model.place >= 4).nonzero().flatten()
     split = coun.Split.by_index(sisa.data, rows)
     forgot = coun.unlearn(sisa, split, "sisa")
@@ -131,7 +133,7 @@ def test_a_shard_that_loses_all_its_rows_abstains(sisa) -> None:
     assert coun.evaluate(forgot)["test_accuracy"] > 0
 
 
-def test_it_is_written_opened_evaluated_and_goes_on_from_disk(small, tmp_path) -> None:
+def test_it_is_saved_opened_evaluated_and_continued_from_disk(small, tmp_path) -> None:
     made = coun.train(small, "cnn", method="sisa", out=tmp_path / "o", **SISA)
     opened = coun.Run.open(tmp_path / "o", data=small)
     assert opened.record["model"]["name"] == "ensemble:3x2:one_hot:200:cnn"
@@ -144,7 +146,7 @@ def test_it_is_written_opened_evaluated_and_goes_on_from_disk(small, tmp_path) -
     assert coun.unlearn(opened, split, "sisa", out=tmp_path / "f").record == forgot.record
 
 
-def test_a_killed_run_resumes_to_the_same_bits_and_the_same_bill(
+def test_a_killed_run_resumes_to_the_same_bits_and_the_same_cost(
     original, split, tmp_path, monkeypatch
 ) -> None:
     whole = coun.unlearn(original, split, "sisa", **SISA)
@@ -169,7 +171,7 @@ def test_a_killed_run_resumes_to_the_same_bits_and_the_same_bill(
         assert resumed.record["cost"][key] == whole.record["cost"][key]
 
 
-def test_a_users_own_network_goes_on_in_python(small) -> None:
+def test_a_network_of_the_user_is_continued_in_python(small) -> None:
     def maker():
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
 
@@ -181,7 +183,7 @@ def test_a_users_own_network_goes_on_in_python(small) -> None:
     assert weights_digest(forgot.model) == weights_digest(exact.model)
 
 
-def test_it_learns(digits) -> None:
+def test_the_ensemble_learns(digits) -> None:
     run = coun.train(digits, "cnn", method="sisa", shards=3, slices=2, epochs=8)
     assert coun.evaluate(run)["test_accuracy"] > 80
 
@@ -207,7 +209,7 @@ def test_a_plain_retrain_of_an_ensemble_is_one_network(sisa, split) -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_reason(sisa, split, call, message) -> None:
+def test_impossible_requests_are_refused_with_the_reason(sisa, split, call, message) -> None:
     with pytest.raises(coun.CounError, match=message) as caught:
         call(sisa, split)
     assert "\n" not in str(caught.value)

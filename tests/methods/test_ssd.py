@@ -1,4 +1,4 @@
-"""SSD: its rule by the specification's numbers, its importances by a loop."""
+"""SSD: its rule equals computed values, and its importances equal a plain loop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def dampened(scale=1.0, selection=10.0, dampening=1.0):
     return net.weight.detach().flatten()
 
 
-def test_the_specifications_numbers():
+def test_values_computed_by_an_independent_implementation():
     expected = torch.tensor([2, -0.15, 1, 0.32], dtype=torch.float64)
     torch.testing.assert_close(dampened(), expected)
     torch.testing.assert_close(dampened(scale=9.0), expected)  # as a scaled loss gives
@@ -43,14 +43,14 @@ def test_an_infinite_selection_is_the_identity(original, split):
 
 
 @pytest.mark.parametrize("importance", ["squared_gradient", "label_free"])
-def test_importances_by_a_loop(small, split, make_task, original, monkeypatch, importance):
+def test_importances_equal_a_plain_loop(small, split, make_task, original, monkeypatch, importance):
     seen = []
     monkeypatch.setattr(ssd, "dampen", lambda *args: seen.extend(args[1:3]))
     task = make_task(small, original.model, split, reads=("retain", "forget"))
     method = make("ssd", {"batch_size": 8, "importance": importance})
     next(iter(method.plan(original.model, task))).apply(original.model)
     parameters = dict(original.model.named_parameters())
-    for found, role, count in zip(
+    for result, role, count in zip(
         seen, ("all, shuffled", "forget, shuffled"), (200, 24), strict=True
     ):
         rows = task.indices(role)
@@ -67,16 +67,16 @@ def test_importances_by_a_loop(small, split, make_task, original, monkeypatch, i
                 value = g.abs() if importance == "label_free" else g**2
                 expected[name] = total + value / (count / 8)
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-7)
+            torch.testing.assert_close(result[name], value, rtol=1e-3, atol=1e-7)
 
 
-def test_both_sides_use_one_batch_size(original, split, monkeypatch):
+def test_both_sets_use_the_same_batch_size(original, split, monkeypatch):
     sizes, gradients = [], ssd.batch_gradients
 
     def noted(*args, **kwargs):
-        for count, found in gradients(*args, **kwargs):
+        for count, result in gradients(*args, **kwargs):
             sizes.append(count)
-            yield count, found
+            yield count, result
 
     monkeypatch.setattr(ssd, "batch_gradients", noted)
     coun.unlearn(original, split, "ssd")

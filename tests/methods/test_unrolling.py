@@ -43,9 +43,9 @@ def test_it_comes_closer_to_training_without_the_rows(small, split):
     # Training on the retain rows, with the rate that keeps each row's weight.
     net = smooth()
     for _ in range(5):
-        found = gradient(net, data, split.rows(data, "retain"))
+        result = gradient(net, data, split.rows(data, "retain"))
         with torch.no_grad():
-            for p, g in zip(net.parameters(), found, strict=True):
+            for p, g in zip(net.parameters(), result, strict=True):
                 p.sub_(0.02 * 170 / 200 * g)
 
     def away(model):

@@ -87,10 +87,10 @@ def test_only_the_labels_of_forget_rows_matter(original, split):
 def test_a_whole_class_is_forgotten(fitted, small):
     split = coun.Split.by_class(small, "3")
     settings = {"epochs": 2, "batch_size": 32, "lr": 2e-3}
-    found = coun.evaluate(coun.unlearn(fitted, split, "unsir", **settings))
+    result = coun.evaluate(coun.unlearn(fitted, split, "unsir", **settings))
     assert coun.evaluate(fitted, split=split)["unlearn_accuracy"] < 5
-    assert found["unlearn_accuracy"] > 25
-    assert found["retain_accuracy"] > 80
+    assert result["unlearn_accuracy"] > 25
+    assert result["retain_accuracy"] > 80
 
 
 def test_no_share_of_noise_is_refused():

@@ -1,4 +1,4 @@
-"""Divergence from a teacher, against a double loop."""
+"""The divergence from a teacher equals a double loop."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def naive(student, teacher, t):
 @pytest.mark.parametrize("t", [1.0, 4.0])
 def test_it_is_the_sum_over_classes_averaged_over_rows(t):
     student, teacher = torch.randn(2, 6, 5, dtype=torch.float64, generator=seeded())
-    found = kl_loss(student, teacher, temperature=t)
-    assert found.item() == pytest.approx(naive(student, teacher, t) / 6)
+    result = kl_loss(student, teacher, temperature=t)
+    assert result.item() == pytest.approx(naive(student, teacher, t) / 6)
     element = kl_loss(student, teacher, temperature=t, reduction="mean")
-    assert element.item() == pytest.approx(found.item() / 5)
+    assert element.item() == pytest.approx(result.item() / 5)
 
 
-def test_a_student_like_its_teacher_has_nothing_to_learn():
+def test_a_student_equal_to_its_teacher_has_no_gradient():
     x = torch.randn(6, 5, generator=seeded()).requires_grad_()
     loss = kl_loss(x, x.detach().clone(), temperature=2.0)
     assert loss.item() == 0
@@ -40,7 +40,7 @@ def test_a_student_like_its_teacher_has_nothing_to_learn():
     torch.testing.assert_close(x.grad, torch.zeros_like(x), rtol=0, atol=1e-7)
 
 
-def test_the_term_has_hintons_factor(original, small):
+def test_the_objective_has_the_factor_of_hinton(original, small):
     model, t = original.classifier.eval(), 3.0
     other = torch.randn(10, generator=seeded())
 

@@ -1,4 +1,4 @@
-"""LAF's losses against closed forms and plain loops."""
+"""The losses of LAF equal closed forms and plain loops."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from coun.objectives.laf import VAE, align_loss
 
 
 def test_an_unmoved_model_has_minus_the_logarithm_of_the_forget_count():
-    # The specification's oracle for T to infinity, over N; distances of 0 need no limit.
+    # The limit for T to infinity; for distances of 0 it holds at every T.
     assert align_loss(torch.zeros(5), torch.zeros(7), temperature=20).item() == pytest.approx(
         -math.log(7)
     )
 
 
-def test_alignment_is_the_loop():
+def test_alignment_equals_a_plain_loop():
     kept, lost, t = [0.1, 0.5, 1.2], [0.3, 1.9], 4.0
     total = sum(math.log(math.exp(d) / sum(math.exp(e / t) for e in lost)) for d in kept)
-    found = align_loss(torch.tensor(kept), torch.tensor(lost), temperature=t)
-    assert found.item() == pytest.approx(total / len(kept), rel=1e-6)
+    result = align_loss(torch.tensor(kept), torch.tensor(lost), temperature=t)
+    assert result.item() == pytest.approx(total / len(kept), rel=1e-6)
 
 
 class Still(torch.nn.Module):
-    """Features that are the inputs."""
+    """A model whose features are its inputs."""
 
     def forward(self, x):
         from coun.models import Outputs
@@ -43,7 +43,7 @@ def step(x):
     )
 
 
-def test_strangeness_is_between_1_and_e_and_grows_with_the_error():
+def test_the_score_is_between_1_and_e_and_grows_with_the_error():
     torch.manual_seed(0)
     vae, x = VAE(6, 2), torch.randn(4, 6)
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_the_autoencoder_learns_its_rows():
     assert losses[-1] < 0.1 * losses[0]
 
 
-def test_its_divergence_is_torchs():
+def test_the_divergence_equals_that_of_torch():
     torch.manual_seed(0)
     vae, x = VAE(6, 2), torch.randn(4, 6)
     with torch.no_grad():

@@ -21,7 +21,7 @@ def never():
 
 @pytest.fixture
 def context():
-    """Two roles of six samples; a view is the images times (1 + its number)."""
+    """Two roles with six samples each; view v multiplies the images by (1 + v)."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
     classifier = Classifier(model, example=torch.zeros(2, 4))
@@ -63,18 +63,18 @@ def test_a_term_of_weight_zero_is_not_evaluated(context):
     assert (constant(1) + 0 * (2 * never()))(context) == 1
 
 
-def test_nothing_to_minimise(context):
+def test_an_objective_without_terms_is_refused(context):
     with pytest.raises(ValueError, match="nothing to minimise"):
         (0 * constant(1))(context)
 
 
-def test_cross_entropy_is_torchs(context):
+def test_cross_entropy_equals_that_of_torch(context):
     logits = context.model.inner(context.batches["forget"].images)
     expected = F.cross_entropy(logits, context.batches["forget"].labels)
     assert torch.equal(cross_entropy("forget")(context), expected)
 
 
-def test_terms_share_views_and_forwards(context):
+def test_terms_share_views_and_forward_passes(context):
     loss = cross_entropy() + 0.5 * info_nce(temperature=0.1) + 2 * cross_entropy(view=1)
     loss(context)
     assert context.calls["view"] == [("retain", 0), ("retain", 1)]

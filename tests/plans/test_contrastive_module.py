@@ -1,4 +1,4 @@
-"""The contrastive module on other methods."""
+"""The contrastive module, added to other methods."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_only_the_second_view_takes_other_letters(original, split, small, monkey
     assert run.record["method"]["settings"]["contrast"]["views"] == "CJN"
 
 
-def test_a_transform_of_the_users_own_takes_no_letters(original, split, small):
+def test_a_transform_of_the_user_does_not_accept_letters(original, split, small):
     class Plain:
         def __call__(self, images, generator):
             return images.float()
@@ -107,7 +107,7 @@ def test_a_transform_of_the_users_own_takes_no_letters(original, split, small):
 
 @dataclass(frozen=True, config=FROZEN)
 class ForgetOnly(Training):
-    """Reads forget data alone."""
+    """A method that reads forget data only."""
 
     name = "forget_only"
     source = "this test"
@@ -118,8 +118,8 @@ class ForgetOnly(Training):
     ("method", "arguments", "message"),
     [
         (lambda: ForgetOnly(), {}, "never reads retain data"),
-        (lambda: make("coun"), {}, "it has one already"),
-        (lambda: coun.contrast(make("not")), {}, "it has one already"),
+        (lambda: make("coun"), {}, "it has phase already"),
+        (lambda: coun.contrast(make("not")), {}, "it has phase already"),
         (lambda: make("retrain"), {}, "it is exact"),
         (lambda: make("not"), {"loss": "info_nec"}, "info_nce"),
         (lambda: make("not"), {"temprature": 1}, "temperature"),
@@ -135,7 +135,7 @@ class ForgetOnly(Training):
         (lambda: make("not"), {"views": "CX"}, "letter 'X'"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_reason(method, arguments, message):
+def test_impossible_requests_are_refused_with_the_reason(method, arguments, message):
     with pytest.raises(coun.CounError, match=message):
         coun.contrast(method(), **arguments)
 
@@ -159,12 +159,12 @@ def test_only_retain_rows_enter_the_term(small, split, make_task, dropping):
             return super().loss(a, b, labels)
 
     mixed = cross_entropy("forget") + cross_entropy("retain")
-    one = Phase(mixed + Watching().objective(), {"forget": 10, "retain": 16})
-    Engine(task, CPU).run([Fit((one,), 1)])
+    phase = Phase(mixed + Watching().objective(), {"forget": 10, "retain": 16})
+    Engine(task, CPU).run([Fit((phase,), 1)])
     assert {n for n, _ in seen} == {15, 16}  # 170 retain rows in 11 batches
 
 
-def test_the_queue_holds_the_last_keys(small, make_task, original):
+def test_the_queue_holds_the_latest_keys(small, make_task, original):
     task = make_task(small, original.model)
     memory = Memory(task.teacher(), 5, torch.Generator().manual_seed(0))
     keys = nn.functional.normalize(torch.randn(8, memory.queue.shape[1]), dim=1)

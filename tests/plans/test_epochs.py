@@ -1,4 +1,4 @@
-"""One stage an epoch, and what a plan measures in between."""
+"""One stage per epoch, and what a plan measures in between."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coun.objectives import cross_entropy
 from coun.plans.epochs import error_rate, hold_out, one_stage_per_epoch
 
 
-def test_each_epoch_has_its_passes_and_its_rate():
+def test_each_epoch_has_its_phases_and_its_learning_rate():
     first = Phase(cross_entropy("forget"), {"forget": 8}, until_epoch=2)
     second = Phase(cross_entropy("retain"), {"retain": 8})
     adam = Optimizer("adamw", 0.1, schedule="cosine", lr_floor=0.01)
@@ -38,9 +38,7 @@ def test_the_error_is_the_share_of_wrong_rows(small, split, make_task, original)
     assert task.cost.flops == len(rows)
 
 
-def test_what_is_held_out_is_of_the_forgotten_classes_and_is_not_trained_on(
-    small, make_task, original
-):
+def test_held_out_rows_are_of_the_forgotten_classes_and_not_trained_on(small, make_task, original):
     labels = small.train.labels
     forget = torch.cat([(labels == c).nonzero().flatten()[:3] for c in (2, 5)])
     split = Split.by_index(small, small.train.index[forget])
@@ -53,7 +51,7 @@ def test_what_is_held_out_is_of_the_forgotten_classes_and_is_not_trained_on(
         assert abs(int((labels[held] == c).sum()) - expected) <= 0.5
 
 
-def test_a_class_that_is_gone_has_nothing_to_hold_out(small, make_task, original):
+def test_a_class_without_retain_rows_cannot_be_held_out(small, make_task, original):
     task = make_task(small, original.model, Split.by_class(small, "3"), reads=("retain", "forget"))
     with pytest.raises(CounError, match="reference_error") as caught:
         hold_out(task, 0.5)

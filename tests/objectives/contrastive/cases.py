@@ -1,4 +1,4 @@
-"""The losses side by side, the specification's example, and how a loss is held to its twin."""
+"""A table of the losses, an example with known values, and the comparison with the twins."""
 
 import torch
 from hypothesis import settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from coun import objectives as ob
 
-# Specification, section 8.
+# Values that an independent implementation computed, in float64.
 Z = torch.tensor([[1, 2, 0], [0, 1, 1], [2, 0, 1], [1, 1, 1]], dtype=torch.float64)
 ZZ = torch.tensor([[1, 1, 0], [0, 2, 1], [1, 0, 1], [1, 1, 2]], dtype=torch.float64)
 LABELS = torch.tensor([0, 0, 1, 1])
@@ -52,7 +52,7 @@ ALL = COSINE | PLAIN
 
 
 def derivatives(loss, *views):
-    """Value of *loss*, and its gradient in every view."""
+    """The value of *loss*, and its gradient by every view."""
     leaves = [x.clone().requires_grad_() for x in views]
     value = loss(*leaves)
     gradients = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)

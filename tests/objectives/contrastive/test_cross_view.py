@@ -15,13 +15,13 @@ from coun.objectives import info_nce_loss
 @pytest.mark.parametrize(
     ("tau", "value"), [(1, 2.3343384627), (0.5, 1.9774835123), (0.1, 0.6593595567)]
 )
-def test_oracle_values(tau, value):
+def test_reference_values(tau, value):
     assert info_nce_loss(Z, ZZ, temperature=tau).item() == pytest.approx(value, abs=1e-9)
     half = info_nce_loss(Z, ZZ, temperature=tau, directions="mean").item()
     assert half == pytest.approx(value / 2, abs=1e-9)
 
 
-def test_orthogonal_pairs():
+def test_orthogonal_pairs_have_a_closed_form():
     eye = torch.eye(2, dtype=torch.float64)
     value = info_nce_loss(eye, eye, temperature=1).item()
     assert value == pytest.approx(2 * math.log(1 + 1 / math.e), abs=1e-12)
@@ -37,13 +37,13 @@ def test_collapsed_embeddings_give_twice_log_n(n):
 
 @few
 @given(pairs(), taus)
-def test_equals_its_definition(ab, tau):
+def test_the_loss_equals_its_definition(ab, tau):
     assert_twins(info_nce_loss, twins.info_nce, *ab, temperature=tau)
 
 
 @few
 @given(pairs(least=2), taus)
-def test_equals_another_library(ab, tau):
+def test_the_loss_equals_another_library(ab, tau):
     a, b = ab
     one_way = SelfSupervisedLoss(NTXentLoss(tau), symmetric=False)
     both = one_way(a, b) + one_way(b, a)
@@ -82,7 +82,7 @@ def test_both_views_get_a_gradient():
 
 @few
 @given(pairs(), taus, st.integers(0, 1000))
-def test_what_leaves_it_unchanged(ab, tau, seed):
+def test_scale_and_order_do_not_matter(ab, tau, seed):
     (a, b), generator = ab, torch.Generator().manual_seed(seed)
     base = info_nce_loss(a, b, temperature=tau).item()
     same = pytest.approx(base, abs=1e-9)
@@ -101,16 +101,16 @@ def test_what_leaves_it_unchanged(ab, tau, seed):
 
 @few
 @given(pairs(least=2), taus)
-def test_bounds(ab, tau):
+def test_the_loss_is_within_its_bounds(ab, tau):
     value = info_nce_loss(*ab, temperature=tau).item()
     assert 0 <= value <= 2 * (math.log(len(ab[0])) + 2 / tau)
 
 
-def test_one_pair_has_no_loss():
+def test_a_single_pair_has_loss_0():
     assert info_nce_loss(Z[:1], ZZ[:1], temperature=0.1).item() == 0
 
 
-def test_identical_views_at_a_small_temperature_have_no_loss():
+def test_identical_views_at_a_small_temperature_have_loss_0():
     assert info_nce_loss(Z, Z, temperature=1e-3).item() == pytest.approx(0, abs=1e-12)
 
 

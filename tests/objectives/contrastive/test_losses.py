@@ -1,4 +1,4 @@
-"""What every contrastive loss owes: precision, finite numbers, memory, symmetries, refusals."""
+"""Properties of every contrastive loss: precision, finiteness, memory, symmetry, errors."""
 
 import math
 
@@ -72,7 +72,7 @@ def test_float32_is_near_float64_at_a_small_temperature(loss):
 
 
 @every
-def test_one_sample_has_no_loss(loss):
+def test_a_single_sample_has_loss_0(loss):
     value, gradients = derivatives(lambda a, b: loss(a, b, 0.1), Z[:1], ZZ[:1])
     if loss is not COSINE["moco"]:  # whose negatives are in its queue
         assert value == 0
@@ -87,7 +87,7 @@ def test_zero_rows_get_no_exploding_gradient(loss):
 
 
 class Largest(TorchDispatchMode):
-    """Remembers the largest number of elements that any operation returned."""
+    """Records the largest number of elements that any operation returned."""
 
     elements = 0
 
@@ -108,7 +108,7 @@ def test_no_tensor_is_larger_than_a_matrix(loss, n, d):
     assert a.grad.any()
 
 
-def test_the_watch_sees_a_broadcast():
+def test_the_size_recorder_notices_a_broadcast():
     a = normal(16, 256)
     with Largest() as seen:
         (a[:, None] * a).sum(2)
@@ -166,7 +166,7 @@ def test_gradients_agree_with_finite_differences(loss):
 @pytest.mark.parametrize(
     ("a", "b"), [((4, 3), (4, 2)), ((4, 3), (3, 3)), ((4,), (4,)), ((2, 2, 2), (2, 2, 2))]
 )
-def test_shapes_that_are_no_two_views(loss, a, b):
+def test_shapes_that_are_not_two_views_are_refused(loss, a, b):
     a, b = torch.ones(a), torch.ones(b)
     with pytest.raises(ValueError, match="expected one"):
         loss(a, b, 0.1)
@@ -179,7 +179,7 @@ def test_temperature_must_be_positive(loss, tau):
         loss(Z, ZZ, tau)
 
 
-def test_other_arguments_that_make_no_sense():
+def test_other_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="base_temperature is 0"):
         supcon_loss(Z, ZZ, torch.zeros(4), temperature=0.1, base_temperature=0)
     with pytest.raises(ValueError, match="labels have shape .3,.; expected .4,."):

@@ -25,7 +25,7 @@ from coun.objectives import debiased_loss, info_nce_loss, moco_loss, nt_xent_los
 @pytest.mark.parametrize(
     ("tau", "value"), [(1, 1.6838414150), (0.5, 1.4597997632), (0.1, 0.5306028908)]
 )
-def test_nt_xent_oracles(tau, value):
+def test_nt_xent_reference_values(tau, value):
     assert nt_xent_loss(Z, ZZ, temperature=tau).item() == pytest.approx(value, abs=1e-10)
 
 
@@ -57,7 +57,7 @@ def test_nt_xent_equals_another_library(ab, tau):
 
 
 @pytest.mark.parametrize(("prior", "value"), [(0.1, 1.3861614848), (0, 1.4597997632)])
-def test_debiased_oracles(prior, value):
+def test_debiased_reference_values(prior, value):
     loss = debiased_loss(Z, ZZ, temperature=0.5, prior=prior)
     assert loss.item() == pytest.approx(value, abs=1e-10)
 
@@ -85,7 +85,7 @@ def test_debiased_negatives_never_fall_below_the_least_a_sum_can_be():
     assert value == pytest.approx(math.log(1 + least / math.exp(2)), abs=1e-12)
 
 
-def test_moco_oracle():
+def test_moco_reference_value():
     queue = torch.eye(3, dtype=torch.float64)[[0, 2]]
     assert moco_loss(Z, ZZ, queue, temperature=0.07).item() == pytest.approx(
         0.1055407845, abs=1e-10

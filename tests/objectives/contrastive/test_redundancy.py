@@ -11,7 +11,7 @@ from coun.objectives import barlow_twins_loss, vicreg_loss
 weights = st.floats(0, 30)
 
 
-def test_barlow_twins_oracles():
+def test_barlow_twins_reference_values():
     on, both = (barlow_twins_loss(Z, ZZ, off_diagonal=x).item() for x in (0, 1))
     assert on == pytest.approx(0.3173789855, abs=1e-10)
     assert both - on == pytest.approx(1.3610492617, abs=1e-10)
@@ -51,7 +51,7 @@ def parts(a, b):
     ]
 
 
-def test_vicreg_oracles():
+def test_vicreg_reference_values():
     expected = [1 / 3, 0.2889281261, 0.2222222222, 15.7787587076]
     assert parts(Z, ZZ) == pytest.approx(expected, abs=1e-10)
 

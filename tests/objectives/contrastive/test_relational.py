@@ -10,7 +10,7 @@ from coun.objectives import co2_loss, sce_loss
 
 
 @pytest.mark.parametrize(("positive", "value"), [(0.5, 1.2111310372), (1, 0.3258600442)])
-def test_sce_oracles(positive, value):
+def test_sce_reference_values(positive, value):
     loss = sce_loss(Z, ZZ, temperature=0.1, target_temperature=0.05, positive=positive)
     assert loss.item() == pytest.approx(value, abs=1e-10)
 
@@ -24,7 +24,7 @@ def test_sce_equals_its_definition(ab, tau, target, positive):
 
 @few
 @given(pairs(least=2), taus)
-def test_sce_of_the_positive_alone_is_one_direction_of_info_nce(ab, tau):
+def test_sce_with_the_positive_alone_is_one_direction_of_info_nce(ab, tau):
     loss = sce_loss(*ab, temperature=tau, target_temperature=0.1, positive=1)
     other = SelfSupervisedLoss(NTXentLoss(tau), symmetric=False)(*ab)
     torch.testing.assert_close(loss, other, rtol=1e-8, atol=1e-8)
@@ -38,7 +38,7 @@ def test_sce_takes_its_target_as_a_constant():
 
 
 @pytest.mark.parametrize(("tau", "value"), [(0.05, 0.2508466384), (0.5, 0.0628751444)])
-def test_co2_oracles(tau, value):
+def test_co2_reference_values(tau, value):
     assert co2_loss(Z, ZZ, temperature=tau).item() == pytest.approx(value, abs=1e-10)
 
 

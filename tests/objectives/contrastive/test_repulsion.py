@@ -1,4 +1,4 @@
-"""The loss of Contrastive Unlearning, against the specification's numbers and a double loop."""
+"""The loss of Contrastive Unlearning equals computed values and a double loop."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ def naive(u, r, own, other, tau, *, slip=False):
 @pytest.mark.parametrize(
     ("weighting", "value"), [("correct", 0.9993144097), ("reference", 1.4693075441)]
 )
-def test_the_specifications_numbers(weighting, value):
-    found = contrastive_unlearning_loss(U, R, OWN, OTHER, temperature=0.7, weighting=weighting)
-    assert found.item() == pytest.approx(value, abs=1e-10)
+def test_values_computed_by_an_independent_implementation(weighting, value):
+    result = contrastive_unlearning_loss(U, R, OWN, OTHER, temperature=0.7, weighting=weighting)
+    assert result.item() == pytest.approx(value, abs=1e-10)
 
 
 @pytest.mark.parametrize("weighting", ["correct", "reference"])
-def test_it_is_the_double_loop(weighting):
+def test_the_loss_equals_a_double_loop(weighting):
     g = torch.Generator().manual_seed(1)
     u, r = (torch.randn(n, 5, dtype=torch.float64, generator=g) for n in (7, 9))
     # Class 4 has no retain row, and every class some row of another.
     own, other = torch.tensor([0, 1, 2, 4, 0, 1, 4]), torch.tensor([0, 0, 1, 1, 2, 2, 0, 1, 2])
-    found = contrastive_unlearning_loss(u, r, own, other, temperature=0.3, weighting=weighting)
-    assert found.item() == pytest.approx(
+    result = contrastive_unlearning_loss(u, r, own, other, temperature=0.3, weighting=weighting)
+    assert result.item() == pytest.approx(
         naive(u, r, own, other, 0.3, slip=weighting == "reference")
     )
 
 
 @pytest.mark.parametrize("weighting", ["correct", "reference"])
 @pytest.mark.parametrize("label", [0, 1], ids=["nobody else", "nobody alike"])
-def test_an_empty_side_leaves_a_finite_gradient(label, weighting):
+def test_a_batch_without_positives_or_negatives_has_a_finite_gradient(label, weighting):
     u = U.clone().requires_grad_()
     own, other = torch.zeros(2, dtype=torch.int64), torch.full((4,), label)
     loss = contrastive_unlearning_loss(u, R, own, other, temperature=0.7, weighting=weighting)

@@ -29,7 +29,7 @@ from coun.objectives import nt_xent_loss, supcon_loss
         (0.1, 0.07, 2.9310891418),
     ],
 )
-def test_oracles(tau, base, value):
+def test_reference_values(tau, base, value):
     loss = supcon_loss(Z, ZZ, LABELS, temperature=tau, base_temperature=base)
     assert loss.item() == pytest.approx(value, abs=1e-10)
 
@@ -40,7 +40,7 @@ def some_labels(count, seed):
 
 @few
 @given(pairs(), taus, st.integers(0, 1000), st.sampled_from([None, 0.07]))
-def test_equals_its_definition(ab, tau, seed, base):
+def test_the_loss_equals_its_definition(ab, tau, seed, base):
     labels = some_labels(len(ab[0]), seed)
     options = {"temperature": tau, "base_temperature": base}
     assert_twins(supcon_loss, twins.supcon, *ab, labels, **options)
@@ -48,7 +48,7 @@ def test_equals_its_definition(ab, tau, seed, base):
 
 @few
 @given(pairs(least=2), taus, st.integers(0, 1000))
-def test_equals_another_library(ab, tau, seed):
+def test_the_loss_equals_another_library(ab, tau, seed):
     labels = some_labels(len(ab[0]), seed)
     labels[:2] = torch.tensor([0, 1])  # the library gives 0 where there is one class only
     other = SupConLoss(tau, reducer=MeanReducer())(torch.cat(ab), labels.repeat(2))

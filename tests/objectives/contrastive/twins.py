@@ -38,7 +38,7 @@ def info_nce(a, b, *, temperature):
 
 
 def both_views(a, b):
-    """All 2N rows, each as (row, its other view, the rows that are neither)."""
+    """All 2N rows, each as (row, its other view, all other rows)."""
     rows, n = [*a, *b], len(a)
     for i, row in enumerate(rows):
         j = (i + n) % (2 * n)
