@@ -37,7 +37,7 @@ def test_entries_outside_the_mask_stay_and_all_others_move(small, make_task):
 
 
 def test_without_a_mask_weight_decay_moves_what_has_no_gradient(small, make_task):
-    # Restoring avoids this effect; the value was computed independently (lr .1, momentum .9, wd 5e-4).
+    # What restoring avoids; the value was computed independently (lr .1, momentum .9, wd 5e-4)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with torch.no_grad():
         net[1].weight.fill_(1.0)

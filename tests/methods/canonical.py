@@ -1,5 +1,7 @@
-"""One small setting per method, which every shared test uses. A method without a line here fails
-`test_every_method_has_a_canonical_setting`."""
+"""One small setting per method, which every shared test uses.
+
+Without a line here for every method, `test_every_method_has_a_canonical_setting` fails.
+"""
 
 from __future__ import annotations
 

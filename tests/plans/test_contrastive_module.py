@@ -118,8 +118,8 @@ class ForgetOnly(Training):
     ("method", "arguments", "message"),
     [
         (lambda: ForgetOnly(), {}, "never reads retain data"),
-        (lambda: make("coun"), {}, "it has phase already"),
-        (lambda: coun.contrast(make("not")), {}, "it has phase already"),
+        (lambda: make("coun"), {}, "it has one already"),
+        (lambda: coun.contrast(make("not")), {}, "it has one already"),
         (lambda: make("retrain"), {}, "it is exact"),
         (lambda: make("not"), {"loss": "info_nec"}, "info_nce"),
         (lambda: make("not"), {"temprature": 1}, "temperature"),
