@@ -61,7 +61,7 @@ def test_fifty_thousand_rows_take_less_than_two_megabytes(tmp_path):
         np.array(["train"] * count + ["test"] * held),
         np.array(["retain"] * count + ["test"] * held),
         tuple(map(str, range(100))),
-        named=True,
+        named=("train", "test"),
     )
     table.save(tmp_path / "rows.parquet")
     assert (tmp_path / "rows.parquet").stat().st_size < 2e6

@@ -41,7 +41,7 @@ class RowTable:
         parts: (N,) text, "train" or "test".
         roles: (N,) text: "retain", "forget", "earlier", "held_out" or "test".
         classes: class names by label.
-        named: whether the source had ids of its own, other than row numbers.
+        named: the parts with ids of their own, other than row numbers.
         one_numbering: as of the data.
         limited: which parts a limit had cut.
 
@@ -55,7 +55,7 @@ class RowTable:
     parts: np.ndarray
     roles: np.ndarray
     classes: tuple[str, ...]
-    named: bool
+    named: tuple[str, ...]
     one_numbering: bool = False
     limited: tuple[str, ...] = ()
 
@@ -91,7 +91,11 @@ class RowTable:
             np.array(["train"] * count + ["test"] * len(data.test)),
             np.concatenate([roles, absent_roles, test_roles]),
             data.classes,
-            named=getattr(data.train, "names", None) is not None,
+            named=tuple(
+                part
+                for part, examples in (("train", data.train), ("test", data.test))
+                if getattr(examples, "names", None) is not None
+            ),
             one_numbering=data.one_numbering,
             limited=tuple(part for part, limit in limits if limit is not None),
         )
@@ -156,7 +160,7 @@ class RowTable:
             np.array(columns["part"]),
             np.array(columns["role"]),
             tuple(about["classes"]),
-            about["named"],
+            tuple(about["named"]),
             about["one_numbering"],
             tuple(about["limited"]),
         )
@@ -287,7 +291,7 @@ def _places(current: _Rows, table: RowTable) -> np.ndarray:
         offered = np.flatnonzero(current.in_training == (part == "train"))
         if table.one_numbering:  # a part was held out: rows change parts as others are deleted
             wanted, offered = np.arange(len(place)), np.arange(len(current.ids))
-        if table.named:
+        if part in table.named:
             by_name = {current.ids[row]: row for row in offered}
             place[wanted] = [by_name.get(table.ids[row], -1) for row in wanted]
         elif _same(current, offered, table, wanted):
@@ -321,12 +325,13 @@ def _by_content(
         needed = sorted(rows, key=lambda row: (table.roles[row] in MAY_BE_MISSING, row))
         positions = groups.get(key, [])
         place.update(zip(sorted(needed[: len(positions)]), positions, strict=False))
-    # A row of unknown content keeps its number, so that the message says that it was changed.
-    taken = set(place.values())
-    free = {int(current.numbers[row]): row for row in offered.tolist() if row not in taken}
-    for row in wanted.tolist():
-        if row not in place and table.roles[row] not in MAY_BE_MISSING:
-            place[row] = free.pop(int(table.numbers[row]), -1)
+    if len(offered) == len(wanted) and not table.limited:
+        # Nothing was deleted: a row of unknown content is one that was changed. It keeps its
+        # number, and the message says so.
+        taken = set(place.values())
+        free = {int(current.numbers[row]): row for row in offered.tolist() if row not in taken}
+        changed = [row for row in wanted.tolist() if row not in place]
+        place.update({row: free.pop(int(table.numbers[row]), -1) for row in changed})
     return [place.get(row, -1) for row in wanted.tolist()]
 
 
@@ -374,7 +379,9 @@ def _part(
     recorded: dict[str, Any] = {
         "labels": torch.from_numpy(table.labels[rows]),
         "numbers": torch.from_numpy(table.numbers[rows]),
-        "names": tuple(table.ids[row] for row in rows) if table.named else None,
+        "names": tuple(table.ids[row] for row in rows)
+        if ("train" if training else "test") in table.named
+        else None,
     }
     if isinstance(chosen, TensorExamples):
         return replace(chosen, **recorded)
