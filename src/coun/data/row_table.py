@@ -8,11 +8,10 @@ other change.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +20,13 @@ from torch import Tensor
 from coun.data.checks import first_line
 from coun.data.content import HASH_BYTES, listing, row_hashes
 from coun.data.examples import AbsentRows, Data, Examples, NamedRows, TensorExamples
+from coun.data.row_matching import MAY_BE_MISSING, CurrentRows, joined, match_rows
 from coun.data.sources import load
 from coun.data.split import Split
 from coun.errors import CounError
 from coun.files import atomically
 
 VERSION = 1
-MAY_BE_MISSING = ("forget", "earlier", "held_out")  # roles of rows that may be deleted
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +84,8 @@ class RowTable:
         limits = (("train", data.limit), ("test", data.origin.get("test_limit")))
         return cls(
             (*data.train.ids, *absent.ids, *data.test.ids),
-            _joined(data.train.numbers, absent.numbers, data.test.numbers),
-            _joined(data.train.labels, absent.labels, data.test.labels),
+            joined(data.train.numbers, absent.numbers, data.test.numbers),
+            joined(data.train.labels, absent.labels, data.test.labels),
             np.concatenate([row_hashes(data.train), absent.hashes, row_hashes(data.test)]),
             np.array(["train"] * count + ["test"] * len(data.test)),
             np.concatenate([roles, absent_roles, test_roles]),
@@ -220,8 +219,8 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     Raises: CounError for other missing rows, and for new, changed or relabelled ones; names
         them.
     """
-    current = _Rows.of(data, table.classes)
-    place = _places(current, table)
+    current = CurrentRows.of(data, table.classes)
+    place = match_rows(current, table)
     problems = _problems(current, table, place, data, allow_missing)
     if problems:
         raise CounError(
@@ -255,88 +254,8 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     return aligned, absent.numbers
 
 
-class _Rows(NamedTuple):
-    """The rows of data, training rows first, with labels as the record counts them."""
-
-    ids: tuple[str, ...]
-    numbers: np.ndarray
-    labels: np.ndarray
-    hashes: np.ndarray
-    in_training: np.ndarray
-
-    @classmethod
-    def of(cls, data: Data, classes: Sequence[str]) -> _Rows:
-        strange = [name for name in data.classes if name not in classes]
-        if strange:
-            raise CounError(
-                f"the data has a class '{strange[0]}' that the run's data lacked; remove it, or "
-                "train again"
-            )
-        recorded = np.array([classes.index(name) for name in data.classes])
-        train = np.arange(len(data.train) + len(data.test)) < len(data.train)
-        return cls(
-            (*data.train.ids, *data.test.ids),
-            _joined(data.train.numbers, data.test.numbers),
-            recorded[_joined(data.train.labels, data.test.labels)],
-            np.concatenate([row_hashes(data.train), row_hashes(data.test)]),
-            train,
-        )
-
-
-def _places(current: _Rows, table: RowTable) -> np.ndarray:
-    """For each row of *table* its position in *current*, or -1; (N,) int64."""
-    place = np.full(len(table.ids), -1)
-    for part in ("train", "test"):
-        wanted = np.flatnonzero(table.parts == part)
-        offered = np.flatnonzero(current.in_training == (part == "train"))
-        if table.one_numbering:  # a part was held out: rows change parts as others are deleted
-            wanted, offered = np.arange(len(place)), np.arange(len(current.ids))
-        if part in table.named:
-            by_name = {current.ids[row]: row for row in offered}
-            place[wanted] = [by_name.get(table.ids[row], -1) for row in wanted]
-        elif _same(current, offered, table, wanted):
-            place[wanted] = offered
-        else:
-            place[wanted] = _by_content(current, offered, table, wanted)
-    return place
-
-
-def _same(current: _Rows, offered: np.ndarray, table: RowTable, wanted: np.ndarray) -> bool:
-    return np.array_equal(current.numbers[offered], table.numbers[wanted]) and np.array_equal(
-        current.hashes[offered], table.hashes[wanted]
-    )
-
-
-def _by_content(
-    current: _Rows, offered: np.ndarray, table: RowTable, wanted: np.ndarray
-) -> list[int]:
-    """Positions of rows with the same pixels and label, or else of the row of that number.
-
-    Of copies, those that must be there come first, and then they keep their order.
-    """
-    groups: dict[tuple[bytes, int], list[int]] = defaultdict(list)
-    for row in offered.tolist():
-        groups[current.hashes[row].tobytes(), current.labels[row]].append(row)
-    claims: dict[tuple[bytes, int], list[int]] = defaultdict(list)
-    for row in wanted.tolist():
-        claims[table.hashes[row].tobytes(), table.labels[row]].append(row)
-    place: dict[int, int] = {}
-    for key, rows in claims.items():
-        needed = sorted(rows, key=lambda row: (table.roles[row] in MAY_BE_MISSING, row))
-        positions = groups.get(key, [])
-        place.update(zip(sorted(needed[: len(positions)]), positions, strict=False))
-    if len(offered) == len(wanted) and not table.limited:
-        # Nothing was deleted: a row of unknown content is one that was changed. It keeps its
-        # number, and the message says so.
-        taken = set(place.values())
-        free = {int(current.numbers[row]): row for row in offered.tolist() if row not in taken}
-        changed = [row for row in wanted.tolist() if row not in place]
-        place.update({row: free.pop(int(table.numbers[row]), -1) for row in changed})
-    return [place.get(row, -1) for row in wanted.tolist()]
-
-
 def _problems(
-    current: _Rows, table: RowTable, place: np.ndarray, data: Data, allow_missing: bool
+    current: CurrentRows, table: RowTable, place: np.ndarray, data: Data, allow_missing: bool
 ) -> list[str]:
     """What differs and may not, one text per kind of change."""
     there = np.flatnonzero(place >= 0)
@@ -418,7 +337,3 @@ class RecordedExamples(NamedRows):
         return RecordedExamples(
             self.inner.take(rows), self.labels[rows], self.numbers[rows], self.names_at(rows)
         )
-
-
-def _joined(*tensors: Tensor) -> np.ndarray:
-    return torch.cat([tensor.cpu() for tensor in tensors]).numpy()
