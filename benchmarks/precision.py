@@ -1,5 +1,7 @@
-"""Does bf16 change a conclusion, and what does CoUn's fast mode cost in closeness? Five seeds
-of CIFAR-10, the whole pipeline once in each precision; docs/results/precision.md has the tables.
+"""Compare bf16 with fp32, and CoUn's fast mode with CoUn, by their distance to Retrain.
+
+The whole pipeline runs on five seeds of a CIFAR-10 subset in each precision;
+docs/results/precision.md has the tables.
 
     python benchmarks/precision.py run     # resumable: every run is a folder
     python benchmarks/precision.py report  # the tables, from what is there
@@ -16,13 +18,13 @@ from typing import Any
 import torch
 from joblib import Parallel, delayed
 from scipy.stats import t, ttest_1samp
-from subset import EPOCHS, MODEL, UNLEARN, subset
 
 import coun
 from coun.engine import environment
 from coun.files import read_json, write_json, write_text
 from coun.metrics import average_gap
 
+MODEL, EPOCHS, UNLEARN_EPOCHS = "resnet8", 30, 6
 SEEDS = range(5)
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 COUN = {"lr": 0.1, "weight": 0.5, "temperature": 0.3}
@@ -38,7 +40,7 @@ def chain(root: Path, precision: Any, seed: int) -> None:
     """Original, Retrain and every method of one seed in one precision."""
     torch.set_num_threads(1)
     options = coun.Options(precision=precision)
-    data = subset()
+    data = coun.load("hf:../shared/data/cifar10", limit=1000, test_limit=2000)
     split = coun.Split.random(data, 0.1, seed=seed)
     folder = root / precision / str(seed)
     common: dict[str, Any] = {"seed": seed, "options": options}
@@ -52,7 +54,9 @@ def chain(root: Path, precision: Any, seed: int) -> None:
     for label, (method, settings) in METHODS.items():
         out = folder / label.replace(" ", "-")
         runs.append(
-            coun.unlearn(original, split, method, out=out, epochs=UNLEARN, **common, **settings)
+            coun.unlearn(
+                original, split, method, out=out, epochs=UNLEARN_EPOCHS, **common, **settings
+            )
         )
     for run in (original, *runs):
         if run.folder and not (run.folder / "metrics.json").exists():

@@ -350,4 +350,4 @@ def test_a_registered_metric_is_a_column_as_soon_as_the_config_names_it(
     assert "| UA | rows | zeros | gap |" in header
     assert "zeros: zeros (%)" in text
     zeros = records["FT"]["share_of_zeros"]
-    assert f"| {zeros:.1f} |" in next(x for x in text.splitlines() if x.startswith("| FT"))
+    assert f"| {zeros:.1f} |" in next(x for x in text.splitlines() if x.startswith("| FT |"))
