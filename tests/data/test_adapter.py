@@ -159,7 +159,7 @@ def test_errors_of_the_data_set_are_the_cause():
     assert isinstance(e.value.__cause__, RuntimeError)
 
 
-def test_what_is_no_data_set_is_refused(refused):
+def test_an_object_that_is_not_a_dataset_is_refused(refused):
     with refused("train dataset", "no length"):
         from_dataset(iter([]), Items(PIXELS))
     with refused("test dataset is empty"):

@@ -48,7 +48,7 @@ def test_grey_and_float_shapes():
         (np.array([[0.0], [np.nan]]), [0, 0], ("image 1", "not finite")),
     ],
 )
-def test_arrays_that_are_no_examples_are_refused(images, labels, words, refused):
+def test_arrays_that_do_not_form_examples_are_refused(images, labels, words, refused):
     with refused(*words):
         TensorExamples.of(images, labels)
 

@@ -83,7 +83,7 @@ def test_the_largest_number_is_read(write):
         ("a.csv", "3\n-1\n", ("line 2", "-1")),
     ],
 )
-def test_what_is_no_row_number_is_refused(name, text, words, write, refused):
+def test_a_token_that_is_not_a_row_number_is_refused(name, text, words, write, refused):
     path = write(name, text)
     with refused(path, *words):
         read_index(path)

@@ -52,7 +52,7 @@ def test_random_splits_partition_the_rows(count, fraction, seed):
 
 
 @given(st.sets(st.integers(0, 49), min_size=1, max_size=49))
-def test_splits_by_index_forget_what_was_asked(rows):
+def test_splits_by_index_forget_the_listed_rows(rows):
     data = make()
     split = Split.by_index(data, rows)
     assert split.forget.tolist() == sorted(rows)

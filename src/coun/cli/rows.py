@@ -77,6 +77,8 @@ def command(
     if out is not None and out.suffix.lower() not in (".png", ".html", ".txt"):
         raise CounError(f"--out is {out}; expected a name that ends in .png, .html or .txt")
     data = load(source, **{key: value for key, value in options.items() if value is not None})
+    for note in data.notes:
+        click.echo(note, err=True)
     rows = all_rows(data, find) if like is None else _alike(data, like, features, limit_shown)
     total, rows = len(rows), rows[:limit_shown]
     if not rows:
@@ -110,8 +112,8 @@ def _alike(data: Data, picture: Path, folder: Path | None, count: int) -> list[R
     def features(examples: Examples) -> Tensor:
         return predict(classifier, data, examples, progress=True, title="features").features
 
-    one = torch.zeros(1, dtype=torch.int64)
-    query = features(TensorExamples(image[None], one, one))
+    zero = torch.zeros(1, dtype=torch.int64)
+    query = features(TensorExamples(image[None], zero, zero))
     return nearest_rows(data, image, count, features=features, picture_features=query)
 
 

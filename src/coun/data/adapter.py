@@ -203,16 +203,16 @@ def _listed(lazy: StreamedExamples) -> Iterator[int]:
 
 def _item(dataset: Any, row: int, part: str) -> tuple[Tensor, int]:
     try:
-        found = dataset[row]
+        pair = dataset[row]
     except Exception as error:  # whatever the user's own code raises; it stays the cause
         raise CounError(
             f"{part} row {row} cannot be read: {type(error).__name__}: {first_line(error)}"
         ) from error
-    if not isinstance(found, tuple | list) or len(found) != 2:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise CounError(
-            f"{part} row {row} is a {type(found).__name__}; expected a pair (image, label)"
+            f"{part} row {row} is a {type(pair).__name__}; expected a pair (image, label)"
         )
-    return _image(found[0], row, part), _label(found[1], row, part)
+    return _image(pair[0], row, part), _label(pair[1], row, part)
 
 
 def _label(value: Any, row: int, part: str) -> int:

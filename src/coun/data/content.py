@@ -1,4 +1,4 @@
-"""Pixels as the name of a row: hashes, exact copies, and rows that equal a picture."""
+"""Find rows by their pixels: hashes, exact copies, and rows that equal a picture."""
 
 from __future__ import annotations
 
@@ -100,6 +100,14 @@ def with_copies(data: Data, split: Split) -> Split:
     rows are left out of measurements.
 
     Raises: CounError if that leaves nothing to retain.
+
+    >>> import numpy as np
+    >>> from coun.data import from_arrays
+    >>> x = np.zeros((4, 8, 8), np.uint8)
+    >>> x[2:] = 1
+    >>> data = from_arrays(x, [0, 1, 0, 1], x[2:], [0, 1])
+    >>> with_copies(data, Split.by_index(data, [0])).forget
+    tensor([0, 1])
     """
     extra = copies(data, split)
     return split.extended(data, extra.retained, extra.test) if extra.describe() else split

@@ -218,6 +218,13 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
 
     Raises: CounError for other missing rows, and for new, changed or relabelled ones; names
         them.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=20)
+    >>> table = RowTable.of(data, coun.Split.by_index(data, data.train.numbers[:2]))
+    >>> without_first = replace(data, train=data.train.take(torch.arange(1, 20)))
+    >>> len(align(without_first, table)[1])
+    1
     """
     current = CurrentRows.of(data, table.classes)
     place = match_rows(current, table)

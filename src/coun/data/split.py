@@ -223,12 +223,12 @@ class Split:
     def _with_content(cls, data: Data, forget: Tensor, **fields: Any) -> Split:
         """The split of *data* that forgets these numbers, with what they consist of."""
         numbers, labels = data.train.numbers, data.train.labels.cpu()
-        gone = torch.isin(numbers, forget)
-        split = cls(forget, numbers[~gone].sort().values, **fields)
-        with_rows = _sorted(torch.cat([labels[gone], split._absent_labels(data)]))
-        whole = with_rows[~torch.isin(with_rows, labels[~gone])]
-        known = fields.get("forgotten_classes", ())
-        split = replace(split, forgotten_classes=tuple(sorted({*whole.tolist(), *known})))
+        forgotten = torch.isin(numbers, forget)
+        split = cls(forget, numbers[~forgotten].sort().values, **fields)
+        with_rows = _sorted(torch.cat([labels[forgotten], split._absent_labels(data)]))
+        whole = with_rows[~torch.isin(with_rows, labels[~forgotten])]
+        recorded = fields.get("forgotten_classes", ())
+        split = replace(split, forgotten_classes=tuple(sorted({*whole.tolist(), *recorded})))
         if "content_kind" not in fields:
             parts = [kind for kind, _ in split.parts(data)]
             split = replace(split, content_kind=parts[0] if len(parts) == 1 else "mixed")
