@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -14,7 +14,15 @@ from coun.engine import Phase, Stage, Task
 from coun.models import Classifier
 from coun.objectives import BatchContext, Objective
 from coun.objectives.distillation import Reduction, kl_loss
-from coun.plans.method import FROZEN, Positive, Training
+from coun.plans.method import (
+    FROZEN,
+    LearningRate,
+    OptimizerKind,
+    Positive,
+    Schedule,
+    Training,
+    WeightDecay,
+)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -41,14 +49,10 @@ class BadTeacher(Training):
     batch_size: Positive | None = Field(
         256, ge=4, description="Images per step, of both sets together."
     )
-    lr: float = Field(1e-4, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "constant", description="Learning-rate schedule."
-    )
-    optimizer: Literal["sgd", "adamw"] = Field(
-        "adamw", description="Optimizer: SGD with momentum, or AdamW."
-    )
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on all parameters.")
+    lr: LearningRate = Field(1e-4)
+    schedule: Schedule = Field("constant")
+    optimizer: OptimizerKind = Field("adamw")
+    weight_decay: WeightDecay = Field(0.0)
     retain_share: float = Field(
         0.3, gt=0, le=1, description="Share of the retain set to train on, drawn once."
     )

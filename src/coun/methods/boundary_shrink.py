@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from coun.engine import Phase, Stage, Task
 from coun.errors import CounError
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import FROZEN, Positive, Training
+from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training, WeightDecay
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -41,11 +41,9 @@ class BoundaryShrink(Training):
     batch_size: Positive | None = Field(
         None, description="Forget images per step. Default: inherited from the Original."
     )
-    lr: float = Field(1e-5, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "constant", description="Learning-rate schedule."
-    )
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on all parameters.")
+    lr: LearningRate = Field(1e-5)
+    schedule: Schedule = Field("constant")
+    weight_decay: WeightDecay = Field(0.0)
     eps: float = Field(0.1, ge=0, description="Size of the attack, for pixels in 0..1.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from coun.engine import Fit, Stage, Task
 from coun.objectives import cross_entropy
-from coun.plans.method import FROZEN, Training
+from coun.plans.method import FROZEN, LearningRate, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -34,7 +34,7 @@ class CFk(Training):
     source: ClassVar[str] = "Goel et al., 2022; settings of SCRUB, NeurIPS 2023"
 
     k: int = Field(2, ge=0, description="Number of blocks that are trained; 0: the head alone.")
-    lr: float = Field(0.01, gt=0, description="Peak learning rate.")
+    lr: LearningRate = Field(0.01)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         yield self.fit_tail(model, tail(model, task.classifier.head, self.k))

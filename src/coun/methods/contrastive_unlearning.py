@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from coun.engine.batches import steps_per_epoch
 from coun.objectives import BatchContext, Objective
 from coun.objectives.contrastive.repulsion import Weighting, contrastive_unlearning_loss
 from coun.plans.epochs import error_rate, one_stage_per_epoch
-from coun.plans.method import FROZEN, Positive, Training
+from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training, WeightDecay
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -46,11 +46,9 @@ class ContrastiveUnlearning(Training):
         3, description="Epochs; each passes omega times over the forget set."
     )
     batch_size: Positive | None = Field(128, description="Images of each set per step.")
-    lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "constant", description="Learning-rate schedule."
-    )
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on all parameters.")
+    lr: LearningRate = Field(1e-3)
+    schedule: Schedule = Field("constant")
+    weight_decay: WeightDecay = Field(0.0)
     omega: Positive = Field(4, description="Number of retain batches for each forget batch.")
     temperature: float = Field(0.7, gt=0, description="Temperature of the contrastive loss, tau.")
     scale: float = Field(3.0, ge=0, description="Weight of the contrastive loss.")

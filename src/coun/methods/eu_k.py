@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from coun.engine import Edit, Stage, Task
 from coun.errors import CounError
 from coun.methods.cf_k import CFk, tail
-from coun.plans.method import FROZEN, Positive
+from coun.plans.method import FROZEN, LearningRate, Positive, Schedule
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -33,12 +33,8 @@ class EUk(CFk):
     epochs: Positive | None = Field(
         None, description="Passes over the retain set. Default: inherited from the Original."
     )
-    lr: float = Field(0.1, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "multistep",
-        description="Learning-rate schedule: multistep, x0.1 at 50% and 75% of the run; cosine "
-        "decay to lr_floor; or constant.",
-    )
+    lr: LearningRate = Field(0.1)
+    schedule: Schedule = Field("multistep")
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         return replace(

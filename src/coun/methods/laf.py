@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from coun.engine import Optimizer, Phase, Stage, Task
 from coun.objectives import cross_entropy
 from coun.objectives.laf import VAE, align
 from coun.plans.epochs import one_stage_per_epoch
-from coun.plans.method import FROZEN, Positive, Training
+from coun.plans.method import FROZEN, OptimizerKind, Positive, Schedule, Training, WeightDecay
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -42,13 +42,9 @@ class LAF(Training):
 
     epochs: Positive | None = Field(20, description="Passes over the smaller of the two sets.")
     lr: float = Field(1e-5, gt=0, description="Peak learning rate of the forgetting phases.")
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "constant", description="Learning-rate schedule."
-    )
-    optimizer: Literal["sgd", "adamw"] = Field(
-        "adamw", description="Optimizer: SGD with momentum, or AdamW."
-    )
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on all parameters.")
+    schedule: Schedule = Field("constant")
+    optimizer: OptimizerKind = Field("adamw")
+    weight_decay: WeightDecay = Field(0.0)
     align_lr: float = Field(4e-5, gt=0, description="Peak learning rate of the aligning phases.")
     temperature: float = Field(
         20.0, gt=0, description="Temperature of the forget part of the alignment, T."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from coun.engine import Phase, Stage, Task
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import FROZEN, Positive, Training
+from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -37,12 +37,8 @@ class NegGrad(Training):
     batch_size: Positive | None = Field(
         None, description="Forget images per step. Default: inherited from the Original."
     )
-    lr: float = Field(1e-4, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "constant",
-        description="Learning-rate schedule: constant; cosine decay to lr_floor; or multistep, "
-        "x0.1 at 50% and 75% of the run.",
-    )
+    lr: LearningRate = Field(1e-4)
+    schedule: Schedule = Field("constant")
     max_loss: float | None = Field(
         None,
         gt=0,

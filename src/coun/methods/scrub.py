@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,7 +14,7 @@ from coun.engine import Edit, Phase, Stage, Task
 from coun.objectives import cross_entropy
 from coun.objectives.distillation import distil
 from coun.plans.epochs import error_rate, hold_out, one_stage_per_epoch
-from coun.plans.method import FROZEN, Positive, Share, Training
+from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Share, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -44,10 +44,8 @@ class Scrub(Training):
 
     epochs: Positive | None = Field(3, description="Passes over the retain set.")
     batch_size: Positive | None = Field(128, description="Retain images per step.")
-    lr: float = Field(5e-4, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "constant", description="Learning-rate schedule."
-    )
+    lr: LearningRate = Field(5e-4)
+    schedule: Schedule = Field("constant")
     forget_batch_size: Positive = Field(
         32, description="Forget images per step of the maximisation."
     )

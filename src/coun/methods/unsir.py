@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -13,7 +13,15 @@ from torch.nn import functional as F
 
 from coun.engine import Optimizer, Phase, Stage, Task
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.method import FROZEN, Positive, Share, Training
+from coun.plans.method import (
+    FROZEN,
+    OptimizerKind,
+    Positive,
+    Schedule,
+    Share,
+    Training,
+    WeightDecay,
+)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -40,13 +48,9 @@ class Unsir(Training):
     )
     batch_size: Positive | None = Field(256, description="Images per step.")
     lr: float = Field(1e-4, gt=0, description="Peak learning rate of both stages.")
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "constant", description="Learning-rate schedule."
-    )
-    optimizer: Literal["sgd", "adamw"] = Field(
-        "adamw", description="Optimizer: SGD with momentum, or AdamW."
-    )
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay, on all parameters.")
+    schedule: Schedule = Field("constant")
+    optimizer: OptimizerKind = Field("adamw")
+    weight_decay: WeightDecay = Field(0.0)
     per_class: Positive = Field(500, description="Largest number of retain images per class.")
     noise_share: Share = Field(0.36, gt=0, description="Share of noise in an impair batch.")
     noise_images: Positive = Field(32, description="Number of noise images per class.")

@@ -24,6 +24,21 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T")
 
+# Settings of several methods, which differ in their defaults only. A method writes `Field(0.1)`,
+# not `0.1`, because mypy expects plain defaults after all fields with a `Field`.
+LearningRate = Annotated[float, Field(gt=0, description="Peak learning rate.")]
+Schedule = Annotated[
+    Literal["cosine", "multistep", "constant"],
+    Field(
+        description="Learning-rate schedule: cosine decay to lr_floor; multistep, x0.1 at 50% and "
+        "75% of the run; or constant."
+    ),
+]
+OptimizerKind = Annotated[
+    Literal["sgd", "adamw"], Field(description="Optimizer: SGD with momentum, or AdamW.")
+]
+WeightDecay = Annotated[float, Field(ge=0, description="Weight decay, on all parameters.")]
+
 
 @dataclass(frozen=True, config=FROZEN)
 class Method:
@@ -135,22 +150,16 @@ class Training(Method):
     lr: float = Field(
         0.05, gt=0, description="Peak learning rate. The CoUn paper tunes it in 0.01..0.1."
     )
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "cosine",
-        description="Learning-rate schedule: cosine decay to lr_floor; multistep, x0.1 at 50% and "
-        "75% of the run; or constant.",
-    )
+    schedule: Schedule = Field("cosine")
     lr_floor: float = Field(
         1e-4, ge=0, description="Learning rate at the end of the cosine schedule."
     )
     warmup: Share = Field(
         0.0, description="Fraction of the run in which the learning rate rises linearly from 0."
     )
-    optimizer: Literal["sgd", "adamw"] = Field(
-        "sgd", description="Optimizer: SGD with momentum, or AdamW."
-    )
+    optimizer: OptimizerKind = Field("sgd")
     momentum: Share = Field(0.9, description="Momentum of SGD.")
-    weight_decay: float = Field(5e-4, ge=0, description="Weight decay, on all parameters.")
+    weight_decay: WeightDecay = Field(5e-4)
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         epochs = self.epochs or max(1, round(PAPER_SHARE * original.get("epochs", 182)))
@@ -219,12 +228,8 @@ class FromScratch(Training):
 
     epochs: Positive = Field(182, description="Passes over the training rows.")
     batch_size: Positive = Field(256, description="Images per step.")
-    lr: float = Field(0.1, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "multistep", "constant"] = Field(
-        "multistep",
-        description="Learning-rate schedule: multistep, x0.1 at 50% and 75% of the run; cosine "
-        "decay to lr_floor; or constant.",
-    )
+    lr: LearningRate = Field(0.1)
+    schedule: Schedule = Field("multistep")
     lr_floor: float = Field(
         0.0, ge=0, description="Learning rate at the end of the cosine schedule."
     )
