@@ -234,6 +234,8 @@ def test_rows_are_named_by_id(refused):
     assert split.forget.tolist() == [0, 3]
     assert split.held_out.tolist() == [1]
     assert split.test_rows(data).tolist() == [0, 2, 3]
+    later = Split.by_id(data, ["ben"], earlier=split)
+    assert later.held_out.tolist() == [1]
     with refused("'bem'", "did you mean 'ben'"):
         Split.by_id(data, ["bem"])
     with refused("'ann'", "2 times"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,9 +79,10 @@ class Split:
         >>> len(first.new), len(second.new), len(second.forget)
         (20, 8, 28)
         """
-        before, drawn_before = _earlier(earlier)
+        past = _earlier(earlier)
+        before = past.forget
         remaining = ~torch.isin(data.train.numbers, before)
-        chosen, drawn, held_out = [before], [drawn_before], [_none()]
+        chosen, drawn, held_out = [before], [past.drawn], [past.held_out]
         for request in requests:
             if isinstance(request, Listed):
                 numbers, named_test = request.resolve(data, before)
@@ -90,17 +92,17 @@ class Split:
                 part = data
                 if request.among_remaining and not bool(remaining.all()):
                     part = replace(data, train=data.train.take(remaining.nonzero().flatten()))
-                    values = None if values is None else values[remaining.numpy()]
+                    values = None if values is None else np.asarray(values)[remaining.numpy()]
                 numbers = request.numbers(part, seed=seed, scores=values)
             chosen.append(numbers)
             if request.drawn:
                 drawn.append(numbers)
         forget, tests = _sorted(torch.cat(chosen)), _sorted(torch.cat(held_out))
         if len(forget) == len(before) and requests:
-            if len(tests):
+            if len(tests) > len(past.held_out):
                 raise CounError(
-                    f"the request names {len(tests)} row(s) of the test part and none of the "
-                    "training part; no model was trained on them, so there is nothing to forget"
+                    f"the request names {len(tests):,} row(s) of the test part and no further "
+                    "training row; no model was trained on them, so there is nothing to forget"
                 )
             raise CounError(
                 f"all rows that the request names were forgotten before, {len(before):,} rows "
@@ -113,6 +115,7 @@ class Split:
             earlier=before,
             drawn=_sorted(torch.cat(drawn)),
             held_out=tests,
+            forgotten_classes=past.forgotten_classes,
         )
 
     @classmethod
@@ -187,8 +190,8 @@ class Split:
 
         Raises: CounError if all rows of this split were forgotten before.
         """
-        before, drawn = _earlier(earlier)
-        before = _sorted(torch.cat([before, self.earlier]))
+        past = _earlier(earlier)
+        before = _sorted(torch.cat([past.forget, self.earlier]))
         forget = _sorted(torch.cat([self.forget, before]))
         if len(forget) == len(before):
             raise CounError(
@@ -200,8 +203,9 @@ class Split:
             forget,
             request=self.request,
             earlier=before,
-            drawn=_sorted(torch.cat([drawn, self.drawn])),
-            held_out=self.held_out,
+            drawn=_sorted(torch.cat([past.drawn, self.drawn])),
+            held_out=_sorted(torch.cat([past.held_out, self.held_out])),
+            forgotten_classes=past.forgotten_classes,
         )
 
     def extended(self, data: Data, rows: Tensor, test_rows: Tensor) -> Split:
@@ -227,7 +231,8 @@ class Split:
         split = cls(forget, numbers[~forgotten].sort().values, **fields)
         with_rows = _sorted(torch.cat([labels[forgotten], split._absent_labels(data)]))
         whole = with_rows[~torch.isin(with_rows, labels[~forgotten])]
-        recorded = fields.get("forgotten_classes", ())
+        # A class whose rows were deleted is known by the record only.
+        recorded = set(fields.get("forgotten_classes", ())) - set(labels[~forgotten].tolist())
         split = replace(split, forgotten_classes=tuple(sorted({*whole.tolist(), *recorded})))
         if "content_kind" not in fields:
             parts = [kind for kind, _ in split.parts(data)]
@@ -418,15 +423,13 @@ def _numbering_of_version_0_1(data: Data) -> Tensor:
     return numbers[~torch.isin(numbers, data.test.numbers)] if data.one_numbering else numbers
 
 
-def _earlier(earlier: Split | Tensor | Iterable[int] | None) -> tuple[Tensor, Tensor]:
-    """Numbers of the rows that earlier requests forgot, and those of them that were drawn."""
+def _earlier(earlier: Split | Tensor | Iterable[int] | None) -> Split:
+    """What earlier requests forgot, as a split that may lack all else."""
     if isinstance(earlier, Split):
-        return earlier.forget, earlier.drawn
-    if earlier is None:
-        return _none(), _none()
+        return earlier
     if not isinstance(earlier, Tensor):
-        earlier = torch.tensor(list(earlier), dtype=torch.int64)
-    return _sorted(earlier.flatten().long()), _none()
+        earlier = torch.tensor(list(earlier or ()), dtype=torch.int64)
+    return Split(_sorted(earlier.flatten().long()), _none())
 
 
 def _sorted(numbers: Tensor) -> Tensor:

@@ -61,7 +61,8 @@ class Listed(Request):
     def resolve(self, data: Data, forgotten: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Numbers of the training rows and of the test rows that are named.
 
-        A number names a test row only in a source that numbers both parts together.
+        An id that both parts have names both rows. A number names a test row only in a source
+        that numbers both parts together.
 
         Args: forgotten: numbers of rows that were forgotten before, (n,); the data may have
             lost them.
@@ -75,12 +76,13 @@ class Listed(Request):
             if absent is not None:
                 table |= dict(zip(absent.ids, absent.numbers.tolist(), strict=True))
             in_training = [table[name] for name in self.ids if name in table]
-            rest = [name for name in self.ids if name not in table]
-            held_out = data.named_test_rows if rest else {}
-            strange = [name for name in rest if name not in held_out]
+            held_out = data.named_test_rows
+            strange = [name for name in self.ids if name not in table and name not in held_out]
             if strange:
                 raise CounError(_unknown_ids(strange, [*table, *held_out]))
-            return _int64(in_training), _int64([held_out[name] for name in rest])
+            return _int64(in_training), _int64(
+                [held_out[name] for name in self.ids if name in held_out]
+            )
         wanted = _int64(self.rows)
         numbers = data.train.numbers
         if absent is not None:
