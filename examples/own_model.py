@@ -1,4 +1,4 @@
-"""Your own network, your own dataset: forget three samples in a few lines."""
+"""Unlearn three samples with a network and a dataset of your own."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ import coun
 
 
 class Points(torch.utils.data.Dataset):
-    """Any map-style dataset of (image, label); here 20 numbers instead of an image."""
+    """Any map-style dataset of (input, label) works; here an input is a row of 20 numbers."""
 
     def __init__(self, count: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -22,7 +22,7 @@ class Points(torch.utils.data.Dataset):
 
 
 class Noise:
-    """Two views of a point are the point with a little noise; images get crop and flip."""
+    """A view of a point is the point with a little noise (images are cropped and flipped)."""
 
     def __call__(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return x + 0.1 * torch.randn(x.shape, generator=generator).to(x)

@@ -1,4 +1,4 @@
-"""The whole job on the bundled digits, in a few minutes on two CPU cores."""
+"""A complete example on the bundled digits, in a few minutes on two CPU cores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLOOR = "Retrain again"
 
 @dataclass(frozen=True)
 class Scenario:
-    """What to forget, and the settings of each method, chosen on seeds 100 and 101."""
+    """What is to be forgotten, and the settings of each method, chosen on seeds 100 and 101."""
 
     key: str
     title: str
@@ -41,9 +41,10 @@ SCENARIOS = (
     Scenario(
         "random",
         "Forget a random 10%",
-        "The digits are easy: a model that never saw a sample still reads it, so Retrain's own "
-        "unlearn accuracy is near 0, the Original is nearly as close to Retrain as two Retrains "
-        "are to each other, and there is little to forget. A gap below that floor is noise.",
+        "The digits are easy: a model classifies most samples correctly although it was never "
+        "trained on them. So the unlearn accuracy of Retrain itself is near 0, the Original is "
+        "nearly as close to Retrain as two Retrains are to each other, and there is little to "
+        "forget. A gap below the floor, the gap between two Retrains, is noise.",
         lambda data, seed: Split.random(data, 0.1, seed=seed),
         {
             "finetune": {"lr": 0.1},
@@ -54,9 +55,9 @@ SCENARIOS = (
     Scenario(
         "class",
         f"Forget the digit {DIGIT}",
-        f"Retrain has never seen an {DIGIT}: it calls each the digit that it most resembles. A "
-        "method is good if it sends them to the same places. The test accuracy and the attack "
-        f"leave the {DIGIT} out.",
+        f"Retrain was never trained on an {DIGIT}: for each of them it predicts the digit that it "
+        "resembles most. A method is good if it predicts the same digits. The test accuracy and "
+        f"the attack leave the {DIGIT} out.",
         lambda data, seed: Split.by_class(data, DIGIT),
         {
             "finetune": {"lr": 0.1, "epochs": 15},
@@ -69,7 +70,7 @@ SCENARIOS = (
 
 @dataclass
 class Outcome:
-    """One scenario over seeds: the table, and the models of the first seed."""
+    """The result of one scenario: the table over all seeds, and the models of the first seed."""
 
     scenario: Scenario
     rows: list[Row]
@@ -79,13 +80,16 @@ class Outcome:
 
 
 def demo(out: str | Path, *, fast: bool = False, progress: bool = False) -> list[Outcome]:
-    """Train, forget, compare with Retrain over three seeds; write `report.html` in *out*.
+    """Train, unlearn, compare with Retrain over three seeds, and write a report.
 
     Args:
-        fast: one seed and a third of the epochs, to see the machinery work; numbers mean little.
+        out: a folder. `report.html`, `results.json` and the runs of the first seed are
+            written to it.
+        fast: one seed and a third of the epochs, to see that everything works; the numbers
+            mean little.
+        progress: show a progress bar on standard error.
 
-    Returns: the outcome of each scenario. Also written: `results.json`, and the runs of the
-        first seed as run folders.
+    Returns: the outcome of each scenario.
     """
     out, began = Path(out), time.monotonic()
     data = load("digits")
@@ -154,7 +158,7 @@ def _write(
 ) -> None:
     sections = []
     for outcome in outcomes:
-        found = {
+        by_model = {
             name: predictions(run.classifier, data, outcome.split)
             for name, run in outcome.first.items()
         }
@@ -163,23 +167,23 @@ def _write(
             Picture(
                 gaps(outcome.rows, floor.mean),
                 f"Mean over {seeds} seed(s), with the standard deviation. The dashed line is the "
-                "gap between two Retrains: nothing can be told from Retrain below it.",
+                "gap between two Retrains: a model with a smaller gap cannot be told from Retrain.",
             )
         ]
         if outcome.split.forget_class is not None:
             pictures.append(
                 Picture(
-                    prediction_row(_shares(found, len(data.classes)), data.classes),
-                    f"Where each model sends the forgotten {DIGIT}s (seed 0). An unlearned model "
-                    "should look like Retrain's row.",
+                    prediction_row(_shares(by_model, len(data.classes)), data.classes),
+                    f"The digits that each model predicts for the forgotten {DIGIT}s (seed 0). The "
+                    "row of an unlearned model should be like that of Retrain.",
                 )
             )
             pictures.append(
                 Picture(
-                    feature_maps(found, data.classes),
-                    "Penultimate features by t-SNE (seed 0; a map per model, cosine distance). "
-                    "Small dots: retained samples. Large marks: forgotten samples. Colour, and "
-                    "the shape of a large mark, are the class the model now predicts.",
+                    feature_maps(by_model, data.classes),
+                    "Penultimate features by t-SNE (seed 0; one map for each model, cosine "
+                    "distance). Small dots: retained samples. Large marks: forgotten samples. "
+                    "The colour, and the shape of a large mark, show the predicted class.",
                 )
             )
         scenario = outcome.scenario
@@ -196,18 +200,18 @@ def _write(
     write_report(
         path,
         "What a model forgets: CoUn on handwritten digits",
-        f"A small convolutional net learns {len(data.train):,} digits, then must forget some of "
-        "them without being trained again from scratch. Retrain is the exact answer; every "
-        "method is judged by how near it comes.",
+        f"A small convolutional network is trained on {len(data.train):,} digits and must then "
+        "forget some of them without being trained again from scratch. Retrain, which is trained "
+        "without them, is the exact solution; a method is good if its model is near Retrain.",
         sections,
         f"Made by `coun demo`: {seeds} seed(s), {epochs} epochs of training, {seconds:.0f} s on "
         f"{platform.machine()}, {datetime.date.today().isoformat()}.",
     )
 
 
-def _shares(found: Mapping[str, Predictions], classes: int) -> dict[str, np.ndarray]:
+def _shares(by_model: Mapping[str, Predictions], classes: int) -> dict[str, np.ndarray]:
     shares = {}
-    for name, one in found.items():
-        predicted = one.outputs["forget"].logits.argmax(1).numpy()
+    for name, of_model in by_model.items():
+        predicted = of_model.outputs["forget"].logits.argmax(1).numpy()
         shares[name] = 100 * np.bincount(predicted, minlength=classes) / len(predicted)
     return shares

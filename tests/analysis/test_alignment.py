@@ -1,4 +1,4 @@
-"""View distances against plain loops, steepness against linear algebra."""
+"""Distances of views against loops, and steepness against linear algebra."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def test_identical_views_are_aligned(original, small):
     assert spread.bound(0.1) == 0
 
 
-def test_r_eps_falls_from_one_and_stays_under_its_bound(original, small):
+def test_r_eps_decreases_from_one_and_is_below_its_bound(original, small):
     digest = weights_digest(original.model)
     spread = view_spread(original.classifier, small, ROWS, views=5)
     assert spread.share(-1) == 1
@@ -90,7 +90,7 @@ def test_the_steepness_of_a_net_is_that_of_its_whole_jacobian(original, small):
     assert torch.equal(norms, jacobian_norms(original.classifier, small, ROWS[:2], steps=60))
 
 
-def test_samples_of_a_batch_do_not_mix():
+def test_samples_of_a_batch_do_not_influence_each_other():
     scale = torch.tensor([1.0, 5.0, 0.0])
     found = top_singular(
         lambda z: scale[:, None] * z, torch.ones(3, 4), torch.randn(3, 4, generator=_seeded()), 3
@@ -103,7 +103,7 @@ def _seeded():
 
 
 @pytest.mark.parametrize("name", ["vit", "vit-spt-lsa"])
-def test_attention_has_a_steepness(name):
+def test_steepness_is_measured_through_attention(name):
     torch.manual_seed(0)
     shape = (3, 32, 32)
     model = Classifier(build(name, classes=10, shape=shape), example=torch.zeros(2, *shape)).eval()

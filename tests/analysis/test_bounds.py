@@ -1,4 +1,4 @@
-"""The table of the theory check: complete, JSON-able, on the rows it says."""
+"""The table of alignment and steepness: complete, in plain numbers, on the stated rows."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ from coun.errors import CounError
 from coun.models import weights_digest
 
 
-def test_the_table(original, small, split):
+def test_the_table_is_complete(original, small, split):
     digest = weights_digest(original.model)
     settings = {"eps": (0.1, 0.5), "views": 3, "steps": 3, "limit": 40}
     table = theory({"Original": original, "twin": original}, split, **settings)
@@ -28,7 +28,7 @@ def test_the_table(original, small, split):
 
 
 def test_models_of_other_data_are_refused(original, split, digits):
-    with pytest.raises(CounError, match="'b' is of other data"):
+    with pytest.raises(CounError, match="'b' was trained on other data"):
         theory({"a": original, "b": replace(original, data=digits)}, split)
     with pytest.raises(CounError, match="no model"):
         theory({}, split)

@@ -1,4 +1,4 @@
-"""Relearn time against a plain loop, and what it must leave alone."""
+"""Relearn time against a plain loop, and what it must not change."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def pair(small):
     )
 
 
-def test_it_is_plain_gradient_descent_on_the_forget_rows(pair):
+def test_relearning_is_gradient_descent_on_the_forget_rows(pair):
     original, exact = pair
     found = relearn(exact, original, batch_size=500, optimizer=PLAIN)
     data, rows = exact.data, exact.split.rows(exact.data, "forget")
@@ -47,7 +47,7 @@ def test_it_is_plain_gradient_descent_on_the_forget_rows(pair):
     assert found.time == RelearnTime(found.steps)
 
 
-def test_the_cap_censors(pair):
+def test_reaching_the_cap_is_reported_as_censored(pair):
     original, exact = pair
     free = relearn(exact, original, optimizer=PLAIN)
     cut = relearn(exact, original, optimizer=PLAIN, cap=free.steps - 1)
@@ -58,7 +58,7 @@ def test_the_cap_censors(pair):
     assert just == free
 
 
-def test_looking_less_often_is_coarser(pair):
+def test_checking_less_often_gives_a_coarser_time(pair):
     free = relearn(pair[1], pair[0], optimizer=PLAIN)
     coarse = relearn(pair[1], pair[0], optimizer=PLAIN, every=4)
     assert coarse.steps % 4 == 0
@@ -73,13 +73,13 @@ def relearned_at(pair, cap):
     return never.accuracies
 
 
-def test_the_original_need_not_relearn_and_nobody_is_changed(pair, original, split):
+def test_the_original_needs_no_step_and_no_model_is_changed(pair, original, split):
     assert relearn(pair[0], pair[0], pair[1].split).steps == 0
     unlearned = coun.unlearn(original, split, "not", epochs=1)
     digests = [weights_digest(run.model) for run in (unlearned, original)]
     state = torch.random.get_rng_state()
-    one, two = (relearn(unlearned, original, cap=5) for _ in range(2))
-    assert one == two  # with BatchNorm, views and momentum
+    first, second = (relearn(unlearned, original, cap=5) for _ in range(2))
+    assert first == second  # with BatchNorm, views and momentum
     assert torch.equal(torch.random.get_rng_state(), state)
     assert [weights_digest(run.model) for run in (unlearned, original)] == digests
     assert not unlearned.model.training

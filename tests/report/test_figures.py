@@ -113,7 +113,7 @@ def test_loss_histograms_share_their_bins_and_count_every_sample() -> None:
 def random_slice(steps: int, seed: int) -> Slice:
     rng = np.random.default_rng(seed)
     losses = {r: rng.uniform(0.01, 9, steps) for r in ("retain", "forget")}
-    return Slice(np.linspace(-1, 1, steps), losses, 0)
+    return Slice(np.linspace(-1, 1, steps), losses)
 
 
 def test_loss_lines_are_the_slices() -> None:

@@ -1,4 +1,4 @@
-"""Why a method works: how views align, how steep the features are, the loss around, relearning."""
+"""Why a method works: alignment of views, steepness of features, the loss nearby, relearning."""
 
 from coun.analysis.alignment import ViewSpread, jacobian_norms, view_spread
 from coun.analysis.bounds import theory

@@ -1,4 +1,4 @@
-"""How far a model sets views of one image apart, and how steep its features are."""
+"""How far apart the features of two views of an image are, and how steep features are."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from coun.errors import CounError
 from coun.models import Classifier, copy_model
 from coun.seeds import Seeds
 
-BATCH = 250
+BATCH = 250  # rows at a time
 
 
 @dataclass(frozen=True, eq=False)
 class ViewSpread:
-    """Per sample (N,), over all pairs of its sampled views x1, x2; f are the features.
+    """Distances between the features f of views x1, x2 of one sample, over all pairs of views.
 
-    Args:
-        farthest: max |f(x1) - f(x2)|, f normalised to length 1, so 0..2.
-        mean_square: mean |f(x1) - f(x2)|^2, f normalised; the alignment loss.
-        slope: max |f(x1) - f(x2)| / |x1 - x2|, f as it is: a local Lipschitz constant, from
-            below. Pairs of equal views are left out; 0 if all are equal.
-        views: how many views a sample.
+    Attributes:
+        farthest: max |f(x1) - f(x2)| for each sample, (N,), with f scaled to length 1, so 0..2.
+        mean_square: mean |f(x1) - f(x2)|^2, (N,), with f scaled to length 1: the alignment loss.
+        slope: max |f(x1) - f(x2)| / |x1 - x2|, (N,), with f as it is: a lower bound of a local
+            Lipschitz constant. Pairs of equal views are left out; 0 if all are equal.
+        views: the number of views of each sample.
+
+    >>> spread = ViewSpread(torch.tensor([0.2, 0.8]), torch.tensor([0.0, 0.1]), torch.ones(2), 2)
+    >>> spread.share(0.5)
+    0.5
     """
 
     farthest: Tensor
@@ -38,13 +42,13 @@ class ViewSpread:
     views: int
 
     def share(self, eps: float) -> float:
-        """R[eps]: the share, 0..1, of samples with two views farther apart than *eps*."""
+        """Return R[eps]: the share, 0..1, of samples with two views farther apart than *eps*."""
         return float((self.farthest > eps).double().mean())
 
     def bound(self, eps: float) -> float:
-        """Markov's bound on R[eps] by the alignment loss; never below `share(eps)`.
+        """Return Markov's upper bound of R[eps] from the alignment loss.
 
-        The farthest of P pairs is at most the sum of all, so
+        The largest of P distances is at most the sum of all, so
         R[eps] <= E max |..|^2 / eps^2 <= P E mean |..|^2 / eps^2.
         """
         pairs = self.views * (self.views - 1) / 2
@@ -54,17 +58,20 @@ class ViewSpread:
 def view_spread(
     classifier: Classifier, data: Data, rows: Tensor, *, views: int = 8, seed: int = 0
 ) -> ViewSpread:
-    """Features of *views* random views of the training images at *rows*, compared in pairs.
+    """Compare the features of several random views of each training image in pairs.
 
     R[eps] is that of Huang et al.: the probability, over samples, that
-    sup |f(x1) - f(x2)| > eps over all views x1, x2 of the sample, f on the unit sphere. The
-    sup is estimated by the maximum over the sampled views, hence from below; it grows with
-    *views*, so compare models at one number of views. A seed fixes the views: all models see
-    the same ones. Eval mode, float32 forwards; the model is not changed.
+    sup |f(x1) - f(x2)| > eps over all views x1, x2 of the sample, with f on the unit sphere.
+    The maximum over the sampled views estimates the sup from below and grows with their
+    number, so models must be compared with equally many views. The model is in eval mode, with
+    float32 forwards, and is not changed.
 
     Args:
-        rows: positions in `data.train`, (N,).
-        views: m >= 2; costs m forwards a row.
+        classifier: the model.
+        data: whose training images and views are used.
+        rows: indices in `data.train`, (N,).
+        views: at least 2; each costs one forward of every row.
+        seed: fixes the views, so that all models see the same ones.
 
     Raises: CounError for fewer than 2 views or no rows.
 
@@ -73,23 +80,23 @@ def view_spread(
         its equations could not be read, so this definition is taken for it (unverified).
     """
     if views < 2:
-        raise CounError(f"alignment takes pairs of views; got {views}, expected 2 or more")
+        raise CounError(f"alignment compares pairs of views; got {views} views, expected 2 or more")
     _some(rows)
     model = _frozen(classifier)
     seeds, device = Seeds(seed).fork("alignment"), next(model.parameters()).device
-    found = []
+    parts = []
     for part, some in enumerate(torch.split(rows, BATCH)):
         images = data.train.fetch(some).to(device)
         inputs = [data.views(images, seeds.torch(part, number)) for number in range(views)]
         with torch.no_grad():
             features = [model(x).features.float() for x in inputs]
-        found.append(_compare(torch.stack(features), torch.stack([x.flatten(1) for x in inputs])))
-    farthest, mean_square, slope = (torch.cat(parts) for parts in zip(*found, strict=True))
+        parts.append(_compare(torch.stack(features), torch.stack([x.flatten(1) for x in inputs])))
+    farthest, mean_square, slope = (torch.cat(x) for x in zip(*parts, strict=True))
     return ViewSpread(farthest, mean_square, slope, views)
 
 
 def _compare(features: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Per sample, over pairs of views: features (m, N, D), inputs (m, N, P) to three (N,)."""
+    """The three fields of `ViewSpread`, (N,), from features (m, N, D) and inputs (m, N, P)."""
     f, x = features.double(), inputs.double()
     unit = F.normalize(f, dim=2)
     pairs = list(combinations(range(len(f)), 2))
@@ -97,18 +104,26 @@ def _compare(features: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rise = torch.stack([(f[a] - f[b]).norm(dim=1) for a, b in pairs])
     run = torch.stack([(x[a] - x[b]).norm(dim=1) for a, b in pairs])
     slope = torch.where(run > 0, rise / run.clamp_min(1e-300), 0)
-    found = (apart.amax(0), apart.square().mean(0), slope.amax(0))
-    return found[0].cpu(), found[1].cpu(), found[2].cpu()
+    return apart.amax(0).cpu(), apart.square().mean(0).cpu(), slope.amax(0).cpu()
 
 
 def jacobian_norms(
     classifier: Classifier, data: Data, rows: Tensor, *, steps: int = 20, seed: int = 0
 ) -> Tensor:
-    """Largest singular value of d features / d input at each training image, (N,) float32.
+    """Compute the largest singular value of d features / d input at each training image.
 
-    Inputs are the deterministic views (normalised pixels). Power iteration on J^T J, from
-    below; *steps* forward- and reverse-mode products, each about as dear as a training step.
-    Eval mode, so that samples do not mix; the model is not changed.
+    Power iteration on J^T J finds it from below. Inputs are the deterministic views (normalised
+    pixels). The model is in eval mode, so that samples do not influence each other, and is not
+    changed.
+
+    Args:
+        classifier: the model.
+        data: whose training images are used.
+        rows: indices in `data.train`, (N,).
+        steps: forward- and reverse-mode products; each costs about as much as a training step.
+        seed: of the first direction.
+
+    Returns: (N,) float32.
 
     Raises: CounError for no rows, or fewer than 1 step.
     """
@@ -126,14 +141,24 @@ def jacobian_norms(
 def top_singular(
     function: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, steps: int
 ) -> Tensor:
-    """Per sample, the largest singular value of *function*'s Jacobian at *x*, (N,).
+    """Compute for each sample the largest singular value of a Jacobian, (N,).
 
-    *function* maps (N, ...) to (N, D), each row from its own row; *start* has the shape of x.
+    Args:
+        function: maps (N, ...) to (N, D); every row of its result depends on its own row only.
+        x: where the Jacobian is taken, (N, ...).
+        start: the first direction, in the shape of *x*.
+        steps: of the power iteration.
+
+    Raises: CounError for fewer than 1 step.
+
+    >>> x = torch.zeros(1, 2)
+    >>> round(float(top_singular(lambda z: z * torch.tensor([3.0, 1.0]), x, x + 1, 20)), 3)
+    3.0
     """
     if steps < 1:
-        raise CounError(f"power iteration takes {steps} steps; expected 1 or more")
+        raise CounError(f"power iteration with {steps} steps; expected 1 or more")
     tangent, norm = start, x.new_zeros(len(x))
-    # Fused attention kernels have no forward-mode derivative.
+    # The fused attention kernels of PyTorch do not support forward-mode derivatives.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         pull = vjp(function, x)[1]
         for _ in range(steps):

@@ -1,4 +1,4 @@
-"""One table for CoUn's argument: are retained views aligned, and forgotten ones no more so?"""
+"""One table for CoUn's argument: retained views are aligned, forgotten ones are less so."""
 
 from __future__ import annotations
 
@@ -22,15 +22,25 @@ def theory(
     limit: int = 500,
     seed: int = 0,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Alignment and steepness of each model's features on retain and forget rows.
+    """Measure alignment and steepness of each model's features on retain and forget rows.
 
-    All models see the same rows, at most *limit* a role (seeded, stratified), and the same views.
+    All models see the same rows and the same views. `view_spread` and `jacobian_norms` define
+    the numbers.
 
-    Returns: by model, by role: `r_eps` {eps: share 0..1}, `alignment_loss` (mean square
+    Args:
+        models: runs on the same data, by name.
+        split: which rows are retained and forgotten.
+        eps: distances for R[eps].
+        views: of each row.
+        steps: of the power iteration.
+        limit: at most this many rows of each role, drawn from *seed*, stratified by class.
+        seed: also fixes the views.
+
+    Returns: by model and role: `r_eps` {eps: share 0..1}, `alignment_loss` (mean square
         distance of views), `view_slope` and `jacobian_norm` (each {"mean", "max"} over
-        samples), `rows`. JSON-able. See `view_spread` and `jacobian_norms` for definitions.
+        samples) and `rows`, all as plain numbers.
 
-    Raises: CounError for no model, or models of other data.
+    Raises: CounError if there is no model, or models are on different data.
     """
     runs = list(models.values())
     if not runs:
@@ -38,10 +48,10 @@ def theory(
     data = runs[0].data
     for name, run in models.items():
         if run.data.fingerprint != data.fingerprint:
-            raise CounError(f"'{name}' is of other data; expected the same fingerprint for all")
+            raise CounError(f"'{name}' was trained on other data; expected one fingerprint for all")
     table: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in models}
-    for role in ("retain", "forget"):
-        rows = split.rows(data, role)
+    for role, part in (("retain", "retain"), ("forget", "forgotten")):
+        rows = split.rows(data, part)
         if limit < len(rows):
             rows = rows[stratified(data.train.labels[rows], limit, seed)]
         for name, run in models.items():

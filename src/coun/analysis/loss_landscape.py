@@ -1,8 +1,8 @@
-"""The loss in a line or a plane through a model's weights."""
+"""The loss along a line through the weights of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,36 +23,43 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Losses around a model, which stands at 0.
+    """Losses around a model, which is at step 0.
 
-    Args:
-        steps: (P,) ascending; 1 is a step as long, filter by filter, as the weights are.
-        losses: per role the mean loss, (P,), or (P, P) with the first direction down.
-        forwards: images forwarded for it.
+    Attributes:
+        steps: (P,) ascending; a step of 1 is as long, filter by filter, as the weights are.
+        losses: by role the mean loss at each step, (P,).
     """
 
     steps: np.ndarray
     losses: dict[str, np.ndarray]
-    forwards: int
 
 
 def filter_directions(model: nn.Module, generator: torch.Generator) -> Direction:
-    """A random direction in weight space with the filters' own lengths, by parameter name.
+    """Draw a random direction in weight space in which every filter has the model's length.
 
-    Each row of a weight of two or more dimensions (a filter, a neuron) is Gaussian, scaled to
-    the norm of that row of the model; biases and BatchNorm's weights are 0 and stay.
+    Each row of a weight with two or more dimensions (a filter, a neuron) is Gaussian, scaled to
+    the norm of that row in the model. Biases and the weights of BatchNorm do not move.
+
+    Args: model: gives names, shapes and norms; generator: draws the direction.
+
+    Returns: by parameter name a tensor of its shape.
 
     Source: Li et al., "Visualizing the loss landscape of neural nets", NeurIPS 2018, section 4.
+
+    >>> model = nn.Linear(3, 2)
+    >>> direction = filter_directions(model, torch.Generator())
+    >>> torch.allclose(direction["weight"].norm(dim=1), model.weight.norm(dim=1))
+    True
     """
-    found = {}
+    direction = {}
     for name, weight in model.named_parameters():
         if weight.ndim < 2:
-            found[name] = torch.zeros_like(weight)
+            direction[name] = torch.zeros_like(weight)
             continue
         draw = torch.randn(weight.shape, generator=generator).to(weight.device)
         scale = weight.detach().flatten(1).norm(dim=1) / draw.flatten(1).norm(dim=1)
-        found[name] = draw * scale.view(-1, *[1] * (weight.ndim - 1))
-    return found
+        direction[name] = draw * scale.view(-1, *[1] * (weight.ndim - 1))
+    return direction
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -64,56 +71,55 @@ def landscape(
     data: Data,
     split: Split,
     *,
-    dimensions: int = 1,
     radius: float = 1.0,
     points: int = 21,
     limit: int | None = 1000,
     seed: int = 0,
-    directions: Sequence[Mapping[str, Tensor]] | None = None,
+    direction: Mapping[str, Tensor] | None = None,
     loss: Loss = _cross_entropy,
 ) -> Slice:
-    """Retain and forget loss at `weights + a d` or `weights + a d + b e`, |a|, |b| <= *radius*.
+    """Compute the retain and forget loss at `weights + a * direction` for |a| <= *radius*.
 
-    The directions are `filter_directions` from *seed* unless given, by the model's parameter
-    names. Eval mode and deterministic views; BatchNorm keeps its statistics, as Li et al. do.
-    The model is copied, not changed. It costs points ** dimensions passes over the rows.
+    The model is copied, not changed. It is in eval mode with deterministic views, and BatchNorm
+    keeps its statistics, as in Li et al.
 
     Args:
-        dimensions: 1 or 2.
-        points: per direction; odd, so that the model itself is one of them.
-        limit: at most this many rows of each role, a seeded stratified subset; None takes all.
-        loss: of logits (N, K) and labels (N,), mean cross entropy by default.
+        classifier: the model.
+        data: whose training rows are used.
+        split: which rows are retained and forgotten.
+        radius: the largest step.
+        points: the number of steps; odd, so that the model itself is one of them. Each costs
+            one pass over the rows.
+        limit: at most this many rows of each role, drawn from *seed*, stratified by class;
+            None takes all.
+        seed: also of the direction.
+        direction: by parameter name; by default `filter_directions`.
+        loss: of logits (N, K) and labels (N,), by default the mean cross entropy.
 
-    Raises: CounError for other dimensions or points, or directions that do not fit.
+    Raises: CounError if *points* is even or below 3, or the direction does not fit the model.
     """
-    if dimensions not in (1, 2):
-        raise CounError(f"a landscape has {dimensions} dimensions; expected 1 or 2")
     if points < 3 or points % 2 == 0:
-        raise CounError(f"a landscape has {points} points a direction; expected 3, 5, 7, ...")
+        raise CounError(f"a landscape with {points} points; expected an odd number from 3")
     model = classifier.inner
-    if directions is None:
-        seeds = Seeds(seed).fork("landscape")
-        directions = [filter_directions(model, seeds.torch(i)) for i in range(dimensions)]
+    if direction is None:
+        direction = filter_directions(model, Seeds(seed).fork("landscape").torch(0))
     centre = {name: p.detach().clone() for name, p in model.named_parameters()}
-    if len(directions) != dimensions or any(d.keys() != centre.keys() for d in directions):
-        raise CounError(f"expected {dimensions} directions with the model's parameter names")
+    if direction.keys() != centre.keys():
+        raise CounError("the direction has other names than the parameters of the model")
     parts = {}
-    for role in ("retain", "forget"):
-        rows = split.rows(data, role)
+    for role, part in (("retain", "retain"), ("forget", "forgotten")):
+        rows = split.rows(data, part)
         if limit is not None and limit < len(rows):
             rows = rows[stratified(data.train.labels[rows], limit, seed)]
         parts[role] = data.train.take(rows)
     moved = copy_model(classifier).requires_grad_(False)
-    places = dict(moved.inner.named_parameters())
     steps = np.linspace(-radius, radius, points)
-    steps[points // 2] = 0  # exactly
-    losses = {role: np.empty((points,) * dimensions) for role in parts}
-    for at in np.ndindex(*losses["retain"].shape):
-        for name, place in places.items():
-            moves = (float(steps[i]) * d[name] for i, d in zip(at, directions, strict=True))
-            place.copy_(sum(moves, start=centre[name]))
-        for role, part in parts.items():
-            logits = predict(moved, data, part).logits
-            losses[role][at] = float(loss(logits, part.labels.cpu()))
-    forwards = points**dimensions * sum(map(len, parts.values()))
-    return Slice(steps, losses, forwards)
+    steps[points // 2] = 0  # exactly, without a rounding error
+    losses = {role: np.empty(points) for role in parts}
+    for number, step in enumerate(steps):
+        for name, weight in moved.inner.named_parameters():
+            weight.copy_(centre[name] + float(step) * direction[name])
+        for role, examples in parts.items():
+            logits = predict(moved, data, examples).logits
+            losses[role][number] = float(loss(logits, examples.labels.cpu()))
+    return Slice(steps, losses)

@@ -1,4 +1,4 @@
-"""Relearn time: how fast forgotten samples come back when they are trained on again."""
+"""Relearn time: how soon forgotten samples are known again when they are trained on."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SGD = Optimizer(lr=0.01, schedule="constant")
 
 @dataclass(frozen=True)
 class Relearned:
-    """How a model relearned.
+    """How a model relearned its forget rows.
 
-    Args:
-        steps: until the target was met; the cap if it never was.
-        censored: the target was not met: the true number is larger.
-        target: forget accuracy that had to be met, percent.
-        accuracies: forget accuracy at the start and after each look, percent.
+    Attributes:
+        steps: until the target was met, or the limit if it was not.
+        censored: whether the target was not met, so that the true number is larger.
+        target: the forget accuracy that had to be reached, percent.
+        accuracies: the forget accuracy at the start and after each check, percent.
     """
 
     steps: int
@@ -36,12 +36,12 @@ class Relearned:
 
     @property
     def time(self) -> RelearnTime:
-        """For `coun.metrics.anamnesis_index`."""
+        """The same as an argument of `coun.metrics.anamnesis_index`."""
         return RelearnTime(self.steps, not self.censored)
 
 
 class _MetError(Exception):
-    """Leaves the loop: the target is met."""
+    """Raised to leave the training loop when the target is met."""
 
 
 def relearn(
@@ -56,17 +56,23 @@ def relearn(
     optimizer: Optimizer = SGD,
     seed: int = 0,
 ) -> Relearned:
-    """Fine-tune a copy of *run* on the forget rows until it knows them as *original* does.
+    """Fine-tune a copy of *run* on the forget rows until it knows them as the Original does.
 
-    Known: forget accuracy (eval mode, deterministic views) of at least the Original's minus
-    *margin* points. Every model of one seed sees the same batches. On the CPU in float32.
+    The target is the forget accuracy of the Original (eval mode, deterministic views) minus
+    *margin* points. Training is on the CPU in float32.
 
     Args:
+        run: the model; it is not changed.
+        original: the model that the target is taken from.
         split: the forget rows, by default those of *run*.
-        margin: alpha, points.
-        cap: steps at most.
-        every: look at the accuracy after so many steps; costs a pass over the forget rows.
-        optimizer: one for all models, by default SGD with lr 0.01, momentum 0.9, wd 5e-4.
+        margin: alpha, in points.
+        cap: the largest number of steps.
+        every: the number of steps between two checks of the accuracy; each check costs one
+            pass over the forget rows.
+        batch_size: of the forget rows.
+        optimizer: the same for all models, by default SGD with learning rate 0.01, momentum 0.9
+            and weight decay 5e-4.
+        seed: fixes the batches: all models with one seed see the same ones.
 
     Raises: CounError without a split, for an original of other data, or a bad cap or interval.
 
@@ -77,18 +83,20 @@ def relearn(
     if split is None:
         raise CounError("nothing to relearn: the run has no forget request; pass split=...")
     if original.data.fingerprint != run.data.fingerprint:
-        raise CounError("the Original is of other data; expected the same fingerprint")
+        raise CounError("the Original was trained on other data; expected the same fingerprint")
     if cap < 1 or every < 1:
-        raise CounError(f"relearning has cap {cap} and every {every}; expected 1 or more steps")
+        raise CounError(
+            f"relearning with cap {cap} and every {every}; expected at least 1 step for each"
+        )
     data = run.data
     examples = data.train.take(split.rows(data, "forget"))
 
-    def known(classifier: Classifier) -> float:
+    def forget_accuracy(classifier: Classifier) -> float:
         return accuracy(predict(classifier, data, examples).logits, examples.labels.cpu())
 
-    target = known(original.classifier) - margin
+    target = forget_accuracy(original.classifier) - margin
     classifier = copy_model(run.classifier).requires_grad_(True)
-    accuracies = [known(classifier)]
+    accuracies = [forget_accuracy(classifier)]
     if accuracies[0] >= target:
         return Relearned(0, False, target, tuple(accuracies))
     compute = Compute.choose("cpu", "fp32")
@@ -96,18 +104,18 @@ def relearn(
     task = Task(data, split, seeds, frozenset({"forget"}), classifier, None, compute.device)
 
     @contextlib.contextmanager
-    def look(_: object) -> Iterator[None]:
+    def check(_: object) -> Iterator[None]:
         yield
-        done = task.cost.steps + 1  # the loop counts an update once it is over
+        done = task.cost.steps + 1  # the loop counts a step after it has ended
         if done % every == 0 or done == cap:
-            accuracies.append(known(classifier))
+            accuracies.append(forget_accuracy(classifier))
             if accuracies[-1] >= target:
                 raise _MetError
 
     phase = Phase(cross_entropy("forget"), {"forget": batch_size}, steps=cap)
     fit = Fit((phase,), 1, optimizer, name="relearn")
     try:
-        Engine(task, compute, observe=look).run([fit])
+        Engine(task, compute, observe=check).run([fit])
     except _MetError:
         return Relearned(task.cost.steps + 1, False, target, tuple(accuracies))
     return Relearned(cap, True, target, tuple(accuracies))

@@ -1,4 +1,4 @@
-"""Logits and features of any classifier that ends in a linear layer, without editing it."""
+"""Logits and features of any network that ends in a linear layer, without changing its code."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from coun.errors import CounError, nearest
 
 
 class Outputs(NamedTuple):
-    """What a classifier says of a batch: logits (B, K) and features (B, D)."""
+    """The outputs of a classifier for a batch: logits (B, K) and features (B, D)."""
 
     logits: Tensor
     features: Tensor
 
 
 class _Tap:
-    """A forward hook that notes (input, output) of its layer while `calls` is a list.
+    """A forward hook that records (input, output) of its layer while `calls` is a list.
 
-    An object, not a closure: deepcopy gives the copied layer and classifier their own.
+    It is an object and not a closure, so that deepcopy gives a copied layer its own hook.
     """
 
     def __init__(self) -> None:
@@ -37,26 +37,35 @@ class _Tap:
 
 
 class Classifier(nn.Module):
-    """Wrap *model* so that it returns `Outputs`: the output and the input of its head.
+    """A network that returns `Outputs`: the output and the input of its head.
 
     The head is the last linear layer. It is found by running *example* and looking for the
     nn.Linear whose output tensor is the model's output, its `.logits` or ["logits"], or an
-    element of the tuple or list that it returns. If something stands behind the head
-    (log_softmax, dropout), name it; the logits are then still what the head put out.
-    Gradients flow through both. The model's code and weights are untouched: it gets one forward
-    hook, idle outside the classifier's own forward, which keeps nothing between calls. Save
-    `inner`; compile and copy the classifier, not the model. One thread at a time.
+    element of the tuple or list that it returns. If other layers follow the head (log_softmax,
+    dropout), it must be named; the logits are then still the output of the head.
+
+    Gradients flow through both outputs. The code and weights of the model are not changed: it
+    gets one forward hook, which does nothing outside the classifier's own forward and keeps
+    nothing between calls. Save `inner`; compile and copy the classifier, not the model. Use it
+    in one thread at a time.
 
     Args:
         model: any nn.Module that takes a batch as its only argument.
         head: the name of the linear layer, as in `model.named_modules()`; None finds it.
         example: a batch of two inputs, (2, ...), on the model's device. It is run once, in
             eval mode without gradients; modes and generators are left as they were.
+
     Raises: CounError if the example does not run; if no linear head is found, or more than
-        one; if *head* is no linear layer of the model; if the head runs never or twice in a
-        forward, or on sequences (B, T, D) instead of one row a sample.
+        one; if *head* is not a linear layer of the model; if the head does not run exactly
+        once in a forward, or runs on sequences (B, T, D) instead of one row for each sample.
+
     Source: CoUn (Khalil et al., NeurIPS 2025): its contrastive loss acts on the
         representations that feed the linear classifier.
+
+    >>> network = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3))
+    >>> classifier = Classifier(network, example=torch.zeros(2, 8))
+    >>> classifier.head_name, classifier(torch.zeros(5, 8)).features.shape
+    ('2', torch.Size([5, 4]))
     """
 
     def __init__(self, model: nn.Module, head: str | None = None, *, example: Tensor) -> None:
@@ -69,10 +78,12 @@ class Classifier(nn.Module):
         if not linears:
             raise CounError(f"{kind} has no nn.Linear: a classifier must end in a linear layer")
         if head is not None and head not in linears:
-            found = f"{kind} has no module '{head}'"
+            reason = f"{kind} has no module '{head}'"
             if head in modules:
-                found = f"'{head}' of {kind} is {type(modules[head]).__name__}, not nn.Linear"
-            raise CounError(f"{found}{nearest(head, linears)}; linear layers: {', '.join(linears)}")
+                reason = f"'{head}' of {kind} is {type(modules[head]).__name__}, not nn.Linear"
+            raise CounError(
+                f"{reason}{nearest(head, linears)}; linear layers: {', '.join(linears)}"
+            )
         result, taps = _probe(model, linears, example)
         self.inner = model
         self.head_name = _find(kind, result, taps, linears) if head is None else head
@@ -96,7 +107,7 @@ class Classifier(nn.Module):
         return self._outputs(calls, len(x))
 
     def _outputs(self, calls: list[tuple[Tensor, Tensor]], batch: int) -> Outputs:
-        """The one call of the head in a forward of *batch* samples, flattened to rows."""
+        """The outputs from the only call of the head in a forward of *batch* samples."""
         if len(calls) != 1:
             raise CounError(
                 f"the head '{self.head_name}' ran {len(calls)} times in one forward; it must run "
@@ -116,7 +127,10 @@ class Classifier(nn.Module):
 def _probe(
     model: nn.Module, linears: dict[str, nn.Linear], example: Tensor
 ) -> tuple[Any, dict[nn.Linear, list[tuple[Tensor, Tensor]]]]:
-    """Run *example* once without a trace: the model's result and every linear layer's calls."""
+    """The result of the model for *example*, and the calls of every linear layer.
+
+    The model and the generators are left as they were.
+    """
     modes = {module: module.training for module in model.modules()}
     taps = {linear: _Tap() for linear in linears.values()}
     devices = [example.device] if example.is_cuda else []
@@ -177,9 +191,9 @@ def _find(
 def _candidates(result: Any) -> list[Tensor]:
     """The tensors of a model's result that may be its logits."""
     if isinstance(result, Mapping) and "logits" in result:
-        found = [result["logits"]]
+        values = [result["logits"]]
     elif hasattr(result, "logits"):
-        found = [result.logits]
+        values = [result.logits]
     else:
-        found = list(result) if isinstance(result, (tuple, list)) else [result]
-    return [tensor for tensor in found if isinstance(tensor, Tensor)]
+        values = list(result) if isinstance(result, (tuple, list)) else [result]
+    return [tensor for tensor in values if isinstance(tensor, Tensor)]
