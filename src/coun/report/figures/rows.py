@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def row_pictures(images: Tensor, titles: Sequence[str], *, across: int = 6) -> Figure:
@@ -16,6 +19,8 @@ def row_pictures(images: Tensor, titles: Sequence[str], *, across: int = 6) -> F
         images: (N, C, H, W), uint8 or float; of more than three channels the first is drawn.
         titles: N texts; a dollar sign in them is shown as it is.
     """
+    from matplotlib.figure import Figure
+
     down = -(-len(images) // across)
     figure = Figure(figsize=(1.4 * across, 1.75 * down), layout="constrained", dpi=110)
     grid = figure.subplots(down, across, squeeze=False).flat
