@@ -107,8 +107,8 @@ def test_the_request_is_repeated_with_its_copies(people, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--forget-seed", "1"], "need an option that names rows"),
-        (["--with-copies"], "need an option that names rows"),
+        (["--forget-seed", "1", "--forget-class", "cat"], "goes with --forget-fraction"),
+        (["--with-copies"], "needs an option that names rows"),
         (["--forget-fraction", "0.6", "--forget-fraction", "0.5"], "--forget-fraction is 1.1"),
         (["--forget-fraction", "0.1", "--forget-seed", "1", "--forget-seed", "2"], "2 times"),
         (["--forget-subclass", "tabby"], "expected COLUMN=NAME"),

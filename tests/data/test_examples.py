@@ -122,3 +122,25 @@ def test_shape_and_fingerprint(arrays):
     # Names, views and origin are no part of it.
     other = Data(data.train, data.test, ("x", "y", "z"), Views(""), source="elsewhere")
     assert other.fingerprint == data.fingerprint
+
+
+def test_examples_written_for_version_0_1_are_accepted(arrays):
+    class Old:
+        def __init__(self, images, labels, index):
+            self.images, self.labels, self.index = images, labels, index
+
+        def __len__(self):
+            return len(self.labels)
+
+        def fetch(self, rows):
+            return self.images[rows]
+
+        def take(self, rows):
+            return Old(self.images[rows], self.labels[rows], self.index[rows])
+
+    data = from_arrays(*arrays)
+    old = replace(data, train=Old(data.train.images, data.train.labels, data.train.numbers + 5))
+    assert old.ids[:2] == ("5", "6")
+    part = old.train.take(torch.tensor([7, 2]))
+    assert part.numbers.tolist() == part.index.tolist() == [12, 7]
+    assert torch.equal(part.fetch(torch.tensor([1]))[0], data.train.images[2])

@@ -169,9 +169,11 @@ def split_from_options(
 
     Raises: CounError for options or files that do not fit the data.
     """
+    if forget.seed and not forget.fraction:
+        raise CounError("--forget-seed goes with --forget-fraction; give the share to draw")
+    if forget.with_copies and not forget:
+        raise CounError("--with-copies needs an option that names rows")
     if not forget:
-        if forget.seed or forget.with_copies:
-            raise CounError("--forget-seed and --with-copies need an option that names rows")
         return None
     from coun.data import Split, with_copies
 

@@ -23,7 +23,8 @@ FETCH = 1024  # rows read at a time when a whole set is walked through
 class Examples(Protocol):
     """Labelled images that are addressed by their position, 0..N-1.
 
-    A class of your own needs these members only; `NamedRows` gives it `ids` and `index`.
+    A class of your own needs these members only; `NamedRows` gives it `ids` and `index`. A
+    class with `index` in place of `numbers` and `ids`, as in version 0.1, is accepted as well.
     Labels, numbers and ids are in memory; images need not be.
     """
 
@@ -145,6 +146,33 @@ class TensorExamples(NamedRows):
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
+@dataclass(frozen=True, eq=False)
+class RenamedExamples(NamedRows):
+    """Examples of any class with other labels, numbers and names.
+
+    Args:
+        inner: the examples, which give the images.
+        labels, numbers: (N,) int64.
+        names: one id per row; None where the row numbers serve as ids.
+    """
+
+    inner: Examples
+    labels: Tensor
+    numbers: Tensor
+    names: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def fetch(self, rows: Tensor) -> Tensor:
+        return self.inner.fetch(rows)
+
+    def take(self, rows: Tensor) -> RenamedExamples:
+        return RenamedExamples(
+            self.inner.take(rows), self.labels[rows], self.numbers[rows], self.names_at(rows)
+        )
+
+
 def _tensor(what: str, values: Any) -> Tensor:
     try:
         return torch.as_tensor(np.require(values, requirements=["C", "W"]))
@@ -228,6 +256,11 @@ class Data:
     dtype: torch.dtype = field(init=False)
 
     def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            examples = getattr(self, part)
+            if not hasattr(examples, "ids"):  # a class written for version 0.1, with `index` only
+                renamed = RenamedExamples(examples, examples.labels, examples.index)
+                object.__setattr__(self, part, renamed)
         for part, examples in (("training", self.train), ("test", self.test)):
             if len(examples) == 0:
                 raise CounError(f"the {part} part is empty; expected at least one image")

@@ -8,7 +8,6 @@ other change.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from coun.data.checks import first_line
 from coun.data.content import HASH_BYTES, listing, row_hashes
-from coun.data.examples import AbsentRows, Data, Examples, NamedRows, TensorExamples
+from coun.data.examples import AbsentRows, Data, Examples, RenamedExamples, TensorExamples
 from coun.data.row_matching import MAY_BE_MISSING, CurrentRows, joined, match_rows
 from coun.data.sources import load
 from coun.data.split import Split
@@ -293,7 +292,7 @@ def _problems(
 
 def _part(
     data: Data, table: RowTable, place: np.ndarray, *, training: bool
-) -> TensorExamples | RecordedExamples:
+) -> TensorExamples | RenamedExamples:
     """The recorded rows of one part that are there, with what the record says of them."""
     rows = np.flatnonzero(((table.parts == "train") == training) & (place >= 0))
     examples, positions = data.train if training else data.test, torch.from_numpy(place[rows])
@@ -311,7 +310,7 @@ def _part(
     }
     if isinstance(chosen, TensorExamples):
         return replace(chosen, **recorded)
-    return RecordedExamples(chosen, **recorded)
+    return RenamedExamples(chosen, **recorded)
 
 
 def _pooled(train: Examples, test: Examples) -> TensorExamples:
@@ -323,24 +322,3 @@ def _pooled(train: Examples, test: Examples) -> TensorExamples:
         torch.cat([train.numbers, test.numbers]),
         (*train.ids, *test.ids),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class RecordedExamples(NamedRows):
-    """Examples of any class under their recorded labels, numbers and names."""
-
-    inner: Examples
-    labels: Tensor
-    numbers: Tensor
-    names: Sequence[str] | None
-
-    def __len__(self) -> int:
-        return len(self.inner)
-
-    def fetch(self, rows: Tensor) -> Tensor:
-        return self.inner.fetch(rows)
-
-    def take(self, rows: Tensor) -> RecordedExamples:
-        return RecordedExamples(
-            self.inner.take(rows), self.labels[rows], self.numbers[rows], self.names_at(rows)
-        )
