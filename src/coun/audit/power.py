@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from coun.attacks import correctness, scaled_logit
 from coun.audit.levels import LevelTest
 from coun.audit.rank_tests import Groups, Strata, rank_test
-from coun.audit.scores import LIMIT, Subject, in_points, signed
+from coun.audit.scores import Subject, in_points, signed
 from coun.audit.top_rows import TopTest, smallest_p
 from coun.metrics.arrays import Floats
 from coun.seeds import Seeds
@@ -28,37 +27,67 @@ class Memory:
     Attributes:
         forget: by score name, (M,) each.
         test: the test rows' scores under the model that remembers, (O,) each.
+        boost: (M,) how many nats the retained rows of each row's class are above test rows, by
+            the model under audit; None where *forget* comes from the Original, row by row.
     """
 
     forget: dict[str, Floats]
     test: dict[str, Floats]
+    boost: Floats | None = None
 
     @classmethod
     def of(cls, unlearned: Sequence[Subject], original: Subject | None, seed: int = 0) -> Memory:
         """Take them from *original*, or else from retained rows of the same class, by lot."""
         if original is not None:
-            return cls(*({n: s[part] for n, s in original.scores.items()} for part in (0, 1)))
+            forget, test = (
+                {name: s[part] for name, s in original.scores.items()} for part in (0, 1)
+            )
+            return cls(forget, test)
         model = unlearned[0]
         generator = Seeds(seed).numpy("memory")
-        retained, wanted = (model.labels(part).numpy() for part in ("retain", "forget"))
+        retained, wanted, others = (
+            model.labels(part).numpy() for part in ("retain", "forget", "test")
+        )
+        odds, test_odds = model.log_odds("retain"), model.log_odds("test")
         rows = generator.integers(len(retained), size=len(wanted))
+        boost = np.full(len(wanted), odds.mean() - test_odds.mean())
         for c in np.intersect1d(retained, wanted):
-            same = np.flatnonzero(retained == c)
-            here = wanted == c
+            same, here = np.flatnonzero(retained == c), wanted == c
             rows[here] = same[generator.integers(len(same), size=int(here.sum()))]
-        answers = model.logits("retain")[rows], model.labels("retain")[rows]
-        forget = {
-            "correctness": 100 * correctness(*answers).numpy(),
-            "log_odds": scaled_logit(*answers).clamp(-LIMIT, LIMIT).numpy(),
-        }
-        return cls(forget, {name: signed(unlearned, name).test for name in forget})
+            if (others == c).any():
+                boost[here] = odds[same].mean() - test_odds[others == c].mean()
+        right = (model.logits("retain").argmax(1).numpy() == retained)[rows]
+        lot = {"correctness": 100.0 * right, "log_odds": odds[rows]}
+        return cls(lot, {name: signed(unlearned, name).test for name in lot}, boost)
 
-    def scores(self, name: str) -> Floats | None:
-        """Scores (M,) of remembered rows; None if unknown."""
-        return self.forget.get(name)
+    def residual(
+        self,
+        name: str,
+        strata: Strata,
+        residual: Groups,
+        explained: Floats | float,
+        generator: np.random.Generator,
+    ) -> Floats | None:
+        """Scores (M,) of remembered rows, less what the Retrains explain; None if unknown.
+
+        Without the Original they are residuals of test rows, drawn by lot, with the boost.
+
+        Args:
+            residual: the same of the model under audit.
+            explained: (M,) what the Retrains explain of the forgotten rows' scores.
+        """
+        if self.boost is None:
+            return self.forget[name] - explained if name in self.forget else None
+        if name != "log_odds":
+            return None
+        values = residual.forget.copy()
+        for forget, test in strata.pairs:
+            drawn = residual.test[generator.choice(test, len(forget))]
+            values[forget] = drawn + self.boost[forget]
+        return values
 
     def levels(self, name: str) -> Floats | None:
-        """The same in points, as `Subject.levels`."""
+        """Scores (M,) of remembered rows in points, as `Subject.levels`; None if unknown."""
         if name not in self.forget:
             return None
         if name == "correctness":

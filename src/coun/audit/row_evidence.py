@@ -73,7 +73,7 @@ def _rank_evidence(
     where, values = average_by_owner(strata, residual, owners) if owners else (strata, residual)
     test = rank_test(where, values, generator)
     unit = 100.0 if name == "correctness" else 0.0
-    scores, theirs = signed(models.unlearned, name), signed(models.retrains, name)
+    scores = minus(signed(models.unlearned, name), signed(models.retrains, name))
     evidence = Evidence(
         name,
         f"{MEANING[name]}: forgotten rows against test rows of their class{given}",
@@ -83,14 +83,22 @@ def _rank_evidence(
         "under" if test.effect >= 0 else "over",
         bool(models.retrains),
         "exchangeable",
-        difference=mean_difference(strata, minus(scores, theirs), unit=unit),
+        difference=mean_difference(strata, scores, unit=unit),
     )
-    remembered = models.memory.scores(name)
+    explained = _explained(models, strata, name)
+    remembered = models.memory.residual(name, strata, residual, explained, generator)
     if remembered is None or owners is not None:
         return Pending(evidence)
-    slope = shared_slope(strata, scores, theirs) if models.retrains else 0.0
-    replaced = Groups(remembered - slope * theirs.forget, residual.test)
+    replaced = Groups(remembered, residual.test)
     return Pending(evidence, rows_for_rank(strata, replaced, test.error))
+
+
+def _explained(models: Models, strata: Strata, name: str) -> Floats | float:
+    """What the Retrains' scores explain of the forgotten rows' scores (M,); 0 without Retrains."""
+    if not models.retrains:
+        return 0.0
+    exact = signed(models.retrains, name)
+    return shared_slope(strata, signed(models.unlearned, name), exact) * exact.forget
 
 
 def _relearned_rows(
@@ -145,17 +153,11 @@ def _top_evidence(
         bool(models.retrains),
         "exchangeable",
     )
-    remembered = models.memory.scores("log_odds")
+    explained = _explained(models, strata, "log_odds")
+    remembered = models.memory.residual("log_odds", strata, residual, explained, generator)
     if remembered is None:
         return Pending(evidence)
-    theirs = signed(models.retrains, "log_odds")
-    slope = (
-        shared_slope(strata, signed(models.unlearned, "log_odds"), theirs)
-        if models.retrains
-        else 0.0
-    )
-    replaced = remembered - slope * theirs.forget
-    return Pending(evidence, rows_for_top(strata, residual, replaced, test, generator))
+    return Pending(evidence, rows_for_top(strata, residual, remembered, test, generator))
 
 
 def answers_test(models: Models) -> Pending:

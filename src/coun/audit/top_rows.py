@@ -46,9 +46,9 @@ def top_test(strata: Strata, scores: Groups, generator: np.random.Generator) -> 
     from permutations within classes, so that ties, classes and the choice of K are accounted for.
 
     >>> labels = np.zeros(200, int)
-    >>> scores = Groups(np.append(np.zeros(195), np.full(5, 9.0)), np.zeros(200))
-    >>> top_test(Strata.of(labels, labels), scores, np.random.default_rng(0)).forgotten
-    5
+    >>> scores = Groups(np.append(np.full(195, -1.0), np.full(5, 9.0)), np.zeros(200))
+    >>> top_test(Strata.of(labels, labels), scores, np.random.default_rng(0)).size
+    4
     """
     is_forgotten, stratum = pooled_order(strata, scores, generator)
     m, n = strata.counts
