@@ -71,6 +71,9 @@ BAD = (
 )
 
 
+ALWAYS = ("Original", "fine-tuned, lr 1e-6")  # audited with every number of Retrains
+
+
 def models_of(world: World, pool: Pool, seed: int) -> dict[str, Nets]:
     """Every model of a world, by name; the six Retrains are one batch."""
     generator = torch.Generator().manual_seed(seed)
@@ -218,14 +221,14 @@ def _thaw(kept: tuple[Any, ...]) -> Subject:
 
 
 def audits(models: dict[str, list[Subject]]) -> Iterator[tuple[str, int, Subject, list[Subject]]]:
-    """Which model is audited against which Retrains; no Retrain is used twice in a row."""
+    """Which model is audited against which Retrains; true Retrains are in disjoint sets."""
     retrains = models["Retrains"]
     for count in RETRAINS:
         for first in range(0, 6 - count, count + 1):
             yield "Retrain", count, retrains[first], retrains[first + 1 : first + 1 + count]
         for name, group in models.items():
             # The last Retrain is the teacher of some models, so it is not held against them.
-            if name != "Retrains" and count <= 5:
+            if name in ALWAYS or (name != "Retrains" and count in (3, 5)):
                 yield name, count, group[0], retrains[:count]
 
 
@@ -242,53 +245,59 @@ def accuracy_gap(model: Subject, retrains: list[Subject]) -> float:
 
 
 def world(pool: Pool, request: str, seed: int, cache: Path, columns: tuple[str, ...]) -> Any:
-    """The words of all audits of one world."""
+    """The words of all audits of one world; those of an earlier call are read."""
     path = cache / "audits" / f"{pool.name} {request} {seed}.json"
-    known: list[dict[str, Any]] = list(read_json(path)) if path.exists() else []
-    done = {(row["model"], row["retrains"]) for row in known}
-    kept = None
-    rows = list(known)
-    if {(c, r) for c in columns for r in RETRAINS} <= done:
-        return rows
-    kept = everything_of(pool, request, seed, cache)
+    earlier: dict[str, Any] = dict(read_json(path)) if path.exists() else {}
+    rows: list[dict[str, Any]] = earlier.get("audits", [])
+    missing = [name for name in columns if name not in earlier.get("columns", ())]
+    if not missing:
+        return [row for row in rows if row["model"] in columns]
+    found = everything_of(pool, request, seed, cache)
     drift = drift_of(pool, request, seed)
-    for name, count, model, exact in audits(kept["models"]):
-        if (name, count) in done or name not in columns:
-            continue
-        gap = None
-        if exact:
-            pairs = [accuracy_gap(a, [b]) for i, a in enumerate(exact) for b in exact[:i]]
-            floor = float(np.mean(pairs)) if pairs else None
-            points = accuracy_gap(model, exact)
-            rows_forgotten = len(model.labels("forget"))
-            gap = Gap(points, floor, allowed_gap(floor, MARGIN, rows_forgotten))
-        start = time.perf_counter()
-        verdict, family, _ = judge(
-            [model],
-            exact,
-            kept["parts"],
-            margin=MARGIN,
-            alpha=ALPHA,
-            gap=gap,
-            input_drift=None if exact else drift,
-            seed=seed,
-        )
-        rows.append(
-            {
-                "model": name,
-                "retrains": count,
-                "word": verdict.label,
-                "reasons": verdict.reasons,
-                "detectable": verdict.detectable,
-                "forgotten": len(model.labels("forget")),
-                "drift": family.drift,
-                "p": {f"{e.part} {e.name}": e.holm for e in family.tests},
-                "gap": gap and gap.points,
-                "seconds": time.perf_counter() - start,
-            }
-        )
-    write_json(path, rows)
+    for name, count, model, exact in audits(found["models"]):
+        if name in missing:
+            rows.append(one_audit(name, model, exact, found["parts"], drift, seed))
+    write_json(path, {"columns": [*earlier.get("columns", ()), *missing], "audits": rows})
     return rows
+
+
+def one_audit(
+    name: str,
+    model: Subject,
+    exact: list[Subject],
+    parts: RequestParts,
+    drift: float | None,
+    seed: int,
+) -> dict[str, Any]:
+    """The word for one model, and the numbers behind it."""
+    gap = None
+    if exact:
+        pairs = [accuracy_gap(a, [b]) for i, a in enumerate(exact) for b in exact[:i]]
+        floor = float(np.mean(pairs)) if pairs else None
+        allowed = allowed_gap(floor, MARGIN, len(model.labels("forget")))
+        gap = Gap(accuracy_gap(model, exact), floor, allowed)
+    start = time.perf_counter()
+    verdict, family, _ = judge(
+        [model],
+        exact,
+        parts,
+        margin=MARGIN,
+        alpha=ALPHA,
+        gap=gap,
+        input_drift=None if exact else drift,
+        seed=seed,
+    )
+    return {
+        "model": name,
+        "retrains": len(exact),
+        "word": verdict.label,
+        "reasons": verdict.reasons,
+        "detectable": verdict.detectable,
+        "drift": family.drift,
+        "p": {f"{e.part} {e.name}": e.holm for e in family.tests},
+        "gap": gap and gap.points,
+        "seconds": time.perf_counter() - start,
+    }
 
 
 ACCUSING = ("under-forgotten", "over-forgotten", "closer than the original", "different")
@@ -330,7 +339,7 @@ def of_bad_models(cells: Cells) -> list[str]:
     sums: dict[tuple[str, str], Counter[str]] = {}
     for (name, model, count), words in cells.items():
         kind = name.partition(",")[0] if "5 rows" not in name and "1 rows" not in name else ""
-        if model not in ("Retrain", "Original") and count == 3 and kind:
+        if model not in ("Retrain", *ALWAYS) and "keeps" not in model and count in (3, 5) and kind:
             sums.setdefault((model, kind), Counter()).update(words)
     kinds = list(dict.fromkeys(kind for _, kind in sums))
     models = list(dict.fromkeys(model for model, _ in sums))
@@ -338,6 +347,20 @@ def of_bad_models(cells: Cells) -> list[str]:
     for kind in kinds:
         row = [_words(sums.get((model, kind), Counter())) for model in models]
         lines.append(f"| {kind} | " + " | ".join(row) + " |")
+    return lines
+
+
+def of_kept(cells: Cells) -> list[str]:
+    """The table of how often a few kept rows are found."""
+    lines = _head(["request", *(f"{k} rows kept" for k in KEPT)])
+    for name in dict.fromkeys(request for request, model, _ in cells if model == "keeps 1"):
+        row = []
+        for k in KEPT:
+            words: Counter[str] = sum(
+                (cells.get((name, f"keeps {k}", r), Counter()) for r in (3, 5)), Counter()
+            )
+            row.append(f"{sum(words[w] for w in ACCUSING)}/{sum(words.values())}")
+        lines.append(f"| {name} | " + " | ".join(row) + " |")
     return lines
 
 
@@ -374,6 +397,7 @@ def write(cells: Cells, command: str, out: Path) -> None:
         retrains="\n".join(of_retrains(cells)),
         original="\n".join(of_model(cells, "Original")),
         unchanged="\n".join(of_model(cells, "fine-tuned, lr 1e-6")),
+        kept="\n".join(of_kept(cells)),
         bad="\n".join(of_bad_models(cells)),
     )
     write_text(out.with_suffix(".md"), text)
@@ -406,9 +430,15 @@ It must never be `equivalent` or `no difference found` where 20 rows or more are
 
 {unchanged}
 
-## Models that forgot badly, three Retrains
+## Models that forgot badly, three or five Retrains
 
 {bad}
+
+## Models that keep a few of the rows
+
+Found (any accusing word) out of the number of audits, with three or five Retrains.
+
+{kept}
 """
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import hypergeom, kstest
 
 from coun.audit import Groups, Strata, suspicious_rows, top_test
+from coun.audit.top_rows import among_models
 
 
 def test_p_is_the_share_of_all_permutations():
@@ -14,7 +15,7 @@ def test_p_is_the_share_of_all_permutations():
     labels = np.array([0, 0, 1]), np.array([0, 0, 1, 1])
     scores = Groups(np.array([9.0, 7.0, 8.0]), np.array([1.0, 3.0, 2.0, 0.0]))
     order = sorted([*scores.forget, *scores.test], reverse=True)
-    sizes = (1, 2, 4)
+    sizes = (1, 2, 3, 4, 5, 6)
 
     def smallest(values):
         seen = np.cumsum([v in values for v in order])
@@ -61,3 +62,19 @@ def test_suspicious_rows_have_conformal_p_values():
     assert (second.slot, second.p) == (1, pytest.approx(5 / 10))
     assert third.q == 1
     assert first.q == pytest.approx(0.3)
+
+
+def test_five_remembered_rows_among_five_retrains_are_found_and_none_by_chance():
+    """Rows of every difficulty and noise, and models of different calibration."""
+    rng = np.random.default_rng(3)
+    ps, hits = [], 0
+    for k in range(80):
+        noise = rng.gamma(2, 1, 100)
+        scores = rng.normal(0, 3, 100) + noise * rng.standard_t(5, (6, 100))
+        scores *= rng.uniform(0.8, 1.25, (6, 1))
+        ps.append(top_test(*among_models(scores[0], scores[1:]), rng).p)
+        if k < 20:
+            scores[0, :5] += 60
+            hits += top_test(*among_models(scores[0], scores[1:]), rng).p < 0.001
+    assert kstest(ps, "uniform", alternative="greater").pvalue > 0.01
+    assert hits >= 16

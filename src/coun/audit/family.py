@@ -58,7 +58,7 @@ def run_tests(
         pending.append(answers_test(models))
     if retrains:
         for name, slots in (("exchangeable", parts.exchangeable), ("listed", parts.listed)):
-            pending += level_tests(models, name, slots) if len(slots) else []
+            pending += level_tests(models, name, slots, generator) if len(slots) else []
         pending += [kept_test(models, part) for part in ("retain", "test")]
     if listed is not None:
         scores = minus(signed(unlearned, "log_odds"), signed(retrains, "log_odds"))

@@ -11,12 +11,15 @@ from coun.audit.evidence import Evidence, Models, Pending, relearned_copies
 from coun.audit.levels import LevelTest, level_test
 from coun.audit.power import rows_for_level
 from coun.audit.scores import MEANING, Subject, divergence, in_points
+from coun.audit.top_rows import among_models, top_test
 from coun.metrics.arrays import Floats, Ints
 
 LARGEST = float(np.log(2))  # Jensen-Shannon divergence of two answers, nats
 
 
-def level_tests(models: Models, part: str, slots: Ints) -> list[Pending]:
+def level_tests(
+    models: Models, part: str, slots: Ints, generator: np.random.Generator
+) -> list[Pending]:
     """The model's levels on the rows at *slots* beside the Retrains'."""
     labels = models.unlearned[0].labels("forget").numpy()[slots]
     test_labels = models.unlearned[0].labels("test").numpy()
@@ -51,7 +54,24 @@ def level_tests(models: Models, part: str, slots: Ints) -> list[Pending]:
             pending.append(Pending(evidence))
     if len(models.retrains) > 1:
         pending.append(_distance_level(models, part, slots))
+    if part == "listed" and models.directed:
+        pending.append(_top_among_models(models, part, slots, generator))
     return pending
+
+
+def _top_among_models(
+    models: Models, part: str, slots: Ints, generator: np.random.Generator
+) -> Pending:
+    """Are too many of the most extreme row scores of all models the audited model's?"""
+    scores = [
+        np.stack([s.scores["log_odds"].forget[slots] for s in group])
+        for group in (models.unlearned, models.retrains)
+    ]
+    strata, above = among_models(scores[0].mean(0), scores[1])
+    test = top_test(strata, above, generator)
+    about = f"this model's rows among the {test.size} most extreme of all models"
+    excess = test.forgotten - test.expected
+    return Pending(Evidence("top_rows", about, "rows", excess, test.p, "under", True, part))
 
 
 def _levels(group: Sequence[Subject], name: str) -> tuple[Floats, Floats]:

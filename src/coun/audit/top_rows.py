@@ -11,7 +11,7 @@ from coun.audit.rank_tests import Groups, Strata
 from coun.metrics.arrays import Floats, Ints
 
 DRAWS = 19_999
-SIZES = (1, 2, 4, 8, 16, 32, 64)
+SIZES = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ def top_test(strata: Strata, scores: Groups, generator: np.random.Generator) -> 
     """Test for a few forgotten rows that score far above test rows.
 
     A rank test averages over all forgotten rows, so it misses five remembered rows of 1,000. Here
-    the statistic is the smallest hypergeometric p over K = 1, 2, 4 .. 64. Its distribution comes
+    the statistic is the smallest hypergeometric p over K = 1, 2, 3 .. 64. Its distribution comes
     from permutations within classes, so that ties, classes and the choice of K are accounted for.
 
     >>> labels = np.zeros(200, int)
@@ -64,6 +64,27 @@ def top_test(strata: Strata, scores: Groups, generator: np.random.Generator) -> 
     return TopTest(
         sizes[best], int(seen[sizes[best] - 1]), sizes[best] * m / (m + n), p, np.sort(null)
     )
+
+
+def among_models(model: Floats, retrains: Floats) -> tuple[Strata, Groups]:
+    """Arrange scores so that `top_test` compares a model with Retrains, row by row.
+
+    Each row is a stratum of R + 1 models, so the permutations exchange models and not rows, and
+    rows may be of any kind. A score counts by how far it is above the other models' mean for the
+    same row. Each model's scores are centred and scaled, so that a model that is surer of every
+    row does not stand out.
+
+    Args: model: (N,) scores of the rows; retrains: (R, N).
+    """
+    every = np.vstack([model, retrains])
+    count, rows = retrains.shape
+    above = (every - every.mean(0)) * (count + 1) / count
+    above -= np.median(above, axis=1, keepdims=True)
+    scale = np.median(np.abs(above), axis=1, keepdims=True)
+    above /= np.where(scale > 0, scale, 1.0)
+    places = np.arange(rows * count).reshape(rows, count)
+    strata = Strata(tuple((np.array([row]), places[row]) for row in range(rows)))
+    return strata, Groups(above[0], above[1:].T.ravel())
 
 
 def smallest_p(strata: Strata, scores: Groups, generator: np.random.Generator) -> float:
@@ -103,11 +124,10 @@ def _permuted(strata: Strata, stratum: Ints, generator: np.random.Generator) -> 
     rows below the top need not be permuted.
     """
     drawn = np.zeros((DRAWS, len(stratum)), np.int64)
-    forget, total = (
-        np.array([[len(f) + (len(t) if both else 0) for f, t in strata.pairs]]).repeat(DRAWS, 0)
-        for both in (False, True)
-    )
-    for place, c in enumerate(stratum):
+    present, column = np.unique(stratum, return_inverse=True)
+    sizes = np.array([[len(group) for group in strata.pairs[c]] for c in present])
+    forget, total = sizes[None, :, 0].repeat(DRAWS, 0), sizes.sum(1)[None].repeat(DRAWS, 0)
+    for place, c in enumerate(column):
         hit = generator.random(DRAWS) * total[:, c] < forget[:, c]
         drawn[:, place] = hit
         forget[:, c] -= hit
