@@ -220,16 +220,16 @@ def _thaw(kept: tuple[Any, ...]) -> Subject:
     return subject
 
 
-def audits(models: dict[str, list[Subject]]) -> Iterator[tuple[str, int, Subject, list[Subject]]]:
+def audits(models: dict[str, list[Subject]]) -> Iterator[tuple[str, Subject, list[Subject]]]:
     """Which model is audited against which Retrains; true Retrains are in disjoint sets."""
     retrains = models["Retrains"]
     for count in RETRAINS:
         for first in range(0, 6 - count, count + 1):
-            yield "Retrain", count, retrains[first], retrains[first + 1 : first + 1 + count]
+            yield "Retrain", retrains[first], retrains[first + 1 : first + 1 + count]
         for name, group in models.items():
             # The last Retrain is the teacher of some models, so it is not held against them.
             if name in ALWAYS or (name != "Retrains" and count in (3, 5)):
-                yield name, count, group[0], retrains[:count]
+                yield name, group[0], retrains[:count]
 
 
 def accuracy_gap(model: Subject, retrains: list[Subject]) -> float:
@@ -254,7 +254,7 @@ def world(pool: Pool, request: str, seed: int, cache: Path, columns: tuple[str, 
         return [row for row in rows if row["model"] in columns]
     found = everything_of(pool, request, seed, cache)
     drift = drift_of(pool, request, seed)
-    for name, count, model, exact in audits(found["models"]):
+    for name, model, exact in audits(found["models"]):
         if name in missing:
             rows.append(one_audit(name, model, exact, found["parts"], drift, seed))
     write_json(path, {"columns": [*earlier.get("columns", ()), *missing], "audits": rows})
