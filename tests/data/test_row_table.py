@@ -155,3 +155,22 @@ def test_rows_that_are_already_deleted_can_be_asked_for(data, refused):
     assert split.forget.tolist() == [1, 4, 9]
     with refused("'row 9'", "name them"):
         Split.by_id(aligned, ["row 4"])
+
+
+def test_deleted_test_rows_can_be_asked_for(data, refused):
+    names = [f"test {n}" for n in range(9)]
+    data = without(data, [], names=[f"row {n}" for n in range(30)])
+    data = replace(data, test=replace(data.test, names=names))
+    table = RowTable.of(data)
+    less = replace(data, test=data.test.take(torch.arange(1, 9)))
+    with refused("1 missing: 'test 0'"):
+        align(less, table)
+    aligned, missing = align(less, table, allow_missing=True)
+    assert not len(missing)
+    with refused("'test 0'", "name them"):
+        Split.by_id(aligned, ["row 4"])
+    split = Split.by_id(aligned, ["row 4", "test 0"])
+    assert split.held_out.tolist() == [0]
+    again, _ = align(less, RowTable.of(aligned, split))
+    assert Split.from_json(again, split.to_json()).digest == split.digest
+    assert len(again.test) == 8

@@ -55,7 +55,12 @@ _DECLARATIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "fraction",
         "--forget-fraction",
-        {"type": float, "metavar": "SHARE", "help": "Share of the rows to draw at random."},
+        {
+            "type": float,
+            "metavar": "SHARE",
+            "help": "Share of the rows to draw at random. All --forget options may be repeated; "
+            "together they are one request.",
+        },
     ),
     (
         "seed",
@@ -65,7 +70,10 @@ _DECLARATIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "classes",
         "--forget-class",
-        {"metavar": "CLASS", "help": "Class to forget, by name or label; name:X, label:X."},
+        {
+            "metavar": "CLASS",
+            "help": "Class to forget, by name or label; name:X or label:X says which.",
+        },
     ),
     (
         "index",

@@ -132,13 +132,18 @@ def rows_like(data: Data, pictures: Sequence[str | Path]) -> tuple[Tensor, Tenso
     if data.absent is not None and data.absent.hashes is not None:
         numbers = torch.cat([numbers, data.absent.numbers[_among(data.absent.hashes, wanted)]])
         present |= set(_bytes(data.absent.hashes))
+    test_numbers = data.test.numbers[_among(test, wanted)]
+    if data.absent_test is not None and data.absent_test.hashes is not None:
+        deleted = data.absent_test.numbers[_among(data.absent_test.hashes, wanted)]
+        test_numbers = torch.cat([test_numbers, deleted])
+        present |= set(_bytes(data.absent_test.hashes))
     strange = [str(file) for digest, file in wanted.items() if digest not in present]
     if strange:
         raise CounError(
             f"{listing(strange)}: no row has the same pixels, {tuple(data.shape)}; find similar "
             "rows with 'coun rows --like', and name them by id"
         )
-    return numbers.sort().values, data.test.numbers[_among(test, wanted)]
+    return numbers.sort().values, test_numbers
 
 
 def _image_files(pictures: Sequence[str | Path]) -> Iterable[Path]:

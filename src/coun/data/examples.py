@@ -195,7 +195,7 @@ def _channels_first(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class AbsentRows:
-    """Training rows that a record names and that the source no longer has.
+    """Rows of one part that a record names and that the source no longer has.
 
     Args:
         numbers, labels: as recorded, (n,) int64.
@@ -226,7 +226,8 @@ class Data:
         source: the spelling that loads it again (`--data`), empty when made in Python.
         limit: the `--limit` that it was cut to, if any.
         origin: further arguments that `load` was given.
-        absent: training rows of an earlier run that are deleted by now; None if there are none.
+        absent, absent_test: training rows and test rows of an earlier run that are deleted by
+            now; None if there are none.
         finer: loads the same rows with finer classes, where classes were merged.
         one_numbering: both parts are numbered together, as where a part of one folder is held
             out; a row number then means one row only.
@@ -249,6 +250,7 @@ class Data:
     limit: int | None = None
     origin: dict[str, Any] = field(default_factory=dict)
     absent: AbsentRows | None = None
+    absent_test: AbsentRows | None = None
     finer: Callable[[], Data] | None = None
     one_numbering: bool = False
     notes: tuple[str, ...] = ()
@@ -291,7 +293,15 @@ class Data:
         """Numbers of the test rows by id; empty where test ids are mere numbers from 0 on."""
         if not self.one_numbering and getattr(self.test, "names", None) is None:
             return {}
-        return dict(zip(self.test.ids, self.test.numbers.tolist(), strict=True))
+        named = dict(zip(self.test.ids, self.test.numbers.tolist(), strict=True))
+        absent = self.absent_test or AbsentRows.none()
+        return named | dict(zip(absent.ids, absent.numbers.tolist(), strict=True))
+
+    @property
+    def test_numbers(self) -> Tensor:
+        """Numbers of the test rows, with those that are deleted by now, (n,) int64."""
+        absent = self.absent_test or AbsentRows.none()
+        return torch.cat([self.test.numbers, absent.numbers])
 
     @cached_property
     def fingerprint(self) -> str:

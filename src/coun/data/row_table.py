@@ -70,6 +70,7 @@ class RowTable:
         absent_roles = np.full(0, "forget", dtype="<U8")
         test_roles = np.full(len(data.test), "test", dtype="<U8")
         absent = data.absent or AbsentRows.none()
+        absent_test = data.absent_test or AbsentRows.none()
         if split is not None:
             roles[torch.isin(data.train.numbers, split.new).numpy()] = "forget"
             roles[torch.isin(data.train.numbers, split.earlier).numpy()] = "earlier"
@@ -79,15 +80,20 @@ class RowTable:
         elif len(absent.numbers):
             raise CounError("data with deleted rows needs the split that forgets them")
         assert absent.hashes is not None
+        assert absent_test.hashes is not None
         count = len(data.train) + len(absent.ids)
+        hashes = (
+            (row_hashes(data.train), absent.hashes),
+            (row_hashes(data.test), absent_test.hashes),
+        )
         limits = (("train", data.limit), ("test", data.origin.get("test_limit")))
         return cls(
-            (*data.train.ids, *absent.ids, *data.test.ids),
-            joined(data.train.numbers, absent.numbers, data.test.numbers),
-            joined(data.train.labels, absent.labels, data.test.labels),
-            np.concatenate([row_hashes(data.train), absent.hashes, row_hashes(data.test)]),
-            np.array(["train"] * count + ["test"] * len(data.test)),
-            np.concatenate([roles, absent_roles, test_roles]),
+            (*data.train.ids, *absent.ids, *data.test.ids, *absent_test.ids),
+            joined(data.train.numbers, absent.numbers, data.test_numbers),
+            joined(data.train.labels, absent.labels, data.test.labels, absent_test.labels),
+            np.concatenate([*hashes[0], *hashes[1]]),
+            np.array(["train"] * count + ["test"] * len(data.test_numbers)),
+            np.concatenate([roles, absent_roles, test_roles, ["held_out"] * len(absent_test.ids)]),
             data.classes,
             named=tuple(
                 part
@@ -209,8 +215,8 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     Args:
         data: what is there now.
         table: what a run recorded.
-        allow_missing: accept any deleted training row; `Split.check` then requires that the
-            next request names it.
+        allow_missing: accept any deleted row; `Split.check` then requires that the next
+            request names it.
 
     Returns: data with the recorded rows, whose `absent` holds the deleted ones, and the
         numbers of the deleted training rows, (n,) int64.
@@ -234,7 +240,6 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
             "or train again"
         )
     in_training = table.parts == "train"
-    missing = np.flatnonzero(in_training & (place < 0))
     unchanged = (
         data.classes == table.classes
         and np.array_equal(place, np.arange(len(current.ids)))
@@ -243,18 +248,15 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     )
     if unchanged:
         return data, torch.zeros(0, dtype=torch.int64)
-    absent = AbsentRows(
-        torch.from_numpy(table.numbers[missing]),
-        torch.from_numpy(table.labels[missing]),
-        tuple(table.ids[row] for row in missing),
-        table.hashes[missing],
-    )
+    absent = _absent(table, in_training & (place < 0))
+    absent_test = _absent(table, ~in_training & (place < 0))
     aligned = replace(
         data,
         train=_part(data, table, place, training=True),
         test=_part(data, table, place, training=False),
         classes=table.classes,
-        absent=absent if len(missing) else None,
+        absent=absent if absent.ids else None,
+        absent_test=absent_test if absent_test.ids else None,
         one_numbering=table.one_numbering,
     )
     return aligned, absent.numbers
@@ -272,9 +274,7 @@ def _problems(
     retained = table.labels[in_training & (table.roles == "retain") & (place >= 0)]
     optional = np.isin(table.roles, MAY_BE_MISSING)
     optional |= ~in_training & ~np.isin(table.labels, retained)
-    if allow_missing:
-        optional |= in_training
-    missing = np.flatnonzero((place < 0) & ~optional)
+    missing = np.flatnonzero((place < 0) & ~optional & (not allow_missing))
     new = np.setdiff1d(np.arange(len(current.ids)), at)
     cut = {"train": data.limit, "test": data.origin.get("test_limit")}
     whole = [part for part in table.limited if cut[part] is None]
@@ -288,6 +288,13 @@ def _problems(
         "new": [current.ids[row] for row in new],
     }
     return [f"{len(ids):,} {kind}: {listing(ids)}" for kind, ids in texts.items() if ids]
+
+
+def _absent(table: RowTable, rows: np.ndarray) -> AbsentRows:
+    """The recorded rows at *rows*, (N,) bool, as rows that are deleted."""
+    ids = tuple(table.ids[row] for row in np.flatnonzero(rows))
+    numbers, labels = (torch.from_numpy(values[rows]) for values in (table.numbers, table.labels))
+    return AbsentRows(numbers, labels, ids, table.hashes[rows])
 
 
 def _part(

@@ -258,15 +258,19 @@ class Split:
                 f"forget ({len(self.forget)}) and retain ({len(self.retain)}) do not fit the "
                 f"{len(numbers)} training rows; was the split made for other data?"
             )
+        lost: list[str] = []
         if data.absent is not None:
-            lost = ~torch.isin(data.absent.numbers, self.forget)
-            if bool(lost.any()):
-                name = data.absent.ids[int(lost.nonzero()[0])]
-                raise CounError(
-                    f"{int(lost.sum()):,} row(s) that the model was trained on are missing from "
-                    f"the data and not in the forget request, '{name}' first; restore them, or "
-                    "name them in the request too"
-                )
+            ok = torch.isin(data.absent.numbers, self.forget)
+            lost += [data.absent.ids[row] for row in (~ok).nonzero().flatten().tolist()]
+        if data.absent_test is not None:
+            ok = torch.isin(data.absent_test.numbers, self.held_out)
+            ok |= torch.isin(data.absent_test.labels, torch.tensor(self.forgotten_classes))
+            lost += [data.absent_test.ids[row] for row in (~ok).nonzero().flatten().tolist()]
+        if lost:
+            raise CounError(
+                f"{len(lost):,} row(s) of the run are missing from the data and not in the forget "
+                f"request, '{lost[0]}' first; restore them, or name them in the request too"
+            )
 
     @property
     def new(self) -> Tensor:

@@ -90,7 +90,7 @@ class Listed(Request):
         if forgotten is not None:
             numbers = torch.cat([numbers, forgotten])
         trained = torch.isin(wanted, numbers)
-        tested = torch.isin(wanted, data.test.numbers) & ~trained & data.one_numbering
+        tested = torch.isin(wanted, data.test_numbers) & ~trained & data.one_numbering
         outside = wanted[~trained & ~tested]
         if len(outside):
             limit = f" that --limit {data.limit} keeps" if data.limit else ""
@@ -100,7 +100,7 @@ class Listed(Request):
                 f"{len(numbers)} rows"
             )
         named_test = torch.cat([wanted[tested], _int64(self.test_rows)])
-        untested = named_test[~torch.isin(named_test, data.test.numbers)]
+        untested = named_test[~torch.isin(named_test, data.test_numbers)]
         if len(untested):
             raise CounError(f"row {int(untested[0])} is not a test row; expected its number")
         return wanted[trained], named_test
