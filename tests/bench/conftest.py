@@ -1,4 +1,4 @@
-"""A bench of seconds: 200 digits, a small net, two seeds, two methods."""
+"""A bench that takes seconds: 200 digits, a small network, two seeds, two methods."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TinyText = Callable[..., str]
 
 @pytest.fixture
 def tiny_text() -> TinyText:
-    """The text of a tiny config, with other parts put in."""
+    """Makes the text of a tiny config, with the given parts inserted."""
 
     def make(*, top: str = "", scenario: str = 'kind = "random"', more: str = "") -> str:
         return TINY.format(top=top, scenario=scenario, more=more)

@@ -1,4 +1,4 @@
-"""Made-up rows of results, whose tables are known."""
+"""Invented records of a bench, whose tables are known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def reproducible(results: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def row(name: str, seed: int, gap: float, role: str = "method", **more: Any) -> dict[str, Any]:
+def record(name: str, seed: int, gap: float, role: str = "method", **more: Any) -> dict[str, Any]:
     method, module, reads = METHOD.get(name, ("retrain", False, False))
     ratio = COST.get(name, 1.0)
     return {

@@ -1,4 +1,4 @@
-"""Whoever computes it, and however often they are killed: the same numbers, or a named file."""
+"""A bench gives the same numbers with any workers and after any interruption, or names a file."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def start(config: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
     )
 
 
-def test_a_model_in_the_store_is_a_run_like_any_other(config_file, tmp_path: Path) -> None:
+def test_a_model_in_the_store_is_an_ordinary_run(config_file, tmp_path: Path) -> None:
     """So that `coun audit` and `coun evaluate` take it, test_limit or not."""
-    found = bench(config_file(), tmp_path / "out", quiet=True)
-    row = next(r for r in found["rows"] if r["row"] == "CoUn")
+    results = bench(config_file(), tmp_path / "out", quiet=True)
+    row = next(r for r in results["rows"] if r["row"] == "CoUn")
     run = coun.Run.open(tmp_path / "out" / "store" / row["model"] / "run")
     assert len(run.data.test) == 100
     assert coun.evaluate(run)["unlearn_accuracy"] == row["unlearn_accuracy"]
 
 
-def test_the_rows_are_what_the_public_functions_give(config_file, tmp_path: Path) -> None:
+def test_the_records_equal_what_the_public_functions_give(config_file, tmp_path: Path) -> None:
     """Stage two by hand: the earlier forget rows are gone, the union is measured."""
-    found = bench(config_file(scenario=SEQUENTIAL), tmp_path / "out", quiet=True)
-    row = next(r for r in found["rows"] if (r["row"], r["stage"], r["seed"]) == ("CoUn", 2, 1))
+    results = bench(config_file(scenario=SEQUENTIAL), tmp_path / "out", quiet=True)
+    row = next(r for r in results["rows"] if (r["row"], r["stage"], r["seed"]) == ("CoUn", 2, 1))
     data = coun.load("digits", limit=200)
     rows = stratified(data.test.labels, 100, 0)
     data = replace(data, test=data.test.take(rows), source="")
@@ -69,15 +69,15 @@ def test_the_rows_are_what_the_public_functions_give(config_file, tmp_path: Path
     twice = coun.unlearn(
         replace(once, data=rest, split=None), new, "coun", epochs=1, seed=1, options=options
     )
-    wanted = coun.evaluate(replace(twice, data=data), against=retrain, split=both)
-    assert row["gap"] == pytest.approx(wanted["average_gap"])
+    expected = coun.evaluate(replace(twice, data=data), against=retrain, split=both)
+    assert row["gap"] == pytest.approx(expected["average_gap"])
     for name in ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy"):
-        assert row[name] == wanted[name]
+        assert row[name] == expected[name]
     spent = once.record["cost"]["flops"] + twice.record["cost"]["flops"]
     assert row["flops"] == pytest.approx(spent)
 
 
-def test_the_papers_accounting_gives_its_printed_numbers() -> None:
+def test_the_accounting_of_the_paper_gives_its_printed_costs() -> None:
     """Table 2: ResNet-18, 45,000 rows retained, batches of 256, 182 epochs; 50 of unlearning."""
     rows, constant = 45_000, 1.112631e9  # the paper's operations a forward
     settings = {"epochs": 182, "batch_size": 256}
@@ -91,28 +91,28 @@ def test_the_papers_accounting_gives_its_printed_numbers() -> None:
     assert paper_forwards(cost, {}, rows) == 3 * seen  # no batches
 
 
-def test_a_preparation_is_kept_apart_from_the_request(config_file, tmp_path: Path) -> None:
+def test_costs_before_the_request_are_recorded_separately(config_file, tmp_path: Path) -> None:
     more = """
 [[method]]
 name = "sisa"
 label = "SISA"
 settings = { shards = 4, slices = 1 }
 """
-    few = 'kind = "random"\nfraction = 0.01'  # two rows: two shards at least keep all theirs
+    few = 'kind = "random"\nfraction = 0.01'  # two rows, so at least two of the shards stay whole
     config = config_file(more=more, scenario=few)
-    found = bench(config, tmp_path / "out", only=["seed=0"], quiet=True)
-    row = next(r for r in found["rows"] if r["row"] == "SISA")
+    results = bench(config, tmp_path / "out", only=["seed=0"], quiet=True)
+    row = next(r for r in results["rows"] if r["row"] == "SISA")
     record = read_json(tmp_path / "out" / "store" / row["model"] / "run" / "run.json")
     assert row["settings"] == record["method"]["settings"]
     assert row["settings"]["epochs"] == 2  # the Original's
     assert row["flops"] == record["cost"]["flops"]
     assert row["preparation_flops"] == record["preparation_cost"]["flops"] >= row["flops"] > 0
     assert row["preparation_flops_ratio"] >= row["flops_ratio"] > 0
-    plain = next(r for r in found["rows"] if r["row"] == "FT")
+    plain = next(r for r in results["rows"] if r["row"] == "FT")
     assert (plain["preparation_flops"], plain["preparation_seconds"]) == (0, 0)
 
 
-def test_killed_in_the_middle_it_goes_on_to_the_same_numbers(config_file, tmp_path: Path) -> None:
+def test_a_killed_bench_continues_to_the_same_numbers(config_file, tmp_path: Path) -> None:
     config = config_file(scenario=SEQUENTIAL)
     whole = bench(config, tmp_path / "whole", quiet=True)
     out = tmp_path / "killed"
@@ -135,18 +135,18 @@ def wait_for(condition, process, seconds: float = 300) -> None:
         time.sleep(0.01)
 
 
-def test_two_workers_one_of_them_killed_give_the_table_of_one(config_file, tmp_path) -> None:
+def test_two_workers_of_which_one_is_killed_give_the_results_of_one(config_file, tmp_path) -> None:
     config, out = config_file(), tmp_path / "out"
     process = start(config, out, "--workers", "2")
     wait_for(lambda: len(list(out.glob("store/*/done.json"))) >= 2, process)
     if workers := _workers(process.pid):
         os.kill(workers[0], signal.SIGKILL)
     assert process.wait(300) == 0, process.stderr.read().decode()
-    found = read(out)
-    assert not found["failures"]
-    assert reproducible(found) == reproducible(bench(config, tmp_path / "plain", quiet=True))
+    results = read(out)
+    assert not results["failures"]
+    assert reproducible(results) == reproducible(bench(config, tmp_path / "plain", quiet=True))
     table = pq.read_table(out / "results.parquet").to_pylist()
-    assert [row["gap"] for row in table] == [row["gap"] for row in found["rows"]]
+    assert [row["gap"] for row in table] == [row["gap"] for row in results["rows"]]
     assert json.loads(table[-1]["settings"])["weight"] == 1.0
 
 
@@ -155,17 +155,19 @@ def _workers(parent: int) -> list[int]:
     children = Path(f"/proc/{parent}/task/{parent}/children")
     if not children.exists():
         return []
-    said = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children.read_text().split()}
-    return [int(pid) for pid, words in said.items() if "LokyProcess" in words]
+    commands = {
+        pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children.read_text().split()
+    }
+    return [int(pid) for pid, words in commands.items() if "LokyProcess" in words]
 
 
 def test_two_benches_share_a_store_at_the_same_time(config_file, tmp_path: Path) -> None:
     small = config_file()
     large = config_file("large.toml", scenario=SEQUENTIAL)
-    found = {}
+    results = {}
 
     def run(name: str, config: Path) -> None:
-        found[name] = bench(config, tmp_path / name, store=tmp_path / "shared", quiet=True)
+        results[name] = bench(config, tmp_path / name, store=tmp_path / "shared", quiet=True)
 
     process = start(large, tmp_path / "large", "--store", str(tmp_path / "shared"))
     run("small", small)
@@ -173,11 +175,11 @@ def test_two_benches_share_a_store_at_the_same_time(config_file, tmp_path: Path)
     alone = bench(large, tmp_path / "alone", quiet=True)
     assert reproducible(read(tmp_path / "large")) == reproducible(alone)
     keys = {row["model"] for row in alone["rows"]}
-    assert {row["model"] for row in found["small"]["rows"]} <= keys
+    assert {row["model"] for row in results["small"]["rows"]} <= keys
 
 
 @pytest.mark.parametrize("cut", ["done.json", "run/run.json", "run/model.safetensors"])
-def test_a_truncated_file_is_named_and_gives_no_number(config_file, tmp_path: Path, cut) -> None:
+def test_a_truncated_file_is_named_and_not_used(config_file, tmp_path: Path, cut) -> None:
     config, out = config_file(), tmp_path / "out"
     whole = bench(config, out, quiet=True)
     original = next(r["model"] for r in whole["rows"] if (r["row"], r["seed"]) == ("Original", 1))
@@ -200,11 +202,11 @@ def test_a_truncated_file_is_named_and_gives_no_number(config_file, tmp_path: Pa
     ]
 
 
-def test_a_changed_number_is_found_out(config_file, tmp_path: Path) -> None:
+def test_a_changed_number_is_detected(config_file, tmp_path: Path) -> None:
     config, out = config_file(), tmp_path / "out"
-    found = bench(config, out, quiet=True)
-    victim = out / "store" / found["rows"][0]["measured"] / "done.json"
-    value = str(found["rows"][0]["retain_accuracy"])
+    results = bench(config, out, quiet=True)
+    victim = out / "store" / results["rows"][0]["measured"] / "done.json"
+    value = str(results["rows"][0]["retain_accuracy"])
     victim.write_text(victim.read_text().replace(value, "99.5"))
     with pytest.raises(coun.CounError, match=r"done.json is damaged"):
         bench(config, out, quiet=True)
@@ -214,17 +216,17 @@ def test_a_changed_number_is_found_out(config_file, tmp_path: Path) -> None:
         read(out)
 
 
-def test_what_fails_is_named_and_the_rest_is_done(config_file, tmp_path: Path) -> None:
+def test_a_failed_experiment_is_named_and_the_others_continue(config_file, tmp_path: Path) -> None:
     more = """
 [[method]]
 name = "finetune"
 label = "diverges"
 settings = { epochs = 1, lr = 1e30 }
 """
-    found = bench(config_file(more=more), tmp_path / "out", quiet=True)
-    assert len(found["failures"]) == 2
-    assert all("finite" in why for why in found["failures"].values())
-    assert {row["row"] for row in found["rows"]} == {
+    results = bench(config_file(more=more), tmp_path / "out", quiet=True)
+    assert len(results["failures"]) == 2
+    assert all("finite" in why for why in results["failures"].values())
+    assert {row["row"] for row in results["rows"]} == {
         "Original",
         "Retrain",
         "Retrain again",
@@ -233,16 +235,16 @@ settings = { epochs = 1, lr = 1e30 }
     }
 
 
-def test_a_disk_that_is_full_is_one_line_and_later_goes_on(config_file, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_bench_continues_later(config_file, tmp_path: Path) -> None:
     config, out = config_file(), tmp_path / "out"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # less than a checkpoint
     try:
-        found = bench(config, out, quiet=True)
+        results = bench(config, out, quiet=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not found["rows"]
-    assert all("cannot write" in why for why in found["failures"].values())
+    assert not results["rows"]
+    assert all("cannot write" in why for why in results["failures"].values())
     assert reproducible(bench(config, out, quiet=True)) == reproducible(
         bench(config, tmp_path / "b")
     )
@@ -252,17 +254,17 @@ def test_a_disk_that_is_full_is_one_line_and_later_goes_on(config_file, tmp_path
     "scenario",
     ['kind = "memorised"\nmodels = 2\nlevel = "mix"', 'kind = "worst_case"\nfraction = 0.2'],
 )
-def test_requests_by_score_run_and_share_their_models(config_file, tmp_path, scenario) -> None:
-    found = bench(config_file(scenario=scenario), tmp_path / "out", quiet=True)
-    assert not found["failures"]
-    assert len(found["rows"]) == 10
+def test_requests_by_score_share_the_models_that_score(config_file, tmp_path, scenario) -> None:
+    results = bench(config_file(scenario=scenario), tmp_path / "out", quiet=True)
+    assert not results["failures"]
+    assert len(results["rows"]) == 10
     kinds = [read_json(path)["kind"] for path in tmp_path.glob("out/store/*/experiment.json")]
     # Memorisation is of the data, self-influence of each seed's Original.
     assert kinds.count("score") == (1 if "memorised" in scenario else 2)
     assert kinds.count("train") == 2 * 3 + (2 if "memorised" in scenario else 0)
 
 
-def test_only_a_part_then_the_rest(config_file, tmp_path: Path) -> None:
+def test_a_part_of_a_bench_is_run_before_the_rest(config_file, tmp_path: Path) -> None:
     config, out = config_file(), tmp_path / "out"
     part = bench(config, out, only=["seed=1", "row=FT,CoUn"], quiet=True)
     assert {(row["row"], row["seed"]) for row in part["rows"]} == {("FT", 1), ("CoUn", 1)}
@@ -271,21 +273,21 @@ def test_only_a_part_then_the_rest(config_file, tmp_path: Path) -> None:
     assert len(bench(None, out, resume=True, quiet=True)["rows"]) == 10
 
 
-def test_when_time_is_over_what_is_finished_stands(config_file, tmp_path: Path) -> None:
+def test_after_the_time_limit_finished_models_are_reported(config_file, tmp_path: Path) -> None:
     nothing = bench(config_file(), tmp_path / "out", minutes=0, quiet=True)
     assert nothing["rows"] == []
     assert (
         "10 of 10 models have no result yet" in coun.bench.report(tmp_path / "out")[0].read_text()
     )
-    one = bench(config_file(), tmp_path / "out", only=["seed=0"], quiet=True)
+    part = bench(config_file(), tmp_path / "out", only=["seed=0"], quiet=True)
     later = bench(config_file(), tmp_path / "out", minutes=0, quiet=True)
-    assert reproducible(later) == reproducible(one)
+    assert reproducible(later) == reproducible(part)
     assert (later["planned"], len(later["rows"])) == (10, 5)
     whole = bench(config_file(), tmp_path / "out", minutes=60, quiet=True)
     assert len(whole["rows"]) == whole["planned"]
 
 
-def test_a_search_that_time_cuts_short_chooses_nothing(config_file, tmp_path: Path) -> None:
+def test_an_incomplete_search_chooses_no_settings(config_file, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     search = "[method.search]\nlr = { low = 0.01, high = 0.1 }\n"
     config = config_file(top="[tune]\ntrials = 1\nseeds = [70]", more=search)
@@ -295,37 +297,35 @@ def test_a_search_that_time_cuts_short_chooses_nothing(config_file, tmp_path: Pa
     assert bench(config, tmp_path / "out", minutes=60, quiet=True)["tuning"]
 
 
-def test_a_folder_of_another_bench_is_refused_unless_told_to_go_on(
-    config_file, tmp_path: Path
-) -> None:
+def test_a_folder_of_another_bench_is_refused_without_resume(config_file, tmp_path: Path) -> None:
     out = tmp_path / "out"
     bench(config_file(), out, only=["seed=0"], quiet=True)
     other = config_file("other.toml", scenario='kind = "class"\nname = "3"')
     with pytest.raises(coun.CounError, match=r"holds another bench"):
         bench(other, out, quiet=True)
-    found = bench(other, out, resume=True, quiet=True)
-    exact = next(row for row in found["rows"] if row["row"] == "Retrain")
+    results = bench(other, out, resume=True, quiet=True)
+    exact = next(row for row in results["rows"] if row["row"] == "Retrain")
     assert exact["unlearn_accuracy"] == 100
     assert "forgotten_class_test_accuracy" in exact
 
 
-def test_a_lock_is_dropped_with_its_process(tiny, tmp_path: Path) -> None:
-    one = make_plan(tiny).experiments[0]
+def test_a_claim_excludes_others_until_it_ends(tiny, tmp_path: Path) -> None:
+    experiment = make_plan(tiny).experiments[0]
     store = Store(tmp_path)
-    with store.claim(one) as mine:
-        assert mine
+    with store.claim(experiment) as claimed:
+        assert claimed
         seen = []
 
         def other() -> None:
-            with Store(tmp_path).claim(one) as theirs:
-                seen.append(theirs)
+            with Store(tmp_path).claim(experiment) as claimed_by_other:
+                seen.append(claimed_by_other)
 
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
         assert seen == [False]
-    with store.claim(one) as mine:
-        assert mine
+    with store.claim(experiment) as claimed:
+        assert claimed
 
 
 def test_a_registered_metric_is_a_column_as_soon_as_the_config_names_it(
@@ -350,4 +350,4 @@ def test_a_registered_metric_is_a_column_as_soon_as_the_config_names_it(
     assert "| UA | rows | zeros | gap |" in header
     assert "zeros: zeros (%)" in text
     zeros = records["FT"]["share_of_zeros"]
-    assert f"| {zeros:.1f} |" in next(x for x in text.splitlines() if x.startswith("| FT |"))
+    assert f"| {zeros:.1f} |" in next(x for x in text.splitlines() if x.startswith("| **FT**"))

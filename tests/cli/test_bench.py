@@ -38,7 +38,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_bench_writes_its_report(coun_command, config: Path, tmp_path: Path) -> None:
+def test_a_bench_is_planned_run_and_reported(coun_command, config: Path, tmp_path: Path) -> None:
     planned = coun_command("bench", "plan", config, "--json").json
     kinds = {part["kind"]: part["experiments"] for part in planned["parts"]}
     assert kinds == {"trainings": 6, "unlearnings": 4, "measurements": 10}
@@ -57,7 +57,7 @@ def test_a_bench_writes_its_report(coun_command, config: Path, tmp_path: Path) -
     assert "hours" in coun_command("bench", "plan", config).out
 
 
-def test_bad_input_is_one_line(coun_command, config: Path) -> None:
+def test_bad_input_is_refused_in_one_line(coun_command, config: Path) -> None:
     for words, needle in [
         (("bench", "cpu/cifar.toml", "--out", "o"), "did you mean 'cpu/cifar10.toml'"),
         (("bench", "--out", "o"), "config is missing"),

@@ -1,4 +1,4 @@
-"""A Ray cluster gives the table of one process."""
+"""A Ray cluster gives the results of one process."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import coun
 from coun.bench import bench
 
 
-def test_a_local_head_of_two_gives_the_same_table(config_file, tmp_path, monkeypatch) -> None:
+def test_workers_on_a_ray_cluster_give_the_results_of_one(
+    config_file, tmp_path, monkeypatch
+) -> None:
     pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", str(Path(coun.__file__).parents[1]))
     config = config_file()
-    there = bench(config, tmp_path / "ray", workers=2, ray="local", quiet=True)
-    here = bench(config, tmp_path / "here", quiet=True)
-    assert not there["failures"]
-    assert reproducible(there) == reproducible(here)
+    on_ray = bench(config, tmp_path / "ray", workers=2, ray="local", quiet=True)
+    alone = bench(config, tmp_path / "alone", quiet=True)
+    assert not on_ray["failures"]
+    assert reproducible(on_ray) == reproducible(alone)
 
 
-def test_without_ray_it_says_what_to_do(config_file, tmp_path: Path, monkeypatch) -> None:
+def test_an_error_says_how_to_install_ray(config_file, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(coun.CounError, match=r"pip install 'coun\[ray\]'"):
         bench(config_file(), tmp_path / "out", ray="local", quiet=True)

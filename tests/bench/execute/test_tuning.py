@@ -1,4 +1,4 @@
-"""Tuning is fair: one budget, development seeds, and never the test set."""
+"""Tuning is fair: the same budget for all, development seeds, and never the test set."""
 
 from __future__ import annotations
 
@@ -42,34 +42,36 @@ def config(config_file, sampler: str = "random", oracle: int = 1, more: str = ""
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_each_gets_the_budget_and_the_best_of_it(config_file, tmp_path, sampler) -> None:
+def test_methods_have_one_budget_and_get_their_best_settings(
+    config_file, tmp_path, sampler
+) -> None:
     pytest.importorskip("optuna")
-    found = bench(config(config_file, sampler), tmp_path / "out", quiet=True)
-    tuned = found["tuning"]["digits"]
+    results = bench(config(config_file, sampler), tmp_path / "out", quiet=True)
+    tuned = results["tuning"]["digits"]
     assert set(tuned) == {"CoUn", "NoT"}
-    for one in tuned.values():
-        gaps = [trial["gap"] for trial in one["trials"]]
+    for search_result in tuned.values():
+        gaps = [trial["gap"] for trial in search_result["trials"]]
         assert len(gaps) == 3
-        assert one["gap"] == gaps[0] == min(gaps)
-    row = next(r for r in found["rows"] if r["row"] == "CoUn")
+        assert search_result["gap"] == gaps[0] == min(gaps)
+    row = next(r for r in results["rows"] if r["row"] == "CoUn")
     assert {k: row["settings"][k] for k in ("lr", "batch_size")} == tuned["CoUn"]["chosen"]
-    module = next(r for r in found["rows"] if r["row"] == "NoT")["settings"]["contrast"]
+    module = next(r for r in results["rows"] if r["row"] == "NoT")["settings"]["contrast"]
     assert module["weight"] == tuned["NoT"]["chosen"]["contrast.weight"]
-    assert {r["seed"] for r in found["rows"]} == {0, 1}
-    assert sum(r["role"] == "candidate" for r in found["rows"]) == 2 * 2
+    assert {r["seed"] for r in results["rows"]} == {0, 1}
+    assert sum(r["role"] == "candidate" for r in results["rows"]) == 2 * 2
     report = coun.bench.report(tmp_path / "out")[0].read_text()
     assert "oracle gap" in report
     assert "| CoUn candidate" not in report
     count = len(list(tmp_path.glob("out/store/*/done.json")))
-    assert bench(config(config_file, sampler), tmp_path / "out", quiet=True) == found
+    assert bench(config(config_file, sampler), tmp_path / "out", quiet=True) == results
     assert len(list(tmp_path.glob("out/store/*/done.json"))) == count
 
 
-def test_no_row_of_the_test_set_is_there_to_look_at(tiny) -> None:
-    """The held-out rows are training rows; a test set of noise would change nothing."""
-    bed = tiny.workload[0]
-    data = data_spec(tiny, bed, holdout=0.1).load()
-    whole = data_spec(tiny, bed).load()
+def test_tuning_data_holds_no_row_of_the_test_set(tiny) -> None:
+    """Held-out training rows replace the test set, so the test rows cannot influence tuning."""
+    workload = tiny.workload[0]
+    data = data_spec(tiny, workload, holdout=0.1).load()
+    whole = data_spec(tiny, workload).load()
     assert len(data.test) == 20
     assert set(data.test.index.tolist()) < set(whole.train.index.tolist())
     assert not set(data.test.index.tolist()) & set(data.train.index.tolist())
@@ -77,62 +79,65 @@ def test_no_row_of_the_test_set_is_there_to_look_at(tiny) -> None:
         for row in (0, 1):
             there = (whole.train.index == part.index[row]).nonzero()[0]
             assert (part.fetch(there.new_tensor([row])) == whole.train.fetch(there)).all()
-    assert workload_info(tiny, bed, holdout=0.1).fingerprint != workload_info(tiny, bed).fingerprint
+    assert (
+        workload_info(tiny, workload, holdout=0.1).fingerprint
+        != workload_info(tiny, workload).fingerprint
+    )
 
 
-def test_another_method_changes_no_candidates(config_file) -> None:
+def test_adding_a_method_does_not_change_the_candidates_of_others(config_file) -> None:
     pytest.importorskip("optuna")
-    one = parse(config(config_file).read_text())
-    assert one.tune
-    drawn = []
-    for changed in (one, one.model_copy(update={"method": one.method[1:]})):
-        search = _Search(changed, one.tune, one.workload[0], one.method[1])
+    parsed = parse(config(config_file).read_text())
+    assert parsed.tune
+    trials = []
+    for changed in (parsed, parsed.model_copy(update={"method": parsed.method[1:]})):
+        search = _Search(changed, parsed.tune, parsed.workload[0], parsed.method[1])
         search.ask(3)
-        drawn.append([trial.params for trial in search.pending.values()])
-    assert drawn[0] == drawn[1]
-    assert len({str(params) for params in drawn[0]}) == 3
+        trials.append([trial.params for trial in search.pending.values()])
+    assert trials[0] == trials[1]
+    assert len({str(params) for params in trials[0]}) == 3
 
 
-def test_the_config_s_own_settings_are_the_first_candidate(config_file) -> None:
+def test_the_first_candidate_has_the_settings_of_the_config(config_file) -> None:
     pytest.importorskip("optuna")
-    one = parse(config(config_file).read_text())
-    assert one.tune
+    parsed = parse(config(config_file).read_text())
+    assert parsed.tune
     first = []
-    for method in one.method[1:]:
-        search = _Search(one, one.tune, one.workload[0], method)
+    for method in parsed.method[1:]:
+        search = _Search(parsed, parsed.tune, parsed.workload[0], method)
         search.ask(2)
         first.append([trial.params for trial in search.pending.values()])
-    plain = make_plan(one).models
-    own = next(model.settings for model in plain if model.row == "CoUn")
-    assert first[0][0]["lr"] == own["lr"] != first[0][1]["lr"]
+    plain = make_plan(parsed).models
+    untuned = next(model.settings for model in plain if model.row == "CoUn")
+    assert first[0][0]["lr"] == untuned["lr"] != first[0][1]["lr"]
     assert first[1][0] == {"contrast.weight": 1.0} != first[1][1]
 
 
-def test_the_first_candidate_knows_the_protocol(tiny) -> None:
+def test_the_first_candidate_has_the_settings_of_the_protocol(tiny) -> None:
     method = MethodConfig(name="random_label", search={"labels": ("fixed", "per_batch")})
-    drawn = {
+    trials = {
         name: _untuned(tiny.model_copy(update={"protocol": name}), method, tiny.workload[0])[
             "labels"
         ]
         for name in ("salun", "ssd")
     }
-    assert drawn == {"salun": "per_batch", "ssd": "fixed"}
+    assert trials == {"salun": "per_batch", "ssd": "fixed"}
 
 
-def test_reported_seeds_are_refused(tiny_text) -> None:
+def test_reported_seeds_are_refused_for_tuning(tiny_text) -> None:
     with pytest.raises(coun.CounError, match=r"tune uses the reported seeds \[1\]"):
         parse(tiny_text(top="[tune]\nseeds = [1]\n"))
 
 
-def test_without_optuna_it_says_what_to_do(config_file, tmp_path, monkeypatch) -> None:
+def test_an_error_says_how_to_install_optuna(config_file, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(coun.CounError, match=r"pip install 'coun\[tune\]'"):
         bench(config(config_file), tmp_path / "out", quiet=True)
-    found = bench(config(config_file), tmp_path / "out", tuning=False, quiet=True)
-    assert found["tuning"] is None
+    results = bench(config(config_file), tmp_path / "out", tuning=False, quiet=True)
+    assert results["tuning"] is None
 
 
-def test_all_candidates_failing_is_an_error(config_file, tmp_path) -> None:
+def test_a_method_whose_candidates_all_fail_is_an_error(config_file, tmp_path) -> None:
     pytest.importorskip("optuna")
     path = config(config_file, oracle=0)
     path.write_text(path.read_text().replace("low = 1e-3, high = 0.3", "low = 1e30, high = 1e32"))
@@ -140,13 +145,13 @@ def test_all_candidates_failing_is_an_error(config_file, tmp_path) -> None:
         bench(path, tmp_path / "out", quiet=True)
 
 
-def test_frozen_settings_are_searched_only_when_asked(config_file, tmp_path) -> None:
+def test_frozen_settings_are_searched_only_by_search(config_file, tmp_path) -> None:
     pytest.importorskip("optuna")
     path = config(config_file, oracle=0)
     path.write_text(path.read_text().replace("trials = 3", "trials = 2\nfrozen = true"))
     assert bench(path, tmp_path / "out", quiet=True)["tuning"] is None
-    found = search(path, tmp_path / "out", quiet=True)
-    assert {name: len(one["trials"]) for name, one in found["digits"].items()} == {
+    results = search(path, tmp_path / "out", quiet=True)
+    assert {name: len(method["trials"]) for name, method in results["digits"].items()} == {
         "CoUn": 2,
         "NoT": 2,
     }

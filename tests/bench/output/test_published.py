@@ -1,11 +1,11 @@
-"""Published values beside ours, and what print says of itself."""
+"""Published values beside those of a bench, and contradictions among the published ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from bench.rows import row
+from bench.rows import record
 from scipy import stats
 
 import coun
@@ -14,26 +14,26 @@ from coun.bench.output.tables import result_tables
 from coun.metrics import GAP_METRICS
 
 
-def test_rows_that_contradict_themselves_are_found() -> None:
+def test_printed_rowsthat_contradict_themselves_are_listed() -> None:
     rows = published.read()
     assert len(rows) == 110
-    found = {
-        (one.table, one.method, one.setting[0]): gap for one, gap in published.inconsistent(rows)
+    results = {
+        (row.table, row.method, row.setting[0]): gap for row, gap in published.inconsistent(rows)
     }
-    # By hand from the printed numbers; the second and third are the specification's.
-    assert found == {
+    # Computed by hand from the printed numbers.
+    assert results == {
         ("2", "SalUn", "CIFAR-100"): pytest.approx(3.2025),
         ("3", "NegGrad+", "CIFAR-10"): pytest.approx(3.26, abs=0.005),
         ("10", "NegGrad+", "CIFAR-10"): pytest.approx(2.42, abs=0.005),
     }
 
 
-def test_ours_stands_beside_theirs() -> None:
+def test_every_number_that_the_paper_prints_is_compared() -> None:
     metrics = {"retain_accuracy": 99.99, "unlearn_accuracy": 4.2, "test_accuracy": 90.0}
     rows = []
     for seed in range(3):
         own = {**metrics, "mia_efficacy": 10.0 + 0.1 * seed}
-        rows += [row("Retrain", seed, 0, "Retrain", **own), row("CoUn", seed, 0.4, **own)]
+        rows += [record("Retrain", seed, 0, "Retrain", **own), record("CoUn", seed, 0.4, **own)]
     config = {
         "metrics": list(GAP_METRICS),
         "workload": [
@@ -41,18 +41,18 @@ def test_ours_stands_beside_theirs() -> None:
         ],
         "scenario": [{"kind": "random", "fraction": 0.1}],
     }
-    found = {"rows": rows, "config": config}
-    compared = published.compare(found, result_tables(found), published.read())
-    by = {(one.row, one.metric): one for one in compared}
+    results = {"rows": rows, "config": config}
+    compared = published.compare(results, result_tables(results), published.read())
+    compared_by = {(pair.row, pair.metric): pair for pair in compared}
     assert len(compared) == 5 + 6
-    assert by["CoUn", "RA"].published == 99.99
-    assert by["CoUn", "UA"].difference == pytest.approx(0.08)
-    assert by["CoUn", "UA"].within
-    assert by["CoUn", "TA"].within is False
-    assert by["CoUn", "gap"].published == 0.25
-    # MIA: theirs 10.81 +- 0.31 over 10 trials, ours 10.1 +- 0.1 over 3
+    assert compared_by["CoUn", "RA"].published == 99.99
+    assert compared_by["CoUn", "UA"].difference == pytest.approx(0.08)
+    assert compared_by["CoUn", "UA"].within
+    assert compared_by["CoUn", "TA"].within is False
+    assert compared_by["CoUn", "gap"].published == 0.25
+    # MIA: published 10.81 +- 0.31 over 10 trials, measured 10.1 +- 0.1 over 3
     test = stats.ttest_ind_from_stats(10.81, 0.31, 10, 10.1, 0.1, 3, equal_var=False)
-    assert by["CoUn", "MIA"].within is bool(test.pvalue >= 0.05)
+    assert compared_by["CoUn", "MIA"].within is bool(test.pvalue >= 0.05)
 
 
 def test_a_damaged_file_names_its_line(tmp_path: Path) -> None:

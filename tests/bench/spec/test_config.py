@@ -1,4 +1,4 @@
-"""A config says what it means, and a wrong one says what is wrong with it in one line."""
+"""Configs are checked; a wrong one is refused in one line that names the fault."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_wrong_configs_are_refused_in_one_line(tiny_text, old, new, words) -> No
         assert word in message
 
 
-def test_settings_come_from_the_bed_then_from_what_is_chosen(tiny_text) -> None:
+def test_settings_of_a_workload_and_chosen_settings_replace_the_others(tiny_text) -> None:
     more = """
 [[method]]
 name = "finetune"
@@ -71,7 +71,7 @@ on = { digits = { lr = 0.02, "contrast.weight" = 2.0 } }
     )
 
 
-def test_varied_settings_are_every_combination(tiny_text) -> None:
+def test_every_combination_of_varied_settings_is_a_variant(tiny_text) -> None:
     more = """
 [[method]]
 name = "coun"
@@ -83,22 +83,22 @@ vary = { lr = [0.1, 0.2], weight = [1, 2, 3] }
     assert {"lr": 0.2, "weight": 3} in variants
 
 
-def test_an_unknown_config_names_the_shipped_ones() -> None:
+def test_an_unknown_config_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(coun.CounError, match=r"did you mean 'paper/table2.toml'"):
         load("paper/tabel2")
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_every_shipped_config_validates_and_plans(name: str) -> None:
+def test_every_shipped_config_is_valid_and_can_be_planned(name: str) -> None:
     config = load(name)
-    found = estimate(name, timed=False)
-    assert found["total"]["experiments"] > 0
-    assert found["total"]["flops"] > 0
-    assert {part["workload"] for part in found["parts"]} == {w.name for w in config.workload}
+    estimated = estimate(name, timed=False)
+    assert estimated["total"]["experiments"] > 0
+    assert estimated["total"]["flops"] > 0
+    assert {part["workload"] for part in estimated["parts"]} == {w.name for w in config.workload}
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_labels_of_shipped_configs_are_the_papers(name: str) -> None:
+def test_labels_of_shipped_configs_are_those_of_the_papers(name: str) -> None:
     for method in load(name).method:
         # CoUn with weight 0 is fine-tuning.
         is_finetune = method.name == "coun" and method.settings.get("weight") == 0
@@ -116,18 +116,18 @@ def test_labels_of_shipped_configs_are_the_papers(name: str) -> None:
 def test_every_method_can_be_planned(config_file) -> None:
     names = [name for name in catalogue() if name != "retrain"]
     more = "".join(f'[[method]]\nname = "{name}"\nlabel = "{name} again"\n' for name in names)
-    found = estimate(config_file(more=more), timed=False)
-    kinds = {part["kind"]: part for part in found["parts"]}
+    estimated = estimate(config_file(more=more), timed=False)
+    kinds = {part["kind"]: part for part in estimated["parts"]}
     assert kinds["unlearnings"]["experiments"] == 2 * len(names)  # `tiny`'s own two are the same
     assert kinds["unlearnings"]["flops"] > 0
 
 
-def test_an_estimate_counts_tuning_by_its_budget(config_file) -> None:
+def test_an_estimate_counts_every_trial_of_the_tuning(config_file) -> None:
     more = "[method.search]\nlr = { low = 1e-3, high = 0.3 }\n"
     plain = estimate(config_file(more=more), timed=False)
-    found = estimate(config_file(top="[tune]\ntrials = 4\n", more=more), timed=False)
-    tuning = next(part for part in found["parts"] if part["kind"] == "tuning")
+    estimated = estimate(config_file(top="[tune]\ntrials = 4\n", more=more), timed=False)
+    tuning = next(part for part in estimated["parts"] if part["kind"] == "tuning")
     # one Original, one Retrain and its measurement; four candidates and theirs
     assert tuning["experiments"] == 1 + 1 + 1 + 1 + 4 + 4
     assert tuning["epochs"] == 2 + 2 + 4
-    assert found["total"]["flops"] == plain["total"]["flops"] + tuning["flops"]
+    assert estimated["total"]["flops"] == plain["total"]["flops"] + tuning["flops"]

@@ -1,4 +1,4 @@
-"""Presets do what their code bases do, and every switch can be thrown by itself."""
+"""Presets do what their code bases do, and every switch can be changed by itself."""
 
 from __future__ import annotations
 
@@ -31,53 +31,53 @@ def outputs():
     return logits, labels
 
 
-def ask(kind, logits, labels, gone=None) -> float:
-    """The attack on a model with these outputs, where class *gone* was forgotten."""
+def attack_on(kind, logits, labels, forgotten=None) -> float:
+    """The attack on a model with these outputs, after class *forgotten* was forgotten."""
     outputs = {part: Outputs(x, x) for part, x in logits.items()}
-    return attack(kind, Predictions(outputs, labels), SimpleNamespace(forget_class=gone))
+    return attack(kind, Predictions(outputs, labels), SimpleNamespace(forget_class=forgotten))
 
 
 SIZES = {"retain": 60, "forget": 30, "test": 40}
 
 
-def test_salun_takes_the_first_members(outputs) -> None:
+def test_the_members_of_salun_are_the_first_retain_rows(outputs) -> None:
     logits, labels = outputs
     p = {n: x.double().softmax(1)[range(len(x)), labels[n]].numpy() for n, x in logits.items()}
     model = SVC(C=3, gamma="auto").fit(
         np.concatenate([p["retain"][:40], p["test"]])[:, None], [1] * 40 + [0] * 40
     )
-    wanted = 100 * accuracy_score([0] * 30, model.predict(p["forget"][:, None]))
-    assert ask("svc-first", logits, labels) == pytest.approx(wanted)
+    expected = 100 * accuracy_score([0] * 30, model.predict(p["forget"][:, None]))
+    assert attack_on("svc-first", logits, labels) == pytest.approx(expected)
 
 
-def test_a_forgotten_class_leaves_the_test_rows(outputs) -> None:
+def test_attacks_leave_out_the_test_rows_of_a_forgotten_class(outputs) -> None:
     logits, labels = outputs
-    kept = labels["test"] != 2
-    rest = [{**one, "test": one["test"][kept]} for one in (logits, labels)]
+    others = labels["test"] != 2
+    rest = [{**values, "test": values["test"][others]} for values in (logits, labels)]
     for kind in ("svc-first", "entropy", "loss"):
-        assert ask(kind, logits, labels, gone=2) == ask(kind, *rest)
+        assert attack_on(kind, logits, labels, forgotten=2) == attack_on(kind, *rest)
 
 
-def test_ssds_column_has_the_other_direction(outputs) -> None:
+def test_the_attack_of_ssd_is_lower_for_forgotten_rows(outputs) -> None:
     logits, labels = outputs
     sure = {**logits, "forget": logits["forget"] + 20 * torch.eye(3)[labels["forget"]]}
-    assert ask("entropy", sure, labels) == 100
-    assert ask("svc-first", {**logits, "forget": torch.zeros(30, 3)}, labels) == 100
-    assert ask("entropy", {**logits, "forget": torch.zeros(30, 3)}, labels) == 0
+    assert attack_on("entropy", sure, labels) == 100
+    assert attack_on("svc-first", {**logits, "forget": torch.zeros(30, 3)}, labels) == 100
+    assert attack_on("entropy", {**logits, "forget": torch.zeros(30, 3)}, labels) == 0
 
 
-def test_deepunlearns_column_is_a_coin_for_twins(outputs) -> None:
+def test_the_attack_of_deepunlearn_is_at_chance_for_equal_distributions(outputs) -> None:
     logits, _ = outputs
     g = torch.Generator().manual_seed(1)
     same = torch.randn(600, 3, generator=g)
     twins = {**logits, "forget": same[:300], "test": same[300:]}
     zeros = {n: torch.zeros(len(x), dtype=torch.long) for n, x in twins.items()}
-    assert ask("loss", twins, zeros) == pytest.approx(50, abs=8)
+    assert attack_on("loss", twins, zeros) == pytest.approx(50, abs=8)
     apart = {**twins, "forget": same[:300] + torch.tensor([30.0, 0, 0])}
-    assert ask("loss", apart, zeros) > 95
+    assert attack_on("loss", apart, zeros) > 95
 
 
-def test_presets_split_normalise_and_augment_as_they_say(tiny_text) -> None:
+def test_presets_split_normalise_and_augment_as_documented(tiny_text) -> None:
     def data(protocol: str, switches: str = ""):
         text = tiny_text(top=f'protocol = "{protocol}"\n{switches}')
         config = parse(text)
@@ -110,19 +110,19 @@ def test_wrong_switches_are_refused(tiny_text, switches, needle) -> None:
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_each_protocol_runs_and_is_on_record(name, config_file, tmp_path) -> None:
-    found = bench(
+def test_each_protocol_runs_and_is_recorded(name, config_file, tmp_path) -> None:
+    results = bench(
         config_file(top=f'protocol = "{name}"'), tmp_path / "out", only=["seed=0"], quiet=True
     )
-    assert not found["failures"]
-    assert found["protocol"]["mia"] == PROTOCOLS[name].mia
-    assert all(0 <= row["mia_efficacy"] <= 100 for row in found["rows"])
+    assert not results["failures"]
+    assert results["protocol"]["mia"] == PROTOCOLS[name].mia
+    assert all(0 <= row["mia_efficacy"] <= 100 for row in results["rows"])
     text = coun.bench.report(tmp_path / "out", paper=True)[0].read_text()
     assert f"Protocol {name}" in text
     assert "contradict their own row" in text
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_settings_of_a_protocol_are_settings_of_its_methods(name) -> None:
+def test_methods_accept_the_settings_of_each_protocol(name) -> None:
     for method, settings in PROTOCOLS[name].methods.items():
         make(method, settings)
