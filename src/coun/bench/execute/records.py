@@ -91,7 +91,9 @@ def _cost(experiment: Train | Unlearn, plan: Plan, store: Store) -> dict[str, fl
     total = dict.fromkeys(COSTS, 0.0)
     for stage in _stages(experiment):
         result = store.result(stage)
-        cost, preparation = result["cost"], result.get("preparation_cost", {})
+        cost = result["cost"]
+        # Stores of version 0.1 call it the prior cost.
+        preparation = result.get("preparation_cost") or result.get("prior_cost") or {}
         settings = stage.resolved if isinstance(stage, Unlearn) else stage.setting.recipe
         forward = plan.workloads[stage.setting.name].flops
         total["flops"] += cost["flops"]

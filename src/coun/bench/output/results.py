@@ -17,6 +17,7 @@ from coun.files import atomically, cannot_write, read_json, to_json, write_text
 
 RESULTS, TABLE = "results.json", "results.parquet"
 FORMAT = 3
+_PRIOR = ("flops", "seconds", "flops_ratio")
 
 
 def write(
@@ -91,13 +92,16 @@ def read(out: Path) -> dict[str, Any]:
 
 
 def _converted(document: dict[str, Any]) -> dict[str, Any]:
-    """Give the results of version 0.1, which called a workload a bed, today's names."""
+    """Give the results of version 0.1 today's names: it wrote `bed`, and `prior` in costs."""
     if document["format"] == FORMAT:
         return document
-    config = {**document["config"], "workload": document["config"]["bed"]}
-    records = [{"workload": record.pop("bed"), **record} for record in document["rows"]]
-    del config["bed"]
-    return {**document, "format": FORMAT, "config": config, "rows": records}
+
+    def renamed(table: Mapping[str, Any]) -> dict[str, Any]:
+        names = {"bed": "workload", **{f"prior_{cost}": f"preparation_{cost}" for cost in _PRIOR}}
+        return {names.get(key, key): value for key, value in table.items()}
+
+    records = [renamed(record) for record in document["rows"]]
+    return {**document, "format": FORMAT, "config": renamed(document["config"]), "rows": records}
 
 
 def _checksum(body: Mapping[str, Any]) -> str:
