@@ -68,11 +68,7 @@ def estimate(config: str | Path, *, timed: bool = True) -> dict[str, Any]:
 
 
 def _part(
-    workload: str,
-    kind: str,
-    counted: Iterable[tuple[Experiment, int]],
-    plan: Plan,
-    speed: float,
+    workload: str, kind: str, counted: Iterable[tuple[Experiment, int]], plan: Plan, speed: float
 ) -> dict[str, Any]:
     """One line of the estimate, from experiments and how often each is done."""
     counted = list(counted)

@@ -254,10 +254,7 @@ class Score(Experiment):
         return self.models
 
     def content(self) -> dict[str, Any]:
-        return {
-            "measure": score_name(self.request),
-            "models": [model.key for model in self.models],
-        }
+        return {"measure": score_name(self.request), "models": [model.key for model in self.models]}
 
     @property
     def title(self) -> str:

@@ -260,12 +260,7 @@ class _SeedPlanner:
         return rows
 
     def planned(
-        self,
-        row: str,
-        experiment: Train | Unlearn,
-        retrain: Evaluate,
-        stage: int,
-        **details: Any,
+        self, row: str, experiment: Train | Unlearn, retrain: Evaluate, stage: int, **details: Any
     ) -> PlannedModel:
         """One model of a table; without *details* a reference row."""
         reference = {
