@@ -102,14 +102,14 @@ def test_the_cost_is_that_of_the_sub_networks(sisa) -> None:
 def test_a_second_request_keeps_the_first_one_fulfilled(sisa) -> None:
     first, second = request(sisa, 0, count=1), request(sisa, 3)
     once = coun.unlearn(sisa, first, "sisa")
-    twice = coun.unlearn(once, second, "sisa")  # its split calls the first request's rows retained
+    twice = coun.unlearn(once, second, "sisa")
     both = coun.Split.by_index(sisa.data, torch.cat([first.forget, second.forget]))
     assert weights_digest(twice.model) == weights_digest(
         coun.train(sisa.data, "cnn", method="sisa", split=both, **SISA).model
     )
     assert digests(twice)[:2] == digests(once)[:2]
     # Even where it is cut anew.
-    anew = coun.unlearn(twice, second, "sisa", shards=2, epochs=1)
+    anew = coun.unlearn(twice, None, "sisa", shards=2, epochs=1)
     assert anew.model.layout == Layout(2, 2, "one_hot", 200)
     assert set((anew.model.place == FORGOTTEN).nonzero().flatten().tolist()) == set(
         both.forget.tolist()

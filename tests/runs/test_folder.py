@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ def one_line(caught):
 
 
 def test_a_finished_folder_holds_weights_and_a_record(folder):
-    assert sorted(os.listdir(folder)) == ["model.safetensors", "run.json"]
+    assert sorted(os.listdir(folder)) == ["model.safetensors", "rows.parquet", "run.json"]
 
 
 def test_open_restores_the_run(folder, digits200):
@@ -179,9 +180,13 @@ def test_weights_of_another_architecture_are_one_line(folder):
     assert one_line(caught)
 
 
-def test_changed_data_is_one_line(folder, digits):
-    with pytest.raises(CounError, match=r"the data of .* changed") as caught:
-        coun.Run.open(folder, data=digits)
+def test_changed_data_is_named_by_row_in_one_line(folder, digits200):
+    images = digits200.train.images.clone()
+    images[7] = 255 - images[7]
+    changed = replace(digits200, train=replace(digits200.train, images=images))
+    row = digits200.ids[7]
+    with pytest.raises(CounError, match=f"differs from what the run recorded.*{row}") as caught:
+        coun.Run.open(folder, data=changed)
     assert one_line(caught)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 import torch
@@ -116,6 +116,7 @@ class Shards(nn.Module):
         )
         first_head = self.member(0).head
         self.register_buffer("place", torch.full((layout.rows,), UNUSED, dtype=torch.int32))
+        self.members_of_deleted_rows = torch.zeros(0, dtype=torch.int64)
         self.reference: Classifier | None = None
         if layout.votes == "normality":
             self.reference = Classifier(make(), head, example=example).eval()
@@ -169,6 +170,17 @@ class Shards(nn.Module):
         shards = place[place >= 0] // self.layout.slices
         if self.reference is None:
             self.head.set_voters(torch.bincount(shards, minlength=self.layout.shards) > 1)
+
+    def drop_deleted_rows(self, present: Tensor) -> None:
+        """Take the rows that are False in *present* (rows,) bool out of `place`.
+
+        Members that learned from such a row are kept in `members_of_deleted_rows`, so that the
+        next request trains them again.
+        """
+        learned = self.place[~present]
+        self.members_of_deleted_rows = torch.unique(learned[learned >= 0]).long()
+        self.place = self.place[present]
+        self.layout = replace(self.layout, rows=len(self.place))
 
     def forward(self, x: Tensor) -> Tensor:
         last = range(self.layout.slices - 1, len(self.members), self.layout.slices)

@@ -74,7 +74,8 @@ class Sharded(FromScratch):
         after = torch.where(retained, assignment, FORGOTTEN)
         if untrained:
             before = torch.where(before == FORGOTTEN, FORGOTTEN, assignment)
-        changed = torch.cat([before[before != after], after[before != after]])
+        moved = before != after
+        changed = torch.cat([before[moved], after[moved], model.members_of_deleted_rows])
         yield Edit(
             "prepare", _calling(model.init_reference if untrained else None), preparation=True
         )

@@ -1,6 +1,7 @@
 """Runs: models with the record of how they were made, on disk or in memory."""
 
 from coun.runs.evaluation import Predictions, evaluate, measure, predictions
+from coun.runs.history import history
 from coun.runs.options import Options
 from coun.runs.record import RunRecord
 from coun.runs.run import Run
@@ -15,6 +16,7 @@ __all__ = [
     "RunRecord",
     "Shadows",
     "evaluate",
+    "history",
     "measure",
     "membership",
     "predictions",

@@ -5,19 +5,24 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from coun.data import Data, Split
+from coun.data.row_table import RowTable
 from coun.engine import Checkpoint, Compute, Engine, Log, Task, environment, forward_flops
 from coun.engine.device import keep_freed_memory
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
+from coun.files import file_digest
 from coun.methods import Method
 from coun.models import Classifier, copy_model, load_weights, save_weights, weights_digest
 from coun.runs.folder import (
     CHECKPOINT,
+    ROWS,
     WEIGHTS,
     abandon_folder,
+    expanded,
     read_record,
     reserve_folder,
     write_record,
@@ -52,6 +57,7 @@ def execute(
     """
     if split is not None:
         split.check(data)
+        _require_rows(method, data, split)
     start = shaped(start, method, data)
     if kind == "retrain" and start.build is None:
         raise CounError("Retrain needs a fresh model; pass the function that makes one as build=")
@@ -67,7 +73,7 @@ def execute(
         options.device, options.precision, macs=flops / 2, compile=options.compile
     )
     record = _new_record(kind, method, data, split, start, seed, classifier, compute)
-    folder = Path(out) if out is not None else None
+    folder = expanded(out) if out is not None else None
     checkpoint = None
     if folder is not None:
         if reserve_folder(folder, record):
@@ -111,9 +117,23 @@ def execute(
     record = _completed(record, log, model.eval())
     if folder is not None and checkpoint is not None and ProcessGroup.current().is_main:
         save_weights(model, folder / WEIGHTS)
+        RowTable.of(data, split).save(folder / ROWS)
+        rows = {"rows_sha256": file_digest(folder / ROWS)}
+        record = record.model_copy(update={"data": record.data.model_copy(update=rows)})
         write_record(folder, record)
         checkpoint.clear()
     return Run(model, data, split, record, folder, start.build)
+
+
+def _require_rows(method: Method, data: Data, split: Split) -> None:
+    """Refuse a method that reads forgotten rows where some of them are deleted."""
+    missing = split.new[~torch.isin(split.new, data.train.numbers)]
+    if "forget" in method.reads and len(missing):
+        raise CounError(
+            f"{method.name} reads the rows to forget, and {len(missing):,} of {len(split.new):,} "
+            "are deleted from the data; restore them, or use a method that reads retained rows "
+            "only, such as finetune, coun or retrain (column 'reads' of coun methods)"
+        )
 
 
 def _new_record(
@@ -147,6 +167,7 @@ def _new_record(
             ranks=ProcessGroup.current().count,
         ),
         parent=start.parent,
+        ancestors=start.ancestors,
         environment=environment(),
     ).identified()
 

@@ -1,4 +1,4 @@
-"""A run folder: `model.safetensors`, `run.json` and `metrics.json`."""
+"""A run folder: `model.safetensors`, `run.json`, `rows.parquet` and `metrics.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from coun.errors import CounError
 from coun.files import read_json, write_json
 from coun.runs.record import RunRecord, parse_record
 
-WEIGHTS, RECORD, METRICS, CHECKPOINT = "model.safetensors", "run.json", "metrics.json", "checkpoint"
+WEIGHTS, RECORD, ROWS, METRICS = "model.safetensors", "run.json", "rows.parquet", "metrics.json"
+CHECKPOINT = "checkpoint"
+
+
+def expanded(path: str | Path) -> Path:
+    """Return *path* with a leading "~" replaced by the home folder."""
+    return Path(path).expanduser()
 
 
 def read_record(folder: Path, *, complete: bool = True) -> RunRecord:

@@ -51,6 +51,7 @@ class DataRecord(Record):
         fingerprint: the SHA-256 of all rows.
         train, test: numbers of rows.
         views: the transform, as it prints.
+        rows_sha256: the SHA-256 of `rows.parquet` in the run folder; empty without a folder.
     """
 
     source: str | None
@@ -62,6 +63,7 @@ class DataRecord(Record):
     train: int
     test: int
     views: str
+    rows_sha256: str = ""
 
 
 class ModelRecord(Record):
@@ -96,6 +98,30 @@ class ParentRecord(Record):
     weights_sha256: str
 
 
+class StepRecord(Record):
+    """One step in the history of a model: training, or a request that was fulfilled.
+
+    Attributes:
+        weights_sha256: the digest of the model that the step gave.
+        request: the forget request in words; None where nothing was forgotten.
+        new_rows, forgotten_rows: rows that this request names first, and all rows that must be
+            forgotten by then.
+        seconds, flops: the cost of the step.
+    """
+
+    kind: Kind
+    method: str
+    weights_sha256: str
+    request: str | None
+    new_rows: int
+    forgotten_rows: int
+    split_sha256: str | None
+    seconds: float
+    flops: float
+    finished: str
+    folder: str | None
+
+
 class RunRecord(Record):
     """The content of `run.json`.
 
@@ -106,6 +132,8 @@ class RunRecord(Record):
         original, original_seed: settings and seed of the Original's training, for methods
             that follow it; the seed is None for bare weights.
         parent: the model that the run started from; None where it started afresh.
+        ancestors: the steps before this run, oldest first. They are kept here so that the
+            history survives when the folders of earlier runs are deleted.
         identity: a hash of all that the result depends on.
         stages, history: the names of the stages, and one row per epoch with its mean loss.
         cost: what the run cost; for an unlearned run without *preparation_cost*, which was
@@ -126,6 +154,7 @@ class RunRecord(Record):
     seed: int
     compute: ComputeRecord
     parent: ParentRecord | None
+    ancestors: list[StepRecord] = Field(default_factory=list)
     identity: str = ""
     environment: dict[str, str | int] = Field(default_factory=dict)
     stages: list[str] = Field(default_factory=list)
@@ -148,14 +177,18 @@ class RunRecord(Record):
             "split": self.split and self.split["sha256"],
             "parent": self.parent and self.parent.weights_sha256,
         }
+        if self.split and self.split.get("earlier"):  # decides which rows are new to the method
+            parts["earlier"] = self.split["earlier"]
         text = json.dumps(parts, sort_keys=True)
         return self.model_copy(update={"identity": hashlib.sha256(text.encode()).hexdigest()})
 
     def differences(self, other: RunRecord) -> list[str]:
         """Name the parts in which *other* is another run."""
         parts = ("data", "model", "split", "method", "seed", "compute", "parent")
-        mine, theirs = (json.loads(json.dumps(r.to_json())) for r in (self, other))
-        return [part for part in parts if mine[part] != theirs[part]]
+        here, there = (json.loads(json.dumps(r.to_json())) for r in (self, other))
+        for content in (here, there):
+            del content["data"]["rows_sha256"]  # known only when the run is complete
+        return [part for part in parts if here[part] != there[part]]
 
 
 def parse_record(content: Any, path: Path) -> RunRecord:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from coun.data import Data, Split, load
+from coun.data.row_table import RowTable, align, load_recorded
 from coun.errors import CounError
-from coun.models import Classifier, build, load_weights
-from coun.runs.folder import WEIGHTS, read_record
-from coun.runs.record import RunRecord
+from coun.files import file_digest
+from coun.models import Classifier, load_weights
+from coun.models import build as build_model
+from coun.models.ensemble import Shards
+from coun.runs.folder import ROWS, WEIGHTS, expanded, read_record
+from coun.runs.record import DataRecord, RunRecord
 from coun.runs.start import wrap
 
 
@@ -42,38 +49,106 @@ class Run:
         return wrap(self.model, self.data, self.record.model.head)
 
     @classmethod
-    def open(cls, folder: str | Path, *, data: Data | None = None) -> Run:
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        data: Data | str | None = None,
+        build: Callable[[], nn.Module] | nn.Module | None = None,
+        allow_missing: bool = False,
+    ) -> Run:
         """Open the finished run in *folder*.
 
         Args:
-            data: the data of the run; by default it is loaded from the recorded source.
+            data: the data of the run, or the source where it is now, such as
+                "folder:elsewhere"; by default it is loaded from the recorded source. Its rows
+                get the numbers that the run recorded. Rows that the run had to forget may be
+                deleted from it.
+            build: for a run of a module that was passed in Python: the function that makes
+                the module, or such a module, whose weights are then replaced.
+            allow_missing: accept that other training rows are deleted, because the next
+                request names them.
 
-        Raises: CounError if the folder holds no finished run, the data changed since (its
-            fingerprint differs), or the weights do not fit the model.
+        Raises: CounError if the folder holds no finished run, the data changed in any other
+            way, or the weights do not fit the model.
         """
-        folder = Path(folder)
+        folder = expanded(folder)
         record = read_record(folder)
-        if data is None:
-            if not record.data.source:
-                raise CounError(
-                    f"{folder} was made from data passed in Python; pass data=... again"
-                )
-            data = load(record.data.source, limit=record.data.limit, **record.data.origin)
-        if data.fingerprint != record.data.fingerprint:
-            raise CounError(
-                f"the data of {folder} changed: its fingerprint was "
-                f"{record.data.fingerprint[:12]}, now it is {data.fingerprint[:12]}; restore the "
-                "data or train again"
-            )
-        if record.model.name is None:
-            raise CounError(f"{folder} holds a module passed in Python; load its weights there")
-        make_model = partial(build, record.model.name, classes=len(data.classes), shape=data.shape)
-        model = make_model()
+        data, numbers = recorded_data(folder, record.data, data, allow_missing=allow_missing)
+        maker = _maker(folder, record, data, build)
+        model = maker()
         load_weights(model, folder / WEIGHTS)
+        if isinstance(model, Shards) and numbers is not None and data.absent is not None:
+            # Rows that were deleted before the run was made are last; the model never had them.
+            model.drop_deleted_rows(torch.isin(numbers[: len(model.place)], data.train.numbers))
         split = Split.from_json(data, record.split) if record.split else None
-        return cls(model.eval(), data, split, record, folder, make_model)
+        return cls(model.eval(), data, split, record, folder, maker)
 
     @property
     def where(self) -> str:
         """How messages name this run: its folder, or its method for a run in memory."""
         return str(self.folder) if self.folder else f"a run of {self.record.method.name}"
+
+
+def recorded_data(
+    folder: Path, record: DataRecord, data: Data | str | None, *, allow_missing: bool
+) -> tuple[Data, Tensor | None]:
+    """Load the data of a run, or take *data*, and give its rows their recorded numbers.
+
+    A run without a row table (of version 0.1) is compared by the fingerprint of all rows.
+
+    Returns: the data; and the numbers of the recorded training rows in their order, (n,)
+        int64, those deleted by now included, or None without a row table.
+
+    Raises: CounError if the data cannot be loaded, or is not what the run recorded.
+    """
+    spelling = data if isinstance(data, str) else record.source
+    if data is None and not spelling:
+        raise CounError(f"{folder} was made from data passed in Python; pass data=... again")
+    path = folder / ROWS
+    if path.exists():
+        if record.rows_sha256 and file_digest(path) != record.rows_sha256:
+            raise CounError(f"{path} is not the file that the run wrote; restore it from a copy")
+        table = RowTable.load(path)
+        where: dict[str, Any] = {"limit": record.limit, **record.origin}
+        try:
+            if isinstance(data, Data):
+                data, _ = align(data, table, allow_missing=allow_missing)
+            else:
+                data, _ = load_recorded(table, spelling or "", allow_missing=allow_missing, **where)
+        except CounError as error:
+            raise _with_hint(folder, error) from None
+        return data, torch.from_numpy(table.numbers[table.parts == "train"])
+    try:
+        if not isinstance(data, Data):
+            data = load(spelling or "", limit=record.limit, **record.origin)
+    except CounError as error:
+        raise _with_hint(folder, error) from None
+    if data.fingerprint != record.fingerprint:
+        raise CounError(
+            f"the data of {folder} changed: its fingerprint was {record.fingerprint[:12]}, "
+            f"now it is {data.fingerprint[:12]}; restore the data or train again"
+        )
+    return data, None
+
+
+def _with_hint(folder: Path, error: CounError) -> CounError:
+    return CounError(f"{folder}: {error}; if the data was moved, say where it is now with --data")
+
+
+def _maker(
+    folder: Path,
+    record: RunRecord,
+    data: Data,
+    build: Callable[[], nn.Module] | nn.Module | None,
+) -> Callable[[], nn.Module]:
+    """Return what makes the model of *record* afresh."""
+    if isinstance(build, nn.Module):
+        return partial(copy.deepcopy, build)
+    if build is not None:
+        return build
+    if record.model.name is None:
+        raise CounError(
+            f"{folder} holds a module passed in Python; pass build=..., the function that makes it"
+        )
+    return partial(build_model, record.model.name, classes=len(data.classes), shape=data.shape)

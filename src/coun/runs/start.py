@@ -15,7 +15,7 @@ from coun.errors import CounError
 from coun.methods import Method
 from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
-from coun.runs.record import ParentRecord
+from coun.runs.record import ParentRecord, StepRecord
 from coun.seeds import Seeds
 
 
@@ -29,6 +29,7 @@ class Start:
     original: dict[str, Any] = field(default_factory=dict)
     original_seed: int | None = None
     parent: ParentRecord | None = None
+    ancestors: list[StepRecord] = field(default_factory=list)
     head: str | None = None
 
 

@@ -16,7 +16,9 @@ from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import build as build_model
 from coun.models import copy_model, make_model, weights_digest
+from coun.models.ensemble import Layout, Shards
 from coun.runs.execution import execute
+from coun.runs.history import accumulated, step_of
 from coun.runs.options import Options
 from coun.runs.recipes import inherited, recipe
 from coun.runs.record import ParentRecord
@@ -86,7 +88,7 @@ def unlearn(
     split: Split | None = None,
     method: str | Method = "coun",
     *,
-    data: Data | None = None,
+    data: Data | str | None = None,
     build: Callable[[], nn.Module] | None = None,
     name: str | None = None,
     seed: int = 0,
@@ -99,8 +101,11 @@ def unlearn(
 
     Args:
         start: a `Run`, a run folder, or any trained nn.Module (then *data* is needed).
-        split: which rows to forget; by default the one in the record of *start*.
+        split: which rows to forget; by default the one in the record of *start*. Rows that
+            *start* or a run before it has forgotten stay forgotten: they are added to it.
         method: a name that `coun methods` lists, with *settings*, or a `Method`.
+        data: the data of a bare module; for a run folder, the data, or the source where it is
+            now (see `Run.open`).
         build: makes a fresh model, for methods that need one from a bare module.
         name: what the record calls a bare module, if it can be built by that name again.
         seed: fixes order, views and whatever the method draws.
@@ -121,11 +126,11 @@ def unlearn(
     """
     options = options or Options()
     if isinstance(start, str | Path):
-        start = Run.open(start, data=data)
+        start = Run.open(start, data=data, build=build, allow_missing=True)
     if isinstance(start, Run):
-        data, split = start.data, split or start.split
+        data, split = start.data, accumulated(split, start.split, start.data)
         origin = _start_of(start, options.head)
-    elif data is None:
+    elif not isinstance(data, Data):
         raise CounError("a bare module does not know its data; pass data=...")
     else:
         origin = Start(start, name, build, parent=_bare_parent(start), head=options.head)
@@ -154,13 +159,18 @@ def _start_of(run: Run, head: str | None) -> Start:
         method=record.method.name,
         weights_sha256=record.weights_sha256,
     )
+    name = record.model.name
+    if name and isinstance(run.model, Shards):  # its number of rows is less after deletions
+        parsed = Layout.parse(name)
+        name = run.model.layout.name(parsed[1]) if parsed else name
     return Start(
         run.model,
-        record.model.name,
+        name,
         run.build,
         record.original,
         record.original_seed,
         parent,
+        [*record.ancestors, step_of(record, run.folder)],
         head or record.model.head,
     )
 
