@@ -32,7 +32,7 @@ def refuse(result, *words: str) -> None:
     ("words", "expected"),
     [
         (["trian"], ["train"]),
-        (["train", "--data", "digits"], ["--model"]),
+        (["train", "--data", "digits", "--out", "x"], ["--model"]),
         (["train", "--data", "digts", "--model", "cnn", "--out", "x"], ["digts", "'digits'"]),
         (["train", "--data", "hf:nowhere/at/all", "--model", "cnn", "--out", "x"], ["nowhere"]),
         (["train", "--data", "digits", "--model", "cn", "--out", "x"], ["'cn'", "'cnn'"]),
@@ -107,7 +107,7 @@ def test_changed_data_is_noticed(coun_command, tmp_path: Path) -> None:
     assert coun_command(*words).code == 0
     arrays["x_train"][0, 0, 0] ^= 1
     np.savez(tmp_path / "d.npz", **arrays)
-    refuse(coun_command("evaluate", "o"), "changed", "fingerprint")
+    refuse(coun_command("evaluate", "o"), "differs from what the run recorded", "'0'")
 
 
 def test_gap_needs_the_same_split(coun_command, trained: Path) -> None:

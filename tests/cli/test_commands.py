@@ -53,7 +53,7 @@ def test_train_retrain_unlearn_evaluate(coun_command, tmp_path: Path) -> None:
         json.loads((tmp_path / "forgot" / "metrics.json").read_text())["average_gap"]
         == (shown["average_gap"])
     )
-    assert {"model.safetensors", "run.json", "metrics.json"} == {
+    assert {"model.safetensors", "run.json", "rows.parquet", "metrics.json"} == {
         p.name for p in (tmp_path / "forgot").iterdir()
     }
 

@@ -13,7 +13,10 @@ import click
 from coun.cli import app
 from coun.errors import unknown
 
-COMMANDS = ("demo", "rows", "train", "unlearn", "evaluate", "audit", "bench", "report", "methods")
+COMMANDS = (
+    *("demo", "rows", "train", "unlearn", "evaluate", "audit", "history"),
+    *("bench", "report", "methods"),
+)
 
 
 class LazyGroup(click.Group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +15,27 @@ from coun.errors import CounError
 from coun.files import to_json
 
 if TYPE_CHECKING:
-    from coun.runs import Options
+    from coun.runs import Options, Run
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 BAD_INPUT = 2
 
 
+class ExpandedPath(click.Path):
+    """A path in which a leading "~" means the home folder, also where no shell replaces it."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        return super().convert(os.path.expanduser(value), param, context)
+
+
+PATH = ExpandedPath(path_type=Path)
+
+
 def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
-    """Several click options as one decorator, listed in the order given."""
+    """Join several click options into one decorator; help lists them in the given order."""
 
     def apply(function: F) -> F:
         for decorate in reversed(decorators):
@@ -38,7 +51,7 @@ compute_options = options(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16"]),
         default="auto",
-        help="Of convolutions and matrix products.  [default: auto]",
+        help="Precision of convolutions and matrix products.  [default: auto]",
     ),
     click.option("--head", help="Name of the last linear layer, where it cannot be found."),
     click.option(
@@ -47,51 +60,69 @@ compute_options = options(
         default=60.0,
         help="Seconds between checkpoints.  [default: 60]",
     ),
-    click.option("--compile", is_flag=True, help="Compile the training step: pays on long runs."),
+    click.option("--compile", is_flag=True, help="Compile the training step; pays on long runs."),
     click.option(
         "--workers",
         type=click.IntRange(min=0),
         default=0,
-        help="Processes that read streamed data ahead.  [default: 0]",
+        help="Number of processes that read streamed data ahead.  [default: 0]",
     ),
-    click.option("--profile", is_flag=True, help="Show where the time goes."),
+    click.option("--profile", is_flag=True, help="Show where the time is spent."),
 )
 data_options = options(
-    click.option("--limit", type=int, help="Keep a stratified, seeded subset of N training rows."),
-    click.option("--test-limit", type=int, help="The same for the test rows."),
-    click.option("--image-column", help="Image column of an hf: source."),
-    click.option("--label-column", help="Label column of an hf: source."),
+    click.option("--limit", type=int, help="Keep a fixed stratified subset of N training rows."),
+    click.option("--test-limit", type=int, help="Keep a fixed stratified subset of N test rows."),
+    click.option("--image-column", help="Name of the image column of an hf: source."),
+    click.option("--label-column", help="Name of the label column of an hf: source."),
 )
 contrast_options = options(
     click.option("--contrast", metavar="LOSS", help="Add a contrastive loss, e.g. info_nce."),
-    click.option("--contrast-weight", type=float, default=1.0, help="Its weight.  [default: 1]"),
-    click.option("--contrast-temperature", type=float, help="Its temperature."),
-    click.option("--contrast-views", metavar="LETTERS", help="Of its second view, e.g. CHJN."),
     click.option(
-        "--contrast-set", multiple=True, metavar="KEY=VALUE", help="Another setting of the loss."
+        "--contrast-weight",
+        type=float,
+        default=1.0,
+        help="Weight of that loss.  [default: 1]",
     ),
+    click.option("--contrast-temperature", type=float, help="Temperature of that loss."),
+    click.option(
+        "--contrast-views", metavar="LETTERS", help="Letters of its second view, e.g. CHJN."
+    ),
+    click.option(
+        "--contrast-set",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Another setting of that loss.",
+    ),
+)
+start_options = options(
+    click.option(
+        "--data", "source", metavar="SRC", help="Where the data is now; a weights file needs it."
+    ),
+    click.option("--model", help="Only for a weights file: a built-in name, or module:factory."),
 )
 seed_option = click.option("--seed", type=int, default=0, help="Seed of the run.  [default: 0]")
 set_option = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; may be repeated."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the method; may be repeated.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-out_option = click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Run folder to write."
-)
+out_option = click.option("--out", type=PATH, required=True, help="Run folder to write.")
 
 
 def parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """`("lr=0.1", "negate=a,b")` as a dictionary of text; "none" leaves a setting open."""
-    found: dict[str, Any] = {}
+    """Parse `("lr=0.1", "negate=a,b")` into a dictionary of text; "none" becomes None."""
+    settings: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise CounError(f"--set '{pair}' has no value; expected --set key=value")
-        if key in found:
+        if key in settings:
             raise CounError(f"--set {key} is given twice; expected once")
-        found[key] = None if value.lower() == "none" else value
-    return found
+        settings[key] = None if value.lower() == "none" else value
+    return settings
 
 
 def make_contrast(
@@ -101,13 +132,13 @@ def make_contrast(
     views: str | None,
     pairs: tuple[str, ...],
 ) -> dict[str, Any] | None:
-    """The arguments of `coun.contrast` that the options ask for; None if they ask for none."""
+    """Make the arguments of `coun.contrast` from the options; None where they name no loss."""
     settings = parse_settings(pairs)
     if temperature is not None:
         settings["temperature"] = temperature
     if loss is None:
         if settings or views is not None:
-            raise CounError("contrast options without --contrast; say which loss, e.g. info_nce")
+            raise CounError("contrast options need --contrast LOSS, e.g. --contrast info_nce")
         return None
     return {"loss": loss, "weight": weight, "views": views, **settings}
 
@@ -135,6 +166,39 @@ def run_options(
         profile=profile,
         keep_freed_memory=True,
     )
+
+
+def open_start(
+    path: Path,
+    source: str | None,
+    model: str | None,
+    limits: dict[str, Any],
+    *,
+    head: str | None = None,
+    allow_missing: bool = False,
+) -> Run:
+    """Open the run folder or the weights file that a command is given.
+
+    Args:
+        source, model, limits: the values of --data, --model, the limits and the columns; of
+            these a run folder takes --data only.
+        allow_missing: as for `Run.open`.
+    """
+    from coun.data import load
+    from coun.runs import Run
+
+    if not path.exists():
+        raise CounError(f"{path} does not exist; expected a run folder or a file of weights")
+    if not path.is_file():
+        if model or any(limits.values()):
+            raise CounError(
+                f"--model, the limits and the columns come from the record of {path}; leave "
+                "them out"
+            )
+        return Run.open(path, data=source, allow_missing=allow_missing)
+    if source is None or model is None:
+        raise CounError(f"{path} is a weights file; say --data and --model as well")
+    return Run.from_weights(path, load(source, **limits), model, head=head)
 
 
 def emit(document: Any) -> None:

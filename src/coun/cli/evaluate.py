@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,22 +13,29 @@ from coun.cli.forget_options import ForgetOptions, forget_options, split_from_op
 
 @click.command(
     "evaluate",
-    help="Measure the run in DIR, and how far it is from a Retrain; writes DIR/metrics.json.",
+    help="Measure the run in DIR, before and after unlearning, and how far it is from a Retrain. "
+    "Writes DIR/metrics.json, or for another request than the run's own a file of that request. "
+    "DIR may be a weights file, with --data and --model.",
 )
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--against", type=click.Path(path_type=Path), help="The Retrain's run folder.")
+@click.argument("folder", metavar="DIR", type=app.PATH)
+@click.option("--against", metavar="DIR", type=app.PATH, help="The Retrain's run folder.")
+@app.start_options
+@app.data_options
 @forget_options
 @app.json_option
 def command(
     folder: Path,
     against: Path | None,
+    source: str | None,
+    model: str | None,
     forget: ForgetOptions,
     as_json: bool,
+    **limits: Any,
 ) -> None:
     from coun.cli import show
-    from coun.runs import Run, evaluate
+    from coun.runs import evaluate, request_scores
 
-    run = Run.open(folder)
-    split = split_from_options(run.data, forget)
+    run = app.open_start(folder, source, model, limits, allow_missing=bool(forget or against))
+    split = split_from_options(run.data, forget, score=lambda r: request_scores(run, r))
     metrics = evaluate(run, against=against, split=split, progress=True)
     show.result(run, metrics, as_json=as_json)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 from rich.table import Table
 
 from coun.cli import app
 from coun.engine.process_group import ProcessGroup
-from coun.metrics import Metric, catalogue
+from coun.metrics import catalogue
 from coun.runs import Run, evaluate
 
 
@@ -20,62 +21,78 @@ def finish(run: Run, *, as_json: bool) -> None:
 
 def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
     """Print what *run* is, what it cost and how it measures."""
+    for warning in metrics.get("warnings", []):
+        click.echo(f"coun: warning: {warning}", err=True)
     if as_json:
         app.emit({"run": str(run.folder) if run.folder else None, **_brief(run), **metrics})
         return
-    record, cost = run.record, run.record.cost
+    for line in _description(run):
+        app.console.print(line, highlight=False)
+    columns = {"after" if "start" in metrics else "this model": metrics}
+    differences = {}
+    if "start" in metrics:
+        columns = {"before": metrics["start"]["metrics"], **columns}
+        differences["change"] = metrics["start"]["metrics"]
+    if exact := metrics.get("retrain"):
+        columns["Retrain"] = differences["difference"] = exact
+    table = Table("metric", "unit")
+    for heading in (*columns, *differences):
+        table.add_column(heading, justify="right")
+    for name, metric in catalogue().items():
+        if isinstance(metrics.get(name), float):
+            values = [other.get(name) for other in columns.values()]
+            changes = [
+                metrics[name] - other[name] if name in other else None
+                for other in differences.values()
+            ]
+            title = metric.title
+            title += "" if metric.label in title else f" ({metric.label})"
+            cells = [_number(x, f".{metric.digits}f") for x in values]
+            cells += [_number(x, f"+.{metric.digits}f") for x in changes]
+            table.add_row(title, metric.unit, *cells)
+    app.console.print(table)
+    for name, reason in metrics.get("not_measured", {}).items():
+        app.console.print(f"{name}: {reason}", highlight=False)
+    for name, reason in metrics.get("metrics_left_out", {}).items():
+        app.console.print(f"Left out: metric {name}: {reason}", highlight=False)
+    if metrics.get("average_gap") is not None:
+        app.console.print(
+            f"Average gap to Retrain: [bold]{metrics['average_gap']:.2f}[/] points, of one pair "
+            "of runs. Two Retrains of different seeds differ as well, so compare with that floor.",
+            highlight=False,
+        )
+    if run.record.profile:
+        app.console.print(_profile(run.record.profile, run.record.cost.seconds))
+
+
+def _description(run: Run) -> list[str]:
+    """Say in a few lines what *run* is, what it forgot and what it cost."""
+    record, cost, split = run.record, run.record.cost, run.split
     where = f" in {run.folder}" if run.folder else ""
-    app.console.print(f"[bold]{record.kind}[/] by {record.method.name}{where}", highlight=False)
-    if run.split is not None:
-        parts = f"{len(run.split.forget):,} rows to forget, {len(run.split.retain):,} to retain"
+    lines = [f"[bold]{record.kind}[/] by {record.method.name}{where}"]
+    if split is None:
+        lines.append(f"{len(run.data.train):,} training rows, nothing to forget")
     else:
-        parts = f"{len(run.data.train):,} training rows, nothing to forget"
-    app.console.print(
-        f"{parts}\n{cost.seconds:.1f} s, {cost.flops / 1e12:,.2f} TFLOP, "
-        f"{cost.samples_seen:,} images seen, peak {cost.peak_memory_mib:,.0f} MiB",
-        highlight=False,
+        before = f" ({len(split.new):,} new, {len(split.earlier):,} before)"
+        rows = f"{len(split.forget):,} rows to forget" + before * bool(len(split.earlier))
+        lines.append(f"{rows}, {len(split.retain):,} to retain")
+    if record.kind == "given":
+        return lines
+    share = record.retrain_share
+    lines.append(
+        f"{cost.seconds:.1f} s, {cost.flops / 1e12:,.2f} TFLOP, {cost.samples_seen:,} images seen, "
+        f"peak {cost.peak_memory_mib:,.0f} MiB"
+        + (f", about {share:.2f} of a Retrain" if share is not None else "")
     )
     if record.preparation_cost is not None:
         preparation = record.preparation_cost
-        app.console.print(
-            f"before the request: {preparation.seconds:.1f} s, "
-            f"{preparation.flops / 1e12:,.2f} TFLOP",
-            highlight=False,
-        )
-    table = Table("metric", "unit")
-    table.add_column("this model", justify="right")
-    exact = metrics.get("retrain")
-    if exact:
-        table.add_column("Retrain", justify="right")
-        table.add_column("difference", justify="right")
-    for name, metric in catalogue().items():
-        if isinstance(metrics.get(name), float):
-            table.add_row(*_cells(metric, metrics[name], exact))
-    app.console.print(table)
-    for name, reason in metrics.get("metrics_left_out", {}).items():
-        app.console.print(f"Left out: metric {name}: {reason}", highlight=False)
-    if exact:
-        gap = metrics["average_gap"]
-        app.console.print(
-            f"Average gap to Retrain: [bold]{gap:.2f}[/] points. One pair of runs; two Retrains "
-            "of different seeds lie apart as well, so compare with that floor.",
-            highlight=False,
-        )
-
-    if record.profile:
-        app.console.print(_profile(record.profile, cost.seconds))
+        seconds, flops = preparation.seconds, preparation.flops / 1e12
+        lines.append(f"before the request: {seconds:.1f} s, {flops:,.2f} TFLOP")
+    return lines
 
 
-def _cells(metric: Metric, value: float, exact: dict[str, float] | None) -> list[str]:
-    """Write one row of the table: the value, and against a Retrain its value and the difference."""
-    title = metric.title if metric.label in metric.title else f"{metric.title} ({metric.label})"
-    cells = [title, metric.unit, f"{value:.{metric.digits}f}"]
-    if exact is None:
-        return cells
-    if metric.name not in exact:
-        return [*cells, "", ""]
-    other = exact[metric.name]
-    return [*cells, f"{other:.{metric.digits}f}", f"{value - other:+.{metric.digits}f}"]
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _profile(parts: dict[str, float], total: float) -> Table:
@@ -97,6 +114,7 @@ def _brief(run: Run) -> dict[str, Any]:
         "model",
         "cost",
         "preparation_cost",
+        "retrain_share",
         "profile",
         "weights_sha256",
     )

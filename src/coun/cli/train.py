@@ -9,22 +9,30 @@ import click
 
 from coun.cli import app
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
+from coun.errors import CounError
 
 
 @click.command(
-    "train", help="Train a model on all rows; with a forget option, a Retrain without them."
+    "train",
+    help="Train a model on all rows; with a forget option, a Retrain without them. With "
+    "--from-request, the Retrain of a run: its data, model, recipe and all that it must forget.",
 )
+@click.option("--data", "source", metavar="SRC", help="digits, hf:PATH, folder:PATH, ...")
+@click.option("--model", help="A built-in name, or package.module:factory.")
 @click.option(
-    "--data", "source", required=True, metavar="SRC", help="digits, hf:PATH, folder:PATH, ..."
+    "--from-request",
+    "request_of",
+    metavar="DIR",
+    type=app.PATH,
+    help="Train the Retrain of this run; --data then says where its data is now.",
 )
-@click.option("--model", required=True, help="A built-in name, or package.module:factory.")
 @click.option(
     "--method",
     default="retrain",
     show_default=True,
     help="retrain is plain training; sisa or arcane train shards, ready for requests.",
 )
-@click.option("--epochs", type=int, help="Passes over the training rows; default by model.")
+@click.option("--epochs", type=int, help="Passes over the training rows.  [default: by model]")
 @app.seed_option
 @app.data_options
 @forget_options
@@ -33,8 +41,9 @@ from coun.cli.forget_options import ForgetOptions, forget_options, split_from_op
 @app.out_option
 @app.json_option
 def command(
-    source: str,
-    model: str,
+    source: str | None,
+    model: str | None,
+    request_of: Path | None,
     method: str,
     epochs: int | None,
     seed: int,
@@ -50,16 +59,31 @@ def command(
 ) -> None:
     from coun.cli import show
     from coun.data import load
-    from coun.runs import train
+    from coun.runs import Run, train, unlearn
 
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
+    common: dict[str, Any] = {"seed": seed, "out": out, "options": app.run_options(**compute)}
+    if request_of is not None:
+        if model or forget or method != "retrain" or limit or test_limit:
+            raise CounError(
+                "--from-request takes model, request and limits from the run; leave --model, "
+                "--method, the limits and the forget options out"
+            )
+        run = Run.open(request_of, data=source)
+        if run.split is None:
+            raise CounError(f"{request_of} has no forget request; it was trained on all rows")
+        show.finish(unlearn(run, None, "retrain", **common, **values), as_json=as_json)
+        return
+    for option, value in (("--data", source), ("--model", model)):
+        if value is None:
+            raise click.UsageError(f"Missing option '{option}'.", click.get_current_context())
+    assert source is not None
+    assert model is not None
     columns: dict[str, Any] = {"image_column": image_column, "label_column": label_column}
     if source.startswith("hf:"):
         columns["id_column"] = forget.id_column
     data = load(source, limit=limit, test_limit=test_limit, **columns)
     split = split_from_options(data, forget)
-    options = app.run_options(**compute)
-    common: dict[str, Any] = {"split": split, "seed": seed, "out": out, "options": options}
-    run = train(data, model, method=method, **common, **values)
+    run = train(data, model, method=method, split=split, **common, **values)
     show.finish(run, as_json=as_json)

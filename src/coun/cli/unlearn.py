@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +9,21 @@ import click
 
 from coun.cli import app
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
-from coun.errors import CounError
 
 
 @click.command(
     "unlearn",
     help="Unlearn from FROM, a run folder, or a weights file with --data and --model. What is "
-    "not given is taken from the run folder's record.",
+    "not given is taken from the run folder's record. Rows that FROM or a run before it has "
+    "forgotten stay forgotten.",
 )
-@click.argument("start", metavar="FROM", type=click.Path(path_type=Path))
-@click.option("--method", required=True, help="See 'coun methods'.")
+@click.argument("start", metavar="FROM", type=app.PATH)
+@click.option("--method", required=True, help="Name of the method; see 'coun methods'.")
 @app.seed_option
 @forget_options
 @app.set_option
 @app.contrast_options
-@click.option("--data", "source", metavar="SRC", help="Only where FROM is a weights file.")
-@click.option("--model", help="Only where FROM is a weights file.")
+@app.start_options
 @app.data_options
 @app.compute_options
 @app.out_option
@@ -52,12 +50,15 @@ def command(
     **compute: Any,
 ) -> None:
     from coun.cli import show
-    from coun.data import load
-    from coun.models import build, load_weights
-    from coun.runs import Run, unlearn
+    from coun.runs import request_scores, unlearn
 
     values = app.parse_settings(settings)
-    columns: dict[str, Any] = {"image_column": image_column, "label_column": label_column}
+    limits = {
+        "limit": limit,
+        "test_limit": test_limit,
+        "image_column": image_column,
+        "label_column": label_column,
+    }
     options = app.run_options(**compute)
     module = app.make_contrast(
         contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set
@@ -65,23 +66,8 @@ def command(
     common: dict[str, Any] = {"seed": seed, "out": out, "options": options, **values}
     if module is not None:
         common["contrast"] = module
-    if not start.exists():
-        raise CounError(f"{start} does not exist; expected a run folder or a file of weights")
-    if start.is_file():
-        if source is None or model is None:
-            raise CounError(f"{start} is a weights file; say --data and --model as well")
-        data = load(source, limit=limit, test_limit=test_limit, **columns)
-        make = partial(build, model, classes=len(data.classes), shape=data.shape)
-        net = make()
-        load_weights(net, start)
-        split = split_from_options(data, forget)
-        run = unlearn(net, split, method, data=data, build=make, name=model, **common)
-    else:
-        if source or model or limit or test_limit or any(columns.values()):
-            raise CounError(
-                f"--data, --model and the limits come from the record of {start}; leave them out"
-            )
-        parent = Run.open(start)
-        split = split_from_options(parent.data, forget, earlier=parent.split)
-        run = unlearn(parent, split, method, **common)
-    show.finish(run, as_json=as_json)
+    run = app.open_start(start, source, model, limits, head=options.head, allow_missing=True)
+    split = split_from_options(
+        run.data, forget, earlier=run.split, score=lambda r: request_scores(run, r, options=options)
+    )
+    show.finish(unlearn(run, split, method, **common), as_json=as_json)

@@ -224,11 +224,17 @@ class Split:
         )
 
     @classmethod
-    def _with_content(cls, data: Data, forget: Tensor, **fields: Any) -> Split:
+    def _with_content(
+        cls, data: Data, forget: Tensor, *, allow_missing: bool = False, **fields: Any
+    ) -> Split:
         """The split of *data* that forgets these numbers, with what they consist of."""
         numbers, labels = data.train.numbers, data.train.labels.cpu()
         forgotten = torch.isin(numbers, forget)
-        split = cls(forget, numbers[~forgotten].sort().values, **fields)
+        retain = numbers[~forgotten]
+        if data.absent is not None and allow_missing:
+            absent = data.absent.numbers
+            retain = torch.cat([retain, absent[~torch.isin(absent, forget)]])
+        split = cls(forget, retain.sort().values, **fields)
         with_rows = _sorted(torch.cat([labels[forgotten], split._absent_labels(data)]))
         whole = with_rows[~torch.isin(with_rows, labels[~forgotten])]
         # A class whose rows were deleted is known by the record only.
@@ -237,7 +243,8 @@ class Split:
         if "content_kind" not in fields:
             parts = [kind for kind, _ in split.parts(data)]
             split = replace(split, content_kind=parts[0] if len(parts) == 1 else "mixed")
-        split.check(data)
+        if not allow_missing:
+            split.check(data)
         return split
 
     def check(self, data: Data) -> None:
@@ -369,8 +376,13 @@ class Split:
         }
 
     @classmethod
-    def from_json(cls, data: Data, record: Mapping[str, Any]) -> Split:
+    def from_json(
+        cls, data: Data, record: Mapping[str, Any], *, allow_missing: bool = False
+    ) -> Split:
         """The split of *record*, also one of version 0.1, on *data*.
+
+        Args: allow_missing: keep retained rows that are deleted from *data* in `retain`; the
+            split then only serves as what a further request comes after.
 
         Raises: CounError if the record is of other data.
         """

@@ -2,14 +2,17 @@
 
 from coun.runs.evaluation import Predictions, evaluate, measure, predictions
 from coun.runs.history import history
+from coun.runs.metrics_record import Metrics
 from coun.runs.options import Options
 from coun.runs.record import RunRecord
 from coun.runs.run import Run
+from coun.runs.scoring import request_scores
 from coun.runs.shadow_models import Membership, Shadows, membership, shadows
 from coun.runs.training import train, unlearn
 
 __all__ = [
     "Membership",
+    "Metrics",
     "Options",
     "Predictions",
     "Run",
@@ -20,6 +23,7 @@ __all__ = [
     "measure",
     "membership",
     "predictions",
+    "request_scores",
     "shadows",
     "train",
     "unlearn",

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coun.data import Data, Examples, Split
 from coun.data.examples import stratified
 from coun.engine import predict
 from coun.errors import CounError
-from coun.files import write_json
 from coun.metrics import GAP_METRICS, Measurements, average_gap, catalogue
 from coun.models import Classifier, Outputs
-from coun.runs.folder import METRICS
+from coun.runs.metrics_record import (
+    VERSION,
+    Metrics,
+    StartRecord,
+    metrics_path,
+    read_metrics,
+    write_metrics,
+)
 from coun.runs.run import Run
 
+NEAR_CHANCE = LARGE_FALL = 5.0  # points of test accuracy
 MEMBER_SEED = 0  # of the attack's stratified members: fixed, so two models face one attack
 
 
@@ -36,13 +43,15 @@ def predictions(
 ) -> Predictions:
     """Run the model over every part once; without a split all training rows are retained.
 
-    "forget" holds all rows that must be forgotten by now, those of earlier requests included;
-    the test part leaves out rows that the request names.
+    "forget" holds all rows that must be forgotten by now, those of earlier requests included,
+    as far as the data still has them; the part is left out where it has none. The test part
+    leaves out rows that the request names.
     """
     parts: dict[str, Examples] = {"test": data.test, "retain": data.train}
     if split is not None:
         parts["retain"] = data.train.take(split.rows(data, "retain"))
-        parts["forget"] = data.train.take(split.rows(data, "forgotten"))
+        if len(forgotten := split.rows(data, "forgotten")):
+            parts["forget"] = data.train.take(forgotten)
         if len(split.held_out):
             parts["test"] = data.test.take(split.test_rows(data))
     outputs = {
@@ -125,60 +134,142 @@ def evaluate(
     *,
     against: Run | str | Path | None = None,
     split: Split | None = None,
-    data: Data | None = None,
+    data: Data | str | None = None,
+    build: Callable[[], nn.Module] | nn.Module | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Measure *run*, and its average gap to the Retrain *against*; write `metrics.json`.
 
+    A request other than that on record of *run* is written to a file of its own.
+
     Args:
         run, against: runs or their folders; both are measured on the same rows.
         split: forget rows, by default those on record of *run*, else of *against*.
+        data, build: as for `Run.open`, where *run* is a folder.
 
-    Returns: every metric of `coun.metrics.catalogue` whose inputs are at hand, by name; None
-        for unlearn accuracy and MIA efficacy without forget rows. Against a Retrain also
-        `retrain`, its values of the metrics that aim at it, and `gap`, the differences (model
-        minus Retrain) on the four metrics of the average gap.
-        `metrics_left_out` says which plug-ins failed, and why.
+    Returns: every metric of `coun.metrics.catalogue` whose inputs are at hand, by name, and
+        the fields of `coun.runs.Metrics`: `start` and `change` for an unlearned run, `retrain`,
+        `gap` and `average_gap` against a Retrain, `not_measured` where rows are deleted.
 
     Raises: CounError if the two runs are of other data or forget other rows.
+
+    >>> import coun
+    >>> run = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+    >>> evaluate(run)["counts"]
+    {'test': 359, 'retain': 50}
     """
-    run = Run.open(run, data=data) if isinstance(run, (str, Path)) else run
-    exact = None
-    if against is not None:
-        exact = Run.open(against, data=run.data) if isinstance(against, (str, Path)) else against
-        if exact.data.fingerprint != run.data.fingerprint:
-            raise CounError("the Retrain is of other data; expected the same fingerprint")
+    if not isinstance(run, Run):
+        # Rows that the request of the Retrain or of the caller names may be deleted.
+        named = split is not None or against is not None
+        run = Run.open(run, data=data, build=build, allow_missing=named)
+    exact = against
+    if isinstance(exact, str | Path):
+        exact = Run.open(exact, data=run.data, build=build or run.build, allow_missing=True)
     split = split or run.split or (exact.split if exact else None)
-    if exact is not None and split is not None:
-        if exact.split is None:
-            raise CounError(
-                f"{_where(exact)} was trained on everything; expected a Retrain (coun train with "
-                "the same forget options)"
-            )
-        if exact.split.digest != split.digest:
-            raise CounError(
-                f"{_where(exact)} forgets {len(exact.split.forget)} rows "
-                f"({exact.split.digest[:12]}), the model under test {len(split.forget)} "
-                f"({split.digest[:12]}); expected the same split"
-            )
-    found = predictions(run.classifier, run.data, split, progress=progress)
+    if exact is not None:
+        _refuse_other_request(run, exact, split)
+    if split is not None:
+        split.check(run.data)
+    predicted = predictions(run.classifier, run.data, split, progress=progress)
     retrain = None
     if exact is not None:
         of_retrain = predictions(exact.classifier, run.data, split, progress=progress)
         retrain = measurements(of_retrain, split, cost=exact.record["cost"])
-    measured = measurements(found, split, cost=run.record["cost"], retrain=retrain)
-    result = _as_json(measured, found)
+    measured = measurements(predicted, split, cost=run.record["cost"], retrain=retrain)
+    result = _as_json(measured, predicted)
     result["split_sha256"] = split.digest if split else None
+    if split is not None and (missing := len(split.missing(run.data))):
+        result["not_measured"] = _reasons(missing, len(split.forget))
     if exact is not None and retrain is not None:
-        result["average_gap"] = average_gap(result, retrain)
-        result["gap"] = {name: result[name] - retrain[name] for name in GAP_METRICS}
+        gap = {name: result[name] - retrain[name] for name in GAP_METRICS if name in retrain}
+        complete = len(gap) == len(GAP_METRICS)
+        result["average_gap"] = average_gap(result, retrain) if complete else None
+        result["gap"] = gap
         aims = [n for n, m in catalogue().items() if m.direction == "nearer" and n in retrain]
         result["retrain"] = {n: retrain[n] for n in aims if isinstance(result.get(n), float)}
         result["against"] = str(exact.folder) if exact.folder else None
-    if run.folder is not None:
-        write_json(run.folder / METRICS, result)
-    return result
+    path = None if run.folder is None else metrics_path(run.folder, split, run.split)
+    start = _start(run, split, result["counts"], path, progress)
+    if start is not None:
+        result["start"] = start
+        before = start.metrics
+        result["change"] = {
+            name: result[name] - value
+            for name, value in before.items()
+            if isinstance(result.get(name), float)
+        }
+    if warnings := _warnings(run, result):
+        result["warnings"] = warnings
+    metrics = Metrics.model_validate({"version": VERSION, **result})
+    if path is not None:
+        write_metrics(path, metrics)
+    return metrics.to_json()
 
 
-def _where(run: Run) -> str:
-    return str(run.folder) if run.folder else "the Retrain"
+def _refuse_other_request(run: Run, exact: Run, split: Split | None) -> None:
+    """Refuse a Retrain of other data, or of another request than *split*."""
+    if exact.data.fingerprint != run.data.fingerprint:
+        raise CounError("the Retrain is of other data; expected the same fingerprint")
+    if exact.split is None and split is not None:
+        raise CounError(
+            f"{exact.where} was trained on everything; expected a Retrain (coun train with "
+            "the same forget options, or with --from-request)"
+        )
+    if split is not None and exact.split is not None and exact.split.digest != split.digest:
+        raise CounError(
+            f"{exact.where} forgets {len(exact.split.forget)} rows "
+            f"({exact.split.digest[:12]}), the model under test {len(split.forget)} "
+            f"({split.digest[:12]}); expected the same split"
+        )
+
+
+def _reasons(missing: int, total: int) -> dict[str, str]:
+    """Say why measures of the forgotten rows are missing, or which rows they are of."""
+    if missing == total:
+        reason = f"all {total:,} rows to forget are deleted from the data"
+        return dict.fromkeys(("unlearn_accuracy", "mia_efficacy", "average_gap"), reason)
+    reason = f"measured without the {missing:,} of {total:,} rows to forget that are deleted"
+    return dict.fromkeys(("unlearn_accuracy", "mia_efficacy"), reason)
+
+
+def _start(
+    run: Run, split: Split | None, counts: dict[str, int], path: Path | None, progress: bool
+) -> StartRecord | None:
+    """The metrics of the model that *run* started from, measured once and then kept."""
+    parent = run.record.parent
+    if run.record.kind != "unlearned" or parent is None:
+        return None
+    stored = read_metrics(path) if path is not None else None
+    kept = stored.start if stored else None
+    if kept is not None and kept.counts == counts:
+        return kept
+    start = run.opened_start()
+    if start is None:
+        return kept
+    predicted = predictions(start.classifier, run.data, split, progress=progress)
+    values, _ = measurements(predicted, split).values_by_name()
+    numbers = {name: value for name, value in values.items() if isinstance(value, float)}
+    return StartRecord(weights_sha256=parent.weights_sha256, counts=counts, metrics=numbers)
+
+
+def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
+    """What to say loudly of a start without skill, and of a loss of test accuracy."""
+    start: StartRecord | None = result.get("start")
+    before = start.metrics.get("test_accuracy") if start else None
+    after = result["test_accuracy"]
+    if before is None or after is None:
+        return []
+    warnings = []
+    chance = 100 / len(run.data.classes)
+    if before < chance + NEAR_CHANCE:
+        warnings.append(
+            f"the model before unlearning has a test accuracy of {before:.1f}%, near chance "
+            f"({chance:.1f}%); check that its classes, images and normalisation are those of "
+            "this data, or train it longer"
+        )
+    elif before - after > LARGE_FALL:
+        warnings.append(
+            f"test accuracy fell by {before - after:.1f} points, from {before:.1f}% to "
+            f"{after:.1f}%; try a lower lr, other epochs, another method, or retrain"
+        )
+    return warnings

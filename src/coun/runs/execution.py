@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
-from coun.engine import Checkpoint, Compute, Engine, Log, Task, environment, forward_flops
+from coun.engine import Checkpoint, Compute, Engine, Task, forward_flops
 from coun.engine.device import keep_freed_memory
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import file_digest
 from coun.methods import Method
-from coun.models import Classifier, copy_model, load_weights, save_weights, weights_digest
+from coun.models import copy_model, load_weights, save_weights
 from coun.runs.folder import (
     CHECKPOINT,
     ROWS,
@@ -27,15 +25,9 @@ from coun.runs.folder import (
     reserve_folder,
     write_record,
 )
+from coun.runs.new_records import completed_record, new_record
 from coun.runs.options import Options
-from coun.runs.record import (
-    ComputeRecord,
-    DataRecord,
-    Kind,
-    MethodRecord,
-    ModelRecord,
-    RunRecord,
-)
+from coun.runs.record import Kind
 from coun.runs.run import Run
 from coun.runs.start import Start, blank, shaped, wrap
 from coun.seeds import Seeds
@@ -72,7 +64,7 @@ def execute(
     compute = Compute.choose(
         options.device, options.precision, macs=flops / 2, compile=options.compile
     )
-    record = _new_record(kind, method, data, split, start, seed, classifier, compute)
+    record = new_record(kind, method, data, split, start, seed, classifier, compute)
     folder = expanded(out) if out is not None else None
     checkpoint = None
     if folder is not None:
@@ -114,7 +106,7 @@ def execute(
             abandon_folder(folder)
         raise
     compute.to_cpu(model)
-    record = _completed(record, log, model.eval())
+    record = completed_record(record, log, model.eval())
     if folder is not None and checkpoint is not None and ProcessGroup.current().is_main:
         save_weights(model, folder / WEIGHTS)
         RowTable.of(data, split).save(folder / ROWS)
@@ -134,77 +126,3 @@ def _require_rows(method: Method, data: Data, split: Split) -> None:
             "are deleted from the data; restore them, or use a method that reads retained rows "
             "only, such as finetune, coun or retrain (column 'reads' of coun methods)"
         )
-
-
-def _new_record(
-    kind: Kind,
-    method: Method,
-    data: Data,
-    split: Split | None,
-    start: Start,
-    seed: int,
-    classifier: Classifier,
-    compute: Compute,
-) -> RunRecord:
-    """Make the record of a run that is about to start."""
-    return RunRecord(
-        kind=kind,
-        data=describe_data(data),
-        model=ModelRecord(
-            name=start.name,
-            head=classifier.head_name,
-            parameters=sum(p.numel() for p in classifier.inner.parameters()),
-        ),
-        split=split.to_json() if split else None,
-        method=MethodRecord(name=method.name, settings=method.settings()),
-        original=start.original if kind == "unlearned" else method.settings(),
-        original_seed=seed if kind == "original" else start.original_seed,
-        seed=seed,
-        compute=ComputeRecord(
-            device=compute.device.type,
-            precision=compute.precision,
-            compile=compute.compile,
-            ranks=ProcessGroup.current().count,
-        ),
-        parent=start.parent,
-        ancestors=start.ancestors,
-        environment=environment(),
-    ).identified()
-
-
-def _completed(record: RunRecord, log: Log, model: nn.Module) -> RunRecord:
-    """Add to the *record* what the finished run gave."""
-    apart = record.kind == "unlearned" and log.preparation.steps > 0
-    return record.model_copy(
-        update={
-            "status": "complete",
-            "stages": log.stages,
-            "history": log.history,
-            "cost": log.cost if record.kind == "unlearned" else log.cost + log.preparation,
-            "preparation_cost": log.preparation if apart else None,
-            "profile": log.profile,
-            "weights_sha256": weights_digest(model),
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
-    )
-
-
-def describe_data(data: Data) -> DataRecord:
-    """Record of *data* what is needed to load and check it again."""
-    return DataRecord(
-        source=data.source,
-        limit=data.limit,
-        origin=data.origin,
-        fingerprint=data.fingerprint,
-        classes=list(data.classes),
-        shape=list(data.shape),
-        train=len(data.train),
-        test=len(data.test),
-        views=_printed(data.views),
-    )
-
-
-def _printed(views: object) -> str:
-    """Return how a transform prints, or its class where that would show an address."""
-    text = repr(views)
-    return f"{type(views).__module__}.{type(views).__qualname__}" if " at 0x" in text else text

@@ -14,7 +14,7 @@ from coun.engine import Cost
 from coun.errors import CounError
 
 VERSION: Literal[2] = 2
-Kind = Literal["original", "retrain", "unlearned"]
+Kind = Literal["original", "retrain", "unlearned", "given"]
 
 
 class Record(BaseModel):
@@ -126,8 +126,8 @@ class RunRecord(Record):
     """The content of `run.json`.
 
     Attributes:
-        kind: "original" (trained on all rows), "retrain" (on the retained rows from scratch)
-            or "unlearned".
+        kind: "original" (trained on all rows), "retrain" (on the retained rows from scratch),
+            "unlearned", or "given" (weights that coun did not train; never written).
         split: the forget request as `Split.to_json` gives it; None for an Original.
         original, original_seed: settings and seed of the Original's training, for methods
             that follow it; the seed is None for bare weights.
@@ -138,6 +138,8 @@ class RunRecord(Record):
         stages, history: the names of the stages, and one row per epoch with its mean loss.
         cost: what the run cost; for an unlearned run without *preparation_cost*, which was
             spent before the request was known.
+        retrain_share: the cost that was expected before the run, as a share of a Retrain;
+            None where it is unknown.
         profile: seconds by part of the training loop, where they were measured.
         weights_sha256: the digest of the weights; empty while the run is not complete.
     """
@@ -161,6 +163,7 @@ class RunRecord(Record):
     history: list[dict[str, Any]] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
     preparation_cost: Cost | None = None
+    retrain_share: float | None = None
     profile: dict[str, float] = Field(default_factory=dict)
     weights_sha256: str = ""
     finished: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +16,11 @@ from coun.data import Data, Split, load
 from coun.data.row_table import RowTable, align, load_recorded
 from coun.errors import CounError
 from coun.files import file_digest
-from coun.models import Classifier, load_weights
+from coun.models import Classifier, copy_model, load_weights, make_model
 from coun.models import build as build_model
 from coun.models.ensemble import Shards
 from coun.runs.folder import ROWS, WEIGHTS, expanded, read_record
+from coun.runs.new_records import given_record
 from coun.runs.record import DataRecord, RunRecord
 from coun.runs.start import wrap
 
@@ -34,6 +35,7 @@ class Run:
         record: the content of `run.json`: settings, seed, cost, environment, parent.
         folder: where the run is written; None for a run in memory.
         build: makes the model afresh; None where that is not known.
+        start: the run that this one was unlearned from, while both are in memory.
     """
 
     model: nn.Module
@@ -42,6 +44,7 @@ class Run:
     record: RunRecord
     folder: Path | None = None
     build: Callable[[], nn.Module] | None = None
+    start: Run | None = None
 
     @property
     def classifier(self) -> Classifier:
@@ -81,8 +84,59 @@ class Run:
         if isinstance(model, Shards) and numbers is not None and data.absent is not None:
             # Rows that were deleted before the run was made are last; the model never had them.
             model.drop_deleted_rows(torch.isin(numbers[: len(model.place)], data.train.numbers))
-        split = Split.from_json(data, record.split) if record.split else None
+        split = None
+        if record.split is not None:
+            split = Split.from_json(data, record.split, allow_missing=allow_missing)
         return cls(model.eval(), data, split, record, folder, maker)
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: str | Path | nn.Module,
+        data: Data,
+        model: str | Callable[[], nn.Module] | None = None,
+        *,
+        head: str | None = None,
+    ) -> Run:
+        """Make a run of weights that coun did not train, to evaluate, audit or unlearn them.
+
+        Args:
+            weights: a weights file, or the module itself.
+            data: the data that the model classifies.
+            model: a name (`coun.MODELS`, or "package.module:factory"), or the function that
+                makes a fresh module; a weights file needs it.
+            head: the name of the last linear layer, where it cannot be found.
+
+        Raises: CounError if the weights do not fit the model, or the model the data.
+        """
+        name = model if isinstance(model, str) else None
+        maker = None
+        if model is not None and not isinstance(model, str):
+            maker = partial(make_model, model, data.shape)
+        if name is not None:
+            maker = partial(build_model, name, classes=len(data.classes), shape=data.shape)
+        if isinstance(weights, nn.Module):
+            module = weights
+        elif maker is None:
+            raise CounError(f"{weights} is a weights file; say which model it is of as well")
+        else:
+            module = maker().eval()
+            load_weights(module, expanded(weights))
+        return cls(module, data, None, given_record(module, data, name, head), None, maker)
+
+    def opened_start(self) -> Run | None:
+        """Return the run that this one was unlearned from, if it is in memory or on disk."""
+        parent = self.record.parent
+        if self.start is not None or parent is None or parent.folder is None:
+            return self.start
+        folders = [expanded(parent.folder)]
+        if self.folder is not None:
+            folders.append(self.folder.parent / folders[0].name)  # both were moved together
+        for folder in folders:
+            with contextlib.suppress(CounError):
+                if read_record(folder).weights_sha256 == parent.weights_sha256:
+                    return Run.open(folder, data=self.data, build=self.build, allow_missing=True)
+        return None
 
     @property
     def where(self) -> str:
@@ -144,9 +198,9 @@ def _maker(
 ) -> Callable[[], nn.Module]:
     """Return what makes the model of *record* afresh."""
     if isinstance(build, nn.Module):
-        return partial(copy.deepcopy, build)
+        return partial(copy_model, build)
     if build is not None:
-        return build
+        return partial(make_model, build, data.shape)
     if record.model.name is None:
         raise CounError(
             f"{folder} holds a module passed in Python; pass build=..., the function that makes it"

@@ -31,6 +31,7 @@ class Start:
     parent: ParentRecord | None = None
     ancestors: list[StepRecord] = field(default_factory=list)
     head: str | None = None
+    retrain_share: float | None = None
 
 
 def shaped(start: Start, method: Method, data: Data) -> Start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from coun.data import Data, Split
+from coun.data import Data, Split, load
+from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.methods import Method, make
 from coun.methods import contrast as add_contrast
@@ -17,11 +19,12 @@ from coun.methods.retrain import Retrain
 from coun.models import build as build_model
 from coun.models import copy_model, make_model, weights_digest
 from coun.models.ensemble import Layout, Shards
+from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
 from coun.runs.history import accumulated, step_of
 from coun.runs.options import Options
 from coun.runs.recipes import inherited, recipe
-from coun.runs.record import ParentRecord
+from coun.runs.record import Kind, ParentRecord
 from coun.runs.run import Run
 from coun.runs.start import Start
 from coun.seeds import Seeds
@@ -79,8 +82,8 @@ def train(
         maker = partial(make_model, model, data.shape)
     with Seeds(seed).as_global("init", "shape"):
         start = Start(maker(), name, maker, parent=parent, head=options.head)
-    kind = "original" if split is None else "retrain"
-    return execute(kind, how, data, split, start, seed, out, options)  # type: ignore[arg-type]
+    kind: Kind = "original" if split is None else "retrain"
+    return execute(kind, how, data, split, start, seed, out, options)
 
 
 def unlearn(
@@ -127,36 +130,47 @@ def unlearn(
     options = options or Options()
     if isinstance(start, str | Path):
         start = Run.open(start, data=data, build=build, allow_missing=True)
-    if isinstance(start, Run):
-        data, split = start.data, accumulated(split, start.split, start.data)
-        origin = _start_of(start, options.head)
-    elif not isinstance(data, Data):
-        raise CounError("a bare module does not know its data; pass data=...")
-    else:
-        origin = Start(start, name, build, parent=_bare_parent(start), head=options.head)
+    elif isinstance(start, nn.Module):
+        if data is None:
+            raise CounError("a bare module does not know its data; pass data=...")
+        data = load(data) if isinstance(data, str) else data
+        start = Run.from_weights(start, data, head=options.head)
+        start.build = build
+        start.record = start.record.model_copy(
+            update={"model": start.record.model.model_copy(update={"name": name})}
+        )
+    split = accumulated(split, start.split, start.data)
     if split is None:
         raise CounError(
-            "no forget request: give --forget-fraction, --forget-class or --forget-index"
+            "no forget request: name the rows to forget with split=..., or with an option such "
+            "as --forget-class"
         )
     if isinstance(method, str):
-        record = start.record if isinstance(start, Run) else None
-        method = make(method, {**inherited(method, record), **settings})
+        method = make(method, {**inherited(method, start.record), **settings})
     elif settings:
         raise CounError("settings go into the Method object, or pass the method by name")
     if contrast is not None:
         method = add_contrast(method, **contrast)
-    if method.name == Retrain.name:
+    origin = _start_of(start, options.head)
+    retrain = method.name == Retrain.name
+    if retrain:
         origin.parent = None  # it starts afresh
-        return execute("retrain", method, data, split, origin, seed, out, options)
     method = method.with_defaults_from(origin.original)
-    return execute("unlearned", method, data, split, origin, seed, out, options)
+    kind: Kind = "retrain" if retrain else "unlearned"
+    origin.retrain_share = retrain_share(method, split, origin.original)
+    if options.progress and origin.retrain_share and ProcessGroup.current().is_main:
+        print(in_words(origin.retrain_share), file=sys.stderr)
+    run = execute(kind, method, start.data, split, origin, seed, out, options)
+    run.start = None if retrain else start
+    return run
 
 
 def _start_of(run: Run, head: str | None) -> Start:
-    record = run.record
+    """What a run that begins with *run*'s model starts from."""
+    record, given = run.record, run.record.kind == "given"
     parent = ParentRecord(
         folder=str(run.folder) if run.folder else None,
-        method=record.method.name,
+        method=None if given else record.method.name,
         weights_sha256=record.weights_sha256,
     )
     name = record.model.name
@@ -170,7 +184,7 @@ def _start_of(run: Run, head: str | None) -> Start:
         record.original,
         record.original_seed,
         parent,
-        [*record.ancestors, step_of(record, run.folder)],
+        [*record.ancestors, *([] if given else [step_of(record, run.folder)])],
         head or record.model.head,
     )
 

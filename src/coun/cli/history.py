@@ -1,0 +1,42 @@
+"""`coun history`: the requests that led to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from coun.cli import app
+
+
+@click.command(
+    "history",
+    help="Show the chain that led to the model in DIR: which request, when, by which method, at "
+    "what cost. Only DIR/run.json is read.",
+)
+@click.argument("folder", metavar="DIR", type=app.PATH)
+@app.json_option
+def command(folder: Path, as_json: bool) -> None:
+    from coun.runs import history
+
+    steps = history(folder)
+    if as_json:
+        app.emit([step.to_json() for step in steps])
+        return
+    table = Table("", "model", "method", "request", "new rows", "before", "finished", "s", "TFLOP")
+    for column in (0, 4, 5, 7, 8):
+        table.columns[column].justify = "right"
+    for number, step in enumerate(steps, 1):
+        table.add_row(
+            str(number),
+            step.weights_sha256[:12],
+            f"{step.method} ({step.kind})",
+            step.request or "",
+            f"{step.new_rows:,}",
+            f"{step.forgotten_rows - step.new_rows:,}",
+            step.finished.replace("T", " ")[:16],
+            f"{step.seconds:.1f}",
+            f"{step.flops / 1e12:,.2f}",
+        )
+    app.console.print(table)

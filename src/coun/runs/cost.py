@@ -1,0 +1,50 @@
+"""What an unlearning will cost beside a Retrain, before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from coun.data import Split
+from coun.methods import Method
+
+CONSIDER_RETRAIN = 0.8  # of a Retrain's cost; from here on the exact answer is hardly dearer
+
+
+def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> float | None:
+    """Estimate the cost of *method* as a share of a Retrain, from planned epochs and rows.
+
+    Every epoch counts one forward and backward pass over the retained rows, a second view
+    where the contrastive module is on, and a forget batch per retain batch where the method
+    reads forgotten rows. Anything else that a method computes is counted as one epoch.
+
+    Args:
+        method: with all settings filled in.
+        original: the settings of the Original's training.
+
+    Returns: the share; None where the Original's training is unknown, and for an ensemble,
+        whose cost depends on which networks learned from the rows.
+    """
+    if not original.get("epochs") or method.exact:
+        return None
+    settings = method.settings()
+    module = method.contrast_of is not None or settings.get("contrast") is not None
+    rows = len(split.new)
+    if "retain" in method.reads:
+        rows = len(split.retain) * (1 + module + ("forget" in method.reads))
+    epochs = settings.get("epochs") or 1
+    return float(rows * epochs / (len(split.retain) * original["epochs"]))
+
+
+def in_words(share: float) -> str:
+    """Say what *share* of a Retrain means.
+
+    >>> in_words(0.3)
+    'this will cost about 0.30 of a Retrain'
+    """
+    if share < CONSIDER_RETRAIN:
+        return f"this will cost about {share:.2f} of a Retrain"
+    return (
+        f"this will cost about {share:.0%} of a Retrain: consider Retrain (--method retrain), "
+        "which is exact"
+    )

@@ -1,0 +1,92 @@
+"""What `metrics.json` says of a model, and where it is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from coun.data import Split
+from coun.errors import CounError
+from coun.files import read_json, write_json
+from coun.runs.folder import METRICS
+from coun.runs.record import Record
+
+VERSION: Literal[2] = 2
+
+
+class StartRecord(Record):
+    """The model before unlearning: its digest, the rows it was measured on, its metrics."""
+
+    weights_sha256: str
+    counts: dict[str, int]
+    metrics: dict[str, float]
+
+
+class Metrics(Record):
+    """The content of `metrics.json`; further keys are registered metrics, by name.
+
+    Attributes:
+        retain_accuracy, unlearn_accuracy, test_accuracy, mia_efficacy: percent; None where
+            they cannot be measured, and `not_measured` then says why, by name.
+        counts: numbers of rows by part.
+        split_sha256: the digest of the forget request; None without one.
+        start, change: the model before unlearning, and how much each metric rose since.
+        retrain, gap, average_gap, against: values of a Retrain, the differences from it (model
+            minus Retrain), the mean of their absolute values, and its folder.
+        warnings: what a reader must know before using the numbers.
+        metrics_left_out: why metrics of plug-ins are left out, by name.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    version: Literal[2] = VERSION
+    retain_accuracy: float | None
+    unlearn_accuracy: float | None
+    test_accuracy: float | None
+    mia_efficacy: float | None
+    counts: dict[str, int]
+    split_sha256: str | None
+    not_measured: dict[str, str] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
+    metrics_left_out: dict[str, str] = Field(default_factory=dict)
+    start: StartRecord | None = None
+    change: dict[str, float] | None = None
+    retrain: dict[str, float] | None = None
+    gap: dict[str, float] | None = None
+    average_gap: float | None = None
+    against: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values that were given, as plain JSON values."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def metrics_path(folder: Path, split: Split | None, recorded: Split | None) -> Path:
+    """Return the file for the metrics of *split*.
+
+    That is `metrics.json` for the request on record of the run; each other request has a file
+    of its own, so that no measurement replaces that of another request.
+    """
+    if split is None or (recorded is not None and split.digest == recorded.digest):
+        return folder / METRICS
+    return folder / f"metrics-{split.digest[:12]}.json"
+
+
+def read_metrics(path: Path) -> Metrics | None:
+    """Read the metrics at *path*; None if there are none, or they are of version 0.1."""
+    if not path.exists():
+        return None
+    content = read_json(path)
+    if not isinstance(content, dict) or "version" not in content:
+        return None
+    try:
+        return Metrics.model_validate(content)
+    except ValidationError as error:
+        raise CounError(f"{path} is damaged; delete it, it is then measured again") from error
+
+
+def write_metrics(path: Path, metrics: Metrics) -> None:
+    """Write *metrics* to *path*, whole or not at all."""
+    write_json(path, metrics.to_json())

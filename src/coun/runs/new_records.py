@@ -1,0 +1,117 @@
+"""Make the records of runs that start, of runs that are complete, and of given weights."""
+
+from __future__ import annotations
+
+import datetime
+
+from torch import nn
+
+from coun.data import Data, Split
+from coun.engine import Compute, Log, environment
+from coun.engine.process_group import ProcessGroup
+from coun.methods import Method
+from coun.models import Classifier, weights_digest
+from coun.runs.record import (
+    ComputeRecord,
+    DataRecord,
+    Kind,
+    MethodRecord,
+    ModelRecord,
+    RunRecord,
+)
+from coun.runs.start import Start, wrap
+
+
+def new_record(
+    kind: Kind,
+    method: Method,
+    data: Data,
+    split: Split | None,
+    start: Start,
+    seed: int,
+    classifier: Classifier,
+    compute: Compute,
+) -> RunRecord:
+    """Make the record of a run that is about to start."""
+    return RunRecord(
+        kind=kind,
+        data=describe_data(data),
+        model=_describe_model(classifier, start.name),
+        split=split.to_json() if split else None,
+        method=MethodRecord(name=method.name, settings=method.settings()),
+        original=start.original if kind == "unlearned" else method.settings(),
+        original_seed=seed if kind == "original" else start.original_seed,
+        seed=seed,
+        compute=ComputeRecord(
+            device=compute.device.type,
+            precision=compute.precision,
+            compile=compute.compile,
+            ranks=ProcessGroup.current().count,
+        ),
+        parent=start.parent,
+        ancestors=start.ancestors,
+        retrain_share=start.retrain_share,
+        environment=environment(),
+    ).identified()
+
+
+def completed_record(record: RunRecord, log: Log, model: nn.Module) -> RunRecord:
+    """Add to the *record* what the finished run gave."""
+    apart = record.kind == "unlearned" and log.preparation.steps > 0
+    return record.model_copy(
+        update={
+            "status": "complete",
+            "stages": log.stages,
+            "history": log.history,
+            "cost": log.cost if record.kind == "unlearned" else log.cost + log.preparation,
+            "preparation_cost": log.preparation if apart else None,
+            "profile": log.profile,
+            "weights_sha256": weights_digest(model),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+    )
+
+
+def given_record(model: nn.Module, data: Data, name: str | None, head: str | None) -> RunRecord:
+    """Make the record of a model that coun did not train: its training is unknown."""
+    return RunRecord(
+        kind="given",
+        status="complete",
+        data=describe_data(data),
+        model=_describe_model(wrap(model, data, head), name),
+        split=None,
+        method=MethodRecord(name="given", settings={}),
+        original={},
+        original_seed=None,
+        seed=0,
+        compute=ComputeRecord(device="cpu", precision="fp32"),
+        parent=None,
+        environment=environment(),
+        weights_sha256=weights_digest(model),
+    )
+
+
+def _describe_model(classifier: Classifier, name: str | None) -> ModelRecord:
+    parameters = sum(p.numel() for p in classifier.inner.parameters())
+    return ModelRecord(name=name, head=classifier.head_name, parameters=parameters)
+
+
+def describe_data(data: Data) -> DataRecord:
+    """Record of *data* what is needed to load and check it again."""
+    return DataRecord(
+        source=data.source,
+        limit=data.limit,
+        origin=data.origin,
+        fingerprint=data.fingerprint,
+        classes=list(data.classes),
+        shape=list(data.shape),
+        train=len(data.train),
+        test=len(data.test),
+        views=_printed(data.views),
+    )
+
+
+def _printed(views: object) -> str:
+    """Return how a transform prints, or its class where that would show an address."""
+    text = repr(views)
+    return f"{type(views).__module__}.{type(views).__qualname__}" if " at 0x" in text else text

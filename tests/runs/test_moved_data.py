@@ -1,0 +1,156 @@
+"""Runs whose data was moved, or has lost the rows that had to go."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import coun
+from coun.errors import CounError
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder of pictures, two classes, in the present directory."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 10), ("test", 4)):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "photos" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    coun.train(coun.load("folder:photos"), "mlp", epochs=1, out="o")
+    return tmp_path / "photos"
+
+
+def unlearn(method="finetune", ids=("train/cat/00.png",), start="o", out="u", **settings):
+    run = coun.Run.open(start, allow_missing=True)
+    split = coun.Split.by_id(run.data, ids, earlier=run.split)
+    return coun.unlearn(run, split, method, epochs=1, out=out, **settings)
+
+
+def ids_of(photos):
+    return coun.load("folder:photos").ids
+
+
+def test_moved_data_is_found_where_the_caller_says(photos):
+    first = ids_of(photos)[0]
+    unlearn(ids=[first])
+    photos.rename(photos.with_name("elsewhere"))
+    with pytest.raises(CounError, match="say where it is now with --data"):
+        coun.evaluate("u")
+    moved = coun.evaluate("u", data="folder:elsewhere")
+    assert moved["counts"]["forget"] == 1
+    assert coun.unlearn("o", None or coun.Run.open("u", data="folder:elsewhere").split,
+                        "finetune", epochs=1, data="folder:elsewhere")  # fmt: skip
+
+
+def test_a_deleted_picture_is_fine_for_what_reads_retained_rows(photos):
+    first = ids_of(photos)[0]
+    before = unlearn(ids=[first]).record.weights_sha256
+    (photos / "train" / "cat" / "00.png").unlink()
+    result = coun.evaluate("u")
+    assert result["unlearn_accuracy"] is None
+    assert "deleted" in result["not_measured"]["unlearn_accuracy"]
+    assert result["test_accuracy"] is not None
+    again = coun.unlearn("o", coun.Run.open("u").split, "finetune", epochs=1)
+    assert again.record.weights_sha256 == before
+    with pytest.raises(CounError, match="neggrad reads the rows to forget.*deleted") as caught:
+        coun.unlearn("u", None, "neggrad", epochs=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_picture_may_be_deleted_before_the_request(photos):
+    names = ids_of(photos)
+    (photos / "train" / "cat" / "00.png").unlink()
+    with pytest.raises(CounError, match=names[0]):
+        coun.Run.open("o")
+    run = unlearn(ids=[names[0]])
+    assert len(run.split.missing(run.data)) == 1
+    exact = coun.unlearn("u", None, "retrain", epochs=1, out="r")
+    result = coun.evaluate("u", against=exact)
+    assert result["average_gap"] is None
+    assert set(result["gap"]) == {"retain_accuracy", "test_accuracy"}
+    # A month later another one goes; the numbers of all others stay.
+    (photos / "train" / "dog" / "03.png").unlink()
+    gone = [name for name in names if name.endswith("dog/03.png")]
+    second = unlearn(ids=gone, start="u", out="u2")
+    assert len(second.split.forget) == 2
+    numbers = second.data.train.numbers.tolist()
+    assert [names[n] for n in numbers] == list(second.data.ids)
+
+
+def test_another_change_is_named_by_row(photos):
+    name = ids_of(photos)[5]
+    (photos / "train" / "cat" / "05.png").unlink()
+    with pytest.raises(CounError, match=name) as caught:
+        coun.evaluate("o")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_an_ensemble_retrains_the_shards_of_deleted_rows(photos, asked_before):
+    data = coun.load("folder:photos")
+    coun.train(data, "mlp", method="sisa", shards=3, slices=1, epochs=1, out="s")
+    numbers, split = data.train.numbers, coun.Split.by_id(data, [data.ids[0]])
+    whole = coun.unlearn("s", split, "sisa", out="w")
+    if asked_before:
+        start = "w"
+        names = [data.ids[0], data.ids[1]]
+    else:
+        start, names = "s", [data.ids[0]]
+    for name in names:
+        (photos / name if (photos / name).exists() else photos / "train" / name).unlink()
+    run = coun.Run.open(start, allow_missing=True)
+    last = coun.Split.by_id(run.data, [names[-1]], earlier=run.split)
+    thin = coun.unlearn(run, last, "sisa")
+    assert len(thin.model.place) == len(numbers) - len(names)
+    trained = {row["stage"] for row in thin.record.history}
+    assert len(trained) == 1  # only the shard that had learned from the row
+    if not asked_before:
+        assert trained == {row["stage"] for row in whole.record.history}
+
+
+def test_python_data_and_modules_open_again(small, split, tmp_path):
+    def make():
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+
+    coun.train(small, make, epochs=1, out=tmp_path / "o")
+    run = coun.unlearn(tmp_path / "o", split, "finetune", epochs=1, out=tmp_path / "u",
+                       data=small, build=make)  # fmt: skip
+    for build in (make, make()):
+        opened = coun.Run.open(tmp_path / "u", data=small, build=build)
+        assert coun.evaluate(opened)["test_accuracy"] == coun.evaluate(run)["test_accuracy"]
+    with pytest.raises(CounError, match="pass build="):
+        coun.Run.open(tmp_path / "u", data=small)
+
+
+def test_a_run_without_a_row_table_is_compared_by_fingerprint(small, split, tmp_path):
+    coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
+    (tmp_path / "o" / "rows.parquet").unlink()
+    coun.Run.open(tmp_path / "o", data=small)
+    images = 255 - small.train.images
+    changed = replace(small, train=replace(small.train, images=images))
+    with pytest.raises(CounError, match="its fingerprint was"):
+        coun.Run.open(tmp_path / "o", data=changed)
+
+
+def test_a_changed_row_table_is_refused(small, tmp_path):
+    coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
+    with (tmp_path / "o" / "rows.parquet").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(CounError, match="is not the file that the run wrote"):
+        coun.Run.open(tmp_path / "o", data=small)
+
+
+def test_folders_that_were_moved_together_still_know_their_start(photos):
+    unlearn(ids=[ids_of(photos)[0]])
+    photos.with_name("archive").mkdir()
+    for name in ("o", "u"):
+        shutil.move(name, f"archive/{name}")
+    assert coun.evaluate("archive/u")["start"]["metrics"]["test_accuracy"] >= 0
