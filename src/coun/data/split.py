@@ -412,7 +412,9 @@ class Split:
                 "forgotten_classes": () if label is None else (label,),
                 "drawn": forget if scenario.get("kind") == "random" else _none(),
             }
-        split = recorded = cls._with_content(data, forget, request=request, **fields)
+        split = recorded = cls._with_content(
+            data, forget, allow_missing=allow_missing, request=request, **fields
+        )
         if "request" not in record:
             places = [torch.searchsorted(numbering, part) for part in (split.forget, split.retain)]
             recorded = replace(split, forget=places[0], retain=places[1])
