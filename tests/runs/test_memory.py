@@ -11,7 +11,7 @@ import coun
 from coun.errors import CounError
 from coun.models import weights_digest
 from coun.runs import history
-from coun.runs.history import accumulated
+from coun.runs.chain import accumulated
 
 
 @pytest.fixture(scope="module")

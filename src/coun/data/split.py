@@ -88,7 +88,7 @@ class Split:
                 numbers, named_test = request.resolve(data, before)
                 held_out.append(named_test)
             else:
-                values = _scores_of(request, scores)
+                values = request.scores_from(scores)
                 part = data
                 if request.among_remaining and not bool(remaining.all()):
                     part = replace(data, train=data.train.take(remaining.nonzero().flatten()))
@@ -453,16 +453,3 @@ def _earlier(earlier: Split | Tensor | Iterable[int] | None) -> Split:
 def _sorted(numbers: Tensor) -> Tensor:
     """The numbers in order, each once."""
     return numbers.unique()  # type: ignore[no-untyped-call, no-any-return]
-
-
-def _scores_of(request: Request, scores: Any) -> Any:
-    if not request.needs_scores:
-        return None
-    if isinstance(scores, Mapping):
-        scores = scores.get(request)
-    if scores is None:
-        raise CounError(
-            f"a {request.kind} request needs a score per training row; pass scores=..., or use "
-            "the command line, which computes them"
-        )
-    return scores

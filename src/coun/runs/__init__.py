@@ -1,7 +1,7 @@
 """Runs: models with the record of how they were made, on disk or in memory."""
 
+from coun.runs.chain import history
 from coun.runs.evaluation import Predictions, evaluate, measure, predictions
-from coun.runs.history import history
 from coun.runs.metrics_record import Metrics
 from coun.runs.options import Options
 from coun.runs.record import RunRecord

@@ -19,9 +19,9 @@ from coun.methods.retrain import Retrain
 from coun.models import build as build_model
 from coun.models import copy_model, make_model, weights_digest
 from coun.models.ensemble import Layout, Shards
+from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
-from coun.runs.history import accumulated, step_of
 from coun.runs.options import Options
 from coun.runs.recipes import inherited, recipe
 from coun.runs.record import Kind, ParentRecord

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -90,6 +90,22 @@ class Request(BaseModel, ABC):
     def score(self, predictions: Sequence[ModelPredictions], data: Data) -> np.ndarray:
         """Score the rows by what models answer; (N,) float64."""
         raise CounError(f"a {self.kind} request looks at no model; it has no scores")
+
+    def scores_from(self, scores: Any) -> Any:
+        """Pick what `choose` takes from *scores*: numbers per row, or a mapping from requests.
+
+        Raises: CounError if the request needs scores and there are none.
+        """
+        if not self.needs_scores:
+            return None
+        if isinstance(scores, Mapping):
+            scores = scores.get(self)
+        if scores is None:
+            raise CounError(
+                f"a {self.kind} request needs a score per training row; pass scores=..., such as "
+                "those of coun.runs.request_scores"
+            )
+        return scores
 
     def completed(self, data: Data, seed: int) -> Request:
         """The same request as a record keeps it: with the seed of a draw and full names."""
