@@ -143,7 +143,7 @@ def test_every_command_and_option_explains_itself(coun_command, command: str) ->
 def test_settings_of_one_method_are_shown(coun_command) -> None:
     shown = coun_command("methods", "coun")
     assert shown.code == 0
-    for word in ("temperature", "0.1", "> 0", "sum, mean", "open"):
+    for word in ("temperature", "0.1", "> 0", "sum, mean", "automatic"):
         assert word in shown.out
     refused = coun_command("methods", "cuon")
     assert refused.code == 2

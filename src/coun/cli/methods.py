@@ -52,7 +52,7 @@ def _show_settings(name: str, about: dict[str, Any]) -> None:
     app.console.print(f"Source: {about['source']}", highlight=False)
     table = Table("--set", "default", "range", "what it is")
     for key, field in about["settings"].items():
-        default = "open" if field["default"] is None else str(field["default"])
+        default = "automatic" if field["default"] is None else str(field["default"])
         table.add_row(key, default, _range(field), field["description"])
     app.console.print(table)
 
