@@ -100,7 +100,7 @@ def test_every_method_ends_on_two_ranks_with_the_same_weights(tmp_path):
     assert set(found) == set(catalogue())
     refused = {name for name, value in found.items() if value != [1.0]}
     assert refused == {"amnesiac"}
-    assert "in one process; leave torchrun out" in found["amnesiac"]
+    assert "run it without torchrun" in found["amnesiac"]
 
 
 def test_two_ranks_find_a_finished_run(script, tmp_path):
