@@ -154,4 +154,5 @@ def test_only_one_of_two_processes_prints(tmp_path):
         "model.safetensors",
         "run.json",
         "metrics.json",
+        "rows.parquet",
     }
