@@ -1,0 +1,44 @@
+"""A chain of requests on the command line: history, Retrain of a request, moved data, weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TRAIN = ("train", "--data", "digits", "--limit", 200, "--model", "mlp", "--epochs", 2)
+
+
+def test_a_chain_of_requests(coun_command, tmp_path: Path) -> None:
+    assert coun_command(*TRAIN, "--out", "o").code == 0
+    finetune = ("--method", "finetune", "--set", "epochs=1")
+    first = coun_command("unlearn", "o", "--forget-class", "3", *finetune, "--out", "a")
+    assert first.code == 0, first.err
+    assert "this will cost about 0.50 of a Retrain" in first.err
+    assert all(word in first.out for word in ("before", "after", "change"))
+    second = coun_command("unlearn", "a", "--forget-class", "5", *finetune, "--out", "b")
+    assert "(20 new, 20 before)" in second.out
+    again = coun_command("unlearn", "b", "--forget-class", "3", *finetune, "--out", "c")
+    assert again.code == 2
+    assert "forgotten before" in again.err
+    steps = coun_command("history", "b", "--json").json
+    assert [(s["method"], s["request"], s["new_rows"]) for s in steps] == [
+        ("retrain", None, 0),
+        ("finetune", "class '3'", 20),
+        ("finetune", "class '5'", 20),
+    ]
+    assert "class '5'" in coun_command("history", "b").out
+    assert coun_command("train", "--from-request", "b", "--seed", 1, "--out", "r").code == 0
+    measured = coun_command("evaluate", "b", "--against", "r", "--json")
+    assert measured.json["counts"]["forget"] == 40
+    assert measured.json["average_gap"] > 0
+
+
+def test_weights_files_are_evaluated(coun_command) -> None:
+    assert coun_command(*TRAIN, "--out", "o").code == 0
+    weights = ("evaluate", "o/model.safetensors")
+    assert "say --data and --model" in coun_command(*weights).err
+    source = ("--data", "digits", "--limit", 200, "--model", "mlp")
+    shown = coun_command(*weights, *source, "--forget-fraction", 0.1, "--json")
+    assert shown.code == 0, shown.err
+    whole = coun_command("evaluate", "o", "--json").json
+    assert shown.json["test_accuracy"] == whole["test_accuracy"]
+    assert shown.json["unlearn_accuracy"] is not None

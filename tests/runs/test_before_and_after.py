@@ -1,0 +1,105 @@
+"""The start model beside the result, what a run costs beside a Retrain, and bare weights."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+import coun
+from coun.errors import CounError
+from coun.methods import make
+from coun.runs.cost import in_words, retrain_share
+from coun.runs.evaluation import _warnings
+from coun.runs.metrics_record import StartRecord
+
+
+def test_an_unlearned_run_shows_its_start_and_the_change(original, split):
+    before = coun.evaluate(original, split=split)
+    run = coun.unlearn(original, split, "coun", epochs=1)
+    result = coun.evaluate(run)
+    assert result["start"]["weights_sha256"] == original.record.weights_sha256
+    for name in ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy"):
+        assert result["start"]["metrics"][name] == before[name]
+        assert result["change"][name] == result[name] - before[name]
+    assert "start" not in before
+
+
+def test_the_start_is_measured_once_and_kept_when_its_folder_is_gone(small, split, tmp_path):
+    coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
+    coun.unlearn(tmp_path / "o", split, "finetune", epochs=1, out=tmp_path / "u", data=small)
+    first = coun.evaluate(tmp_path / "u", data=small)
+    shutil.rmtree(tmp_path / "o")
+    assert coun.evaluate(tmp_path / "u", data=small) == first
+
+
+def test_another_request_is_measured_into_a_file_of_its_own(small, split, tmp_path):
+    run = coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
+    own = coun.evaluate(run)
+    other = coun.evaluate(run, split=split)
+    files = {path.name: json.loads(path.read_text()) for path in (tmp_path / "o").glob("metrics*")}
+    assert files == {"metrics.json": own, f"metrics-{split.digest[:12]}.json": other}
+
+
+def test_a_start_near_chance_and_a_fall_are_said(original):
+    def words(before, after):
+        start = StartRecord(weights_sha256="", counts={}, metrics={"test_accuracy": before})
+        return " ".join(_warnings(original, {"start": start, "test_accuracy": after}))
+
+    assert "near chance (10.0%)" in words(12.0, 12.0)
+    assert "fell by 6.0 points, from 80.0% to 74.0%" in words(80.0, 74.0)
+    assert words(80.0, 76.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "share"),
+    [
+        ("finetune", {"epochs": 3}, 0.3),
+        ("coun", {"epochs": 3}, 0.6),
+        ("neggrad_plus", {"epochs": 3}, 0.6),
+        ("retrain", {}, None),
+    ],
+)
+def test_the_cost_beside_a_retrain_follows_from_epochs_and_rows(split, method, settings, share):
+    found = retrain_share(make(method, settings), split, {"epochs": 10})
+    assert found == (share if share is None else pytest.approx(share))
+    assert retrain_share(make(method, settings), split, {}) is None
+
+
+def test_from_four_fifths_on_retrain_is_recommended(original, split, capsys):
+    assert in_words(0.99).startswith("this will cost about 99% of a Retrain: consider Retrain")
+    options = coun.Options(progress=True)
+    run = coun.unlearn(original, split, "finetune", epochs=1, options=options)
+    assert "of a Retrain" in capsys.readouterr().err
+    assert run.record.retrain_share == pytest.approx(1 / original.record.original["epochs"])
+
+
+def test_bare_weights_are_measured_like_the_run_they_come_from(small, split, tmp_path):
+    run = coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
+    given = coun.Run.from_weights(tmp_path / "o" / "model.safetensors", small, "mlp")
+    ours, theirs = (coun.evaluate(r, split=split) for r in (run, given))
+    for name in ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy"):
+        assert ours[name] == theirs[name]
+    assert given.record.weights_sha256 == run.record.weights_sha256
+    assert (
+        coun.unlearn(given, split, "finetune", epochs=1, batch_size=64).record.parent.method is None
+    )
+    with pytest.raises(CounError, match="say which model"):
+        coun.Run.from_weights(tmp_path / "o" / "model.safetensors", small)
+
+
+def test_a_tilde_means_the_home_folder(small, split, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    coun.train(small, "mlp", epochs=1, out="~/o")
+    coun.unlearn("~/o", split, "finetune", epochs=1, out="~/u", data=small)
+    coun.evaluate("~/u", data=small)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    weights = coun.Run.from_weights("~/o/model.safetensors", small, "mlp")
+    assert torch.isfinite(weights.model.state_dict()["head.weight"]).all()
+
+
+def test_a_module_without_a_record_has_no_expected_cost(original, split):
+    run = coun.unlearn(original.model, split, "finetune", data=replace(original.data), epochs=1)
+    assert run.record.retrain_share is None
