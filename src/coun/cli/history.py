@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coun.cli import app
@@ -24,19 +25,21 @@ def command(folder: Path, as_json: bool) -> None:
     if as_json:
         app.emit([step.to_json() for step in steps])
         return
-    table = Table("", "model", "method", "request", "new rows", "before", "finished", "s", "TFLOP")
-    for column in (0, 4, 5, 7, 8):
+    table = Table(
+        "", "model", "method", "request", "new/all", "date", "s", "TFLOP", box=SIMPLE_HEAD
+    )
+    for column in (0, 4, 6, 7):
         table.columns[column].justify = "right"
     for number, step in enumerate(steps, 1):
         table.add_row(
             str(number),
-            step.weights_sha256[:12],
-            f"{step.method} ({step.kind})",
+            step.weights_sha256[:8],
+            step.method if step.request else step.kind,
             step.request or "",
-            f"{step.new_rows:,}",
-            f"{step.forgotten_rows - step.new_rows:,}",
-            step.finished.replace("T", " ")[:16],
+            f"{step.new_rows:,}/{step.forgotten_rows:,}",
+            step.finished[:10],
             f"{step.seconds:.1f}",
             f"{step.flops / 1e12:,.2f}",
         )
     app.console.print(table)
+    app.console.print("new/all: rows of that request, and all rows forgotten by then.")
