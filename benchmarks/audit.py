@@ -442,7 +442,7 @@ Found (any accusing word) out of the number of audits, with three or five Retrai
 """
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="CIFAR-10, as for `coun train --data`; digits alone without")
     parser.add_argument("--seeds", type=int, default=20)
@@ -450,7 +450,7 @@ def main() -> None:
     parser.add_argument("--requests", nargs="*", default=list(REQUESTS), metavar="NAME")
     parser.add_argument("--cache", type=Path, default=Path("out/audit"))
     parser.add_argument("--out", type=Path, default=RESULTS / "audit.json")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rank_tests.DRAWS, top_rows.DRAWS = 1_999, 4_999  # enough for alpha, and faster
     sets = pools(given.data)

@@ -34,7 +34,7 @@ from coun.engine import predict
 from coun.errors import CounError
 from coun.methods import catalogue
 from coun.metrics import average_gap
-from coun.runs import Predictions, Run, measure
+from coun.runs import Predictions, Run
 
 MARGIN = 2.0
 Model = Run | str | Path
@@ -243,7 +243,7 @@ def _gap(
     """The average gap of the models to the Retrains, and how large it may be."""
     if not retrains:
         return None
-    models, exact = ([measure(s.predictions, split) for s in g] for g in (unlearned, retrains))
+    models, exact = ([s.measure(split) for s in group] for group in (unlearned, retrains))
     points = float(np.mean([average_gap(a, b) for a in models for b in exact]))
     pairs = [average_gap(a, b) for a, b in permutations(exact, 2)]
     floor = float(np.mean(pairs)) if pairs else None

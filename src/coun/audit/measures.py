@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -45,7 +46,6 @@ from coun.metrics import (
     zero_retrain_forgetting,
 )
 from coun.metrics import probabilities as shares
-from coun.runs import measure
 from coun.seeds import Seeds
 
 PARTS = ("forget", "test", "retain")
@@ -63,7 +63,7 @@ def describe(subject: Subject, split: Split) -> dict[str, Any]:
         taken for non-members); `roc` of forget against test rows of their classes;
         `calibration_error` by part (0..1); `zrf` by definition; `probe` accuracies.
     """
-    result = measure(subject.predictions, split)
+    result = copy.deepcopy(subject.measure(split))
     logits, labels = ({p: f(p) for p in PARTS} for f in (subject.logits, subject.labels))
     result["mia"]["probabilities"] = _probabilities_attack(subject, split)
     result |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from coun.attacks import correctness, scaled_logit
 from coun.audit.rank_tests import Groups
+from coun.data import Split
 from coun.data.examples import stratified
 from coun.metrics import js_rows, probabilities, probe_margins
 from coun.metrics.arrays import Floats, Ints
-from coun.runs import Predictions, Run
+from coun.runs import Predictions, Run, measure
 from coun.seeds import Seeds
 
 PROBED = 3_000  # retain rows that a probe is fitted on, at most; a seeded, stratified subset
@@ -58,6 +60,7 @@ class Subject:
         seed: of the probe's subset of rows.
         optional: further signed scores by name, such as those of attacks with shadow models.
         relearned: the copy for the relearning test, if it was made.
+        measured: what `coun.runs.measure` gives for the predictions; computed once.
     """
 
     name: str
@@ -66,6 +69,13 @@ class Subject:
     seed: int = 0
     optional: dict[str, Groups] | None = None
     relearned: RelearnedHalf | None = None
+    measured: dict[str, Any] | None = None
+
+    def measure(self, split: Split) -> dict[str, Any]:
+        """Accuracies and the efficacy of the membership attack; computed once."""
+        if self.measured is None:
+            self.measured = measure(self.predictions, split)
+        return self.measured
 
     def logits(self, part: str) -> Tensor:
         """Logits (N, K) of a part: "forget", "test" or "retain"."""

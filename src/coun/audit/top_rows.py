@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.stats import false_discovery_control, hypergeom
@@ -52,7 +53,7 @@ def top_test(strata: Strata, scores: Groups, generator: np.random.Generator) -> 
     """
     is_forgotten, stratum = pooled_order(strata, scores, generator)
     m, n = strata.counts
-    sizes = [k for k in SIZES if k <= m + n]
+    sizes = tuple(k for k in SIZES if k <= m + n)
     table = _table(sizes, m, n)
     seen = np.cumsum(is_forgotten)
     values = [table[j][seen[k - 1]] for j, k in enumerate(sizes)]
@@ -91,7 +92,7 @@ def smallest_p(strata: Strata, scores: Groups, generator: np.random.Generator) -
     """The statistic of `top_test` without its permutations."""
     m, n = strata.counts
     seen = np.cumsum(pooled_order(strata, scores, generator)[0])
-    sizes = [k for k in SIZES if k <= m + n]
+    sizes = tuple(k for k in SIZES if k <= m + n)
     return min(float(t[seen[k - 1]]) for k, t in zip(sizes, _table(sizes, m, n), strict=True))
 
 
@@ -112,7 +113,8 @@ def pooled_order(
     return np.concatenate(forgotten)[order], np.concatenate(stratum)[order]
 
 
-def _table(sizes: list[int], m: int, n: int) -> list[Floats]:
+@lru_cache(maxsize=16)
+def _table(sizes: tuple[int, ...], m: int, n: int) -> list[Floats]:
     """For each K the p of seeing 0..K forgotten rows or more."""
     return [hypergeom.sf(np.arange(k + 1) - 1, m + n, m, k) for k in sizes]
 
