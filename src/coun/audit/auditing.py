@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from coun.analysis import theory as theory_table
 from coun.audit.drift import input_drift
@@ -16,6 +17,7 @@ from coun.audit.evidence import ALPHA
 from coun.audit.measures import average, compare, describe, ensembles
 from coun.audit.optional import (
     attack_scores,
+    canary_scores,
     relearn_half,
     relearn_times,
     relearning_is_cheap,
@@ -130,6 +132,10 @@ def audit(
         optional["shadows"] = {name: a.to_json() for name, a in attacks.items()}
         for subject in subjects:
             subject.optional = attack_scores(attacks[subject.name])
+    if data.canaries is not None and torch.isin(data.canaries.member_numbers, split.forget).all():
+        looked_at.append("canaries")
+        for subject, run in zip(subjects, runs, strict=True):
+            subject.canaries = canary_scores(run, data)
     before = subjects[count] if original is not None else None
     result = _judged(
         subjects[: len(models)],

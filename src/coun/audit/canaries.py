@@ -1,99 +1,16 @@
-"""Canaries: marked rows whose membership is random by design, and what they show about a model.
-
-A fair coin decides for each marked row whether it takes part in training. Membership is then
-independent of everything else, so no Retrain and no assumption about rows is needed: a model that
-never used the rows, or has forgotten them, cannot tell the two groups apart.
-"""
+"""What canaries show about a model: an exact test, and a lower bound on epsilon."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import torch
 from scipy.stats import binom, mannwhitneyu
-from torch import Tensor
 
-from coun.attacks import scaled_logit
-from coun.data import Examples
 from coun.errors import CounError
-from coun.metrics.arrays import Floats, Values, floats
-from coun.seeds import Seeds
+from coun.metrics.arrays import Values, floats
 
-Mark = Literal["mislabelled", "augmented"]
 SHARES = (1.0, 0.5, 0.25, 0.125)  # of the canaries that are guessed at
-
-
-@dataclass(frozen=True, eq=False)
-class Canaries:
-    """Marked rows and the coin flips.
-
-    Attributes:
-        images: (N, C, H, W), or (N, ...) as the data has them.
-        labels: (N,) int64, as the canaries are trained on.
-        positions: (N,) int64, of the rows in the training part that they were made from.
-        member: (N,) bool: whether the coin puts the row into training.
-        mark: "mislabelled" or "augmented".
-    """
-
-    images: Tensor
-    labels: Tensor
-    positions: Tensor
-    member: Tensor
-    mark: Mark
-
-    @classmethod
-    def make(
-        cls,
-        examples: Examples,
-        classes: int,
-        count: int,
-        *,
-        seed: int = 0,
-        mark: Mark = "mislabelled",
-    ) -> Canaries:
-        """Choose *count* rows of *examples*, mark them and flip a coin for each.
-
-        Args:
-            mark: "mislabelled": the row gets another label, drawn at random, which a network must
-                memorise to fit; the row itself must leave the training part. "augmented": a copy,
-                mirrored and with noise, under the right label; the weaker and less harmful mark.
-
-        Raises: CounError for fewer than 2 classes, fewer than 8 canaries, or more than rows.
-
-        >>> from coun import load
-        >>> canaries = Canaries.make(load("digits").train, 10, 40)
-        >>> len(canaries.labels), 8 < int(canaries.member.sum()) < 32
-        (40, True)
-        """
-        if not 8 <= count <= len(examples) or classes < 2:
-            raise CounError(
-                f"{count} canaries of {len(examples)} rows in {classes} classes; expected 8 or "
-                "more, at most one per row, and at least 2 classes"
-            )
-        generator = Seeds(seed).torch("canaries")
-        positions = torch.randperm(len(examples), generator=generator)[:count].sort().values
-        member = torch.rand(count, generator=generator) < 0.5
-        labels = examples.labels[positions].cpu()
-        images = examples.fetch(positions)
-        if mark == "mislabelled":
-            labels = (labels + torch.randint(1, classes, (count,), generator=generator)) % classes
-        else:
-            scale = 0.1 * (images.double().std() + 1e-6)
-            noise = scale * torch.randn(images.shape, generator=generator, dtype=torch.float64)
-            marked = images.flip(-1).double() + noise
-            whole = not images.is_floating_point()
-            images = (marked.round().clamp(0, 255) if whole else marked).to(images.dtype)
-        return cls(images, labels, positions, member, mark)
-
-    def scores(self, logits: Tensor, reference: Tensor | None = None) -> Floats:
-        """Log-odds of the canaries' labels (N,), less those of a *reference* model's logits."""
-        odds = scaled_logit(logits, self.labels)
-        if reference is not None:
-            odds = odds - scaled_logit(reference, self.labels)
-        values: Floats = odds.numpy()
-        return values
 
 
 @dataclass(frozen=True)
@@ -101,6 +18,7 @@ class CanaryAudit:
     """What canaries show.
 
     Attributes:
+        effect: P(member scores higher than a non-member) - 1/2.
         p: one-sided, of members scoring no higher than non-members; exact by design.
         epsilon: lower bound on epsilon with *confidence*; 0 shows nothing.
         delta, confidence: as given.
@@ -108,6 +26,7 @@ class CanaryAudit:
         members, others: numbers of canaries.
     """
 
+    effect: float
     p: float
     epsilon: float
     delta: float
@@ -152,7 +71,8 @@ def audit_canaries(
         raise CounError(
             f"delta {delta}, confidence {confidence}; expected 0 <= delta < 1, 0 < confidence < 1"
         )
-    p = float(mannwhitneyu(values[inside], values[~inside], alternative="greater").pvalue)
+    test = mannwhitneyu(values[inside], values[~inside], alternative="greater")
+    effect = float(test.statistic) / (inside.sum() * (~inside).sum()) - 0.5
     order = np.argsort(-values, kind="stable")
     best = (0.0, 0, 0)
     for share in SHARES:
@@ -164,7 +84,15 @@ def audit_canaries(
         bound = epsilon_bound(len(values), 2 * half, correct, delta=delta, error=error)
         best = max(best, (bound, 2 * half, correct))
     return CanaryAudit(
-        p, best[0], delta, confidence, best[1], best[2], int(inside.sum()), int((~inside).sum())
+        float(effect),
+        float(test.pvalue),
+        best[0],
+        delta,
+        confidence,
+        best[1],
+        best[2],
+        int(inside.sum()),
+        int((~inside).sum()),
     )
 
 

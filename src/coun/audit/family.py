@@ -10,7 +10,7 @@ from coun.audit.level_evidence import kept_test, level_tests
 from coun.audit.parts import RequestParts
 from coun.audit.power import Memory
 from coun.audit.rank_tests import Groups, Strata, minus, rank_test
-from coun.audit.row_evidence import answers_test, given_retrains, row_tests
+from coun.audit.row_evidence import answers_test, canary_test, given_retrains, row_tests
 from coun.audit.scores import Subject, signed
 from coun.audit.top_rows import SuspiciousRow, suspicious_rows
 from coun.metrics import holm
@@ -56,6 +56,9 @@ def run_tests(
         suspicious = suspicious_rows(strata, given_retrains(models, strata, "log_odds"))
     if parts.classes:
         pending.append(answers_test(models))
+    canaries = canary_test(models)
+    if canaries is not None:
+        pending.append(canaries)
     if retrains:
         for name, slots in (("exchangeable", parts.exchangeable), ("listed", parts.listed)):
             pending += level_tests(models, name, slots, generator) if len(slots) else []
@@ -81,7 +84,7 @@ def run_tests(
         alpha,
         unlike,
         tuple(suspicious),
-        len(labels[0]) - compared,
+        len(parts.exchangeable) + len(parts.listed) - compared,
     )
 
 

@@ -98,6 +98,15 @@ def shadow_attacks(
     return {key: membership(run, made, split) for key, run in models.items()}
 
 
+def canary_scores(run: Run, data: Data) -> tuple[Floats, Floats]:
+    """Log-odds of the canaries' labels (N,), and 1 for those that took part in training."""
+    assert data.canaries is not None
+    examples = data.canaries.examples
+    logits = predict(run.classifier, data, examples).logits
+    odds = scaled_logit(logits, examples.labels).clamp(-LIMIT, LIMIT)
+    return np.asarray(odds.numpy(), np.float64), data.canaries.member.double().numpy()
+
+
 def attack_scores(attacks: Membership) -> dict[str, Groups]:
     """The attacks' scores as signed scores of an audit: higher means remembered."""
     names = {"lira_offline": "lira", "rmia": "rmia"}

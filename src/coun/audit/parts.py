@@ -35,8 +35,19 @@ class RequestParts:
         forget, retain = (split.rows(data, role) for role in ("forgotten", "retain"))
         labels = data.train.labels.cpu().numpy()
         random = torch.isin(data.train.numbers[forget], split.drawn).numpy()
-        parts = cls.from_labels(labels[forget.numpy()], labels[retain.numpy()], random)
-        return replace(parts, kind=split.content_kind)
+        tested = np.ones(len(forget), bool)
+        if data.canaries is not None:  # they have a test of their own
+            numbers = data.train.numbers[forget]
+            tested = ~torch.isin(numbers, data.canaries.member_numbers).numpy()
+        of_tested = labels[forget.numpy()][tested]
+        parts = cls.from_labels(of_tested, labels[retain.numpy()], random[tested])
+        slots = np.flatnonzero(tested)
+        return replace(
+            parts,
+            exchangeable=slots[parts.exchangeable],
+            listed=slots[parts.listed],
+            kind=split.content_kind,
+        )
 
     @classmethod
     def from_labels(cls, forget: Ints, retain: Ints, random: np.ndarray) -> RequestParts:

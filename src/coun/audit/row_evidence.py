@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import binom
 
+from coun.audit.canaries import audit_canaries
 from coun.audit.evidence import Direction, Evidence, Models, Pending, relearned_copies, strata_of
 from coun.audit.power import rows_for_rank, rows_for_top
 from coun.audit.rank_tests import (
@@ -158,6 +159,27 @@ def _top_evidence(
     if remembered is None:
         return Pending(evidence)
     return Pending(evidence, rows_for_top(strata, residual, remembered, test, generator))
+
+
+def canary_test(models: Models) -> Pending | None:
+    """Canaries that took part against those that a coin kept out: exact without Retrains."""
+    several = [
+        [s.canaries for s in group if s.canaries is not None]
+        for group in (models.unlearned, models.retrains)
+    ]
+    if not several[0]:
+        return None
+    scores = np.mean([odds for odds, _ in several[0]], axis=0)
+    if several[1]:
+        scores = scores - np.mean([odds for odds, _ in several[1]], axis=0)
+    result = audit_canaries(scores, several[0][0][1])
+    about = (
+        "certainty of canaries: those that a coin put into training against those that it kept "
+        f"out; epsilon is at least {result.epsilon:.2f} with 95% confidence"
+    )
+    return Pending(
+        Evidence("canaries", about, "pairs", result.effect, result.p, "under", True, "canaries")
+    )
 
 
 def answers_test(models: Models) -> Pending:

@@ -60,6 +60,7 @@ class Subject:
         seed: of the probe's subset of rows.
         optional: further signed scores by name, such as those of attacks with shadow models.
         relearned: the copy for the relearning test, if it was made.
+        canaries: log-odds of all canaries (N,), and whether each took part in training.
         measured: what `coun.runs.measure` gives for the predictions; computed once.
     """
 
@@ -69,6 +70,7 @@ class Subject:
     seed: int = 0
     optional: dict[str, Groups] | None = None
     relearned: RelearnedHalf | None = None
+    canaries: tuple[Floats, Floats] | None = None
     measured: dict[str, Any] | None = None
 
     def measure(self, split: Split) -> dict[str, Any]:

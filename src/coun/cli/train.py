@@ -33,6 +33,12 @@ from coun.errors import CounError
     help="retrain is plain training; sisa or arcane train shards, ready for requests.",
 )
 @click.option("--epochs", type=int, help="Passes over the training rows.  [default: by model]")
+@click.option(
+    "--canaries",
+    type=click.IntRange(min=8),
+    metavar="N",
+    help="Mark N rows with wrong labels and let a coin put half of them into training, for audits.",
+)
 @app.seed_option
 @app.data_options
 @forget_options
@@ -51,6 +57,7 @@ def command(
     test_limit: int | None,
     image_column: str | None,
     label_column: str | None,
+    canaries: int | None,
     forget: ForgetOptions,
     settings: tuple[str, ...],
     out: Path,
@@ -83,7 +90,7 @@ def command(
     columns: dict[str, Any] = {"image_column": image_column, "label_column": label_column}
     if source.startswith("hf:"):
         columns["id_column"] = forget.id_column
-    data = load(source, limit=limit, test_limit=test_limit, **columns)
+    data = load(source, limit=limit, test_limit=test_limit, canaries=canaries, **columns)
     split = split_from_options(data, forget)
     run = train(data, model, method=method, split=split, **common, **values)
     show.finish(run, as_json=as_json)

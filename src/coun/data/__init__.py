@@ -6,6 +6,7 @@ training rows must be forgotten, a `RowTable` finds them again.
 """
 
 from coun.data.adapter import from_arrays, from_dataset
+from coun.data.canaries import Canaries, plant
 from coun.data.content import copies, with_copies
 from coun.data.examples import Data, Examples, TensorExamples
 from coun.data.request_files import read_ids, read_index
@@ -16,6 +17,7 @@ from coun.data.transforms import TransformViews
 from coun.data.views import Views
 
 __all__ = [
+    "Canaries",
     "Data",
     "Examples",
     "RowTable",
@@ -29,6 +31,7 @@ __all__ = [
     "from_dataset",
     "load",
     "load_recorded",
+    "plant",
     "read_ids",
     "read_index",
     "with_copies",

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from coun.data.checks import checked_ids
 from coun.data.transforms import as_views
 from coun.data.views import Transform
 from coun.errors import CounError
+
+if TYPE_CHECKING:
+    from coun.data.canaries import Canaries
 
 FETCH = 1024  # rows read at a time when a whole set is walked through
 
@@ -232,6 +235,7 @@ class Data:
         one_numbering: both parts are numbered together, as where a part of one folder is held
             out; a row number then means one row only.
         notes: what the user should know about how the source was read, one line each.
+        canaries: marked rows that were planted for audits (`coun.data.plant`), if any.
         shape, dtype: of one image, computed here.
 
     Raises: CounError for an empty part, a label outside 0..K-1, or two shapes of images.
@@ -254,6 +258,7 @@ class Data:
     finer: Callable[[], Data] | None = None
     one_numbering: bool = False
     notes: tuple[str, ...] = ()
+    canaries: Canaries | None = None
     shape: tuple[int, ...] = field(init=False)
     dtype: torch.dtype = field(init=False)
 

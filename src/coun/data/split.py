@@ -97,6 +97,8 @@ class Split:
             chosen.append(numbers)
             if request.drawn:
                 drawn.append(numbers)
+        if data.canaries is not None and requests:
+            chosen.append(data.canaries.member_numbers)
         forget, tests = _sorted(torch.cat(chosen)), _sorted(torch.cat(held_out))
         if len(forget) == len(before) and requests:
             if len(tests) > len(past.held_out):
@@ -307,7 +309,8 @@ class Split:
 
         Returns: (kind, row numbers) pairs without empty ones: rows drawn at random, rows of
             whole classes, and all others. A list that holds all rows of a class counts as
-            that class. Missing rows whose label is unknown count as listed.
+            that class. Missing rows whose label is unknown count as listed. Canaries are in no
+            part.
         """
         labels = torch.full_like(self.forget, -1)
         place = torch.searchsorted(self.forget, data.train.numbers).clamp(max=len(labels) - 1)
@@ -321,6 +324,9 @@ class Split:
         classes = torch.tensor(self.forgotten_classes, dtype=torch.int64)
         whole = torch.isin(labels, classes) & ~random
         masks = {"random": random, "class": whole, "listed": ~random & ~whole}
+        if data.canaries is not None:
+            canary = torch.isin(self.forget, data.canaries.member_numbers)
+            masks = {kind: mask & ~canary for kind, mask in masks.items()}
         return [(kind, self.forget[mask]) for kind, mask in masks.items() if mask.any()]  # type: ignore[misc]
 
     @property

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from coun.data.canaries import plant
 from coun.data.checks import first_line
 from coun.data.examples import Data, limited
 from coun.data.sources.source import Source
@@ -68,6 +69,7 @@ def load(
     test_limit: int | None = None,
     size: int | None = None,
     partial: bool = False,
+    canaries: int | None = None,
     **options: Any,
 ) -> Data:
     """Load the data set that *spec* names.
@@ -81,6 +83,7 @@ def load(
             image and scale it to this many pixels. Images of different sizes need it.
         partial: accept a source that lost rows since they were recorded, also all of a class.
             `coun.data.align` then says which ones.
+        canaries: plant so many marked rows, half of them by a coin, for audits; `coun.data.plant`.
         options: further arguments of this kind of source, by keyword; None means that it is
             not given. The keyword-only parameters of its `read` function say which there are.
 
@@ -112,7 +115,9 @@ def load(
     if path is not None and path.exists():
         # Absolute, so that a record of the run loads from another working directory.
         spec = f"{source.name}:{os.path.abspath(path)}"
-    limits = {"test_limit": test_limit, "size": size}
+    if canaries is not None:
+        data = plant(data, canaries)
+    limits = {"test_limit": test_limit, "size": size, "canaries": canaries}
     origin |= {name: value for name, value in limits.items() if value is not None}
     return replace(data, source=spec, origin=origin)
 
