@@ -35,10 +35,8 @@ class RequestParts:
         forget, retain = (split.rows(data, role) for role in ("forgotten", "retain"))
         labels = data.train.labels.cpu().numpy()
         random = torch.isin(data.train.numbers[forget], split.drawn).numpy()
-        tested = np.ones(len(forget), bool)
-        if data.canaries is not None:  # they have a test of their own
-            numbers = data.train.numbers[forget]
-            tested = ~torch.isin(numbers, data.canaries.member_numbers).numpy()
+        numbers = data.train.numbers[forget]
+        tested = ~torch.isin(numbers, data.canary_numbers).numpy()  # they have their own test
         of_tested = labels[forget.numpy()][tested]
         parts = cls.from_labels(of_tested, labels[retain.numpy()], random[tested])
         slots = np.flatnonzero(tested)

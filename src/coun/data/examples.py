@@ -262,6 +262,13 @@ class Data:
     shape: tuple[int, ...] = field(init=False)
     dtype: torch.dtype = field(init=False)
 
+    @property
+    def canary_numbers(self) -> Tensor:
+        """Numbers of the canaries in the training part; every forget request names them."""
+        if self.canaries is None:
+            return torch.zeros(0, dtype=torch.int64)
+        return self.canaries.member_numbers
+
     def __post_init__(self) -> None:
         for part in ("train", "test"):
             examples = getattr(self, part)

@@ -82,7 +82,8 @@ class Split:
         past = _earlier(earlier)
         before = past.forget
         remaining = ~torch.isin(data.train.numbers, before)
-        chosen, drawn, held_out = [before], [past.drawn], [past.held_out]
+        chosen = [before, data.canary_numbers[: None if requests else 0]]
+        drawn, held_out = [past.drawn], [past.held_out]
         for request in requests:
             if isinstance(request, Listed):
                 numbers, named_test = request.resolve(data, before)
@@ -97,8 +98,6 @@ class Split:
             chosen.append(numbers)
             if request.drawn:
                 drawn.append(numbers)
-        if data.canaries is not None and requests:
-            chosen.append(data.canaries.member_numbers)
         forget, tests = _sorted(torch.cat(chosen)), _sorted(torch.cat(held_out))
         if len(forget) == len(before) and requests:
             if len(tests) > len(past.held_out):
@@ -324,10 +323,9 @@ class Split:
         classes = torch.tensor(self.forgotten_classes, dtype=torch.int64)
         whole = torch.isin(labels, classes) & ~random
         masks = {"random": random, "class": whole, "listed": ~random & ~whole}
-        if data.canaries is not None:
-            canary = torch.isin(self.forget, data.canaries.member_numbers)
-            masks = {kind: mask & ~canary for kind, mask in masks.items()}
-        return [(kind, self.forget[mask]) for kind, mask in masks.items() if mask.any()]  # type: ignore[misc]
+        usual = ~torch.isin(self.forget, data.canary_numbers)
+        parts = {kind: self.forget[mask & usual] for kind, mask in masks.items()}
+        return [(kind, rows) for kind, rows in parts.items() if len(rows)]  # type: ignore[misc]
 
     @property
     def scenario(self) -> dict[str, Any]:
