@@ -364,6 +364,33 @@ def of_kept(cells: Cells) -> list[str]:
     return lines
 
 
+def targets(cells: Cells) -> list[str]:
+    """Whether the aims of the validation are met, as counts."""
+    over = total = accused = audited = cleared = guilty = kept = tried = 0
+    for (name, model, count), words in cells.items():
+        number = sum(words.values())
+        few = ", 5 rows" in name or ", 1 rows" in name
+        if model == "Retrain":
+            wrong = sum(words[word] for word in ACCUSING)
+            over, total = over + (wrong > limit(number)), total + 1
+            accused, audited = accused + wrong, audited + number
+        elif model in ALWAYS and not few:
+            cleared += sum(words[word] for word in CLEAR)
+            guilty += number
+        elif model == "keeps 5" and count == 5 and not few and "20 rows" not in name:
+            kept += sum(words[word] for word in ACCUSING)
+            tried += number
+    return [
+        *_head(["aim", "result"]),
+        f"| accusations of true Retrains within the binomial limits of alpha in every cell | "
+        f"{total - over} of {total} cells; {accused} of {audited:,} audits in all, limit "
+        f"{limit(audited)} |",
+        f"| an untouched Original, or one that fine-tuning left unchanged, is never cleared where "
+        f"20 rows or more are forgotten | cleared {cleared} of {guilty:,} times |",
+        f"| five kept rows are found with 80% power | {kept} of {tried}: not met |",
+    ]
+
+
 def _words(words: Counter[str]) -> str:
     return ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
 
@@ -394,6 +421,7 @@ def write(cells: Cells, command: str, out: Path) -> None:
         alpha=ALPHA,
         margin=MARGIN,
         audits=f"{sum(sum(w.values()) for w in cells.values()):,}",
+        targets="\n".join(targets(cells)),
         retrains="\n".join(of_retrains(cells)),
         original="\n".join(of_model(cells, "Original")),
         unchanged="\n".join(of_model(cells, "fine-tuned, lr 1e-6")),
@@ -410,6 +438,20 @@ Made on {date} by `{command}`: {audits} audits at alpha {alpha} and a margin of 
 --data, on CIFAR-10 averaged down to 8 x 8 pixels (1,000 and 1,000 rows, 2,000 training rows for the
 largest request); each seed draws other rows. R is the number of Retrains that the audit was given.
 Counts are added up over data sets. [audit.json](audit.json) has every count.
+
+## Aims
+
+{targets}
+
+The last aim is met only where remembered rows stand out: whole classes, whose rows no Retrain
+answers, and mislabelled digits with five Retrains (see the last table). Five ordinary rows that a
+network answers rightly without having seen them leave no trace above that of chance in these
+networks. With three Retrains, five rows that are the most extreme of all models have an exact p of
+1/4 to the power of 5, about 0.001, which is not below alpha / (number of tests); five Retrains give
+0.0001. Canaries do not have this limit. The verdict says in each case how many rows would have been
+found.
+
+Not validated here: `resnet8` networks, groups of customers, shadow models.
 
 ## True Retrains
 

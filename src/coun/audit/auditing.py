@@ -48,7 +48,7 @@ def audit(
     *,
     original: Model | None = None,
     split: Split | None = None,
-    data: Data | None = None,
+    data: Data | str | None = None,
     margin: float = MARGIN,
     alpha: float = ALPHA,
     audits_so_far: int | None = None,
@@ -74,6 +74,7 @@ def audit(
         original: the model before unlearning: a positive control, and for "closer than the
             original".
         split: the forgotten rows, by default those on record of the first run that has any.
+        data: of all runs, or the source where it is now; by default it is loaded again.
         margin: points of accuracy that count as no difference.
         alpha: the chance of a false accusation, of all tests together (Holm).
         audits_so_far: earlier audits of the same model. Audit number k then gets
@@ -97,9 +98,11 @@ def audit(
         raise CounError("no model to audit; expected at least one unlearned run")
     runs: list[Run] = []
     for model in [*models, *exact, *([original] if original is not None else [])]:
-        runs.append(model if isinstance(model, Run) else Run.open(model, data=data))
-        data = data or runs[0].data
-    assert data is not None
+        runs.append(
+            model if isinstance(model, Run) else Run.open(model, data=data, allow_missing=True)
+        )
+        data = data if isinstance(data, Data) else runs[0].data
+    assert isinstance(data, Data)
     split = split or next((run.split for run in runs if run.split), None)
     if split is None:
         raise CounError("no run has a forget request on record; pass split=...")

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from coun.audit.levels import LevelTest
-from coun.audit.rank_tests import Groups, Strata, rank_test
+from coun.audit.rank_tests import Groups, Strata, rank_test, residualise
 from coun.audit.scores import Subject, in_points, signed
 from coun.audit.top_rows import TopTest, smallest_p
 from coun.metrics.arrays import Floats
@@ -65,19 +65,29 @@ class Memory:
         name: str,
         strata: Strata,
         residual: Groups,
-        explained: Floats | float,
+        retrains: Groups | None,
         generator: np.random.Generator,
     ) -> Floats | None:
         """Scores (M,) of remembered rows, less what the Retrains explain; None if unknown.
 
-        Without the Original they are residuals of test rows, drawn by lot, with the boost.
+        They are the Original's, on the scale of the model's residuals of test rows. Without the
+        Original they are residuals of test rows, drawn by lot, with the boost.
 
         Args:
             residual: the same of the model under audit.
-            explained: (M,) what the Retrains explain of the forgotten rows' scores.
+            retrains: the Retrains' scores; None without Retrains.
         """
         if self.boost is None:
-            return self.forget[name] - explained if name in self.forget else None
+            if name not in self.forget:
+                return None
+            before = Groups(self.forget[name], self.test[name])
+            if retrains is not None:
+                before = residualise(strata, before, retrains)
+            rows = np.concatenate([test for _, test in strata.pairs])
+            (middle, spread), (new_middle, new_spread) = (
+                _scale(scores.test[rows]) for scores in (before, residual)
+            )
+            return (before.forget - middle) * (new_spread / spread) + new_middle
         if name != "log_odds":
             return None
         values = residual.forget.copy()
@@ -93,6 +103,12 @@ class Memory:
         if name == "correctness":
             return self.forget[name]
         return in_points(Groups(self.forget[name], self.test[name])).forget
+
+
+def _scale(values: Floats) -> tuple[float, float]:
+    """Median, and mean absolute deviation from it (1 where all values are equal)."""
+    middle = float(np.median(values))
+    return middle, float(np.abs(values - middle).mean()) or 1.0
 
 
 def rows_for_rank(strata: Strata, remembered: Groups, error: float) -> Power:

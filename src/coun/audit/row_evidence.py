@@ -18,7 +18,6 @@ from coun.audit.rank_tests import (
     minus,
     rank_test,
     residualise,
-    shared_slope,
 )
 from coun.audit.scores import MEANING, RelearnedHalf, Subject, distances, mean_groups, signed
 from coun.audit.top_rows import top_test
@@ -86,20 +85,17 @@ def _rank_evidence(
         "exchangeable",
         difference=mean_difference(strata, scores, unit=unit),
     )
-    explained = _explained(models, strata, name)
-    remembered = models.memory.residual(name, strata, residual, explained, generator)
+    exact = _of_retrains(models, name)
+    remembered = models.memory.residual(name, strata, residual, exact, generator)
     if remembered is None or owners is not None:
         return Pending(evidence)
     replaced = Groups(remembered, residual.test)
     return Pending(evidence, rows_for_rank(strata, replaced, test.error))
 
 
-def _explained(models: Models, strata: Strata, name: str) -> Floats | float:
-    """What the Retrains' scores explain of the forgotten rows' scores (M,); 0 without Retrains."""
-    if not models.retrains:
-        return 0.0
-    exact = signed(models.retrains, name)
-    return shared_slope(strata, signed(models.unlearned, name), exact) * exact.forget
+def _of_retrains(models: Models, name: str) -> Groups | None:
+    """The Retrains' mean scores; None without Retrains."""
+    return signed(models.retrains, name) if models.retrains else None
 
 
 def _relearned_rows(
@@ -154,8 +150,8 @@ def _top_evidence(
         bool(models.retrains),
         "exchangeable",
     )
-    explained = _explained(models, strata, "log_odds")
-    remembered = models.memory.residual("log_odds", strata, residual, explained, generator)
+    exact = _of_retrains(models, "log_odds")
+    remembered = models.memory.residual("log_odds", strata, residual, exact, generator)
     if remembered is None:
         return Pending(evidence)
     return Pending(evidence, rows_for_top(strata, residual, remembered, test, generator))

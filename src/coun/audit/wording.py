@@ -85,8 +85,10 @@ def _count(verdict: Verdict, family: TestFamily) -> int:
 def _advice(verdict: Verdict) -> str:
     if verdict.retrains >= 5:
         return "More test rows or a larger request would help; more Retrains will not help much."
-    more = max(1, FEWEST_RETRAINS - verdict.retrains)
-    return f"Add {more} more Retrain{'s' if more > 1 else ''}, or plan with `coun audit --plan`."
+    if verdict.retrains < FEWEST_RETRAINS:
+        more = FEWEST_RETRAINS - verdict.retrains
+        return f"Add {more} Retrain{'s' if more > 1 else ''}; `coun audit --plan` says what for."
+    return "Add Retrains, test rows or rows to the request; `coun audit --plan` says what for."
 
 
 def _power(verdict: Verdict) -> str:
@@ -190,7 +192,7 @@ def effect_text(e: Evidence) -> str:
     if e.unit == "rows":
         return f"{e.effect:+.1f} rows"
     if e.name.startswith("kept"):
-        return f"{e.effect:.1f} points lost"
+        return f"{abs(e.effect):.1f} points {'lost' if e.effect > 0 else 'gained'}"
     return f"{e.effect:+.3f} nats" if e.unit == "nats" else f"{e.effect:+.1f} points"
 
 

@@ -43,6 +43,7 @@ WORDS = (
     help="A Retrain's run folder; repeat it for several seeds.",
 )
 @click.option("--original", type=click.Path(path_type=Path), help="The model before unlearning.")
+@click.option("--data", metavar="SRC", help="Where the data of the runs is now, if it moved.")
 @click.option(
     "--margin",
     type=float,
