@@ -229,6 +229,12 @@ def test_whole_customers_are_permuted(memoriser, half, plain):
         audit(memoriser, split=half, rest=False, groups={"nobody": "x"})
 
 
+def test_another_recipe_of_the_retrains_is_said(memoriser, retrains):
+    """The Original had 20 epochs and the Retrains 15."""
+    verdict = audit(retrains[0], retrains[1], original=memoriser, rest=False).verdict
+    assert "Retrain has epochs=15, not 20" in " ".join(verdict.caveats)
+
+
 def test_a_plan_says_what_to_add(retrains):
     rows = plan(audit(retrains[0], retrains[1], rest=False))
     assert [row["retrains"] for row in rows] == [0, 1, 2, 3, 5, 10]

@@ -221,7 +221,10 @@ def _judged(
         **settings,
     )
     missing = len(split.missing(data))
+    other_recipe = _other_recipe(retrains, original)
     notes = caveats(verdict, family, looked_at)
+    if other_recipe:
+        notes.append(f"The Retrains differ from the Original in their recipe: {other_recipe}.")
     if missing:
         notes.append(
             f"{missing:,} of {len(split.forget):,} forgotten rows are no longer in the data; how "
@@ -244,6 +247,22 @@ def _judged(
         before,
         missing=missing,
     )
+
+
+def _other_recipe(retrains: Sequence[Subject], original: Subject | None) -> str:
+    """The settings in which Retrains differ from the Original, in words; empty if in none."""
+    if original is None or original.run is None:
+        return ""
+    recipe = original.run.record.original
+    differences = []
+    for retrain in retrains:
+        own = retrain.run.record.original if retrain.run else recipe
+        differences += [
+            f"{retrain.name} has {name}={own.get(name)}, not {recipe.get(name)}"
+            for name in sorted({*own, *recipe})
+            if own.get(name) != recipe.get(name)
+        ]
+    return "; ".join(differences)
 
 
 def _gap(

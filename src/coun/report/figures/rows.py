@@ -23,7 +23,7 @@ def row_pictures(images: Tensor, titles: Sequence[str], *, across: int = 6) -> F
 
     down = -(-len(images) // across)
     figure = Figure(figsize=(1.4 * across, 1.75 * down), layout="constrained", dpi=110)
-    grid = figure.subplots(down, across, squeeze=False).flat
+    grid = list(figure.subplots(down, across, squeeze=False).flat)
     for axes in grid:
         axes.set_axis_off()
     for axes, image, title in zip(grid, images, titles, strict=False):
