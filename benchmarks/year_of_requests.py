@@ -2,7 +2,7 @@
 
 A folder holds photographs with meaningful names. Each month some photographs must go: they are
 named by their paths, a model is made to forget them, starting from the model of the month before,
-and their files are then deleted from the disk. At the end the last model is compared with a
+and their files are then deleted from the folder. At the end the last model is compared with a
 Retrain that never saw any of the forgotten photographs, next to the distance between two such
 Retrains. Everything goes through the command line. A killed run continues when it is repeated.
 
@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow.parquet
 from PIL import Image
 
-NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 def photographs(source: Path, folder: Path, train: int, test: int) -> None:
@@ -40,13 +40,19 @@ def photographs(source: Path, folder: Path, train: int, test: int) -> None:
             Image.open(io.BytesIO(item["img"]["bytes"])).save(path)
 
 
-def coun(*words: object) -> dict[str, Any]:
-    """Run a command of coun and return its JSON document; stop with its message if it fails."""
-    command = [sys.executable, "-m", "coun", *map(str, words), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stderr}")
-    return json.loads(done.stdout)
+def coun(record: Path, *words: object) -> dict[str, Any]:
+    """Run a command of coun, keep its JSON document in *record* and return it.
+
+    A document that is there already is returned without running anything. Stops with the
+    command's own message if it fails.
+    """
+    if not record.exists():
+        command = [sys.executable, "-m", "coun", *map(str, words), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)}\n{done.stderr}")
+        record.write_text(done.stdout)
+    return json.loads(record.read_text())
 
 
 def rows(run: Path) -> dict[str, set[str]]:
@@ -63,11 +69,16 @@ def serve(args: argparse.Namespace) -> dict[str, Any]:
     """Train, serve every month's request, retrain twice, and return what was measured."""
     out, photos = args.out, args.out / "photos"
     data = ["--data", f"folder:{photos}"]
-    if not (out / "original" / "metrics.json").exists():
+    steps = out / "steps"
+    steps.mkdir(parents=True, exist_ok=True)
+    if not (steps / "original.json").exists():
         shutil.rmtree(photos, ignore_errors=True)
         photographs(args.source, photos, args.train, args.test)
+        # Only the comparison at the end reads these copies: without the forgotten photographs
+        # nobody can measure what a model makes of them.
+        shutil.copytree(photos, out / "archive", dirs_exist_ok=True)
     train = ["train", *data, "--model", args.model, "--set", f"epochs={args.epochs}"]
-    original = coun(*train, "--seed", args.seed, "--out", out / "original")
+    original = coun(steps / "original.json", *train, "--seed", args.seed, "--out", out / "original")
     listing = out / "names.json"
     if not listing.exists():
         listing.write_text(json.dumps(sorted(rows(out / "original")["retain"])))
@@ -82,6 +93,7 @@ def serve(args: argparse.Namespace) -> dict[str, Any]:
         here = out / f"model-{month + 1:02d}"
         settings = [word for pair in args.set for word in ("--set", pair)]
         made = coun(
+            steps / f"{here.name}.json",
             *("unlearn", start, "--method", args.method, "--forget-ids", request, *settings),
             *("--seed", args.seed, "--out", here, *data),
         )
@@ -93,17 +105,23 @@ def serve(args: argparse.Namespace) -> dict[str, Any]:
     retrains = []
     for number in (1, 2):
         here = out / f"retrain-{number}"
-        coun(*train, "--from-request", start, "--seed", args.seed + number, "--out", here)
+        again = ("--from-request", start, "--seed", args.seed + number, "--out", here)
+        coun(steps / f"{here.name}.json", "train", *data, *again)
         retrains.append(here)
+
+    def measured(run: Path, name: str) -> dict[str, Any]:
+        everything = ("--data", f"folder:{out / 'archive'}")
+        return coun(steps / f"{name}.json", "evaluate", run, "--against", retrains[0], *everything)
+
     return {
         "original": original,
         "months": months,
-        "history": coun("history", start),
+        "history": coun(steps / "history.json", "history", start),
         "relearned": {
             path.name: sorted(gone & rows(path).get("retain", set())) for path in (start, *retrains)
         },
-        "last": coun("evaluate", start, "--against", retrains[0], *data),
-        "floor": coun("evaluate", retrains[1], "--against", retrains[0], *data),
+        "last": measured(start, "last"),
+        "floor": measured(retrains[1], "floor"),
         "machine": f"{platform.processor() or platform.machine()}, Python "
         f"{platform.python_version()}",
         "date": datetime.date.today().isoformat(),

@@ -1,4 +1,4 @@
-"""What the README promises exists: its code is the examples' code, its options and links are real."""
+"""What the README promises exists: the code of its examples, its options and its links."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ from coun.audit.semantics import semantics
 from coun.audit.verdict import Gap, allowed_gap, judge
 from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split
+from coun.data.content import same_rows
 from coun.engine import predict
 from coun.errors import CounError
 from coun.methods import catalogue
@@ -311,8 +312,8 @@ def _list(given: Model | Sequence[Model]) -> list[Model]:
 
 def _check(run: Run, data: Data, split: Split, *, retrain: bool) -> None:
     where = str(run.folder) if run.folder else f"a run of {run.record.method.name}"
-    if run.data.fingerprint != data.fingerprint:
-        raise CounError(f"{where} is of other data; expected the same fingerprint for all runs")
+    if not same_rows(run.data, data):
+        raise CounError(f"{where} is of other data; expected the same rows for all runs")
     if run.split is None:
         if retrain:
             raise CounError(

@@ -46,6 +46,27 @@ def row_hashes(examples: Examples) -> np.ndarray:
     return result
 
 
+def same_rows(first: Data, second: Data) -> bool:
+    """Tell whether two data sets hold the same rows under the same numbers, in any order.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=20)
+    >>> same_rows(data, coun.load("digits", limit=20)), same_rows(data, coun.load("digits"))
+    (True, False)
+    """
+    for part in ("train", "test"):
+        a, b = getattr(first, part), getattr(second, part)
+        if len(a) != len(b):
+            return False
+        of_a, of_b = a.numbers.argsort(), b.numbers.argsort()
+        same_labels = torch.equal(a.labels.cpu()[of_a], b.labels.cpu()[of_b])
+        if not (same_labels and torch.equal(a.numbers[of_a], b.numbers[of_b])):
+            return False
+        if a is not b and not np.array_equal(row_hashes(a)[of_a], row_hashes(b)[of_b]):
+            return False
+    return first.classes == second.classes
+
+
 def _hash(image: np.ndarray) -> np.ndarray:
     if image.ndim == 3 and len(image) == 3 and image.dtype == np.uint8:
         grey = np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coun.data import Data, Examples, Split
+from coun.data.content import same_rows
 from coun.data.examples import stratified
 from coun.engine import predict
 from coun.errors import CounError
@@ -208,8 +209,10 @@ def evaluate(
 
 def _refuse_other_request(run: Run, exact: Run, split: Split | None) -> None:
     """Refuse a Retrain of other data, or of another request than *split*."""
-    if exact.data.fingerprint != run.data.fingerprint:
-        raise CounError("the Retrain is of other data; expected the same fingerprint")
+    if not same_rows(exact.data, run.data):
+        raise CounError(
+            f"{exact.where} was trained on other data than {run.where}; expected the same rows"
+        )
     if exact.split is None and split is not None:
         raise CounError(
             f"{exact.where} was trained on everything; expected a Retrain (coun train with "
