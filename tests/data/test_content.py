@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from coun.data import Split, TensorExamples, from_arrays, from_dataset
-from coun.data.content import copies, row_hashes, rows_like, with_copies
+from coun.data.content import copies, row_hashes, rows_like, same_rows, with_copies
 
 
 def arrays(count=30, seed=0):
@@ -71,3 +71,15 @@ def test_rows_are_found_by_a_picture(data, tmp_path, refused):
     (tmp_path / "empty").mkdir()
     with refused("empty", "no image file"):
         rows_like(data, [tmp_path / "empty"])
+
+
+def test_the_same_rows_in_another_order_are_the_same_rows(small):
+    order = torch.randperm(len(small.train), generator=torch.Generator().manual_seed(0))
+    shuffled = replace(small, train=small.train.take(order))
+    assert same_rows(small, shuffled)
+    assert small.fingerprint != shuffled.fingerprint
+    images = small.train.images.clone()
+    images[3] = 255 - images[3]
+    assert not same_rows(small, replace(small, train=replace(small.train, images=images)))
+    labels = small.train.labels.roll(1)
+    assert not same_rows(small, replace(small, train=replace(small.train, labels=labels)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -15,11 +16,16 @@ from coun.errors import CounError
 from coun.files import to_json
 
 if TYPE_CHECKING:
+    from coun.data import Data
     from coun.runs import Options, Run
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 BAD_INPUT = 2
+LIMITS = (
+    *("limit", "test_limit", "image_column", "label_column"),
+    *("test_share", "test_seed", "test_ids", "size", "follow_links"),
+)
 
 
 class ExpandedPath(click.Path):
@@ -69,12 +75,72 @@ compute_options = options(
     ),
     click.option("--profile", is_flag=True, help="Show where the time is spent."),
 )
-data_options = options(
+_limit_options = options(
     click.option("--limit", type=int, help="Keep a fixed stratified subset of N training rows."),
     click.option("--test-limit", type=int, help="Keep a fixed stratified subset of N test rows."),
     click.option("--image-column", help="Name of the image column of an hf: source."),
     click.option("--label-column", help="Name of the label column of an hf: source."),
+    click.option(
+        "--test-share",
+        type=float,
+        metavar="SHARE",
+        help="Share of the rows to hold out for testing, where a source has no test part.",
+    ),
+    click.option("--test-seed", type=int, metavar="N", help="Seed of the draw of that share."),
+    click.option(
+        "--test-ids",
+        type=PATH,
+        metavar="FILE",
+        help="File with the ids of the rows to hold out for testing, one per line.",
+    ),
+    click.option(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="Cut the middle square of each image and scale it to this side. Images of "
+        "different sizes need it.",
+    ),
+    click.option(
+        "--follow-links",
+        is_flag=True,
+        default=None,
+        help="Accept links that lead out of a folder: source.",
+    ),
 )
+
+
+def data_options(function: F) -> F:
+    """Add the options that say which part of a source is read; the command gets `limits`."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **values: Any) -> Any:
+        limits = {name: values.pop(name) for name in LIMITS}
+        given = {name: value for name, value in limits.items() if value is not None}
+        return function(*args, limits=given, **values)
+
+    return _limit_options(cast(F, command))
+
+
+def load_data(source: str, limits: dict[str, Any], id_column: str | None = None) -> Data:
+    """Load *source*, and print on standard error what has to be known of it.
+
+    Args:
+        limits: the values of the options of `data_options` that were given.
+        id_column: the value of --id-column. It also names the column of a request file, so
+            it is left out where the source has no columns.
+    """
+    from coun.data import load
+    from coun.data.sources import catalogue
+
+    kind = catalogue().get(source.partition(":")[0])
+    if id_column is not None and kind is not None and "id_column" in kind.options:
+        limits = {**limits, "id_column": id_column}
+    data = load(source, **limits)
+    for note in data.notes:
+        click.echo(note, err=True)
+    return data
+
+
 contrast_options = options(
     click.option("--contrast", metavar="LOSS", help="Add a contrastive loss, e.g. info_nce."),
     click.option(
@@ -184,13 +250,12 @@ def open_start(
             these a run folder takes --data only.
         allow_missing: as for `Run.open`.
     """
-    from coun.data import load
     from coun.runs import Run
 
     if not path.exists():
         raise CounError(f"{path} does not exist; expected a run folder or a file of weights")
     if not path.is_file():
-        if model or any(limits.values()):
+        if model or limits:
             raise CounError(
                 f"--model, the limits and the columns come from the record of {path}; leave "
                 "them out"
@@ -198,7 +263,7 @@ def open_start(
         return Run.open(path, data=source, allow_missing=allow_missing)
     if source is None or model is None:
         raise CounError(f"{path} is a weights file; say --data and --model as well")
-    return Run.from_weights(path, load(source, **limits), model, head=head)
+    return Run.from_weights(path, load_data(source, limits), model, head=head)
 
 
 def emit(document: Any) -> None:

@@ -29,8 +29,8 @@ def command(
     source: str | None,
     model: str | None,
     forget: ForgetOptions,
+    limits: dict[str, Any],
     as_json: bool,
-    **limits: Any,
 ) -> None:
     from coun.cli import show
     from coun.runs import evaluate, request_scores

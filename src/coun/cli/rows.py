@@ -64,10 +64,10 @@ def command(
     features: Path | None,
     limit_shown: int,
     out: Path | None,
+    id_column: str | None,
+    limits: dict[str, Any],
     as_json: bool,
-    **options: Any,
 ) -> None:
-    from coun.data import load
     from coun.data.lookup import all_rows
 
     if features is not None and like is None:
@@ -76,9 +76,7 @@ def command(
         raise CounError("--find and --like are two ways to look for rows; give one of them")
     if out is not None and out.suffix.lower() not in (".png", ".html", ".txt"):
         raise CounError(f"--out is {out}; expected a name that ends in .png, .html or .txt")
-    data = load(source, **{key: value for key, value in options.items() if value is not None})
-    for note in data.notes:
-        click.echo(note, err=True)
+    data = app.load_data(source, limits, id_column)
     rows = all_rows(data, find) if like is None else _alike(data, like, features, limit_shown)
     total, rows = len(rows), rows[:limit_shown]
     if not rows:

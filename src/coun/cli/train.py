@@ -53,10 +53,7 @@ def command(
     method: str,
     epochs: int | None,
     seed: int,
-    limit: int | None,
-    test_limit: int | None,
-    image_column: str | None,
-    label_column: str | None,
+    limits: dict[str, Any],
     canaries: int | None,
     forget: ForgetOptions,
     settings: tuple[str, ...],
@@ -65,14 +62,13 @@ def command(
     **compute: Any,
 ) -> None:
     from coun.cli import show
-    from coun.data import load
     from coun.runs import Run, train, unlearn
 
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
     common: dict[str, Any] = {"seed": seed, "out": out, "options": app.run_options(**compute)}
     if request_of is not None:
-        if model or forget or method != "retrain" or limit or test_limit:
+        if model or forget or method != "retrain" or limits:
             raise CounError(
                 "--from-request takes model, request and limits from the run; leave --model, "
                 "--method, the limits and the forget options out"
@@ -87,10 +83,9 @@ def command(
             raise click.UsageError(f"Missing option '{option}'.", click.get_current_context())
     assert source is not None
     assert model is not None
-    columns: dict[str, Any] = {"image_column": image_column, "label_column": label_column}
-    if source.startswith("hf:"):
-        columns["id_column"] = forget.id_column
-    data = load(source, limit=limit, test_limit=test_limit, canaries=canaries, **columns)
+    if canaries is not None:
+        limits["canaries"] = canaries
+    data = app.load_data(source, limits, forget.id_column)
     split = split_from_options(data, forget)
     run = train(data, model, method=method, split=split, **common, **values)
     show.finish(run, as_json=as_json)

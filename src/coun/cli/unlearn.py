@@ -41,10 +41,7 @@ def command(
     contrast_set: tuple[str, ...],
     source: str | None,
     model: str | None,
-    limit: int | None,
-    test_limit: int | None,
-    image_column: str | None,
-    label_column: str | None,
+    limits: dict[str, Any],
     out: Path,
     as_json: bool,
     **compute: Any,
@@ -53,12 +50,6 @@ def command(
     from coun.runs import request_scores, unlearn
 
     values = app.parse_settings(settings)
-    limits = {
-        "limit": limit,
-        "test_limit": test_limit,
-        "image_column": image_column,
-        "label_column": label_column,
-    }
     options = app.run_options(**compute)
     module = app.make_contrast(
         contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set
