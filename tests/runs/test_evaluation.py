@@ -149,5 +149,5 @@ def test_a_retrain_that_saw_everything_is_refused(original, split):
 
 def test_a_retrain_of_other_data_is_refused(original, split, digits):
     exact = coun.train(digits, "mlp", split=coun.Split.random(digits, 0.5), epochs=1)
-    with pytest.raises(CounError, match="the Retrain is of other data"):
+    with pytest.raises(CounError, match="was trained on other data than"):
         coun.evaluate(original, split=split, against=exact)
