@@ -110,7 +110,7 @@ def audit(
     if len(split.rows(data, "forgotten")) == 0:
         raise CounError(
             "none of the forgotten rows is in the data any more, so how the model treats them "
-            "cannot be measured; audit with a copy of the rows (data=...) before they are deleted"
+            "cannot be measured; say where a copy of them is with --data (in Python data=...)"
         )
     count = len(models) + len(exact)
     for k, run in enumerate(runs):

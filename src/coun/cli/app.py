@@ -40,6 +40,22 @@ class ExpandedPath(click.Path):
 PATH = ExpandedPath(path_type=Path)
 
 
+class Command(click.Command):
+    """A command that refuses an option given twice, where the second value would replace the
+    first without a word."""
+
+    def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
+        _, _, order = self.make_parser(context).parse_args(list(words))
+        for option in order:
+            single = isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+            if single and order.count(option) > 1:
+                raise click.UsageError(f"{option.opts[0]} is given twice; expected once.", context)
+        return super().parse_args(context, words)
+
+
+command = functools.partial(click.command, cls=Command)
+
+
 def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     """Join several click options into one decorator; help lists them in the given order."""
 

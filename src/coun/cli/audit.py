@@ -27,23 +27,24 @@ WORDS = (
 )
 
 
-@click.command(
+@app.command(
     "audit",
     help="Judge the runs in DIR (seeds of one request) against Retrains.\n\n"
     "Exit code 3 if the verdict is a word of --fail-on.",
 )
-@click.argument(
-    "unlearned", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("unlearned", metavar="DIR...", nargs=-1, required=True, type=app.PATH)
 @click.option(
     "--against",
     multiple=True,
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=app.PATH,
     help="A Retrain's run folder; repeat it for several seeds.",
 )
-@click.option("--original", type=click.Path(path_type=Path), help="The model before unlearning.")
+@click.option("--original", type=app.PATH, help="The model before unlearning.")
 @click.option("--data", metavar="SRC", help="Where the data of the runs is now, if it moved.")
+@click.option(
+    "--data", metavar="SRC", help="Where the data of all these runs is now, if it was moved."
+)
 @click.option(
     "--margin",
     type=float,
@@ -64,7 +65,7 @@ WORDS = (
 )
 @click.option(
     "--groups",
-    type=click.Path(path_type=Path),
+    type=app.PATH,
     metavar="FILE",
     help="A csv file with id,owner: rows of one owner (a customer) are tested as a whole.",
 )
@@ -92,7 +93,7 @@ WORDS = (
     help=f"Verdicts, separated by commas, for which the exit code is {FAILED}.",
 )
 @click.option("--map", "maps", is_flag=True, help="Draw maps of features (t-SNE) on the page.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write report.html here.")
+@click.option("--out", type=app.PATH, help="Write report.html here.")
 @app.json_option
 def command(
     unlearned: tuple[Path, ...],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from coun.report import Cell
 
 
-@click.command(
+@app.command(
     "demo", help="Train, forget and compare with Retrain on handwritten digits; write a report."
 )
 @click.option(

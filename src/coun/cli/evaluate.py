@@ -11,7 +11,7 @@ from coun.cli import app
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 
 
-@click.command(
+@app.command(
     "evaluate",
     help="Measure the run in DIR, before and after unlearning, and how far it is from a Retrain. "
     "Writes DIR/metrics.json, or for another request than the run's own a file of that request. "

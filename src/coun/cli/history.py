@@ -11,7 +11,7 @@ from rich.table import Table
 from coun.cli import app
 
 
-@click.command(
+@app.command(
     "history",
     help="Show the chain that led to the model in DIR: which request, when, by which method, at "
     "what cost. Only DIR/run.json is read.",

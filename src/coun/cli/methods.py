@@ -15,9 +15,7 @@ from coun.errors import unknown
 LETTERS = {"retain": "R", "forget": "F", "original training": "O"}
 
 
-@click.command(
-    "methods", help="List the unlearning methods, or the settings of the one called NAME."
-)
+@app.command("methods", help="List the unlearning methods, or the settings of the one called NAME.")
 @click.argument("name", required=False)
 @app.json_option
 def command(name: str | None, as_json: bool) -> None:

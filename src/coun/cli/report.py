@@ -11,7 +11,7 @@ from coun.cli import app
 COUN_PAPER = "the CoUn paper"
 
 
-@click.command(
+@app.command(
     "report", help="Write the results of a bench in DIR as Markdown, LaTeX, CSV and an HTML page."
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))

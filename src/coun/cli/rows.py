@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SIDE = 112  # pixels of a picture on a contact sheet
 
 
-@click.command(
+@app.command(
     "rows",
     help="List the rows of SRC with number, id, class and part: the names that --forget-index "
     "and --forget-ids take.",
@@ -34,13 +34,13 @@ SIDE = 112  # pixels of a picture on a contact sheet
 @click.option(
     "--like",
     metavar="IMAGE",
-    type=click.Path(path_type=Path),
+    type=app.PATH,
     help="The rows that look most like a picture, nearest first, by their pixels.",
 )
 @click.option(
     "--features",
     metavar="RUN",
-    type=click.Path(path_type=Path),
+    type=app.PATH,
     help="With --like: compare the features of this run's model instead of pixels.",
 )
 @click.option(
@@ -51,8 +51,9 @@ SIDE = 112  # pixels of a picture on a contact sheet
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="Also write the shown rows: their pictures as .png or .html, or their ids as .txt.",
+    type=app.PATH,
+    help="Also write a new file: the ids of all these rows as .txt, or pictures of the shown ones "
+    "as .png or .html.",
 )
 @click.option("--id-column", metavar="NAME", help="Column of the ids in an hf: source.")
 @app.data_options
@@ -76,13 +77,15 @@ def command(
         raise CounError("--find and --like are two ways to look for rows; give one of them")
     if out is not None and out.suffix.lower() not in (".png", ".html", ".txt"):
         raise CounError(f"--out is {out}; expected a name that ends in .png, .html or .txt")
+    if out is not None and out.exists():
+        raise CounError(f"{out} exists; choose another --out, or delete it first")
     data = app.load_data(source, limits, id_column)
     rows = all_rows(data, find) if like is None else _alike(data, like, features, limit_shown)
-    total, rows = len(rows), rows[:limit_shown]
+    matches, total, rows = rows, len(rows), rows[:limit_shown]
     if not rows:
         raise CounError(f"no row of {source} has '{find}' in its id; leave out --find to see ids")
     if out is not None:
-        _write(out.expanduser(), data, rows)
+        _write(out, data, matches if out.suffix.lower() == ".txt" else rows)
     if as_json:
         keys = ("number", "id", "label", "part", "distance")
         listing = [{key: getattr(row, key) for key in keys} for row in rows]

@@ -12,7 +12,7 @@ from coun.cli.forget_options import ForgetOptions, forget_options, split_from_op
 from coun.errors import CounError
 
 
-@click.command(
+@app.command(
     "train",
     help="Train a model on all rows; with a forget option, a Retrain without them. With "
     "--from-request, the Retrain of a run: its data, model, recipe and all that it must forget.",

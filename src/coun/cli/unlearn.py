@@ -11,7 +11,7 @@ from coun.cli import app
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 
 
-@click.command(
+@app.command(
     "unlearn",
     help="Unlearn from FROM, a run folder, or a weights file with --data and --model. What is "
     "not given is taken from the run folder's record. Rows that FROM or a run before it has "

@@ -15,6 +15,7 @@ from coun.data.content import same_rows
 from coun.data.examples import stratified
 from coun.engine import predict
 from coun.errors import CounError
+from coun.methods import catalogue as methods
 from coun.metrics import GAP_METRICS, Measurements, average_gap, catalogue
 from coun.models import Classifier, Outputs
 from coun.runs.metrics_record import (
@@ -212,6 +213,12 @@ def _refuse_other_request(run: Run, exact: Run, split: Split | None) -> None:
     if not same_rows(exact.data, run.data):
         raise CounError(
             f"{exact.where} was trained on other data than {run.where}; expected the same rows"
+        )
+    method = methods().get(exact.record.method.name)
+    if exact.record.kind == "unlearned" and not (method is not None and method.exact):
+        raise CounError(
+            f"{exact.where} is not a Retrain but the result of {exact.record.method.name}; "
+            "expected a Retrain (coun train --from-request)"
         )
     if exact.split is None and split is not None:
         raise CounError(
