@@ -41,7 +41,6 @@ WORDS = (
     help="A Retrain's run folder; repeat it for several seeds.",
 )
 @click.option("--original", type=app.PATH, help="The model before unlearning.")
-@click.option("--data", metavar="SRC", help="Where the data of the runs is now, if it moved.")
 @click.option(
     "--data", metavar="SRC", help="Where the data of all these runs is now, if it was moved."
 )
