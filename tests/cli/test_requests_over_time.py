@@ -26,6 +26,14 @@ def test_a_chain_of_requests(coun_command, tmp_path: Path) -> None:
         ("finetune", "class '5'", 20),
     ]
     assert "class '5'" in coun_command("history", "b").out
+    assert "…" not in coun_command("history", "b").out
+    for name in ("3", "7"):  # what the run forgot is measured too, also on its own
+        of_all = coun_command("evaluate", "b", "--forget-class", name, "--json")
+        assert of_all.json["counts"]["forget"] == (60 if name == "7" else 40), of_all.err
+    weights = ("--data", "digits", "--limit", 200, "--model", "mlp", *finetune, "--out", "w")
+    alone = coun_command("unlearn", "b/model.safetensors", "--forget-class", "7", *weights)
+    assert (alone.code, alone.err.count("\n")) == (2, 1)
+    assert "b is a run folder; name the folder" in alone.err
     assert coun_command("train", "--from-request", "b", "--seed", 1, "--out", "r").code == 0
     measured = coun_command("evaluate", "b", "--against", "r", "--json")
     assert measured.json["counts"]["forget"] == 40

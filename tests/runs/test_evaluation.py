@@ -1,4 +1,6 @@
 import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from coun.errors import CounError
 from coun.metrics import GAP_METRICS
 from coun.models import Outputs, weights_digest
 from coun.runs import Predictions, measure, predictions
+from coun.runs.metrics_record import StartRecord
 
 
 def sure(classes, labels, right):
@@ -151,3 +154,37 @@ def test_a_retrain_of_other_data_is_refused(original, split, digits):
     exact = coun.train(digits, "mlp", split=coun.Split.random(digits, 0.5), epochs=1)
     with pytest.raises(CounError, match="was trained on other data than"):
         coun.evaluate(original, split=split, against=exact)
+
+
+def test_a_metric_that_is_no_number_does_not_spoil_the_file(small, split, tmp_path):
+    coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
+    coun.unlearn(tmp_path / "o", split, "finetune", epochs=1, out=tmp_path / "u", data=small)
+    path = tmp_path / "u" / "metrics.json"
+    coun.evaluate(tmp_path / "u", data=small)
+    content = json.loads(path.read_text())
+    content["start"]["metrics"]["odd"] = content["change"]["odd"] = None  # as 0.2.0 wrote NaN
+    path.write_text(json.dumps(content))
+    again = coun.evaluate(tmp_path / "u", data=small)
+    assert "odd" not in again["start"]["metrics"]
+    start = StartRecord(weights_sha256="", counts={}, metrics={"odd": math.nan, "even": 2.0})
+    assert start.metrics == {"even": 2.0}
+
+
+def test_what_the_run_forgot_is_measured_with_every_request(original, small, split):
+    run = coun.unlearn(original, split, "finetune", epochs=1)
+    new = Split.by_index(small, small.train.numbers[[60, 61]])
+    assert coun.evaluate(run, split=new)["counts"]["forget"] == len(split.forget) + 2
+    repeated = Split.by_index(small, split.forget[:3])
+    again = coun.evaluate(run, split=repeated)
+    assert again["counts"]["forget"] == len(split.forget)
+    assert again["split_sha256"] == split.digest
+
+
+def test_requests_that_differ_in_test_rows_have_files_of_their_own(small, split, tmp_path):
+    run = coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
+    for row in (0, 1):
+        other = replace(split, held_out=small.test.numbers[[row]])
+        coun.evaluate(run, split=other)
+    coun.evaluate(run, split=split)
+    assert len(list((tmp_path / "o").glob("metrics-*.json"))) == 3
+    assert (tmp_path / "o" / f"metrics-{split.digest[:12]}.json").exists()

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -320,3 +321,40 @@ def test_a_folder_is_reserved_for_one_run(finished, tmp_path):
     assert reserve_folder(tmp_path / "run", started)
     with pytest.raises(CounError, match="differs in its environment"):
         reserve_folder(tmp_path / "run", record.model_copy(update={"identity": "b"}))
+
+
+def test_swapped_weights_are_one_line(folder, digits200, tmp_path):
+    coun.train(digits200, "mlp", epochs=1, seed=8, out=tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "model.safetensors", folder)
+    with pytest.raises(CounError, match="does not hold the weights that the run") as caught:
+        coun.Run.open(folder)
+    assert one_line(caught)
+
+
+@pytest.fixture
+def unlearned(folder, digits200):
+    out = folder.parent / "u"
+    coun.unlearn(folder, coun.Split.by_class(digits200, "3"), "finetune", epochs=1, out=out)
+    return out
+
+
+def test_the_weights_file_of_an_unlearned_run_is_refused(unlearned, folder, digits200):
+    with pytest.raises(CounError, match="is a run folder; name the folder") as caught:
+        coun.Run.from_weights(unlearned / "model.safetensors", digits200, "mlp")
+    assert one_line(caught)
+    coun.Run.from_weights(folder / "model.safetensors", digits200, "mlp")  # it forgot nothing
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"split": None}, "not which rows it forgot"),
+        ({"split": None, "kind": "original"}, "differ in the role of 20 row"),
+    ],
+)
+def test_a_request_that_was_removed_from_the_record_is_refused(unlearned, change, words):
+    record = json.loads((unlearned / "run.json").read_text())
+    (unlearned / "run.json").write_text(json.dumps({**record, **change}))
+    with pytest.raises(CounError, match=words) as caught:
+        coun.Run.open(unlearned)
+    assert one_line(caught)

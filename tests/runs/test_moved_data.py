@@ -1,5 +1,6 @@
 """Runs whose data was moved, or has lost the rows that had to go."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -133,6 +134,11 @@ def test_python_data_and_modules_open_again(small, split, tmp_path):
 def test_a_run_without_a_row_table_is_compared_by_fingerprint(small, split, tmp_path):
     coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
     (tmp_path / "o" / "rows.parquet").unlink()
+    with pytest.raises(CounError, match="rows.parquet is missing, but the run wrote it"):
+        coun.Run.open(tmp_path / "o", data=small)
+    record = json.loads((tmp_path / "o" / "run.json").read_text())
+    record["data"]["rows_sha256"] = ""
+    (tmp_path / "o" / "run.json").write_text(json.dumps(record))
     coun.Run.open(tmp_path / "o", data=small)
     images = 255 - small.train.images
     changed = replace(small, train=replace(small.train, images=images))

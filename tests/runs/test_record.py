@@ -1,24 +1,69 @@
 """Run records: typed, versioned, and those of version 0.1 are still read."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 import coun
 from coun.errors import CounError
+from coun.models import build, load_weights, weights_digest
 from coun.runs import RunRecord
 from coun.runs.folder import read_record
 
 OLD = Path(__file__).parent / "version_0_1"  # written by coun 0.1.0 on digits, limit=100
 
 
-def old(name, folder):
-    """Put the record that version 0.1 wrote into *folder*."""
+def old(name, folder, **changes):
+    """Put the record that version 0.1 wrote into *folder*, which may hold weights."""
     folder.mkdir(exist_ok=True)
-    (folder / "run.json").write_text((OLD / f"{name}.json").read_text())
+    content = {**json.loads((OLD / f"{name}.json").read_text()), **changes}
+    (folder / "rows.parquet").unlink(missing_ok=True)  # version 0.1 wrote none
+    if (folder / "model.safetensors").exists():
+        net = build("mlp", classes=10, shape=(1, 8, 8))
+        load_weights(net, folder / "model.safetensors")
+        content["weights_sha256"] = weights_digest(net)
+    (folder / "run.json").write_text(json.dumps(content))
     return folder
+
+
+def chain_of_version_0_1(data, tmp_path):
+    """Two runs of version 0.1: "a" forgot class 3, and "b", which started from it, class 5."""
+    folders = [tmp_path / name for name in ("a", "b")]
+    for seed, folder in enumerate(folders):
+        coun.train(data, "mlp", epochs=1, seed=seed, out=folder)
+    first = json.loads(old("unlearned", folders[0]).joinpath("run.json").read_text())
+    one_class = coun.Split.by_class(data, "5")
+    places = one_class.forget  # digits are numbered as in version 0.1
+    second = {
+        "scenario": {"kind": "class", "name": "5"},
+        "seed": None,
+        "forget_class": 5,
+        "forget_count": len(places),
+        "retain_count": len(one_class.retain),
+        "sha256": one_class.digest,
+        "forget": places.tolist(),
+    }
+    parent = {"folder": "elsewhere/a", "method": "coun", "weights_sha256": first["weights_sha256"]}
+    return old("unlearned", folders[1], split=second, parent=parent)
+
+
+def test_a_chain_of_version_0_1_keeps_what_its_ancestors_forgot(data, tmp_path):
+    run = coun.Run.open(chain_of_version_0_1(data, tmp_path))
+    assert run.split.forgotten_classes == (3, 5)
+    assert torch.equal(run.split.earlier, coun.Split.by_class(data, "3").forget)
+    again = coun.unlearn(run, coun.Split.by_class(data, "7"), "finetune", epochs=1)
+    assert again.split.forgotten_classes == (3, 5, 7)
+
+
+def test_a_lost_parent_of_version_0_1_is_said(data, tmp_path, caplog):
+    folder = chain_of_version_0_1(data, tmp_path)
+    shutil.rmtree(tmp_path / "a")
+    assert coun.Run.open(folder).split.forgotten_classes == (5,)
+    assert "parents forgot is not on record" in caplog.text
 
 
 @pytest.fixture(scope="module")

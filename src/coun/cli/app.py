@@ -267,6 +267,7 @@ def open_start(
         allow_missing: as for `Run.open`.
     """
     from coun.runs import Run
+    from coun.runs.folder import refuse_weights_of_run
 
     if not path.exists():
         raise CounError(f"{path} does not exist; expected a run folder or a file of weights")
@@ -277,6 +278,7 @@ def open_start(
                 "them out"
             )
         return Run.open(path, data=source, allow_missing=allow_missing)
+    refuse_weights_of_run(path)
     if source is None or model is None:
         raise CounError(f"{path} is a weights file; say --data and --model as well")
     return Run.from_weights(path, load_data(source, limits), model, head=head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from coun.cli import app
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
+from coun.errors import CounError
 
 
 @app.command(
@@ -36,6 +38,13 @@ def command(
     from coun.runs import evaluate, request_scores
 
     run = app.open_start(folder, source, model, limits, allow_missing=bool(forget or against))
-    split = split_from_options(run.data, forget, score=lambda r: request_scores(run, r))
+    score = partial(request_scores, run)
+    try:
+        split = split_from_options(run.data, forget, earlier=run.split, score=score)
+    except CounError:
+        if run.split is None:
+            raise
+        # Rows that the run forgot before may be measured again; any other fault is raised again.
+        split = split_from_options(run.data, forget, score=score)
     metrics = evaluate(run, against=against, split=split, progress=True)
     show.result(run, metrics, as_json=as_json)

@@ -28,8 +28,11 @@ def command(folder: Path, as_json: bool) -> None:
     table = Table(
         "", "model", "method", "request", "new/all", "date", "s", "TFLOP", box=SIMPLE_HEAD
     )
-    for column in (0, 4, 6, 7):
-        table.columns[column].justify = "right"
+    table.padding, table.pad_edge = (0, 1, 0, 0), False
+    for place, column in enumerate(table.columns):
+        column.overflow = "fold"
+        column.justify = "right" if place in (0, 4, 6, 7) else "left"
+        column.no_wrap = place not in (2, 3)  # a long method or request takes several lines
     for number, step in enumerate(steps, 1):
         table.add_row(
             str(number),
@@ -37,7 +40,7 @@ def command(folder: Path, as_json: bool) -> None:
             step.method if step.request else step.kind,
             step.request or "",
             f"{step.new_rows:,}/{step.forgotten_rows:,}",
-            step.finished[:10],
+            step.finished[:16].replace("T", " "),
             f"{step.seconds:.1f}",
             f"{step.flops / 1e12:,.2f}",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import torch
 
 from coun.data import Data, Split
 from coun.data.requests import parse
+from coun.errors import CounError
+from coun.methods.retrain import Retrain
 from coun.runs.folder import expanded, read_record
 from coun.runs.record import RunRecord, StepRecord
 
@@ -59,8 +63,71 @@ def accumulated(split: Split | None, earlier: Split | None, data: Data) -> Split
     if split is None or earlier is None:
         return split or earlier
     if torch.equal(split.forget, earlier.forget):
-        return earlier
+        return with_test_rows(earlier, split)
     return split.after(data, earlier)
+
+
+def with_test_rows(split: Split, other: Split) -> Split:
+    """Return *split*, whose measurements also leave out the test rows that *other* names."""
+    more = other.held_out[~torch.isin(other.held_out, split.held_out)]
+    if not len(more):
+        return split
+    return replace(split, held_out=torch.cat([split.held_out, more]).sort().values)
+
+
+def measured(split: Split | None, run_split: Split | None, data: Data) -> Split | None:
+    """Join the request to measure with what the run has forgotten already.
+
+    Other than for `accumulated`, the request may repeat rows that were forgotten before.
+    """
+    if split is None or run_split is None:
+        return split or run_split
+    if bool(torch.isin(split.forget, run_split.forget).all()):
+        return with_test_rows(run_split, split)
+    return accumulated(split, run_split, data)
+
+
+def with_memory_of_parents(
+    folder: Path, record: RunRecord, split: Split, data: Data
+) -> tuple[Split, str | None]:
+    """Add to *split* what the parents of a run of version 0.1 forgot, which its record lacks.
+
+    Returns: the split, and a warning where a parent that may have forgotten rows is gone.
+    """
+    warning, rows = None, [split.forget[:0]]
+    while record.parent is not None and record.parent.folder and not record.ancestors:
+        found = parent_folder(record, folder)
+        if found is None:
+            if record.parent.method != Retrain.name:
+                warning = (
+                    f"what {folder}'s parents forgot is not on record, because "
+                    f"{record.parent.folder} is gone; name those rows in the next request too"
+                )
+            break
+        folder, record = found, read_record(found)
+        if record.split is not None:
+            rows.append(Split.from_json(data, record.split, allow_missing=True).forget)
+    before = torch.cat(rows).unique()  # type: ignore[no-untyped-call]
+    if not len(before) or bool(torch.isin(before, split.forget).all()):
+        return split, warning
+    if bool(torch.isin(split.forget, before).all()):
+        return split.extended(data, before[~torch.isin(before, split.forget)], before[:0]), warning
+    return split.after(data, before), warning
+
+
+def parent_folder(record: RunRecord, folder: Path | None) -> Path | None:
+    """Find the folder of the run that *record* started from, also beside *folder*."""
+    parent = record.parent
+    if parent is None or parent.folder is None:
+        return None
+    folders = [expanded(parent.folder)]
+    if folder is not None:
+        folders.append(folder.parent / folders[0].name)  # both were moved together
+    for candidate in folders:
+        with contextlib.suppress(CounError):
+            if read_record(candidate).weights_sha256 == parent.weights_sha256:
+                return candidate
+    return None
 
 
 def _in_words(split: dict[str, Any]) -> str | None:

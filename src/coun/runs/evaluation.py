@@ -18,6 +18,7 @@ from coun.errors import CounError
 from coun.methods import catalogue as methods
 from coun.metrics import GAP_METRICS, Measurements, average_gap, catalogue
 from coun.models import Classifier, Outputs
+from coun.runs.chain import measured
 from coun.runs.metrics_record import (
     VERSION,
     Metrics,
@@ -121,11 +122,11 @@ def measure(predictions: Predictions, split: Split | None) -> dict[str, Any]:
     return _as_json(measurements(predictions, split), predictions)
 
 
-def _as_json(measured: Measurements, predictions: Predictions) -> dict[str, Any]:
-    values, left_out = measured.values_by_name()
+def _as_json(measurements: Measurements, predictions: Predictions) -> dict[str, Any]:
+    values, left_out = measurements.values_by_name()
     counts = {name: len(labels) for name, labels in predictions.labels.items()}
-    if "members.labels" in measured.inputs:
-        size = len(measured.inputs["members.labels"])
+    if "members.labels" in measurements.inputs:
+        size = len(measurements.inputs["members.labels"])
         counts |= {"mia_members": size, "mia_non_members": size}
     result = {**dict.fromkeys(GAP_METRICS), **values, "counts": counts}
     return {**result, "metrics_left_out": left_out} if left_out else result
@@ -146,7 +147,8 @@ def evaluate(
 
     Args:
         run, against: runs or their folders; both are measured on the same rows.
-        split: forget rows, by default those on record of *run*, else of *against*.
+        split: forget rows, by default those on record of *run*, else of *against*. What
+            *run* has forgotten already is added to them.
         data, build: as for `Run.open`, where *run* is a folder.
 
     Returns: every metric of `coun.metrics.catalogue` whose inputs are at hand, by name, and
@@ -167,7 +169,7 @@ def evaluate(
     exact = against
     if isinstance(exact, str | Path):
         exact = Run.open(exact, data=run.data, build=build or run.build, allow_missing=True)
-    split = split or run.split or (exact.split if exact else None)
+    split = measured(split, run.split, run.data) or (exact.split if exact else None)
     if exact is not None:
         _refuse_other_request(run, exact, split)
     if split is not None:
@@ -177,8 +179,8 @@ def evaluate(
     if exact is not None:
         of_retrain = predictions(exact.classifier, run.data, split, progress=progress)
         retrain = measurements(of_retrain, split, cost=exact.record["cost"])
-    measured = measurements(predicted, split, cost=run.record["cost"], retrain=retrain)
-    result = _as_json(measured, predicted)
+    values = measurements(predicted, split, cost=run.record["cost"], retrain=retrain)
+    result = _as_json(values, predicted)
     result["split_sha256"] = split.digest if split else None
     if split is not None and (missing := len(split.missing(run.data))):
         result["not_measured"] = _reasons(missing, len(split.forget))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from coun.engine.process_group import ProcessGroup
@@ -30,6 +31,23 @@ def read_record(folder: Path, *, complete: bool = True) -> RunRecord:
     if complete and record.status != "complete":
         raise CounError(f"the run in {folder} is not finished; repeat its command to resume it")
     return record
+
+
+def refuse_weights_of_run(path: Path) -> None:
+    """Refuse the weights file of a run that forgot rows: on its own it has no memory of them.
+
+    Raises: CounError if the `run.json` beside *path* is of such a run, or cannot be read.
+    """
+    folder = path.parent
+    if path.name != WEIGHTS or not (folder / RECORD).exists():
+        return
+    with contextlib.suppress(CounError):
+        record = read_record(folder, complete=False)
+        if record.kind == "original" and record.split is None:
+            return
+    raise CounError(
+        f"{folder} is a run folder; name the folder, so that what it forgot stays forgotten"
+    )
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

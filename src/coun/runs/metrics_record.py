@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+import torch
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from coun.data import Split
 from coun.errors import CounError
@@ -16,12 +19,23 @@ from coun.runs.record import Record
 VERSION: Literal[2] = 2
 
 
+def _finite(values: Any) -> Any:
+    """Leave out what is no number: null in a file stands for NaN and infinity."""
+    if not isinstance(values, dict):
+        return values
+    numbers = {name: value for name, value in values.items() if value is not None}
+    return {n: v for n, v in numbers.items() if not isinstance(v, float) or math.isfinite(v)}
+
+
+Finite = Annotated[dict[str, float], BeforeValidator(_finite)]
+
+
 class StartRecord(Record):
     """The model before unlearning: its digest, the rows it was measured on, its metrics."""
 
     weights_sha256: str
     counts: dict[str, int]
-    metrics: dict[str, float]
+    metrics: Finite
 
 
 class Metrics(Record):
@@ -52,9 +66,9 @@ class Metrics(Record):
     warnings: list[str] = Field(default_factory=list)
     metrics_left_out: dict[str, str] = Field(default_factory=dict)
     start: StartRecord | None = None
-    change: dict[str, float] | None = None
-    retrain: dict[str, float] | None = None
-    gap: dict[str, float] | None = None
+    change: Finite | None = None
+    retrain: Finite | None = None
+    gap: Finite | None = None
     average_gap: float | None = None
     against: str | None = None
 
@@ -67,11 +81,20 @@ def metrics_path(folder: Path, split: Split | None, recorded: Split | None) -> P
     """Return the file for the metrics of *split*.
 
     That is `metrics.json` for the request on record of the run; each other request has a file
-    of its own, so that no measurement replaces that of another request.
+    of its own, so that no measurement replaces that of another request. Requests that differ
+    only in the test rows that they name are different ones.
     """
-    if split is None or (recorded is not None and split.digest == recorded.digest):
+    if split is None or (recorded is not None and _digest(split) == _digest(recorded)):
         return folder / METRICS
-    return folder / f"metrics-{split.digest[:12]}.json"
+    return folder / f"metrics-{_digest(split)[:12]}.json"
+
+
+def _digest(split: Split) -> str:
+    """The digest of all that a measurement depends on: that of the split, and its test rows."""
+    if not len(split.held_out):
+        return split.digest
+    tests = split.held_out.sort().values.to(torch.int64).numpy().tobytes()
+    return hashlib.sha256(split.digest.encode() + tests).hexdigest()
 
 
 def read_metrics(path: Path) -> Metrics | None:

@@ -182,6 +182,8 @@ class RunRecord(Record):
         }
         if self.split and self.split.get("earlier"):  # decides which rows are new to the method
             parts["earlier"] = self.split["earlier"]
+        if self.split and self.split.get("held_out"):  # measurements leave these rows out
+            parts["held_out"] = self.split["held_out"]
         text = json.dumps(parts, sort_keys=True)
         return self.model_copy(update={"identity": hashlib.sha256(text.encode()).hexdigest()})
 

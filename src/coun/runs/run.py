@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,13 +18,23 @@ from coun.data import Data, Split, load
 from coun.data.row_table import RowTable, align, load_recorded
 from coun.errors import CounError
 from coun.files import file_digest
-from coun.models import Classifier, copy_model, load_weights, make_model
+from coun.models import Classifier, copy_model, load_weights, make_model, weights_digest
 from coun.models import build as build_model
 from coun.models.ensemble import Shards
-from coun.runs.folder import ROWS, WEIGHTS, expanded, read_record
+from coun.runs.chain import parent_folder, with_memory_of_parents
+from coun.runs.folder import (
+    RECORD,
+    ROWS,
+    WEIGHTS,
+    expanded,
+    read_record,
+    refuse_weights_of_run,
+)
 from coun.runs.new_records import given_record
-from coun.runs.record import DataRecord, RunRecord
+from coun.runs.record import RunRecord
 from coun.runs.start import wrap
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -77,16 +89,26 @@ class Run:
         """
         folder = expanded(folder)
         record = read_record(folder)
-        data, numbers = recorded_data(folder, record.data, data, allow_missing=allow_missing)
+        if record.split is None and record.kind != "original":
+            raise CounError(
+                f"{folder / RECORD} says that the run is of kind '{record.kind}' but not which "
+                "rows it forgot; restore the file from a copy"
+            )
+        data, numbers = recorded_data(folder, record, data, allow_missing=allow_missing)
         maker = _maker(folder, record, data, build)
         model = maker()
         load_weights(model, folder / WEIGHTS)
+        _check_weights(folder, record, model)
         if isinstance(model, Shards) and numbers is not None and data.absent is not None:
             # Rows that were deleted before the run was made are last; the model never had them.
             model.drop_deleted_rows(torch.isin(numbers[: len(model.place)], data.train.numbers))
         split = None
         if record.split is not None:
             split = Split.from_json(data, record.split, allow_missing=allow_missing)
+            if "request" not in record.split:  # of version 0.1
+                split, warning = with_memory_of_parents(folder, record, split, data)
+                if warning:
+                    _log.warning("%s", warning)
         return cls(model.eval(), data, split, record, folder, maker)
 
     @classmethod
@@ -121,6 +143,7 @@ class Run:
             raise CounError(f"{weights} is a weights file; say which model it is of as well")
         else:
             module = maker().eval()
+            refuse_weights_of_run(expanded(weights))
             load_weights(module, expanded(weights))
         return cls(module, data, None, given_record(module, data, name, head), None, maker)
 
@@ -129,13 +152,10 @@ class Run:
         parent = self.record.parent
         if self.start is not None or parent is None or parent.folder is None:
             return self.start
-        folders = [expanded(parent.folder)]
-        if self.folder is not None:
-            folders.append(self.folder.parent / folders[0].name)  # both were moved together
-        for folder in folders:
-            with contextlib.suppress(CounError):
-                if read_record(folder).weights_sha256 == parent.weights_sha256:
-                    return Run.open(folder, data=self.data, build=self.build, allow_missing=True)
+        with contextlib.suppress(CounError):
+            folder = parent_folder(self.record, self.folder)
+            if folder is not None:
+                return Run.open(folder, data=self.data, build=self.build, allow_missing=True)
         return None
 
     @property
@@ -145,7 +165,7 @@ class Run:
 
 
 def recorded_data(
-    folder: Path, record: DataRecord, data: Data | str | None, *, allow_missing: bool
+    folder: Path, run: RunRecord, data: Data | str | None, *, allow_missing: bool
 ) -> tuple[Data, Tensor | None]:
     """Load the data of a run, or take *data*, and give its rows their recorded numbers.
 
@@ -156,6 +176,7 @@ def recorded_data(
 
     Raises: CounError if the data cannot be loaded, or is not what the run recorded.
     """
+    record = run.data
     spelling = data if isinstance(data, str) else record.source
     if data is None and not spelling:
         raise CounError(f"{folder} was made from data passed in Python; pass data=... again")
@@ -164,6 +185,7 @@ def recorded_data(
         if record.rows_sha256 and file_digest(path) != record.rows_sha256:
             raise CounError(f"{path} is not the file that the run wrote; restore it from a copy")
         table = RowTable.load(path)
+        _check_roles(folder, run, table)
         where: dict[str, Any] = {"limit": record.limit, **record.origin}
         try:
             if isinstance(data, Data):
@@ -173,6 +195,8 @@ def recorded_data(
         except CounError as error:
             raise _with_hint(folder, error) from None
         return data, torch.from_numpy(table.numbers[table.parts == "train"])
+    if record.rows_sha256:
+        raise CounError(f"{path} is missing, but the run wrote it; restore it from a copy")
     try:
         if not isinstance(data, Data):
             data = load(spelling or "", limit=record.limit, **record.origin)
@@ -184,6 +208,34 @@ def recorded_data(
             f"now it is {data.fingerprint[:12]}; restore the data or train again"
         )
     return data, None
+
+
+def _check_weights(folder: Path, record: RunRecord, model: nn.Module) -> None:
+    """Refuse weights other than those that the run gave."""
+    if record.weights_sha256 and weights_digest(model) != record.weights_sha256:
+        raise CounError(
+            f"{folder / WEIGHTS} does not hold the weights that the run recorded; restore it "
+            "from a copy, or copy it out of the folder and open it as a weights file with "
+            "--data and --model"
+        )
+
+
+def _check_roles(folder: Path, record: RunRecord, table: RowTable) -> None:
+    """Refuse a record whose forgotten rows are not those of the row table."""
+    split = record.split or {"forget": [], "earlier": [], "request": []}
+    if "request" not in split:
+        return  # version 0.1 numbered rows in another way, and wrote no row table
+    training = table.parts == "train"
+    earlier = np.isin(table.numbers, split["earlier"]) & training
+    forget = np.isin(table.numbers, split["forget"]) & training & ~earlier
+    for role, expected in (("forget", forget), ("earlier", earlier)):
+        differing = np.flatnonzero(((table.roles == role) & training) != expected)
+        if len(differing):
+            raise CounError(
+                f"{folder / RECORD} and {folder / ROWS} differ in the role of "
+                f"{len(differing):,} row(s), '{table.ids[differing[0]]}' first; one of them was "
+                "changed, restore both from a copy"
+            )
 
 
 def _with_hint(folder: Path, error: CounError) -> CounError:
