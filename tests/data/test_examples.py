@@ -6,6 +6,7 @@ import torch
 
 from coun.data import Data, TensorExamples, Views, from_arrays
 from coun.data.examples import limited, stratified
+from coun.errors import CounError
 
 
 @pytest.fixture
@@ -144,3 +145,16 @@ def test_examples_written_for_version_0_1_are_accepted(arrays):
     part = old.train.take(torch.tensor([7, 2]))
     assert part.numbers.tolist() == part.index.tolist() == [12, 7]
     assert torch.equal(part.fetch(torch.tensor([1]))[0], data.train.images[2])
+
+
+@pytest.mark.parametrize("name", ["", " ", " a", "a ", "#a", "a\0b", "\udcff", "a\nb", "a\n"])
+def test_ids_that_no_file_could_name_are_refused(name):
+    x = np.zeros((2, 8, 8), np.uint8)
+    with pytest.raises(CounError, match="of row 1 must be one line") as caught:
+        TensorExamples.of(x, [0, 1], ids=["b", name])
+    assert "\n" not in str(caught.value)
+
+
+def test_one_text_is_no_list_of_ids():
+    with pytest.raises(CounError, match="one text"):
+        TensorExamples.of(np.zeros((2, 8, 8), np.uint8), [0, 1], ids="ab")

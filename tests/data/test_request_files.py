@@ -149,3 +149,29 @@ def test_the_home_folder_is_found(tmp_path, monkeypatch):
     (tmp_path / "ids.txt").write_text("1\n")
     assert read_index("~/ids.txt").tolist() == [1]
     assert read_ids("~/ids.txt") == ["1"]
+
+
+def test_a_name_that_is_twice_in_an_object_is_refused(write, refused):
+    with refused("'index' twice"):
+        read_index(write("a.json", '{"index": [1], "index": [3]}'))
+
+
+def test_one_id_as_number_and_text_is_refused(write, refused):
+    with refused('1 and "1"'):
+        read_ids(write("a.json", '[1, "1"]'))
+
+
+def test_an_id_is_not_stripped_in_json(write):
+    assert read_ids(write("a.json", '[" a"]')) == [" a"]
+
+
+@pytest.mark.parametrize("first", ["valid_id", "my_id"])
+def test_an_id_that_looks_like_a_column_is_no_header(first, write):
+    assert read_ids(write("a.csv", f"{first}\nfoo\n")) == [first, "foo"]
+
+
+@pytest.mark.parametrize("path", ["~nouser/x", "a\0b", None])
+def test_what_is_no_path_is_refused(path, refused):
+    for read in (read_ids, read_index):
+        with refused("not a path"):
+            read(path)

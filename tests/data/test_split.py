@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coun.data import Split, from_arrays
+from coun.data import RowTable, Split, align, from_arrays
 from coun.data.examples import AbsentRows, limited
 from coun.data.requests import Class, Listed
+from coun.errors import CounError
 
 
 def make(count=50, classes=5):
@@ -96,7 +97,7 @@ def test_bad_requests_are_refused(data, refused):
         Split.by_index(data, [3, 50])
     with refused("index -1"):
         Split.by_index(data, [-1])
-    with refused("float32", "integers"):
+    with refused("float", "integers"):
         Split.by_index(data, [1.0])
     with refused("retain set is empty"):
         Split.by_index(data, range(50))
@@ -262,3 +263,125 @@ def test_records_of_version_0_1_are_read(data):
     split = Split.from_json(data, old)
     assert split.forget_class == 2
     assert split.request == (Class(name="class 2"),)
+
+
+def named(order):
+    x = np.arange(20 * 16, dtype=np.uint16).astype(np.uint8).reshape(20, 4, 4)
+    ids = [f"p{i:02d}" for i in range(20)]
+    order = list(order)
+    labels = np.arange(20) % 2
+    return from_arrays(x[order], labels[order], x[:2], [0, 1], ids=[ids[i] for i in order])
+
+
+def test_a_split_of_reordered_data_is_refused_and_not_applied_by_position(refused):
+    data, other = named(range(20)), named(reversed(range(20)))
+    split = Split.by_id(other, ["p03"])
+    words = ("row 16 is 'p16' in this data", "made for 'p03'", "run.data")
+    with refused(*words):
+        split.check(data)
+    with refused(*words):
+        split.after(data, None)
+    with refused(*words):
+        Split.by_id(data, ["p00"], earlier=split)
+    again = Split.from_json(data, Split.by_id(data, ["p03"]).to_json())
+    assert again.forget_ids == {3: "p03"}
+    again.check(data)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "words"),
+    [
+        (torch.ones(50, dtype=torch.bool), "torch.bool"),
+        (np.ones(50, bool), "bool"),
+        ([True], "bool"),
+        ([1.7], "'1.7'"),
+        (["a"], "'a'"),
+        ("12", "str"),
+        (12, "int"),
+        ([10**6], "earlier row 1000000"),
+        ([-5], "-5"),
+    ],
+)
+def test_earlier_rows_are_checked_like_a_request(earlier, words, data, refused):
+    with refused("earlier row", words):
+        Split.by_index(data, [0], earlier=earlier)
+
+
+def test_earlier_rows_may_be_an_array(data):
+    for earlier in ([1], {1}, np.array([1], np.uint16), torch.tensor([1], dtype=torch.int32)):
+        assert Split.by_index(data, [0], earlier=earlier).forget.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("ids", ["12", b"12", None, 12, [1], [None], [float("nan")], [b"1"]])
+def test_ids_that_are_no_texts_are_refused(ids, data, refused):
+    with refused("expected"):
+        Split.by_id(data, ids)
+
+
+@pytest.mark.parametrize(
+    "rows", [["1"], "1", None, 12, [[1, 2], [3]], [2**70], [1 + 5j], [True, 1], np.array([1.0])]
+)
+def test_rows_that_are_no_numbers_are_refused(rows, data, refused):
+    with refused("forget row number"):
+        Split.by_index(data, rows)
+
+
+def test_a_split_without_a_typed_request_is_refused(data, refused):
+    with refused("no class"):
+        Split.by_class(data)
+    with refused("no forget request"):
+        Split.of(data)
+    with refused("'3'", "Split.by_id"):
+        Split.of(data, "3")
+    with refused("list", "Split.by_id"):
+        Split.of(data, [Class(name="3")])
+    for name in ("9" * 5000, "label:" + "9" * 5000):
+        with refused("unknown class"):
+            Split.by_class(data, name)
+    for fraction in ("0.1", None, float("nan")):
+        with refused("fraction"):
+            Split.random(data, fraction)
+    with refused("seed is 1.5"):
+        Split.random(data, 0.1, seed=1.5)
+
+
+@pytest.mark.parametrize(
+    "name", ["forget", "earlier", "held_out", "drawn", "request", "forgotten_classes", "sha256"]
+)
+@pytest.mark.parametrize("value", [None, 5, [12, 22.5], [2**70], {}, "missing"])
+def test_a_damaged_record_is_refused_in_one_line(name, value, data, refused):
+    record = Split.random(data, 0.1).to_json()
+    if value == "missing":
+        del record[name]
+    else:
+        record[name] = value
+    with refused("damaged", name):
+        Split.from_json(data, record)
+
+
+def test_an_empty_record_is_refused(data, refused):
+    for record in ({}, None, [], {"forget": []}):
+        with refused("damaged", "forget"):
+            Split.from_json(data, record)
+
+
+def test_the_message_about_an_unknown_row_counts_each_row_once(data, refused):
+    with refused("between 0 and 49, 50 rows"):
+        Split.by_index(data, [99], earlier=[1, 2])
+
+
+def test_rows_that_were_forgotten_and_deleted_count_as_forgotten():
+    data = make()
+    first = Split.by_index(data, [3, 8])
+    there = torch.tensor([row for row in range(50) if row not in (3, 8)])
+    table = RowTable.of(data, first)
+    now, _ = align(replace(data, train=data.train.take(there)), table)
+    second = Split.by_class(now, "class 0")
+    assert second.earlier.tolist() == [3, 8]
+    assert second.new.tolist() == list(range(0, 50, 5))
+    # Rows of an Original that are missing and that nobody named are still refused.
+    original = RowTable.of(data, None)
+    lost, _ = align(replace(data, train=data.train.take(there)), original, allow_missing=True)
+    with pytest.raises(CounError, match="restore them"):
+        Split.by_class(lost, "class 0")
+    assert Split.by_index(now, [3, 8]).new.tolist() == [3, 8]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from coun.errors import CounError
+
+NAMEABLE = "must be one line of UTF-8 text without outer blanks and without # in front"
 
 
 def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) -> None:
@@ -42,23 +45,40 @@ def numbered(train: np.ndarray) -> tuple[str, ...]:
 
 
 def checked_ids(ids: Iterable[object], count: int) -> tuple[str, ...]:
-    """*ids* as a tuple of unique, non-empty texts, one for each of *count* rows.
+    """*ids* as a tuple of unique texts, one for each of *count* rows.
 
-    Raises: CounError for another number of ids, or one that is empty, repeated or split over
-        lines.
+    Raises: CounError for another number of ids, or one that is repeated or that no file of
+        ids could name.
     """
+    if isinstance(ids, str | bytes):
+        raise CounError("ids are one text; expected a list with one id per row")
     names = tuple(map(str, ids))
     if len(names) != count:
         raise CounError(f"{len(names)} ids for {count} rows; expected one id per row")
-    bad = next(
-        (row for row, name in enumerate(names) if not name or len(name.splitlines()) > 1), -1
-    )
+    bad = next((row for row, name in enumerate(names) if not nameable(name)), -1)
     if bad >= 0:
-        raise CounError(f"id {names[bad]!r} of row {bad} must be one line of text")
+        raise CounError(f"id {names[bad]!r} of row {bad} {NAMEABLE}; rename it")
     if len(set(names)) < count:
         name, times = Counter(names).most_common(1)[0]
         raise CounError(f"id '{name}' names {times} rows; ids must be unique")
     return names
+
+
+def nameable(name: str) -> bool:
+    """Whether a text file can list the id *name*, one per line, with comments behind #."""
+    # Python keeps bytes of a file name that are not UTF-8 as lone surrogates.
+    whole = name.encode(errors="ignore").decode() == name and "\0" not in name
+    return whole and len(name.splitlines()) == 1 and name == name.strip() and name[0] != "#"
+
+
+def expanded(path: str | Path) -> Path:
+    """*path* with `~` expanded. Raises: CounError for an unknown user, or for no path."""
+    try:
+        if "\0" in str(path):
+            raise ValueError
+        return Path(path).expanduser()
+    except (RuntimeError, TypeError, ValueError):
+        raise CounError(f"{str(path)!r} is not a path of this system; correct it") from None
 
 
 def first_line(error: BaseException) -> str:

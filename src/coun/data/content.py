@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coun.data.checks import expanded
 from coun.data.examples import FETCH, Data, Examples
 from coun.data.images import SUFFIXES, decode
 from coun.data.split import Split
@@ -169,7 +170,7 @@ def rows_like(data: Data, pictures: Sequence[str | Path]) -> tuple[Tensor, Tenso
 
 def _image_files(pictures: Sequence[str | Path]) -> Iterable[Path]:
     for given in pictures:
-        path = Path(given).expanduser()
+        path = expanded(given)
         if not path.is_dir():
             yield path
             continue

@@ -204,12 +204,15 @@ class AbsentRows:
         numbers, labels: as recorded, (n,) int64.
         ids: as recorded, n names.
         hashes: of their pixels, (n, 16) uint8, None where they are unknown.
+        named: (n,) bool, the rows that the forget request of the run names or leaves out of
+            measurements; None where no run says so.
     """
 
     numbers: Tensor
     labels: Tensor
     ids: Sequence[str]
     hashes: np.ndarray | None = None
+    named: Tensor | None = None
 
     @classmethod
     def none(cls) -> AbsentRows:

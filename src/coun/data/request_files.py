@@ -10,14 +10,16 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from coun.data.checks import first_line
+from coun.data.checks import expanded, first_line
 from coun.errors import CounError, unknown
 
 NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "number", "forget")
@@ -52,7 +54,7 @@ def read_index(path: str | Path, column: str | None = None) -> Tensor:
     >>> read_index(file)
     tensor([17, 42])
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     cells = _cells(path, column, numbers=True)
     _refuse(path, cells, _is_number, "is not an integer; expected row numbers")
     _refuse(path, cells, _in_range, "is not a row number; expected 0 or more")
@@ -66,13 +68,14 @@ def read_ids(path: str | Path, column: str | None = None) -> list[str]:
     `.csv`, `.tsv`: the one column with a known name; a single column needs no header.
     Anything else: one id per line; a line that starts with `#` is a comment.
     Known names are id, ids, file, files, filename, file_name, path, image, and those
-    that end in "_id".
+    that end in "_id" among several columns.
 
     Args:
         path: the file; `~` is expanded.
         column: the column, or the name in a JSON object, where names do not say it.
 
-    Returns: ids in file order, without blanks around them.
+    Returns: ids in file order; no id begins or ends with blanks, so those in text and CSV
+        files are left out.
 
     Raises: CounError for a file that is unreadable, not UTF-8, empty, or ambiguous.
 
@@ -82,7 +85,7 @@ def read_ids(path: str | Path, column: str | None = None) -> list[str]:
     >>> read_ids(file)
     ['cat/7.png', 'dog/3.png']
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     return [token for _, token in _cells(path, column, numbers=False)]
 
 
@@ -126,7 +129,9 @@ def _lines(path: Path, text: str, numbers: bool) -> Iterator[Cell]:
 
 def _json(path: Path, text: str, column: str | None, numbers: bool) -> Iterator[Cell]:
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=partial(_object, path))
+    except CounError:
+        raise
     except json.JSONDecodeError as error:
         raise CounError(f"{path} line {error.lineno}: not JSON ({error.msg})") from None
     except (ValueError, RecursionError) as error:
@@ -139,6 +144,10 @@ def _json(path: Path, text: str, column: str | None, numbers: bool) -> Iterator[
             f"{path}: expected a list of {kind}, or an object with one under "
             f"{', '.join(NUMBER_COLUMNS if numbers else ID_COLUMNS)}"
         )
+    texts = {item for item in content if isinstance(item, str)} if not numbers else set()
+    both = next((n for n in content if type(n) is int and str(n) in texts), None)
+    if both is not None:
+        raise CounError(f'{path} names {both} and "{both}", which is one id; name it once')
     for number, item in enumerate(content, 1):
         yield f"item {number}", _json_token(path, number, item, numbers)
 
@@ -148,7 +157,15 @@ def _json_token(path: Path, number: int, item: Any, numbers: bool) -> str:
         return json.dumps(item)
     if not isinstance(item, str | int) or isinstance(item, bool):
         raise CounError(f"{path} item {number}: {json.dumps(item)} is not text; expected an id")
-    return str(item).strip()
+    return str(item)
+
+
+def _object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise CounError(f"{path} has '{twice}' twice in one object; expected each name once")
+    return content
 
 
 def _table(
@@ -179,7 +196,9 @@ def _table(
 
 def _is_header(cell: str, numbers: bool) -> bool:
     """Whether the first cell of a single column names it; for numbers, any word does."""
-    return _known(cell, True) or _known(cell, False) or (numbers and not _is_number(cell))
+    if numbers:
+        return not _is_number(cell)
+    return cell.lower() in NUMBER_COLUMNS + ID_COLUMNS  # "..._id" may as well be an id
 
 
 def _chosen(path: Path, names: list[str], column: str | None, numbers: bool) -> str:

@@ -294,7 +294,8 @@ def _absent(table: RowTable, rows: np.ndarray) -> AbsentRows:
     """The recorded rows at *rows*, (N,) bool, as rows that are deleted."""
     ids = tuple(table.ids[row] for row in np.flatnonzero(rows))
     numbers, labels = (torch.from_numpy(values[rows]) for values in (table.numbers, table.labels))
-    return AbsentRows(numbers, labels, ids, table.hashes[rows])
+    named = torch.from_numpy(np.isin(table.roles[rows], MAY_BE_MISSING))
+    return AbsentRows(numbers, labels, ids, table.hashes[rows], named)
 
 
 def _part(

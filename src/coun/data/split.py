@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.examples import AbsentRows, Data
 from coun.data.requests import Class, Listed, Random, Request, parse
+from coun.data.requests.listed import row_numbers
 from coun.errors import CounError
 
 ContentKind = Literal["random", "class", "listed", "mixed"]
@@ -41,6 +42,8 @@ class Split:
         forgotten_classes: labels of the classes without a retained row; test accuracy leaves
             them out.
         content_kind: what *forget* consists of, whatever words named it.
+        forget_ids: ids of the rows in *forget* by number, where the data has ids of its own;
+            other data, in which a number means another row, is refused by them.
     """
 
     forget: Tensor
@@ -51,6 +54,7 @@ class Split:
     held_out: Tensor = field(default_factory=_none)
     forgotten_classes: tuple[int, ...] = ()
     content_kind: ContentKind = "listed"
+    forget_ids: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -79,8 +83,16 @@ class Split:
         >>> len(first.new), len(second.new), len(second.forget)
         (20, 8, 28)
         """
-        past = _earlier(earlier)
+        wrong = next((entry for entry in requests if not isinstance(entry, Request)), None)
+        if wrong is not None:
+            raise CounError(
+                f"{str(wrong)[:60]!r} is of type {type(wrong).__name__}, not a request; pass "
+                "requests such as Listed(...) one by one, or use Split.by_id"
+            )
+        past = _earlier(earlier, data)
         before = past.forget
+        if not requests and len(before) == 0:
+            raise CounError("no forget request is given; expected at least one")
         remaining = ~torch.isin(data.train.numbers, before)
         chosen = [before, data.canary_numbers[: None if requests else 0]]
         drawn, held_out = [past.drawn], [past.held_out]
@@ -99,6 +111,7 @@ class Split:
             if request.drawn:
                 drawn.append(numbers)
         forget, tests = _sorted(torch.cat(chosen)), _sorted(torch.cat(held_out))
+        gone, gone_tests = _forgotten_and_absent(data)
         if len(forget) == len(before) and requests:
             if len(tests) > len(past.held_out):
                 raise CounError(
@@ -109,9 +122,14 @@ class Split:
                 f"all rows that the request names were forgotten before, {len(before):,} rows "
                 "in all; name at least one other row"
             )
+        # Rows that were forgotten and then deleted stay forgotten, also where nobody says so.
+        gone = gone[~torch.isin(gone, forget)]
+        forget, before = _sorted(torch.cat([forget, gone])), _sorted(torch.cat([before, gone]))
+        tests = _sorted(torch.cat([tests, gone_tests]))
         return cls._with_content(
             data,
             forget,
+            forget_ids=past.forget_ids,
             request=tuple(request.completed(data, seed) for request in requests),
             earlier=before,
             drawn=_sorted(torch.cat(drawn)),
@@ -134,9 +152,13 @@ class Split:
         >>> len(Split.random(coun.load("digits"), 0.1).forget)
         144
         """
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.number):
+            raise CounError(f"forget fraction is {fraction!r}; expected a number between 0 and 1")
+        if seed is not None and not isinstance(seed, int | np.integer):
+            raise CounError(f"seed is {seed!r}; expected an integer")
         if not 0 < fraction < 1:
             raise CounError(f"forget fraction is {fraction}; expected a number between 0 and 1")
-        return cls.of(data, Random(fraction=fraction, seed=seed), earlier=earlier)
+        return cls.of(data, Random(fraction=float(fraction), seed=seed), earlier=earlier)
 
     @classmethod
     def by_class(
@@ -151,6 +173,8 @@ class Split:
         >>> Split.by_class(coun.load("digits"), 3, 5).forgotten_classes
         (3, 5)
         """
+        if not names:
+            raise CounError("no class to forget is given; expected at least one name or label")
         requests = [Class(name=str(name)) for name in names]
         return cls.of(data, *requests, earlier=earlier)
 
@@ -184,14 +208,15 @@ class Split:
         >>> Split.by_id(coun.load("digits"), ["4", "2"]).forget
         tensor([2, 4])
         """
-        return cls.of(data, Listed(ids=tuple(ids)), earlier=earlier)
+        return cls.of(data, Listed.of_ids(ids), earlier=earlier)
 
     def after(self, data: Data, earlier: Split | Tensor | Iterable[int] | None) -> Split:
         """The same request where *earlier* rows must stay forgotten too.
 
         Raises: CounError if all rows of this split were forgotten before.
         """
-        past = _earlier(earlier)
+        self.check_ids(data)
+        past = _earlier(earlier, data)
         before = _sorted(torch.cat([past.forget, self.earlier]))
         forget = _sorted(torch.cat([self.forget, before]))
         if len(forget) == len(before):
@@ -202,6 +227,7 @@ class Split:
         return self._with_content(
             data,
             forget,
+            forget_ids={**past.forget_ids, **self.forget_ids},
             request=self.request,
             earlier=before,
             drawn=_sorted(torch.cat([past.drawn, self.drawn])),
@@ -214,10 +240,12 @@ class Split:
 
         Args: rows, test_rows: row numbers, (n,) int64.
         """
+        self.check_ids(data)
         more = Listed(rows=tuple(rows.tolist()), test_rows=tuple(test_rows.tolist()))
         return self._with_content(
             data,
             _sorted(torch.cat([self.forget, rows])),
+            forget_ids=self.forget_ids,
             request=(*self.request, more),
             earlier=self.earlier,
             drawn=self.drawn,
@@ -235,6 +263,7 @@ class Split:
         if data.absent is not None and allow_missing:
             absent = data.absent.numbers
             retain = torch.cat([retain, absent[~torch.isin(absent, forget)]])
+        fields["forget_ids"] = {**fields.get("forget_ids", {}), **_ids_of(data, forget)}
         split = cls(forget, retain.sort().values, **fields)
         with_rows = _sorted(torch.cat([labels[forgotten], split._absent_labels(data)]))
         whole = with_rows[~torch.isin(with_rows, labels[~forgotten])]
@@ -259,6 +288,7 @@ class Split:
             raise CounError(f"the {empty} set is empty; expected at least one row in each")
         if bool(torch.isin(self.forget, self.retain).any()):
             raise CounError("forget and retain share rows; expected disjoint sets")
+        self.check_ids(data)
         numbers = data.train.numbers
         covered = torch.isin(numbers, torch.cat([self.forget, self.retain])).all()
         if not bool(covered and torch.isin(self.retain, numbers).all()):
@@ -279,6 +309,18 @@ class Split:
                 f"{len(lost):,} row(s) of the run are missing from the data and not in the forget "
                 f"request, '{lost[0]}' first; restore them, or name them in the request too"
             )
+
+    def check_ids(self, data: Data) -> None:
+        """Raise CounError if a number to forget means another row in *data* than it did."""
+        if not self.forget_ids:
+            return
+        for number, name in _ids_of(data, self.forget).items():
+            wanted = self.forget_ids.get(number, name)
+            if wanted != name:
+                raise CounError(
+                    f"row {number} is '{name}' in this data, but the request was made for "
+                    f"'{wanted}'; make the split from run.data"
+                )
 
     @property
     def new(self) -> Tensor:
@@ -388,30 +430,40 @@ class Split:
         Args: allow_missing: keep retained rows that are deleted from *data* in `retain`; the
             split then only serves as what a further request comes after.
 
-        Raises: CounError if the record is of other data.
+        Raises: CounError if the record is of other data, or damaged.
         """
-        forget = torch.tensor(record["forget"], dtype=torch.int64)
+        forget = _recorded_rows(record, "forget")
+        if len(forget) == 0:
+            raise _damaged("forget")
+        digest = _recorded(record, "sha256", str)
         if "request" in record:
-            request = tuple(parse(entry) for entry in record["request"])
-            drawn = record["drawn"]
+            entries = _recorded(record, "request", list)
+            if not all(isinstance(entry, Mapping) for entry in entries):
+                raise _damaged("request")
+            request = tuple(parse(entry) for entry in entries)
+            drawn = _recorded(record, "drawn", list | str)
+            _recorded_rows(record, "forgotten_classes")
+            if _recorded(record, "content_kind", str) not in get_args(ContentKind):
+                raise _damaged("content_kind")
             fields = {
                 "forgotten_classes": tuple(record["forgotten_classes"]),
                 "content_kind": record["content_kind"],
-                "held_out": torch.tensor(record["held_out"], dtype=torch.int64),
-                "earlier": torch.tensor(record["earlier"], dtype=torch.int64),
-                "drawn": forget if drawn == "all" else torch.tensor(drawn, dtype=torch.int64),
+                "held_out": _recorded_rows(record, "held_out"),
+                "earlier": _recorded_rows(record, "earlier"),
+                "drawn": forget if drawn == "all" else _recorded_rows(record, "drawn"),
             }
         else:
             numbering = _numbering_of_version_0_1(data)
             if bool((forget >= len(numbering)).any()):
                 raise CounError("the recorded split names rows that this data does not have")
             forget = numbering[forget]
-            scenario, label = record["scenario"], record["forget_class"]
+            scenario = _recorded(record, "scenario", Mapping)
+            label = _recorded(record, "forget_class", int | None)
             request = (Listed.of_numbers(forget),)
             if scenario.get("kind") == "random":
-                request = (Random(fraction=scenario["fraction"], seed=record["seed"]),)
+                request = (parse({**scenario, "seed": _recorded(record, "seed", int)}),)
             elif scenario.get("kind") == "class":
-                request = (Class(name=scenario["name"]),)
+                request = (parse(scenario),)
             fields = {
                 "forgotten_classes": () if label is None else (label,),
                 "drawn": forget if scenario.get("kind") == "random" else _none(),
@@ -422,9 +474,9 @@ class Split:
         if "request" not in record:
             places = [torch.searchsorted(numbering, part) for part in (split.forget, split.retain)]
             recorded = replace(split, forget=places[0], retain=places[1])
-        if recorded.digest != record["sha256"]:
+        if recorded.digest != digest:
             raise CounError(
-                f"the recorded split has hash {record['sha256'][:12]} but this data gives "
+                f"the recorded split has hash {digest[:12]} but this data gives "
                 f"{recorded.digest[:12]}; the data or its order changed since the run"
             )
         return split
@@ -445,13 +497,68 @@ def _numbering_of_version_0_1(data: Data) -> Tensor:
     return numbers[~torch.isin(numbers, data.test.numbers)] if data.one_numbering else numbers
 
 
-def _earlier(earlier: Split | Tensor | Iterable[int] | None) -> Split:
+def _earlier(earlier: Split | Tensor | Iterable[int] | None, data: Data) -> Split:
     """What earlier requests forgot, as a split that may lack all else."""
     if isinstance(earlier, Split):
+        earlier.check_ids(data)
         return earlier
-    if not isinstance(earlier, Tensor):
-        earlier = torch.tensor(list(earlier or ()), dtype=torch.int64)
-    return Split(_sorted(earlier.flatten().long()), _none())
+    if earlier is None:
+        return Split(_none(), _none())
+    numbers = row_numbers(earlier, "earlier row number")
+    known = data.train.numbers
+    if data.absent is not None:
+        known = torch.cat([known, data.absent.numbers])
+    strange = numbers[~torch.isin(numbers, known)]
+    if len(strange):
+        raise CounError(
+            f"earlier row {int(strange[0])} is not a training row of this data; expected row "
+            "numbers of rows that were forgotten before, or the earlier split"
+        )
+    return Split(_sorted(numbers), _none())
+
+
+def _ids_of(data: Data, numbers: Tensor) -> dict[int, str]:
+    """Ids by number of those rows in *numbers*, where the data has ids of its own."""
+    if getattr(data.train, "names", None) is None:
+        return {}
+    rows = torch.isin(data.train.numbers, numbers).nonzero().flatten()
+    found = zip(data.train.numbers[rows].tolist(), rows.tolist(), strict=True)
+    ids = {number: data.ids[row] for number, row in found}
+    if data.absent is not None:
+        absent = dict(zip(data.absent.numbers.tolist(), data.absent.ids, strict=True))
+        ids |= {number: absent[number] for number in numbers.tolist() if number in absent}
+    return ids
+
+
+def _forgotten_and_absent(data: Data) -> tuple[Tensor, Tensor]:
+    """Numbers of the deleted training and test rows that the run's request named."""
+    parts = [part or AbsentRows.none() for part in (data.absent, data.absent_test)]
+    train, test = (_none() if p.named is None else p.numbers[p.named] for p in parts)
+    return train, test
+
+
+def _damaged(name: str) -> CounError:
+    return CounError(
+        f"the record of the forget request is damaged at '{name}'; restore the run folder from "
+        "a copy, or run the step again"
+    )
+
+
+def _recorded(record: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """The entry *name* of a record, of the given type."""
+    if not isinstance(record, Mapping) or name not in record:
+        raise _damaged(name)
+    if not isinstance(record[name], kind):
+        raise _damaged(name)
+    return record[name]
+
+
+def _recorded_rows(record: Mapping[str, Any], name: str) -> Tensor:
+    """The entry *name* of a record as numbers, (n,) int64."""
+    try:
+        return row_numbers(_recorded(record, name, list))
+    except CounError:
+        raise _damaged(name) from None
 
 
 def _sorted(numbers: Tensor) -> Tensor:

@@ -62,6 +62,7 @@ def accumulated(split: Split | None, earlier: Split | None, data: Data) -> Split
     """
     if split is None or earlier is None:
         return split or earlier
+    split.check_ids(data)
     if torch.equal(split.forget, earlier.forget):
         return with_test_rows(earlier, split)
     return split.after(data, earlier)

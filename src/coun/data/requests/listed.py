@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import model_validator
 from torch import Tensor
@@ -14,6 +16,7 @@ from coun.data.examples import Data
 from coun.data.requests.base import Request
 from coun.errors import CounError, nearest
 
+INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 SHOWN = 3  # names in a message
 SEARCHED = 100_000  # names among which a message looks for a similar one
 
@@ -45,12 +48,24 @@ class Listed(Request):
     @classmethod
     def of_numbers(cls, numbers: Iterable[int] | Tensor) -> Listed:
         """Make a request from row numbers. Raises: CounError for none, or no integers."""
-        rows = torch.as_tensor(list(numbers) if not isinstance(numbers, Tensor) else numbers)
+        rows = row_numbers(numbers, signed=True)
         if rows.numel() == 0:
             raise CounError("the forget request names no row; expected at least one row number")
-        if rows.is_floating_point() or rows.dtype == torch.bool:
-            raise CounError(f"forget row numbers have type {rows.dtype}; expected integers")
-        return cls.model_construct(rows=tuple(rows.flatten().tolist()))
+        return cls.model_construct(rows=tuple(rows.tolist()))
+
+    @classmethod
+    def of_ids(cls, ids: Iterable[str]) -> Listed:
+        """Make a request from ids. Raises: CounError for what is not a list of texts."""
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+            raise CounError(f"ids to forget are {str(ids)[:60]!r}; expected a list of ids")
+        names = tuple(ids)
+        wrong = next((name for name in names if not isinstance(name, str)), None)
+        if wrong is not None or None in names:
+            raise CounError(
+                f"id {str(wrong)[:60]} is of type {type(wrong).__name__}; expected text, as "
+                "data.ids has it"
+            )
+        return cls(ids=tuple(map(str, names)))
 
     def choose(self, data: Data, *, seed: int = 0, scores: Any = None) -> Tensor:
         return torch.isin(data.train.numbers, self.numbers(data))
@@ -89,6 +104,7 @@ class Listed(Request):
             numbers = torch.cat([numbers, absent.numbers])
         if forgotten is not None:
             numbers = torch.cat([numbers, forgotten])
+        numbers = numbers.unique()  # type: ignore[no-untyped-call]
         trained = torch.isin(wanted, numbers)
         tested = torch.isin(wanted, data.test_numbers) & ~trained & data.one_numbering
         outside = wanted[~trained & ~tested]
@@ -116,6 +132,49 @@ class Listed(Request):
         if len(set(names)) < len(names):
             name, times = Counter(names).most_common(1)[0]
             raise CounError(f"forget index '{name}' is named {times} times; expected once")
+
+
+def row_numbers(values: Any, what: str = "forget row number", *, signed: bool = False) -> Tensor:
+    """*values* as row numbers, in order, (n,) int64.
+
+    Args: signed: let numbers below 0 pass.
+
+    Raises: CounError for what is not a flat list or an array of integers.
+    """
+    if isinstance(values, Tensor):
+        if values.numel() and (values.dtype == torch.bool or values.dtype not in INTEGERS):
+            raise CounError(f"{what}s have type {values.dtype}; expected integers")
+        rows = values.detach().cpu().flatten().long()
+    elif isinstance(values, np.ndarray) and values.dtype != object:
+        if values.size and values.dtype.kind not in "iu":
+            raise CounError(f"{what}s have type {values.dtype}; expected integers")
+        rows = _int64(map(int, values.flatten()) if values.dtype == np.uint64 else ())
+        if values.dtype != np.uint64:
+            rows = torch.from_numpy(values.flatten().astype(np.int64))
+    else:
+        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+            kind = type(values).__name__
+            raise CounError(f"{what}s are of type {kind}; expected a list of integers")
+        rows = _int64(_integer(value, what) for value in values)
+    if not signed and bool((rows < 0).any()):
+        raise CounError(f"{what} {int(rows.min())} is below 0; expected 0 or more")
+    return rows
+
+
+def _integer(value: Any, what: str) -> int:
+    try:
+        kind = getattr(value, "dtype", type(value))
+        if isinstance(value, bool | np.bool_) or kind == torch.bool:
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        name = type(value).__name__
+        raise CounError(
+            f"{what} {str(value)[:40]!r} is of type {name}; expected integers"
+        ) from None
+    if not -(2**63) <= number < 2**63:
+        raise CounError(f"{what} {str(value)[:24]} is too large; expected a row of the data")
+    return number
 
 
 def _int64(numbers: Iterable[int]) -> Tensor:

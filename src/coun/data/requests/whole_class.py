@@ -43,7 +43,7 @@ class Class(Request):
 
     def completed(self, data: Data, seed: int) -> Class:
         name = data.classes[class_label(data, self.name)]
-        ambiguous = name.isdecimal() and int(name) < len(data.classes)
+        ambiguous = _is_label(name, data)
         if ambiguous and int(name) != data.classes.index(name):
             name = f"name:{name}"
         return self.model_copy(update={"name": name})
@@ -63,7 +63,7 @@ def class_label(data: Data, text: str) -> int:
         return data.classes.index(rest)
     by_name = text in data.classes
     digits = rest if way == "label" else text
-    by_label = digits.isdecimal() and int(digits) < len(data.classes)
+    by_label = _is_label(digits, data)
     if by_name and by_label and data.classes.index(text) != int(digits):
         raise CounError(
             f"'{text}' is the name of class {data.classes.index(text)} and the label of class "
@@ -73,4 +73,9 @@ def class_label(data: Data, text: str) -> int:
         return data.classes.index(text)
     if by_label:
         return int(digits)
-    raise unknown("class", rest if way in ("name", "label") else text, data.classes)
+    raise unknown("class", (rest if way in ("name", "label") else text)[:60], data.classes)
+
+
+def _is_label(text: str, data: Data) -> bool:
+    # The length test keeps int() away from texts that it refuses to convert.
+    return text.isdecimal() and len(text) < 20 and int(text) < len(data.classes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from coun.data.checks import NAMEABLE, nameable
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
@@ -175,6 +176,8 @@ def _ids(part_name: str, part: Columns, name: str) -> list[str]:
     ids = [str(value) for value in _values(part_name, part, name, "id")]
     first: dict[str, int] = {}
     for row, value in enumerate(ids):
+        if not nameable(value):
+            raise CounError(f"id {value!r} of {part_name} row {row} {NAMEABLE}; choose other ids")
         if first.setdefault(value, row) != row:
             raise CounError(
                 f"{part_name} rows {first[value]} and {row} have the same id '{value}' in "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.checks import check_labels
+from coun.data.checks import NAMEABLE, check_labels, nameable
 from coun.data.examples import Data, TensorExamples, kept_rows
 from coun.data.images import stack
 from coun.data.views import Views
@@ -42,9 +42,8 @@ class Part:
         """
         names = [Path(path).relative_to(root).as_posix() for path in paths]
         for name in names:
-            # Python keeps bytes of a file name that are not UTF-8 as lone surrogates.
-            if len(name.splitlines()) > 1 or name.encode(errors="ignore").decode() != name:
-                raise CounError(f"file name {name!r} must be one line of UTF-8 text; rename it")
+            if not nameable(name):
+                raise CounError(f"file name {name!r} {NAMEABLE}; rename it")
         return cls(
             np.asarray(labels, np.int64),
             lambda rows: ((paths[row], paths[row]) for row in rows),
