@@ -5,18 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.examples import AbsentRows, Data
-from coun.data.requests import Class, Listed, Random, Request, parse
-from coun.data.requests.listed import row_numbers
+from coun.data.examples import Data
+from coun.data.requests import Class, Listed, Random, Request
+from coun.data.split_parts import (
+    ContentKind,
+    check_draw,
+    check_same_ids,
+    check_typed,
+    earlier_rows,
+    forgotten_and_absent,
+    ids_of,
+    recorded_fields,
+)
 from coun.errors import CounError
-
-ContentKind = Literal["random", "class", "listed", "mixed"]
 
 
 def _none() -> Tensor:
@@ -83,12 +90,7 @@ class Split:
         >>> len(first.new), len(second.new), len(second.forget)
         (20, 8, 28)
         """
-        wrong = next((entry for entry in requests if not isinstance(entry, Request)), None)
-        if wrong is not None:
-            raise CounError(
-                f"{str(wrong)[:60]!r} is of type {type(wrong).__name__}, not a request; pass "
-                "requests such as Listed(...) one by one, or use Split.by_id"
-            )
+        check_typed(requests)
         past = _earlier(earlier, data)
         before = past.forget
         if not requests and len(before) == 0:
@@ -111,7 +113,7 @@ class Split:
             if request.drawn:
                 drawn.append(numbers)
         forget, tests = _sorted(torch.cat(chosen)), _sorted(torch.cat(held_out))
-        gone, gone_tests = _forgotten_and_absent(data)
+        gone, gone_tests = forgotten_and_absent(data)
         if len(forget) == len(before) and requests:
             if len(tests) > len(past.held_out):
                 raise CounError(
@@ -152,12 +154,7 @@ class Split:
         >>> len(Split.random(coun.load("digits"), 0.1).forget)
         144
         """
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.number):
-            raise CounError(f"forget fraction is {fraction!r}; expected a number between 0 and 1")
-        if seed is not None and not isinstance(seed, int | np.integer):
-            raise CounError(f"seed is {seed!r}; expected an integer")
-        if not 0 < fraction < 1:
-            raise CounError(f"forget fraction is {fraction}; expected a number between 0 and 1")
+        check_draw(fraction, seed)
         return cls.of(data, Random(fraction=float(fraction), seed=seed), earlier=earlier)
 
     @classmethod
@@ -263,7 +260,7 @@ class Split:
         if data.absent is not None and allow_missing:
             absent = data.absent.numbers
             retain = torch.cat([retain, absent[~torch.isin(absent, forget)]])
-        fields["forget_ids"] = {**fields.get("forget_ids", {}), **_ids_of(data, forget)}
+        fields["forget_ids"] = {**fields.get("forget_ids", {}), **ids_of(data, forget)}
         split = cls(forget, retain.sort().values, **fields)
         with_rows = _sorted(torch.cat([labels[forgotten], split._absent_labels(data)]))
         whole = with_rows[~torch.isin(with_rows, labels[~forgotten])]
@@ -312,15 +309,7 @@ class Split:
 
     def check_ids(self, data: Data) -> None:
         """Raise CounError if a number to forget means another row in *data* than it did."""
-        if not self.forget_ids:
-            return
-        for number, name in _ids_of(data, self.forget).items():
-            wanted = self.forget_ids.get(number, name)
-            if wanted != name:
-                raise CounError(
-                    f"row {number} is '{name}' in this data, but the request was made for "
-                    f"'{wanted}'; make the split from run.data"
-                )
+        check_same_ids(data, self.forget, self.forget_ids)
 
     @property
     def new(self) -> Tensor:
@@ -432,46 +421,9 @@ class Split:
 
         Raises: CounError if the record is of other data, or damaged.
         """
-        forget = _recorded_rows(record, "forget")
-        if len(forget) == 0:
-            raise _damaged("forget")
-        digest = _recorded(record, "sha256", str)
-        if "request" in record:
-            entries = _recorded(record, "request", list)
-            if not all(isinstance(entry, Mapping) for entry in entries):
-                raise _damaged("request")
-            request = tuple(parse(entry) for entry in entries)
-            drawn = _recorded(record, "drawn", list | str)
-            _recorded_rows(record, "forgotten_classes")
-            if _recorded(record, "content_kind", str) not in get_args(ContentKind):
-                raise _damaged("content_kind")
-            fields = {
-                "forgotten_classes": tuple(record["forgotten_classes"]),
-                "content_kind": record["content_kind"],
-                "held_out": _recorded_rows(record, "held_out"),
-                "earlier": _recorded_rows(record, "earlier"),
-                "drawn": forget if drawn == "all" else _recorded_rows(record, "drawn"),
-            }
-        else:
-            numbering = _numbering_of_version_0_1(data)
-            if bool((forget >= len(numbering)).any()):
-                raise CounError("the recorded split names rows that this data does not have")
-            forget = numbering[forget]
-            scenario = _recorded(record, "scenario", Mapping)
-            label = _recorded(record, "forget_class", int | None)
-            request = (Listed.of_numbers(forget),)
-            if scenario.get("kind") == "random":
-                request = (parse({**scenario, "seed": _recorded(record, "seed", int)}),)
-            elif scenario.get("kind") == "class":
-                request = (parse(scenario),)
-            fields = {
-                "forgotten_classes": () if label is None else (label,),
-                "drawn": forget if scenario.get("kind") == "random" else _none(),
-            }
-        split = recorded = cls._with_content(
-            data, forget, allow_missing=allow_missing, request=request, **fields
-        )
-        if "request" not in record:
+        forget, digest, numbering, fields = recorded_fields(data, record)
+        split = recorded = cls._with_content(data, forget, allow_missing=allow_missing, **fields)
+        if numbering is not None:
             places = [torch.searchsorted(numbering, part) for part in (split.forget, split.retain)]
             recorded = replace(split, forget=places[0], retain=places[1])
         if recorded.digest != digest:
@@ -487,16 +439,6 @@ class Split:
         return data.absent.labels[torch.isin(data.absent.numbers, self.forget)]
 
 
-def _numbering_of_version_0_1(data: Data) -> Tensor:
-    """Today's number for each row number of version 0.1, sorted, (n,) int64.
-
-    Where a part of one folder is held out, version 0.1 numbered the training rows alone.
-    """
-    last = int(torch.cat([data.train.numbers, data.test.numbers]).max())
-    numbers = torch.arange(last + 1)
-    return numbers[~torch.isin(numbers, data.test.numbers)] if data.one_numbering else numbers
-
-
 def _earlier(earlier: Split | Tensor | Iterable[int] | None, data: Data) -> Split:
     """What earlier requests forgot, as a split that may lack all else."""
     if isinstance(earlier, Split):
@@ -504,61 +446,7 @@ def _earlier(earlier: Split | Tensor | Iterable[int] | None, data: Data) -> Spli
         return earlier
     if earlier is None:
         return Split(_none(), _none())
-    numbers = row_numbers(earlier, "earlier row number")
-    known = data.train.numbers
-    if data.absent is not None:
-        known = torch.cat([known, data.absent.numbers])
-    strange = numbers[~torch.isin(numbers, known)]
-    if len(strange):
-        raise CounError(
-            f"earlier row {int(strange[0])} is not a training row of this data; expected row "
-            "numbers of rows that were forgotten before, or the earlier split"
-        )
-    return Split(_sorted(numbers), _none())
-
-
-def _ids_of(data: Data, numbers: Tensor) -> dict[int, str]:
-    """Ids by number of those rows in *numbers*, where the data has ids of its own."""
-    if getattr(data.train, "names", None) is None:
-        return {}
-    rows = torch.isin(data.train.numbers, numbers).nonzero().flatten()
-    found = zip(data.train.numbers[rows].tolist(), rows.tolist(), strict=True)
-    ids = {number: data.ids[row] for number, row in found}
-    if data.absent is not None:
-        absent = dict(zip(data.absent.numbers.tolist(), data.absent.ids, strict=True))
-        ids |= {number: absent[number] for number in numbers.tolist() if number in absent}
-    return ids
-
-
-def _forgotten_and_absent(data: Data) -> tuple[Tensor, Tensor]:
-    """Numbers of the deleted training and test rows that the run's request named."""
-    parts = [part or AbsentRows.none() for part in (data.absent, data.absent_test)]
-    train, test = (_none() if p.named is None else p.numbers[p.named] for p in parts)
-    return train, test
-
-
-def _damaged(name: str) -> CounError:
-    return CounError(
-        f"the record of the forget request is damaged at '{name}'; restore the run folder from "
-        "a copy, or run the step again"
-    )
-
-
-def _recorded(record: Mapping[str, Any], name: str, kind: Any) -> Any:
-    """The entry *name* of a record, of the given type."""
-    if not isinstance(record, Mapping) or name not in record:
-        raise _damaged(name)
-    if not isinstance(record[name], kind):
-        raise _damaged(name)
-    return record[name]
-
-
-def _recorded_rows(record: Mapping[str, Any], name: str) -> Tensor:
-    """The entry *name* of a record as numbers, (n,) int64."""
-    try:
-        return row_numbers(_recorded(record, name, list))
-    except CounError:
-        raise _damaged(name) from None
+    return Split(_sorted(earlier_rows(earlier, data)), _none())
 
 
 def _sorted(numbers: Tensor) -> Tensor:
