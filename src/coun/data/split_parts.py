@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coun.data.examples import AbsentRows, Data
-from coun.data.requests import Listed, parse
+from coun.data.requests import Listed, Request, parse
 from coun.data.requests.listed import row_numbers
 from coun.errors import CounError
 
