@@ -41,10 +41,12 @@ def command(
     score = partial(request_scores, run)
     try:
         split = split_from_options(run.data, forget, earlier=run.split, score=score)
-    except CounError:
+    except CounError as error:
         if run.split is None:
             raise
-        # Rows that the run forgot before may be measured again; any other fault is raised again.
-        split = split_from_options(run.data, forget, score=score)
+        try:  # rows that the run forgot before may be measured again
+            split = split_from_options(run.data, forget, score=score)
+        except CounError:
+            raise error from None
     metrics = evaluate(run, against=against, split=split, progress=True)
     show.result(run, metrics, as_json=as_json)
