@@ -36,7 +36,11 @@ def refuse(result, *words: str) -> None:
         (["train", "--data", "digts", "--model", "cnn", "--out", "x"], ["digts", "'digits'"]),
         (["train", "--data", "hf:nowhere/at/all", "--model", "cnn", "--out", "x"], ["nowhere"]),
         (["train", "--data", "digits", "--model", "cn", "--out", "x"], ["'cn'", "'cnn'"]),
-        ([*TRAIN, "--out", "x", "--limit", "0"], ["--limit is 0", "1..1438"]),
+        (
+            ["train", "--data", "digits", "--limit", "0", "--model", "cnn", "--out", "x"],
+            ["--limit is 0", "1..1438"],
+        ),
+        ([*TRAIN, "--out", "x", "--limit", "200"], ["--limit is given twice"]),
         ([*TRAIN, "--out", "x", "--set", "lr"], ["--set 'lr'", "key=value"]),
         ([*TRAIN, "--out", "x", "--set", "lr=-1"], ["lr", "-1", "greater than 0"]),
         ([*TRAIN, "--out", "x", "--set", "learning=1"], ["unknown setting 'learning'"]),
