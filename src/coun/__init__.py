@@ -8,7 +8,7 @@ Every name is imported when it is first used, so `import coun` itself takes mill
 >>> original = coun.train(data, "cnn", epochs=1)
 >>> unlearned = coun.unlearn(original, split, "coun", epochs=1)
 >>> sorted(coun.evaluate(unlearned))[0]
-'counts'
+'change'
 """
 
 import importlib

@@ -49,7 +49,7 @@ def top_test(strata: Strata, scores: Groups, generator: np.random.Generator) -> 
     >>> labels = np.zeros(200, int)
     >>> scores = Groups(np.append(np.full(195, -1.0), np.full(5, 9.0)), np.zeros(200))
     >>> top_test(Strata.of(labels, labels), scores, np.random.default_rng(0)).size
-    4
+    5
     """
     is_forgotten, stratum = pooled_order(strata, scores, generator)
     m, n = strata.counts
