@@ -9,8 +9,6 @@ from typing import Any
 
 from coun.errors import CounError
 
-GROUPS = ("coun.methods", "coun.models", "coun.sources", "coun.metrics", "coun.requests")
-
 
 @cache
 def registered(group: str) -> dict[str, EntryPoint]:
@@ -24,7 +22,7 @@ def registered(group: str) -> dict[str, EntryPoint]:
     Nothing is imported here, so a broken plug-in costs nothing until its name is used.
 
     Args:
-        group: one of `GROUPS`.
+        group: "coun.methods", "coun.models", "coun.sources", "coun.metrics" or "coun.requests".
 
     Returns: entry points by name, sorted by name.
 
@@ -39,7 +37,7 @@ def load_plugins(group: str, built_in: Collection[str]) -> tuple[dict[str, Any],
     """Import every plug-in of *group*, and keep those that fail apart from those that work.
 
     Args:
-        group: one of `GROUPS`.
+        group: as for `registered`.
         built_in: names that a plug-in must not take, because coun itself has them.
 
     Returns: the loaded objects by name, and, by name as well, one line that says why a

@@ -314,7 +314,7 @@ def test_bad_input_is_one_line(memoriser, retrains, plain, half):
         (lambda: audit(retrains[0], audits_so_far=-1), "expected 0 or more"),
     ]
     tuned = coun.unlearn(memoriser, half, "finetune", epochs=1)
-    wrong.append((lambda: audit(retrains[0], tuned), "is not a Retrain but finetune's"))
+    wrong.append((lambda: audit(retrains[0], tuned), "is not a Retrain but the result of finetune"))
     for call, words in wrong:
         with pytest.raises(CounError, match=words) as caught:
             call()

@@ -118,7 +118,7 @@ def test_gap_needs_the_same_split(coun_command, trained: Path) -> None:
     for seed, out in ((0, "r"), (1, "s")):
         words = (*TRAIN, "--forget-fraction", ".2", "--forget-seed", seed, "--out", out)
         assert coun_command(*words).code == 0
-    refuse(coun_command("evaluate", "r", "--against", "s"), "same split")
+    refuse(coun_command("evaluate", "r", "--against", "s"), "same request")
     refuse(coun_command("evaluate", "r", "--against", "o"), "trained on everything")
 
 

@@ -140,7 +140,7 @@ def test_the_gap_to_retrain(original, split, small, tmp_path):
 def test_a_retrain_of_another_request_is_refused(original, split, small):
     other = coun.Split.by_index(small, range(60, 70))
     exact = coun.train(small, "cnn", split=other, epochs=1)
-    with pytest.raises(CounError, match="expected the same split") as caught:
+    with pytest.raises(CounError, match="expected the same request") as caught:
         coun.evaluate(original, split=split, against=exact)
     assert "\n" not in str(caught.value)
 

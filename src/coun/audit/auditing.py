@@ -32,12 +32,11 @@ from coun.audit.semantics import semantics
 from coun.audit.verdict import Gap, allowed_gap, judge
 from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split
-from coun.data.content import same_rows
 from coun.engine import predict
 from coun.errors import CounError
-from coun.methods import catalogue
 from coun.metrics import average_gap
 from coun.runs import Predictions, Run
+from coun.runs.comparison import check_comparable
 
 MARGIN = 2.0
 Model = Run | str | Path
@@ -114,7 +113,7 @@ def audit(
         )
     count = len(models) + len(exact)
     for k, run in enumerate(runs):
-        _check(run, data, split, retrain=len(models) <= k < count)
+        check_comparable(run, data, split, as_retrain=len(models) <= k < count)
     weights = [run.record.weights_sha256 for run in runs[:count]]
     if len(set(weights)) < count:
         raise CounError("two of the runs have the same weights; expected each model once")
@@ -308,30 +307,6 @@ def _rest(result: Audit, margin: float) -> None:
 
 def _list(given: Model | Sequence[Model]) -> list[Model]:
     return [given] if isinstance(given, (Run, str, Path)) else list(given)
-
-
-def _check(run: Run, data: Data, split: Split, *, retrain: bool) -> None:
-    where = str(run.folder) if run.folder else f"a run of {run.record.method.name}"
-    if not same_rows(run.data, data):
-        raise CounError(f"{where} is of other data; expected the same rows for all runs")
-    if run.split is None:
-        if retrain:
-            raise CounError(
-                f"{where} was trained on everything; --against expects a Retrain (coun train with "
-                "the same forget options)"
-            )
-    elif retrain and run.record.kind == "unlearned" and not _exact(run):
-        raise CounError(f"{where} is not a Retrain but {run.record.method.name}'s result")
-    elif run.split.digest != split.digest:
-        raise CounError(
-            f"{where} forgets {len(run.split.forget)} rows ({run.split.digest[:12]}), the audit is "
-            f"of {len(split.forget)} ({split.digest[:12]}); expected the same request for all runs"
-        )
-
-
-def _exact(run: Run) -> bool:
-    kind = catalogue().get(run.record.method.name)
-    return kind is not None and kind.exact
 
 
 def _names(runs: Sequence[Run], models: int, retrains: int) -> list[str]:

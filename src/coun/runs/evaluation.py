@@ -11,14 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from coun.data import Data, Examples, Split
-from coun.data.content import same_rows
 from coun.data.examples import stratified
 from coun.engine import predict
-from coun.errors import CounError
-from coun.methods import catalogue as methods
 from coun.metrics import GAP_METRICS, Measurements, average_gap, catalogue
 from coun.models import Classifier, Outputs
 from coun.runs.chain import measured
+from coun.runs.comparison import check_comparable
 from coun.runs.metrics_record import (
     VERSION,
     Metrics,
@@ -171,7 +169,7 @@ def evaluate(
         exact = Run.open(exact, data=run.data, build=build or run.build, allow_missing=True)
     split = measured(split, run.split, run.data) or (exact.split if exact else None)
     if exact is not None:
-        _refuse_other_request(run, exact, split)
+        check_comparable(exact, run.data, split, as_retrain=True)
     if split is not None:
         split.check(run.data)
     predicted = predictions(run.classifier, run.data, split, progress=progress)
@@ -208,31 +206,6 @@ def evaluate(
     if path is not None:
         write_metrics(path, metrics)
     return metrics.to_json()
-
-
-def _refuse_other_request(run: Run, exact: Run, split: Split | None) -> None:
-    """Refuse a Retrain of other data, or of another request than *split*."""
-    if not same_rows(exact.data, run.data):
-        raise CounError(
-            f"{exact.where} was trained on other data than {run.where}; expected the same rows"
-        )
-    method = methods().get(exact.record.method.name)
-    if exact.record.kind == "unlearned" and not (method is not None and method.exact):
-        raise CounError(
-            f"{exact.where} is not a Retrain but the result of {exact.record.method.name}; "
-            "expected a Retrain (coun train --from-request)"
-        )
-    if exact.split is None and split is not None:
-        raise CounError(
-            f"{exact.where} was trained on everything; expected a Retrain (coun train with "
-            "the same forget options, or with --from-request)"
-        )
-    if split is not None and exact.split is not None and exact.split.digest != split.digest:
-        raise CounError(
-            f"{exact.where} forgets {len(exact.split.forget)} rows "
-            f"({exact.split.digest[:12]}), the model under test {len(split.forget)} "
-            f"({split.digest[:12]}); expected the same split"
-        )
 
 
 def _reasons(missing: int, total: int) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from coun.attacks import (
     confidence,
     entropy,
@@ -29,8 +31,9 @@ def attack(kind: Attack, predictions: Predictions, split: Split) -> float:
         for part, outputs in predictions.outputs.items()
     }
     retain, forget, test = (features[part] for part in ("retain", "forget", "test"))
-    if split.forget_class is not None:
-        test = test[predictions.labels["test"] != split.forget_class]
+    if split.forgotten_classes:
+        forgotten = torch.tensor(split.forgotten_classes)
+        test = test[~torch.isin(predictions.labels["test"], forgotten)]
     if kind == "entropy":
         return entropy_attack_members(retain, test, forget)
     if kind == "loss":
