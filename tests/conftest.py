@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import coun
@@ -51,6 +53,25 @@ def trained_cnn(small) -> coun.Run:
 def original(trained_cnn) -> coun.Run:
     """A cnn with BatchNorm, three epochs old, on `small`; every test has its own copy."""
     return replace(trained_cnn, model=copy.deepcopy(trained_cnn.model))
+
+
+@pytest.fixture
+def write_photos(tmp_path) -> Callable[..., Path]:
+    """Write a folder of random pictures in class folders; return it."""
+
+    def write(side=lambda number: 8, name="{number:02d}.png", **counts: int) -> Path:
+        rng = np.random.default_rng(0)
+        for part, count in counts.items():
+            for label in ("cat", "dog"):
+                folder = tmp_path / "photos" / ("" if part == "undivided" else part) / label
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    shape = (side(number), side(number), 3)
+                    pixels = rng.integers(0, 255, shape, dtype=np.uint8)
+                    Image.fromarray(pixels).save(folder / name.format(label=label, number=number))
+        return tmp_path / "photos"
+
+    return write
 
 
 @pytest.fixture

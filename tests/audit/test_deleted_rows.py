@@ -1,8 +1,6 @@
 """Audits after forgotten rows were deleted from the source."""
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import coun
 from coun.audit import audit
@@ -10,17 +8,10 @@ from coun.errors import CounError
 
 
 @pytest.fixture
-def photos(tmp_path, monkeypatch):
+def photos(tmp_path, monkeypatch, write_photos):
     """A folder of pictures in two classes, an Original, a Retrain and an unlearned model."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 12), ("test", 6)):
-        for name in ("cat", "dog"):
-            folder = tmp_path / "photos" / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    write_photos(train=12, test=6)
     data = coun.load("folder:photos")
     split = coun.Split.by_id(data, data.ids[:3])
     original = coun.train(data, "mlp", epochs=1, out="o")

@@ -1,22 +1,12 @@
 """Which part of a source a command reads, and what it says of it."""
 
-import numpy as np
 import pytest
-from PIL import Image
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(write_photos):
     """Two class folders with ten pictures each, of two sizes, without a test part."""
-    rng = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        folder = tmp_path / "photos" / name
-        folder.mkdir(parents=True)
-        for k in range(10):
-            side = 8 + k % 2
-            pixels = rng.integers(0, 255, (side, side, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"{name}_{k}.png")
-    return tmp_path / "photos"
+    return write_photos(lambda number: 8 + number % 2, "{label}_{number}.png", undivided=10)
 
 
 def test_the_held_out_part_is_said_and_can_be_chosen(coun_command, photos, tmp_path):

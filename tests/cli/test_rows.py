@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,16 +11,8 @@ import coun
 
 
 @pytest.fixture
-def photos(tmp_path):
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 6), ("test", 2)):
-        for name in ("cat", "dog"):
-            folder = tmp_path / "photos" / part / name
-            folder.mkdir(parents=True)
-            for n in range(count):
-                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{name}{n}.png")
-    return tmp_path / "photos"
+def photos(write_photos):
+    return write_photos(name="{label}{number}.png", train=6, test=2)
 
 
 def test_rows_are_listed_and_found(coun_command, photos):

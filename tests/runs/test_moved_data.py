@@ -4,27 +4,18 @@ import json
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import coun
 from coun.errors import CounError
 
 
 @pytest.fixture
-def photos(tmp_path, monkeypatch):
+def photos(tmp_path, monkeypatch, write_photos):
     """A folder of pictures, two classes, in the present directory."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 10), ("test", 4)):
-        for name in ("cat", "dog"):
-            folder = tmp_path / "photos" / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    write_photos(train=10, test=4)
     coun.train(coun.load("folder:photos"), "mlp", epochs=1, out="o")
     return tmp_path / "photos"
 

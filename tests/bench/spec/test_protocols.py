@@ -31,10 +31,10 @@ def outputs():
     return logits, labels
 
 
-def attack_on(kind, logits, labels, forgotten=None) -> float:
-    """The attack on a model with these outputs, after class *forgotten* was forgotten."""
+def attack_on(kind, logits, labels, forgotten=()) -> float:
+    """The attack on a model with these outputs, after the classes *forgotten* were forgotten."""
     outputs = {part: Outputs(x, x) for part, x in logits.items()}
-    return attack(kind, Predictions(outputs, labels), SimpleNamespace(forget_class=forgotten))
+    return attack(kind, Predictions(outputs, labels), SimpleNamespace(forgotten_classes=forgotten))
 
 
 SIZES = {"retain": 60, "forget": 30, "test": 40}
@@ -55,7 +55,7 @@ def test_attacks_leave_out_the_test_rows_of_a_forgotten_class(outputs) -> None:
     others = labels["test"] != 2
     rest = [{**values, "test": values["test"][others]} for values in (logits, labels)]
     for kind in ("svc-first", "entropy", "loss"):
-        assert attack_on(kind, logits, labels, forgotten=2) == attack_on(kind, *rest)
+        assert attack_on(kind, logits, labels, forgotten=(2,)) == attack_on(kind, *rest)
 
 
 def test_the_attack_of_ssd_is_lower_for_forgotten_rows(outputs) -> None:
