@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from guarded import Guarded
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from coun.data import Data, RowTable, Split, align, from_arrays, with_copies
-from coun.data.examples import Examples, NamedRows, limited
+from coun.data.examples import limited
 from coun.data.requests import Class, Listed, Random
 from coun.engine import Task
 from coun.errors import CounError
@@ -19,25 +20,6 @@ from coun.models import Classifier
 from coun.seeds import Seeds
 
 ROWS, CLASSES = 24, 3
-
-
-class Guarded(NamedRows):
-    """Examples that raise when a row with a forbidden number is read."""
-
-    def __init__(self, inner: Examples, forbidden: set[int]) -> None:
-        self.inner, self.forbidden = inner, forbidden
-        self.labels, self.numbers, self.names = inner.labels, inner.numbers, inner.names
-
-    def __len__(self) -> int:
-        return len(self.inner)
-
-    def fetch(self, rows: Tensor) -> Tensor:
-        touched = self.forbidden & set(self.numbers[rows].tolist())
-        assert not touched, f"read the forgotten rows {touched}"
-        return self.inner.fetch(rows)
-
-    def take(self, rows: Tensor) -> Guarded:
-        return Guarded(self.inner.take(rows), self.forbidden)
 
 
 def guard(data: Data, forbidden: set[int]) -> Data:

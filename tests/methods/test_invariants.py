@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from guarded import Guarded
 from methods.canonical import CANONICAL
 from torch import Tensor
 
 import coun
-from coun.data import TensorExamples
-from coun.data.examples import NamedRows
 from coun.methods import catalogue, describe, make
 from coun.models import weights_digest
 from coun.runs.start import Start, shaped
@@ -31,25 +30,6 @@ def with_images(data: coun.Data, rows: Tensor) -> coun.Data:
     generator = torch.Generator().manual_seed(9)
     images[rows] = torch.randint(0, 256, images[rows].shape, generator=generator).byte()
     return replace(data, train=replace(data.train, images=images))  # type: ignore[type-var]
-
-
-class Guarded(NamedRows):
-    """Examples that raise when a forbidden row is read."""
-
-    def __init__(self, inner: TensorExamples, forbidden: set[int]) -> None:
-        self.inner, self.forbidden = inner, forbidden
-        self.labels, self.numbers, self.names = inner.labels, inner.numbers, inner.names
-
-    def __len__(self) -> int:
-        return len(self.inner)
-
-    def fetch(self, rows: Tensor) -> Tensor:
-        touched = self.forbidden & set(self.numbers[rows].tolist())
-        assert not touched, f"read the forbidden rows {touched}"
-        return self.inner.fetch(rows)
-
-    def take(self, rows: Tensor) -> Guarded:
-        return Guarded(self.inner.take(rows), self.forbidden)
 
 
 def test_coun_without_its_loss_is_finetune(original: coun.Run, split: coun.Split) -> None:
