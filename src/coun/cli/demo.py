@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from coun.report import Cell
 
 
-ONLY_ON_THE_PAGE = {"js_to_retrain"}  # so that the table fits 80 columns
+ONLY_ON_THE_PAGE = {"row_agreement", "js_to_retrain"}  # so that the table fits 80 columns
 
 
 @app.command(
@@ -43,7 +43,12 @@ def command(out: Path, fast: bool, as_json: bool) -> None:
     for outcome in outcomes:
         seeds = len(next(iter(outcome.results.values())))
         title = f"{outcome.scenario.title}: percent, mean±std of {seeds} seed(s)"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        table = Table(
+            title=title,
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 0, 0, 1),
+        )
         table.add_column("", no_wrap=True)
         used = [m for n, m in columns().items() if any(n in r.cells for r in outcome.rows)]
         used = [metric for metric in used if metric.name not in ONLY_ON_THE_PAGE]

@@ -8,17 +8,21 @@ from coun.metrics.registry import Metric
 
 
 def cost_ratio(cost: Mapping[str, float], retrain: Mapping[str, float]) -> float:
-    """Return the seconds of a run over those of a Retrain.
+    """Return the floating-point operations of a run divided by those of a Retrain.
+
+    Operations do not depend on what else the machine did meanwhile, as seconds do.
 
     Args: the `cost` in the record of each run.
 
-    >>> cost_ratio({"seconds": 3.0}, {"seconds": 12.0})
+    Returns: the ratio; infinite for a Retrain that had nothing to train.
+
+    >>> cost_ratio({"flops": 3e9}, {"flops": 12e9})
     0.25
     """
-    return cost["seconds"] / retrain["seconds"]
+    return cost["flops"] / retrain["flops"] if retrain["flops"] else float("inf")
 
 
 COST_RATIO = Metric(
     "cost_ratio", "cost", "", cost_ratio, ("cost", "retrain.cost"),
-    title="Seconds over those of Retrain", direction="lower", aims_at=0.0, column=90,
+    title="Operations divided by Retrain's", direction="lower", aims_at=0.0, column=90,
 )  # fmt: skip

@@ -148,7 +148,7 @@ def _js_of_logits(logits: Values, retrain: Values) -> float:
 
 BOTH = ("forget.logits", "retrain.forget.logits")
 ROW_AGREEMENT = Metric(
-    "row_agreement", "rows", "%", agreement, BOTH,
+    "row_agreement", "agreement", "%", agreement, BOTH,
     title="Forget rows with Retrain's prediction", direction="higher", aims_at=100.0, column=60,
 )  # fmt: skip
 JS_TO_RETRAIN = Metric(
