@@ -21,6 +21,8 @@ from coun.data.split_parts import (
     earlier_rows,
     forgotten_and_absent,
     ids_of,
+    labels_of,
+    lost_rows,
     recorded_fields,
 )
 from coun.errors import CounError
@@ -293,14 +295,7 @@ class Split:
                 f"forget ({len(self.forget)}) and retain ({len(self.retain)}) do not fit the "
                 f"{len(numbers)} training rows; was the split made for other data?"
             )
-        lost: list[str] = []
-        if data.absent is not None:
-            ok = torch.isin(data.absent.numbers, self.forget)
-            lost += [data.absent.ids[row] for row in (~ok).nonzero().flatten().tolist()]
-        if data.absent_test is not None:
-            ok = torch.isin(data.absent_test.numbers, self.held_out)
-            ok |= torch.isin(data.absent_test.labels, torch.tensor(self.forgotten_classes))
-            lost += [data.absent_test.ids[row] for row in (~ok).nonzero().flatten().tolist()]
+        lost = lost_rows(data, self.forget, self.held_out, self.forgotten_classes)
         if lost:
             raise CounError(
                 f"{len(lost):,} row(s) of the run are missing from the data and not in the forget "
@@ -342,14 +337,7 @@ class Split:
             that class. Missing rows whose label is unknown count as listed. Canaries are in no
             part.
         """
-        labels = torch.full_like(self.forget, -1)
-        place = torch.searchsorted(self.forget, data.train.numbers).clamp(max=len(labels) - 1)
-        there = self.forget[place] == data.train.numbers
-        labels[place[there]] = data.train.labels.cpu()[there]
-        if data.absent is not None:
-            ours = torch.isin(data.absent.numbers, self.forget)
-            where = torch.searchsorted(self.forget, data.absent.numbers[ours])
-            labels[where] = data.absent.labels[ours]
+        labels = labels_of(data, self.forget)
         random = torch.isin(self.forget, self.drawn)
         classes = torch.tensor(self.forgotten_classes, dtype=torch.int64)
         whole = torch.isin(labels, classes) & ~random

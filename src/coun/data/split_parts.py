@@ -169,3 +169,36 @@ def _recorded_rows(record: Mapping[str, Any], name: str) -> Tensor:
         return row_numbers(_recorded(record, name, list))
     except CounError:
         raise _damaged(name) from None
+
+
+def labels_of(data: Data, numbers: Tensor) -> Tensor:
+    """Labels (n,) int64 of training rows by number, deleted ones included; -1 where unknown.
+
+    Args: numbers: sorted row numbers, (n,) int64.
+    """
+    labels = torch.full_like(numbers, -1)
+    place = torch.searchsorted(numbers, data.train.numbers).clamp(max=len(labels) - 1)
+    there = numbers[place] == data.train.numbers
+    labels[place[there]] = data.train.labels.cpu()[there]
+    if data.absent is not None:
+        ours = torch.isin(data.absent.numbers, numbers)
+        where = torch.searchsorted(numbers, data.absent.numbers[ours])
+        labels[where] = data.absent.labels[ours]
+    return labels
+
+
+def lost_rows(data: Data, forget: Tensor, held_out: Tensor, classes: tuple[int, ...]) -> list[str]:
+    """Ids of rows that are deleted from *data* although no request says that they must go.
+
+    Args: forget, held_out, classes: as in `Split`. Deleted test rows of a forgotten class are
+        accepted too, because no measurement looks at them.
+    """
+    lost: list[str] = []
+    if data.absent is not None:
+        ok = torch.isin(data.absent.numbers, forget)
+        lost += [data.absent.ids[row] for row in (~ok).nonzero().flatten().tolist()]
+    if data.absent_test is not None:
+        ok = torch.isin(data.absent_test.numbers, held_out)
+        ok |= torch.isin(data.absent_test.labels, torch.tensor(classes))
+        lost += [data.absent_test.ids[row] for row in (~ok).nonzero().flatten().tolist()]
+    return lost
