@@ -25,6 +25,8 @@ LEVELS = [
     {"analysis"},
     {"audit"},
     {"report"},
+    {"certificates"},
+    {"registry"},
     {"demo", "bench"},
     {"cli"},
     {"__main__", "__init__"},
