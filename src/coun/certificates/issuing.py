@@ -1,0 +1,93 @@
+"""Writing certificates: sign a statement, and add a signature to a certificate."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coun.certificates.envelope import Envelope, Signature, read_envelope, unsigned
+from coun.certificates.keys import load_key
+from coun.certificates.statement import Statement
+from coun.errors import CounError
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
+
+    SigningKey = CryptoSigner | str | Path
+
+CERTIFICATE, PAGE = "certificate.intoto.json", "certificate.html"
+
+
+def issue(
+    statement: Statement, keys: SigningKey | Sequence[SigningKey], folder: str | Path
+) -> Path:
+    """Sign *statement*, and write `certificate.intoto.json` and the page `certificate.html`.
+
+    Args:
+        statement: what the certificate says.
+        keys: one or several signing keys, from `create_key` or `load_key`, or paths of private
+            key files.
+        folder: where the two files are written; it is created if necessary.
+
+    Returns: the path of the certificate.
+
+    Raises: CounError if the folder holds a certificate, a key cannot be read or no key is given.
+    """
+    path = Path(folder) / CERTIFICATE
+    if path.exists():
+        raise CounError(f"{path} exists; a certificate is never overwritten")
+    signers = [_signer(key) for key in _listed(keys)]
+    if not signers:
+        raise CounError("no key is given; expected at least one to sign the certificate")
+    content = statement.to_bytes()
+    signatures = tuple(_sign(content, signer) for signer in signers)
+    envelope = Envelope(payload=base64.b64encode(content).decode(), signatures=signatures)
+    envelope.save(path)
+    return path
+
+
+def countersign(path: str | Path, key: SigningKey) -> None:
+    """Add a signature to the certificate at *path*; its statement stays as it is.
+
+    Raises: CounError if the certificate was changed, or *key* has signed it before.
+    """
+    from coun.certificates.verification import verify
+
+    verification = verify(path)
+    if verification.tampered:
+        raise CounError(f"{path} is not signed again: {verification.failures[0].message}")
+    envelope, signer = read_envelope(Path(path)), _signer(key)
+    signature = _sign(envelope.content, signer)
+    if signature.keyid in {present.keyid for present in envelope.signatures}:
+        raise CounError(f"key {signature.keyid[:12]} has signed {path} before")
+    signatures = (*envelope.signatures, signature)
+    envelope.model_copy(update={"signatures": signatures}).save(Path(path))
+
+
+def statement_digest(path: str | Path) -> str:
+    """Return the SHA-256 of the signed bytes of the certificate at *path*, in hexadecimal.
+
+    It names the certificate in the next one and in the ledger. A second signature does not
+    change it.
+    """
+    return hashlib.sha256(read_envelope(Path(path)).content).hexdigest()
+
+
+def _listed(keys: SigningKey | Sequence[SigningKey]) -> Sequence[SigningKey]:
+    return keys if isinstance(keys, list | tuple) else [keys]  # type: ignore[list-item]
+
+
+def _signer(key: SigningKey) -> CryptoSigner:
+    return load_key(key) if isinstance(key, str | Path) else key
+
+
+def _sign(content: bytes, signer: CryptoSigner) -> Signature:
+    signature = unsigned(content).sign(signer)
+    return Signature(
+        keyid=signature.keyid,
+        sig=base64.b64encode(bytes.fromhex(signature.signature)).decode(),
+        public_key=signer.public_key.keyval["public"],
+    )

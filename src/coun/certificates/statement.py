@@ -1,0 +1,160 @@
+"""What a certificate says: an in-toto Statement with a predicate for unlearning.
+
+The classes document the JSON. Keys are camelCase in the file and snake_case in Python. A reader
+ignores keys that it does not know, as in-toto asks of every consumer.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE: Final = "https://pypi.org/project/coun/unlearning/v1"
+DISCLAIMER: Final = "Evidence under the named tests; not a proof that no trace remains."
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]+$")]]
+Result = Literal["PASSED", "WARNED", "FAILED"]
+Outcome = Literal["FULFILLED", "FULFILLED_BY_RETRAINING", "FAILED"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False
+    )
+
+
+class Subject(_Part):
+    """A file that the certificate is about; it is recognised by its SHA-256, not by its name."""
+
+    name: str
+    digest: Digest
+
+    @model_validator(mode="after")
+    def _has_sha256(self) -> Subject:
+        if len(self.digest.get("sha256", "")) != 64:
+            raise ValueError(
+                f"subject '{self.name}' has no SHA-256; expected 64 hexadecimal digits"
+            )
+        return self
+
+
+class Material(_Part):
+    """What the work started from: models, data and software, by digest or by URI."""
+
+    name: str
+    digest: Digest = {}
+    uri: str | None = None
+
+
+class RowsCommitment(_Part):
+    """What binds the certificate to ids without naming them; see `commit`."""
+
+    alg: Literal["hmac-sha256-merkle"] = "hmac-sha256-merkle"
+    root: Sha256
+    key_id: str
+
+
+class RequestServed(_Part):
+    """The deletion request: when it came, when it is due, and how many rows it names.
+
+    Args:
+        id: of the request in its registry.
+        kind: "listed", "class" and so on, as in `coun.data.requests`.
+        rows: how many training rows it names.
+        matched_by: how these rows were recognised: "id", "content", "class", "features".
+    """
+
+    id: str
+    received: datetime.date
+    due: datetime.date | None = None
+    kind: str
+    rows: int = Field(ge=0)
+    reason: str | None = None
+    rows_commitment: RowsCommitment | None = None
+    matched_by: tuple[str, ...] = ()
+
+
+class MethodUsed(_Part):
+    """The method, every setting, and whether it read the forget rows."""
+
+    name: str
+    settings: dict[str, Any] = {}
+    seed: int = 0
+    reads_forget_data: bool
+
+
+class Cost(_Part):
+    """Floating-point operations of this run and of a Retrain, and the seconds of this run."""
+
+    flops: float = Field(ge=0)
+    retrain_flops: float | None = Field(None, ge=0)
+    seconds: float | None = Field(None, ge=0)
+
+
+class Check(_Part):
+    """One test of the model: its value, interval, power and result.
+
+    Args:
+        detectable_rows: how many remembered rows the test would find in 4 of 5 cases; None
+            where this is not known or the test is not about memory.
+        result: as in in-toto's test-result predicate.
+    """
+
+    name: str
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    detectable_rows: int | None = Field(None, ge=0)
+    result: Result
+
+
+class Coverage(_Part):
+    """What the request was carried out on, and what it was not carried out on."""
+
+    covered: tuple[str, ...] = ("model",)
+    not_covered: tuple[str, ...] = ("source files", "back-ups", "derived models", "logs")
+
+
+class Previous(_Part):
+    """The certificate before this one in the registry, by the SHA-256 of its signed bytes."""
+
+    digest: Digest
+
+
+class Predicate(_Part):
+    """What was asked, what was done, what was shown, and what remains open."""
+
+    request: RequestServed
+    materials: tuple[Material, ...] = ()
+    method: MethodUsed
+    cost: Cost
+    checks: tuple[Check, ...]
+    result: Outcome
+    coverage: Coverage = Coverage()
+    previous: Previous | None = None
+    time_created: AwareDatetime
+    effective: AwareDatetime | None = None
+    statement: Literal["Evidence under the named tests; not a proof that no trace remains."] = (
+        DISCLAIMER
+    )
+
+
+class Statement(_Part):
+    """An in-toto Statement, version 1, about the files in *subject*.
+
+    >>> Subject(name="model.safetensors", digest={"sha256": "0" * 64}).name
+    'model.safetensors'
+    """
+
+    type: Literal["https://in-toto.io/Statement/v1"] = Field(STATEMENT_TYPE, alias="_type")
+    subject: tuple[Subject, ...] = Field(min_length=1)
+    predicate_type: Literal["https://pypi.org/project/coun/unlearning/v1"] = PREDICATE_TYPE
+    predicate: Predicate
+
+    def to_bytes(self) -> bytes:
+        """The statement as JSON in UTF-8: the bytes that are signed."""
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
