@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LEVELS = [
     {"errors"},
     {"seeds", "files", "plugins"},
-    {"data", "models", "metrics"},
+    {"data", "models", "metrics", "ledger"},
     {"objectives", "attacks"},
     {"engine"},
     {"plans"},

@@ -9,8 +9,16 @@ from collections.abc import Iterable
 class CounError(ValueError):
     """Bad input, described in one line: what was found, what was expected, how to mend it.
 
-    The command line prints this line without a traceback and exits with code 2.
+    The command line prints this line without a traceback and exits with `exit_code`.
     """
+
+    exit_code = 2
+
+
+class TamperingFound(CounError):
+    """Something recorded was changed afterwards, such as a ledger, a checkpoint or a signature."""
+
+    exit_code = 4
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -304,6 +304,7 @@ def run(group: click.Group) -> int:
         _complain(f"{error.format_message()} See '{usage} --help'.")
     except (CounError, click.ClickException) as error:
         _complain(error.format_message() if isinstance(error, click.ClickException) else str(error))
+        return error.exit_code if isinstance(error, CounError) else BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted; repeat the command to go on from the last checkpoint")
         return 130
