@@ -18,7 +18,7 @@ def test_a_class_is_shown_with_the_classes_that_its_rows_are_given(tmp_path):
     assert page.index(result.verdict.headline) < page.index("<table")
     for text in (
         "one or more whole classes",
-        "<th>floor</th>",
+        '<th scope="col">floor</th>',
         "Original (before)",
         original.record["weights_sha256"][:12],
         "finetune, seed 0",

@@ -9,7 +9,9 @@ rows without naming them.
 from coun.certificates.commitment import Commitment, Proof, commit, new_key, verify_proof
 from coun.certificates.issuing import CERTIFICATE, PAGE, countersign, issue, statement_digest
 from coun.certificates.keys import create_key, load_key, load_public_key
+from coun.certificates.page import model_card
 from coun.certificates.statement import (
+    DISCLAIMER,
     Check,
     Cost,
     Coverage,
@@ -26,6 +28,7 @@ from coun.certificates.verification import Verification, VerificationCheck, veri
 
 __all__ = [
     "CERTIFICATE",
+    "DISCLAIMER",
     "PAGE",
     "Check",
     "Commitment",
@@ -48,6 +51,7 @@ __all__ = [
     "issue",
     "load_key",
     "load_public_key",
+    "model_card",
     "new_key",
     "statement_digest",
     "verify",

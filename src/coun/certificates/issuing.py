@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from coun.certificates.envelope import Envelope, Signature, read_envelope, unsigned
 from coun.certificates.keys import load_key
+from coun.certificates.page import write_page
 from coun.certificates.statement import Statement
 from coun.errors import CounError
 
@@ -46,25 +47,32 @@ def issue(
     signatures = tuple(_sign(content, signer) for signer in signers)
     envelope = Envelope(payload=base64.b64encode(content).decode(), signatures=signatures)
     envelope.save(path)
+    write_page(statement, [signature.keyid for signature in signatures], path.with_name(PAGE))
     return path
 
 
 def countersign(path: str | Path, key: SigningKey) -> None:
-    """Add a signature to the certificate at *path*; its statement stays as it is.
+    """Add a signature to the certificate at *path*, and write its page again.
+
+    The statement and its digest stay as they are.
 
     Raises: CounError if the certificate was changed, or *key* has signed it before.
     """
     from coun.certificates.verification import verify
 
+    path = Path(path)
     verification = verify(path)
     if verification.tampered:
         raise CounError(f"{path} is not signed again: {verification.failures[0].message}")
-    envelope, signer = read_envelope(Path(path)), _signer(key)
+    envelope, signer = read_envelope(path), _signer(key)
     signature = _sign(envelope.content, signer)
     if signature.keyid in {present.keyid for present in envelope.signatures}:
         raise CounError(f"key {signature.keyid[:12]} has signed {path} before")
     signatures = (*envelope.signatures, signature)
-    envelope.model_copy(update={"signatures": signatures}).save(Path(path))
+    envelope.model_copy(update={"signatures": signatures}).save(path)
+    if verification.statement is not None and path.name == CERTIFICATE:
+        keyids = [present.keyid for present in signatures]
+        write_page(verification.statement, keyids, path.with_name(PAGE))
 
 
 def statement_digest(path: str | Path) -> str:

@@ -50,11 +50,13 @@ class Verification:
         path: of the certificate.
         checks: in the order in which they were made; after a wrong signature nothing else is.
         statement: what the certificate says; None unless its signature is valid.
+        keyids: of the keys that signed it; empty unless all signatures are valid.
     """
 
     path: Path
     checks: tuple[VerificationCheck, ...]
     statement: Statement | None = None
+    keyids: tuple[str, ...] = ()
 
     @property
     def failures(self) -> tuple[VerificationCheck, ...]:
@@ -116,7 +118,8 @@ def verify(
     checks += _subjects(path, statement, weights)
     checks += _chain(envelope, statement, folder)
     checks += _policy(statement)
-    return Verification(path, tuple(checks), statement)
+    keyids = tuple(signature.keyid for signature in envelope.signatures)
+    return Verification(path, tuple(checks), statement, keyids)
 
 
 def _signatures(envelope: Envelope, trusted: Sequence[SSlibKey]) -> list[VerificationCheck]:
@@ -236,7 +239,9 @@ def _subjects(path: Path, statement: Statement, weights: Path | None) -> list[Ve
         if name == WEIGHTS or Path(name).name != name or not file.is_file():
             continue
         same = file_digest(file) == expected
-        message = f"{name} is {'as certified' if same else 'not the file that was certified'}"
+        message = (
+            f"{printable(name)} is {'as certified' if same else 'not the file that was certified'}"
+        )
         checks.append(VerificationCheck("file", "PASSED" if same else "FAILED", message))
     return checks
 
@@ -272,7 +277,7 @@ def _chain(
 def _policy(statement: Statement) -> list[VerificationCheck]:
     """Check that the result is what the tests allow, and say what vouches for the time."""
     predicate = statement.predicate
-    failed = [check.name for check in predicate.checks if check.result == "FAILED"]
+    failed = [printable(check.name) for check in predicate.checks if check.result == "FAILED"]
     if predicate.result == "FAILED":
         check = VerificationCheck(
             "result", "WARNED", "the certificate says that the request FAILED"

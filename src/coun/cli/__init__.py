@@ -15,7 +15,7 @@ from coun.errors import unknown
 
 COMMANDS = (
     *("demo", "rows", "train", "unlearn", "evaluate", "audit", "history"),
-    *("bench", "report", "methods"),
+    *("verify", "bench", "report", "methods"),
 )
 
 

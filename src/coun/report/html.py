@@ -50,7 +50,7 @@ LEGEND = (
 
 @dataclass
 class Section:
-    """A part of a page: a title and a lead, then tables, notes and pictures.
+    """A part of a page: a title and a lead, then tables, notes, commands and pictures.
 
     >>> Section("Results", "Three seeds.").notes
     []
@@ -61,6 +61,7 @@ class Section:
     tables: Sequence[Grid] = ()
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = field(default_factory=list)
+    commands: Sequence[str] = ()
 
 
 def write_report(
@@ -71,6 +72,7 @@ def write_report(
     made: str,
     *,
     headline: str = "",
+    alarm: bool = False,
     failures: Sequence[str] = (),
     legend: str = LEGEND,
 ) -> None:
@@ -82,6 +84,7 @@ def write_report(
         sections: the parts of the page, in order.
         made: the command, the machine and the date, at the foot of the page.
         headline: one sentence in large type above everything else.
+        alarm: whether the headline is bad news, and red.
         failures: one line for each experiment that is missing on the page.
         legend: the meaning of the columns, at the foot of the page.
 
@@ -102,6 +105,7 @@ def write_report(
         sections=sections,
         made=made,
         headline=headline,
+        alarm=alarm,
         failures=failures,
         legend=legend,
     )

@@ -77,9 +77,10 @@ def tabulate(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as text: a header, and rows that each have a mark ("best", "tied" or nothing).
+    """A table as text: a header, and rows that each have a mark.
 
-    The first text of a row is its name.
+    The first text of a row is its name. Marks are "best" and "tied", "bad" and "warn" (in colour
+    on a page; the text must say it as well), or nothing. The caption says what the table shows.
 
     >>> print(Grid.of(["", "gap"], [["FT", "2.00"]]).markdown, end="")
     |  | gap |
@@ -89,11 +90,12 @@ class Grid:
 
     header: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
+    caption: str = ""
 
     @classmethod
-    def of(cls, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
+    def of(cls, header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> Grid:
         """Make a table whose rows have no marks."""
-        return cls(header, [("", texts) for texts in rows])
+        return cls(header, [("", texts) for texts in rows], caption)
 
     @classmethod
     def of_runs(cls, rows: Sequence[Row]) -> Grid:
@@ -112,7 +114,7 @@ class Grid:
     @property
     def markdown(self) -> str:
         """The table in Markdown; the name of the best row is bold, a tied one has a dagger."""
-        form = {"best": "**{}**", "tied": "{} †", "": "{}"}
+        form = {"best": "**{}**", "tied": "{} †"}
         lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)]]
-        lines += [[form[mark].format(texts[0]), *texts[1:]] for mark, texts in self.rows]
+        lines += [[form.get(mark, "{}").format(texts[0]), *texts[1:]] for mark, texts in self.rows]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)

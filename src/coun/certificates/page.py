@@ -1,0 +1,212 @@
+"""The readable form of a certificate: a page for people, and a section of a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coun.certificates.statement import (
+    Check,
+    Cost,
+    Digest,
+    Predicate,
+    RequestServed,
+    Statement,
+)
+
+if TYPE_CHECKING:
+    from coun.report.html import Section
+    from coun.report.table import Grid
+
+OUTCOMES = {
+    "FULFILLED": "was fulfilled",
+    "FULFILLED_BY_RETRAINING": "was fulfilled by retraining",
+    "FAILED": "was NOT fulfilled; the model before it is still in service",
+}
+SYMBOLS = {"PASSED": "✓ PASSED", "WARNED": "! WARNED", "FAILED": "✕ FAILED"}
+MARKS = {"PASSED": "", "WARNED": "warn", "FAILED": "bad"}
+LEGEND = (
+    "Could find: how many rows the model would have to remember for the test to notice it in 4 of "
+    "5 cases; a test that could find few rows is strong evidence. SHA-256: a number computed from "
+    "every byte of a file; two files with the same number are the same file. Retrain: a model "
+    "trained from scratch without the rows, the exact answer."
+)
+
+
+def write_page(statement: Statement, keyids: Sequence[str], path: Path) -> None:
+    """Write the page of *statement* to *path*, completely or not at all.
+
+    Args: keyids: of the keys that signed it.
+    """
+    from coun.report.html import write_report
+
+    predicate = statement.predicate
+    write_report(
+        path,
+        f"Certificate of unlearning: request {predicate.request.id}",
+        "",
+        _sections(statement, keyids),
+        f"Made on {predicate.time_created:%Y-%m-%d %H:%M} UTC.",
+        headline=headline(predicate),
+        alarm=predicate.result == "FAILED",
+        legend=LEGEND,
+    )
+
+
+def model_card(statement: Statement, keyids: Sequence[str] = ()) -> str:
+    """Return the content of a certificate as a section of a model card, in Markdown.
+
+    Args: keyids: of the keys that signed it, from `Verification.keyids`.
+    """
+    parts = ["## Unlearning\n", headline(statement.predicate) + "\n"]
+    for section in _sections(statement, keyids):
+        parts += [f"### {section.title}\n", section.lead + "\n"]
+        for table in section.tables:
+            parts.append(_escaped(table).markdown)
+        parts += [f"{_plain(note)}\n" for note in section.notes]
+        parts += [f"    {command}\n" for command in section.commands]
+    return "\n".join(part for part in parts if part.strip())
+
+
+def headline(predicate: Predicate) -> str:
+    """Say in one or two sentences what the certificate says."""
+    request = predicate.request
+    rows = f"{request.rows:,} row{'s' * (request.rows != 1)}"
+    text = f"The request of {request.received} to forget {rows} {OUTCOMES[predicate.result]}."
+    if predicate.effective and predicate.result != "FAILED":
+        text += f" The new model is in service since {predicate.effective:%Y-%m-%d}."
+    return text
+
+
+def _sections(statement: Statement, keyids: Sequence[str]) -> list[Section]:
+    return [
+        _asked(statement.predicate.request),
+        _done(statement),
+        _shown(statement.predicate),
+        _covered(statement.predicate),
+        _how_to_verify(statement, keyids),
+    ]
+
+
+def _asked(request: RequestServed) -> Section:
+    from coun.report.html import Section
+    from coun.report.table import Grid
+
+    facts = [
+        ["Request", request.id],
+        ["Received", str(request.received)],
+        ["Due", str(request.due or "not stated")],
+        ["Reason", request.reason or "not stated"],
+        ["Training rows that must be forgotten", f"{request.rows:,} ({request.kind})"],
+        ["Rows recognised by", ", ".join(request.matched_by) or "not stated"],
+    ]
+    notes = []
+    if request.rows_commitment:
+        facts.append(["Commitment to the rows", request.rows_commitment.root])
+        notes.append(
+            "This page does not name the rows. Whoever has the key of the request and the id of a "
+            "row can prove with the commitment that the row was in the request. Without the key "
+            "the commitment says nothing about any row."
+        )
+    return Section("What was asked", "", [Grid.of(["", ""], facts, "The request")], notes=notes)
+
+
+def _done(statement: Statement) -> Section:
+    from coun.report.html import Section
+    from coun.report.table import Grid
+
+    predicate = statement.predicate
+    method = predicate.method
+    facts = [
+        ["Method", method.name],
+        ["Settings", ", ".join(f"{k}={v}" for k, v in method.settings.items()) or "defaults"],
+        ["Seed", str(method.seed)],
+        ["Read the rows that must be forgotten", "yes" if method.reads_forget_data else "no"],
+        ["Cost", _cost(predicate.cost)],
+        ["Effective", f"{predicate.effective:%Y-%m-%d %H:%M} UTC" if predicate.effective else "no"],
+    ]
+    files = [[f"result: {s.name}", _digest(s.digest)] for s in statement.subject]
+    files += [[f"before: {m.name}", _digest(m.digest) or m.uri or ""] for m in predicate.materials]
+    tables = [
+        Grid.of(["", ""], facts, "The work"),
+        Grid.of(["file", "SHA-256"], files, "What it started from, and what it gave"),
+    ]
+    return Section("What was done", "", tables)
+
+
+def _shown(predicate: Predicate) -> Section:
+    from coun.report.html import Section
+    from coun.report.table import Grid
+
+    rows = [(MARKS[check.result], _check_cells(check)) for check in predicate.checks]
+    header = ["test", "result", "value", "interval", "could find"]
+    tables = [Grid(header, rows, "The tests of the new model")] if rows else []
+    lead = predicate.statement if rows else f"No test was made. {predicate.statement}"
+    return Section("What was shown", lead, tables)
+
+
+def _check_cells(check: Check) -> list[str]:
+    interval = "" if check.interval is None else "{:.4g} to {:.4g}".format(*check.interval)
+    power = "" if check.detectable_rows is None else f"{check.detectable_rows:,} rows"
+    value = "" if check.value is None else f"{check.value:.4g}"
+    return [check.name, SYMBOLS[check.result], value, interval, power]
+
+
+def _covered(predicate: Predicate) -> Section:
+    from coun.report.html import Section
+    from coun.report.table import Grid
+
+    rows = [
+        ["Covered", ", ".join(predicate.coverage.covered) or "nothing"],
+        ["Not covered", ", ".join(predicate.coverage.not_covered) or "nothing was named"],
+    ]
+    lead = "The certificate says nothing about what is not covered; it must be deleted as well."
+    table = Grid.of(["", ""], rows, "What the certificate is about")
+    return Section("What this covers, and what it does not", lead, [table])
+
+
+def _how_to_verify(statement: Statement, keyids: Sequence[str]) -> Section:
+    from coun.report.html import Section
+    from coun.report.table import Grid
+
+    previous = statement.predicate.previous
+    facts = [[f"Signature {i}", f"key {key}"] for i, key in enumerate(keyids, 1)]
+    facts.append(
+        ["Previous certificate", _digest(previous.digest) if previous else "none, it is the first"]
+    )
+    lead = (
+        "This page is a copy for people; the signed certificate is certificate.intoto.json beside "
+        "it. The command needs no network. Get the signer's public key from the signer, not from "
+        "this folder. No outside time stamp confirms the dates."
+    )
+    table = Grid.of(["", ""], facts, "Signatures and chain")
+    command = "coun verify certificate.intoto.json --model model.safetensors --key signer.pem.pub"
+    return Section("How to verify it", lead, [table], commands=[command])
+
+
+def _cost(cost: Cost) -> str:
+    text = f"{cost.flops:.3g} floating-point operations"
+    if cost.retrain_flops:
+        text += f", {cost.flops / cost.retrain_flops:.0%} of a Retrain"
+    if cost.seconds is not None:
+        text += f", {cost.seconds:,.0f} s"
+    return text
+
+
+def _digest(digest: Digest) -> str:
+    return digest.get("sha256") or ", ".join(f"{name} {value}" for name, value in digest.items())
+
+
+def _plain(text: str) -> str:
+    """*text* with the characters escaped that Markdown and HTML would act on."""
+    for letter in "\\`*_[]<>|#":
+        text = text.replace(letter, f"\\{letter}")
+    return text
+
+
+def _escaped(table: Grid) -> Grid:
+    from coun.report.table import Grid
+
+    rows = [(mark, [_plain(text) for text in texts]) for mark, texts in table.rows]
+    return Grid(table.header, rows)

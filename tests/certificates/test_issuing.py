@@ -1,0 +1,95 @@
+"""The file against the specifications of DSSE and in-toto, and the signature against another
+implementation."""
+
+import base64
+import json
+
+import pytest
+from certificates.conftest import make_statement
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from coun.certificates import (
+    DISCLAIMER,
+    countersign,
+    create_key,
+    issue,
+    statement_digest,
+    verify,
+)
+from coun.errors import CounError
+
+
+def test_the_signature_is_of_the_bytes_that_dsse_prescribes(registry):
+    """DSSEv1 SP len(type) SP type SP len(body) SP body, written out by hand."""
+    envelope = json.loads(registry.first.read_text())
+    body = base64.b64decode(envelope["payload"])
+    kind = b"application/vnd.in-toto+json"
+    assert envelope["payloadType"].encode() == kind
+    signed = b"DSSEv1 28 " + kind + b" " + str(len(body)).encode() + b" " + body
+    key = load_pem_public_key(registry.public.read_bytes())
+    [signature] = envelope["signatures"]
+    key.verify(base64.b64decode(signature["sig"]), signed)  # raises if it is wrong
+    assert key.public_bytes_raw().hex() == signature["publicKey"]
+
+
+def test_the_statement_has_the_keys_of_the_specification(registry):
+    statement = json.loads(base64.b64decode(json.loads(registry.second.read_text())["payload"]))
+    assert set(statement) == {"_type", "subject", "predicateType", "predicate"}
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"].endswith("/unlearning/v1")
+    predicate = statement["predicate"]
+    assert set(predicate) == {
+        *("request", "materials", "method", "cost", "checks", "result", "coverage", "previous"),
+        *("timeCreated", "effective", "statement"),
+    }
+    assert set(predicate["request"]) == {
+        *("id", "received", "due", "kind", "rows", "reason", "rowsCommitment", "matchedBy")
+    }
+    assert set(predicate["request"]["rowsCommitment"]) == {"alg", "root", "keyId"}
+    assert set(predicate["method"]) == {"name", "settings", "seed", "readsForgetData"}
+    assert set(predicate["cost"]) == {"flops", "retrainFlops", "seconds"}
+    assert predicate["coverage"]["notCovered"]
+    assert predicate["previous"] == {"digest": {"sha256": statement_digest(registry.first)}}
+    assert predicate["statement"] == DISCLAIMER
+
+
+def test_a_second_signature(registry, tmp_path):
+    keys = [tmp_path / "a.pem", tmp_path / "b.pem"]
+    for key in keys:
+        create_key(key)
+    path = issue(make_statement(), keys[0], tmp_path / "certificate")
+    digest = statement_digest(path)
+    countersign(path, keys[1])
+    assert statement_digest(path) == digest
+    verification = verify(path, keys=[f"{key}.pub" for key in keys])
+    assert not verification.tampered
+    assert len(verification.keyids) == 2
+    page = (path.parent / "certificate.html").read_text()
+    assert all(keyid in page for keyid in verification.keyids)
+    with pytest.raises(CounError, match="has signed"):
+        countersign(path, keys[1])
+    both = issue(make_statement(), keys, tmp_path / "both")
+    assert verify(both).keyids == verification.keyids
+
+
+def test_a_changed_certificate_is_not_signed_again(registry, tmp_path):
+    path = tmp_path / "certificate.intoto.json"
+    path.write_text(registry.first.read_text().replace("eyJ", "eyK", 1))
+    create_key(tmp_path / "b.pem")
+    with pytest.raises(CounError, match="not signed again"):
+        countersign(path, tmp_path / "b.pem")
+
+
+def test_a_certificate_is_never_overwritten(registry):
+    with pytest.raises(CounError, match="never overwritten"):
+        issue(make_statement(), registry.key, registry.first.parent)
+
+
+def test_the_page_escapes_what_it_is_given(registry):
+    page = (registry.first.parent / "certificate.html").read_text()
+    assert "<script>" not in page
+    assert "Art. 17 &lt;script&gt;" in page
+    assert DISCLAIMER in page
+    assert "coun verify certificate.intoto.json" in page
+    assert page.count("<caption>") == page.count("<table")
+    assert "http" not in page
