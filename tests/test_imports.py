@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lower packages know nothing of higher ones; those on one level do not know each other.
 LEVELS = [
     {"errors"},
-    {"seeds", "files", "plugins"},
+    {"seeds", "files", "plugins", "trust"},
     {"data", "models", "metrics", "ledger"},
     {"objectives", "attacks"},
     {"engine"},

@@ -56,7 +56,7 @@ _SUBMODULES = {
     *("analysis", "attacks", "audit", "bench", "certificates", "cli", "data", "demo", "engine"),
     *("errors", "files"),
     *("methods", "metrics", "models", "objectives", "plans", "plugins", "registry", "report"),
-    *("runs", "seeds"),
+    *("runs", "seeds", "trust"),
 }
 
 

@@ -37,6 +37,7 @@ from coun.errors import CounError
 from coun.metrics import average_gap
 from coun.runs import Predictions, Run
 from coun.runs.comparison import check_comparable
+from coun.trust import Trust
 
 MARGIN = 2.0
 Model = Run | str | Path
@@ -59,6 +60,7 @@ def audit(
     shadows: int = 0,
     cache: str | Path | None = None,
     seed: int = 0,
+    trust: Trust = False,
     progress: bool = False,
 ) -> Audit:
     """Judge *unlearned* against Retrains, or without any by the forgotten rows alone.
@@ -87,6 +89,7 @@ def audit(
         shadows: also attack with LiRA and RMIA by so many shadow models; trains them.
         cache: a folder for shadow models.
         seed: of permutations and subsets.
+        trust: run code that the records of run folders name (see `Run.open`).
 
     Raises: CounError if runs are of other data or other requests, a Retrain saw everything, a
         model is given twice, no forgotten row is in the data, or a number is out of range.
@@ -99,7 +102,9 @@ def audit(
     runs: list[Run] = []
     for model in [*models, *exact, *([original] if original is not None else [])]:
         runs.append(
-            model if isinstance(model, Run) else Run.open(model, data=data, allow_missing=True)
+            model
+            if isinstance(model, Run)
+            else Run.open(model, data=data, allow_missing=True, trust=trust)
         )
         data = data if isinstance(data, Data) else runs[0].data
     assert isinstance(data, Data)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from coun.errors import CounError
 from coun.files import to_json
+from coun.trust import is_code
 
 if TYPE_CHECKING:
     from coun.data import Data
@@ -180,7 +181,10 @@ start_options = options(
     click.option(
         "--data", "source", metavar="SRC", help="Where the data is now; a weights file needs it."
     ),
-    click.option("--model", help="Only for a weights file: a built-in name, or module:factory."),
+    click.option("--model", help="For a weights file: a built-in name, or module:factory."),
+)
+trust_option = click.option(
+    "--trust", is_flag=True, help="Run code that the records of run folders name; else none is run."
 )
 seed_option = click.option("--seed", type=int, default=0, help="Seed of the run.  [default: 0]")
 set_option = click.option(
@@ -258,13 +262,16 @@ def open_start(
     *,
     head: str | None = None,
     allow_missing: bool = False,
+    trust: bool = False,
 ) -> Run:
     """Open the run folder or the weights file that a command is given.
 
     Args:
         source, model, limits: the values of --data, --model, the limits and the columns; of
-            these a run folder takes --data only.
-        allow_missing: as for `Run.open`.
+            these a run folder takes --data, and --model where its record names that code.
+        allow_missing, trust: as for `Run.open`.
+
+    Raises: CounError if *path* is neither, or an option does not apply to it.
     """
     from coun.runs import Run
     from coun.runs.folder import refuse_weights_of_run
@@ -272,12 +279,13 @@ def open_start(
     if not path.exists():
         raise CounError(f"{path} does not exist; expected a run folder or a file of weights")
     if not path.is_file():
-        if model or limits:
+        named = frozenset([model] if model and is_code(model) else [])
+        if limits or (model and not named):
             raise CounError(
                 f"--model, the limits and the columns come from the record of {path}; leave "
                 "them out"
             )
-        return Run.open(path, data=source, allow_missing=allow_missing)
+        return Run.open(path, data=source, allow_missing=allow_missing, trust=trust or named)
     refuse_weights_of_run(path)
     if source is None or model is None:
         raise CounError(f"{path} is a weights file; say --data and --model as well")

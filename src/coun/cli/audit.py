@@ -93,6 +93,7 @@ WORDS = (
 )
 @click.option("--map", "maps", is_flag=True, help="Draw maps of features (t-SNE) on the page.")
 @click.option("--out", type=app.PATH, help="Write report.html here.")
+@app.trust_option
 @app.json_option
 def command(
     unlearned: tuple[Path, ...],

@@ -22,6 +22,7 @@ from coun.errors import CounError
 @click.argument("folder", metavar="DIR", type=app.PATH)
 @click.option("--against", metavar="DIR", type=app.PATH, help="The Retrain's run folder.")
 @app.start_options
+@app.trust_option
 @app.data_options
 @forget_options
 @app.json_option
@@ -30,6 +31,7 @@ def command(
     against: Path | None,
     source: str | None,
     model: str | None,
+    trust: bool,
     forget: ForgetOptions,
     limits: dict[str, Any],
     as_json: bool,
@@ -37,7 +39,9 @@ def command(
     from coun.cli import show
     from coun.runs import evaluate, request_scores
 
-    run = app.open_start(folder, source, model, limits, allow_missing=bool(forget or against))
+    run = app.open_start(
+        folder, source, model, limits, allow_missing=bool(forget or against), trust=trust
+    )
     score = partial(request_scores, run)
     try:
         split = split_from_options(run.data, forget, earlier=run.split, score=score)
@@ -48,5 +52,5 @@ def command(
             split = split_from_options(run.data, forget, score=score)
         except CounError:
             raise error from None
-    metrics = evaluate(run, against=against, split=split, progress=True)
+    metrics = evaluate(run, against=against, split=split, trust=trust, progress=True)
     show.result(run, metrics, as_json=as_json)

@@ -57,6 +57,7 @@ SIDE = 112  # pixels of a picture on a contact sheet
 )
 @click.option("--id-column", metavar="NAME", help="Column of the ids in an hf: source.")
 @app.data_options
+@app.trust_option
 @app.json_option
 def command(
     source: str,
@@ -67,6 +68,7 @@ def command(
     out: Path | None,
     id_column: str | None,
     limits: dict[str, Any],
+    trust: bool,
     as_json: bool,
 ) -> None:
     from coun.data.lookup import all_rows
@@ -80,7 +82,10 @@ def command(
     if out is not None and out.exists():
         raise CounError(f"{out} exists; choose another --out, or delete it first")
     data = app.load_data(source, limits, id_column)
-    rows = all_rows(data, find) if like is None else _alike(data, like, features, limit_shown)
+    if like is None:
+        rows = all_rows(data, find)
+    else:
+        rows = _alike(data, like, features, limit_shown, trust)
     matches, total, rows = rows, len(rows), rows[:limit_shown]
     if not rows:
         raise CounError(f"no row of {source} has '{find}' in its id; leave out --find to see ids")
@@ -94,7 +99,7 @@ def command(
     _show(rows, total if like is None else len(rows))
 
 
-def _alike(data: Data, picture: Path, folder: Path | None, count: int) -> list[Row]:
+def _alike(data: Data, picture: Path, folder: Path | None, count: int, trust: bool) -> list[Row]:
     """The rows nearest to the picture, by pixels or by the features of the run in *folder*."""
     from coun.data import Examples, TensorExamples
     from coun.data.lookup import nearest_rows, read_picture
@@ -108,7 +113,7 @@ def _alike(data: Data, picture: Path, folder: Path | None, count: int) -> list[R
     from coun.engine.prediction import predict
     from coun.runs import Run
 
-    classifier = Run.open(folder).classifier
+    classifier = Run.open(folder, trust=trust).classifier
 
     def features(examples: Examples) -> Tensor:
         return predict(classifier, data, examples, progress=True, title="features").features

@@ -43,6 +43,7 @@ from coun.errors import CounError
 @app.data_options
 @forget_options
 @app.set_option
+@app.trust_option
 @app.compute_options
 @app.out_option
 @app.json_option
@@ -58,6 +59,7 @@ def command(
     forget: ForgetOptions,
     settings: tuple[str, ...],
     out: Path,
+    trust: bool,
     as_json: bool,
     **compute: Any,
 ) -> None:
@@ -73,7 +75,7 @@ def command(
                 "--from-request takes model, request and limits from the run; leave --model, "
                 "--method, the limits and the forget options out"
             )
-        run = Run.open(request_of, data=source)
+        run = Run.open(request_of, data=source, trust=trust)
         if run.split is None:
             raise CounError(f"{request_of} has no forget request; it was trained on all rows")
         show.finish(unlearn(run, None, "retrain", **common, **values), as_json=as_json)

@@ -24,6 +24,7 @@ from coun.cli.forget_options import ForgetOptions, forget_options, split_from_op
 @app.set_option
 @app.contrast_options
 @app.start_options
+@app.trust_option
 @app.data_options
 @app.compute_options
 @app.out_option
@@ -41,6 +42,7 @@ def command(
     contrast_set: tuple[str, ...],
     source: str | None,
     model: str | None,
+    trust: bool,
     limits: dict[str, Any],
     out: Path,
     as_json: bool,
@@ -57,7 +59,9 @@ def command(
     common: dict[str, Any] = {"seed": seed, "out": out, "options": options, **values}
     if module is not None:
         common["contrast"] = module
-    run = app.open_start(start, source, model, limits, head=options.head, allow_missing=True)
+    run = app.open_start(
+        start, source, model, limits, head=options.head, allow_missing=True, trust=trust
+    )
     split = split_from_options(
         run.data, forget, earlier=run.split, score=lambda r: request_scores(run, r, options=options)
     )

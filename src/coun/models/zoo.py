@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from operator import attrgetter
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from coun.errors import CounError, nearest, unknown
+from coun.errors import CounError, unknown
 from coun.models.cnn import cnn, mlp
 from coun.models.copies import make_model
 from coun.models.ensemble import Layout, Shards
@@ -24,6 +19,7 @@ from coun.models.resnet import resnet8, resnet18, resnet20
 from coun.models.vgg import vgg16
 from coun.models.vit import vit, vit_small_data
 from coun.plugins import load_plugin, registered
+from coun.trust import Trust, import_code, importable, one_line
 
 GROUP = "coun.models"  # the entry points of other packages
 
@@ -61,7 +57,7 @@ MODELS: dict[str, ModelEntry] = {
 }
 
 
-def build(name: str, *, classes: int, shape: tuple[int, ...]) -> nn.Module:
+def build(name: str, *, classes: int, shape: tuple[int, ...], trust: Trust = False) -> nn.Module:
     """Build a model by its name, with weights from the global generator: seed that first.
 
     Four kinds of names are known: those of `MODELS`; those that another package registers as
@@ -78,9 +74,10 @@ def build(name: str, *, classes: int, shape: tuple[int, ...]) -> nn.Module:
         name: of the model.
         classes: K, at least 2.
         shape: of one input, (channels, height, width) or (D,).
+        trust: whether a `module:factory` may be imported: True for a name that the user gave.
 
-    Raises: CounError if the name is unknown, the module cannot be imported, has no such
-        attribute, or the factory fails or returns no nn.Module.
+    Raises: CounError if the name is unknown or not trusted, the module cannot be imported, has
+        no such attribute, or the factory fails or returns no nn.Module.
 
     >>> build("cnn", classes=10, shape=(1, 8, 8)).head
     Linear(in_features=128, out_features=10, bias=True)
@@ -89,10 +86,10 @@ def build(name: str, *, classes: int, shape: tuple[int, ...]) -> nn.Module:
         raise CounError(f"a classifier needs at least 2 classes; got {classes}")
     if cut := Layout.parse(name):
         layout, network = cut
-        make = partial(build, network, classes=classes, shape=shape)
+        make = partial(build, network, classes=classes, shape=shape, trust=trust)
         return Shards(layout, make, example=torch.zeros(2, *shape))
     if ":" in name:
-        return _build_own(name, classes, shape)
+        return _build_own(name, classes, shape, trust)
     if name in MODELS:
         return MODELS[name].build(classes, shape)
     plugins = registered(GROUP)
@@ -101,24 +98,22 @@ def build(name: str, *, classes: int, shape: tuple[int, ...]) -> nn.Module:
     return _call(name, load_plugin(plugins[name]), classes, shape)
 
 
-def _build_own(name: str, classes: int, shape: tuple[int, ...]) -> nn.Module:
+def code_name(name: str) -> str | None:
+    """Return the `module:factory` that building the model *name* imports; None if it imports none.
+
+    >>> code_name("ensemble:3x2:one_hot:200:my_nets:small"), code_name("cnn")
+    ('my_nets:small', None)
+    """
+    if cut := Layout.parse(name):
+        return code_name(cut[1])
+    return name if ":" in name else None
+
+
+def _build_own(name: str, classes: int, shape: tuple[int, ...], trust: Trust) -> nn.Module:
     """Build a model of the user's own, `package.module:factory`."""
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise CounError(f"model '{name}': expected 'package.module:factory'")
+    factory = import_code(name, "model", trust=trust)
     # The factory may import modules beside its own only when it is called.
-    with _current_folder_importable():
-        try:
-            module = importlib.import_module(module_name)
-        except Exception as error:
-            raise CounError(f"model '{name}': cannot import it: {_line(error)}") from error
-        try:
-            factory = attrgetter(attribute)(module)
-        except AttributeError as error:
-            public = [word for word in vars(module) if not word.startswith("_")]
-            raise CounError(
-                f"model '{name}': no '{attribute}' in '{module_name}'{nearest(attribute, public)}"
-            ) from error
+    with importable(name):
         return _call(name, factory, classes, shape)
 
 
@@ -134,7 +129,7 @@ def _call(name: str, factory: Any, classes: int, shape: tuple[int, ...]) -> nn.M
     except CounError:
         raise
     except Exception as error:
-        raise CounError(f"model '{name}': building it failed: {_line(error)}") from error
+        raise CounError(f"model '{name}': building it failed: {one_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise CounError(f"model '{name}': expected an nn.Module back; got a {type(model).__name__}")
     return model
@@ -151,19 +146,3 @@ def _arguments(factory: Callable[..., Any], classes: int, shape: tuple[int, ...]
         return {}
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {p.name: offered[p.name] for p in parameters if p.kind in by_name and p.name in offered}
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    """Put the current folder first on sys.path within the block, as `python file.py` does."""
-    folder = os.getcwd()
-    importlib.invalidate_caches()
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

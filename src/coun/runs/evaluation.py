@@ -26,6 +26,7 @@ from coun.runs.metrics_record import (
     write_metrics,
 )
 from coun.runs.run import Run
+from coun.trust import Trust
 
 NEAR_CHANCE = LARGE_FALL = 5.0  # points of test accuracy
 MEMBER_SEED = 0  # of the attack's stratified members: fixed, so two models face one attack
@@ -137,6 +138,7 @@ def evaluate(
     split: Split | None = None,
     data: Data | str | None = None,
     build: Callable[[], nn.Module] | nn.Module | None = None,
+    trust: Trust = False,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Measure *run*, and its average gap to the Retrain *against*; write `metrics.json`.
@@ -148,6 +150,7 @@ def evaluate(
         split: forget rows, by default those on record of *run*, else of *against*. What
             *run* has forgotten already is added to them.
         data, build: as for `Run.open`, where *run* is a folder.
+        trust: as for `Run.open`, for all folders.
 
     Returns: every metric of `coun.metrics.catalogue` whose inputs are at hand, by name, and
         the fields of `coun.runs.Metrics`: `start` and `change` for an unlearned run, `retrain`,
@@ -163,10 +166,11 @@ def evaluate(
     if not isinstance(run, Run):
         # Rows that the request of the Retrain or of the caller names may be deleted.
         named = split is not None or against is not None
-        run = Run.open(run, data=data, build=build, allow_missing=named)
+        run = Run.open(run, data=data, build=build, allow_missing=named, trust=trust)
     exact = against
     if isinstance(exact, str | Path):
-        exact = Run.open(exact, data=run.data, build=build or run.build, allow_missing=True)
+        build = build or run.build
+        exact = Run.open(exact, data=run.data, build=build, allow_missing=True, trust=trust)
     split = measured(split, run.split, run.data) or (exact.split if exact else None)
     if exact is not None:
         check_comparable(exact, run.data, split, as_retrain=True)

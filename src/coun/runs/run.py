@@ -21,6 +21,7 @@ from coun.files import file_digest
 from coun.models import Classifier, copy_model, load_weights, make_model, weights_digest
 from coun.models import build as build_model
 from coun.models.ensemble import Shards
+from coun.models.zoo import code_name
 from coun.runs.chain import parent_folder, with_memory_of_parents
 from coun.runs.folder import (
     RECORD,
@@ -33,6 +34,7 @@ from coun.runs.folder import (
 from coun.runs.new_records import given_record
 from coun.runs.record import RunRecord
 from coun.runs.start import wrap
+from coun.trust import Trust, require_trust
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class Run:
         data: Data | str | None = None,
         build: Callable[[], nn.Module] | nn.Module | None = None,
         allow_missing: bool = False,
+        trust: Trust = False,
     ) -> Run:
         """Open the finished run in *folder*.
 
@@ -83,9 +86,12 @@ class Run:
                 the module, or such a module, whose weights are then replaced.
             allow_missing: accept that other training rows are deleted, because the next
                 request names them.
+            trust: run the code that the record names, such as a model `package.module:factory`:
+                True, or the set of names to run. By default a folder runs nothing, because it
+                may be a stranger's.
 
-        Raises: CounError if the folder holds no finished run, the data changed in any other
-            way, or the weights do not fit the model.
+        Raises: CounError if the folder holds no finished run, names code that is not trusted,
+            the data changed in any other way, or the weights do not fit the model.
         """
         folder = expanded(folder)
         record = read_record(folder)
@@ -94,8 +100,9 @@ class Run:
                 f"{folder / RECORD} says that the run is of kind '{record.kind}' but not which "
                 "rows it forgot; restore the file from a copy"
             )
+        _check_trust(folder, record, build, trust)
         data, numbers = recorded_data(folder, record, data, allow_missing=allow_missing)
-        maker = _maker(folder, record, data, build)
+        maker = _maker(folder, record, data, build, trust)
         model = maker()
         load_weights(model, folder / WEIGHTS)
         _check_weights(folder, record, model)
@@ -136,7 +143,9 @@ class Run:
         if model is not None and not isinstance(model, str):
             maker = partial(make_model, model, data.shape)
         if name is not None:
-            maker = partial(build_model, name, classes=len(data.classes), shape=data.shape)
+            maker = partial(
+                build_model, name, classes=len(data.classes), shape=data.shape, trust=True
+            )
         if isinstance(weights, nn.Module):
             module = weights
         elif maker is None:
@@ -155,6 +164,7 @@ class Run:
         with contextlib.suppress(CounError):
             folder = parent_folder(self.record, self.folder)
             if folder is not None:
+                # A parent whose record names other code than this run's is left out.
                 return Run.open(folder, data=self.data, build=self.build, allow_missing=True)
         return None
 
@@ -242,11 +252,24 @@ def _with_hint(folder: Path, error: CounError) -> CounError:
     return CounError(f"{folder}: {error}; if the data was moved, say where it is now with --data")
 
 
+def _check_trust(
+    folder: Path,
+    record: RunRecord,
+    build: Callable[[], nn.Module] | nn.Module | None,
+    trust: Trust,
+) -> None:
+    """Refuse a record that names code before any of its data is read."""
+    code = code_name(record.model.name or "")
+    if build is None and code is not None:
+        require_trust(code, f"{folder / RECORD}: model", trust)
+
+
 def _maker(
     folder: Path,
     record: RunRecord,
     data: Data,
     build: Callable[[], nn.Module] | nn.Module | None,
+    trust: Trust,
 ) -> Callable[[], nn.Module]:
     """Return what makes the model of *record* afresh."""
     if isinstance(build, nn.Module):
@@ -257,4 +280,10 @@ def _maker(
         raise CounError(
             f"{folder} holds a module passed in Python; pass build=..., the function that makes it"
         )
-    return partial(build_model, record.model.name, classes=len(data.classes), shape=data.shape)
+    return partial(
+        build_model,
+        record.model.name,
+        classes=len(data.classes),
+        shape=data.shape,
+        trust=trust,
+    )

@@ -28,6 +28,7 @@ from coun.runs.record import Kind, ParentRecord
 from coun.runs.run import Run
 from coun.runs.start import Start
 from coun.seeds import Seeds
+from coun.trust import Trust
 
 
 def train(
@@ -69,7 +70,7 @@ def train(
     parent = None
     if isinstance(model, str):
         maker: Callable[[], nn.Module] = partial(
-            build_model, model, classes=len(data.classes), shape=data.shape
+            build_model, model, classes=len(data.classes), shape=data.shape, trust=True
         )
     elif isinstance(model, nn.Module):
         if split is not None:
@@ -98,6 +99,7 @@ def unlearn(
     out: str | Path | None = None,
     options: Options | None = None,
     contrast: Mapping[str, Any] | None = None,
+    trust: Trust = False,
     **settings: Any,
 ) -> Run:
     """Make *start* forget the forget rows of *split*; *start* itself is not changed.
@@ -115,6 +117,7 @@ def unlearn(
         out: a run folder to write; an interrupted run in it is resumed, a finished one
             returned.
         contrast: arguments of `coun.contrast`, to add the contrastive module to the method.
+        trust: run code that the record of a run folder names (see `Run.open`).
 
     Returns: the unlearned run. Its model is a new object.
 
@@ -129,7 +132,7 @@ def unlearn(
     """
     options = options or Options()
     if isinstance(start, str | Path):
-        start = Run.open(start, data=data, build=build, allow_missing=True)
+        start = Run.open(start, data=data, build=build, allow_missing=True, trust=trust)
     elif isinstance(start, nn.Module):
         if data is None:
             raise CounError("a bare module does not know its data; pass data=...")

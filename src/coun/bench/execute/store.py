@@ -98,7 +98,7 @@ class Store:
         Raises: CounError that names the folder if the record or the weights are damaged.
         """
         folder = self.place(experiment) / RUN
-        run = Run.open(folder, data=data)
+        run = Run.open(folder, data=data, trust=frozenset({experiment.setting.model}))
         if weights_digest(run.model) != self.result(experiment)["weights_sha256"]:
             raise CounError(
                 f"the weights in {folder} differ from those that were saved; delete "

@@ -153,7 +153,7 @@ def _flops_per_second(plan: Plan, workload: Workload) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
-        model = build(workload.model, classes=len(info.classes), shape=info.shape)
+        model = build(workload.model, classes=len(info.classes), shape=info.shape, trust=True)
         compute.to_device(model)
         images = torch.randn(TIMED_IMAGES, *info.shape, device=compute.device)
         times = []

@@ -238,7 +238,8 @@ def workload_info(
 @lru_cache(maxsize=32)
 def _model_size(name: str, classes: int, shape: tuple[int, ...]) -> tuple[float, int]:
     """Operations of a model's forward pass of one image, and bytes of its weights."""
-    model, example = build(name, classes=classes, shape=shape), torch.zeros(2, *shape)
+    model = build(name, classes=classes, shape=shape, trust=True)  # `parse` asked for trust
+    example = torch.zeros(2, *shape)
     flops = forward_flops(Classifier(model, example=example), example[:1])
     weights = [*model.parameters(), *model.buffers()]
     return flops, sum(t.numel() * t.element_size() for t in weights)

@@ -1,0 +1,158 @@
+"""The one place that imports code by name: a model factory, a method, a view or a loss of a user.
+
+A name such as `package.module:factory` or `./file.py:Class` may come from the user, who asks to
+run that code, or from a file, such as the record of a run folder or the config of a benchmark.
+A file may be a stranger's, so the code that it names runs only where the user says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import attrgetter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from coun.errors import CounError, nearest
+
+# True: the user gave the name, or trusts the file that holds it. A set: these names only.
+Trust = bool | frozenset[str]
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def is_code(name: str) -> bool:
+    """Return whether *name* is of the form `package.module:attribute` or `file.py:attribute`.
+
+    Names with a prefix of their own, such as `timm:resnet18`, have this form as well; whoever
+    accepts such a prefix looks for it first.
+
+    >>> is_code("my_models.nets:small"), is_code("./nets.py:small"), is_code("resnet18")
+    (True, True, False)
+    """
+    module, colon, attribute = name.rpartition(":")
+    return bool(colon and attribute) and (
+        module.endswith(".py") or _MODULE.fullmatch(module) is not None
+    )
+
+
+def import_code(name: str, what: str, *, trust: Trust) -> Any:
+    """Import the object that *name* names.
+
+    Args:
+        name: `package.module:attribute`, whose module may be in the current folder, or
+            `path/to/file.py:attribute`; the attribute may be dotted.
+        what: how messages call it, for example "model" or "method".
+        trust: True if the user gave the name or said to trust the file that holds it; False if
+            the name comes from a file; or the set of names that the user gave.
+
+    Raises: CounError if the name is not trusted (nothing is imported then), has another form,
+        cannot be imported, or does not exist.
+
+    >>> import_code("fractions:Fraction", "number", trust=True)(1, 2)
+    Fraction(1, 2)
+    >>> import_code("fractions:Fraction", "number", trust=False)
+    Traceback (most recent call last):
+    ...
+    coun.errors.CounError: number 'fractions:Fraction' is code that a file names, and coun runs \
+none that you did not ask for; if you trust that file, add --trust (in Python trust=True)
+    """
+    require_trust(name, what, trust)
+    module_name, _, attribute = name.rpartition(":")
+    if not is_code(name):
+        raise CounError(
+            f"{what} '{name}': expected 'package.module:factory' or './file.py:factory'"
+        )
+    with importable(name):
+        try:
+            module = _import(module_name)
+        except Exception as error:  # the user's module may raise anything
+            raise CounError(f"{what} '{name}': cannot import it: {one_line(error)}") from error
+    try:
+        return attrgetter(attribute)(module)
+    except AttributeError as error:
+        public = [word for word in vars(module) if not word.startswith("_")]
+        raise CounError(
+            f"{what} '{name}': no '{attribute}' in '{module_name}'{nearest(attribute, public)}"
+        ) from error
+
+
+def require_trust(name: str, what: str, trust: Trust) -> None:
+    """Refuse *name*, which a file gave, unless it is trusted.
+
+    Raises: CounError that says how to trust it.
+
+    >>> require_trust("nets:small", "model", frozenset({"nets:small"}))
+    """
+    if trust is not True and name not in (trust or ()):
+        raise CounError(
+            f"{what} '{name}' is code that a file names, and coun runs none that you did not ask "
+            "for; if you trust that file, add --trust (in Python trust=True)"
+        )
+
+
+@contextmanager
+def importable(name: str) -> Iterator[None]:
+    """Make the modules beside the code called *name* importable within the block.
+
+    `import_code` does this while it imports. A factory that imports modules beside its own when
+    it is called needs it around the call as well.
+    """
+    module_name = name.rpartition(":")[0]
+    of_file = module_name.endswith(".py")
+    folder = str(Path(module_name).expanduser().resolve().parent) if of_file else os.getcwd()
+    importlib.invalidate_caches()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+def source_digest(value: Any) -> str:
+    """Return the SHA-256 of the source file that defines the class or function *value*.
+
+    Raises: CounError if *value* has no source file.
+    """
+    module = sys.modules.get(getattr(value, "__module__", ""))
+    file = getattr(module, "__file__", None)
+    if file is None:
+        raise CounError(f"{value!r} has no source file; define it in a module")
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def one_line(error: BaseException) -> str:
+    """Return the type and the message of *error* in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _import(module_name: str) -> ModuleType:
+    """Import a module by its dotted name, or the file at a path that ends in `.py`."""
+    if not module_name.endswith(".py"):
+        return importlib.import_module(module_name)
+    path = Path(module_name).expanduser().resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    # Dataclasses look their module up in sys.modules, so the file needs a name of its own there.
+    key = f"coun_code_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if key in sys.modules:
+        return sys.modules[key]
+    spec = importlib.util.spec_from_file_location(key, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[key]
+        raise
+    return module
