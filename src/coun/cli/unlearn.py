@@ -19,6 +19,7 @@ from coun.cli.forget_options import ForgetOptions, forget_options, split_from_op
 )
 @click.argument("start", metavar="FROM", type=app.PATH)
 @click.option("--method", required=True, help="Name of the method; see 'coun methods'.")
+@click.option("--epochs", type=int, help="Passes over the rows.  [default: by method and model]")
 @app.seed_option
 @forget_options
 @app.set_option
@@ -32,6 +33,7 @@ from coun.cli.forget_options import ForgetOptions, forget_options, split_from_op
 def command(
     start: Path,
     method: str,
+    epochs: int | None,
     seed: int,
     forget: ForgetOptions,
     settings: tuple[str, ...],
@@ -51,7 +53,8 @@ def command(
     from coun.cli import show
     from coun.runs import request_scores, unlearn
 
-    values = app.parse_settings(settings)
+    given = settings if epochs is None else (*settings, f"epochs={epochs}")
+    values = app.parse_settings(given)
     options = app.run_options(**compute)
     module = app.make_contrast(
         contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set

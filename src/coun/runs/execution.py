@@ -8,7 +8,7 @@ import torch
 
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
-from coun.engine import Checkpoint, Compute, Engine, Task, forward_flops
+from coun.engine import Checkpoint, Compute, Cost, Engine, Task, forward_flops
 from coun.engine.device import keep_freed_memory
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
@@ -87,6 +87,7 @@ def execute(
         compute.device,
         flops,
         {} if start.original_seed is None else original,
+        start.probe.cost if start.probe else Cost(),
     )
     engine = Engine(
         task,

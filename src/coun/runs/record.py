@@ -122,6 +122,35 @@ class StepRecord(Record):
     folder: str | None
 
 
+class TrialRecord(Record):
+    """One trial: optimizer, learning rate, and the loss after it; None if it diverged."""
+
+    optimizer: str
+    lr: float
+    loss: float | None
+
+
+class ProbeRecord(Record):
+    """How learning rate and optimizer were chosen where the start's own training is unknown.
+
+    Attributes:
+        family: of the network, which proposes the optimizer.
+        role: of the rows that the trials used, and *rows* their number.
+        steps: optimizer steps of each trial.
+        loss: of the start on held-back rows, in nats.
+        trials: in their order; the last one was chosen.
+        accepted: whether its loss is within bounds; if not, no smaller rate was tried.
+    """
+
+    family: str
+    role: str
+    rows: int
+    steps: int
+    loss: float
+    trials: list[TrialRecord]
+    accepted: bool
+
+
 class RunRecord(Record):
     """The content of `run.json`.
 
@@ -140,6 +169,7 @@ class RunRecord(Record):
             spent before the request was known.
         retrain_share: the cost that was expected before the run, as a share of a Retrain;
             None where it is unknown.
+        probe: the trials that chose the learning rate, where there were any.
         profile: seconds by part of the training loop, where they were measured.
         weights_sha256: the digest of the weights; empty while the run is not complete.
     """
@@ -164,6 +194,7 @@ class RunRecord(Record):
     cost: Cost = Field(default_factory=Cost)
     preparation_cost: Cost | None = None
     retrain_share: float | None = None
+    probe: ProbeRecord | None = None
     profile: dict[str, float] = Field(default_factory=dict)
     weights_sha256: str = ""
     finished: str = ""

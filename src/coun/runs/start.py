@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
 from coun.runs.record import ParentRecord, StepRecord
 from coun.seeds import Seeds
+
+if TYPE_CHECKING:
+    from coun.runs.probing import Probe
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Start:
     ancestors: list[StepRecord] = field(default_factory=list)
     head: str | None = None
     retrain_share: float | None = None
+    probe: Probe | None = None
 
 
 def shaped(start: Start, method: Method, data: Data) -> Start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,7 +14,7 @@ from torch import nn
 from coun.data import Data, Split, load
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
-from coun.methods import Method, make
+from coun.methods import Method, catalogue, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import build as build_model
@@ -23,12 +24,15 @@ from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
 from coun.runs.options import Options
-from coun.runs.recipes import inherited, recipe
+from coun.runs.probing import needs_probe, probe
+from coun.runs.recipes import by_family, inherited, recipe
 from coun.runs.record import Kind, ParentRecord
 from coun.runs.run import Run
 from coun.runs.start import Start
 from coun.seeds import Seeds
 from coun.trust import Trust
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -65,7 +69,6 @@ def train(
     ('original', 1)
     """
     name = model if isinstance(model, str) else None
-    how = recipe(name, settings, method)
     options = options or Options()
     parent = None
     if isinstance(model, str):
@@ -83,6 +86,7 @@ def train(
         maker = partial(make_model, model, data.shape)
     with Seeds(seed).as_global("init", "shape"):
         start = Start(maker(), name, maker, parent=parent, head=options.head)
+    how = recipe(name, settings, method, network=start.model)
     kind: Kind = "original" if split is None else "retrain"
     return execute(kind, how, data, split, start, seed, out, options)
 
@@ -148,22 +152,33 @@ def unlearn(
             "no forget request: name the rows to forget with split=..., or with an option such "
             "as --forget-class"
         )
+    origin = _start_of(start, options.head)
     if isinstance(method, str):
-        method = make(method, {**inherited(method, start.record), **settings})
+        defaults = inherited(method, start.record)
+        kind = catalogue().get(method)
+        if kind and kind.trains_from_scratch and not origin.original:
+            defaults = by_family(start.model)
+        settings = {**defaults, **settings}
+        chosen = make(method, settings)
+        if needs_probe(chosen, settings, origin.original):
+            origin.probe = probe(chosen, settings, start.data, split, origin, seed, options)
+            chosen = make(method, {**settings, **origin.probe.settings})
+            if ProcessGroup.current().is_main:
+                _log.warning("%s", origin.probe.in_words())
+        method = chosen
     elif settings:
         raise CounError("settings go into the Method object, or pass the method by name")
     if contrast is not None:
         method = add_contrast(method, **contrast)
-    origin = _start_of(start, options.head)
     retrain = method.name == Retrain.name
     if retrain:
         origin.parent = None  # it starts afresh
     method = method.with_defaults_from(origin.original)
-    kind: Kind = "retrain" if retrain else "unlearned"
+    kind_of_run: Kind = "retrain" if retrain else "unlearned"
     origin.retrain_share = retrain_share(method, split, origin.original)
     if options.progress and origin.retrain_share and ProcessGroup.current().is_main:
         print(in_words(origin.retrain_share), file=sys.stderr)
-    run = execute(kind, method, start.data, split, origin, seed, out, options)
+    run = execute(kind_of_run, method, start.data, split, origin, seed, out, options)
     run.start = None if retrain else start
     return run
 
