@@ -241,3 +241,41 @@ def test_compiles_to_one_graph():
         assert torch.equal(got.features, expected.features)
     with pytest.raises(CounError, match="compile the classifier"):
         Classifier(torch.compile(net, backend="eager"), example=X)
+
+
+class AllConvolutional(nn.Module):
+    """Ends as AllCNN does, or, with a ReLU, as SqueezeNet does; it has no linear layer."""
+
+    def __init__(self, relu, inplace=False, end=lambda logits: logits):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 1), nn.ReLU())
+        self.last = nn.Conv2d(5, 4, 1)
+        self.relu = nn.ReLU(inplace) if relu else nn.Identity()
+        self.end = end
+
+    def forward(self, x):
+        x = self.relu(self.last(self.body(x)))
+        return self.end(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+@pytest.mark.parametrize(("relu", "inplace"), [(False, False), (True, False), (True, True)])
+def test_a_convolution_of_one_pixel_is_a_head(relu, inplace):
+    torch.manual_seed(0)
+    net = AllConvolutional(relu, inplace).eval()
+    classifier = Classifier(net, example=X)
+    assert classifier.head_name == "last"
+    assert (classifier.in_features, classifier.out_features) == (5, 4)
+    logits, features = classifier(X)
+    torch.testing.assert_close(logits, net(X))
+    torch.testing.assert_close(features, net.body(X).mean((2, 3)))
+    torch.testing.assert_close(classifier.head(net.body(X)).relu().mean((2, 3)), net(X).relu())
+    logits.square().sum().backward()
+    assert classifier.head.weight.grad.abs().sum() > 0
+
+
+def test_a_softmax_behind_a_convolution_needs_its_name():
+    net = AllConvolutional(False, end=lambda logits: logits.log_softmax(1)).eval()
+    with pytest.raises(CounError, match="ran none of its linear layers"):
+        Classifier(net, example=X)
+    logits, _ = Classifier(net, "last", example=X)(X)
+    torch.testing.assert_close(logits.log_softmax(1), net(X))

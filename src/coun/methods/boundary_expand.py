@@ -44,7 +44,7 @@ class BoundaryExpand(Training):
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
         with task.seeds.as_global("init", "expand"):
-            extra = nn.Linear(task.classifier.head.in_features, 1).to(task.device)
+            extra = nn.Linear(task.classifier.in_features, 1).to(task.device)
 
         def term(context: BatchContext) -> Tensor:
             out = context.outputs("forget")

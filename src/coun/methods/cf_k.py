@@ -45,7 +45,7 @@ class CFk(Training):
         return self.fit(cross_entropy("retain"), mask=mask)
 
 
-def tail(model: nn.Module, head: nn.Linear, k: int) -> tuple[str, ...]:
+def tail(model: nn.Module, head: nn.Module, k: int) -> tuple[str, ...]:
     """Return the name prefixes of the last *k* blocks and *head*; ("",) is the whole model."""
     groups = blocks(model, head)
     if k >= len(groups):
@@ -54,7 +54,7 @@ def tail(model: nn.Module, head: nn.Linear, k: int) -> tuple[str, ...]:
     return (*(path for group in groups[len(groups) - k :] for path in group), f"{name}.")
 
 
-def blocks(model: nn.Module, head: nn.Linear) -> list[list[str]]:
+def blocks(model: nn.Module, head: nn.Module) -> list[list[str]]:
     """Split *model* into its blocks, in order of registration.
 
     A block is a module that owns parameters. An nn.Sequential, an nn.ModuleList, the modules that
@@ -78,7 +78,7 @@ def blocks(model: nn.Module, head: nn.Linear) -> list[list[str]]:
     return groups
 
 
-def _open(path: str, module: nn.Module, head: nn.Linear) -> Iterator[tuple[str, nn.Module]]:
+def _open(path: str, module: nn.Module, head: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, child in module.named_children():
         if child is head or next(child.parameters(), None) is None:
             continue

@@ -61,7 +61,7 @@ class LAF(Training):
         _, size = self.budget()
         teacher, base = task.teacher(), self.optimization()
         with task.seeds.as_global("init", "laf"):
-            width = teacher.head.in_features
+            width = teacher.in_features
             all_vae, forget_vae = (VAE(width, self.latent).to(task.device) for _ in range(2))
         indices = torch.cat([task.indices("retain"), task.indices("forget")])
         vaes = (

@@ -114,16 +114,16 @@ class Shards(nn.Module):
         self.members = nn.ModuleList(
             Classifier(make(), head, example=example) for _ in range(layout.shards * layout.slices)
         )
-        first_head = self.member(0).head
+        first = self.member(0)
         self.register_buffer("place", torch.full((layout.rows,), UNUSED, dtype=torch.int32))
         self.members_of_deleted_rows = torch.zeros(0, dtype=torch.int64)
         self.reference: Classifier | None = None
         if layout.votes == "normality":
             self.reference = Classifier(make(), head, example=example).eval()
             for name in ("centre", "spread"):
-                self.register_buffer(name, torch.ones(layout.shards, first_head.in_features))
+                self.register_buffer(name, torch.ones(layout.shards, first.in_features))
         voters = 1 if self.reference else layout.shards
-        self.head = VotingHead(voters, first_head.out_features)
+        self.head = VotingHead(voters, first.out_features)
 
     def member(self, number: int) -> Classifier:
         """Return network *number*."""

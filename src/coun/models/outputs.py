@@ -1,16 +1,23 @@
-"""Logits and features of any network that ends in a linear layer, without changing its code."""
+"""Logits and features of any network that ends in a linear layer, without changing its code.
+
+A convolution of 1x1 whose output is averaged over the picture counts as a linear layer, because
+it is one on each position: AllCNN and SqueezeNet end so.
+"""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from coun.errors import CounError, nearest
+
+Head = nn.Linear | nn.Conv2d
 
 
 class Outputs(NamedTuple):
@@ -44,6 +51,10 @@ class Classifier(nn.Module):
     element of the tuple or list that it returns. If other layers follow the head (log_softmax,
     dropout), it must be named; the logits are then still the output of the head.
 
+    Where there is none, the head is the 1x1 convolution whose output, perhaps after a ReLU,
+    has the model's output as its mean over all positions. The features are the mean of the
+    convolution's input over all positions.
+
     Gradients flow through both outputs. The code and weights of the model are not changed: it
     gets one forward hook, which does nothing outside the classifier's own forward and keeps
     nothing between calls. Save `inner`; compile and copy the classifier, not the model. Use it
@@ -51,7 +62,8 @@ class Classifier(nn.Module):
 
     Args:
         model: any nn.Module that takes a batch as its only argument.
-        head: the name of the linear layer, as in `model.named_modules()`; None finds it.
+        head: the name of the linear layer, or 1x1 convolution, as in `model.named_modules()`;
+            None finds it.
         example: a batch of two inputs, (2, ...), on the model's device. It is run once, in
             eval mode without gradients; modes and generators are left as they were.
 
@@ -74,7 +86,7 @@ class Classifier(nn.Module):
         if hasattr(model, "_orig_mod"):
             raise CounError("the model is compiled; wrap the plain one and compile the classifier")
         modules = dict(model.named_modules(remove_duplicate=False))
-        linears = {name: m for name, m in modules.items() if isinstance(m, nn.Linear)}
+        linears = {name: m for name, m in modules.items() if _may_be_head(m)}
         if not linears:
             raise CounError(f"{kind} has no nn.Linear: a classifier must end in a linear layer")
         if head is not None and head not in linears:
@@ -87,15 +99,31 @@ class Classifier(nn.Module):
         result, taps = _probe(model, linears, example)
         self.inner = model
         self.head_name = _find(kind, result, taps, linears) if head is None else head
+        self._after: Callable[[Tensor], Tensor] = _unchanged
+        runs = taps[self.head]
+        if not _is_mean(result, runs, _unchanged) and _is_mean(result, runs, F.relu):
+            self._after = F.relu
         self._outputs(taps[self.head], len(example))
         self._tap = _Tap()
         handle = self.head.register_forward_hook(self._tap, with_kwargs=True)
         weakref.finalize(self, handle.remove)
 
     @property
-    def head(self) -> nn.Linear:
-        """The linear layer whose inputs are the features."""
-        return cast(nn.Linear, self.inner.get_submodule(self.head_name))
+    def head(self) -> Head:
+        """The linear layer, or 1x1 convolution, whose inputs are the features."""
+        return cast(Head, self.inner.get_submodule(self.head_name))
+
+    @property
+    def in_features(self) -> int:
+        """Number of features, D."""
+        head = self.head
+        return head.in_features if isinstance(head, nn.Linear) else head.in_channels
+
+    @property
+    def out_features(self) -> int:
+        """Number of logits, K."""
+        head = self.head
+        return head.out_features if isinstance(head, nn.Linear) else head.out_channels
 
     def forward(self, x: Tensor) -> Outputs:
         calls: list[tuple[Tensor, Tensor]] = []
@@ -113,20 +141,49 @@ class Classifier(nn.Module):
                 f"the head '{self.head_name}' ran {len(calls)} times in one forward; it must run "
                 "once: name another linear layer with head='...' (--head)"
             )
-        (features, logits), head = calls[0], self.head
-        if features.numel() != batch * head.in_features:
+        features, logits = calls[0]
+        if isinstance(self.head, nn.Conv2d):
+            features, logits = features.mean((-2, -1)), self._after(logits).mean((-2, -1))
+        if features.numel() != batch * self.in_features:
             raise CounError(
                 f"the head '{self.head_name}' takes {tuple(features.shape)} for {batch} samples, "
-                f"expected ({batch}, {head.in_features}): pool the sequence or map before it"
+                f"expected ({batch}, {self.in_features}): pool the sequence or map before it"
             )
         return Outputs(
-            logits.reshape(batch, head.out_features), features.reshape(batch, head.in_features)
+            logits.reshape(batch, self.out_features), features.reshape(batch, self.in_features)
         )
 
 
+def _may_be_head(module: nn.Module) -> bool:
+    """Whether *module* is a linear layer, or a convolution that is one on each position."""
+    if isinstance(module, nn.Conv2d):
+        return module.kernel_size == module.stride == (1, 1) and module.groups == 1
+    return isinstance(module, nn.Linear)
+
+
+def _unchanged(logits: Tensor) -> Tensor:
+    return logits
+
+
+def _is_mean(
+    result: Any, calls: list[tuple[Tensor, Tensor]], after: Callable[[Tensor], Tensor]
+) -> bool:
+    """Whether the *result* of a model is the mean over positions of a convolution's output."""
+    if len(calls) != 1 or calls[0][1].ndim != 4:
+        return False
+    mean = after(calls[0][1]).mean((2, 3))
+    return any(
+        tensor.numel() == mean.numel()
+        and len(tensor) == len(mean)
+        and torch.allclose(tensor.reshape(mean.shape).to(mean.dtype), mean, rtol=1e-4, atol=1e-5)
+        for tensor in _candidates(result)
+        if tensor.ndim > 1
+    )
+
+
 def _probe(
-    model: nn.Module, linears: dict[str, nn.Linear], example: Tensor
-) -> tuple[Any, dict[nn.Linear, list[tuple[Tensor, Tensor]]]]:
+    model: nn.Module, linears: dict[str, nn.Module], example: Tensor
+) -> tuple[Any, dict[nn.Module, list[tuple[Tensor, Tensor]]]]:
     """The result of the model for *example*, and the calls of every linear layer.
 
     The model and the generators are left as they were.
@@ -157,8 +214,8 @@ def _probe(
 def _find(
     kind: str,
     result: Any,
-    calls: dict[nn.Linear, list[tuple[Tensor, Tensor]]],
-    linears: dict[str, nn.Linear],
+    calls: dict[nn.Module, list[tuple[Tensor, Tensor]]],
+    linears: dict[str, nn.Module],
 ) -> str:
     """The name of the only linear layer whose output is (in) the model's result."""
     logits = _candidates(result)
@@ -168,6 +225,13 @@ def _find(
         for linear, runs in calls.items()
         if any(output is tensor for _, output in runs for tensor in logits)
     ]
+    if not heads:
+        heads = [
+            names[conv]
+            for conv, runs in calls.items()
+            if isinstance(conv, nn.Conv2d)
+            and (_is_mean(result, runs, _unchanged) or _is_mean(result, runs, F.relu))
+        ]
     if len(heads) == 1:
         return heads[0]
     if heads:
@@ -175,16 +239,15 @@ def _find(
             f"{kind} returns the outputs of several linear layers ({', '.join(heads)}): "
             f"name the one that classifies with head='{heads[0]}' (--head {heads[0]})"
         )
-    ran = [name for name, linear in linears.items() if calls[linear]]
+    ran = [(n, m) for n, m in linears.items() if isinstance(m, nn.Linear) and calls[m]]
     if not ran:
         raise CounError(f"{kind} ran none of its linear layers: it must end in one")
     last = ", ".join(
-        f"'{name}' ({linears[name].in_features} to {linears[name].out_features})"
-        for name in ran[-3:]
+        f"'{name}' ({linear.in_features} to {linear.out_features})" for name, linear in ran[-3:]
     )
     raise CounError(
         f"the output of {kind} is not that of a linear layer; the last ones in it: {last}; if one "
-        f"of them classifies, name it with head='{ran[-1]}' (--head {ran[-1]})"
+        f"of them classifies, name it with head='{ran[-1][0]}' (--head {ran[-1][0]})"
     )
 
 

@@ -6,25 +6,19 @@ import hashlib
 import json
 import logging
 import os
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from coun.errors import CounError
 from coun.files import atomically
+from coun.models.checkpoints import read_checkpoint
+from coun.models.names import fit
 
-KEYS = ("state_dict", "model_state_dict", "net", "model", "ema")  # that may hold a state dict
-# What wrappers put before every name: DataParallel, torch.compile, and common training scripts.
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 _PICKLED = {".pt", ".pth"}
-_SHOWN = 3
 _log = logging.getLogger(__name__)
 
 
@@ -63,10 +57,10 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> str:
     """Fill *model* in place from *path*; names and shapes must match, dtypes are converted.
 
-    A safetensors file is read, or a file of torch.save, which may hold a state dict directly or
-    under one of `KEYS`; which of the two it is follows from its first bytes. The pickle in a
-    file of torch.save is not executed. A prefix of `PREFIXES` that all names share, and that
-    the model does not have, is removed. On an error the model is left as it was.
+    *path* is a file of safetensors or of torch.save, which of the two follows from its first
+    bytes; the index of several such files; or a folder with one of these. A file of torch.save
+    may hold a state dict directly or under a key; nothing in it is executed. `coun.models.names`
+    describes which differences in names are mended. On an error the model is left as it was.
 
     Returns: one sentence on what was removed or chosen, which is also logged as a warning; empty
         if the file was read as it is.
@@ -74,32 +68,30 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> str:
     Raises: CounError if the file is missing, damaged, refused, or of another architecture.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CounError(f"no weights at '{path}': no such file")
-    state, key = _read(path)
+    states = read_checkpoint(path)
     expected = _state(model)
-    state, prefix = _without_prefix(state, expected)
-    wrong = [
-        *(f"missing {name}" for name in expected if name not in state),
-        *(f"unexpected {name}" for name in state if name not in expected),
-        *(
-            f"{name} is {list(state[name].shape)}, not {list(tensor.shape)}"
-            for name, tensor in expected.items()
-            if name in state and state[name].shape != tensor.shape
-        ),
-    ]
-    if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+    problems: dict[str, str] = {}
+    fitting: dict[str, tuple[dict[str, Tensor], list[str]]] = {}
+    for key, state in states.items():
+        try:
+            fitting[key] = fit(state, expected)
+        except CounError as error:
+            problems[key] = str(error)
+    if not fitting:
+        largest = max(problems, key=lambda key: len(states[key]))
         raise CounError(
             f"'{path}' is a checkpoint of another architecture than {type(model).__name__}: "
-            f"{'; '.join(wrong[:_SHOWN])}{more}"
+            f"{problems[largest]}"
         )
-    model.load_state_dict(state)
-    notes = [f"the weights are those under '{key}'"] * bool(key)
-    notes += [f"the prefix '{prefix}' of all names was removed"] * bool(prefix)
+    key, *others = fitting
+    entries, notes = fitting[key]
+    model.load_state_dict(entries)
+    if key:
+        more = f" (those under {', '.join(map(repr, others))} fit as well)" if others else ""
+        notes = [f"the weights are those under '{key}'{more}", *notes]
     if not notes:
         return ""
-    note = f"'{path}': {' and '.join(notes)}"
+    note = f"'{path}': {'; '.join(notes)}"
     _log.warning("%s", note)
     return note
 
@@ -141,81 +133,3 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
                 f"'{name}'; only tensors can be kept"
             )
     return state
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], str]:
-    """A state dict, and the key under which a file of torch.save holds it."""
-    with open(path, "rb") as file:
-        start = file.read(9)
-    # A safetensors file starts with the length of its header, in 8 bytes, and the header, JSON.
-    # torch.save writes zip archives ("PK") or, in old versions, pickles.
-    torch_file = start.startswith((b"PK", b"\x80"))
-    if start[8:] == b"{" or (path.suffix == ".safetensors" and not torch_file):
-        return _read_safetensors(path), ""
-    return _read_pickled(path)
-
-
-def _without_prefix(
-    state: dict[str, Tensor], expected: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], str]:
-    """*state* without prefixes that all its names share and the expected names do not."""
-    removed = ""
-    while state and state.keys() != expected.keys():
-        shared = [p for p in PREFIXES if all(name.startswith(p) for name in state)]
-        if not shared or all(name.startswith(shared[0]) for name in expected):
-            break
-        state = {name.removeprefix(shared[0]): tensor for name, tensor in state.items()}
-        removed += shared[0]
-    return state, removed
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CounError(
-            f"'{path}' is not a safetensors file, or is damaged ({_line(error)}); "
-            "expected a file of safetensors or of torch.save"
-        ) from error
-
-
-def _read_pickled(path: Path) -> tuple[dict[str, Tensor], str]:
-    try:
-        # As a file object: of a path, torch.load would trust the suffix.
-        with open(path, "rb") as file:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CounError(
-            f"'{path}' holds more than tensors, or is damaged, and is not unpickled; if you trust "
-            "it, convert it: torch.save(torch.load(path, weights_only=False).state_dict(), path)"
-        ) from error
-    except Exception as error:
-        raise CounError(f"'{path}' cannot be read by torch.load ({_line(error)})") from error
-    if _is_state(content):
-        return dict(content), ""
-    for key in KEYS:
-        if isinstance(content, Mapping) and _is_state(content.get(key)):
-            return dict(content[key]), key
-    raise CounError(
-        f"'{path}' holds no state dict; expected tensors by name, directly or under one of "
-        f"{', '.join(KEYS)}; got {_outline(content)}"
-    )
-
-
-def _is_state(content: Any) -> bool:
-    return (
-        isinstance(content, Mapping)
-        and len(content) > 0
-        and all(isinstance(value, Tensor) for value in content.values())
-    )
-
-
-def _outline(content: Any) -> str:
-    """The content of a file in a few words, for an error message."""
-    if isinstance(content, Mapping):
-        return f"a dict with {', '.join(map(repr, list(content)[:5])) or 'nothing'}"
-    return f"a {type(content).__name__}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]

@@ -80,7 +80,7 @@ def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
     Raises: CounError if the model does not have one output per class.
     """
     classifier = Classifier(model, head, example=blank(data).to(next(model.parameters()).device))
-    outputs = classifier.head.out_features
+    outputs = classifier.out_features
     if outputs != len(data.classes):
         raise CounError(
             f"the model has {outputs} outputs but the data has {len(data.classes)} classes; "

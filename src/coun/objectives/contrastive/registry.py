@@ -193,7 +193,7 @@ class Memory(nn.Module):
     def __init__(self, encoder: Classifier, keys: int, generator: torch.Generator) -> None:
         super().__init__()
         self.encoder = encoder
-        rows = torch.randn(keys, encoder.head.in_features, generator=generator)
+        rows = torch.randn(keys, encoder.in_features, generator=generator)
         self.register_buffer("queue", F.normalize(rows, dim=1))
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 

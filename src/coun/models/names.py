@@ -1,0 +1,137 @@
+"""Match the names in a checkpoint with those of a model: prefixes, extra and missing entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from coun.errors import CounError
+
+# What wrappers put before every name: DataParallel, torch.compile, Lightning, training scripts.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "_forward_module.")
+COUNTER = "num_batches_tracked"  # old versions of BatchNorm do not have it
+# Entries that profilers and other versions of a library add; the model works without them.
+EXTRA = (COUNTER, "total_ops", "total_params", "position_ids", "relative_position_index")
+_SHOWN = 3
+
+
+def fit(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Give the entries of *state* the names that the model expects.
+
+    Prefixes that all names share are removed; so is a prefix under which everything that the
+    model expects is found, as where a checkpoint of Lightning holds metrics beside the model.
+    Missing counters of BatchNorm are taken from the model, and entries of `EXTRA` are left out.
+
+    Returns: the state dict of the model, and what was done, in words.
+
+    Raises: CounError that lists the differences, if names or shapes do not fit.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 2)
+    >>> saved = {f"module.{name}": value for name, value in model.state_dict().items()}
+    >>> fit(saved, model.state_dict())[1]
+    ["the prefix 'module.' of all names was removed"]
+    """
+    entries, removed = _without_prefix(dict(state), expected)
+    notes = [f"the prefix '{removed}' of all names was removed"] * bool(removed)
+    required = {name for name in expected if not name.endswith(COUNTER)}
+    required -= _tied(entries, expected).keys()
+    if not required <= entries.keys():
+        prefix = _prefix_of_model(entries, required)
+        if prefix:
+            others = [name for name in entries if not name.startswith(prefix)]
+            entries = {
+                name.removeprefix(prefix): value
+                for name, value in entries.items()
+                if name.startswith(prefix)
+            }
+            notes.append(
+                f"the weights are those whose names start with '{prefix}'; left out: "
+                f"{_listed(others)}"
+            )
+    entries |= _tied(entries, expected)
+    extra = [n for n in entries if n not in expected and n.rpartition(".")[2] in EXTRA]
+    if extra:
+        notes.append(f"left out: {_listed(extra)}")
+        entries = {name: value for name, value in entries.items() if name not in extra}
+    counters = [name for name in expected if name not in entries and name not in required]
+    if counters and required <= entries.keys():
+        notes.append(f"{len(counters)} counter(s) of BatchNorm are not in it and stay as they are")
+        entries |= {name: expected[name] for name in counters}
+    differences = _differences(entries, expected)
+    if differences:
+        raise CounError(differences)
+    return entries, notes
+
+
+def _without_prefix(
+    state: dict[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], str]:
+    """*state* without prefixes that all its names share and the expected names do not."""
+    removed = ""
+    while state and state.keys() != expected.keys():
+        shared = [p for p in PREFIXES if all(name.startswith(p) for name in state)]
+        if not shared or all(name.startswith(shared[0]) for name in expected):
+            break
+        state = {name.removeprefix(shared[0]): tensor for name, tensor in state.items()}
+        removed += shared[0]
+    return state, removed
+
+
+def _prefix_of_model(state: Mapping[str, Tensor], required: set[str]) -> str:
+    """The only prefix under which *state* has every required name; empty if there is none.
+
+    Raises: CounError if there are several, because they are different weights.
+    """
+    some = min(required, key=len, default="")
+    prefixes = [name.removesuffix(some) for name in state if some and name.endswith("." + some)]
+    complete = [p for p in prefixes if all(p + name in state for name in required)]
+    if len(complete) > 1:
+        raise CounError(
+            f"it holds several models, under {', '.join(map(repr, complete))}; keep the names of "
+            "one of them only"
+        )
+    return complete[0] if complete else ""
+
+
+def _tied(entries: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Missing entries whose tensor the model shares with one that is there (tied weights)."""
+    there = {t.data_ptr(): entries[n] for n, t in expected.items() if n in entries and t.numel()}
+    return {
+        name: there[tensor.data_ptr()]
+        for name, tensor in expected.items()
+        if name not in entries
+        and tensor.data_ptr() in there
+        and there[tensor.data_ptr()].shape == tensor.shape
+    }
+
+
+def _differences(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """What does not fit, in one line; empty if everything does."""
+    missing = [f"missing {name}" for name in expected if name not in state]
+    unexpected = [f"unexpected {name}" for name in state if name not in expected]
+    shapes = [
+        f"{name} is {list(state[name].shape)}, not {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    wrong = [*missing, *unexpected, *shapes]
+    if not wrong:
+        return ""
+    more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+    line = f"{'; '.join(wrong[:_SHOWN])}{more}"
+    rows = [(state[n].shape, t.shape) for n, t in expected.items() if n in state]
+    heads = {(have[0], want[0]) for have, want in rows if have != want and have and want}
+    only_rows = all(have[1:] == want[1:] for have, want in rows)
+    if shapes and wrong == shapes and len(shapes) <= 2 and only_rows and len(heads) == 1:
+        have, want = heads.pop()
+        line += f" (it has {have} outputs and the model {want}: are the classes the same?)"
+    return line
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
