@@ -268,7 +268,6 @@ def test_a_convolution_of_one_pixel_is_a_head(relu, inplace):
     logits, features = classifier(X)
     torch.testing.assert_close(logits, net(X))
     torch.testing.assert_close(features, net.body(X).mean((2, 3)))
-    torch.testing.assert_close(classifier.head(net.body(X)).relu().mean((2, 3)), net(X).relu())
     logits.square().sum().backward()
     assert classifier.head.weight.grad.abs().sum() > 0
 
