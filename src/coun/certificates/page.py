@@ -141,7 +141,7 @@ def _shown(predicate: Predicate) -> Section:
 
     rows = [(MARKS[check.result], _check_cells(check)) for check in predicate.checks]
     header = ["test", "result", "value", "interval", "could find"]
-    tables = [Grid(header, rows, "The tests of the new model")] if rows else []
+    tables = [Grid(header, rows, "The tests of the new model", words=True)] if rows else []
     lead = predicate.statement if rows else f"No test was made. {predicate.statement}"
     return Section("What was shown", lead, tables)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from coun.files import write_text
 from coun.report.table import Grid
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 
@@ -99,6 +101,7 @@ def write_report(
     from jinja2 import Environment, PackageLoader
 
     pages = Environment(loader=PackageLoader("coun.report"), autoescape=True, trim_blocks=True)
+    pages.filters["unbroken_dates"] = _unbroken_dates
     text = pages.get_template("report.html").render(
         title=title,
         lead=lead,
@@ -110,3 +113,10 @@ def write_report(
         legend=legend,
     )
     write_text(path, text)
+
+
+def _unbroken_dates(text: str) -> Markup:
+    """Escape *text*, and keep a line from ending inside a date."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"\d{4}-\d\d-\d\d", r"<time>\g<0></time>", str(escape(text))))

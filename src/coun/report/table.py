@@ -81,6 +81,7 @@ class Grid:
 
     The first text of a row is its name. Marks are "best" and "tied", "bad" and "warn" (in colour
     on a page; the text must say it as well), or nothing. The caption says what the table shows.
+    A page aligns a table of words to the left, and one of numbers to the right.
 
     >>> print(Grid.of(["", "gap"], [["FT", "2.00"]]).markdown, end="")
     |  | gap |
@@ -91,11 +92,19 @@ class Grid:
     header: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
     caption: str = ""
+    words: bool = False
 
     @classmethod
-    def of(cls, header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> Grid:
+    def of(
+        cls,
+        header: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        caption: str = "",
+        *,
+        words: bool = False,
+    ) -> Grid:
         """Make a table whose rows have no marks."""
-        return cls(header, [("", texts) for texts in rows], caption)
+        return cls(header, [("", texts) for texts in rows], caption, words)
 
     @classmethod
     def of_runs(cls, rows: Sequence[Row]) -> Grid:
