@@ -66,6 +66,7 @@ def test_the_options_are_typed_requests(people, tmp_path):
         *("--forget-class", "cat", "--forget-index", tmp_path / "rows.csv", "--id-column", "n"),
         *("--forget-match", tmp_path / "face.png", "--forget-subclass", "fine=tabby"),
         *("--forget-memorised", "0.1:low", "--forget-worst", "0.2"),
+        *("--forget", "random:fraction=0.1,seed=5", "--forget", "listed:rows=[1,2]"),
     ]
     forget = make(*map(str, words))
     assert requests(people, forget) == [
@@ -76,6 +77,8 @@ def test_the_options_are_typed_requests(people, tmp_path):
         Subclass(column="fine", name="tabby"),
         Memorised(fraction=0.1, level="low"),
         WorstCase(fraction=0.2),
+        Random(fraction=0.1, seed=5),
+        Listed(rows=(1, 2)),
     ]
     assert requests(people, make("--forget-ids", str(tmp_path / "ids.txt"))) == [
         Listed(ids=("person 05",))
@@ -93,8 +96,8 @@ def test_the_request_is_repeated_with_its_copies(people, tmp_path, capsys):
         "  classes: cat (1), dog (1)",
         "  ids: person 02, person 05",
         "  in the test part: 1 row, on which no model was trained; measurements leave them out",
-        "  1 exact copy of forgotten rows among retained rows, 1 among test rows; --with-copies "
-        "takes them along",
+        "  1 exact copy of forgotten rows among retained rows, 1 among test rows; with "
+        "--with-copies the request covers them too",
     ]
     (tmp_path / "more.txt").write_text("person 09\n")
     second = split_from_options(
@@ -115,6 +118,10 @@ def test_the_request_is_repeated_with_its_copies(people, tmp_path, capsys):
         (["--forget-memorised", "0.1:highest"], "memorised request: level"),
         (["--forget-worst", "0.1"], "looks at trained models"),
         (["--forget-class", "cow"], "unknown class 'cow'"),
+        (["--forget", "cow"], "unknown kind of forget request 'cow'"),
+        (["--forget", "random:fraction"], "expected KIND:KEY=VALUE"),
+        (["--forget", "random:fraction=2"], "random request: fraction"),
+        (["--forget", "listed:rows=[1"], "not JSON"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(words, message, people):

@@ -68,3 +68,27 @@ def test_what_cannot_be_meant_is_refused(coun_command, photos, words, message):
     assert result.code == 2
     assert message in result.err
     assert result.err.count("\n") == 1
+
+
+def test_the_rows_of_a_run_are_its_own_with_the_request_that_forgot_each(coun_command, photos):
+    data = coun.load("folder:photos")
+    coun.train(data, "mlp", epochs=1, out="o")
+    first = coun.Split.by_id(data, ["train/cat/cat1.png", "test/dog/dog0.png"])
+    coun.unlearn("o", first, "finetune", epochs=1, out="a")
+    coun.unlearn("a", coun.Split.by_id(data, ["train/dog/dog2.png"]), "finetune", epochs=1, out="b")
+    (photos / "train" / "cat" / "cat1.png").unlink()
+    document = coun_command("rows", "b", "--json", "--limit-shown", 4).json
+    assert document["rows"] == 16
+    words = {row["id"]: (row["number"], row["forgotten_by"]) for row in document["shown"]}
+    assert words["train/cat/cat1.png"] == (1, "step 2, 2 rows listed by id")
+    assert words["train/dog/dog2.png"] == (8, "step 3, 1 row listed by id")
+    assert words["test/dog/dog0.png"] == (2, "left out of measurements")
+    assert "step 3, 1 row" in coun_command("rows", "b", "--find", "dog2").out
+    refused = coun_command("rows", "b", "--limit", 3)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+
+
+def test_brackets_and_dollars_in_names_are_shown_as_they_are(coun_command, photos, tmp_path):
+    (photos / "train" / "cat" / "cat1.png").rename(photos / "train" / "cat" / "[red]$x$_{^.png")
+    assert "[red]$x$_{^.png" in coun_command("rows", "folder:photos", "--find", "[red]").out
+    assert coun_command("rows", "folder:photos", "--find", "[red]", "--out", "s.png").code == 0

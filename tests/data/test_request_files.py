@@ -119,6 +119,7 @@ def test_a_named_column_is_read(write, refused):
         ("a.csv", "cat/7.png\ndog/3.png\n", ["cat/7.png", "dog/3.png"]),
         ("a.csv", "customer_id,since\n1001,2020\n17,2021\n", ["1001", "17"]),
         ("a.csv", ',file\n0,"a, b.png"\n', ["a, b.png"]),
+        ("a.csv", "n, id\n1, x \n", [" x "]),
     ],
 )  # fmt: skip
 def test_ids_are_read(name, text, ids, write):

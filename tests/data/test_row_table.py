@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from coun.data import RowTable, Split, align, from_arrays
+from coun.data.row_table import deleted_test_rows
 
 
 def arrays(count=30, seed=0):
@@ -115,7 +116,7 @@ def test_other_changes_are_named(data, names, refused):
     with refused("class 'd'"):
         align(other, table)
     with refused("1 missing"):
-        align(replace(data, test=data.test.take(torch.arange(8))), table)
+        align(without(data, [9], names=names), table)
 
 
 def test_of_two_copies_the_retained_one_stays(data):
@@ -163,14 +164,15 @@ def test_deleted_test_rows_can_be_asked_for(data, refused):
     data = replace(data, test=replace(data.test, names=names))
     table = RowTable.of(data)
     less = replace(data, test=data.test.take(torch.arange(1, 9)))
-    with refused("1 missing: 'test 0'"):
-        align(less, table)
-    aligned, missing = align(less, table, allow_missing=True)
+    aligned, missing = align(less, table)
     assert not len(missing)
-    with refused("'test 0'", "name them"):
-        Split.by_id(aligned, ["row 4"])
+    says = "1 test row is missing, 'test 0'; measurements use the 8 that are left"
+    assert deleted_test_rows(aligned) == says
+    unasked = Split.by_id(aligned, ["row 4"])
+    assert deleted_test_rows(align(less, RowTable.of(aligned, unasked))[0]) == says
     split = Split.by_id(aligned, ["row 4", "test 0"])
     assert split.held_out.tolist() == [0]
     again, _ = align(less, RowTable.of(aligned, split))
     assert Split.from_json(again, split.to_json()).digest == split.digest
     assert len(again.test) == 8
+    assert deleted_test_rows(again) == ""

@@ -57,6 +57,13 @@ def test_a_deleted_picture_is_fine_for_what_reads_retained_rows(photos):
     assert "\n" not in str(caught.value)
 
 
+def test_a_deleted_test_picture_is_named_and_the_rest_is_measured(photos, caplog):
+    (photos / "test" / "cat" / "02.png").unlink()
+    result = coun.evaluate("o")
+    assert result["counts"]["test"] == 7
+    assert "1 test row is missing, 'test/cat/02.png'; measurements use the 7" in caplog.text
+
+
 def test_a_picture_may_be_deleted_before_the_request(photos):
     names = ids_of(photos)
     (photos / "train" / "cat" / "00.png").unlink()

@@ -7,7 +7,9 @@ they name.
 from __future__ import annotations
 
 import functools
+import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -41,6 +43,7 @@ class ForgetOptions:
     subclass: tuple[str, ...] = ()
     memorised: tuple[str, ...] = ()
     worst: tuple[float, ...] = ()
+    kinds: tuple[str, ...] = ()
     id_column: str | None = None
     with_copies: bool = False
 
@@ -122,6 +125,15 @@ _DECLARATIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "worst",
         "--forget-worst",
         {"type": float, "metavar": "SHARE", "help": "Share of the rows with most influence."},
+    ),
+    (
+        "kinds",
+        "--forget",
+        {
+            "metavar": "KIND[:KEY=VALUE,...]",
+            "help": "Request of any kind with its settings, also one of another package, for "
+            "example random:fraction=0.1,seed=3.",
+        },
     ),
 )
 
@@ -223,7 +235,22 @@ def requests(data: Data, forget: ForgetOptions) -> list[Request]:
         number, _, level = text.partition(":")
         wanted.append(parse({"kind": "memorised", "fraction": number, "level": level or "high"}))
     wanted += [parse({"kind": "worst_case", "fraction": part}) for part in forget.worst]
-    return wanted
+    return wanted + [parse(_settings(text)) for text in forget.kinds]
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """The record of a request from `KIND:KEY=VALUE,...`; a value in brackets is JSON."""
+    kind, colon, listing = text.partition(":")
+    record: dict[str, Any] = {"kind": kind}
+    for pair in re.split(r",(?=\w+=)", listing) if colon else []:
+        key, equals, value = pair.partition("=")
+        if not (key and equals) or key in record:
+            raise CounError(f"--forget is '{text}'; expected KIND:KEY=VALUE,... with each KEY once")
+        try:
+            record[key] = json.loads(value) if value[:1] in ("[", "{") else value
+        except ValueError:
+            raise CounError(f"--forget {kind}: {key} is '{value}', which is not JSON") from None
+    return record
 
 
 def summary(data: Data, split: Split) -> list[str]:
@@ -250,7 +277,7 @@ def summary(data: Data, split: Split) -> list[str]:
             "leave them out"
         )
     if text := copies(data, split).describe():
-        lines.append(f"  {text}; --with-copies takes them along")
+        lines.append(f"  {text}; with --with-copies the request covers them too")
     return lines
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from coun.cli import app
 from coun.errors import CounError
@@ -27,9 +28,10 @@ SIDE = 112  # pixels of a picture on a contact sheet
 @app.command(
     "rows",
     help="List the rows of SRC with number, id, class and part: the names that --forget-index "
-    "and --forget-ids take.",
+    "and --forget-ids take. For a run folder, list the rows that the run recorded, also those "
+    "that are deleted by now, and which request forgot each.",
 )
-@click.argument("source", metavar="SRC")
+@click.argument("source", metavar="SRC|RUN")
 @click.option("--find", metavar="TEXT", default="", help="Only rows whose id contains TEXT.")
 @click.option(
     "--like",
@@ -81,6 +83,14 @@ def command(
         raise CounError(f"--out is {out}; expected a name that ends in .png, .html or .txt")
     if out is not None and out.exists():
         raise CounError(f"{out} exists; choose another --out, or delete it first")
+    if Path(source).expanduser().is_dir() and Path(source, "run.json").expanduser().exists():
+        if like is not None or limits or id_column or (out and out.suffix.lower() != ".txt"):
+            raise CounError(
+                f"{source} is a run folder, which holds no pictures; of the options it takes "
+                "--find, --limit-shown, --json and --out FILE.txt"
+            )
+        _rows_of_run(source, find, limit_shown, out, as_json=as_json)
+        return
     data = app.load_data(source, limits, id_column)
     if like is None:
         rows = all_rows(data, find)
@@ -97,6 +107,36 @@ def command(
         app.emit({"source": data.source, "rows": total, "shown": listing})
         return
     _show(rows, total if like is None else len(rows))
+
+
+def _rows_of_run(
+    folder: str, find: str, limit_shown: int, out: Path | None, *, as_json: bool
+) -> None:
+    """List the rows that the run in *folder* recorded, forgotten ones first."""
+    from coun.files import write_text
+    from coun.runs import rows_of_run
+
+    rows = [row for row in rows_of_run(folder) if find.casefold() in row.id.casefold()]
+    if not rows:
+        raise CounError(f"no row of {folder} has '{find}' in its id; leave out --find to see ids")
+    rows.sort(key=lambda row: not row.forgotten_by)
+    if out is not None:
+        write_text(out, "".join(f"{row.id}\n" for row in rows))
+    if as_json:
+        shown = [vars(row) for row in rows[:limit_shown]]
+        app.emit({"run": folder, "rows": len(rows), "shown": shown})
+        return
+    table = Table("number", "id", "class", "part", "forgotten by", box=SIMPLE_HEAD)
+    table.columns[1].overflow = "fold"
+    for row in rows[:limit_shown]:
+        cells = (str(row.number), row.id, row.label, row.part, row.forgotten_by)
+        table.add_row(*(Text(cell) for cell in cells))
+    app.console.print(table)
+    if len(rows) > limit_shown:
+        app.console.print(
+            f"{limit_shown:,} of {len(rows):,} rows; more with --limit-shown, fewer with --find",
+            highlight=False,
+        )
 
 
 def _alike(data: Data, picture: Path, folder: Path | None, count: int, trust: bool) -> list[Row]:
@@ -130,8 +170,9 @@ def _show(rows: list[Row], total: int) -> None:
     table.columns[1].overflow = "fold"
     for row in rows:
         cells = [str(row.number), row.id, row.label, row.part]
-        table.add_row(*cells, *([f"{row.distance:.4g}"] if row.distance is not None else []))
-    app.console.print(table, markup=False)
+        cells += [f"{row.distance:.4g}"] if row.distance is not None else []
+        table.add_row(*(Text(cell) for cell in cells))  # brackets in names are no markup
+    app.console.print(table)
     if total > len(rows):
         app.console.print(
             f"{len(rows):,} of {total:,} rows; more with --limit-shown, fewer with --find",
@@ -209,7 +250,7 @@ def _sheet(data: Data, rows: list[Row]) -> bytes:
         axes.set_axis_off()
     for axes, row in zip(grid.flat, rows, strict=False):
         axes.imshow(_picture(data, row), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(_caption(row).replace(", ", "\n"), fontsize=6)
+        axes.set_title(_caption(row).replace(", ", "\n"), fontsize=6, parse_math=False)
     file = io.BytesIO()
     canvas.print_figure(file, format="png")
     return file.getvalue()

@@ -74,8 +74,8 @@ def read_ids(path: str | Path, column: str | None = None) -> list[str]:
         path: the file; `~` is expanded.
         column: the column, or the name in a JSON object, where names do not say it.
 
-    Returns: ids in file order; no id begins or ends with blanks, so those in text and CSV
-        files are left out.
+    Returns: ids in file order, as they are written; blanks at the ends of a line of text are
+        left out.
 
     Raises: CounError for a file that is unreadable, not UTF-8, empty, or ambiguous.
 
@@ -176,14 +176,15 @@ def _table(
     width = 0
     try:
         for cells in reader:
-            values = [cell.strip() for cell in cells]
+            names = [cell.strip() for cell in cells]
             where = f"line {reader.line_num}"
-            if not any(values):
+            if not any(names):
                 continue
+            values = names if numbers else cells  # an id is kept as it is written
             if place is None:
                 width, place = len(values), 0
-                if len(values) > 1 or column is not None or _is_header(values[0], numbers):
-                    place = values.index(_chosen(path, values, column, numbers))
+                if len(values) > 1 or column is not None or _is_header(names[0], numbers):
+                    place = names.index(_chosen(path, names, column, numbers))
                     continue
             if len(values) != width:
                 raise CounError(

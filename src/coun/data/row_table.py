@@ -71,12 +71,15 @@ class RowTable:
         test_roles = np.full(len(data.test), "test", dtype="<U8")
         absent = data.absent or AbsentRows.none()
         absent_test = data.absent_test or AbsentRows.none()
+        absent_test_roles = np.full(len(absent_test.ids), "test", dtype="<U8")
         if split is not None:
             roles[torch.isin(data.train.numbers, split.new).numpy()] = "forget"
             roles[torch.isin(data.train.numbers, split.earlier).numpy()] = "earlier"
             test_roles[torch.isin(data.test.numbers, split.held_out).numpy()] = "held_out"
             before = torch.isin(absent.numbers, split.earlier).numpy()
             absent_roles = np.where(before, "earlier", "forget").astype("<U8")
+            left_out = torch.isin(absent_test.numbers, split.held_out).numpy()
+            absent_test_roles = np.where(left_out, "held_out", "test").astype("<U8")
         elif len(absent.numbers):
             raise CounError("data with deleted rows needs the split that forgets them")
         assert absent.hashes is not None
@@ -93,7 +96,7 @@ class RowTable:
             joined(data.train.labels, absent.labels, data.test.labels, absent_test.labels),
             np.concatenate([*hashes[0], *hashes[1]]),
             np.array(["train"] * count + ["test"] * len(data.test_numbers)),
-            np.concatenate([roles, absent_roles, test_roles, ["held_out"] * len(absent_test.ids)]),
+            np.concatenate([roles, absent_roles, test_roles, absent_test_roles]),
             data.classes,
             named=tuple(
                 part
@@ -208,9 +211,9 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     """Find the rows of *table* in *data*, and give them their recorded numbers and places.
 
     Rows are matched by id where the source has ids, else by content, so that deleted rows
-    never shift the numbers of others. Deleted rows that were to be forgotten are accepted,
-    and so are test rows of classes without a retained row. Rows of a part that had a limit
-    may be more than recorded; the others are left out.
+    never shift the numbers of others. Deleted rows that were to be forgotten are accepted.
+    Deleted test rows are accepted too; `deleted_test_rows` says which. Rows of a part that had a
+    limit may be more than recorded; the others are left out.
 
     Args:
         data: what is there now.
@@ -271,9 +274,7 @@ def _problems(
     changed = there[(current.hashes[at] != table.hashes[there]).any(1)]
     relabelled = there[current.labels[at] != table.labels[there]]
     in_training = table.parts == "train"
-    retained = table.labels[in_training & (table.roles == "retain") & (place >= 0)]
-    optional = np.isin(table.roles, MAY_BE_MISSING)
-    optional |= ~in_training & ~np.isin(table.labels, retained)
+    optional = np.isin(table.roles, MAY_BE_MISSING) | ~in_training
     missing = np.flatnonzero((place < 0) & ~optional & (not allow_missing))
     new = np.setdiff1d(np.arange(len(current.ids)), at)
     cut = {"train": data.limit, "test": data.origin.get("test_limit")}
@@ -288,6 +289,23 @@ def _problems(
         "new": [current.ids[row] for row in new],
     }
     return [f"{len(ids):,} {kind}: {listing(ids)}" for kind, ids in texts.items() if ids]
+
+
+def deleted_test_rows(data: Data) -> str:
+    """Say in one line which test rows are deleted that no request named; empty if there are none.
+
+    Args: data: as `align` gives it.
+    """
+    if data.absent_test is None or data.absent_test.named is None:
+        return ""
+    rows = (~data.absent_test.named).nonzero().flatten().tolist()
+    if not rows:
+        return ""
+    return (
+        f"{len(rows):,} test row{'s are' if len(rows) > 1 else ' is'} missing, "
+        f"{listing([data.absent_test.ids[row] for row in rows])}; measurements use the "
+        f"{len(data.test):,} that are left"
+    )
 
 
 def _absent(table: RowTable, rows: np.ndarray) -> AbsentRows:

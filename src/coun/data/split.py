@@ -295,7 +295,7 @@ class Split:
                 f"forget ({len(self.forget)}) and retain ({len(self.retain)}) do not fit the "
                 f"{len(numbers)} training rows; was the split made for other data?"
             )
-        lost = lost_rows(data, self.forget, self.held_out, self.forgotten_classes)
+        lost = lost_rows(data, self.forget)
         if lost:
             raise CounError(
                 f"{len(lost):,} row(s) of the run are missing from the data and not in the forget "

@@ -187,18 +187,13 @@ def labels_of(data: Data, numbers: Tensor) -> Tensor:
     return labels
 
 
-def lost_rows(data: Data, forget: Tensor, held_out: Tensor, classes: tuple[int, ...]) -> list[str]:
-    """Ids of rows that are deleted from *data* although no request says that they must go.
+def lost_rows(data: Data, forget: Tensor) -> list[str]:
+    """Ids of training rows that are deleted from *data* and not among those to *forget*.
 
-    Args: forget, held_out, classes: as in `Split`. Deleted test rows of a forgotten class are
-        accepted too, because no measurement looks at them.
+    Deleted test rows are no loss of this kind: no model was trained on them, and measurements
+    use those that are left.
     """
-    lost: list[str] = []
-    if data.absent is not None:
-        ok = torch.isin(data.absent.numbers, forget)
-        lost += [data.absent.ids[row] for row in (~ok).nonzero().flatten().tolist()]
-    if data.absent_test is not None:
-        ok = torch.isin(data.absent_test.numbers, held_out)
-        ok |= torch.isin(data.absent_test.labels, torch.tensor(classes))
-        lost += [data.absent_test.ids[row] for row in (~ok).nonzero().flatten().tolist()]
-    return lost
+    if data.absent is None:
+        return []
+    lost = ~torch.isin(data.absent.numbers, forget)
+    return [data.absent.ids[row] for row in lost.nonzero().flatten().tolist()]

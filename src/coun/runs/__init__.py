@@ -6,6 +6,7 @@ from coun.runs.metrics_record import Metrics
 from coun.runs.options import Options
 from coun.runs.record import RunRecord
 from coun.runs.run import Run
+from coun.runs.run_rows import RunRow, rows_of_run
 from coun.runs.scoring import request_scores
 from coun.runs.shadow_models import Membership, Shadows, membership, shadows
 from coun.runs.training import train, unlearn
@@ -17,6 +18,7 @@ __all__ = [
     "Predictions",
     "Run",
     "RunRecord",
+    "RunRow",
     "Shadows",
     "evaluate",
     "history",
@@ -24,6 +26,7 @@ __all__ = [
     "membership",
     "predictions",
     "request_scores",
+    "rows_of_run",
     "shadows",
     "train",
     "unlearn",

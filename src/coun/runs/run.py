@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from coun.data import Data, Split, load
-from coun.data.row_table import RowTable, align, load_recorded
+from coun.data.row_table import RowTable, align, deleted_test_rows, load_recorded
 from coun.errors import CounError
 from coun.files import file_digest
 from coun.models import Classifier, copy_model, load_weights, make_model, weights_digest
@@ -109,6 +109,8 @@ class Run:
         if isinstance(model, Shards) and numbers is not None and data.absent is not None:
             # Rows that were deleted before the run was made are last; the model never had them.
             model.drop_deleted_rows(torch.isin(numbers[: len(model.place)], data.train.numbers))
+        if missing := deleted_test_rows(data):
+            _log.warning("%s: %s", folder, missing)
         split = None
         if record.split is not None:
             split = Split.from_json(data, record.split, allow_missing=allow_missing)

@@ -45,18 +45,24 @@ EARLIER_NAMES = {"index": "listed", "memorisation": "memorised", "worst": "worst
 
 
 @cache
+def _catalogue() -> tuple[dict[str, type[Request]], dict[str, str]]:
+    """Kinds of request by name, and one line about each plug-in that was left out."""
+    classes: dict[str, type[Request]] = {}
+    for module in pkgutil.iter_modules(__path__):
+        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
+            if isinstance(value, type) and issubclass(value, Request) and not isabstract(value):
+                classes[value.model_fields["kind"].default] = value
+    plugins, refused = load_plugins("coun.requests", classes)
+    return classes | plugins, refused
+
+
 def kinds() -> dict[str, type[Request]]:
     """All kinds of request by name: those of this package, then those of plug-ins.
 
     >>> "random" in kinds() and "class" in kinds()
     True
     """
-    classes: dict[str, type[Request]] = {}
-    for module in pkgutil.iter_modules(__path__):
-        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
-            if isinstance(value, type) and issubclass(value, Request) and not isabstract(value):
-                classes[value.model_fields["kind"].default] = value
-    return classes | load_plugins("coun.requests", classes)[0]
+    return _catalogue()[0]
 
 
 def parse(record: Mapping[str, Any]) -> Request:
@@ -71,6 +77,9 @@ def parse(record: Mapping[str, Any]) -> Request:
     """
     kind = EARLIER_NAMES.get(record.get("kind", ""), record.get("kind", ""))
     if kind not in kinds():
+        refused = _catalogue()[1]
+        if kind in refused:
+            raise CounError(refused[kind])
         raise unknown("kind of forget request", str(kind), kinds())
     try:
         return kinds()[kind].model_validate({**record, "kind": kind})
