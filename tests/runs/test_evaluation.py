@@ -188,3 +188,18 @@ def test_requests_that_differ_in_test_rows_have_files_of_their_own(small, split,
     coun.evaluate(run, split=split)
     assert len(list((tmp_path / "o").glob("metrics-*.json"))) == 3
     assert (tmp_path / "o" / f"metrics-{split.digest[:12]}.json").exists()
+
+
+def test_several_retrains_give_means_and_the_floor_between_them(original, split, small):
+    exact = [coun.train(small, "cnn", split=split, epochs=1, seed=seed) for seed in (1, 2, 3)]
+    result = coun.evaluate(original, against=exact)
+    each = [coun.evaluate(original, against=retrain) for retrain in exact]
+    between = [coun.evaluate(exact[i], against=exact[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    compared = ("average_gap", "row_agreement", "js_to_retrain", "log_odds_correlation")
+    for name in compared:
+        assert result[name] == pytest.approx(sum(e[name] for e in each) / 3)
+        assert result["floor"][name] == pytest.approx(sum(e[name] for e in between) / 3)
+    for name in GAP_METRICS:
+        assert result["retrain"][name] == pytest.approx(sum(e["retrain"][name] for e in each) / 3)
+        assert result["gap"][name] == pytest.approx(result[name] - result["retrain"][name])
+    assert "floor" not in each[0]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from coun.report import Cell
 
 
-ONLY_ON_THE_PAGE = {"row_agreement", "js_to_retrain"}  # so that the table fits 80 columns
+# So that the table fits 80 columns.
+ONLY_ON_THE_PAGE = {"row_agreement", "js_to_retrain", "log_odds_correlation"}
 
 
 @app.command(

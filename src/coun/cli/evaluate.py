@@ -20,7 +20,13 @@ from coun.errors import CounError
     "DIR may be a weights file, with --data and --model.",
 )
 @click.argument("folder", metavar="DIR", type=app.PATH)
-@click.option("--against", metavar="DIR", type=app.PATH, help="The Retrain's run folder.")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="DIR",
+    type=app.PATH,
+    help="A Retrain's run folder; repeated, comparisons are means, and the floor is shown.",
+)
 @app.start_options
 @app.trust_option
 @app.data_options
@@ -28,7 +34,7 @@ from coun.errors import CounError
 @app.json_option
 def command(
     folder: Path,
-    against: Path | None,
+    against: tuple[Path, ...],
     source: str | None,
     model: str | None,
     trust: bool,

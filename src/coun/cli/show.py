@@ -35,6 +35,8 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
         differences["change"] = metrics["start"]["metrics"]
     if exact := metrics.get("retrain"):
         columns["Retrain"] = differences["difference"] = exact
+    if floor := metrics.get("floor"):
+        columns["floor"] = floor
     table = Table("metric", "unit")
     for heading in (*columns, *differences):
         table.add_column(heading, justify="right")

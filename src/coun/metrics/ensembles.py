@@ -116,5 +116,5 @@ LOG_ODDS_CORRELATION = Metric(
     "log_odds_correlation", "corr.", "", log_odds_correlation,
     ("forget.logits", "retrain.forget.logits", "forget.labels"),
     title="Correlation of log-odds with Retrain on forget rows", direction="higher", aims_at=1.0,
-    column=None, digits=3,
+    column=72, digits=3,
 )  # fmt: skip

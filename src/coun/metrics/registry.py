@@ -156,6 +156,16 @@ class Measurements(Mapping[str, Any]):
     def __iter__(self) -> Iterator[str]:
         return (name for name in catalogue() if name in self)
 
+    def against(self, retrain: Measurements) -> Measurements:
+        """Return the same metrics and those that compare them with *retrain*.
+
+        Values that were computed already are kept. These measurements must have no Retrain yet.
+        """
+        assert self.retrain is None
+        pair = Measurements(self.inputs, retrain=retrain)
+        pair._values = self._values.copy()
+        return pair
+
     def __len__(self) -> int:
         return sum(1 for _ in self)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from coun.data import Data, Examples, Split
 from coun.data.examples import stratified
 from coun.engine import predict
-from coun.metrics import GAP_METRICS, Measurements, average_gap, catalogue
+from coun.metrics import GAP_METRICS, Measurements
 from coun.models import Classifier, Outputs
 from coun.runs.chain import measured
 from coun.runs.comparison import check_comparable
@@ -25,8 +25,11 @@ from coun.runs.metrics_record import (
     read_metrics,
     write_metrics,
 )
+from coun.runs.nearness import nearness
 from coun.runs.run import Run
 from coun.trust import Trust
+
+Retrains = Run | str | Path | Sequence[Run | str | Path]
 
 NEAR_CHANCE = LARGE_FALL = 5.0  # points of test accuracy
 MEMBER_SEED = 0  # of the attack's stratified members: fixed, so two models face one attack
@@ -134,19 +137,21 @@ def _as_json(measurements: Measurements, predictions: Predictions) -> dict[str, 
 def evaluate(
     run: Run | str | Path,
     *,
-    against: Run | str | Path | None = None,
+    against: Retrains | None = None,
     split: Split | None = None,
     data: Data | str | None = None,
     build: Callable[[], nn.Module] | nn.Module | None = None,
     trust: Trust = False,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Measure *run*, and its average gap to the Retrain *against*; write `metrics.json`.
+    """Measure *run*, and how near it is to the Retrain *against*; write `metrics.json`.
 
     A request other than that on record of *run* is written to a file of its own.
 
     Args:
-        run, against: runs or their folders; both are measured on the same rows.
+        run, against: runs or their folders; all are measured on the same rows. Where *against*
+            is a list of several Retrains, comparisons are means over them, and `floor` is what
+            the same comparisons give between the Retrains.
         split: forget rows, by default those on record of *run*, else of *against*. What
             *run* has forgotten already is added to them.
         data, build: as for `Run.open`, where *run* is a folder.
@@ -154,7 +159,7 @@ def evaluate(
 
     Returns: every metric of `coun.metrics.catalogue` whose inputs are at hand, by name, and
         the fields of `coun.runs.Metrics`: `start` and `change` for an unlearned run, `retrain`,
-        `gap` and `average_gap` against a Retrain, `not_measured` where rows are deleted.
+        `gap`, `average_gap` and `floor` against Retrains, `not_measured` where rows are deleted.
 
     Raises: CounError if the two runs are of other data or forget other rows.
 
@@ -167,33 +172,37 @@ def evaluate(
         # Rows that the request of the Retrain or of the caller names may be deleted.
         named = split is not None or against is not None
         run = Run.open(run, data=data, build=build, allow_missing=named, trust=trust)
-    exact = against
-    if isinstance(exact, str | Path):
-        build = build or run.build
-        exact = Run.open(exact, data=run.data, build=build, allow_missing=True, trust=trust)
-    split = measured(split, run.split, run.data) or (exact.split if exact else None)
-    if exact is not None:
-        check_comparable(exact, run.data, split, as_retrain=True)
+    build = build or run.build
+    exact = [
+        other
+        if isinstance(other, Run)
+        else Run.open(other, data=run.data, build=build, allow_missing=True, trust=trust)
+        for other in _listed(against)
+    ]
+    split = measured(split, run.split, run.data) or (exact[0].split if exact else None)
+    for retrain in exact:
+        check_comparable(retrain, run.data, split, as_retrain=True)
     if split is not None:
         split.check(run.data)
     predicted = predictions(run.classifier, run.data, split, progress=progress)
-    retrain = None
-    if exact is not None:
-        of_retrain = predictions(exact.classifier, run.data, split, progress=progress)
-        retrain = measurements(of_retrain, split, cost=exact.record["cost"])
-    values = measurements(predicted, split, cost=run.record["cost"], retrain=retrain)
+    values = measurements(predicted, split, cost=run.record["cost"])
     result = _as_json(values, predicted)
     result["split_sha256"] = split.digest if split else None
     if split is not None and (missing := len(split.missing(run.data))):
         result["not_measured"] = _reasons(missing, len(split.forget))
-    if exact is not None and retrain is not None:
-        gap = {name: result[name] - retrain[name] for name in GAP_METRICS if name in retrain}
-        complete = len(gap) == len(GAP_METRICS)
-        result["average_gap"] = average_gap(result, retrain) if complete else None
-        result["gap"] = gap
-        aims = [n for n, m in catalogue().items() if m.direction == "nearer" and n in retrain]
-        result["retrain"] = {n: retrain[n] for n in aims if isinstance(result.get(n), float)}
-        result["against"] = str(exact.folder) if exact.folder else None
+    if exact:
+        of_retrains = [
+            measurements(
+                predictions(retrain.classifier, run.data, split, progress=progress),
+                split,
+                cost=retrain.record["cost"],
+            )
+            for retrain in exact
+        ]
+        result |= nearness(values, of_retrains)
+        folders = [str(retrain.folder) if retrain.folder else None for retrain in exact]
+        several = [folder for folder in folders if folder is not None]
+        result["against"] = folders[0] if len(folders) == 1 else several
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
     start = _start(run, split, result["counts"], path, progress)
     if start is not None:
@@ -210,6 +219,12 @@ def evaluate(
     if path is not None:
         write_metrics(path, metrics)
     return metrics.to_json()
+
+
+def _listed(against: Retrains | None) -> Sequence[Run | str | Path]:
+    if against is None:
+        return ()
+    return (against,) if isinstance(against, Run | str | Path) else against
 
 
 def _reasons(missing: int, total: int) -> dict[str, str]:

@@ -47,8 +47,11 @@ class Metrics(Record):
         counts: numbers of rows by part.
         split_sha256: the digest of the forget request; None without one.
         start, change: the model before unlearning, and how much each metric rose since.
-        retrain, gap, average_gap, against: values of a Retrain, the differences from it (model
-            minus Retrain), the mean of their absolute values, and its folder.
+        retrain, gap, average_gap, against: mean values of the Retrains, the differences from
+            them (model minus Retrain), the mean over Retrains of the average gap, and their
+            folders.
+        floor: what the comparisons with a Retrain give between the Retrains, where there are
+            at least two.
         warnings: what a reader must know before using the numbers.
         metrics_left_out: why metrics of plug-ins are left out, by name.
     """
@@ -70,7 +73,8 @@ class Metrics(Record):
     retrain: Finite | None = None
     gap: Finite | None = None
     average_gap: float | None = None
-    against: str | None = None
+    against: str | list[str] | None = None
+    floor: Finite | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that were given, as plain JSON values."""
