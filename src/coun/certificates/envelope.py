@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.alias_generators import to_camel
 
 from coun.certificates.statement import Sha256
-from coun.errors import CounError
+from coun.errors import CounError, TamperingFound
 from coun.files import write_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SIGNATURE_BYTES = 64
 _KEYS = (b'"payload"', b'"payloadType"', b'"signatures"', b'"keyid"', b'"sig"', b'"publicKey"')
 
 
-class DamagedEnvelope(CounError):
+class DamagedEnvelope(TamperingFound):
     """The file was a certificate, and was changed."""
 
 

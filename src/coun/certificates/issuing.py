@@ -12,7 +12,7 @@ from coun.certificates.envelope import Envelope, Signature, read_envelope, unsig
 from coun.certificates.keys import load_key
 from coun.certificates.page import write_page
 from coun.certificates.statement import Statement
-from coun.errors import CounError
+from coun.errors import CounError, TamperingFound
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -56,14 +56,14 @@ def countersign(path: str | Path, key: SigningKey) -> None:
 
     The statement and its digest stay as they are.
 
-    Raises: CounError if the certificate was changed, or *key* has signed it before.
+    Raises: TamperingFound if the certificate was changed; CounError if *key* has signed it before.
     """
     from coun.certificates.verification import verify
 
     path = Path(path)
     verification = verify(path)
     if verification.tampered:
-        raise CounError(f"{path} is not signed again: {verification.failures[0].message}")
+        raise TamperingFound(f"{path} is not signed again: {verification.failures[0].message}")
     envelope, signer = read_envelope(path), _signer(key)
     signature = _sign(envelope.content, signer)
     if signature.keyid in {present.keyid for present in envelope.signatures}:

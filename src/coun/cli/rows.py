@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +14,8 @@ from coun.cli import app
 from coun.errors import CounError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from coun.data import Data
     from coun.data.lookup import Row
-
-SIDE = 112  # pixels of a picture on a contact sheet
 
 
 @app.command(
@@ -183,74 +176,13 @@ def _show(rows: list[Row], total: int) -> None:
 def _write(path: Path, data: Data, rows: list[Row]) -> None:
     """Write ids to a text file, or pictures to a contact sheet for a person to look at."""
     from coun.files import atomically, write_text
+    from coun.report.contact_sheet import contact_page, contact_sheet
 
     suffix = path.suffix.lower()
     if suffix == ".txt":
         write_text(path, "".join(f"{row.id}\n" for row in rows))
     elif suffix == ".html":
-        write_text(path, _page(data, rows))
+        write_text(path, contact_page(data, rows))
     else:
         with atomically(path) as temporary:
-            temporary.write_bytes(_sheet(data, rows))
-
-
-def _picture(data: Data, row: Row) -> np.ndarray:
-    """(H, W, C) or (H, W) uint8."""
-    import torch
-
-    examples = data.train if row.part == "train" else data.test
-    image = examples.fetch(torch.tensor([row.place]))[0].cpu()
-    if image.ndim != 3 or image.dtype != torch.uint8:
-        raise CounError("the rows of this data are not 8-bit images; expected --out FILE.txt")
-    array: np.ndarray = image.permute(1, 2, 0).numpy()
-    return array[..., 0] if array.shape[2] == 1 else array
-
-
-def _caption(row: Row) -> str:
-    return f"{row.number}: {row.id}, {row.label}, {row.part}" + (
-        f", {row.distance:.4g}" if row.distance is not None else ""
-    )
-
-
-def _page(data: Data, rows: list[Row]) -> str:
-    """A page of pictures that needs no other file."""
-    from PIL import Image
-
-    figures = []
-    for row in rows:
-        file = io.BytesIO()
-        Image.fromarray(_picture(data, row)).save(file, "PNG")
-        picture = base64.b64encode(file.getvalue()).decode()
-        figures.append(
-            f'<figure><img width="{SIDE}" alt="" src="data:image/png;base64,{picture}">'
-            f"<figcaption>{html.escape(_caption(row))}</figcaption></figure>"
-        )
-    style = (
-        "body{font-family:sans-serif} figure{display:inline-block;width:10em;margin:.5em;"
-        "vertical-align:top;overflow-wrap:anywhere} img{image-rendering:pixelated}"
-    )
-    head = f'<meta charset="utf-8"><title>Rows of {html.escape(data.source)}</title>'
-    return (
-        f'<!doctype html><html lang="en"><head>{head}<style>{style}</style></head><body>'
-        f"<h1>Rows of {html.escape(data.source)}</h1>{''.join(figures)}</body></html>\n"
-    )
-
-
-def _sheet(data: Data, rows: list[Row]) -> bytes:
-    """A PNG with one picture per row and its name below."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    across = min(5, len(rows))
-    down = -(-len(rows) // across)
-    figure = Figure(figsize=(1.8 * across, 2.1 * down), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    grid = figure.subplots(down, across, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, row in zip(grid.flat, rows, strict=False):
-        axes.imshow(_picture(data, row), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(_caption(row).replace(", ", "\n"), fontsize=6, parse_math=False)
-    file = io.BytesIO()
-    canvas.print_figure(file, format="png")
-    return file.getvalue()
+            temporary.write_bytes(contact_sheet(data, rows))
