@@ -16,11 +16,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import coun
+from coun.attacks import confidence, lira_offline, rmia_ratio, rmia_score, scaled_logit
+from coun.audit.optional import NOISE
+from coun.audit.rank_tests import Groups
 from coun.models import Outputs
 from coun.runs import Predictions
+from coun.runs.shadow_models import halves
 
 HIDDEN, BATCH, RATE = 64, 64, 0.1
-RELEARN_STEPS, RELEARN_RATE = 20, 0.02
+RELEARN_RATE = 0.02
 SIDE = 8  # pictures are averaged down to 8 x 8
 
 
@@ -43,6 +47,9 @@ class World:
         random: whether the rows were drawn at random, and the audit may know it.
         x, y, test_x, test_y: training and test rows.
         forget: (N,) bool.
+        canaries: rows (C, D) with wrong labels (C,), and whether a coin put each into training.
+        owners: a number for each forgotten and each test row; rows of one owner are correlated.
+        shadows: how many shadow models the audit may attack with.
     """
 
     x: Tensor
@@ -51,6 +58,9 @@ class World:
     test_y: Tensor
     forget: Tensor
     random: bool
+    canaries: tuple[Tensor, Tensor, Tensor] | None = None
+    owners: tuple[np.ndarray, np.ndarray] | None = None
+    shadows: int = 0
 
 
 def digits() -> Pool:
@@ -170,6 +180,47 @@ def predictions(nets: Nets, world: World) -> list[Predictions]:
         Predictions({n: Outputs(logits[n][k], features[n][k]) for n in parts}, labels)
         for k in range(len(nets.weights[0]))
     ]
+
+
+def nearby(nets: Nets, world: World) -> list[Groups]:
+    """Log-odds of slightly changed copies of the forgotten and the test rows, of each network."""
+    sides = []
+    for x, y in ((world.x[world.forget], world.y[world.forget]), (world.test_x, world.test_y)):
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+        logits = nets.logits(x + NOISE * x.std(1, keepdim=True) * noise)
+        sides.append(np.stack([_odds(each, y) for each in logits]))
+    return [Groups(*each) for each in zip(*sides, strict=True)]
+
+
+def shadow_scores(nets: Nets, world: World) -> dict[str, list[Groups]]:
+    """LiRA's and RMIA's scores by name, of each network; empty where no shadow is wanted."""
+    if not world.shadows:
+        return {}
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.cat([world.x, world.test_x]), torch.cat([world.y, world.test_y])
+    count = len(world.y)
+    inside, spared = (halves(world.shadows, n, generator) for n in (count, len(world.test_y)))
+    fresh = Nets.fresh(world.shadows, x.shape[1], 10, generator)
+    members = [torch.nonzero(m).flatten() for m in inside]
+    steps = max(60, 30 * count // BATCH)
+    trained = fit(fresh, x, y, members, generator=generator, steps=steps)
+    member = torch.cat([inside, spared], 1)
+    phi, sure = (
+        torch.stack([signal(logits, y) for logits in trained.logits(x)])
+        for signal in (scaled_logit, confidence)
+    )
+    forget = torch.nonzero(world.forget).flatten()
+    scores: dict[str, list[Groups]] = {"lira": [], "rmia": []}
+    for logits in nets.logits(x):
+        lira = lira_offline(scaled_logit(logits, y), phi, member, fixed_variance=True)
+        ratio = rmia_ratio(confidence(logits, y), sure, member)
+        for name, values in (("lira", lira), ("rmia", rmia_score(ratio, ratio[count:]))):
+            scores[name].append(Groups(values[forget].numpy(), values[count:].numpy()))
+    return scores
+
+
+def _odds(logits: Tensor, labels: Tensor) -> np.ndarray:
+    return scaled_logit(logits, labels).clamp(-100, 100).double().numpy()
 
 
 REQUESTS: dict[str, Callable[[Pool, np.random.Generator], World]] = {}
@@ -332,6 +383,46 @@ def imbalanced(pool: Pool, rng: np.random.Generator) -> World:
         test_y=world.test_y[stay_test],
     )
     return _forgetting(world, rng.permutation(len(world.y))[:100], True)
+
+
+@request("a class, customers with 5 rows each, --groups")
+def customers(pool: Pool, rng: np.random.Generator) -> World:
+    """A class; every row of the data has five near-copies, which stay together."""
+    world = _drawn(pool, rng)
+    parts = []
+    for x, y in ((world.x, world.y), (world.test_x, world.test_y)):
+        first = torch.arange(len(y) // 5).repeat_interleave(5)
+        noise = 0.3 * torch.from_numpy(rng.normal(size=(len(first), x.shape[1]))).float()
+        parts += [x[first] + noise, y[first]]
+    x, y, test_x, test_y = parts
+    forget = y == int(rng.integers(10))
+    numbers = torch.arange(len(y)) // 5, len(y) + torch.arange(len(test_y)) // 5
+    owners = numbers[0][forget].numpy(), numbers[1].numpy()
+    return World(x, y, test_x, test_y, forget, False, owners=owners)
+
+
+@request("random, 100 rows, 8 shadow models")
+def with_shadows(pool: Pool, rng: np.random.Generator) -> World:
+    """100 rows by lot, with scores of LiRA and RMIA."""
+    return replace(_lot(100, True)(pool, rng), shadows=8)
+
+
+@request("a list by lot, 20 rows, 80 canaries")
+def with_canaries(pool: Pool, rng: np.random.Generator) -> World:
+    """20 listed rows, and with them the canaries that a coin put into training."""
+    world = _lot(20, False)(pool, rng)
+    x, y = world.test_x[:80], world.test_y[:80]
+    y = (y + torch.from_numpy(rng.integers(1, 10, 80))) % 10
+    member = torch.from_numpy(rng.random(80) < 0.5)
+    return replace(
+        world,
+        x=torch.cat([world.x, x[member]]),
+        y=torch.cat([world.y, y[member]]),
+        forget=torch.cat([world.forget, torch.ones(int(member.sum()), dtype=torch.bool)]),
+        test_x=world.test_x[80:],
+        test_y=world.test_y[80:],
+        canaries=(x, y, member),
+    )
 
 
 def pools(folder: str | None) -> list[Pool]:

@@ -11,6 +11,7 @@ from torch import nn
 import coun
 from coun.audit import RequestParts, Subject, audit, judge
 from coun.audit.auditing import spent
+from coun.audit.optional import relearn_half
 from coun.audit.planning import plan
 from coun.audit.verdict import Gap
 from coun.errors import CounError
@@ -32,6 +33,18 @@ class Blanked(nn.Module):
     def forward(self, x):
         blank = [image.numpy().tobytes() in self.blanked for image in x]
         return self.head(self.net(x) * (~torch.tensor(blank)[:, None]))
+
+
+class LookedUp(Blanked):
+    """A network that gives the answers of another one to some images."""
+
+    def __init__(self, net, images, other):
+        super().__init__(net, images)
+        self.other = copy.deepcopy(other)
+
+    def forward(self, x):
+        is_listed = torch.tensor([image.numpy().tobytes() in self.blanked for image in x])
+        return self.head(torch.where(is_listed[:, None], self.other(x), self.net(x)))
 
 
 def altered(run, model, head=None):
@@ -74,6 +87,38 @@ def test_uniform_answers_are_over_forgotten(plain, half, retrains):
     for name in ("correctness", "log_odds", "distance", "level_correctness"):
         assert named(result, name).found, name
     assert named(result, "correctness").direction == "over"
+
+
+def test_a_lookup_that_hides_the_original_is_caught_beside_the_rows(
+    plain, half, memoriser, retrains
+):
+    """Exactly the forgotten rows get a Retrain's answers; slightly changed copies do not."""
+    images = plain.views.evaluate(plain.train.fetch(half.rows(plain, "forget")))
+    hidden = altered(memoriser, LookedUp(memoriser.model, images, retrains[1].model), "head")
+    result = audit(hidden, retrains[:1], rest=False, relearn=False)
+    assert named(result, "log_odds").direction == "over"
+    assert named(result, "nearby").found and named(result, "nearby").direction == "under"
+    assert result.verdict.label == "under-forgotten"
+
+
+def test_answers_that_are_no_numbers_are_refused(retrains):
+    broken = altered(retrains[1], copy.deepcopy(retrains[1].model), "head")
+    next(broken.model.parameters()).data.fill_(float("nan"))
+    broken = replace(broken, record=retrains[1].record)
+    with pytest.raises(CounError, match="no finite numbers for 359 of 359 test rows"):
+        audit(broken, retrains[:1], rest=False)
+
+
+def test_both_halves_are_relearned_and_the_model_is_not_changed(plain, memoriser, retrains):
+    """A model that saw the rows answers more of them rightly all along."""
+    split = coun.Split.by_class(plain, 3)
+    before = [w.clone() for w in memoriser.model.parameters()]
+    remembered = relearn_half(memoriser, split).right
+    assert remembered.shape == (len(split.forget),)
+    assert set(remembered.round() % 20) == {0}
+    never = relearn_half(coun.train(plain, "cnn", split=split, seed=3, epochs=8), split).right
+    assert remembered.mean() > never.mean() + 20
+    assert all(torch.equal(a, b) for a, b in zip(before, memoriser.model.parameters(), strict=True))
 
 
 def test_a_changed_head_alone_is_caught_by_the_probe(plain, half, memoriser, retrains):

@@ -13,6 +13,7 @@ def test_the_validation_makes_its_page_and_reads_what_it_has(tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     for module in (rank_tests, top_rows):  # the command sets them, so they are restored
         monkeypatch.setattr(module, "DRAWS", module.DRAWS)
+    monkeypatch.setattr(rank_tests, "ENOUGH", rank_tests.ENOUGH)
     validation = importlib.import_module("audit")
     arguments = ["--seeds", "1", "--bad-seeds", "0", "--requests", "a class"]
     arguments += ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "audit.json")]

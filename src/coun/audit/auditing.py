@@ -18,6 +18,7 @@ from coun.audit.measures import average, compare, describe, ensembles
 from coun.audit.optional import (
     attack_scores,
     canary_scores,
+    nearby_odds,
     relearn_half,
     relearn_times,
     relearning_is_cheap,
@@ -132,6 +133,9 @@ def audit(
         looked_at.append("what relearning half of the rows brings back")
         for subject, run in zip(subjects, runs, strict=True):
             subject.relearned = relearn_half(run, split, seed=seed)
+    looked_at.append("answers to slightly changed copies of the rows")
+    for subject, run in zip(subjects, runs, strict=True):
+        subject.optional = {"nearby": nearby_odds(run, split)}
     optional: dict[str, Any] = {}
     if shadows:
         looked_at.append("membership attacks with shadow models")
@@ -139,7 +143,7 @@ def audit(
         attacks = shadow_attacks(by_name, data, split, shadows, cache)
         optional["shadows"] = {name: a.to_json() for name, a in attacks.items()}
         for subject in subjects:
-            subject.optional = attack_scores(attacks[subject.name])
+            subject.optional = {**(subject.optional or {}), **attack_scores(attacks[subject.name])}
     if data.canaries is not None and torch.isin(data.canaries.member_numbers, split.forget).all():
         looked_at.append("canaries")
         for subject, run in zip(subjects, runs, strict=True):
@@ -194,6 +198,13 @@ def _predict(run: Run, data: Data, split: Split, progress: bool) -> Predictions:
         name: predict(run.classifier, data, part, progress=progress, title=f"audit: {name}")
         for name, part in parts.items()
     }
+    for name, answers in outputs.items():
+        wrong = ~torch.isfinite(answers.logits).all(1) | ~torch.isfinite(answers.features).all(1)
+        if wrong.any():
+            raise CounError(
+                f"{run.folder or 'the model'} gives no finite numbers for {int(wrong.sum()):,} of "
+                f"{len(wrong):,} {name} rows; expected numbers, so it cannot be audited"
+            )
     return Predictions(outputs, {name: part.labels.cpu() for name, part in parts.items()})
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from coun.audit.evidence import Evidence, Models, Pending, relearned_copies
 from coun.audit.levels import LevelTest, level_test
 from coun.audit.power import rows_for_level
-from coun.audit.scores import MEANING, Subject, divergence, in_points
+from coun.audit.scores import MEANING, Subject, divergence
 from coun.audit.top_rows import among_models, top_test
 from coun.metrics.arrays import Floats, Ints
 
@@ -48,13 +48,11 @@ def level_tests(
         )
     copies = relearned_copies(models)
     if all(copies):
-        half = np.isin(copies[0][0].slots, slots)
-        again = [np.stack([in_points(c.log_odds).forget[half] for c in g]) for g in copies]
-        if half.any():
-            test = level_test(again[0].mean(0), again[1], margin=models.margin)
-            about = MEANING["relearned"]
-            evidence = _level_evidence("level_relearned", about, part, test, models.directed)
-            pending.append(Pending(evidence))
+        right = [np.stack([c.right[slots] for c in group]) for group in copies]
+        test = level_test(right[0].mean(0), right[1], margin=models.margin)
+        about = MEANING["relearning"]
+        evidence = _level_evidence("level_relearning", about, part, test, models.directed)
+        pending.append(Pending(evidence))
     if len(models.retrains) > 1:
         pending.append(_distance_level(models, part, slots))
     few = len(slots) <= FEW_LISTED * len(models.unlearned[0].labels("retain"))

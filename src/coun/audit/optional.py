@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from coun.analysis import relearn as run_relearn
 from coun.attacks import scaled_logit
 from coun.audit.rank_tests import Groups
-from coun.audit.scores import LIMIT, RelearnedHalf
-from coun.data import Data, Examples, Split
+from coun.audit.scores import CHECKPOINTS, LIMIT, RelearnedHalf
+from coun.data import Data, Split
+from coun.data.views import Transform
 from coun.engine import Compute, Engine, Fit, Optimizer, Phase, Task, forward_flops, predict
 from coun.errors import CounError
 from coun.metrics import anamnesis_index
 from coun.metrics.arrays import Floats
+from coun.models import Classifier, Outputs
 from coun.objectives import cross_entropy
 from coun.runs import Membership, Run, membership, shadows
 from coun.seeds import Seeds
 
-STEPS, BATCH = 20, 64
-CHEAP = 1e11  # floating-point operations of all copies, up to which relearning is always done
+BATCH = 64
+NOISE = 0.1  # of a row's standard deviation
+CHEAP = 2e11  # floating-point operations of all copies, up to which relearning is always done
 SGD = Optimizer(lr=0.01, schedule="constant")
 
 
@@ -34,37 +39,90 @@ def relearning_is_cheap(runs: list[Run]) -> bool:
     total = 0.0
     for run in runs:
         image = run.data.views.evaluate(run.data.train.fetch(torch.arange(1)))
-        total += 3 * STEPS * BATCH * forward_flops(run.classifier, image)
+        total += 2 * 3 * CHECKPOINTS[-1] * BATCH * forward_flops(run.classifier, image)
     return total <= CHEAP
 
 
 def relearn_half(run: Run, split: Split, *, seed: int = 0) -> RelearnedHalf:
-    """Train a copy for a few steps on a random half of the forgotten rows; measure the other half.
+    """Train copies for a few steps on a random half of the forgotten rows; measure the other half.
 
     To a model that never saw them, the other half stays like test rows, whatever was trained on
-    the first half. A model that only hides what it knows gets it back in a few steps. All models
-    of one seed see the same rows in the same order, on the CPU in float32.
+    the first half. A model that only hides what it knows gets it back within a few steps; how
+    soon tells more than the end, where every model may have learned the class. Each half is
+    relearned by a copy of its own, so that every forgotten row is measured. All models of one
+    seed see the same rows in the same order, on the CPU in float32.
     """
     data = run.data
     rows = split.rows(data, "forgotten")
     order = torch.randperm(len(rows), generator=Seeds(seed).torch("relearned half"))
     first, other = order[: len(rows) // 2], order[len(rows) // 2 :].sort().values
-    none = split.forget[:0]
-    half = replace(split, forget=data.train.numbers[rows[first]].sort().values, earlier=none)
-    classifier = copy.deepcopy(run.classifier).requires_grad_(True)
+    right = np.zeros(len(rows))
+    copies = []
+    for trained_on, measured in ((first, other), (other, first.sort().values)):
+        classifier = copy.deepcopy(run.classifier).requires_grad_(True)
+        examples = data.train.take(rows[measured])
+        numbers = data.train.numbers[rows[trained_on]]
+        for _ in _relearning(classifier, data, split, numbers, seed):
+            answers = predict(classifier, data, examples).logits.argmax(1)
+            right[measured.numpy()] += (answers == examples.labels.cpu()).numpy()
+        copies.append(classifier)
+    parts = (data.train.take(rows[other]), data.test.take(split.test_rows(data)))
+    odds = Groups(*(log_odds(predict(copies[0], data, part), part.labels) for part in parts))
+    return RelearnedHalf(other.numpy(), odds, 100.0 * right / len(CHECKPOINTS))
+
+
+def _relearning(
+    classifier: Classifier, data: Data, split: Split, numbers: Tensor, seed: int
+) -> Iterator[int]:
+    """Train *classifier* on the rows with these *numbers*, and stop at each checkpoint."""
+    half = replace(split, forget=numbers.sort().values, earlier=split.forget[:0])
     compute = Compute.choose("cpu", "fp32")
-    seeds = Seeds(seed).fork("relearn")
-    task = Task(data, half, seeds, frozenset({"forget"}), classifier, None, compute.device)
-    phase = Phase(cross_entropy("forget"), {"forget": min(BATCH, len(first))}, steps=STEPS)
-    Engine(task, compute).run([Fit((phase,), 1, SGD, name="relearn")])
+    batch = {"forget": min(BATCH, len(numbers))}
+    for before, checkpoint in pairwise((0, *CHECKPOINTS)):
+        seeds = Seeds(seed).fork("relearn", checkpoint)
+        task = Task(data, half, seeds, frozenset({"forget"}), classifier, None, compute.device)
+        phase = Phase(cross_entropy("forget"), batch, steps=checkpoint - before)
+        Engine(task, compute).run([Fit((phase,), 1, SGD, name="relearn")])
+        yield checkpoint
 
-    def odds(examples: Examples) -> Floats:
-        logits = predict(classifier, data, examples).logits
-        values = scaled_logit(logits, examples.labels.cpu()).clamp(-LIMIT, LIMIT)
-        return np.asarray(values.numpy(), dtype=np.float64)
 
-    test = data.test.take(split.test_rows(data))
-    return RelearnedHalf(other.numpy(), Groups(odds(data.train.take(rows[other])), odds(test)))
+def log_odds(outputs: Outputs, labels: Tensor) -> Floats:
+    """Log-odds of the true class (N,), in nats, clamped."""
+    values = scaled_logit(outputs.logits, labels.cpu()).clamp(-LIMIT, LIMIT)
+    return np.asarray(values.numpy(), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class NearbyViews:
+    """The inputs of *views* with noise: a tenth of each row's own standard deviation."""
+
+    views: Transform
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a training view, without noise."""
+        return self.views(images, generator)
+
+    def evaluate(self, images: Tensor) -> Tensor:
+        """Return the evaluation view with noise, always the same, float32."""
+        inputs = self.views.evaluate(images)
+        noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
+        spread = inputs.flatten(1).std(1, correction=0).view(-1, *(1,) * (inputs.ndim - 1))
+        return inputs + NOISE * spread * noise.to(inputs)
+
+
+def nearby_odds(run: Run, split: Split) -> Groups:
+    """Log-odds of slightly changed copies of the forgotten rows (M,) and the test rows (O,).
+
+    A model that looks up the forgotten rows, and gives them the answers of another model, still
+    gives its own answers to rows beside them.
+    """
+    data = run.data
+    noisy = replace(data, views=NearbyViews(data.views))
+    parts = (
+        data.train.take(split.rows(data, "forgotten")),
+        data.test.take(split.test_rows(data)),
+    )
+    return Groups(*(log_odds(predict(run.classifier, noisy, p), p.labels) for p in parts))
 
 
 def relearn_times(models: Mapping[str, Run], retrain: str, original: str, split: Split) -> Any:
@@ -102,9 +160,8 @@ def canary_scores(run: Run, data: Data) -> tuple[Floats, Floats]:
     """Log-odds of the canaries' labels (N,), and 1 for those that took part in training."""
     assert data.canaries is not None
     examples = data.canaries.examples
-    logits = predict(run.classifier, data, examples).logits
-    odds = scaled_logit(logits, examples.labels).clamp(-LIMIT, LIMIT)
-    return np.asarray(odds.numpy(), np.float64), data.canaries.member.double().numpy()
+    odds = log_odds(predict(run.classifier, data, examples), examples.labels)
+    return odds, data.canaries.member.double().numpy()
 
 
 def attack_scores(attacks: Membership) -> dict[str, Groups]:

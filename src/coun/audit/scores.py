@@ -20,6 +20,7 @@ from coun.metrics.arrays import Floats, Ints
 from coun.runs import Predictions, Run, measure
 from coun.seeds import Seeds
 
+CHECKPOINTS = (1, 2, 4, 8, 20)  # steps of relearning after which a copy is measured
 PROBED = 3_000  # retain rows that a probe is fitted on, at most; a seeded, stratified subset
 LIMIT = 100.0  # log-odds are clamped to +/- this many nats
 
@@ -27,7 +28,9 @@ MEANING = {
     "correctness": "right answers",
     "log_odds": "certainty of the true class",
     "probe": "what a linear probe reads from the features",
+    "nearby": "certainty of the true class for slightly changed copies of the rows",
     "relearned": "certainty after relearning the other half of the forgotten rows",
+    "relearning": "right answers while the other half of the forgotten rows is relearned",
     "lira": "membership score of LiRA with shadow models",
     "rmia": "membership score of RMIA with shadow models",
     "distance": "distance to the Retrains' answers",
@@ -38,15 +41,18 @@ SIGNED = ("correctness", "log_odds", "probe")  # a higher score than a Retrain's
 
 @dataclass(frozen=True, eq=False)
 class RelearnedHalf:
-    """A copy of a model after it was trained for a few steps on half of the forgotten rows.
+    """What comes back of a model when it is trained for a few steps on half of the forgotten rows.
 
     Attributes:
         slots: positions, among the forgotten rows, of the half that was *not* trained on.
         log_odds: of the true class under the copy: that half (M/2,) and all test rows (O,).
+        right: (M,) percent of `CHECKPOINTS` at which each forgotten row is answered rightly by
+            the copy that is trained on the half without it.
     """
 
     slots: Ints
     log_odds: Groups
+    right: Floats
 
 
 @dataclass(eq=False)

@@ -1,0 +1,276 @@
+"""The page of the audit's validation: which models are accused and which are missed, as counts."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from pathlib import Path
+
+from scipy.stats import binom
+
+from coun.audit.verdict import CLEAR, WORDS
+from coun.engine import environment
+from coun.files import to_json, write_text
+
+ALPHA, MARGIN = 0.01, 2.0
+RETRAINS = (0, 1, 2, 3, 5)
+KEPT = (1, 3, 5, 10)
+ALWAYS = ("Original", "fine-tuned, lr 1e-6")  # audited with every number of Retrains
+GUILTY = (
+    "fine-tuned",
+    "forgets half",
+    "distilled",
+    "new head on old features",
+    "noise on the weights",
+    "half Original, half Retrain",
+    "temperature 4",
+    "a lookup hides the Original",
+    "a lookup of 10 rows",
+    "classes permuted",
+    "constant answers",
+    "uniform answers",
+    "uniform answers, near rows too",
+    "random labels",
+    "NegGrad+, too far",
+)
+BAD = ("Retrain", *ALWAYS, *GUILTY, *(f"keeps {k}" for k in KEPT))
+ACCUSING = ("under-forgotten", "over-forgotten", "closer than the original", "different")
+FEW = (", 1 rows", ", 5 rows")  # requests of so few rows, for which nothing is promised
+Cells = dict[tuple[str, str, int], Counter[str]]  # by request, model and number of Retrains
+
+
+def limit(count: int) -> int:
+    """The number of accusations of *count* that chance exceeds with at most 5% at alpha."""
+    return int(binom.ppf(0.95, count, ALPHA))
+
+
+def of_retrains(cells: Cells) -> list[str]:
+    """The table of accusations of true Retrains, and whether each is within its limit."""
+    lines = _head(["request", *(f"R = {r}" for r in RETRAINS)])
+    for name in dict.fromkeys(request for request, *_ in cells):
+        row = []
+        for count in RETRAINS:
+            words = cells.get((name, "Retrain", count), Counter())
+            accused, total = _sum(words, ACCUSING), sum(words.values())
+            mark = "" if accused <= limit(total) else " **!**"
+            row.append(f"{accused}/{total}{mark} ({_sum(words, CLEAR)} cleared)" if total else "")
+        lines.append(f"| {name} | " + " | ".join(row) + " |")
+    return lines
+
+
+def of_model(cells: Cells, model: str) -> list[str]:
+    """The table of words for one model, by request and number of Retrains."""
+    lines = _head(["request", *(f"R = {r}" for r in RETRAINS)])
+    for name in dict.fromkeys(request for request, m, _ in cells if m == model):
+        row = [_words(cells.get((name, model, count), Counter())) for count in RETRAINS]
+        lines.append(f"| {name} | " + " | ".join(row) + " |")
+    return lines
+
+
+def of_bad_models(cells: Cells) -> list[str]:
+    """The table of words for the models that forgot badly, over all requests of 20 rows or more."""
+    lines = _head(["model", "accused", "different", "inconclusive", "cleared"])
+    for model in GUILTY:
+        words = sum((c for _, c in _with_retrains(cells, model)), Counter[str]())
+        accused = _sum(words, ACCUSING) - words["different"]
+        lines.append(
+            f"| {model} | {accused} | {words['different']} | {words['inconclusive']} | "
+            f"{_sum(words, CLEAR)} of {sum(words.values())} |"
+        )
+    return lines
+
+
+def of_missed(cells: Cells) -> list[str]:
+    """One line per model that was cleared: how often, and for which requests."""
+    lines = []
+    for model in (*GUILTY, *(f"keeps {k}" for k in KEPT)):
+        cleared: Counter[str] = Counter()
+        total: Counter[str] = Counter()
+        for request, words in _with_retrains(cells, model):
+            cleared[request] += _sum(words, CLEAR)
+            total[request] += sum(words.values())
+        where = [f"{request} ({n} of {total[request]})" for request, n in cleared.items() if n]
+        if where:
+            name = model.replace("keeps", "a model that keeps")
+            lines.append(
+                f"- **{name}**: cleared {sum(cleared.values())} of {sum(total.values())} times: "
+                + ", ".join(where)
+                + "."
+            )
+    return lines or ["- No model that forgot badly was cleared."]
+
+
+def of_kept(cells: Cells) -> list[str]:
+    """The table of how often a few kept rows are found."""
+    lines = _head(["request", *(f"{k} rows kept" for k in KEPT)])
+    requests = dict.fromkeys(request for request, model, _ in cells if model.startswith("keeps"))
+    for name in requests:
+        row = []
+        for k in KEPT:
+            words = sum(
+                (cells.get((name, f"keeps {k}", r), Counter()) for r in (3, 5)), Counter[str]()
+            )
+            total = sum(words.values())
+            row.append(f"{_sum(words, ACCUSING)}/{total}" if total else "")
+        lines.append(f"| {name} | " + " | ".join(row) + " |")
+    return lines
+
+
+def targets(cells: Cells) -> list[str]:
+    """Whether the aims of the validation are met, as counts."""
+    over = total = accused = audited = cleared = guilty = kept = tried = 0
+    for (name, model, count), words in cells.items():
+        number = sum(words.values())
+        few = any(part in name for part in FEW)
+        if model == "Retrain":
+            wrong = _sum(words, ACCUSING)
+            over, total = over + (wrong > limit(number)), total + 1
+            accused, audited = accused + wrong, audited + number
+        elif model in ALWAYS and not few:
+            cleared += _sum(words, CLEAR)
+            guilty += number
+        elif model == "keeps 5" and count >= 3 and not few and "20 rows" not in name:
+            kept += _sum(words, ACCUSING)
+            tried += number
+    power = f"{kept} of {tried}" if tried else "not tried"
+    return [
+        *_head(["aim", "result"]),
+        f"| accusations of true Retrains within the binomial limits of alpha in every cell | "
+        f"{total - over} of {total} cells; {accused} of {audited:,} audits in all, limit "
+        f"{limit(audited)} |",
+        f"| an untouched Original, or one that fine-tuning left unchanged, is never cleared where "
+        f"20 rows or more are forgotten | cleared {cleared} of {guilty:,} times |",
+        f"| five kept rows of 40 or more are found with 80% power | {power}: "
+        f"{'met' if tried and kept >= 0.8 * tried else 'not met'} |",
+    ]
+
+
+def _with_retrains(cells: Cells, model: str) -> list[tuple[str, Counter[str]]]:
+    """The words for *model* with three or five Retrains, by request, few rows left out."""
+    return [
+        (request, words)
+        for (request, name, count), words in cells.items()
+        if name == model and count >= 3 and not any(part in request for part in FEW)
+    ]
+
+
+def _sum(words: Counter[str], some: tuple[str, ...]) -> int:
+    return sum(words[word] for word in some)
+
+
+def _words(words: Counter[str]) -> str:
+    return ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
+
+
+def _head(columns: list[str]) -> list[str]:
+    return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+
+
+def write(cells: Cells, command: str, out: Path) -> None:
+    """Write the page and its numbers."""
+    counts = [
+        {"request": name, "model": model, "retrains": count, "words": words}
+        for (name, model, count), words in cells.items()
+    ]
+    document = {
+        "command": command,
+        "date": datetime.date.today().isoformat(),
+        "alpha": ALPHA,
+        "margin": MARGIN,
+        "environment": environment(),
+        "counts": counts,
+    }
+    write_text(out, to_json(document) + "\n")
+    text = PAGE.format(
+        command=command,
+        date=document["date"],
+        machine=", ".join(f"{k} {v}" for k, v in document["environment"].items() if v),
+        alpha=ALPHA,
+        margin=MARGIN,
+        audits=f"{sum(sum(w.values()) for w in cells.values()):,}",
+        targets="\n".join(targets(cells)),
+        retrains="\n".join(of_retrains(cells)),
+        original="\n".join(of_model(cells, "Original")),
+        unchanged="\n".join(of_model(cells, "fine-tuned, lr 1e-6")),
+        kept="\n".join(of_kept(cells)),
+        bad="\n".join(of_bad_models(cells)),
+        missed="\n".join(of_missed(cells)),
+    )
+    write_text(out.with_suffix(".md"), text)
+
+
+PAGE = """# How often an audit errs
+
+Made on {date} by `{command}`: {audits} audits at alpha {alpha} and a margin of {margin:g} points.
+{machine}. The seeds had not been used before, neither to choose a test nor to set a constant.
+
+The networks have one hidden layer. The data are the digits (400 training and 400 test rows) and,
+with --data, CIFAR-10 averaged down to 8 x 8 pixels (1,000 and 1,000 rows, 2,000 training rows for
+the largest request); each seed draws other rows. Counts are added up over data sets. Requests
+that begin with "resnet8" are `resnet8` networks on 400 CIFAR-10 pictures of 16 x 16 pixels,
+trained for 25 epochs and audited by the library's own functions. R is the number of Retrains that
+the audit was given. [audit.json](audit.json) has every count.
+
+## Aims
+
+{targets}
+
+Whether few kept rows are found depends on how much they stand out. Five ordinary rows that a
+network answers rightly without having seen them leave no trace above that of chance. The verdict
+of an audit says how many rows would have been found. Canaries do not have this limit.
+
+## True Retrains
+
+Accusations (under-forgotten, over-forgotten, closer than the original, different) out of the
+number of audits; in brackets how many were `equivalent` or `no difference found`. The rest is
+`inconclusive`. A cell that exceeds the 95% binomial limit of alpha is marked **!**. With R = 0,
+`different` says that the model remembers the rows or that they differ from test rows by nature.
+
+{retrains}
+
+## The untouched Original
+
+It must never be `equivalent` or `no difference found` where 20 rows or more are forgotten.
+
+{original}
+
+## Fine-tuning that changes nothing (lr 1e-6)
+
+{unchanged}
+
+## Models that forgot badly, or were made to fool an audit
+
+With three or five Retrains, over all requests of 20 rows or more. "Accused" has a direction:
+under- or over-forgotten, or closer than the original.
+
+{bad}
+
+- *forgets half* was trained without one half of the rows, and still has the other half.
+- *distilled* learned a Retrain's answers to the forgotten rows; *new head on old features* is the
+  Original with a last layer that was fitted to a Retrain's answers.
+- *half Original, half Retrain* averages their answers; *temperature 4* divides the Original's
+  logits.
+- *a lookup hides the Original* gives a Retrain's answers to exactly the forgotten rows, and its
+  copies after relearning are taken to be a Retrain's. *a lookup of 10 rows* is a Retrain that is
+  told the labels of ten forgotten rows.
+- *classes permuted* and *constant answers* give useless answers to all rows. *uniform answers*
+  gives a Retrain's answers except to the forgotten rows, or also to rows near them.
+- A model whose answers are not finite numbers is refused.
+
+## What is missed
+
+Models that forgot badly and were cleared (`equivalent` or `no difference found`), with three or
+five Retrains:
+
+{missed}
+
+A model that fine-tuning moved, or that was distilled, is cleared where what is left of the rows
+is smaller than the difference between Retrains. A lookup that also recognises rows near the
+forgotten ones, and answers them as a Retrain does, cannot be found by any test of answers.
+
+## Models that keep a few of the rows
+
+Found (any accusing word) out of the number of audits, with three or five Retrains.
+
+{kept}
+"""
