@@ -97,7 +97,8 @@ def test_a_lookup_that_hides_the_original_is_caught_beside_the_rows(
     hidden = altered(memoriser, LookedUp(memoriser.model, images, retrains[1].model), "head")
     result = audit(hidden, retrains[:1], rest=False, relearn=False)
     assert named(result, "log_odds").direction == "over"
-    assert named(result, "nearby").found and named(result, "nearby").direction == "under"
+    assert named(result, "nearby").found
+    assert named(result, "nearby").direction == "under"
     assert result.verdict.label == "under-forgotten"
 
 
