@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; `__getattr__` imports t
     from coun.errors import CounError
     from coun.methods import Method, contrast
     from coun.models import MODELS
+    from coun.registry import Registry
     from coun.runs import Options, Run, evaluate, train, unlearn
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "Data",
     "Method",
     "Options",
+    "Registry",
     "Run",
     "Split",
     "Views",
@@ -49,6 +51,7 @@ _MODULES = {  # the module that defines each public name
     "errors": "CounError",
     "methods": "Method contrast",
     "models": "MODELS",
+    "registry": "Registry",
     "runs": "Options Run evaluate train unlearn",
 }
 _DEFINED_IN = {name: module for module, names in _MODULES.items() for name in names.split()}

@@ -135,6 +135,11 @@ class Ledger:
                     self.connection.execute("ROLLBACK")
                 raise
 
+    def flush(self) -> None:
+        """Empty the write-ahead log, so that what was deleted is in no file any more."""
+        with self.readable_errors():
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     def append(self, kind: str, body: dict[str, Any]) -> Entry:
         """Add an entry at the end; only inside a `transaction`."""
         if not self.connection.in_transaction:

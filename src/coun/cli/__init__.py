@@ -15,7 +15,7 @@ from coun.errors import unknown
 
 COMMANDS = (
     *("demo", "rows", "train", "unlearn", "evaluate", "audit", "history"),
-    *("verify", "bench", "report", "methods"),
+    *("registry", "request", "fulfil", "verify", "bench", "report", "methods"),
 )
 
 

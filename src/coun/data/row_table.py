@@ -8,7 +8,8 @@ other change.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from coun.data.checks import first_line
 from coun.data.content import HASH_BYTES, listing, row_hashes
 from coun.data.examples import AbsentRows, Data, Examples, RenamedExamples, TensorExamples
+from coun.data.keyed_rows import with_names
 from coun.data.row_matching import MAY_BE_MISSING, CurrentRows, joined, match_rows
 from coun.data.sources import load
 from coun.data.split import Split
@@ -42,6 +44,7 @@ class RowTable:
         named: the parts with ids of their own, other than row numbers.
         one_numbering: as of the data.
         limited: which parts a limit had cut.
+        keys: by which `align` recognises forgotten rows whose names were removed; not stored.
 
     Training rows come first, in their order, with those already deleted at the end.
     """
@@ -56,6 +59,7 @@ class RowTable:
     named: tuple[str, ...]
     one_numbering: bool = False
     limited: tuple[str, ...] = ()
+    keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, data: Data, split: Split | None = None) -> RowTable:
@@ -235,6 +239,7 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     1
     """
     current = CurrentRows.of(data, table.classes)
+    table = with_names(table, current, table.keys)
     place = match_rows(current, table)
     problems = _problems(current, table, place, data, allow_missing)
     if problems:

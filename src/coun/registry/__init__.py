@@ -1,5 +1,6 @@
 """The registry: deletion requests, the versions of a model, and the ledger of what was done."""
 
+from coun.registry.registry import Registry
 from coun.registry.summary import (
     CertificateSummary,
     LedgerState,
@@ -11,6 +12,7 @@ from coun.registry.summary import (
 __all__ = [
     "CertificateSummary",
     "LedgerState",
+    "Registry",
     "RegistrySummary",
     "RequestSummary",
     "VersionSummary",

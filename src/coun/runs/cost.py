@@ -15,8 +15,8 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
     """Estimate the cost of *method* as a share of a Retrain, from planned epochs and rows.
 
     Every epoch counts one forward and backward pass over the retained rows, a second view
-    where the contrastive module is on, and a forget batch per retain batch where the method
-    reads forgotten rows. Anything else that a method computes is counted as one epoch.
+    where the contrastive module is on, and a forget batch per retain batch, as large or as small
+    as the settings say, where the method reads forgotten rows. Anything else that a method computes is counted as one epoch.
 
     Args:
         method: with all settings filled in.
@@ -31,7 +31,9 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
     module = method.contrast_of is not None or settings.get("contrast") is not None
     rows = len(split.new)
     if "retain" in method.reads:
-        rows = len(split.retain) * (1 + module + ("forget" in method.reads))
+        batch, small = settings.get("batch_size"), settings.get("forget_batch_size")
+        forget = small / batch if small and batch else 1.0
+        rows = len(split.retain) * (1 + module + forget * ("forget" in method.reads))
     epochs = settings.get("epochs") or 1
     return float(rows * epochs / (len(split.retain) * original["epochs"]))
 

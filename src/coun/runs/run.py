@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from coun.data import Data, Split, load
 from coun.data.row_table import RowTable, align, deleted_test_rows, load_recorded
+from coun.data.keyed_rows import keys_beside
 from coun.errors import CounError
 from coun.files import file_digest
 from coun.models import Classifier, copy_model, load_weights, make_model, weights_digest
@@ -95,7 +96,7 @@ class Run:
         """
         folder = expanded(folder)
         record = read_record(folder)
-        if record.split is None and record.kind != "original":
+        if record.split is None and record.kind not in ("original", "given"):
             raise CounError(
                 f"{folder / RECORD} says that the run is of kind '{record.kind}' but not which "
                 "rows it forgot; restore the file from a copy"
@@ -196,7 +197,7 @@ def recorded_data(
     if path.exists():
         if record.rows_sha256 and file_digest(path) != record.rows_sha256:
             raise CounError(f"{path} is not the file that the run wrote; restore it from a copy")
-        table = RowTable.load(path)
+        table = replace(RowTable.load(path), keys=keys_beside(folder))
         _check_roles(folder, run, table)
         where: dict[str, Any] = {"limit": record.limit, **record.origin}
         try:

@@ -1,0 +1,103 @@
+"""`coun fulfil`: carry out deletion requests, and serve the new model if it passes the gates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coun.cli import app
+
+GATE_FAILED = 3
+
+
+@app.command(
+    "fulfil",
+    help="Fulfil requests of the registry DIR in one batch; without N, all open ones. The cost is "
+    "printed first. The new version is served only if it passes the gates; if not, the next "
+    "method is tried, and at last a Retrain. Repeat the command after an interruption.\n\n"
+    "Exit code 0: fulfilled; 3: no method passed, the old version is served; 4: the registry was "
+    "tampered with.",
+)
+@click.argument("folder", metavar="DIR", type=app.PATH)
+@click.argument("requests", metavar="[N]...", nargs=-1, type=click.IntRange(min=1))
+@click.option(
+    "--method",
+    default="auto",
+    help="Name of a method, see 'coun methods'; auto chooses one by rule.  [default: auto]",
+)
+@app.set_option
+@click.option(
+    "--budget",
+    type=float,
+    default=0.3,
+    metavar="SHARE",
+    help="What auto may cost, as a share of a Retrain.  [default: 0.3]",
+)
+@click.option(
+    "--min-test-accuracy", type=float, metavar="PERCENT", help="Gate on the test accuracy."
+)
+@click.option(
+    "--max-remembered",
+    type=float,
+    metavar="SHARE",
+    help="Gate on the share of forgotten rows that the model treats as trained rows, 0 to 1.",
+)
+@click.option("--no-page", is_flag=True, help="Write no page of the audit beside the certificate.")
+@click.option("--data", "source", metavar="SRC", help="Where the data is now, if it was moved.")
+@app.seed_option
+@app.compute_options
+@app.json_option
+def command(
+    folder: Path,
+    requests: tuple[int, ...],
+    method: str,
+    settings: tuple[str, ...],
+    budget: float,
+    min_test_accuracy: float | None,
+    max_remembered: float | None,
+    no_page: bool,
+    source: str | None,
+    seed: int,
+    as_json: bool,
+    **compute: Any,
+) -> int:
+    values = app.parse_settings(settings)
+    from coun.registry import Registry
+
+    result = Registry.open(folder, say=lambda line: click.echo(line, err=True)).fulfil(
+        *requests,
+        method=method,
+        settings=values,
+        budget=budget,
+        min_test_accuracy=min_test_accuracy,
+        max_remembered=max_remembered,
+        seed=seed,
+        page=not no_page,
+        data=source,
+        options=app.run_options(**compute),
+    )
+    if as_json:
+        app.emit(result.model_dump(mode="json"))
+    else:
+        _show(result)
+    return GATE_FAILED if result.result == "FAILED" else 0
+
+
+def _show(result: Any) -> None:
+    for check in result.checks:
+        value = "" if check.value is None else f" {check.value:.4g}"
+        low_high = check.interval
+        interval = "" if low_high is None else f" ({low_high[0]:.3g} to {low_high[1]:.3g})"
+        click.echo(f"{check.result:<7} {check.name}{value}{interval}")
+    numbers = ", ".join(map(str, result.requests))
+    if result.result == "FAILED":
+        click.echo(f"request(s) {numbers}: FAILED; version {result.version} is still served")
+        return
+    click.echo(
+        f"request(s) {numbers}: {result.result}; version {result.version} is served, made by "
+        f"{result.method}"
+    )
+    for path in result.certificates:
+        click.echo(f"certificate: {path}")

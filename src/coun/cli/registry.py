@@ -1,0 +1,194 @@
+"""`coun registry`: make a registry of deletion requests, look at it, check it, roll it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from coun.cli import app
+from coun.errors import CounError
+
+if TYPE_CHECKING:
+    from coun.registry import Registry, RegistrySummary
+
+TAMPERED = 4
+command = click.Group(
+    "registry", help="Keep deletion requests, versions of a model and the record of both."
+)
+_folder = click.argument("folder", metavar="DIR", type=app.PATH)
+
+
+@command.command(
+    "init",
+    cls=app.Command,
+    help="Make the registry DIR, which must not exist or be empty. Its version 1 is a run that "
+    "coun trained (--from), or a weights file (--weights, --model and --data).",
+)
+@_folder
+@click.option("--from", "start", metavar="RUN", type=app.PATH, help="Run folder to begin with.")
+@click.option("--weights", metavar="FILE", type=app.PATH, help="Weights file to begin with.")
+@click.option("--model", help="Only with --weights: a built-in name, or module:factory.")
+@click.option("--data", "source", metavar="SRC", help="Where the data is; --weights needs it.")
+@click.option("--id-column", metavar="NAME", help="Column of the ids in an hf: source.")
+@click.option("--head", help="Name of the last linear layer, where it cannot be found.")
+@click.option(
+    "--recipe",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only with --weights: how they were trained, such as epochs=30, for Retrains. May be "
+    "repeated.  [default: the recipe of the model]",
+)
+@click.option(
+    "--key",
+    metavar="FILE",
+    type=app.PATH,
+    help="Private key that signs certificates.  [default: a new one, in DIR/keys]",
+)
+@app.data_options
+@app.json_option
+def init(
+    folder: Path,
+    start: Path | None,
+    weights: Path | None,
+    model: str | None,
+    source: str | None,
+    id_column: str | None,
+    head: str | None,
+    recipe: tuple[str, ...],
+    key: Path | None,
+    limits: dict[str, Any],
+    as_json: bool,
+) -> None:
+    settings = app.parse_settings(recipe)
+    if (start is None) == (weights is None):
+        raise CounError("expected --from RUN, or --weights FILE with --model and --data")
+    if start is not None and (model or limits or settings or id_column or head):
+        raise CounError(f"model, recipe, limits and columns come from the record of {start}")
+    from coun.registry import Registry
+    from coun.runs import Run
+
+    if start is not None:
+        run = Run.open(start, data=source)
+    else:
+        assert weights is not None
+        if model is None or source is None:
+            raise CounError(f"{weights} is a weights file; say --model and --data as well")
+        data = app.load_data(source, limits, id_column)
+        run = Run.from_weights(weights, data, model, head=head)
+    registry = Registry.init(folder, run, key=key, recipe_settings=settings)
+    if as_json:
+        app.emit(registry.summary().model_dump(mode="json"))
+        return
+    click.echo(f"{folder} serves version 1, made by {run.record.method.name}")
+    click.echo(f"certificates are signed with {registry.signing_key}; keep a copy of it")
+
+
+@command.command("show", cls=app.Command, help="Print versions, requests, due dates and drift.")
+@_folder
+@app.json_option
+def show(folder: Path, as_json: bool) -> None:
+    summary = _open(folder).summary()
+    if as_json:
+        app.emit(summary.model_dump(mode="json"))
+    else:
+        _print(summary)
+
+
+@command.command(
+    "check",
+    cls=app.Command,
+    help="Compare everything in DIR with the ledger, and name what was edited, removed, swapped "
+    "or is missing.\n\nExit code 4 if something was.",
+)
+@_folder
+@app.json_option
+def check(folder: Path, as_json: bool) -> int:
+    registry = _open(folder)
+    problems = registry.check()
+    if as_json:
+        entries, head = registry.ledger.head()
+        app.emit({"problems": problems, "entries": entries, "head": head})
+    elif problems:
+        for problem in problems:
+            click.echo(problem)
+    else:
+        entries, head = registry.ledger.head()
+        click.echo(f"nothing was changed: {entries:,} entries, the last one is {head[:12]}")
+    return TAMPERED if problems else 0
+
+
+@command.command(
+    "rollback",
+    cls=app.Command,
+    help="Serve an earlier version again; by default the one before. Requests that it does not "
+    "fulfil are open again.",
+)
+@_folder
+@click.argument("version", metavar="[VERSION]", required=False, type=click.IntRange(min=1))
+@app.json_option
+def rollback(folder: Path, version: int | None, as_json: bool) -> None:
+    registry = _open(folder)
+    served = registry.rollback(version)
+    if as_json:
+        app.emit(registry.summary().model_dump(mode="json"))
+    else:
+        click.echo(f"version {served} is served")
+
+
+def _print(summary: RegistrySummary) -> None:
+    from coun.cli.request import table_of
+
+    click.echo(f"version {summary.served} is served since {_minute(summary.served_since)} UTC")
+    versions = Table(
+        "", "from", "method", "requests", "forgotten", "test acc.", "drift", "cost", "made",
+        box=SIMPLE_HEAD,
+    )  # fmt: skip
+    for version in summary.versions:
+        share = None
+        if version.flops and version.retrain_flops:
+            share = version.flops / version.retrain_flops
+        accuracy = version.metrics.get("test_accuracy")
+        versions.add_row(
+            f"{version.version}{'*' * version.served}",
+            str(version.parent or ""),
+            version.method,
+            ", ".join(map(str, version.requests)),
+            f"{version.forgotten_rows:,}",
+            "" if accuracy is None else f"{accuracy:.1f}%",
+            "" if version.drift is None else f"{version.drift:.1f}%",
+            "" if share is None else f"{share:.2f}",
+            _minute(version.created),
+        )
+    app.console.print(versions)
+    app.console.print(
+        "*: served. drift: percent of test rows that are classified otherwise than by the last "
+        "Retrain or first version. cost: share of a Retrain's operations."
+    )
+    if summary.requests:
+        app.console.print(table_of(summary.requests))
+    if summary.overdue:
+        click.echo(f"overdue: request(s) {', '.join(map(str, summary.overdue))}")
+    if summary.unfinished:
+        numbers = " ".join(map(str, summary.unfinished))
+        click.echo(f"interrupted: repeat 'coun fulfil {summary.folder} {numbers}'")
+    if summary.ledger.clock_went_back:
+        click.echo(
+            f"the clock went back {summary.ledger.clock_went_back} time(s); the order of events "
+            "is that of the ledger"
+        )
+    for problem in summary.ledger.problems:
+        click.echo(f"tampering: {problem}")
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
+
+
+def _open(folder: Path) -> Registry:
+    from coun.registry import Registry
+
+    return Registry.open(folder, say=lambda line: click.echo(line, err=True))

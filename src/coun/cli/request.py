@@ -1,0 +1,173 @@
+"""`coun request`: enter deletion requests, and see what became of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from coun.cli import app
+
+if TYPE_CHECKING:
+    from coun.registry import Registry, RequestSummary
+
+command = click.Group("request", help="Enter, list and close deletion requests of a registry.")
+_folder = click.argument("folder", metavar="DIR", type=app.PATH)
+_number = click.argument("number", metavar="N", type=click.IntRange(min=1))
+_source = click.option(
+    "--data", "source", metavar="SRC", help="Where the data is now, if it was moved."
+)
+
+
+@command.command(
+    "add",
+    cls=app.Command,
+    help="Enter a request. The rows are named by id, by content or by class; these options may "
+    "be repeated and combined. The ids are kept until the request is fulfilled; after that only "
+    "keyed hashes of them.",
+)
+@_folder
+@click.option(
+    "--ids",
+    multiple=True,
+    metavar="FILE",
+    type=app.PATH,
+    help="File of row ids, as 'coun rows' shows them: text with one per line, csv or json.",
+)
+@click.option(
+    "--match",
+    multiple=True,
+    metavar="FILE_OR_FOLDER",
+    type=app.PATH,
+    help="Picture, or folder of pictures: rows with the same pixels are meant.",
+)
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="A whole class.")
+@click.option("--id-column", metavar="NAME", help="Column of the ids in the file of --ids.")
+@click.option("--with-copies", is_flag=True, help="Also take exact copies of the rows.")
+@click.option(
+    "--reason", default="", metavar="TEXT", help="Kept in the ledger for good: name no one in it."
+)
+@click.option("--received", metavar="DATE", help="YYYY-MM-DD.  [default: today]")
+@click.option("--due", metavar="DATE", help="YYYY-MM-DD.  [default: 30 days after --received]")
+@_source
+@app.json_option
+def add(
+    folder: Path,
+    ids: tuple[Path, ...],
+    match: tuple[Path, ...],
+    classes: tuple[str, ...],
+    id_column: str | None,
+    with_copies: bool,
+    reason: str,
+    received: str | None,
+    due: str | None,
+    source: str | None,
+    as_json: bool,
+) -> None:
+    from coun.data.request_files import read_ids
+
+    registry = _open(folder)
+    request = registry.add(
+        ids=[name for file in ids for name in read_ids(file, id_column)],
+        match=match,
+        classes=classes,
+        copies=with_copies,
+        reason=reason,
+        received=received,
+        due=due,
+        data=source,
+    )
+    _report(request, as_json)
+
+
+@command.command(
+    "list",
+    cls=app.Command,
+    help="List all requests: what is open, overdue, fulfilled or withdrawn.",
+)
+@_folder
+@app.json_option
+def list_requests(folder: Path, as_json: bool) -> None:
+    requests = _open(folder).summary().requests
+    if as_json:
+        app.emit([request.model_dump(mode="json") for request in requests])
+        return
+    app.console.print(table_of(requests))
+
+
+@command.command("show", cls=app.Command, help="Show one request.")
+@_folder
+@_number
+@app.json_option
+def show(folder: Path, number: int, as_json: bool) -> None:
+    request = _open(folder).request(number)
+    if as_json:
+        app.emit(request.model_dump(mode="json"))
+        return
+    for name, value in request.model_dump(mode="json").items():
+        if value not in (None, ""):
+            click.echo(f"{name.replace('_', ' ')}: {value}")
+
+
+@command.command(
+    "withdraw", cls=app.Command, help="Close an open request; its rows and its key are deleted."
+)
+@_folder
+@_number
+@app.json_option
+def withdraw(folder: Path, number: int, as_json: bool) -> None:
+    _report(_open(folder).withdraw(number), as_json)
+
+
+@command.command(
+    "shred",
+    cls=app.Command,
+    help="Destroy the key of a fulfilled request. Nothing then links its record to a row. The "
+    "rows must be deleted from the source first.",
+)
+@_folder
+@_number
+@_source
+@app.json_option
+def shred(folder: Path, number: int, source: str | None, as_json: bool) -> None:
+    _report(_open(folder).shred(number, data=source), as_json)
+
+
+def table_of(requests: tuple[RequestSummary, ...]) -> Table:
+    """A table of requests for the terminal."""
+    table = Table("", "state", "rows", "received", "due", "version", "reason", box=SIMPLE_HEAD)
+    for request in requests:
+        state: str = "[red]overdue[/red]" if request.overdue else request.state
+        state += ", key shredded" * request.shredded
+        state += ", last attempt failed" * (request.result == "FAILED")
+        table.add_row(
+            str(request.request),
+            state,
+            f"{request.rows:,}",
+            request.received,
+            request.due,
+            "" if request.version is None else str(request.version),
+            escape(request.reason),
+        )
+    return table
+
+
+def _report(request: RequestSummary, as_json: bool) -> None:
+    if as_json:
+        app.emit(request.model_dump(mode="json"))
+        return
+    shredded = "; its key is destroyed" * request.shredded
+    click.echo(
+        f"request {request.request}: {request.state}, {request.rows:,} row(s), due {request.due}"
+        f"{shredded}"
+    )
+
+
+def _open(folder: Path) -> Registry:
+    from coun.registry import Registry
+
+    return Registry.open(folder, say=lambda line: click.echo(line, err=True))

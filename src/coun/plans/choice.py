@@ -1,0 +1,90 @@
+"""Which method serves a request, by a rule that uses only what a practitioner has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from coun.errors import CounError
+
+BUDGET = 0.3  # of a Retrain's cost
+NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
+
+
+class Choice(NamedTuple):
+    """A method by name, with settings, and one sentence that says why it was chosen."""
+
+    name: str
+    settings: dict[str, Any]
+    reason: str
+
+
+def choose_method(
+    *,
+    kind: str,
+    forget_rows_present: bool,
+    original: Mapping[str, Any],
+    budget: float = BUDGET,
+    exclude: Collection[str] = (),
+) -> Choice:
+    """Choose the method for a request. No Retrain of the request and no timing is looked at.
+
+    1. If the budget pays for a Retrain, or nearly so: Retrain, which is exact.
+    2. Whole classes: CoUn, then NoT, which send the rows to neighbouring classes.
+    3. Other rows: NegGrad+ with small forget batches. Where forget rows are deleted, or that
+       was tried: CoUn, which reads retained rows only.
+    4. Nothing else is left, or one epoch is dearer than the budget: Retrain.
+
+    Args:
+        kind: what the request consists of (`Split.content_kind`): "class", "random", "listed"
+            or "mixed".
+        forget_rows_present: whether all rows to forget can still be read.
+        original: settings of the Original's training; may be empty.
+        budget: what unlearning may cost, as a share of a Retrain.
+        exclude: names of methods that failed a gate.
+
+    Returns: the choice; `settings` fill the budget.
+
+    Raises: CounError for a budget that is not above 0.
+
+    Source: methods and settings that came nearest to Retrain in docs/results/bench.md.
+
+    >>> recipe = {"epochs": 30, "batch_size": 64}
+    >>> choice = choose_method(kind="listed", forget_rows_present=True, original=recipe)
+    >>> choice.name, choice.settings["epochs"], choice.settings["forget_batch_size"]
+    ('neggrad_plus', 8, 8)
+    """
+    if not budget > 0:
+        raise CounError(f"budget is {budget:g}; expected a share of a Retrain's cost above 0")
+    if budget >= NEARLY_RETRAIN:
+        return Choice(
+            "retrain", {}, f"the budget of {budget:g} of a Retrain pays for the exact answer"
+        )
+    batch = int(original.get("batch_size") or 256)
+    small = max(1, batch // 8)
+    settings: dict[str, dict[str, Any]] = {
+        "coun": {"lr": 0.1, "temperature": 0.25},
+        "not": {"lr": 0.05},
+        "neggrad_plus": {"lr": 0.03, "alpha": 0.9, "forget_batch_size": small},
+    }
+    passes = {"coun": 2.0, "not": 1.0, "neggrad_plus": 1 + small / batch}  # per epoch
+    if kind == "class":
+        order = {
+            "coun": "the request is whole classes, whose rows CoUn sends to neighbouring classes",
+            "not": "the request is whole classes, and NoT is the next best method for them",
+        }
+    else:
+        order = {"coun": "CoUn reads retained rows only and came nearest of such methods"}
+        if forget_rows_present:
+            reason = "NegGrad+ with small forget batches came nearest for single rows at this cost"
+            order = {"neggrad_plus": reason, **order}
+        else:
+            order["coun"] = "forget rows are deleted, and CoUn reads retained rows only"
+    epochs_of_original = original.get("epochs") or 182
+    for name, reason in order.items():
+        epochs = int(budget * epochs_of_original / passes[name])
+        if name not in exclude and epochs:
+            return Choice(name, {"epochs": epochs, **settings[name]}, reason)
+    tried = ", ".join(sorted(exclude))
+    why = f"{tried} did not pass the gates" if tried else f"{budget:g} of a Retrain is too little"
+    return Choice("retrain", {}, f"{why}; a Retrain is exact")

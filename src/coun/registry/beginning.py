@@ -1,0 +1,112 @@
+"""Make the folder of a new registry."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from coun.certificates import create_key, load_key, new_key
+from coun.data.keyed_rows import KEYS
+from coun.data.row_table import RowTable
+from coun.errors import CounError
+from coun.files import read_json
+from coun.ledger import Ledger
+from coun.models import save_weights
+from coun.registry import rows as request_rows
+from coun.registry.versions import (
+    CERTIFICATES,
+    VERSIONS,
+    WORK,
+    copy_version,
+    digests,
+    nameless_table,
+    version_folder,
+    write_table,
+)
+from coun.runs import Run
+from coun.runs.folder import METRICS, ROWS, WEIGHTS, expanded, read_record, write_record
+from coun.runs.recipes import recipe
+
+DATABASE, SIGNING_KEY = "registry.sqlite", "signing.pem"
+
+
+def fill_folder(folder: Path, run: Run, key: str | Path | None, settings: dict[str, Any]) -> None:
+    """Write the files of a new registry to the empty *folder*."""
+    for name in (VERSIONS, CERTIFICATES, KEYS, WORK):
+        (folder / name).mkdir()
+    os.chmod(folder / KEYS, 0o700)
+    public = f"{folder / KEYS / SIGNING_KEY}.pub"
+    if key is None:
+        signing = create_key(folder / KEYS / SIGNING_KEY).public_key
+    else:
+        signing = load_key(expanded(key)).public_key
+        shutil.copyfile(f"{expanded(key)}.pub", public)
+    first = version_folder(folder, 1)
+    if run.folder is not None and (run.folder / ROWS).is_file() and not settings:
+        copy_version(run.folder, first)
+    else:
+        first.mkdir()
+        save_weights(run.model, first / WEIGHTS)
+        record = run.record
+        if record.kind == "given":
+            record = record.model_copy(
+                update={"original": recipe(record.model.name, settings).settings()}
+            )
+        elif settings:
+            raise CounError("the run's record says how it was trained; leave out the recipe")
+        write_record(first, record)
+        write_table(first, first, RowTable.of(run.data, run.split))
+    split = run.split
+    if split is not None:  # it has forgotten rows before; nobody needs the key of their names
+        numbers = {"train": split.forget.tolist(), "test": split.held_out.tolist()}
+        table = nameless_table(RowTable.load(first / ROWS), {new_key(): numbers})
+        write_table(first, first, table)
+    ledger = Ledger.create(folder / DATABASE, request_rows.SCHEMA)
+    record = read_record(first)
+    with ledger.transaction():
+        ledger.append(
+            "created",
+            {
+                "registry": secrets.token_hex(16),
+                "coun": version("coun"),
+                "source": run.data.source,
+                "key": None if key is None else str(expanded(key).absolute()),
+                "public_key": signing.keyid,
+            },
+        )
+        ledger.append("version", _first_version(record, run, digests(first)))
+        ledger.append("served", {"version": 1, "because": "init"})
+    ledger.close()
+
+
+def _first_version(record: Any, run: Run, files: dict[str, str]) -> dict[str, Any]:
+    """The ledger's entry of version 1."""
+    measured = {}
+    if run.folder is not None and (run.folder / METRICS).is_file():
+        content = read_json(run.folder / METRICS)
+        names = ("retain_accuracy", "unlearn_accuracy", "test_accuracy")
+        measured = {n: content[n] for n in names if isinstance(content.get(n), float)}
+    return {
+        "version": 1,
+        "parent": None,
+        "kind": record.kind,
+        "method": record.method.name,
+        "settings": record.method.settings,
+        "seed": record.seed,
+        "reason": "the model that the registry began with",
+        "files": files,
+        "requests": [],
+        "nameless": [],
+        "forgotten_rows": 0 if run.split is None else len(run.split.forget),
+        "flops": record.cost.flops or None,
+        "retrain_flops": None,
+        "seconds": record.cost.seconds or None,
+        "metrics": measured,
+        "drift": 0.0,
+        "exact": record.kind != "unlearned",
+        "split": None if run.split is None else run.split.digest,
+    }

@@ -1,0 +1,134 @@
+"""Find what was changed in a registry since it was written: entries, files, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coun.certificates import commit, load_public_key, statement_digest
+from coun.data.keyed_rows import id_leaf
+from coun.errors import CounError, TamperingFound
+from coun.files import file_digest
+from coun.registry import rows as request_rows
+from coun.registry.state import State
+from coun.registry.versions import VERSIONS, version_folder
+
+if TYPE_CHECKING:
+    from coun.registry.registry import Registry
+
+
+def find_problems(registry: Registry, *, versions: Collection[int] | None = None) -> list[str]:
+    """Name everything that differs from what the ledger says, and every fault of the ledger.
+
+    Args: versions: the versions to look at; by default all versions, certificates and requests
+        are looked at.
+    """
+    problems = registry.ledger.problems()
+    try:
+        state = registry.state()
+    except CounError as error:
+        return problems or [str(error)]
+    problems += _key(registry, state)
+    for version in state.versions if versions is None else versions:
+        problems += _version(registry, state, version)
+    if versions is None:
+        problems += _strangers(registry, state)
+        for number in state.requests:
+            problems += _request(registry, state, number)
+    return problems
+
+
+def _key(registry: Registry, state: State) -> list[str]:
+    """Whether the signing key is the one that the registry began with."""
+    path = Path(f"{registry.folder / 'keys' / 'signing.pem'}.pub")
+    try:
+        key = load_public_key(path)
+    except CounError as error:
+        return [f"the public key is missing or damaged: {error}"]
+    if key.keyid != state.created["public_key"]:
+        return [
+            f"the key {path} was swapped: it is {key.keyid[:12]}, and the registry began with "
+            f"{state.created['public_key'][:12]}"
+        ]
+    return []
+
+
+def _version(registry: Registry, state: State, number: int) -> list[str]:
+    """Whether the files of a version are those that were entered."""
+    folder, version = version_folder(registry.folder, number), state.versions[number]
+    problems = []
+    for name, digest in version.files.items():
+        accepted = {digest, state.pending_files.get(number, {}).get(name)}
+        if not (folder / name).is_file():
+            problems.append(f"version {number}: {name} is missing")
+        elif (present := file_digest(folder / name)) not in accepted:
+            problems.append(
+                f"version {number}: {name} was swapped or edited; its SHA-256 is {present[:12]}, "
+                f"expected {digest[:12]}"
+            )
+    return problems
+
+
+def _strangers(registry: Registry, state: State) -> list[str]:
+    """Folders of versions that the ledger does not know; those of unfinished work are expected."""
+    following = max(state.versions) + 1 if state.running is not None else 0
+    expected = {str(number) for number in (*state.versions, following)}
+    folders = [path.name for path in (registry.folder / VERSIONS).iterdir()]
+    return [
+        f"versions/{name} is not in the ledger"
+        for name in sorted(folders)
+        if name not in expected and not name.startswith(".")
+    ]
+
+
+def _request(registry: Registry, state: State, number: int) -> list[str]:
+    """Whether the rows, the key and the certificates of a request are as entered."""
+    request, problems = state.requests[number], []
+    for version, body in request.versions.items():
+        path = registry.folder / body["path"]
+        try:
+            if statement_digest(path) != body["statement"]:
+                problems.append(f"request {number}: {body['path']} is another certificate")
+            elif wrong := _invalid(registry, path, version):
+                problems.append(f"request {number}: {body['path']}: {wrong}")
+        except CounError as error:
+            problems.append(f"request {number}: certificate: {error}")
+    if request.withdrawn or request.shredded:
+        return problems
+    try:
+        key = request_rows.read_key(registry.folder, number)
+    except TamperingFound as error:
+        return [*problems, str(error)]
+    return problems + _rows(registry, number, key, request.body["root"])
+
+
+def _invalid(registry: Registry, path: Path, version: int) -> str:
+    """The first check that a certificate fails; empty if it passes all."""
+    from coun.certificates import verify
+
+    verification = verify(
+        path, model=version_folder(registry.folder, version), registry=registry.folder
+    )
+    return verification.failures[0].message if verification.failures else ""
+
+
+def _rows(registry: Registry, number: int, key: bytes, root: str) -> list[str]:
+    """Compare the rows of a request with the commitment in the ledger."""
+    with registry.ledger.readable_errors():
+        rows = registry.ledger.connection.execute(
+            "SELECT part, id, id_leaf FROM request_rows WHERE request = ?", (number,)
+        ).fetchall()
+    names = [request_rows.label(part, name) for part, name, _ in rows if name is not None]
+    wrong_key = any(
+        id_leaf(request_rows.label(part, name), key) != leaf
+        for part, name, leaf in rows
+        if name is not None
+    )
+    if wrong_key:
+        return [f"request {number}: its key or its rows were changed"]
+    if names and len(names) == len(rows) and commit(names, key).root != root:
+        return [f"request {number}: its rows were changed; they are not those in the ledger"]
+    if not names and request_rows.root_of(leaf for _, _, leaf in rows) != root:
+        return [f"request {number}: its rows were changed; they are not those in the ledger"]
+    return []

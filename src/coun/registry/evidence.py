@@ -1,0 +1,118 @@
+"""What a certificate says of one request that a version fulfilled."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from importlib.metadata import version
+from typing import Any
+
+from coun.certificates import (
+    Check,
+    Coverage,
+    Material,
+    MethodUsed,
+    Predicate,
+    Previous,
+    RequestServed,
+    RowsCommitment,
+    Statement,
+    Subject,
+)
+from coun.certificates import Cost as StatedCost
+from coun.data.content import row_hashes
+from coun.methods import catalogue
+from coun.registry.state import Request
+from coun.runs import Run
+
+NOT_COVERED = (
+    "source files",
+    "back-ups",
+    "derived models",
+    "logs",
+    "earlier versions of the model, which the registry keeps for a rollback",
+    "row numbers in the records of versions, which name no one without the source",
+    "the key of the request, until 'coun request shred' destroys it",
+)
+
+
+def statement_of(
+    request: Request,
+    run: Run,
+    start: Run,
+    *,
+    subjects: dict[str, str],
+    model_before: str,
+    checks: tuple[Check, ...],
+    retrain_flops: float | None,
+    previous: str | None,
+    exact: bool,
+) -> Statement:
+    """Make the statement of one request.
+
+    Args:
+        run, start: the new version, and the one that it was made from.
+        subjects: SHA-256 of the files that the certificate is about, by name.
+        model_before: SHA-256 of the weights file of *start*.
+        previous: SHA-256 of the signed bytes of the certificate before.
+        exact: whether the new version was trained without the rows.
+    """
+    body, record = request.body, run.record
+    now = datetime.datetime.now(datetime.UTC)
+    method = catalogue()[record.method.name]
+    predicate = Predicate(
+        request=RequestServed(
+            id=str(request.number),
+            received=body["received"],
+            due=body["due"],
+            kind=body["kind"],
+            rows=body["rows"],
+            reason=body["reason"] or None,
+            rows_commitment=RowsCommitment(root=body["root"], key_id=body["key_id"]),
+            matched_by=tuple(body["matched_by"]),
+        ),
+        materials=(
+            Material(name="model before", digest={"sha256": model_before}),
+            Material(name="data before", digest={"sha256": start.data.fingerprint}),
+            Material(name="data after", digest={"sha256": _retained(run)}),
+            Material(name="coun", uri=f"pkg:pypi/coun@{version('coun')}"),
+        ),
+        method=MethodUsed(
+            name=record.method.name,
+            settings=record.method.settings,
+            seed=record.seed,
+            reads_forget_data="forget" in method.reads,
+        ),
+        cost=StatedCost(
+            flops=record.cost.flops, retrain_flops=retrain_flops, seconds=record.cost.seconds
+        ),
+        checks=checks,
+        result="FULFILLED_BY_RETRAINING" if exact else "FULFILLED",
+        coverage=Coverage(covered=("model",), not_covered=_not_covered(run)),
+        previous=None if previous is None else Previous(digest={"sha256": previous}),
+        time_created=now,
+        effective=now,
+    )
+    files = [Subject(name=name, digest={"sha256": digest}) for name, digest in subjects.items()]
+    return Statement.model_validate({"subject": files, "predicate": predicate})
+
+
+def _not_covered(run: Run) -> tuple[str, ...]:
+    """What the request was not carried out on; source files only where rows are still there."""
+    assert run.split is not None
+    present = len(run.split.rows(run.data, "forgotten"))
+    if present:
+        return (f"source files ({present:,} forgotten rows are still there)", *NOT_COVERED[1:])
+    return NOT_COVERED[1:]
+
+
+def _retained(run: Run) -> str:
+    """The SHA-256 of the sorted content hashes and labels of the retained rows."""
+    assert run.split is not None
+    rows = run.split.rows(run.data, "retain").numpy()
+    hashes, labels = row_hashes(run.data.train)[rows], run.data.train.labels.cpu().numpy()[rows]
+    contents: list[Any] = sorted(
+        digest.tobytes() + int(label).to_bytes(8, "big")
+        for digest, label in zip(hashes, labels, strict=True)
+    )
+    return hashlib.sha256(b"".join(contents)).hexdigest()

@@ -1,0 +1,331 @@
+"""Fulfil requests: plan and price, unlearn beside the served version, gate, and switch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coun.audit import Audit
+from coun.certificates import issue, load_key, statement_digest
+from coun.data import Data, Split
+from coun.data.row_table import RowTable
+from coun.errors import CounError
+from coun.files import file_digest
+from coun.methods import catalogue
+from coun.plans.choice import Choice
+from coun.registry.costs import Estimate, estimate, retrain_settings
+from coun.registry.evidence import statement_of
+from coun.registry.gates import Outcome, examine
+from coun.registry.planning import Fulfilled, Plan
+from coun.registry.rows import as_request, forget_ids
+from coun.registry.state import State
+from coun.registry.versions import (
+    CERTIFICATES,
+    WORK,
+    digests,
+    move,
+    nameless_table,
+    sync,
+    version_folder,
+    write_table,
+)
+from coun.runs import Options, Run, unlearn
+from coun.runs.folder import WEIGHTS
+
+if TYPE_CHECKING:
+    from coun.registry.registry import Registry
+
+METRICS = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy")
+
+
+class Fulfilment:
+    """One fulfilment, from the plan to the switch.
+
+    Every step can be interrupted. What was finished is found again in the ledger and in the work
+    folder, and is not repeated.
+
+    Args:
+        registry: it is locked by the caller.
+        requests: numbers of open requests.
+        say: prints a line for the person who waits.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        requests: Sequence[int],
+        plan: Plan,
+        *,
+        data: Data | str | None = None,
+        options: Options | None = None,
+        say: Callable[[str], None],
+    ) -> None:
+        self.registry, self.requests, self.plan = registry, tuple(requests), plan
+        self.options, self.say = options or Options(), say
+        self.state = registry.state()
+        folder = version_folder(registry.folder, self.state.served)
+        self.start = Run.open(folder, data=data or registry.source, allow_missing=True)
+        connection = registry.ledger.connection
+        self.split = Split.of(
+            self.start.data,
+            *(as_request(connection, number) for number in self.requests),
+            earlier=self.start.split,
+        )
+        if plan.gates.max_remembered is not None and not len(
+            self.split.rows(self.start.data, "forgotten")
+        ):
+            raise CounError(
+                "--max-remembered needs the forgotten rows, and they are deleted from the data; "
+                "leave it out, or say with --data where a copy of them is"
+            )
+        self.choices = plan.choices(self.start, self.split)
+        self.estimate: Estimate | None = None
+
+    def run(self) -> Fulfilled:
+        """Try the methods in order until one passes the gates, and serve its model."""
+        self.estimate = estimate(self.start, self.split, self.choices[0], self.options)
+        self.say(f"method: {self.choices[0].name}, because {self.choices[0].reason}")
+        self.say(self.estimate.in_words())
+        number = self._begin()
+        work = self.registry.folder / WORK / str(number)
+        failed = {attempt["attempt"]: attempt for attempt in self._attempts()}
+        tried: list[str] = []
+        outcome: Outcome | None = None
+        for place, choice in enumerate(self.choices):
+            tried.append(choice.name)
+            if place in failed and not failed[place]["passed"]:
+                self.say(f"{choice.name} failed before: {failed[place]['why']}")
+                continue
+            if place:
+                self.say(f"next method: {choice.name}, because {choice.reason}")
+            run, why = self._attempt(choice, work / f"{place}-{choice.name}")
+            if run is not None:
+                outcome = examine(
+                    run, self.plan.gates, original=self._original(), seed=self.plan.seed
+                )
+                for note in outcome.notes:
+                    self.say(note)
+                wrong = [check.name for check in outcome.checks if check.result == "FAILED"]
+                why = f"gate failed: {', '.join(wrong)}" if wrong else ""
+            with self.registry.ledger.transaction():
+                body = {"fulfilment": number, "attempt": place, "method": choice.name}
+                self.registry.append("attempt", {**body, "passed": not why, "why": why})
+            if not why and run is not None and outcome is not None:
+                return self._release(run, choice, outcome, tried)
+            self.say(f"{choice.name}: {why}")
+        with self.registry.ledger.transaction():
+            self.registry.append("ended", {"fulfilment": number, "result": "FAILED"})
+        shutil.rmtree(work, ignore_errors=True)
+        last = self.choices[-1]
+        return Fulfilled(
+            requests=self.requests,
+            result="FAILED",
+            version=self.state.served,
+            method=last.name,
+            settings=last.settings,
+            reason=last.reason,
+            checks=outcome.checks if outcome else (),
+            attempts=tuple(tried),
+        )
+
+    def _begin(self) -> int:
+        """Continue the fulfilment that was interrupted, if it is this one, or begin another."""
+        running = self.state.running
+        body = {
+            "requests": list(self.requests),
+            "parent": self.state.served,
+            "plan": self.plan.to_json(),
+            "choices": [[choice.name, choice.settings] for choice in self.choices],
+            "split": self.split.digest,
+        }
+        if running is not None:
+            if {key: running.body[key] for key in body} == body:
+                self.say(f"fulfilment {running.number} was interrupted; it goes on")
+                return running.number
+            self.say(f"fulfilment {running.number} was interrupted and is another one; it is ended")
+        number = self.state.fulfilments + 1
+        with self.registry.ledger.transaction():
+            if running is not None:
+                ended = {"fulfilment": running.number, "result": "ABANDONED"}
+                self.registry.append("ended", ended)
+            self.registry.append("started", {"fulfilment": number, **body})
+        if running is not None:
+            shutil.rmtree(self.registry.folder / WORK / str(running.number), ignore_errors=True)
+        return number
+
+    def _attempts(self) -> list[dict[str, Any]]:
+        running = self.registry.state().running
+        return running.attempts if running else []
+
+    def _attempt(self, choice: Choice, out: Path) -> tuple[Run | None, str]:
+        """Unlearn, or find the finished run; a training that diverges is a failed attempt."""
+        settings: dict[str, Any] = dict(choice.settings)
+        if choice.name == "retrain":
+            settings = {**retrain_settings(self.start), **settings}
+        try:
+            return unlearn(
+                self.start,
+                self.split,
+                choice.name,
+                seed=self.plan.seed,
+                out=out,
+                options=self.options,
+                **settings,
+            ), ""
+        except CounError as error:
+            if not out.exists() or isinstance(error.__cause__, OSError):
+                raise
+            return None, str(error)
+
+    def _original(self) -> Run | None:
+        """A version that had not forgotten anything yet, as control of the audit."""
+        if self.start.split is None:
+            return self.start
+        first = version_folder(self.registry.folder, self.state.ancestry(self.state.served)[-1])
+        original = Run.open(first, data=self.start.data, allow_missing=True)
+        return original if original.split is None else None
+
+    def _release(
+        self, run: Run, choice: Choice, outcome: Outcome, tried: Sequence[str]
+    ) -> Fulfilled:
+        """Remove names, sign, and switch: the switch is one transaction."""
+        registry, state = self.registry, self.registry.state()
+        assert run.folder is not None
+        version = max(state.versions) + 1
+        exact = catalogue()[choice.name].exact
+        fulfilled = {r.number for r in state.requests.values() if r.versions and not r.shredded}
+        fulfilled.update(self.requests)
+        rows = registry.rows_by_key(fulfilled)
+        table = nameless_table(RowTable.of(run.data, run.split), rows)
+        write_table(run.folder, run.folder, table)
+        checkpoint = run.folder / "checkpoint"
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        files, drift = digests(run.folder), self._drift(run, state, exact)
+        retrain_flops = run.record.cost.flops if choice.name == "retrain" else None
+        if retrain_flops is None and self.estimate is not None:
+            retrain_flops = self.estimate.retrain_flops
+        certificates = self._certify(run, files, outcome, exact, retrain_flops)
+        target = version_folder(registry.folder, version)
+        move(run.folder, target)
+        body = {
+            "version": version,
+            "parent": state.served,
+            "kind": run.record.kind,
+            "method": choice.name,
+            "settings": run.record.method.settings,
+            "seed": run.record.seed,
+            "reason": choice.reason,
+            "files": files,
+            "requests": list(self.requests),
+            "nameless": sorted(fulfilled),
+            "forgotten_rows": len(self.split.forget),
+            "flops": run.record.cost.flops,
+            "retrain_flops": retrain_flops,
+            "seconds": run.record.cost.seconds,
+            "metrics": {n: outcome.metrics[n] for n in METRICS if outcome.metrics[n] is not None},
+            "drift": drift,
+            "exact": exact,
+            "split": self.split.digest,
+        }
+        result = "FULFILLED_BY_RETRAINING" if exact else "FULFILLED"
+        with registry.ledger.transaction() as connection:
+            registry.append("version", body)
+            for number, certificate in certificates.items():
+                about = {"request": number, "version": version, "result": result}
+                registry.append("fulfilled", {**about, **certificate})
+            registry.append("served", {"version": version, "because": "fulfilment"})
+            ended = {"fulfilment": state.fulfilments, "result": result, "version": version}
+            registry.append("ended", ended)
+            forget_ids(connection, self.requests)
+        registry.recover()
+        return Fulfilled(
+            requests=self.requests,
+            result=result,
+            version=version,
+            method=choice.name,
+            settings=run.record.method.settings,
+            reason=choice.reason,
+            checks=outcome.checks,
+            attempts=tuple(tried),
+            certificates=tuple(str(registry.folder / c["path"]) for c in certificates.values()),
+        )
+
+    def _drift(self, run: Run, state: State, exact: bool) -> float | None:
+        """Percent of test rows that *run* classifies otherwise than the last Retrain."""
+        if exact:
+            return 0.0
+        chain = state.ancestry(state.served)
+        last = next((v for v in chain if state.versions[v].body["exact"]), chain[-1])
+        reference = self.start
+        if last != state.served:
+            folder = version_folder(self.registry.folder, last)
+            reference = Run.open(folder, data=self.start.data, allow_missing=True)
+        answers = [_answers(model, run) for model in (run, reference)]
+        return float(100 * (answers[0] != answers[1]).double().mean())
+
+    def _certify(
+        self,
+        run: Run,
+        files: Mapping[str, str],
+        outcome: Outcome,
+        exact: bool,
+        retrain_flops: float | None,
+    ) -> dict[int, dict[str, str]]:
+        """Write a certificate for each request; those of an interrupted attempt are replaced."""
+        registry, state = self.registry, self.registry.state()
+        key = load_key(registry.signing_key)
+        previous = registry.last_certificate(state)
+        before = state.versions[state.served].files[WEIGHTS]
+        written = {}
+        for number in self.requests:
+            folder = registry.folder / CERTIFICATES / str(number)
+            folder = (
+                folder.with_name(f"{number}-{len(state.requests[number].versions) + 1}")
+                if (state.requests[number].versions)
+                else folder
+            )
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            subjects = {WEIGHTS: files[WEIGHTS]}
+            if self.plan.page and outcome.audit is not None:
+                subjects["audit.html"] = file_digest(write_page(outcome.audit, folder))
+            statement = statement_of(
+                state.requests[number],
+                run,
+                self.start,
+                subjects=subjects,
+                model_before=before,
+                checks=outcome.checks,
+                retrain_flops=retrain_flops,
+                previous=previous,
+                exact=exact,
+            )
+            path = issue(statement, [key], folder)
+            sync(folder)
+            previous = statement_digest(path)
+            written[number] = {
+                "path": str(path.relative_to(registry.folder)),
+                "statement": previous,
+            }
+        return written
+
+
+def write_page(result: Audit, folder: Path) -> Path:
+    """Write the page of an audit without names and pictures of forgotten rows."""
+    from coun.report import write_audit
+
+    result = replace(result, family=replace(result.family, suspicious=()))
+    page = write_audit(result, folder)
+    return page.replace(folder / "audit.html")
+
+
+def _answers(model: Run, run: Run) -> Any:
+    """The classes that *model* gives to the test rows of *run*, (N,)."""
+    from coun.engine import predict
+
+    assert run.split is not None
+    rows = run.data.test.take(run.split.test_rows(run.data))
+    return predict(model.classifier, run.data, rows).logits.argmax(1)

@@ -1,0 +1,208 @@
+"""Gates: what a new version must show before it is served."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from coun.attacks import scaled_logit
+from coun.audit import Audit
+from coun.audit.auditing import audit
+from coun.certificates import Check
+from coun.errors import CounError
+from coun.runs import Predictions, Run, evaluate
+
+LARGE_FALL = 5.0  # points of test accuracy
+LEAST_SEPARATION = 0.02  # of members and non-members, below which memory cannot be measured
+CONFIDENCE = 1.645  # standard errors of a 90% interval
+REMEMBERED = ("under-forgotten", "closer than the original")
+CLEARED = ("equivalent", "no difference found")
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What the user demands.
+
+    Args:
+        min_test_accuracy: percent.
+        max_remembered: share of the forgotten rows, 0..1.
+    """
+
+    min_test_accuracy: float | None = None
+    max_remembered: float | None = None
+
+    def __post_init__(self) -> None:
+        accuracy, share = self.min_test_accuracy, self.max_remembered
+        if accuracy is not None and not 0 <= accuracy <= 100:
+            raise CounError(
+                f"--min-test-accuracy is {accuracy:g}; expected percent, between 0 and 100"
+            )
+        if share is not None and not 0 <= share <= 1:
+            raise CounError(f"--max-remembered is {share:g}; expected a share between 0 and 1")
+
+
+class Remembered(NamedTuple):
+    """The share of forgotten rows that a model treats as rows it was trained on.
+
+    Attributes: share: an estimate; low, high: its 90% interval; all are cut to 0..1.
+    """
+
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the gates found: checks for the certificate, metrics, and the audit behind them."""
+
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+    metrics: dict[str, Any]
+    audit: Audit | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return all(check.result != "FAILED" for check in self.checks)
+
+
+def examine(run: Run, gates: Gates, *, original: Run | None = None, seed: int = 0) -> Outcome:
+    """Measure *run*, audit it, and apply the gates.
+
+    Args: original: a model that was trained on all rows, as control of the audit.
+    """
+    metrics = evaluate(run)
+    checks, notes = [_accuracy(metrics, gates.min_test_accuracy)], []
+    result = None
+    exact = run.record.kind == "retrain"
+    try:
+        result = audit(run, original=original, relearn=False, seed=seed)
+    except CounError as error:
+        notes.append(f"not audited: {error}")
+        checks.append(_check("audit: not possible", result="WARNED"))
+    if result is not None:
+        verdict = result.verdict
+        share = remembered_share(result.unlearned[0].predictions)
+        checks.append(_memory(share, gates.max_remembered, exact))
+        detectable = verdict.detectable
+        checks.append(
+            _check(
+                f"audit: {verdict.label}",
+                detectable_rows=math.ceil(detectable) if math.isfinite(detectable) else None,
+                result=_of_verdict(verdict.label, exact),
+            )
+        )
+        notes.append(f"audit: {verdict.headline}")
+    elif gates.max_remembered is not None:
+        checks.append(_memory(None, gates.max_remembered, exact))
+    if exact:
+        checks.append(_check("trained from scratch without the rows", result="PASSED"))
+    return Outcome(tuple(checks), tuple(notes), metrics, result)
+
+
+def _check(
+    name: str,
+    *,
+    result: str,
+    value: float | None = None,
+    interval: tuple[float, float] | None = None,
+    detectable_rows: int | None = None,
+) -> Check:
+    return Check.model_validate(
+        {
+            "name": name,
+            "result": result,
+            "value": value,
+            "interval": interval,
+            "detectableRows": detectable_rows,
+        }
+    )
+
+
+def _accuracy(metrics: dict[str, Any], least: float | None) -> Check:
+    value = metrics["test_accuracy"]
+    fall = -(metrics.get("change") or {}).get("test_accuracy", 0.0)
+    failed = least is not None and not (value is not None and value >= least)
+    result = "FAILED" if failed else "WARNED" if fall > LARGE_FALL else "PASSED"
+    name = "test accuracy" if least is None else f"test accuracy at least {least:g}"
+    return _check(name, value=value, result=result)
+
+
+def _memory(share: Remembered | None, largest: float | None, exact: bool) -> Check:
+    """The check of the remembered share. A Retrain never saw the rows, whatever is estimated."""
+    name = "remembered share" if largest is None else f"remembered share at most {largest:g}"
+    if share is None:
+        failed = largest is not None and not exact
+        return _check(f"{name}: not measurable", result="FAILED" if failed else "WARNED")
+    result = "PASSED"
+    if largest is not None and share.share > largest:
+        result = "WARNED" if exact else "FAILED"
+    elif largest is not None and share.high > largest:
+        result = "WARNED"
+    return _check(
+        name,
+        value=share.share,
+        interval=(share.low, share.high),
+        result=result,
+    )
+
+
+def _of_verdict(label: str, exact: bool) -> Any:
+    if label in CLEARED:
+        return "PASSED"
+    return "FAILED" if label in REMEMBERED and not exact else "WARNED"
+
+
+def remembered_share(predictions: Predictions) -> Remembered | None:
+    """Estimate the share of forgotten rows that the model treats as rows it was trained on.
+
+    One threshold on the log-odds of the true class separates retained rows from test rows best.
+    With f, r and t the shares of forgotten, retained and test rows above it, the forgotten rows
+    look like a mixture of (f - t) / (r - t) trained rows and other rows. Retained and test rows
+    are those of the forgotten rows' classes where there are such rows.
+
+    Rows that are by nature easier or harder than the test rows shift the estimate.
+
+    Returns: the estimate; None without forgotten rows, or if the model treats retained and test
+        rows too much alike for any memory to show.
+    """
+    if "forget" not in predictions.labels:
+        return None
+    scores = {
+        part: scaled_logit(predictions.outputs[part].logits, labels)
+        for part, labels in predictions.labels.items()
+    }
+    forgotten = predictions.labels["forget"].unique()  # type: ignore[no-untyped-call]
+    for part in ("retain", "test"):
+        same = torch.isin(predictions.labels[part], forgotten)
+        if bool(same.any()):
+            scores[part] = scores[part][same]
+    retain, test, forget = (scores[part] for part in ("retain", "test", "forget"))
+    limits = torch.cat([retain, test]).unique()  # type: ignore[no-untyped-call]
+    above = [_share_above(part, limits) for part in (retain, test)]
+    best = int((above[0] - above[1]).argmax())
+    r, t = float(above[0][best]), float(above[1][best])
+    if r - t < LEAST_SEPARATION:
+        return None
+    f = float((forget >= limits[best]).double().mean())
+    error = math.hypot(_error(f, len(forget)), _error(t, len(test))) / (r - t)
+    share = (f - t) / (r - t)
+    low, high = share - CONFIDENCE * error, share + CONFIDENCE * error
+    return Remembered(*(min(1.0, max(0.0, value)) for value in (share, low, high)))
+
+
+def _error(share: float, count: int) -> float:
+    """The standard error of a share; also of 0 and of 1, which few rows do not prove."""
+    smoothed = (share * count + 1) / (count + 2)
+    return math.sqrt(smoothed * (1 - smoothed) / count)
+
+
+def _share_above(scores: Tensor, limits: Tensor) -> Tensor:
+    """The share of *scores* that are at least each of the sorted *limits*."""
+    below = torch.searchsorted(scores.sort().values, limits)
+    return 1 - below.double() / len(scores)

@@ -1,0 +1,123 @@
+"""Requests: how they are entered, withdrawn, and unlinked from their rows."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import TYPE_CHECKING, Any
+
+from coun.certificates import new_key
+from coun.data import Data
+from coun.errors import CounError
+from coun.registry import rows as request_rows
+
+if TYPE_CHECKING:
+    from coun.registry.registry import Registry
+
+DAYS_TO_ANSWER = 30  # GDPR, Art. 12(3): within one month of receipt
+
+Days = tuple[datetime.date, datetime.date]
+
+
+def add(
+    registry: Registry, names: dict[str, Any], reason: str, days: Days, data: Data | str | None
+) -> int:
+    """Enter a request for the rows that *names* say (`find_rows`); return its number."""
+    first, last = days
+    registry.refuse_tampering()
+    loaded, earlier = registry.data(data)
+    rows = request_rows.find_rows(loaded, earlier, **names)
+    key = new_key()
+    commitment = request_rows.commitment_of(rows, key)
+    with registry.ledger.transaction() as connection:
+        state = registry.state()
+        number = max(state.requests, default=0) + 1
+        shared = [
+            other.number
+            for other in state.requests.values()
+            if state.is_open(other)
+            and set(request_rows.numbers_of(connection, other.number)["train"]) & set(rows.train)
+        ]
+        request_rows.write_key(registry.folder, number, key)
+        request_rows.store(connection, number, rows, key)
+        registry.append(
+            "request",
+            {
+                "request": number,
+                "kind": rows.kind,
+                "rows": len(rows.train),
+                "test_rows": len(rows.test),
+                "reason": reason,
+                "received": first.isoformat(),
+                "due": last.isoformat(),
+                "matched_by": list(rows.matched_by),
+                "root": commitment.root,
+                "key_id": commitment.key_id,
+            },
+        )
+    for note in rows.notes:
+        registry.say(note)
+    if shared:
+        listed = ", ".join(map(str, shared))
+        registry.say(f"rows of this request are also in open request(s) {listed}")
+    return number
+
+
+def withdraw(registry: Registry, number: int) -> None:
+    """Close an open request; see `Registry.withdraw`."""
+    with registry.ledger.transaction() as connection:
+        state = registry.state()
+        request = state.requests.get(number)
+        if request is None:
+            raise registry.no_request(number)
+        if not state.is_open(request) or request.versions:
+            raise CounError(f"request {number} is not open; only open requests are withdrawn")
+        if state.running is not None and number in state.running.body["requests"]:
+            raise CounError(
+                f"request {number} is being fulfilled; finish that with coun fulfil first"
+            )
+        registry.append("withdrawn", {"request": number})
+        connection.execute("DELETE FROM request_rows WHERE request = ?", (number,))
+    request_rows.destroy_key(registry.folder, number)
+
+
+def shred(registry: Registry, number: int, data: Data | str | None) -> None:
+    """Destroy the key of a request; see `Registry.shred`."""
+    state = registry.state()
+    request = state.requests.get(number)
+    if request is None:
+        raise registry.no_request(number)
+    if state.fulfilment_of(request) is None:
+        raise CounError(f"request {number} is not fulfilled; its key is still needed")
+    registry.recover()
+    if not request.shredded:
+        loaded, _ = registry.data(data)
+        numbers = request_rows.numbers_of(registry.ledger.connection, number)
+        parts = {"train": loaded.train.numbers, "test": loaded.test.numbers}
+        present = sum(len(set(numbers[part]) & set(rows.tolist())) for part, rows in parts.items())
+        if present:
+            raise CounError(
+                f"{present:,} row(s) of request {number} are still in {loaded.source}; delete "
+                "them there first, because without the key they cannot be told from new rows"
+            )
+        with registry.ledger.transaction():
+            registry.append("shredded", {"request": number})
+    request_rows.destroy_key(registry.folder, number)
+
+
+def dates(received: str | None, due: str | None) -> Days:
+    """The days on which a request arrived and is due. Raises: CounError for other text."""
+    first = _date("received", received) if received else datetime.date.today()
+    last = _date("due", due) if due else first + datetime.timedelta(days=DAYS_TO_ANSWER)
+    if last < first:
+        raise CounError(f"the request is due on {last}, before it was received on {first}")
+    return first, last
+
+
+def _date(name: str, text: str) -> datetime.date:
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            return datetime.date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise CounError(f"--{name} is '{text[:40]}'; expected a date such as 2026-03-31")

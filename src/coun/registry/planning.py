@@ -1,0 +1,103 @@
+"""How requests are to be fulfilled, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from coun.certificates import Check
+from coun.data import Split
+from coun.errors import CounError
+from coun.methods import make
+from coun.plans.choice import BUDGET, Choice, choose_method
+from coun.registry.costs import retrain_settings
+from coun.registry.gates import Gates
+from coun.runs import Run
+
+
+class Fulfilled(BaseModel):
+    """What `Registry.fulfil` did.
+
+    Attributes:
+        requests: their numbers.
+        result: "FULFILLED", "FULFILLED_BY_RETRAINING" or "FAILED".
+        version: the version that is served now.
+        method, settings: what the new version was made with; of the last attempt if it failed.
+        reason: why this method was chosen.
+        checks: what the gates found, of the last attempt.
+        attempts: the methods that were tried, in order.
+        certificates: paths of the certificates, one for each request.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    requests: tuple[int, ...]
+    result: str
+    version: int
+    method: str
+    settings: dict[str, Any]
+    reason: str
+    checks: tuple[Check, ...]
+    attempts: tuple[str, ...]
+    certificates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to fulfil requests.
+
+    Args:
+        method: a method, or "auto" for the rule of `choose_method`.
+        settings: of the method.
+        budget: what "auto" may cost, as a share of a Retrain.
+        gates: what a version must show.
+        seed: of the method and the audit.
+        page: whether to write the page of the audit beside the certificate.
+    """
+
+    method: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    budget: float = BUDGET
+    gates: Gates = field(default_factory=Gates)
+    seed: int = 0
+    page: bool = True
+
+    def choices(self, start: Run, split: Split) -> list[Choice]:
+        """The methods to try, in order; the last one is a Retrain.
+
+        Raises: CounError for an unknown method or setting.
+        """
+        if self.method != "auto":
+            made = make(self.method, dict(self.settings))
+            chosen = Choice(made.name, dict(self.settings), "named by the user")
+            if made.exact:
+                return [chosen]
+            return [chosen, Choice("retrain", {}, f"{made.name} did not pass the gates")]
+        if self.settings:
+            raise CounError("--set goes with --method NAME; the rule of auto chooses the settings")
+        choices: list[Choice] = []
+        while not choices or choices[-1].name != "retrain":
+            choices.append(
+                choose_method(
+                    kind=split.content_kind,
+                    forget_rows_present=len(split.missing(start.data)) == 0,
+                    original=start.record.original or retrain_settings(start),
+                    budget=self.budget,
+                    exclude=[choice.name for choice in choices],
+                )
+            )
+        return choices
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides whether an interrupted fulfilment is continued."""
+        return {
+            "method": self.method,
+            "settings": {key: str(value) for key, value in self.settings.items()},
+            "budget": self.budget,
+            "min_test_accuracy": self.gates.min_test_accuracy,
+            "max_remembered": self.gates.max_remembered,
+            "seed": self.seed,
+        }

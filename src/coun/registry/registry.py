@@ -1,0 +1,405 @@
+"""The registry: one folder with deletion requests, versions of a model, and a ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coun.certificates import Verification, load_public_key
+from coun.certificates import verify as verify_certificate
+from coun.data import Data, Split
+from coun.data.keyed_rows import KEYS
+from coun.errors import CounError, TamperingFound
+from coun.files import cannot_write
+from coun.ledger import Entry, Ledger
+from coun.plans.choice import BUDGET
+from coun.registry import intake
+from coun.registry import rows as request_rows
+from coun.registry.beginning import DATABASE, SIGNING_KEY, fill_folder
+from coun.registry.checking import find_problems
+from coun.registry.gates import Gates
+from coun.registry.planning import Fulfilled, Plan
+from coun.registry.recovery import finish_moves, remove_names_from_versions
+from coun.registry.state import State
+from coun.registry.summarising import summarise
+from coun.registry.summary import RegistrySummary, RequestSummary
+from coun.registry.versions import (
+    Numbers,
+    sync,
+    version_folder,
+)
+from coun.runs import Options, Run
+from coun.runs.folder import expanded, read_record
+from coun.runs.run import recorded_data
+
+LOCK = "fulfil.lock"
+
+
+def _silent(line: str) -> None:
+    """Print nothing."""
+
+
+class Registry:
+    """Deletion requests for one model, from intake to certificate.
+
+    A registry is a folder: `registry.sqlite` with the ledger, `versions/<n>/` with the run
+    folders, `certificates/<request>/`, `keys/` and, while requests are fulfilled, `work/`. The
+    ledger is the only truth; everything else that a registry says follows from its entries.
+
+    Args:
+        folder: an existing registry.
+        say: receives lines for the person who waits; by default they are not shown.
+
+    Raises: CounError if *folder* is no registry.
+
+    >>> import coun, tempfile
+    >>> folder = Path(tempfile.mkdtemp(), "registry")
+    >>> original = coun.train(coun.load("digits", limit=100), "mlp", epochs=1)
+    >>> registry = Registry.init(folder, original)
+    >>> registry.add(ids=original.data.ids[:2], reason="withdrawn consent").rows
+    2
+    >>> registry.summary().open
+    (1,)
+    """
+
+    def __init__(self, folder: str | Path, *, say: Callable[[str], None] = _silent) -> None:
+        self.folder, self.say = expanded(folder).absolute(), say
+        if not self.folder.is_dir():
+            raise CounError(f"{folder} is not a folder; expected one made by coun registry init")
+        self.ledger = Ledger(self.folder / DATABASE)
+
+    @classmethod
+    def open(cls, folder: str | Path, *, say: Callable[[str], None] = _silent) -> Registry:
+        """Open the registry in *folder*; the same as `Registry(folder)`."""
+        return cls(folder, say=say)
+
+    @classmethod
+    def init(
+        cls,
+        folder: str | Path,
+        start: Run | str | Path,
+        *,
+        key: str | Path | None = None,
+        recipe_settings: Mapping[str, Any] | None = None,
+        say: Callable[[str], None] = _silent,
+    ) -> Registry:
+        """Make a registry whose version 1 is *start*.
+
+        Args:
+            folder: a new or empty folder.
+            start: a run folder, or a run, also one made by `Run.from_weights`.
+            key: the private key that signs certificates; by default a new one is made, with
+                file mode 600.
+            recipe_settings: for weights that coun did not train: how they were trained, such
+                as {"epochs": 30}; a Retrain does the same. By default the model's recipe.
+
+        Raises: CounError if the folder has content, or the run cannot be opened.
+        """
+        folder = expanded(folder).absolute()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise CounError(f"{folder} exists and is not empty; choose another folder")
+        run = start if isinstance(start, Run) else Run.open(start)
+        if not run.data.source:
+            raise CounError(
+                "the data was passed in Python, and the registry must load it again; load it from "
+                "a source with coun.load"
+            )
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        except OSError as error:
+            raise cannot_write(folder, error) from None
+        try:
+            fill_folder(temporary, run, key, dict(recipe_settings or {}))
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            os.chmod(temporary, 0o755)
+            os.rename(temporary, folder)
+            sync(folder.parent)
+        except OSError as error:
+            raise cannot_write(folder, error) from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return cls(folder, say=say)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.ledger.close()
+
+    # What it holds
+
+    def state(self) -> State:
+        """What the entries of the ledger add up to."""
+        return State.of(self.ledger.entries())
+
+    @property
+    def source(self) -> str:
+        """The source of the data."""
+        return str(self.state().created["source"])
+
+    @property
+    def served(self) -> Path:
+        """The run folder of the version that is served now."""
+        return version_folder(self.folder, self.state().served)
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key that signs certificates."""
+        given = self.state().created["key"]
+        return self.folder / KEYS / SIGNING_KEY if given is None else Path(given)
+
+    def append(self, kind: str, body: dict[str, Any]) -> Entry:
+        """Add an entry to the ledger; inside a transaction."""
+        return self.ledger.append(kind, body)
+
+    def rows_by_key(self, requests: Iterable[int]) -> dict[bytes, Numbers]:
+        """Row numbers of *requests*, by the key of each."""
+        return {
+            request_rows.read_key(self.folder, number): request_rows.numbers_of(
+                self.ledger.connection, number
+            )
+            for number in requests
+        }
+
+    def last_certificate(self, state: State) -> str | None:
+        """The SHA-256 of the signed bytes of the certificate that was issued last."""
+        last = None
+        for entry in self.ledger.entries():
+            if entry.kind == "fulfilled":
+                last = str(entry.body["statement"])
+        return last
+
+    def data(self, source: Data | str | None = None) -> tuple[Data, Split | None]:
+        """Load the data, and what the served version has forgotten of it.
+
+        Args: source: the data, or the source where it is now.
+        """
+        folder = self.served
+        record = read_record(folder)
+        data, _ = recorded_data(folder, record, source or self.source, allow_missing=True)
+        if record.split is None:
+            return data, None
+        return data, Split.from_json(data, record.split, allow_missing=True)
+
+    # Requests
+
+    def add(
+        self,
+        *,
+        ids: Sequence[str] = (),
+        match: Sequence[str | Path] = (),
+        classes: Sequence[str] = (),
+        copies: bool = False,
+        reason: str = "",
+        received: str | None = None,
+        due: str | None = None,
+        data: Data | str | None = None,
+    ) -> RequestSummary:
+        """Enter a deletion request.
+
+        Args:
+            ids: ids of rows.
+            match: pictures, and folders of pictures; rows with the same pixels are meant.
+            classes: class names or labels.
+            copies: also take exact copies of these rows.
+            reason: free text. It stays in the ledger for good, so it must name no one.
+            received: the day when the request arrived, as YYYY-MM-DD; today by default.
+            due: the day by which it must be answered; 30 days after *received* by default.
+            data: the data, or the source where it is now.
+
+        Returns: the request with its number.
+
+        Raises: CounError for dates or names that do not fit, or if all rows are forgotten.
+        """
+        names = {"ids": ids, "match": match, "classes": classes, "copies_too": copies}
+        dates = intake.dates(received, due)
+        return self.request(intake.add(self, names, reason, dates, data))
+
+    def request(self, number: int) -> RequestSummary:
+        """The request with this number. Raises: CounError if there is none."""
+        summary = self.summary(check=False)
+        for request in summary.requests:
+            if request.request == number:
+                return request
+        raise self.no_request(number)
+
+    def withdraw(self, number: int) -> RequestSummary:
+        """Close an open request without fulfilling it; its rows and its key are deleted.
+
+        Raises: CounError if it is not open, or is being fulfilled.
+        """
+        intake.withdraw(self, number)
+        return self.request(number)
+
+    def shred(self, number: int, *, data: Data | str | None = None) -> RequestSummary:
+        """Destroy the key of a fulfilled request, so that nothing links its record to a row.
+
+        Raises: CounError if it is not fulfilled, or if rows of it are still in the data: without
+            the key they could not be told from new rows.
+        """
+        intake.shred(self, number, data)
+        return self.request(number)
+
+    # Versions
+
+    def fulfil(
+        self,
+        *requests: int,
+        method: str = "auto",
+        settings: Mapping[str, Any] | None = None,
+        budget: float = BUDGET,
+        min_test_accuracy: float | None = None,
+        max_remembered: float | None = None,
+        seed: int = 0,
+        page: bool = True,
+        data: Data | str | None = None,
+        options: Options | None = None,
+    ) -> Fulfilled:
+        """Fulfil requests in one batch, and serve the new version if it passes the gates.
+
+        An interrupted fulfilment is continued by the same call. If no method passes, the old
+        version stays in service.
+
+        Args:
+            requests: their numbers; by default all open ones.
+            method, settings: a method and its settings, or "auto" (`choose_method`).
+            budget: what "auto" may cost, as a share of a Retrain.
+            min_test_accuracy: gate, in percent.
+            max_remembered: gate on the share of forgotten rows that the model remembers, 0..1.
+            seed: of the method and of the audit.
+            page: write the page of the audit beside each certificate.
+            data: the data, or the source where it is now.
+            options: how to compute.
+
+        Returns: a `Fulfilled`; its result is "FAILED" if no method passed.
+
+        Raises: CounError for bad input, or if another process fulfils requests; TamperingFound
+            if the registry was changed by someone else.
+        """
+        from coun.registry.fulfilment import Fulfilment
+
+        gates = Gates(min_test_accuracy, max_remembered)
+        plan = Plan(method, dict(settings or {}), budget, gates, seed, page)
+        with self._lock():
+            self.refuse_tampering()
+            self.recover()
+            chosen = self._open_requests(requests)
+            self.say(f"requests: {', '.join(map(str, chosen))}")
+            work = Fulfilment(self, chosen, plan, data=data, options=options, say=self.say)
+            return work.run()
+
+    def rollback(self, version: int | None = None) -> int:
+        """Serve an earlier version again; requests that it does not fulfil are open again.
+
+        Args: version: by default the one that the served version was made from.
+
+        Returns: the version that is served now.
+
+        Raises: CounError if there is no such version; TamperingFound if it was changed.
+        """
+        with self._lock():
+            self.refuse_tampering()
+            self.recover()
+            state = self.state()
+            target = state.versions[state.served].parent if version is None else version
+            if target is None or target not in state.versions:
+                present = ", ".join(map(str, state.versions))
+                wanted = "before the first version" if target is None else f"{target}"
+                raise CounError(f"there is no version {wanted}; expected one of {present}")
+            if target == state.served:
+                raise CounError(f"version {target} is served already")
+            problems = find_problems(self, versions=[target])
+            if problems:
+                raise TamperingFound(problems[0])
+            with self.ledger.transaction():
+                self.append("served", {"version": target, "because": "rollback"})
+        reopened = [r.number for r in self.state().requests.values() if r.versions]
+        open_again = [n for n in reopened if self.state().is_open(self.state().requests[n])]
+        if open_again:
+            self.say(f"open again: request(s) {', '.join(map(str, open_again))}")
+        return target
+
+    # Evidence
+
+    def summary(self, *, today: datetime.date | None = None, check: bool = True) -> RegistrySummary:
+        """What the registry holds, for tables, JSON and the page.
+
+        Args:
+            today: the day by which due dates are judged.
+            check: also check the hashes of the ledger; see `check` for everything else.
+        """
+        return summarise(self, today or datetime.date.today(), check=check)
+
+    def check(self) -> list[str]:
+        """Name everything that was changed since the registry wrote it; empty if nothing was."""
+        return find_problems(self)
+
+    def verify(self, request: int) -> Verification:
+        """Verify the certificate of a request against this registry and its version.
+
+        Raises: CounError if the request has no certificate.
+        """
+        state = self.state()
+        if request not in state.requests:
+            raise self.no_request(request)
+        fulfilment = state.fulfilment_of(state.requests[request])
+        if fulfilment is None:
+            raise CounError(f"request {request} is not fulfilled; it has no certificate")
+        version, body = fulfilment
+        return verify_certificate(
+            self.folder / body["path"],
+            model=version_folder(self.folder, version),
+            registry=self.folder,
+            keys=[load_public_key(Path(f"{self.signing_key}.pub"))],
+        )
+
+    def recover(self) -> None:
+        """Finish what an interrupted command left; does nothing if nothing was left."""
+        finish_moves(self)
+        remove_names_from_versions(self)
+
+    def _open_requests(self, requests: Sequence[int]) -> list[int]:
+        state = self.state()
+        for number in requests:
+            if number not in state.requests:
+                raise self.no_request(number)
+            if not state.is_open(state.requests[number]):
+                raise CounError(f"request {number} is not open; 'coun request list' says which are")
+        chosen = list(dict.fromkeys(requests)) or [
+            r.number for r in state.requests.values() if state.is_open(r)
+        ]
+        if not chosen:
+            raise CounError("there is no open request; add one with coun request add")
+        return sorted(chosen)
+
+    def refuse_tampering(self) -> None:
+        """Refuse to build on a changed ledger, or on a changed version."""
+        problems = find_problems(self, versions=[self.state().served])
+        if problems:
+            more = f" ({len(problems) - 1} more; see coun registry check)" * (len(problems) > 1)
+            raise TamperingFound(f"{self.folder}: {problems[0]}{more}")
+
+    def no_request(self, number: int) -> CounError:
+        numbers = ", ".join(map(str, self.state().requests)) or "none yet"
+        return CounError(f"there is no request {number}; the requests are {numbers}")
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the lock of long work; it goes away with the process. Others are refused."""
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.folder / LOCK, timeout=0):
+                yield
+        except Timeout:
+            raise CounError(
+                f"another process fulfils requests of {self.folder}; wait until it has ended"
+            ) from None
+        except PermissionError as error:
+            raise cannot_write(self.folder / LOCK, error) from None
