@@ -264,3 +264,15 @@ def test_state_is_a_sum_of_entries_only(fulfilled):
     }
     assert tables == {"meta", "ledger", "request_rows"}
     assert torch.is_tensor(coun.Run.open(fulfilled.served).split.forget)
+
+
+def test_near_copies_are_shown_and_do_not_join(begun):
+    first = begun.data()[0].ids[0]
+    number = begun.add(ids=[first]).request
+    page = begun.near_copies(number, 0.5)
+    names = page.with_suffix(".txt").read_text().split()
+    assert names
+    assert first not in names
+    assert begun.request(number).rows == 1
+    begun.withdraw(number)
+    assert not page.exists()

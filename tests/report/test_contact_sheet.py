@@ -21,7 +21,7 @@ def test_pairs_of_pictures(digits, tmp_path):
     write_near_copies(digits, make_copies(digits, 3), page, ids)
     text = page.read_text()
     assert text.count("<img") == 6
-    assert "--confirm near.txt" in text
+    assert "--ids near.txt" in text
     assert "http" not in text
     assert ids.read_text().splitlines() == list(digits.train.ids[1:4])
 

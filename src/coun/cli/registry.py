@@ -89,9 +89,14 @@ def init(
 
 @command.command("show", cls=app.Command, help="Print versions, requests, due dates and drift.")
 @_folder
+@click.option("--html", "page", metavar="FILE", type=app.PATH, help="Also write it as a page.")
 @app.json_option
-def show(folder: Path, as_json: bool) -> None:
+def show(folder: Path, page: Path | None, as_json: bool) -> None:
     summary = _open(folder).summary()
+    if page is not None:
+        from coun.registry.page import write_page
+
+        write_page(summary, page)
     if as_json:
         app.emit(summary.model_dump(mode="json"))
     else:

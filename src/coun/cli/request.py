@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from coun.cli import app
+from coun.errors import CounError
 
 if TYPE_CHECKING:
     from coun.registry import Registry, RequestSummary
@@ -53,6 +54,13 @@ _source = click.option(
 )
 @click.option("--received", metavar="DATE", help="YYYY-MM-DD.  [default: today]")
 @click.option("--due", metavar="DATE", help="YYYY-MM-DD.  [default: 30 days after --received]")
+@click.option(
+    "--near-copies",
+    type=float,
+    metavar="SIMILARITY",
+    help="Also show rows that look almost like these to the model, such as from 0.97, on a page "
+    "for a person to judge. They do not join this request.",
+)
 @_source
 @app.json_option
 def add(
@@ -65,9 +73,12 @@ def add(
     reason: str,
     received: str | None,
     due: str | None,
+    near_copies: float | None,
     source: str | None,
     as_json: bool,
 ) -> None:
+    if near_copies is not None and not 0 < near_copies <= 1:
+        raise CounError(f"--near-copies is {near_copies:g}; expected above 0 and at most 1")
     from coun.data.request_files import read_ids
 
     registry = _open(folder)
@@ -81,6 +92,17 @@ def add(
         due=due,
         data=source,
     )
+    page = None
+    if near_copies is not None:
+        page = registry.near_copies(request.request, near_copies, data=source)
+    if page is not None:
+        click.echo(
+            f"near-copies to judge: {page}; enter those that are meant with 'coun request add "
+            f"{folder} --ids {page.with_suffix('.txt')}'",
+            err=True,
+        )
+    elif near_copies is not None:
+        click.echo("no other row is that similar", err=True)
     _report(request, as_json)
 
 

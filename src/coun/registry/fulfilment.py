@@ -19,6 +19,7 @@ from coun.plans.choice import Choice
 from coun.registry.costs import Estimate, estimate, retrain_settings
 from coun.registry.evidence import statement_of
 from coun.registry.gates import Outcome, examine
+from coun.registry.intake import review_folder
 from coun.registry.planning import Fulfilled, Plan
 from coun.registry.rows import as_request, forget_ids
 from coun.registry.state import State
@@ -240,6 +241,8 @@ class Fulfilment:
             ended = {"fulfilment": state.fulfilments, "result": result, "version": version}
             registry.append("ended", ended)
             forget_ids(connection, self.requests)
+        for number in self.requests:
+            shutil.rmtree(review_folder(registry, number), ignore_errors=True)
         registry.recover()
         return Fulfilled(
             requests=self.requests,

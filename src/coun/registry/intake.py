@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from coun.certificates import new_key
 from coun.data import Data
 from coun.errors import CounError
 from coun.registry import rows as request_rows
+from coun.runs import Run
 
 if TYPE_CHECKING:
     from coun.registry.registry import Registry
 
+REVIEW = "review"
 DAYS_TO_ANSWER = 30  # GDPR, Art. 12(3): within one month of receipt
 
 Days = tuple[datetime.date, datetime.date]
@@ -63,6 +69,38 @@ def add(
     return number
 
 
+def near_copies(
+    registry: Registry, number: int, least: float, data: Data | str | None
+) -> Path | None:
+    """Write a page of rows that look like those of a request; see `Registry.near_copies`."""
+    from coun.data.near_copies import near_copies as find
+    from coun.engine import predict
+    from coun.report.contact_sheet import write_near_copies
+
+    run = Run.open(registry.served, data=data or registry.source, allow_missing=True)
+    numbers = request_rows.numbers_of(registry.ledger.connection, number)
+    classifier = run.classifier
+    similar = find(
+        run.data,
+        lambda examples: predict(classifier, run.data, examples).features,
+        train=torch.tensor(numbers["train"], dtype=torch.int64),
+        test=torch.tensor(numbers["test"], dtype=torch.int64),
+        leave_out=None if run.split is None else run.split.forget,
+        least=least,
+    )
+    if not similar:
+        return None
+    folder = review_folder(registry, number)
+    page = folder / "near-copies.html"
+    write_near_copies(run.data, similar, page, folder / "near-copies.txt")
+    return page
+
+
+def review_folder(registry: Registry, number: int) -> Path:
+    """Where names and pictures for a person are kept until a request is closed."""
+    return registry.folder / REVIEW / str(number)
+
+
 def withdraw(registry: Registry, number: int) -> None:
     """Close an open request; see `Registry.withdraw`."""
     with registry.ledger.transaction() as connection:
@@ -79,6 +117,7 @@ def withdraw(registry: Registry, number: int) -> None:
         registry.append("withdrawn", {"request": number})
         connection.execute("DELETE FROM request_rows WHERE request = ?", (number,))
     request_rows.destroy_key(registry.folder, number)
+    shutil.rmtree(review_folder(registry, number), ignore_errors=True)
 
 
 def shred(registry: Registry, number: int, data: Data | str | None) -> None:

@@ -15,6 +15,7 @@ from coun.certificates import Verification, load_public_key
 from coun.certificates import verify as verify_certificate
 from coun.data import Data, Split
 from coun.data.keyed_rows import KEYS
+from coun.data.near_copies import SIMILARITY
 from coun.errors import CounError, TamperingFound
 from coun.files import cannot_write
 from coun.ledger import Entry, Ledger
@@ -228,6 +229,27 @@ class Registry:
             if request.request == number:
                 return request
         raise self.no_request(number)
+
+    def near_copies(
+        self, number: int, least: float = SIMILARITY, *, data: Data | str | None = None
+    ) -> Path | None:
+        """Look for rows that look almost like those of an open request, for a person to judge.
+
+        Nothing is added to the request. The ids in `near-copies.txt` beside the page, without
+        those that a person strikes out, are what a further request names. Both files are deleted
+        when the request is closed.
+
+        Args:
+            least: cosine of the served model's features from which a row is shown.
+            data: the data, or the source where it is now.
+
+        Returns: the page with pairs of pictures; None if no row is that similar.
+
+        Raises: CounError if the request is not open.
+        """
+        if self.request(number).state != "open":
+            raise CounError(f"request {number} is not open; near-copies are looked for before that")
+        return intake.near_copies(self, number, least, data)
 
     def withdraw(self, number: int) -> RequestSummary:
         """Close an open request without fulfilling it; its rows and its key are deleted.

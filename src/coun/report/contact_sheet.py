@@ -94,7 +94,7 @@ def write_near_copies(data: Data, copies: Sequence[NearCopy], page: Path, ids: P
         f"{len(copies):,} rows look almost like a row of the request. In each pair, the row of the "
         "request is on the left. The number is the similarity of their features; 1 is the same. "
         f"{ids.name} lists the ids on this page. Delete the lines of rows that must not be "
-        f"forgotten, and repeat the command with --confirm {ids.name}."
+        f"forgotten, and enter the rest with coun request add DIR --ids {ids.name}."
     )
     if len(copies) > MOST_SHOWN:
         lead += (

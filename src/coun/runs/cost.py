@@ -16,7 +16,8 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
 
     Every epoch counts one forward and backward pass over the retained rows, a second view
     where the contrastive module is on, and a forget batch per retain batch, as large or as small
-    as the settings say, where the method reads forgotten rows. Anything else that a method computes is counted as one epoch.
+    as the settings say, where the method reads forgotten rows. Anything else that a method
+    computes is counted as one epoch.
 
     Args:
         method: with all settings filled in.
@@ -29,7 +30,7 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
         return None
     settings = method.settings()
     module = method.contrast_of is not None or settings.get("contrast") is not None
-    rows = len(split.new)
+    rows = float(len(split.new))
     if "retain" in method.reads:
         batch, small = settings.get("batch_size"), settings.get("forget_batch_size")
         forget = small / batch if small and batch else 1.0

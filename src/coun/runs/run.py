@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from coun.data import Data, Split, load
-from coun.data.row_table import RowTable, align, deleted_test_rows, load_recorded
 from coun.data.keyed_rows import keys_beside
+from coun.data.row_table import RowTable, align, deleted_test_rows, load_recorded
 from coun.errors import CounError
 from coun.files import file_digest
 from coun.models import Classifier, copy_model, load_weights, make_model, weights_digest
