@@ -26,6 +26,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache():
+    """Decoded images are kept nowhere, unless a test says where."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUN_CACHE", "none")
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits() -> coun.Data:
     return coun.load("digits")

@@ -216,10 +216,8 @@ def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
     root = tree(flat(20))
     whole = load(f"folder:{root}")
     decoded = []
-    decode = decoding.decode
-    monkeypatch.setattr(
-        decoding, "decode", lambda *a, size: decoded.append(a) or decode(*a, size=size)
-    )
+    decode = decoding._decode
+    monkeypatch.setattr(decoding, "_decode", lambda *a: decoded.append(a) or decode(*a))
     cut = load(f"folder:{root}", limit=6)
     assert len(decoded) == 6 + 12
     assert cut.train.labels.bincount().tolist() == [2, 2, 2]

@@ -33,6 +33,7 @@ from coun.audit.semantics import semantics
 from coun.audit.verdict import Gap, allowed_gap, judge
 from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split
+from coun.data.lazy import subset
 from coun.engine import predict
 from coun.errors import CounError
 from coun.metrics import average_gap
@@ -190,9 +191,9 @@ def spent(alpha: float, audits_so_far: int | None) -> float:
 def _predict(run: Run, data: Data, split: Split, progress: bool) -> Predictions:
     """Outputs on all rows that must be forgotten by now, on retained and on test rows."""
     parts = {
-        "test": data.test.take(split.test_rows(data)),
-        "retain": data.train.take(split.rows(data, "retain")),
-        "forget": data.train.take(split.rows(data, "forgotten")),
+        "test": subset(data.test, split.test_rows(data)),
+        "retain": subset(data.train, split.rows(data, "retain")),
+        "forget": subset(data.train, split.rows(data, "forgotten")),
     }
     outputs = {
         name: predict(run.classifier, data, part, progress=progress, title=f"audit: {name}")

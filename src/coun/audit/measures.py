@@ -29,6 +29,7 @@ from coun.attacks import (
 from coun.audit.scores import PROBED, Subject
 from coun.data import Split
 from coun.data.examples import stratified
+from coun.data.lazy import subset
 from coun.engine import predict
 from coun.metrics import (
     activation_distance,
@@ -172,7 +173,7 @@ def _zrf(subject: Subject, split: Split) -> dict[str, float] | None:
         return None
     with Seeds(0).as_global("untrained"):
         fresh = replace(run, model=run.build().eval()).classifier
-    examples = run.data.train.take(split.rows(run.data, "forgotten"))
+    examples = subset(run.data.train, split.rows(run.data, "forgotten"))
     untrained = shares(predict(fresh, run.data, examples).logits)
     model = subject.probabilities["forget"]
     kinds: tuple[Literal["correct", "reference"], ...] = ("correct", "reference")

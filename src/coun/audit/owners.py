@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from coun.data import Data, Split
+from coun.data.lazy import subset
 from coun.errors import CounError
 from coun.metrics.arrays import Ints
 
@@ -47,8 +48,8 @@ def owner_numbers(owners: Mapping[str, str], data: Data, split: Split) -> tuple[
 
     Raises: CounError if no forgotten row has an owner.
     """
-    train = data.train.take(split.rows(data, "forgotten"))
-    test = data.test.take(split.test_rows(data))
+    train = subset(data.train, split.rows(data, "forgotten"))
+    test = subset(data.test, split.test_rows(data))
     distinct = not set(test.ids) & set(data.train.ids)
     names = [owners.get(row, f"train row {row}") for row in train.ids]
     if not set(train.ids) & set(owners):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -25,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 BAD_INPUT = 2
 LIMITS = (
     *("limit", "test_limit", "image_column", "label_column"),
-    *("test_share", "test_seed", "test_ids", "size", "follow_links"),
+    *("test_share", "test_seed", "test_ids", "size", "follow_links", "stream"),
 )
 
 
@@ -123,6 +124,19 @@ _limit_options = options(
         default=None,
         help="Accept links that lead out of a folder: source.",
     ),
+    click.option(
+        "--stream",
+        is_flag=True,
+        default=None,
+        help="Leave the images on the disk, for data that is larger than memory; --workers reads "
+        "ahead.",
+    ),
+    click.option(
+        "--cache",
+        metavar="DIR|none",
+        help="Where decoded images are kept for the next command.  [default: COUN_CACHE, or the "
+        "user's cache folder]",
+    ),
 )
 
 
@@ -133,9 +147,25 @@ def data_options(function: F) -> F:
     def command(*args: Any, **values: Any) -> Any:
         limits = {name: values.pop(name) for name in LIMITS}
         given = {name: value for name, value in limits.items() if value is not None}
-        return function(*args, limits=given, **values)
+        with _cache_folder(values.pop("cache")):
+            return function(*args, limits=given, **values)
 
     return _limit_options(cast(F, command))
+
+
+@contextlib.contextmanager
+def _cache_folder(folder: str | None) -> Iterator[None]:
+    """Let COUN_CACHE name *folder* while a command runs, unless it is None."""
+    before = os.environ.get("COUN_CACHE")
+    if folder is not None:
+        os.environ["COUN_CACHE"] = folder
+    try:
+        yield
+    finally:
+        if folder is not None:
+            os.environ.pop("COUN_CACHE")
+            if before is not None:
+                os.environ["COUN_CACHE"] = before
 
 
 def load_data(source: str, limits: dict[str, Any], id_column: str | None = None) -> Data:

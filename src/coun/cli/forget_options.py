@@ -256,6 +256,7 @@ def _settings(text: str) -> dict[str, Any]:
 def summary(data: Data, split: Split) -> list[str]:
     """Repeat a request in a few lines: how many rows, of which classes, which first, copies."""
     from coun.data import copies
+    from coun.data.cache import entries
 
     rows = dict(zip(data.train.numbers.tolist(), _ids_and_labels(data.train), strict=True))
     if data.absent is not None:
@@ -275,6 +276,12 @@ def summary(data: Data, split: Split) -> list[str]:
         lines.append(
             f"  in the test part: {_rows(named)}, on which no model was trained; measurements "
             "leave them out"
+        )
+    kind, _, path = data.source.partition(":")
+    if path and (cached := entries(path)):
+        lines.append(
+            f"  decoded pictures of {kind}:{path} are kept in {cached[0].path.parent}: those of "
+            "deleted files go when the source is next read, or with 'coun data cache --clear'"
         )
     if text := copies(data, split).describe():
         lines.append(f"  {text}; with --with-copies the request covers them too")

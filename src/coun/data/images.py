@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import warnings
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +25,8 @@ GREY = ("1", "L")
 COLOUR = ("RGB", "RGBA", "P", "PA", "LA", "CMYK", "YCbCr")
 LONG = 10_000  # images; decoding more than these takes seconds and gets a progress bar
 SHOWN = 5  # images that an error message names
+TOGETHER = 32  # images that one task of a thread decodes
+PIXELS = 1e12  # in all images of a source, as they are encoded
 
 
 def pixels(image: Image.Image, name: str) -> np.ndarray:
@@ -64,6 +69,11 @@ def decode(content: bytes | str, name: str, *, size: int | None = None) -> np.nd
 
     Raises: CounError if it cannot be read, or has more than 8 bits per channel.
     """
+    return _decode(content, name, size)[0]
+
+
+def _decode(content: bytes | str, name: str, size: int | None) -> tuple[np.ndarray, int]:
+    """What `decode` returns, and the number of encoded pixels."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -72,12 +82,13 @@ def decode(content: bytes | str, name: str, *, size: int | None = None) -> np.nd
             # Pillow opens 16-bit colour as 8-bit without notice; only its tiles show it.
             if image.format == "PNG" and any(";16" in str(tile[3]) for tile in image.tile):
                 raise CounError(f"{name} has 16 bits per channel; expected 8 (convert it first)")
+            decoded_pixels = image.width * image.height
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             if size is None:
-                return pixels(image, name)
+                return pixels(image, name), decoded_pixels
             square = ImageOps.fit(_converted(image, name), (size, size), Image.Resampling.BILINEAR)
-            return pixels(square, name)
+            return pixels(square, name), decoded_pixels
     except CounError:
         raise
     except UnidentifiedImageError:
@@ -92,7 +103,7 @@ def decode(content: bytes | str, name: str, *, size: int | None = None) -> np.nd
 def stack(
     encoded: Iterable[tuple[str, bytes | str]], count: int, *, size: int | None = None
 ) -> np.ndarray:
-    """Decode named images to one array, with a progress bar on standard error for many.
+    """Decode named images to one array, on all cores, with a progress bar for many.
 
     Args:
         encoded: a name for error messages and the encoded image, *count* times.
@@ -105,37 +116,60 @@ def stack(
     Raises: CounError that names the first images that cannot be used and says how many there
         are, or that the decoded images would not fit into memory.
     """
+    result = np.empty((0, 0, 0, 0), np.uint8)
+    for row, image in enumerate(images_of_one_size(encoded, count, size=size)):
+        if row == 0:
+            _check_memory(image, count)
+            result = np.empty((count, *image.shape), np.uint8)
+        if len(image) > result.shape[1]:
+            result = result.repeat(3, axis=1)
+        result[row] = image
+    return result
+
+
+def images_of_one_size(
+    encoded: Iterable[tuple[str, bytes | str]], count: int, *, size: int | None = None
+) -> Iterator[np.ndarray]:
+    """Decode named images on all cores, and yield them in order, (1 or 3, H, W) uint8 each.
+
+    Args: as for `stack`.
+
+    Raises: CounError at the end, where some cannot be used: it names the first of them.
+    """
     from PIL import Image
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
     quiet = count <= LONG or not console.is_terminal
-    result, first_name = np.empty((0, 0, 0, 0), np.uint8), ""
+    first_shape, first_name = (0, 0, 0), ""
     problems: list[str] = []
+    total = 0
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         bar = track(
-            encoded, "decoding", total=count, console=console, transient=True, disable=quiet
+            _decoded(encoded, size),
+            "decoding",
+            total=count,
+            console=console,
+            transient=True,
+            disable=quiet,
         )
-        for row, (name, content) in enumerate(bar):
-            try:
-                image = decode(content, name, size=size)
-            except CounError as error:
-                problems.append(str(error))
+        for name, image, decoded_pixels in bar:
+            total += decoded_pixels
+            _check_budget(total)
+            if isinstance(image, CounError):
+                problems.append(str(image))
                 continue
             if not first_name:
-                _check_memory(image, count)
-                result, first_name = np.empty((count, *image.shape), np.uint8), name
-            if image.shape[1:] != result.shape[2:]:
+                first_shape, first_name = image.shape, name
+            if image.shape[1:] != first_shape[1:]:
                 problems.append(
-                    f"{name} is {_size(image)} pixels but {first_name} is {_size(result)}; "
-                    "expected one size (--size scales them)"
+                    f"{name} is {_size(image.shape)} pixels but {first_name} is "
+                    f"{_size(first_shape)}; expected one size (--size scales them)"
                 )
                 continue
-            if len(image) > result.shape[1]:
-                result = result.repeat(3, axis=1)
-            result[row] = image
+            yield image
     if len(problems) > 1:
         more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
         raise CounError(
@@ -143,7 +177,77 @@ def stack(
         )
     if problems:
         raise CounError(problems[0])
-    return result
+
+
+def _decoded(
+    encoded: Iterable[tuple[str, bytes | str]], size: int | None
+) -> Iterator[tuple[str, np.ndarray | CounError, int]]:
+    """Name, pixels or what is wrong, and number of encoded pixels of each image, in order."""
+
+    def work(
+        batch: list[tuple[str, bytes | str]],
+    ) -> list[tuple[str, np.ndarray | CounError, int]]:
+        results: list[tuple[str, np.ndarray | CounError, int]] = []
+        for name, content in batch:
+            try:
+                image, decoded_pixels = _decode(content, name, size)
+                results.append((name, image, decoded_pixels))
+            except CounError as error:
+                results.append((name, error, 0))
+        return results
+
+    batches = _batches(encoded)
+    threads = _cores()
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[list[tuple[str, np.ndarray | CounError, int]]]] = deque()
+        try:
+            for batch in batches:
+                waiting.append(pool.submit(work, batch))
+                if len(waiting) > 2 * threads:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _batches(
+    encoded: Iterable[tuple[str, bytes | str]],
+) -> Iterator[list[tuple[str, bytes | str]]]:
+    iterator = iter(encoded)
+    while batch := list(itertools.islice(iterator, TOGETHER)):
+        yield batch
+
+
+def _cores() -> int:
+    """Number of processor cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def _check_budget(pixels: int) -> None:
+    """Refuse a source whose images have more pixels in all than anybody means to decode."""
+    budget = limit_from_environment("COUN_MAX_PIXELS", PIXELS)
+    if pixels > budget:
+        raise CounError(
+            f"the images have more than {budget:,.0f} pixels in all; if that is meant, set the "
+            "environment variable COUN_MAX_PIXELS to a larger number"
+        )
+
+
+def limit_from_environment(name: str, default: float) -> float:
+    """The number in the environment variable *name*. Raises: CounError for anything else."""
+    text = os.environ.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = -1
+    if not value >= 0:
+        raise CounError(f"the environment variable {name} is '{text}'; expected a number")
+    return value
 
 
 def _check_memory(image: np.ndarray, count: int) -> None:
@@ -154,10 +258,11 @@ def _check_memory(image: np.ndarray, count: int) -> None:
         return
     if image.nbytes * count > memory:
         raise CounError(
-            f"{count:,} images of {_size(image)} pixels take {image.nbytes * count / 2**30:,.0f} "
-            f"GiB, but this machine has {memory / 2**30:,.0f}; choose a smaller --size or a --limit"
+            f"{count:,} images of {_size(image.shape)} pixels take "
+            f"{image.nbytes * count / 2**30:,.0f} GiB, but this machine has "
+            f"{memory / 2**30:,.0f}; choose a smaller --size, a --limit, or --stream"
         )
 
 
-def _size(image: np.ndarray) -> str:
-    return f"{image.shape[-1]}x{image.shape[-2]}"
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[-1]}x{shape[-2]}"

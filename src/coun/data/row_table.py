@@ -21,6 +21,7 @@ from coun.data.checks import first_line
 from coun.data.content import HASH_BYTES, listing, row_hashes
 from coun.data.examples import AbsentRows, Data, Examples, RenamedExamples, TensorExamples
 from coun.data.keyed_rows import with_names
+from coun.data.lazy import joined_examples
 from coun.data.row_matching import MAY_BE_MISSING, CurrentRows, joined, match_rows
 from coun.data.sources import load
 from coun.data.split import Split
@@ -326,9 +327,12 @@ def _part(
 ) -> TensorExamples | RenamedExamples:
     """The recorded rows of one part that are there, with what the record says of them."""
     rows = np.flatnonzero(((table.parts == "train") == training) & (place >= 0))
+    examples: Examples
     examples, positions = data.train if training else data.test, torch.from_numpy(place[rows])
     if table.one_numbering:
-        examples = _pooled(data.train, data.test)
+        examples = joined_examples(data.train, data.test)
+        if isinstance(data.train, TensorExamples) and isinstance(data.test, TensorExamples):
+            examples = _pooled(data.train, data.test)
     elif not training:
         positions = positions - len(data.train)
     chosen = examples.take(positions)
@@ -344,9 +348,7 @@ def _part(
     return RenamedExamples(chosen, **recorded)
 
 
-def _pooled(train: Examples, test: Examples) -> TensorExamples:
-    if not isinstance(train, TensorExamples) or not isinstance(test, TensorExamples):
-        raise CounError("a held-out part needs data that fits in memory; this source streams")
+def _pooled(train: TensorExamples, test: TensorExamples) -> TensorExamples:
     return TensorExamples(
         torch.cat([train.images, test.images]),
         torch.cat([train.labels, test.labels]),

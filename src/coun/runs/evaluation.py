@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from coun.data import Data, Examples, Split
 from coun.data.examples import stratified
+from coun.data.lazy import subset
 from coun.engine import predict
 from coun.metrics import GAP_METRICS, Measurements
 from coun.models import Classifier, Outputs
@@ -54,11 +55,11 @@ def predictions(
     """
     parts: dict[str, Examples] = {"test": data.test, "retain": data.train}
     if split is not None:
-        parts["retain"] = data.train.take(split.rows(data, "retain"))
+        parts["retain"] = subset(data.train, split.rows(data, "retain"))
         if len(forgotten := split.rows(data, "forgotten")):
-            parts["forget"] = data.train.take(forgotten)
+            parts["forget"] = subset(data.train, forgotten)
         if len(split.held_out):
-            parts["test"] = data.test.take(split.test_rows(data))
+            parts["test"] = subset(data.test, split.test_rows(data))
     outputs = {
         name: predict(classifier, data, part, progress=progress, title=f"evaluate: {name}")
         for name, part in parts.items()

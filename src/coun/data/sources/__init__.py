@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from coun.data.cache import Cache
 from coun.data.canaries import plant
 from coun.data.checks import first_line
 from coun.data.examples import Data, limited
@@ -70,6 +71,7 @@ def load(
     size: int | None = None,
     partial: bool = False,
     canaries: int | None = None,
+    stream: bool = False,
     **options: Any,
 ) -> Data:
     """Load the data set that *spec* names.
@@ -84,6 +86,8 @@ def load(
         partial: accept a source that lost rows since they were recorded, also all of a class.
             `coun.data.align` then says which ones.
         canaries: plant so many marked rows, half of them by a coin, for audits; `coun.data.plant`.
+        stream: for sources of encoded images: leave them on the disk until they are needed, so
+            that memory does not grow with the number of rows. The pixels are the same.
         options: further arguments of this kind of source, by keyword; None means that it is
             not given. The keyword-only parameters of its `read` function say which there are.
 
@@ -102,13 +106,18 @@ def load(
     origin = {name: source.to_record(name, value) for name, value in given.items()}
     path = Path(os.path.expanduser(argument)) if source.argument.startswith("PATH") else None
     arguments = [path or argument] if source.argument else []
+    streams = {"stream": True} if stream and "stream" in source.options else {}
     try:
-        content = source.read(*arguments, **origin)
+        content = source.read(*arguments, **origin, **streams)
         if isinstance(content, Table):
-            data = content.read(limit, test_limit, size=size, partial=partial)
+            cache = Cache.of(path) if path is not None and path.exists() else None
+            data = content.read(
+                limit, test_limit, size=size, partial=partial, stream=stream, cache=cache
+            )
         else:
-            if size is not None:
-                raise CounError(f"--size applies to encoded images; {source.name} has none")
+            for option, given_value in (("size", size), ("stream", stream and not streams)):
+                if given_value:
+                    raise CounError(f"--{option} applies to encoded images; {source.name} has none")
             data = limited(content, limit, test_limit)
     except OSError as error:
         raise CounError(f"cannot read {spec}: {first_line(error)}") from None
@@ -118,6 +127,7 @@ def load(
     if canaries is not None:
         data = plant(data, canaries)
     limits = {"test_limit": test_limit, "size": size, "canaries": canaries}
+    limits["stream"] = stream or None
     origin |= {name: value for name, value in limits.items() if value is not None}
     return replace(data, source=spec, origin=origin)
 

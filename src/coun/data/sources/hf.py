@@ -202,7 +202,13 @@ def _part(
                 yield row, content
 
     names = None if id_column is None else _ids(part_name, part, id_column)
-    return Part(labels, encoded, names=names)
+    files = getattr(part, "files", None)
+    return Part(
+        labels,
+        encoded,
+        names=names,
+        files=None if files is None else lambda rows: ([*map(str, files)], f"column {image}"),
+    )
 
 
 def _contents(chunk: pa.ChunkedArray) -> list[Any]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from coun.data.cache import SMALLEST, Cache
 from coun.data.checks import NAMEABLE, check_labels, nameable
-from coun.data.examples import Data, TensorExamples, kept_rows
+from coun.data.examples import FETCH, Data, Examples, TensorExamples, kept_rows
 from coun.data.images import stack
+from coun.data.lazy import EncodedImages, Images, LazyExamples
 from coun.data.views import Views
 from coun.errors import CounError
 
@@ -27,12 +30,16 @@ class Part:
             a name for error messages and its encoded bytes or path.
         numbers: row numbers in the whole source, (N,) int64; by default 0..N-1.
         names: one unique id per row; None where the row numbers serve as ids.
+        files: given sorted positions (n,), names the files that hold the images there, and
+            says in words what of the files it is; None where that is not known, and then
+            decoded images are not cached.
     """
 
     labels: np.ndarray
     encoded: Callable[[np.ndarray], Iterable[tuple[str, bytes | str]]]
     numbers: np.ndarray | None = None
     names: Sequence[str] | None = None
+    files: Callable[[np.ndarray], tuple[Sequence[str], str]] | None = None
 
     @classmethod
     def of_files(cls, paths: Sequence[str], labels: Sequence[int], root: Path) -> Part:
@@ -48,6 +55,7 @@ class Part:
             np.asarray(labels, np.int64),
             lambda rows: ((paths[row], paths[row]) for row in rows),
             names=names,
+            files=lambda rows: ([paths[row] for row in rows], "one image per file"),
         )
 
     def take(self, rows: np.ndarray) -> Part:
@@ -57,16 +65,62 @@ class Part:
             lambda chosen: self.encoded(rows[chosen]),
             rows if self.numbers is None else self.numbers[rows],
             None if self.names is None else [self.names[row] for row in rows],
+            None if self.files is None else partial(_files_at, self.files, rows),
         )
 
-    def examples(self, images: np.ndarray, rows: Tensor) -> TensorExamples:
-        """Examples of the decoded *images* at positions *rows*, with their numbers and ids."""
+    def examples(self, images: Images | np.ndarray, rows: Tensor, channels: int) -> Examples:
+        """Examples of the *images* at positions *rows*, with their numbers and ids.
+
+        Args:
+            images: the decoded images of these rows, or images that are read at each access.
+            channels: 1 or 3; grey images are repeated.
+        """
         numbers = torch.arange(len(self.labels))
         if self.numbers is not None:
             numbers = torch.from_numpy(self.numbers)
         names = None if self.names is None else tuple(self.names[row] for row in rows.tolist())
-        labels = torch.from_numpy(self.labels)
-        return TensorExamples(torch.from_numpy(images), labels[rows], numbers[rows], names)
+        labels, numbers = torch.from_numpy(self.labels)[rows], numbers[rows]
+        if isinstance(images, np.ndarray):
+            if images.shape[1] < channels:
+                images = images.repeat(channels, axis=1)
+            return TensorExamples(torch.from_numpy(images), labels, numbers, names)
+        places = rows if isinstance(images, EncodedImages) else torch.arange(len(rows))
+        return LazyExamples(images, labels, numbers, places, channels, names)
+
+    def images(
+        self, rows: np.ndarray, *, size: int | None, stream: bool, cache: Cache | None
+    ) -> Images | np.ndarray:
+        """The images at sorted positions *rows* (n,): decoded, from the cache, or still encoded.
+
+        Args:
+            size: as for `coun.data.images.decode`.
+            stream: leave them on the disk.
+            cache: where decoded images are kept, None if nowhere.
+        """
+        key = None
+        if cache is not None and self.files is not None and len(rows) >= SMALLEST:
+            files, what = self.files(rows)
+            key = cache.key(files, rows, f"{what}, size {size}")
+        if cache is None or key is None:
+            if stream:
+                return EncodedImages.checked(self.encoded, rows, size)
+            return stack(self.encoded(rows), len(rows), size=size)
+        decoded = cache.find(key[0])
+        if decoded is not None:
+            return decoded if stream else decoded.read(np.arange(len(rows)))
+        if not stream:
+            array = stack(self.encoded(rows), len(rows), size=size)
+            cache.write(*key, iter([array]), array.shape)
+            return array
+        images = EncodedImages.checked(self.encoded, rows, size)
+        blocks = (images.read(rows[i : i + FETCH]) for i in range(0, len(rows), FETCH))
+        return cache.write(*key, blocks, (len(rows), *images.shape)) or images
+
+
+def _files_at(
+    files: Callable[[np.ndarray], tuple[Sequence[str], str]], rows: np.ndarray, chosen: np.ndarray
+) -> tuple[Sequence[str], str]:
+    return files(rows[chosen])
 
 
 @dataclass(frozen=True)
@@ -99,6 +153,8 @@ class Table:
         *,
         size: int | None = None,
         partial: bool = False,
+        stream: bool = False,
+        cache: Cache | None = None,
     ) -> Data:
         """Decode the rows that the limits keep, and no others.
 
@@ -109,6 +165,8 @@ class Table:
             limit, test_limit: numbers of rows to keep; all by default.
             size: as for `coun.data.images.decode`.
             partial: accept classes that lost all their training rows, and other `problems`.
+            stream: leave the images on the disk until they are needed.
+            cache: where decoded images are kept, None if nowhere.
 
         Raises: CounError for labels that do not fit, and for images that cannot be used.
         """
@@ -118,17 +176,19 @@ class Table:
             check_labels(self.train.labels, self.test.labels, self.classes)
         labels = [torch.from_numpy(part.labels) for part in (self.train, self.test)]
         rows, test_rows = kept_rows(labels, (limit, test_limit))
+        if cache is not None:
+            cache.remove_stale()
         train, test = (
-            stack(part.encoded(kept.numpy()), len(kept), size=size)
+            part.images(kept.numpy(), size=size, stream=stream, cache=cache)
             for part, kept in ((self.train, rows), (self.test, test_rows))
         )
-        channels = max(train.shape[1], test.shape[1])
-        train, test = (x.repeat(channels // x.shape[1], axis=1) for x in (train, test))
+        shapes = [x.shape[-3:] for x in (train, test)]
+        channels = max(shape[0] for shape in shapes)
         return Data(
-            self.train.examples(train, rows),
-            self.test.examples(test, test_rows),
+            self.train.examples(train, rows, channels),
+            self.test.examples(test, test_rows, channels),
             self.classes,
-            Views.for_images(train.shape[1:]),
+            Views.for_images((channels, *shapes[0][1:])),
             limit=limit,
             one_numbering=self.one_numbering,
             notes=self.notes,

@@ -1,0 +1,66 @@
+"""`coun data`: where data sets come from, whether a local copy is right, and decoded images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from coun.cli import app
+
+command = click.Group(
+    "data", help="Decoded images that coun keeps, and the data sets of the paper."
+)
+GIB = 2**30
+
+
+@command.command(
+    "cache",
+    cls=app.Command,
+    help="List the decoded images that coun keeps on the disk, for all sources or for the one at "
+    "PATH. COUN_CACHE names the folder, or is none; COUN_CACHE_GIB limits its size.",
+)
+@click.argument("path", metavar="[PATH]", type=app.PATH, required=False)
+@click.option("--clear", is_flag=True, help="Delete them.")
+@app.json_option
+def cache(path: Path | None, clear: bool, as_json: bool) -> None:
+    from coun.data.cache import cache_folder, entries
+    from coun.data.cache import clear as clear_cache
+
+    folder = cache_folder()
+    source = None if path is None else str(path)
+    if clear:
+        freed = clear_cache(source)
+        if as_json:
+            app.emit({"folder": str(folder), "freed_bytes": freed})
+            return
+        app.console.print(f"freed {freed / GIB:,.2f} GiB in {folder}", markup=False)
+        return
+    listing: list[dict[str, Any]] = [
+        {
+            "source": entry.source,
+            "images": entry.images,
+            "bytes": entry.bytes,
+            "file": str(entry.path),
+            "stale": entry.is_stale(),
+        }
+        for entry in entries(source)
+    ]
+    if as_json:
+        app.emit({"folder": str(folder) if folder else None, "entries": listing})
+        return
+    if folder is None:
+        app.console.print("no decoded images are kept: COUN_CACHE is none")
+        return
+    table = Table("source", "images", "GiB", "state", box=SIMPLE_HEAD)
+    for row in listing:
+        state = "of files that changed or are deleted" if row["stale"] else "up to date"
+        size = f"{row['bytes'] / GIB:,.2f}"
+        table.add_row(Text(str(row["source"])), f"{row['images']:,}", size, state)
+    if listing:
+        app.console.print(table)
+    app.console.print(Text(f"{len(listing)} entries in {folder}"))
