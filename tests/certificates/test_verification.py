@@ -76,6 +76,15 @@ def test_another_model(registry, tmp_path):
     assert [check.name for check in verification.failures] == ["model"]
 
 
+def test_the_model_is_looked_for_in_the_registry(registry, tmp_path):
+    folder = tmp_path / "registry"
+    shutil.copytree(registry.folder, folder)
+    assert results(verify(registry.first, registry=folder))["model"] == "PASSED"
+    (folder / "versions" / "2" / "model.safetensors").write_bytes(b"swapped")
+    verification = verify(registry.first, registry=folder)
+    assert [check.name for check in verification.failures] == ["model"]
+
+
 def test_another_signer(registry, tmp_path):
     create_key(tmp_path / "other.pem")
     verification = verify(registry.first, keys=tmp_path / "other.pem.pub")
@@ -117,7 +126,7 @@ def test_files_beside_the_certificate(registry, tmp_path):
     assert not verify(path).tampered
     (tmp_path / "c" / "audit.html").write_text("another page")
     assert [check.message for check in verify(path).failures] == [
-        "audit.html is not the file that was certified"
+        "audit.html is not what was certified"
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,8 @@ def verify(
 
     Args:
         path: a certificate, or the folder that holds it.
-        model: a model file or a run folder, which must be the one that the certificate is about.
+        model: a model file or a run folder, which must be the one that the certificate is about;
+            by default it is looked for in the versions of *registry*.
         registry: the folder of the registry that must have issued the certificate. Its
             `keys/*.pub` are then the expected signers, one of which must have signed.
         keys: public keys, or paths of them, that must all have signed.
@@ -115,7 +117,8 @@ def verify(
         return Verification(path, tuple(checks))
     statement = _statement(path, envelope)
     checks += _signers(envelope, named, of_registry, folder)
-    checks += _subjects(path, statement, weights)
+    checks.append(_model(statement, weights, folder))
+    checks += _files_beside(path, statement)
     checks += _chain(envelope, statement, folder)
     checks += _policy(statement)
     keyids = tuple(signature.keyid for signature in envelope.signatures)
@@ -218,30 +221,35 @@ def _signers(
     return checks
 
 
-def _subjects(path: Path, statement: Statement, weights: Path | None) -> list[VerificationCheck]:
-    """Compare the model, and the files beside the certificate, with their digests."""
+def _model(statement: Statement, weights: Path | None, folder: Path | None) -> VerificationCheck:
+    """Compare the model, or look for it among the versions of the registry."""
     digests = {subject.name: subject.digest["sha256"] for subject in statement.subject}
-    checks = []
-    if weights is None:
-        message = "not compared; name the model file or the run folder with --model"
-        checks.append(VerificationCheck("model", "WARNED", message))
-    else:
+    expected = digests.get(WEIGHTS, "none")
+    if weights is not None:
         digest = file_digest(weights)
-        if digest == digests.get(WEIGHTS):
-            check = VerificationCheck("model", "PASSED", f"{weights} is the certified model")
-        else:
-            expected = digests.get(WEIGHTS, "none")[:12]
-            message = f"{weights} is another model: SHA-256 {digest[:12]}, expected {expected}"
-            check = VerificationCheck("model", "FAILED", message)
-        checks.append(check)
-    for name, expected in digests.items():
-        file = path.parent / name
-        if name == WEIGHTS or Path(name).name != name or not file.is_file():
+        if digest == expected:
+            return VerificationCheck("model", "PASSED", f"{weights} is the certified model")
+        message = f"{weights} is another model: SHA-256 {digest[:12]}, expected {expected[:12]}"
+        return VerificationCheck("model", "FAILED", message)
+    if folder is None:
+        message = "not compared; name the model file or the run folder with --model"
+        return VerificationCheck("model", "WARNED", message)
+    for file in sorted((folder / "versions").glob(f"*/{WEIGHTS}")):
+        if file_digest(file) == expected:
+            return VerificationCheck("model", "PASSED", f"{file.parent} holds the certified model")
+    message = f"no version of {folder} holds the certified model, SHA-256 {expected[:12]}"
+    return VerificationCheck("model", "FAILED", message)
+
+
+def _files_beside(path: Path, statement: Statement) -> list[VerificationCheck]:
+    """Compare other certified files, where they stand beside the certificate."""
+    checks = []
+    for subject in statement.subject:
+        name, file = subject.name, path.parent / subject.name
+        if name == WEIGHTS or Path(name).name != name or not os.path.isfile(file):
             continue
-        same = file_digest(file) == expected
-        message = (
-            f"{printable(name)} is {'as certified' if same else 'not the file that was certified'}"
-        )
+        same = file_digest(file) == subject.digest["sha256"]
+        message = f"{printable(name)} is {'as certified' if same else 'not what was certified'}"
         checks.append(VerificationCheck("file", "PASSED" if same else "FAILED", message))
     return checks
 
