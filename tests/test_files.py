@@ -2,12 +2,23 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 
 import pytest
 
 from coun.errors import CounError
-from coun.files import atomically, read_json, to_json, write_json, write_text
+from coun.files import (
+    atomically,
+    locked,
+    read_json,
+    to_json,
+    unsealed,
+    write_json,
+    write_sealed,
+    write_text,
+)
 
 
 def full(*args, **kwargs):
@@ -79,7 +90,9 @@ def test_floats_survive_json_to_the_bit(tmp_path):
     assert read_json(tmp_path / "a.json") == values
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe\x00", b"nonsense"])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"a": 1', b"\xff\xfe\x00", b"nonsense", b"[NaN]", b'"\\ud800"', b"[" * 10**5]
+)
 def test_damaged_json_is_reported_in_one_line(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
@@ -92,5 +105,36 @@ def test_damaged_json_is_reported_in_one_line(tmp_path, content):
 def test_missing_json_is_reported_in_one_line(tmp_path):
     with pytest.raises(CounError, match="does not exist; expected a run folder"):
         read_json(tmp_path / "a.json")
-    with pytest.raises(CounError, match="cannot be read as JSON"):
+    with pytest.raises(CounError, match="is not a file; expected JSON"):
         read_json(tmp_path)
+
+
+def test_a_sealed_document_shows_every_change(tmp_path):
+    path = tmp_path / "a.json"
+    write_sealed(path, {"b": 1, "a": [0.1, None]})
+    assert unsealed(read_json(path), path, "") == ({"b": 1, "a": [0.1, None]}, True)
+    for changed in ({"b": 2, "a": [0.1, None]}, {"b": 1}, {"b": 1, "a": [0.1, None], "c": 0}):
+        document = {**changed, "sha256": read_json(path)["sha256"]}
+        with pytest.raises(CounError, match=r"a\.json was changed.*; mend it"):
+            unsealed(document, path, "mend it")
+    for without in ([1], {"b": 1}, None):
+        assert unsealed(without, path, "") == (without, False)
+
+
+def test_a_lock_is_held_by_one_and_released_by_death(tmp_path):
+    code = "import os; from pathlib import Path; from coun.files import locked;"
+    code += f"lock = locked(Path({str(tmp_path)!r})); lock.__enter__(); os._exit(9)"
+    with locked(tmp_path), pytest.raises(CounError, match="another process is writing"):
+        locked(tmp_path).__enter__()
+    assert not list(tmp_path.iterdir())
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    with locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_that_is_not_unicode_is_one_line(tmp_path):
+    with pytest.raises(CounError, match="not valid Unicode"):
+        write_json(tmp_path / "a.json", {"name": "caf\udce9"})
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Writing files atomically, and JSON in the form that this project writes."""
+"""Files: atomic writing, JSON with a checksum, and the lock of a folder."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from coun.errors import CounError
+
+LOCK = ".lock"
+SHA256 = "sha256"  # the key of the checksum in a sealed document
+_TEMPORARY = re.compile(r"\..+\.\w{8}\.tmp")  # the names that `atomically` gives
 
 
 @contextlib.contextmanager
@@ -63,8 +68,71 @@ def _umask() -> int:
 
 def write_text(path: Path, text: str) -> None:
     """Write *text* to *path*, completely or not at all."""
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        place = ascii(text[max(0, error.start - 20) : error.end])
+        raise CounError(
+            f"cannot write {path}: {place} is not valid Unicode; rename the file or label that "
+            "has this name"
+        ) from error
     with atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock of *folder* within the block, so that one process at a time changes it.
+
+    The operating system releases the lock when the process ends, however it ends. Temporary
+    files of processes that were killed while they wrote into the folder are removed.
+
+    Args:
+        folder: made if it does not exist.
+        wait: seconds to wait for another process that holds the lock.
+
+    Raises: CounError if another process holds the lock, or the folder cannot be written.
+
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / ".a.txt.abcd1234.tmp").touch()
+    >>> with locked(folder):
+    ...     [path.name for path in folder.iterdir()]
+    ['.lock']
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise CounError(
+            f"another process is writing {folder}; wait until it ends, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        sweep(folder)
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)  # filelock notices a removed file and locks anew
+        lock.release()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in *folder*, which is locked."""
+    for path in folder.iterdir():
+        if is_temporary(path):
+            path.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether *path* has a name that only `atomically` and `locked` give.
+
+    >>> is_temporary(Path("run/.run.json.x_1abc9z.tmp")), is_temporary(Path("notes.tmp"))
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def to_json(value: Any) -> str:
@@ -94,14 +162,71 @@ def read_json(path: Path) -> Any:
 
     Raises: CounError if the file is missing or damaged.
     """
+    if not path.exists():
+        raise CounError(f"{path} does not exist; expected a run folder written by coun")
+    if not path.is_file():
+        raise CounError(f"{path} is not a file; expected JSON that coun wrote")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CounError(f"{path} does not exist; expected a run folder written by coun") from None
+        return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise CounError(
-            f"{path} cannot be read as JSON ({error}); is the file complete?"
+            f"{path} cannot be read as JSON ({reason}); is the file complete?"
         ) from error
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON from a file that anyone may have written.
+
+    Raises: ValueError if it is not JSON, holds NaN or infinity, text that is not Unicode, or
+        values nested too deeply.
+
+    >>> parse_json(b"[1, 2]")
+    [1, 2]
+    """
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is not a number of JSON")
+
+    try:
+        value = json.loads(content.decode("utf-8"), parse_constant=refuse)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # lone surrogates raise here
+    except RecursionError:
+        raise ValueError("values are nested too deeply") from None
+    return value
+
+
+def json_digest(value: Any) -> str:
+    """Return the SHA-256 of *value* as JSON, whatever the order of its keys.
+
+    >>> json_digest({"a": 1, "b": 2}) == json_digest({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(json.loads(to_json(value)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write *content* to *path* as JSON, with a checksum of it under the key `sha256`."""
+    write_json(path, {**content, SHA256: json_digest(content)})
+
+
+def unsealed(document: Any, path: Path, advice: str) -> tuple[Any, bool]:
+    """Check a *document* that `write_sealed` wrote to *path*, and remove its checksum.
+
+    Args:
+        advice: what an error tells the reader to do.
+
+    Returns: the content, and whether it had a checksum: files of earlier versions have none.
+
+    Raises: CounError if the content is not that of the checksum.
+    """
+    if not isinstance(document, dict) or SHA256 not in document:
+        return document, False
+    content = {key: value for key, value in document.items() if key != SHA256}
+    if document[SHA256] != json_digest(content):
+        raise CounError(f"{path} was changed: its content does not match its checksum; {advice}")
+    return content, True
 
 
 def _finite(value: Any) -> Any:

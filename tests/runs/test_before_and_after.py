@@ -1,6 +1,5 @@
 """The start model beside the result, what a run costs beside a Retrain, and bare weights."""
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from coun.errors import CounError
 from coun.methods import make
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.evaluation import _warnings
-from coun.runs.metrics_record import StartRecord
+from coun.runs.metrics_record import StartRecord, read_metrics
 
 
 def test_an_unlearned_run_shows_its_start_and_the_change(original, split):
@@ -38,7 +37,7 @@ def test_another_request_is_measured_into_a_file_of_its_own(small, split, tmp_pa
     run = coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
     own = coun.evaluate(run)
     other = coun.evaluate(run, split=split)
-    files = {path.name: json.loads(path.read_text()) for path in (tmp_path / "o").glob("metrics*")}
+    files = {path.name: read_metrics(path).to_json() for path in (tmp_path / "o").glob("metrics*")}
     assert files == {"metrics.json": own, f"metrics-{split.digest[:12]}.json": other}
 
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 from dataclasses import replace
@@ -12,7 +13,7 @@ from coun.errors import CounError
 from coun.metrics import GAP_METRICS
 from coun.models import Outputs, weights_digest
 from coun.runs import Predictions, measure, predictions
-from coun.runs.metrics_record import StartRecord
+from coun.runs.metrics_record import StartRecord, read_metrics
 
 
 def sure(classes, labels, right):
@@ -131,7 +132,7 @@ def test_the_gap_to_retrain(original, split, small, tmp_path):
     gaps = [abs(g) for g in result["gap"].values()]
     assert result["average_gap"] == pytest.approx(sum(gaps) / 4)
     assert result["split_sha256"] == split.digest
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == result
+    assert read_metrics(tmp_path / "run" / "metrics.json").to_json() == result
     assert coun.evaluate(exact, against=exact)["average_gap"] == 0
     # The Original is measured on the Retrain's rows.
     assert coun.evaluate(original, against=exact)["counts"]["forget"] == 30
@@ -166,6 +167,7 @@ def test_a_metric_that_is_no_number_does_not_spoil_the_file(small, split, tmp_pa
     path.write_text(json.dumps(content))
     again = coun.evaluate(tmp_path / "u", data=small)
     assert "odd" not in again["start"]["metrics"]
+    assert "was changed" in again["warnings"][0]
     start = StartRecord(weights_sha256="", counts={}, metrics={"odd": math.nan, "even": 2.0})
     assert start.metrics == {"even": 2.0}
 
@@ -203,3 +205,42 @@ def test_several_retrains_give_means_and_the_floor_between_them(original, split,
         assert result["retrain"][name] == pytest.approx(sum(e["retrain"][name] for e in each) / 3)
         assert result["gap"][name] == pytest.approx(result[name] - result["retrain"][name])
     assert "floor" not in each[0]
+
+
+def test_no_metrics_are_overwritten(original, split, small, tmp_path):
+    exact, other = (coun.train(small, "cnn", split=split, epochs=e) for e in (1, 2))
+    coun.unlearn(original, split, "finetune", epochs=1, out=tmp_path / "u")
+    run, path = coun.Run.open(tmp_path / "u", data=small), tmp_path / "u" / "metrics.json"
+    plain = coun.evaluate(run)
+    whole = coun.evaluate(run, against=exact)
+    assert read_metrics(path).to_json() == whole
+    before = path.read_bytes()
+    assert coun.evaluate(run) == plain  # nothing of the gap is lost
+    assert path.read_bytes() == before
+    second = coun.evaluate(run, against=other)
+    assert "holds other metrics and is kept" in second["warnings"][-1]
+    assert path.read_bytes() == before
+    beside = [p for p in path.parent.glob("metrics-*.json")]
+    assert [read_metrics(p).average_gap for p in beside] == [second["average_gap"]]
+    coun.evaluate(run, against=other)
+    assert len(list(path.parent.glob("metrics-*.json"))) == 1
+    path.write_text("my own notes")
+    assert "were not saved" in coun.evaluate(run)["warnings"][-1]
+    assert path.read_text() == "my own notes"
+
+
+def test_a_run_in_a_folder_that_cannot_be_written_is_measured(
+    original, small, tmp_path, monkeypatch
+):
+    coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
+    run = coun.Run.open(tmp_path / "o", data=small)
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("os.open", refuse)
+    result = coun.evaluate(run)
+    assert result["test_accuracy"] is not None
+    assert "were not saved" in result["warnings"][-1]
+    assert "Read-only file system" in result["warnings"][-1]
+    assert not (tmp_path / "o" / "metrics.json").exists()

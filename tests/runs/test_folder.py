@@ -12,8 +12,10 @@ from torch import nn
 
 import coun
 from coun.errors import CounError
+from coun.files import locked, write_sealed
 from coun.models import weights_digest
-from coun.runs.folder import read_record, reserve_folder, write_record
+from coun.runs.folder import read_record, reserved, write_record
+from coun.runs.metrics_record import read_metrics
 
 EAGER = coun.Options(checkpoint_every=0)
 
@@ -52,6 +54,13 @@ def content(folder):
     return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def change_record(folder, **changes):
+    """Change the record as its writer would have: with the checksum of the new content."""
+    content = json.loads((folder / "run.json").read_text())
+    del content["sha256"]
+    write_sealed(folder / "run.json", {**content, **changes})
+
+
 def one_line(caught):
     assert "\n" not in str(caught.value)
     return True
@@ -66,7 +75,7 @@ def test_open_restores_the_run(folder, digits200):
     assert run.data.fingerprint == digits200.fingerprint
     assert run.split is None
     assert weights_digest(run.model) == run.record["weights_sha256"]
-    assert coun.evaluate(run) == json.loads((folder / "metrics.json").read_text())
+    assert coun.evaluate(run) == read_metrics(folder / "metrics.json").to_json()
 
 
 def test_open_restores_the_split(finished, tmp_path, digits200):
@@ -173,9 +182,7 @@ def test_missing_weights_are_one_line(folder):
 
 
 def test_weights_of_another_architecture_are_one_line(folder):
-    record = json.loads((folder / "run.json").read_text())
-    record["model"]["name"] = "cnn"
-    (folder / "run.json").write_text(json.dumps(record))
+    change_record(folder, model={**read_record(folder)["model"], "name": "cnn"})
     with pytest.raises(CounError, match="is a checkpoint of another architecture") as caught:
         coun.Run.open(folder)
     assert one_line(caught)
@@ -314,13 +321,52 @@ def test_the_weights_of_the_last_update_are_checked_too(tmp_path, digits200):
 def test_a_folder_is_reserved_for_one_run(finished, tmp_path):
     record = read_record(finished)
     started = record.model_copy(update={"status": "running"})
-    assert not reserve_folder(tmp_path / "run", started)
-    assert read_record(tmp_path / "run", complete=False).status == "running"
-    assert not reserve_folder(tmp_path / "run", started)
+    for _ in range(2):
+        with reserved(tmp_path / "run", started) as complete:
+            assert not complete
+            second = reserved(tmp_path / "run", started)
+            with pytest.raises(CounError, match="another process is writing"):
+                second.__enter__()
+        assert read_record(tmp_path / "run", complete=False).status == "running"
+        assert os.listdir(tmp_path / "run") == ["run.json"]
     write_record(tmp_path / "run", record)
-    assert reserve_folder(tmp_path / "run", started)
+    with reserved(tmp_path / "run", started) as complete, locked(tmp_path / "run"):
+        assert complete
+    other = reserved(tmp_path / "run", record.model_copy(update={"identity": "b"}))
     with pytest.raises(CounError, match="differs in its environment"):
-        reserve_folder(tmp_path / "run", record.model_copy(update={"identity": "b"}))
+        other.__enter__()
+
+
+def test_a_killed_process_leaves_no_temporary_files(tmp_path, digits200):
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    for name in (".run.json.a1b2c3d4.tmp", ".lock", "checkpoint/.step.safetensors.a1b2c3d4.tmp"):
+        (tmp_path / "run" / name).touch()
+    with pytest.raises(CounError, match="is not empty and not a run folder"):
+        coun.train(digits200, "mlp", epochs=1, out=tmp_path / "run")
+    record = coun.train(digits200, "mlp", epochs=1).record
+    write_record(tmp_path / "run", record.model_copy(update={"status": "running"}))
+    coun.train(digits200, "mlp", epochs=1, out=tmp_path / "run")
+    assert sorted(os.listdir(tmp_path / "run")) == ["model.safetensors", "rows.parquet", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("kind", "retrain"), ("seed", 7), ("history", []), ("identity", "0")]
+)
+def test_an_edited_record_is_noticed(folder, digits200, part, value):
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, part: value}))
+    for use in (coun.Run.open, coun.runs.history):
+        with pytest.raises(CounError, match=r"run\.json was changed") as caught:
+            use(folder)
+        assert one_line(caught)
+
+
+def test_a_record_without_a_checksum_is_said_to_be_unverified(folder, caplog):
+    record = json.loads((folder / "run.json").read_text())
+    del record["sha256"]
+    (folder / "run.json").write_text(json.dumps(record))
+    assert not coun.Run.open(folder).record.verified
+    assert "its content is unverified" in caplog.text
 
 
 def test_swapped_weights_are_one_line(folder, digits200, tmp_path):
@@ -353,8 +399,7 @@ def test_the_weights_file_of_an_unlearned_run_is_refused(unlearned, folder, digi
     ],
 )
 def test_a_request_that_was_removed_from_the_record_is_refused(unlearned, change, words):
-    record = json.loads((unlearned / "run.json").read_text())
-    (unlearned / "run.json").write_text(json.dumps({**record, **change}))
+    change_record(unlearned, **change)
     with pytest.raises(CounError, match=words) as caught:
         coun.Run.open(unlearned)
     assert one_line(caught)

@@ -84,7 +84,7 @@ def test_the_start_is_left_alone(original, split, method):
 
 def test_unlearning_goes_on_from_an_unlearned_run(original, split):
     first = coun.unlearn(original, split, "not", epochs=1)
-    second = coun.unlearn(first, method="finetune", epochs=1)
+    second = coun.unlearn(first, split, "finetune", epochs=1)
     assert second.split is split
     assert second.record["parent"]["method"] == "not"
     assert second.record["original"] == original.record["original"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -41,8 +42,9 @@ class Checkpoint:
     def save(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Save *tensors* and *state*, which must fit into JSON, under *name*, atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        meta = {"identity": self.identity, "state": json.dumps(state)}
         plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        meta = {"identity": self.identity, "state": json.dumps(state)}
+        meta["sha256"] = _digest(plain, meta)
         # Written from bytes, so that a full disk gives an OSError, not safetensors' own error.
         data = save(plain, metadata=meta)
         with atomically(self._path(name)) as temporary:
@@ -60,6 +62,8 @@ class Checkpoint:
             with safe_open(path, framework="pt") as file:
                 meta = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            if meta.pop("sha256") != _digest(tensors, meta):
+                raise ValueError("its content does not match its checksum")
             state = json.loads(meta["state"])
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise CounError(
@@ -78,6 +82,17 @@ class Checkpoint:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
+
+
+def _digest(tensors: dict[str, Tensor], meta: dict[str, str]) -> str:
+    """Compute the SHA-256 of all that a checkpoint holds, in hexadecimal."""
+    digest = hashlib.sha256(json.dumps(sorted(meta.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        head = [name, str(tensor.dtype), list(tensor.shape)]
+        digest.update(json.dumps(head).encode() + b"\n")
+        # Flattened first, because a tensor without dimensions cannot be viewed as bytes.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def pack(

@@ -13,7 +13,7 @@ from coun.data import Data, Split
 from coun.data.requests import parse
 from coun.errors import CounError
 from coun.methods.retrain import Retrain
-from coun.runs.folder import expanded, read_record
+from coun.runs.folder import expanded, read_record, warn_unverified
 from coun.runs.record import RunRecord, StepRecord
 
 
@@ -45,6 +45,7 @@ def history(folder: str | Path) -> list[StepRecord]:
     """
     path = expanded(folder)
     record = read_record(path)
+    warn_unverified(path, record)
     return [*record.ancestors, step_of(record, path)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from coun.data import Data, Examples, Split
 from coun.data.examples import stratified
 from coun.data.lazy import subset
 from coun.engine import predict
+from coun.errors import CounError
 from coun.metrics import GAP_METRICS, Measurements
 from coun.models import Classifier, Outputs
 from coun.runs.chain import measured
@@ -147,7 +149,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure *run*, and how near it is to the Retrain *against*; write `metrics.json`.
 
-    A request other than that on record of *run* is written to a file of its own.
+    A request other than that on record of *run* is written to a file of its own. No metrics are
+    overwritten: where others are in that file, these get another file, and `warnings` names it.
+    `warnings` also says if they could not be saved, as in a folder that is read-only.
 
     Args:
         run, against: runs or their folders; all are measured on the same rows. Where *against*
@@ -217,9 +221,10 @@ def evaluate(
     if warnings := _warnings(run, result):
         result["warnings"] = warnings
     metrics = Metrics.model_validate({"version": VERSION, **result})
-    if path is not None:
-        write_metrics(path, metrics)
-    return metrics.to_json()
+    values_by_name = metrics.to_json()
+    if path is not None and (note := write_metrics(path, metrics)):
+        values_by_name["warnings"] = [*values_by_name.get("warnings", []), note]
+    return values_by_name
 
 
 def _listed(against: Retrains | None) -> Sequence[Run | str | Path]:
@@ -244,8 +249,12 @@ def _start(
     parent = run.record.parent
     if run.record.kind != "unlearned" or parent is None:
         return None
-    stored = read_metrics(path) if path is not None else None
+    stored = None
+    with contextlib.suppress(CounError):  # `write_metrics` says what is wrong with the file
+        stored = read_metrics(path) if path is not None else None
     kept = stored.start if stored else None
+    if kept is not None and kept.weights_sha256 != parent.weights_sha256:
+        kept = None
     if kept is not None and kept.counts == counts:
         return kept
     start = run.opened_start()

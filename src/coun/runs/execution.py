@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
@@ -19,16 +21,15 @@ from coun.runs.folder import (
     CHECKPOINT,
     ROWS,
     WEIGHTS,
-    abandon_folder,
     expanded,
     read_record,
-    reserve_folder,
+    reserved,
     write_record,
 )
 from coun.runs.new_records import completed_record, new_record
 from coun.runs.options import Options
-from coun.runs.record import Kind
-from coun.runs.run import Run
+from coun.runs.record import Kind, RunRecord
+from coun.runs.run import Run, check_weights
 from coun.runs.start import Start, blank, shaped, wrap
 from coun.seeds import Seeds
 
@@ -66,56 +67,65 @@ def execute(
     )
     record = new_record(kind, method, data, split, start, seed, classifier, compute)
     folder = expanded(out) if out is not None else None
-    checkpoint = None
-    if folder is not None:
-        if reserve_folder(folder, record):
+    with reserved(folder, record) as finished:
+        if folder is not None and finished:
+            if options.progress and ProcessGroup.current().is_main:
+                print(
+                    f"{folder} holds this run already; nothing is computed again", file=sys.stderr
+                )
             load_weights(model, folder / WEIGHTS)
-            return Run(model.eval(), data, split, read_record(folder), folder, start.build)
-        every = options.checkpoint_every
-        checkpoint = Checkpoint(folder / CHECKPOINT, record.identity, every=every)
-    # FT and CoUn share a stream, so that CoUn at weight 0 is FT to the bit; a shard has its
-    # own, so that it is the same whether it is trained with the others or alone.
-    seeds = Seeds(seed).fork(method.name if method.layout(data) else kind)
-    original = {"settings": start.original, "seed": start.original_seed}
-    task = Task(
-        data,
-        split,
-        seeds,
-        method.reads,
-        classifier,
-        start.build,
-        compute.device,
-        flops,
-        {} if start.original_seed is None else original,
-        start.probe.cost if start.probe else Cost(),
-    )
-    engine = Engine(
-        task,
-        compute,
-        checkpoint=checkpoint,
-        progress=options.progress,
-        title=method.name,
-        workers=options.workers,
-        profile=options.profile,
-    )
-    if options.keep_freed_memory and compute.device.type == "cpu":
-        keep_freed_memory()
-    try:
-        log = engine.run(method.plan(model, task))
-    except CounError:
+            check_weights(folder, present := read_record(folder), model)
+            return Run(model.eval(), data, split, present, folder, start.build)
+        checkpoint = None
         if folder is not None:
-            abandon_folder(folder)
-        raise
-    compute.to_cpu(model)
-    record = completed_record(record, log, model.eval())
-    if folder is not None and checkpoint is not None and ProcessGroup.current().is_main:
-        save_weights(model, folder / WEIGHTS)
-        RowTable.of(data, split).save(folder / ROWS)
-        rows = {"rows_sha256": file_digest(folder / ROWS)}
-        record = record.model_copy(update={"data": record.data.model_copy(update=rows)})
-        write_record(folder, record)
-        checkpoint.clear()
+            every = options.checkpoint_every
+            checkpoint = Checkpoint(folder / CHECKPOINT, record.identity, every=every)
+        # FT and CoUn share a stream, so that CoUn at weight 0 is FT to the bit; a shard has its
+        # own, so that it is the same whether it is trained with the others or alone.
+        seeds = Seeds(seed).fork(method.name if method.layout(data) else kind)
+        original = {"settings": start.original, "seed": start.original_seed}
+        task = Task(
+            data,
+            split,
+            seeds,
+            method.reads,
+            classifier,
+            start.build,
+            compute.device,
+            flops,
+            {} if start.original_seed is None else original,
+            start.probe.cost if start.probe else Cost(),
+        )
+        engine = Engine(
+            task,
+            compute,
+            checkpoint=checkpoint,
+            progress=options.progress,
+            title=method.name,
+            workers=options.workers,
+            profile=options.profile,
+        )
+        if options.keep_freed_memory and compute.device.type == "cpu":
+            keep_freed_memory()
+        log = engine.run(method.plan(model, task))
+        compute.to_cpu(model)
+        record = completed_record(record, log, model.eval())
+        if folder is not None and checkpoint is not None and ProcessGroup.current().is_main:
+            record = _save(folder, record, model, data, split)
+            checkpoint.clear()
     return Run(model, data, split, record, folder, start.build)
+
+
+def _save(
+    folder: Path, record: RunRecord, model: nn.Module, data: Data, split: Split | None
+) -> RunRecord:
+    """Write a finished run; the record comes last, because it says that the rest is complete."""
+    save_weights(model, folder / WEIGHTS)
+    RowTable.of(data, split).save(folder / ROWS)
+    rows = {"rows_sha256": file_digest(folder / ROWS)}
+    record = record.model_copy(update={"data": record.data.model_copy(update=rows)})
+    write_record(folder, record)
+    return record
 
 
 def _require_rows(method: Method, data: Data, split: Split) -> None:

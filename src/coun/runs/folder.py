@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
-from coun.files import read_json, write_json
+from coun.files import LOCK, is_temporary, locked, read_json, sweep, write_sealed
 from coun.runs.record import RunRecord, parse_record
 
 WEIGHTS, RECORD, ROWS, METRICS = "model.safetensors", "run.json", "rows.parquet", "metrics.json"
 CHECKPOINT = "checkpoint"
+_log = logging.getLogger(__name__)
 
 
 def expanded(path: str | Path) -> Path:
@@ -33,6 +36,15 @@ def read_record(folder: Path, *, complete: bool = True) -> RunRecord:
     return record
 
 
+def warn_unverified(folder: Path, record: RunRecord) -> None:
+    """Say, once for a folder that is opened, that nothing shows whether its record was changed."""
+    if not record.verified:
+        _log.warning(
+            "%s has no checksum, because an earlier version wrote it; its content is unverified",
+            folder / RECORD,
+        )
+
+
 def refuse_weights_of_run(path: Path) -> None:
     """Refuse the weights file of a run that forgot rows: on its own it has no memory of them.
 
@@ -51,27 +63,54 @@ def refuse_weights_of_run(path: Path) -> None:
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Write the `run.json` of *folder*, whole or not at all."""
-    write_json(folder / RECORD, record.to_json())
+    """Write the `run.json` of *folder* with its checksum, whole or not at all."""
+    write_sealed(folder / RECORD, record.to_json())
 
 
-def reserve_folder(folder: Path, record: RunRecord) -> bool:
-    """Reserve *folder* for the run *record*; return whether that run is already complete there.
+@contextlib.contextmanager
+def reserved(folder: Path | None, record: RunRecord) -> Iterator[bool]:
+    """Reserve *folder* for the run *record* within the block; no folder needs none.
+
+    Yields whether that run is already complete there; the folder is then neither locked nor
+    written, so that it may lie on a read-only share. Otherwise it stays locked within the
+    block. If the block fails before any weights were saved, the folder is given back.
 
     Of several processes the main one does it for all; the others wait and read the result.
 
-    Raises: CounError if the folder holds another run or other files, or cannot be written.
+    Raises: CounError if the folder holds another run or other files, if another process is
+        writing it, or if it cannot be written.
     """
     processes = ProcessGroup.current()
-    if not processes.is_main:
+    if folder is None or not processes.is_main:
         processes.barrier()
-        return read_record(folder, complete=False).status == "complete"
-    finished = _reserve_on_disk(folder, record)
-    processes.barrier()
-    return finished
+        yield folder is not None and read_record(folder, complete=False).status == "complete"
+        return
+    if _check_content(folder, record):
+        processes.barrier()
+        yield True
+        return
+    is_new = not folder.exists()
+    try:
+        with locked(folder):
+            finished = _check_content(folder, record)  # another process may have been quicker
+            if not finished:
+                if (folder / CHECKPOINT).is_dir():
+                    sweep(folder / CHECKPOINT)
+                write_record(folder, record)
+            processes.barrier()
+            try:
+                yield finished
+            except CounError:
+                _give_back(folder)
+                raise
+    finally:
+        with contextlib.suppress(OSError):
+            if is_new:
+                folder.rmdir()  # an empty folder only: what a run saved keeps it
 
 
-def _reserve_on_disk(folder: Path, record: RunRecord) -> bool:
+def _check_content(folder: Path, record: RunRecord) -> bool:
+    """Return whether *folder* holds the run *record*, complete; refuse any other content."""
     if folder.exists() and not folder.is_dir():
         raise CounError(f"{folder} is a file; expected a folder, choose another --out")
     if (folder / RECORD).exists():
@@ -82,18 +121,20 @@ def _reserve_on_disk(folder: Path, record: RunRecord) -> bool:
                 f"{folder} holds another run (it differs in {differences}); choose another "
                 "--out, or delete it first"
             )
-        if present.status == "complete":
-            return True
-    elif folder.exists() and any(p for p in folder.iterdir() if not p.name.endswith(".tmp")):
+        return present.status == "complete"
+    if folder.exists() and any(p for p in folder.iterdir() if not _is_incidental(p)):
         raise CounError(f"{folder} is not empty and not a run folder; choose another --out")
-    write_record(folder, record)
     return False
 
 
-def abandon_folder(folder: Path) -> None:
-    """Remove *folder* if its run failed before any of its weights were saved, so that the same
-    command with other settings can use it."""
-    is_main = ProcessGroup.current().is_main
-    if is_main and [path.name for path in folder.iterdir()] == [RECORD]:
-        (folder / RECORD).unlink()
-        folder.rmdir()
+def _is_incidental(path: Path) -> bool:
+    """Whether *path* is only a trace of a process that is starting, or was killed."""
+    return path.name == LOCK or is_temporary(path)
+
+
+def _give_back(folder: Path) -> None:
+    """Remove the record of a run that failed before any of its weights were saved, so that the
+    same command with other settings can use *folder*."""
+    if all(path.name == RECORD or _is_incidental(path) for path in folder.iterdir()):
+        sweep(folder)
+        (folder / RECORD).unlink(missing_ok=True)

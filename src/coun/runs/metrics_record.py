@@ -12,11 +12,12 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from coun.data import Split
 from coun.errors import CounError
-from coun.files import read_json, write_json
+from coun.files import json_digest, locked, read_json, unsealed, write_sealed
 from coun.runs.folder import METRICS
 from coun.runs.record import Record
 
 VERSION: Literal[2] = 2
+LOCK_SECONDS = 10.0  # as long as another process may take to write its metrics
 
 
 def _finite(values: Any) -> Any:
@@ -102,18 +103,54 @@ def _digest(split: Split) -> str:
 
 
 def read_metrics(path: Path) -> Metrics | None:
-    """Read the metrics at *path*; None if there are none, or they are of version 0.1."""
+    """Read the metrics at *path*; None if there are none, or they are of version 0.1.
+
+    Raises: CounError if the file is damaged, or was changed after it was written.
+    """
     if not path.exists():
         return None
-    content = read_json(path)
+    advice = "move it away, it is then measured again"
+    content, _ = unsealed(read_json(path), path, advice)
     if not isinstance(content, dict) or "version" not in content:
         return None
     try:
         return Metrics.model_validate(content)
     except ValidationError as error:
-        raise CounError(f"{path} is damaged; delete it, it is then measured again") from error
+        raise CounError(f"{path} is damaged; {advice}") from error
 
 
-def write_metrics(path: Path, metrics: Metrics) -> None:
-    """Write *metrics* to *path*, whole or not at all."""
-    write_json(path, metrics.to_json())
+def write_metrics(path: Path, metrics: Metrics) -> str | None:
+    """Write *metrics* to *path* with a checksum, whole or not at all, and overwrite nothing.
+
+    Metrics that are there already are completed where all common values agree, for example by
+    the gap to a Retrain. Others are kept, and *metrics* get a file of their own beside them.
+
+    Returns: a sentence if the metrics are not at *path*, because other metrics are there or the
+        folder cannot be written; else None.
+    """
+    try:
+        with locked(path.parent, wait=LOCK_SECONDS):
+            return _write_beside(path, metrics.to_json())
+    except CounError as error:
+        return f"the metrics were not saved: {error}"
+
+
+def _write_beside(path: Path, content: dict[str, Any]) -> str | None:
+    note = None
+    if path.exists():
+        try:
+            present = read_metrics(path)
+        except CounError as error:
+            return f"the metrics were not saved: {error}"
+        before = present.to_json() if present else {}
+        common = (before.keys() & content.keys()) - {"warnings"}
+        if present and all(before[key] == content[key] for key in common):
+            content = {**before, **content}
+            if content == before:
+                return None
+        else:
+            other = path.with_name(f"{path.stem}-{json_digest(content)[:8]}.json")
+            note = f"{path} holds other metrics and is kept; these are in {other.name}"
+            path = other
+    write_sealed(path, content)
+    return note

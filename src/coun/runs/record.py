@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from coun.engine import Cost
 from coun.errors import CounError
+from coun.files import unsealed
 
 VERSION: Literal[2] = 2
 Kind = Literal["original", "retrain", "unlearned", "given"]
@@ -199,6 +200,13 @@ class RunRecord(Record):
     weights_sha256: str = ""
     finished: str = ""
 
+    _verified: bool = PrivateAttr(default=True)
+
+    @property
+    def verified(self) -> bool:
+        """Whether the file that this was read from has a checksum, and agrees with it."""
+        return self._verified
+
     def identified(self) -> Self:
         """Return the same record with its identity filled in."""
         parts: dict[str, Any] = {
@@ -230,8 +238,10 @@ class RunRecord(Record):
 def parse_record(content: Any, path: Path) -> RunRecord:
     """Check the *content* of the run record at *path*, of this version or of version 0.1.
 
-    Raises: CounError if it is not such a record, or the checkpoint of version 0.1.
+    Raises: CounError if it is not such a record, was changed after it was written, or is the
+        checkpoint of version 0.1.
     """
+    content, verified = unsealed(content, path, "restore the file from a copy, or run again")
     if isinstance(content, dict) and content.get("format") == 1:
         if content.get("status") != "complete":
             raise CounError(
@@ -244,13 +254,15 @@ def parse_record(content: Any, path: Path) -> RunRecord:
         newer = f" but of version {version}; use the coun that wrote it" * (version is not None)
         raise CounError(f"{path} is not a run record of version {VERSION}{newer}")
     try:
-        return RunRecord.model_validate(content)
+        record = RunRecord.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise CounError(
             f"{path} is damaged: {key}: {first['msg']}; restore the file, or run again"
         ) from error
+    record._verified = verified
+    return record
 
 
 def _from_version_0_1(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from coun.runs.folder import (
     expanded,
     read_record,
     refuse_weights_of_run,
+    warn_unverified,
 )
 from coun.runs.new_records import given_record
 from coun.runs.record import RunRecord
@@ -102,11 +103,12 @@ class Run:
                 "rows it forgot; restore the file from a copy"
             )
         _check_trust(folder, record, build, trust)
+        warn_unverified(folder, record)
         data, numbers = recorded_data(folder, record, data, allow_missing=allow_missing)
         maker = _maker(folder, record, data, build, trust)
         model = maker()
         load_weights(model, folder / WEIGHTS)
-        _check_weights(folder, record, model)
+        check_weights(folder, record, model)
         if isinstance(model, Shards) and numbers is not None and data.absent is not None:
             # Rows that were deleted before the run was made are last; the model never had them.
             model.drop_deleted_rows(torch.isin(numbers[: len(model.place)], data.train.numbers))
@@ -223,7 +225,7 @@ def recorded_data(
     return data, None
 
 
-def _check_weights(folder: Path, record: RunRecord, model: nn.Module) -> None:
+def check_weights(folder: Path, record: RunRecord, model: nn.Module) -> None:
     """Refuse weights other than those that the run gave."""
     if record.weights_sha256 and weights_digest(model) != record.weights_sha256:
         raise CounError(

@@ -110,8 +110,9 @@ def unlearn(
 
     Args:
         start: a `Run`, a run folder, or any trained nn.Module (then *data* is needed).
-        split: which rows to forget; by default the one in the record of *start*. Rows that
-            *start* or a run before it has forgotten stay forgotten: they are added to it.
+        split: which rows to forget. Rows that *start* or a run before it has forgotten stay
+            forgotten: they are added to it. Only a Retrain of *start* needs no split: it forgets
+            what *start* forgot.
         method: a name that `coun methods` lists, with *settings*, or a `Method`.
         data: the data of a bare module; for a run folder, the data, or the source where it is
             now (see `Run.open`).
@@ -145,6 +146,12 @@ def unlearn(
         start.build = build
         start.record = start.record.model_copy(
             update={"model": start.record.model.model_copy(update={"name": name})}
+        )
+    is_retrain = (method if isinstance(method, str) else method.name) == Retrain.name
+    if split is None and start.split is not None and not is_retrain:
+        raise CounError(
+            f"{start.where} has forgotten its {len(start.split.forget):,} rows already; name "
+            "new rows to forget, or the same rows again to work on them further with another method"
         )
     split = accumulated(split, start.split, start.data)
     if split is None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from filelock import FileLock, Timeout
 from coun.bench.spec.experiment import Experiment
 from coun.data import Data
 from coun.errors import CounError
-from coun.files import cannot_write, read_json, to_json, write_text
+from coun.files import cannot_write, read_json, unsealed, write_json, write_sealed
 from coun.models import weights_digest
 from coun.runs import Run
 
@@ -65,13 +63,12 @@ class Store:
     def begin(self, experiment: Experiment) -> None:
         """Record what is about to be computed."""
         content = {"title": experiment.title, "kind": experiment.kind, **experiment.content()}
-        write_text(self.place(experiment) / SPEC, to_json(content) + "\n")
+        write_json(self.place(experiment) / SPEC, content)
 
     def finish(self, experiment: Experiment, result: dict[str, Any]) -> None:
         """Save *result* with a checksum, and mark *experiment* as finished."""
         body = {"key": experiment.key, "title": experiment.title, "result": result}
-        text = to_json({**body, "sha256": _checksum(json.loads(to_json(body)))})
-        write_text(self.place(experiment) / DONE, text + "\n")
+        write_sealed(self.place(experiment) / DONE, body)
 
     def result(self, experiment: Experiment) -> dict[str, Any]:
         """Read what `finish` saved. Raises: CounError that names the file if it is damaged."""
@@ -82,14 +79,11 @@ class Store:
                 f"{path} is not the record of '{experiment.title}'; delete {path.parent} to "
                 "compute it again"
             )
-        recorded_checksum = record.pop("sha256", None)
-        if recorded_checksum != _checksum(record):
-            raise CounError(
-                f"{path} is damaged: its content does not match its checksum; delete "
-                f"{path.parent} to compute '{experiment.title}' again"
-            )
-        result = record["result"]
-        assert isinstance(result, dict)
+        advice = f"delete {path.parent} to compute '{experiment.title}' again"
+        record, sealed = unsealed(record, path, advice)
+        result = record.get("result")
+        if not sealed or not isinstance(result, dict):
+            raise CounError(f"{path} is damaged; {advice}")
         return result
 
     def open(self, experiment: Experiment, data: Data) -> Run:
@@ -105,7 +99,3 @@ class Store:
                 f"{folder.parent} to compute '{experiment.title}' again"
             )
         return run
-
-
-def _checksum(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

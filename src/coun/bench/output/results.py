@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -13,7 +12,7 @@ from coun.bench.spec.plan import FLOOR, Plan
 from coun.bench.spec.workload import protocol_of
 from coun.engine import environment
 from coun.errors import CounError
-from coun.files import atomically, cannot_write, read_json, to_json, write_text
+from coun.files import atomically, cannot_write, read_json, unsealed, write_sealed
 
 RESULTS, TABLE = "results.json", "results.parquet"
 FORMAT = 3
@@ -45,7 +44,7 @@ def write(
         **extra,
         "rows": records,
     }
-    write_text(out / RESULTS, to_json({**body, "sha256": _checksum(body)}) + "\n")
+    write_sealed(out / RESULTS, body)
     if records:
         _write_parquet(out / TABLE, records)
 
@@ -82,12 +81,10 @@ def read(out: Path) -> dict[str, Any]:
             f"{path} is not a bench result of format {FORMAT}; run coun bench again, or use the "
             "version of coun that wrote it"
         )
-    recorded_checksum = document.pop("sha256", None)
-    if recorded_checksum != _checksum(document):
-        raise CounError(
-            f"{path} is damaged: its content does not match its checksum; run coun bench again, "
-            "which repeats no finished work"
-        )
+    advice = "run coun bench again, which repeats no finished work"
+    document, sealed = unsealed(document, path, advice)
+    if not sealed:
+        raise CounError(f"{path} has no checksum; {advice}")
     return _converted(document)
 
 
@@ -102,8 +99,3 @@ def _converted(document: dict[str, Any]) -> dict[str, Any]:
 
     records = [renamed(record) for record in document["rows"]]
     return {**document, "format": FORMAT, "config": renamed(document["config"]), "rows": records}
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    text = json.dumps(json.loads(to_json(body)), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
