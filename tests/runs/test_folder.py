@@ -169,7 +169,9 @@ def test_a_damaged_record_is_one_line(folder, digits200, damage):
 def test_cut_weights_are_one_line(folder, cut):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(CounError, match="is not a safetensors file, or is damaged|is empty; was it") as caught:
+    with pytest.raises(
+        CounError, match="is not a safetensors file, or is damaged|is empty; was it"
+    ) as caught:
         coun.Run.open(folder)
     assert one_line(caught)
 
