@@ -95,7 +95,7 @@ def test_a_damaged_run_is_refused(coun_command, trained: Path) -> None:
     record.write_text(text[:100])
     refuse(coun_command("evaluate", "o"), "run.json")
     record.write_text(text.replace('"cnn"', '"mlp"', 1))
-    refuse(coun_command("evaluate", "o"), "model.safetensors")
+    refuse(coun_command("evaluate", "o"), "run.json was changed")
 
 
 def test_changed_data_is_noticed(coun_command, tmp_path: Path) -> None:
