@@ -216,6 +216,7 @@ def test_the_page_of_the_audit_names_no_forgotten_row(fulfilled):
     assert {s.name for s in verify(result.certificates[0]).statement.subject} == {
         "model.safetensors",
         "audit.html",
+        "audit.json",
     }
 
 

@@ -6,7 +6,7 @@ A certificate is an in-toto Statement in a DSSE envelope, signed with Ed25519. `
 rows without naming them.
 """
 
-from coun.certificates.commitment import Commitment, Proof, commit, new_key, verify_proof
+from coun.certificates.commitment import Commitment, Proof, commit, key_id, new_key, verify_proof
 from coun.certificates.issuing import CERTIFICATE, PAGE, countersign, issue, statement_digest
 from coun.certificates.keys import create_key, load_key, load_public_key
 from coun.certificates.page import model_card
@@ -49,6 +49,7 @@ __all__ = [
     "countersign",
     "create_key",
     "issue",
+    "key_id",
     "load_key",
     "load_public_key",
     "model_card",

@@ -53,7 +53,7 @@ class Commitment:
     @property
     def key_id(self) -> str:
         """A name of the key that does not reveal it, in hexadecimal."""
-        return hashlib.sha256(b"coun commitment key" + self.key).hexdigest()[:32]
+        return key_id(self.key)
 
     def proof(self, id: str) -> Proof:
         """Return the proof that *id* is one of the ids.
@@ -80,6 +80,15 @@ def new_key() -> bytes:
     32
     """
     return secrets.token_bytes(KEY_BYTES)
+
+
+def key_id(key: bytes) -> str:
+    """Return a name of a commitment key that does not reveal it, in hexadecimal.
+
+    >>> key_id(bytes(32))
+    '1a1432902c5ed4f580405cdc6cc7ef70'
+    """
+    return hashlib.sha256(b"coun commitment key" + key).hexdigest()[:32]
 
 
 def commit(ids: Iterable[str], key: bytes) -> Commitment:

@@ -6,11 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coun.certificates import commit, load_public_key, statement_digest
-from coun.data.keyed_rows import id_leaf
+from coun.certificates import commit, key_id, load_key, load_public_key, statement_digest, verify
+from coun.data.keyed_rows import KEYS, id_leaf
 from coun.errors import CounError, TamperingFound
 from coun.files import file_digest
 from coun.registry import rows as request_rows
+from coun.registry.beginning import SIGNING_KEY
 from coun.registry.state import State
 from coun.registry.versions import VERSIONS, version_folder
 
@@ -29,6 +30,8 @@ def find_problems(registry: Registry, *, versions: Collection[int] | None = None
         state = registry.state()
     except CounError as error:
         return problems or [str(error)]
+    if problems:
+        return problems  # what a changed ledger says of other files means nothing
     problems += _key(registry, state)
     for version in state.versions if versions is None else versions:
         problems += _version(registry, state, version)
@@ -41,7 +44,7 @@ def find_problems(registry: Registry, *, versions: Collection[int] | None = None
 
 def _key(registry: Registry, state: State) -> list[str]:
     """Whether the signing key is the one that the registry began with."""
-    path = Path(f"{registry.folder / 'keys' / 'signing.pem'}.pub")
+    path = Path(f"{registry.folder / KEYS / SIGNING_KEY}.pub")
     try:
         key = load_public_key(path)
     except CounError as error:
@@ -51,6 +54,13 @@ def _key(registry: Registry, state: State) -> list[str]:
             f"the key {path} was swapped: it is {key.keyid[:12]}, and the registry began with "
             f"{state.created['public_key'][:12]}"
         ]
+    if state.created["key"] is None:
+        try:
+            signer = load_key(registry.signing_key)
+        except CounError as error:
+            return [f"the signing key is missing or damaged: {error}"]
+        if signer.public_key.keyid != key.keyid:
+            return [f"the key {registry.signing_key} was swapped; it does not fit {path.name}"]
     return []
 
 
@@ -100,15 +110,21 @@ def _request(registry: Registry, state: State, number: int) -> list[str]:
         key = request_rows.read_key(registry.folder, number)
     except TamperingFound as error:
         return [*problems, str(error)]
+    if key_id(key) != request.body["key_id"]:
+        return [*problems, f"request {number}: its key was swapped"]
     return problems + _rows(registry, number, key, request.body["root"])
 
 
 def _invalid(registry: Registry, path: Path, version: int) -> str:
-    """The first check that a certificate fails; empty if it passes all."""
-    from coun.certificates import verify
+    """The first check that a certificate fails; empty if it passes all.
 
+    Whether the registry issued it is known by its digest in the ledger, so that the other
+    certificates are not read for each.
+    """
     verification = verify(
-        path, model=version_folder(registry.folder, version), registry=registry.folder
+        path,
+        model=version_folder(registry.folder, version),
+        keys=[Path(f"{registry.folder / KEYS / SIGNING_KEY}.pub")],
     )
     return verification.failures[0].message if verification.failures else ""
 

@@ -294,7 +294,9 @@ class Fulfilment:
             folder.mkdir(parents=True)
             subjects = {WEIGHTS: files[WEIGHTS]}
             if self.plan.page and outcome.audit is not None:
-                subjects["audit.html"] = file_digest(write_page(outcome.audit, folder))
+                page = write_page(outcome.audit, folder)
+                numbers = page.with_name("audit.json")
+                subjects |= {file.name: file_digest(file) for file in (page, numbers)}
             statement = statement_of(
                 state.requests[number],
                 run,

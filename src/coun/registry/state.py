@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from types import NoneType
 from typing import Any
 
 from coun.errors import TamperingFound
 from coun.ledger import Entry
+from coun.registry.versions import CERTIFICATES
 
 
 @dataclass
@@ -82,6 +86,7 @@ class State:
         state = cls()
         for entry in entries:
             try:
+                _check_shape(entry)
                 _APPLY[entry.kind](state, entry)
             except (KeyError, TypeError, ValueError):
                 raise TamperingFound(
@@ -129,6 +134,8 @@ def _served(state: State, entry: Entry) -> None:
 
 def _request(state: State, entry: Entry) -> None:
     number = int(entry.body["request"])
+    for day in (entry.body["received"], entry.body["due"]):
+        datetime.date.fromisoformat(day)
     state.requests[number] = Request(number, entry.body)
 
 
@@ -147,7 +154,8 @@ def _started(state: State, entry: Entry) -> None:
 
 
 def _attempt(state: State, entry: Entry) -> None:
-    assert state.running is not None
+    if state.running is None or not entry.body["method"].isidentifier():
+        raise ValueError("no fulfilment has begun")
     state.running.attempts.append(entry.body)
 
 
@@ -159,6 +167,9 @@ def _ended(state: State, entry: Entry) -> None:
 
 
 def _fulfilled(state: State, entry: Entry) -> None:
+    parts = PurePosixPath(entry.body["path"]).parts
+    if parts[0] != CERTIFICATES or ".." in parts:
+        raise ValueError("the certificate is outside the registry")
     request = state.requests[entry.body["request"]]
     request.versions[int(entry.body["version"])] = entry.body
     request.closed, request.failed = entry.time, False
@@ -173,6 +184,38 @@ def _files(state: State, entry: Entry) -> None:
 
 def _files_done(state: State, entry: Entry) -> None:
     state.pending_files.pop(entry.body["version"], None)
+
+
+_NUMBER, _TEXT = (int, float, NoneType), (str, NoneType)
+SHAPES: dict[str, dict[str, Any]] = {  # keys that an entry must have, and their types
+    "created": {"registry": str, "source": str, "key": _TEXT, "public_key": str},
+    "version": {
+        **{"version": int, "parent": (int, NoneType), "method": str, "settings": dict, "seed": int},
+        **{"reason": str, "files": dict, "requests": list, "nameless": list},
+        **{"forgotten_rows": int, "flops": _NUMBER, "retrain_flops": _NUMBER, "seconds": _NUMBER},
+        **{"metrics": dict, "drift": _NUMBER, "exact": bool},
+    },
+    "served": {"version": int},
+    "request": {
+        **{"request": int, "kind": str, "rows": int, "reason": str, "received": str, "due": str},
+        **{"matched_by": list, "root": str, "key_id": str},
+    },
+    "withdrawn": {"request": int},
+    "shredded": {"request": int},
+    "started": {"fulfilment": int, "requests": list, "parent": int},
+    "attempt": {"fulfilment": int, "attempt": int, "method": str, "passed": bool, "why": str},
+    "ended": {"fulfilment": int, "result": str},
+    "fulfilled": {"request": int, "version": int, "result": str, "path": str, "statement": str},
+    "files": {"version": int, "files": dict, "nameless": list},
+    "files done": {"version": int},
+}
+
+
+def _check_shape(entry: Entry) -> None:
+    """Raises: KeyError or TypeError for an entry that lacks a key, or has another type there."""
+    for key, kind in SHAPES[entry.kind].items():
+        if not isinstance(entry.body[key], kind):
+            raise TypeError(key)
 
 
 _APPLY = {
