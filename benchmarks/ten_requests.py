@@ -1,0 +1,194 @@
+"""Ten deletion requests in a row through the registry: docs/results/registry.{json,md}.
+
+An Original is trained, a registry is made from it, and ten requests of 1% of the rows each are
+fulfilled one after the other with `--method auto`. The final version is then compared with two
+Retrains that never saw any of the rows; the distance between the two is the floor. Every earlier
+request is audited again by itself. A killed run continues when it is repeated.
+
+    python benchmarks/ten_requests.py --source hf:FOLDER --out runs/ten
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import coun
+from coun.audit import RequestParts, Subject, judge
+from coun.audit.wording import headline
+from coun.metrics import average_gap
+from coun.models import Outputs
+from coun.registry.gates import remembered_share
+from coun.runs import Predictions, measure, predictions
+
+REQUESTS = 10
+SHARE = 0.01
+METRICS = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy")
+
+
+def for_rows(outputs: Predictions, slots: Tensor) -> Predictions:
+    """Predictions whose forgotten rows are only those at *slots*."""
+    forget = Outputs(*(values[slots] for values in outputs.outputs["forget"]))
+    labels = {**outputs.labels, "forget": outputs.labels["forget"][slots]}
+    return Predictions({**outputs.outputs, "forget": forget}, labels)
+
+
+def agreement(first: Predictions, second: Predictions) -> float:
+    """Percent of the forgotten rows to which two models give the same class."""
+    answers = [p.outputs["forget"].logits.argmax(1) for p in (first, second)]
+    return float(100 * (answers[0] == answers[1]).double().mean())
+
+
+def drift(first: Predictions, second: Predictions) -> float:
+    """Percent of the test rows to which two models give another class."""
+    answers = [p.outputs["test"].logits.argmax(1) for p in (first, second)]
+    return float(100 * (answers[0] != answers[1]).double().mean())
+
+
+def fulfil_all(arguments: argparse.Namespace) -> coun.Registry:
+    """Make the registry and fulfil the requests, or go on where an earlier call stopped."""
+    out: Path = arguments.out
+    data = coun.load(arguments.source, limit=arguments.rows, test_limit=arguments.test_rows)
+    settings = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
+    coun.train(data, arguments.model, out=out / "original", **settings)
+    folder = out / "registry"
+    if folder.exists():
+        registry = coun.Registry.open(folder, say=print)
+    else:
+        registry = coun.Registry.init(folder, out / "original", say=print)
+    order = np.random.default_rng(0).permutation(len(data.train))
+    size = round(SHARE * len(data.train))
+    for number in range(1, REQUESTS + 1):
+        rows = order[size * (number - 1) : size * number]
+        if number > len(registry.summary().requests):
+            registry.add(ids=[data.ids[row] for row in rows], reason=f"request {number}")
+        if number in registry.summary().open:
+            registry.fulfil(number, page=False)
+    return registry
+
+
+def compare(registry: coun.Registry, out: Path) -> dict[str, Any]:
+    """Compare the final version with two Retrains, over all rows and for each request."""
+    final = coun.Run.open(registry.served)
+    original = coun.Run.open(registry.folder / "versions" / "1", data=final.data)
+    assert final.split is not None
+    runs = {"final": final, "original": original}
+    for seed in (1, 2):
+        path = out / f"retrain-{seed}"
+        runs[f"retrain {seed}"] = coun.unlearn(
+            original, final.split, "retrain", seed=seed, out=path
+        )
+    outputs = {
+        name: predictions(run.classifier, final.data, final.split) for name, run in runs.items()
+    }
+    measured = {name: measure(values, final.split) for name, values in outputs.items()}
+    exact = [outputs["retrain 1"], outputs["retrain 2"]]
+    result: dict[str, Any] = {
+        "metrics": {n: {key: values[key] for key in METRICS} for n, values in measured.items()},
+        "gap": {
+            name: float(
+                np.mean([average_gap(measured[name], measured[f"retrain {k}"]) for k in (1, 2)])
+            )
+            for name in ("final", "original")
+        },
+        "floor": average_gap(measured["retrain 1"], measured["retrain 2"]),
+        "agreement": {
+            name: float(np.mean([agreement(outputs[name], other) for other in exact]))
+            for name in ("final", "original")
+        },
+        "agreement_floor": agreement(*exact),
+        "drift": {name: float(np.mean([drift(outputs[name], e) for e in exact])) for name in runs},
+        "drift_floor": drift(*exact),
+    }
+    rows = final.split.rows(final.data, "forgotten")
+    numbers = final.data.train.numbers[rows]
+    result["requests"] = []
+    for request in registry.summary().requests:
+        named = [
+            n
+            for (n,) in registry.ledger.connection.execute(
+                "SELECT number FROM request_rows WHERE request = ?", (request.request,)
+            )
+        ]
+        slots = torch.isin(numbers, torch.tensor(named)).nonzero().flatten()
+        result["requests"].append(again(request.request, slots, outputs))
+    everything = torch.arange(len(rows))
+    result["all"] = again(0, everything, outputs)
+    return result
+
+
+def again(request: int, slots: Tensor, outputs: dict[str, Predictions]) -> dict[str, Any]:
+    """Audit the final version on the rows of one request, beside both Retrains.
+
+    The rows were drawn at random, so they are exchangeable with test rows of their class.
+    """
+    subjects = {n: Subject(n, for_rows(values, slots)) for n, values in outputs.items()}
+    exact = [subjects["retrain 1"], subjects["retrain 2"]]
+    parts = RequestParts(np.arange(len(slots)), np.arange(0), (), "random")
+    verdict, family, _ = judge(
+        [subjects["final"]], exact, parts, original=subjects["original"], margin=2.0, alpha=0.01
+    )
+    share = {n: remembered_share(s.predictions) for n, s in subjects.items()}
+    wrong = {
+        name: float(100 * (s.logits("forget").argmax(1) != s.labels("forget")).double().mean())
+        for name, s in subjects.items()
+    }
+    return {
+        "request": request,
+        "rows": len(slots),
+        "verdict": verdict.label,
+        "headline": headline(verdict, family),
+        "detectable": verdict.detectable,
+        "unlearn_accuracy": wrong,
+        "remembered": {
+            n: None if r is None else [r.share, r.low, r.high] for n, r in share.items()
+        },
+        "agreement": {
+            n: float(np.mean([agreement(subjects[n].predictions, e.predictions) for e in exact]))
+            for n in ("final", "original")
+        },
+        "agreement_floor": agreement(exact[0].predictions, exact[1].predictions),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=5000)
+    parser.add_argument("--test-rows", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--model", default="resnet8")
+    arguments = parser.parse_args()
+    registry = fulfil_all(arguments)
+    summary = registry.summary()
+    fields = ("version", "method", "settings", "forgotten_rows", "flops", "retrain_flops")
+    result = {
+        "arguments": {k: str(v) for k, v in vars(arguments).items() if k not in ("source", "out")},
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread",
+        "versions": [
+            {
+                **{f: getattr(v, f) for f in fields},
+                "drift": v.drift,
+                "metrics": v.metrics,
+                "seconds": v.seconds,
+            }
+            for v in summary.versions
+        ],
+        **compare(registry, arguments.out),
+    }
+    path = arguments.out / "registry.json"
+    path.write_text(json.dumps(result, indent=1))
+    print(f"{path} is written")
+
+
+if __name__ == "__main__":
+    main()
