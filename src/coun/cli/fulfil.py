@@ -46,6 +46,7 @@ GATE_FAILED = 3
 )
 @click.option("--no-page", is_flag=True, help="Write no page of the audit beside the certificate.")
 @click.option("--data", "source", metavar="SRC", help="Where the data is now, if it was moved.")
+@app.trust_option
 @app.seed_option
 @app.compute_options
 @app.json_option
@@ -59,6 +60,7 @@ def command(
     max_remembered: float | None,
     no_page: bool,
     source: str | None,
+    trust: bool,
     seed: int,
     as_json: bool,
     **compute: Any,
@@ -66,7 +68,7 @@ def command(
     values = app.parse_settings(settings)
     from coun.registry import Registry
 
-    result = Registry.open(folder, say=lambda line: click.echo(line, err=True)).fulfil(
+    result = Registry.open(folder, say=lambda line: click.echo(line, err=True), trust=trust).fulfil(
         *requests,
         method=method,
         settings=values,

@@ -48,6 +48,7 @@ _folder = click.argument("folder", metavar="DIR", type=app.PATH)
     type=app.PATH,
     help="Private key that signs certificates.  [default: a new one, in DIR/keys]",
 )
+@app.trust_option
 @app.data_options
 @app.json_option
 def init(
@@ -60,6 +61,7 @@ def init(
     head: str | None,
     recipe: tuple[str, ...],
     key: Path | None,
+    trust: bool,
     limits: dict[str, Any],
     as_json: bool,
 ) -> None:
@@ -72,7 +74,7 @@ def init(
     from coun.runs import Run
 
     if start is not None:
-        run = Run.open(start, data=source)
+        run = Run.open(start, data=source, trust=trust)
     else:
         assert weights is not None
         if model is None or source is None:

@@ -62,6 +62,7 @@ _source = click.option(
     "for a person to judge. They do not join this request.",
 )
 @_source
+@app.trust_option
 @app.json_option
 def add(
     folder: Path,
@@ -75,13 +76,14 @@ def add(
     due: str | None,
     near_copies: float | None,
     source: str | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     if near_copies is not None and not 0 < near_copies <= 1:
         raise CounError(f"--near-copies is {near_copies:g}; expected above 0 and at most 1")
     from coun.data.request_files import read_ids
 
-    registry = _open(folder)
+    registry = _open(folder, trust)
     request = registry.add(
         ids=[name for file in ids for name in read_ids(file, id_column)],
         match=match,
@@ -189,7 +191,7 @@ def _report(request: RequestSummary, as_json: bool) -> None:
     )
 
 
-def _open(folder: Path) -> Registry:
+def _open(folder: Path, trust: bool = False) -> Registry:
     from coun.registry import Registry
 
-    return Registry.open(folder, say=lambda line: click.echo(line, err=True))
+    return Registry.open(folder, say=lambda line: click.echo(line, err=True), trust=trust)

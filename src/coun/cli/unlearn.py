@@ -18,7 +18,11 @@ from coun.cli.forget_options import ForgetOptions, forget_options, split_from_op
     "forgotten stay forgotten.",
 )
 @click.argument("start", metavar="FROM", type=app.PATH)
-@click.option("--method", required=True, help="Name of the method; see 'coun methods'.")
+@click.option(
+    "--method",
+    required=True,
+    help="Name of the method, see 'coun methods'; auto chooses one by rule.",
+)
 @click.option("--epochs", type=int, help="Passes over the rows.  [default: by method and model]")
 @app.seed_option
 @forget_options

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from coun.errors import CounError
 
+AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
 NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
 
@@ -39,7 +40,8 @@ def choose_method(
         kind: what the request consists of (`Split.content_kind`): "class", "random", "listed"
             or "mixed".
         forget_rows_present: whether all rows to forget can still be read.
-        original: settings of the Original's training; may be empty.
+        original: settings of the Original's training; may be empty. Learning rates are those
+            for SGD; where it was not used, or is not known, they are left to `coun.unlearn`.
         budget: what unlearning may cost, as a share of a Retrain.
         exclude: names of methods that failed a gate.
 
@@ -49,7 +51,7 @@ def choose_method(
 
     Source: methods and settings that came nearest to Retrain in docs/results/bench.md.
 
-    >>> recipe = {"epochs": 30, "batch_size": 64}
+    >>> recipe = {"epochs": 30, "batch_size": 64, "optimizer": "sgd"}
     >>> choice = choose_method(kind="listed", forget_rows_present=True, original=recipe)
     >>> choice.name, choice.settings["epochs"], choice.settings["forget_batch_size"]
     ('neggrad_plus', 8, 8)
@@ -67,6 +69,9 @@ def choose_method(
         "not": {"lr": 0.05},
         "neggrad_plus": {"lr": 0.03, "alpha": 0.9, "forget_batch_size": small},
     }
+    if original.get("optimizer") != "sgd":
+        for values in settings.values():
+            del values["lr"]
     passes = {"coun": 2.0, "not": 1.0, "neggrad_plus": 1 + small / batch}  # per epoch
     if kind == "class":
         order = {

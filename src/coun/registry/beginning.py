@@ -53,9 +53,10 @@ def fill_folder(folder: Path, run: Run, key: str | Path | None, settings: dict[s
         save_weights(run.model, first / WEIGHTS)
         record = run.record
         if record.kind == "given":
-            record = record.model_copy(
-                update={"original": recipe(record.model.name, settings).settings()}
-            )
+            training = recipe(record.model.name, settings, network=run.model).settings()
+            if not settings:  # unknown, so that unlearning finds its learning rate by trials
+                del training["optimizer"]
+            record = record.model_copy(update={"original": training})
         elif settings:
             raise CounError("the run's record says how it was trained; leave out the recipe")
         write_record(first, record)

@@ -62,7 +62,9 @@ def _amount(name: str, flops: float, minutes: float) -> str:
 def retrain_settings(start: Run) -> dict[str, Any]:
     """The settings of a Retrain for the model of *start*."""
     settings = inherited("retrain", start.record)
-    return settings or recipe(start.record.model.name).settings()
+    if settings and start.record.kind != "given":
+        return settings
+    return recipe(start.record.model.name, settings, network=start.model).settings()
 
 
 def estimate(start: Run, split: Split, choice: Choice, options: Options) -> Estimate:

@@ -67,8 +67,7 @@ class Fulfilment:
         self.registry, self.requests, self.plan = registry, tuple(requests), plan
         self.options, self.say = options or Options(), say
         self.state = registry.state()
-        folder = version_folder(registry.folder, self.state.served)
-        self.start = Run.open(folder, data=data or registry.source, allow_missing=True)
+        self.start = registry.open_version(self.state.served, data)
         connection = registry.ledger.connection
         self.split = Split.of(
             self.start.data,
@@ -185,8 +184,8 @@ class Fulfilment:
         """A version that had not forgotten anything yet, as control of the audit."""
         if self.start.split is None:
             return self.start
-        first = version_folder(self.registry.folder, self.state.ancestry(self.state.served)[-1])
-        original = Run.open(first, data=self.start.data, allow_missing=True)
+        first = self.state.ancestry(self.state.served)[-1]
+        original = self.registry.open_version(first, self.start.data)
         return original if original.split is None else None
 
     def _release(
@@ -264,8 +263,7 @@ class Fulfilment:
         last = next((v for v in chain if state.versions[v].body["exact"]), chain[-1])
         reference = self.start
         if last != state.served:
-            folder = version_folder(self.registry.folder, last)
-            reference = Run.open(folder, data=self.start.data, allow_missing=True)
+            reference = self.registry.open_version(last, self.start.data)
         answers = [_answers(model, run) for model in (run, reference)]
         return float(100 * (answers[0] != answers[1]).double().mean())
 

@@ -14,7 +14,6 @@ from coun.certificates import new_key
 from coun.data import Data
 from coun.errors import CounError
 from coun.registry import rows as request_rows
-from coun.runs import Run
 
 if TYPE_CHECKING:
     from coun.registry.registry import Registry
@@ -77,7 +76,7 @@ def near_copies(
     from coun.engine import predict
     from coun.report.contact_sheet import write_near_copies
 
-    run = Run.open(registry.served, data=data or registry.source, allow_missing=True)
+    run = registry.open_version(registry.state().served, data)
     numbers = request_rows.numbers_of(registry.ledger.connection, number)
     classifier = run.classifier
     similar = find(

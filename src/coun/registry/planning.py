@@ -12,7 +12,7 @@ from coun.certificates import Check
 from coun.data import Split
 from coun.errors import CounError
 from coun.methods import make
-from coun.plans.choice import BUDGET, Choice, choose_method
+from coun.plans.choice import AUTO, BUDGET, Choice, choose_method
 from coun.registry.costs import retrain_settings
 from coun.registry.gates import Gates
 from coun.runs import Run
@@ -58,7 +58,7 @@ class Plan:
         page: whether to write the page of the audit beside the certificate.
     """
 
-    method: str = "auto"
+    method: str = AUTO
     settings: Mapping[str, Any] = field(default_factory=dict)
     budget: float = BUDGET
     gates: Gates = field(default_factory=Gates)
@@ -70,7 +70,7 @@ class Plan:
 
         Raises: CounError for an unknown method or setting.
         """
-        if self.method != "auto":
+        if self.method != AUTO:
             made = make(self.method, dict(self.settings))
             chosen = Choice(made.name, dict(self.settings), "named by the user")
             if made.exact:

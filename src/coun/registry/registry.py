@@ -56,6 +56,7 @@ class Registry:
     Args:
         folder: an existing registry.
         say: receives lines for the person who waits; by default they are not shown.
+        trust: run code that the records of versions name (see `Run.open`).
 
     Raises: CounError if *folder* is no registry.
 
@@ -69,16 +70,26 @@ class Registry:
     (1,)
     """
 
-    def __init__(self, folder: str | Path, *, say: Callable[[str], None] = _silent) -> None:
-        self.folder, self.say = expanded(folder).absolute(), say
+    def __init__(
+        self, folder: str | Path, *, say: Callable[[str], None] = _silent, trust: bool = False
+    ) -> None:
+        self.folder, self.say, self.trust = expanded(folder).absolute(), say, trust
         if not self.folder.is_dir():
             raise CounError(f"{folder} is not a folder; expected one made by coun registry init")
         self.ledger = Ledger(self.folder / DATABASE)
 
     @classmethod
-    def open(cls, folder: str | Path, *, say: Callable[[str], None] = _silent) -> Registry:
+    def open(
+        cls, folder: str | Path, *, say: Callable[[str], None] = _silent, trust: bool = False
+    ) -> Registry:
         """Open the registry in *folder*; the same as `Registry(folder)`."""
-        return cls(folder, say=say)
+        return cls(folder, say=say, trust=trust)
+
+    def open_version(self, version: int, data: Data | str | None = None) -> Run:
+        """Open a version; rows that are deleted from the data are accepted."""
+        folder = version_folder(self.folder, version)
+        source = self.source if data is None else data
+        return Run.open(folder, data=source, allow_missing=True, trust=self.trust)
 
     @classmethod
     def init(
@@ -127,7 +138,7 @@ class Registry:
             raise cannot_write(folder, error) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        return cls(folder, say=say)
+        return cls(folder, say=say, trust=True)
 
     def close(self) -> None:
         """Close the database."""

@@ -171,6 +171,7 @@ class RunRecord(Record):
         retrain_share: the cost that was expected before the run, as a share of a Retrain;
             None where it is unknown.
         probe: the trials that chose the learning rate, where there were any.
+        chosen_because: why the method was chosen, where the user left the choice to "auto".
         profile: seconds by part of the training loop, where they were measured.
         weights_sha256: the digest of the weights; empty while the run is not complete.
     """
@@ -195,6 +196,7 @@ class RunRecord(Record):
     cost: Cost = Field(default_factory=Cost)
     preparation_cost: Cost | None = None
     retrain_share: float | None = None
+    chosen_because: str = ""
     probe: ProbeRecord | None = None
     profile: dict[str, float] = Field(default_factory=dict)
     weights_sha256: str = ""

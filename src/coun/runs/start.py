@@ -35,6 +35,7 @@ class Start:
     ancestors: list[StepRecord] = field(default_factory=list)
     head: str | None = None
     retrain_share: float | None = None
+    chosen_because: str = ""
     probe: Probe | None = None
 
 

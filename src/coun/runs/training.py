@@ -20,6 +20,7 @@ from coun.methods.retrain import Retrain
 from coun.models import build as build_model
 from coun.models import copy_model, make_model, weights_digest
 from coun.models.ensemble import Layout, Shards
+from coun.plans.choice import AUTO, choose_method
 from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
@@ -113,7 +114,8 @@ def unlearn(
         split: which rows to forget. Rows that *start* or a run before it has forgotten stay
             forgotten: they are added to it. Only a Retrain of *start* needs no split: it forgets
             what *start* forgot.
-        method: a name that `coun methods` lists, with *settings*, or a `Method`.
+        method: a name that `coun methods` lists, with *settings*, or a `Method`; "auto" takes
+            the one that `coun.plans.choice.choose_method` chooses, and records why.
         data: the data of a bare module; for a run folder, the data, or the source where it is
             now (see `Run.open`).
         build: makes a fresh model, for methods that need one from a bare module.
@@ -160,6 +162,16 @@ def unlearn(
             "as --forget-class"
         )
     origin = _start_of(start, options.head)
+    if method == AUTO:
+        choice = choose_method(
+            kind=split.content_kind,
+            forget_rows_present=len(split.missing(start.data)) == 0,
+            original=origin.original,
+        )
+        method, settings = choice.name, {**choice.settings, **settings}
+        origin.chosen_because = choice.reason
+        if options.progress and ProcessGroup.current().is_main:
+            print(f"method: {choice.name}, because {choice.reason}", file=sys.stderr)
     if isinstance(method, str):
         defaults = inherited(method, start.record)
         kind = catalogue().get(method)

@@ -1,0 +1,71 @@
+"""The rule of `auto`, case by case."""
+
+from dataclasses import replace
+
+import pytest
+
+import coun
+from coun.methods import make
+from coun.plans.choice import choose_method
+
+RECIPE = {"epochs": 30, "batch_size": 64, "optimizer": "sgd"}
+
+
+def names(**values):
+    """The methods that are tried if each fails its gate."""
+    tried = []
+    while not tried or tried[-1] != "retrain":
+        tried.append(choose_method(original=RECIPE, exclude=tried, **values).name)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("kind", "present", "expected"),
+    [
+        ("class", True, ["coun", "not", "retrain"]),
+        ("class", False, ["coun", "not", "retrain"]),
+        ("listed", True, ["neggrad_plus", "coun", "retrain"]),
+        ("random", True, ["neggrad_plus", "coun", "retrain"]),
+        ("mixed", True, ["neggrad_plus", "coun", "retrain"]),
+        ("listed", False, ["coun", "retrain"]),
+    ],
+)
+def test_the_order_of_methods(kind, present, expected):
+    assert names(kind=kind, forget_rows_present=present) == expected
+
+
+@pytest.mark.parametrize("budget", [0.8, 1.0, 5.0])
+def test_a_budget_that_pays_for_a_retrain_buys_one(budget):
+    choice = choose_method(kind="class", forget_rows_present=True, original=RECIPE, budget=budget)
+    assert choice.name == "retrain"
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
+def test_a_budget_must_be_above_zero(budget):
+    with pytest.raises(coun.CounError, match="budget"):
+        choose_method(kind="class", forget_rows_present=True, original={}, budget=budget)
+
+
+@pytest.mark.parametrize("budget", [0.1, 0.3, 0.7])
+@pytest.mark.parametrize("kind", ["class", "listed"])
+@pytest.mark.parametrize("original", [RECIPE, {}, {"epochs": 5, "batch_size": 4}])
+def test_settings_are_valid_and_within_the_budget(budget, kind, original):
+    choice = choose_method(kind=kind, forget_rows_present=True, original=original, budget=budget)
+    method = make(choice.name, choice.settings)
+    if choice.name != "retrain":
+        assert method.epochs <= budget * original.get("epochs", 182)
+
+
+def test_without_sgd_the_learning_rate_is_left_open():
+    recipe = {**RECIPE, "optimizer": "adamw"}
+    choice = choose_method(kind="class", forget_rows_present=True, original=recipe)
+    assert "lr" not in choice.settings
+
+
+def test_unlearn_takes_auto_and_records_why(small, split, tmp_path):
+    data = replace(small, source="")
+    original = coun.train(data, "mlp", epochs=8)
+    run = coun.unlearn(original, split, "auto", out=tmp_path / "run", epochs=1)
+    assert run.record.method.name == "neggrad_plus"
+    assert run.record.method.settings["epochs"] == 1
+    assert "NegGrad+" in run.record.chosen_because
