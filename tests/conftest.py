@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from prepared import prepared
 from torch import nn
 
 import coun
@@ -54,7 +55,8 @@ def split(small) -> coun.Split:
 
 @pytest.fixture(scope="session")
 def trained_cnn(small) -> coun.Run:
-    return coun.train(small, "cnn", epochs=3)
+    run = coun.train(small, "cnn", epochs=3)
+    return prepared(run)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; `__getattr__` imports t
     from coun.methods import Method, contrast
     from coun.models import MODELS
     from coun.registry import Registry
-    from coun.runs import Options, Run, evaluate, train, unlearn
+    from coun.runs import Options, Run, evaluate, prepare, train, unlearn
 
 __version__ = "0.1.0"
 
@@ -41,6 +41,7 @@ __all__ = [
     "from_arrays",
     "from_dataset",
     "load",
+    "prepare",
     "read_index",
     "train",
     "unlearn",
@@ -52,7 +53,7 @@ _MODULES = {  # the module that defines each public name
     "methods": "Method contrast",
     "models": "MODELS",
     "registry": "Registry",
-    "runs": "Options Run evaluate train unlearn",
+    "runs": "Options Run evaluate prepare train unlearn",
 }
 _DEFINED_IN = {name: module for module, names in _MODULES.items() for name in names.split()}
 _SUBMODULES = {

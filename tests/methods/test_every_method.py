@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from methods.canonical import CANONICAL
+from prepared import prepared
 
 import coun
 from coun.engine import Engine
@@ -72,5 +73,5 @@ def test_a_killed_run_resumes_to_the_same_bits(name, original, split, tmp_path, 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_without_batchnorm_works(name, small, split, dropping):
-    start = coun.train(small, dropping, epochs=1)
+    start = prepared(coun.train(small, dropping, epochs=1))
     forget(start, split, name)

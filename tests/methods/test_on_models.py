@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 import torch
 from methods.canonical import CANONICAL
+from prepared import prepared
 from torch import nn
 
 import coun
@@ -38,7 +39,7 @@ class Plain(nn.Module):
 def original(model: str) -> tuple[coun.Data, coun.Run]:
     data = few(32)
     maker = Plain if model == "own" else model
-    return data, coun.train(data, maker, epochs=1, batch_size=10, lr=0.01)
+    return data, prepared(coun.train(data, maker, epochs=1, batch_size=10, lr=0.01))
 
 
 @pytest.mark.parametrize("model", ["own", "resnet8", "vgg16", "vit"])

@@ -14,7 +14,7 @@ from coun.cli import app
 from coun.errors import unknown
 
 COMMANDS = (
-    *("demo", "data", "rows", "train", "unlearn", "evaluate", "audit", "history"),
+    *("demo", "data", "rows", "train", "prepare", "unlearn", "evaluate", "audit", "history"),
     *("registry", "request", "fulfil", "verify", "bench", "report", "methods"),
 )
 

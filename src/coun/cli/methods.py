@@ -12,7 +12,7 @@ from rich.table import Table
 from coun.cli import app
 from coun.errors import unknown
 
-LETTERS = {"retain": "R", "forget": "F", "original training": "O"}
+LETTERS = {"retain": "R", "forget": "F", "original training": "O", "predictions": "P"}
 
 
 @app.command("methods", help="List the unlearning methods, or the settings of the one called NAME.")
@@ -39,7 +39,7 @@ def command(name: str | None, as_json: bool) -> None:
             table.add_row(key, reads, "yes" if about["trains"] else "no", what)
         app.console.print(table)
         legend = ", ".join(f"{letter} {role}" for role, letter in LETTERS.items())
-        app.console.print(f"Reads: {legend}.", highlight=False)
+        app.console.print(f"Reads: {legend} (made before by coun prepare).", highlight=False)
         app.console.print("coun methods NAME shows the settings of one.", highlight=False)
     else:
         _show_settings(name, describe(known[name]))

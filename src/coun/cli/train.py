@@ -9,6 +9,7 @@ import click
 
 from coun.cli import app
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
+from coun.cli.prepare import FoldOptions, fold_options
 from coun.errors import CounError
 
 
@@ -40,6 +41,7 @@ from coun.errors import CounError
     help="Mark N rows with wrong labels and let a coin put half of them into training, for audits.",
 )
 @app.seed_option
+@fold_options
 @app.data_options
 @forget_options
 @app.set_option
@@ -56,6 +58,7 @@ def command(
     seed: int,
     limits: dict[str, Any],
     canaries: int | None,
+    folds: FoldOptions,
     forget: ForgetOptions,
     settings: tuple[str, ...],
     out: Path,
@@ -70,10 +73,10 @@ def command(
     values = app.parse_settings(given)
     common: dict[str, Any] = {"seed": seed, "out": out, "options": app.run_options(**compute)}
     if request_of is not None:
-        if model or forget or method != "retrain" or limits:
+        if model or forget or method != "retrain" or limits or folds:
             raise CounError(
                 "--from-request takes model, request and limits from the run; leave --model, "
-                "--method, the limits and the forget options out"
+                "--method, --folds, the limits and the forget options out"
             )
         run = Run.open(request_of, data=source, trust=trust)
         if run.split is None:
@@ -89,5 +92,11 @@ def command(
         limits["canaries"] = canaries
     data = app.load_data(source, limits, forget.id_column)
     split = split_from_options(data, forget)
+    if folds and (split is not None or method != "retrain"):
+        raise CounError(
+            "--folds prepares an Original for requests; leave --method and the forget options out"
+        )
     run = train(data, model, method=method, split=split, **common, **values)
+    if folds:
+        run = folds.prepare(run, seed, common["options"])
     show.finish(run, as_json=as_json)

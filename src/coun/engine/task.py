@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coun.data import Data, Examples, Split, TensorExamples
+from coun.data import Data, Examples, OutOfFold, Split, TensorExamples
 from coun.engine.cost import Cost
 from coun.errors import CounError
 from coun.models import Classifier, copy_model
@@ -32,6 +32,7 @@ class Task:
         device: Where minibatches go.
         flops: Floating-point operations of one forward pass of one image.
         original: "settings" and "seed" of the Original's training; empty for bare weights.
+        out_of_fold: Predictions by models that had not seen the rows; None where nobody made them.
         cost: What was spent so far, by the engine and by plans that compute (`charge`).
         preparation: What was spent to prepare for requests, which is kept apart.
 
@@ -54,6 +55,7 @@ class Task:
     original: Mapping[str, Any] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
     preparation: Cost = field(default_factory=Cost)
+    out_of_fold: OutOfFold | None = None
     _indices: dict[str, Tensor] = field(default_factory=dict)
     _sources: dict[str, Examples] = field(default_factory=dict)
 
@@ -72,6 +74,20 @@ class Task:
                 raise CounError(f"there is no {role} data, because this run has no forget request")
             return torch.arange(len(self.data.train))
         return self.split.rows(self.data, role)
+
+    def unseen_predictions(self, role: str) -> Tensor:
+        """Return what models that had not seen the rows of *role* predict for them.
+
+        Returns: Log-probabilities (R, n, K) of R repeats, from the preparation of the model.
+
+        Raises: CounError if the model was not prepared, or a row has no prediction.
+        """
+        if self.out_of_fold is None:
+            raise CounError(
+                "the method needs predictions by models that had not seen the rows, and this "
+                "model has none; make them with coun prepare"
+            )
+        return self.out_of_fold.of(self.data.train.take(self.indices(role)))
 
     def define(self, role: str, indices: Tensor) -> str:
         """Give a name to a part of the data that the method reads, and return it.

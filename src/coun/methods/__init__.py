@@ -97,7 +97,11 @@ def describe(kind: type[Method]) -> dict[str, Any]:
         "summary": kind.summary(),
         "source": kind.source,
         "exact": kind.exact,
-        "reads": sorted(kind.reads) + ["original training"] * kind.needs_original,
+        "reads": [
+            *sorted(kind.reads),
+            *["original training"] * kind.needs_original,
+            *["predictions"] * kind.needs_out_of_fold,
+        ],
         "needs": kind.needs(),
         "trains": kind.trains,
         "accepts_contrast": kind.accepts_contrast(),

@@ -4,6 +4,7 @@ from coun.runs.chain import history
 from coun.runs.evaluation import Predictions, evaluate, measure, predictions
 from coun.runs.metrics_record import Metrics
 from coun.runs.options import Options
+from coun.runs.preparation import prepare
 from coun.runs.record import RunRecord
 from coun.runs.run import Run
 from coun.runs.run_rows import RunRow, rows_of_run
@@ -25,6 +26,7 @@ __all__ = [
     "measure",
     "membership",
     "predictions",
+    "prepare",
     "request_scores",
     "rows_of_run",
     "shadows",

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
@@ -19,6 +18,7 @@ from coun.methods import Method
 from coun.models import copy_model, load_weights, save_weights
 from coun.runs.folder import (
     CHECKPOINT,
+    OUT_OF_FOLD,
     ROWS,
     WEIGHTS,
     expanded,
@@ -28,6 +28,7 @@ from coun.runs.folder import (
 )
 from coun.runs.new_records import completed_record, new_record
 from coun.runs.options import Options
+from coun.runs.prepared import carried, with_digest_of_predictions, with_predictions_of
 from coun.runs.record import Kind, RunRecord
 from coun.runs.run import Run, check_weights
 from coun.runs.start import Start, blank, shaped, wrap
@@ -59,6 +60,8 @@ def execute(
             f"{method.name} needs to know how the Original was trained, and bare weights do not "
             "tell; start from a run folder that coun train wrote"
         )
+    if method.needs_out_of_fold:
+        start = with_digest_of_predictions(start, method)
     model = copy_model(start.model)
     classifier = wrap(model, data, start.head)
     flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))
@@ -75,7 +78,9 @@ def execute(
                 )
             load_weights(model, folder / WEIGHTS)
             check_weights(folder, present := read_record(folder), model)
-            return Run(model.eval(), data, split, present, folder, start.build)
+            run = Run(model.eval(), data, split, present, folder, start.build)
+            run.out_of_fold = carried(folder, present, data)
+            return run
         checkpoint = None
         if folder is not None:
             every = options.checkpoint_every
@@ -95,6 +100,7 @@ def execute(
             flops,
             {} if start.original_seed is None else original,
             start.probe.cost if start.probe else Cost(),
+            out_of_fold=start.out_of_fold,
         )
         engine = Engine(
             task,
@@ -110,20 +116,21 @@ def execute(
         log = engine.run(method.plan(model, task))
         compute.to_cpu(model)
         record = completed_record(record, log, model.eval())
+        run = with_predictions_of(start, Run(model, data, split, record, folder, start.build))
         if folder is not None and checkpoint is not None and ProcessGroup.current().is_main:
-            record = _save(folder, record, model, data, split)
+            run.record = _save(folder, run)
             checkpoint.clear()
-    return Run(model, data, split, record, folder, start.build)
+    return run
 
 
-def _save(
-    folder: Path, record: RunRecord, model: nn.Module, data: Data, split: Split | None
-) -> RunRecord:
+def _save(folder: Path, run: Run) -> RunRecord:
     """Write a finished run; the record comes last, because it says that the rest is complete."""
-    save_weights(model, folder / WEIGHTS)
-    RowTable.of(data, split).save(folder / ROWS)
+    save_weights(run.model, folder / WEIGHTS)
+    RowTable.of(run.data, run.split).save(folder / ROWS)
+    if run.out_of_fold is not None:
+        run.out_of_fold.save(folder / OUT_OF_FOLD)
     rows = {"rows_sha256": file_digest(folder / ROWS)}
-    record = record.model_copy(update={"data": record.data.model_copy(update=rows)})
+    record = run.record.model_copy(update={"data": run.record.data.model_copy(update=rows)})
     write_record(folder, record)
     return record
 

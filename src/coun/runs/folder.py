@@ -13,6 +13,7 @@ from coun.files import LOCK, is_temporary, locked, read_json, sweep, write_seale
 from coun.runs.record import RunRecord, parse_record
 
 WEIGHTS, RECORD, ROWS, METRICS = "model.safetensors", "run.json", "rows.parquet", "metrics.json"
+OUT_OF_FOLD = "out_of_fold.npz"
 CHECKPOINT = "checkpoint"
 _log = logging.getLogger(__name__)
 

@@ -92,11 +92,15 @@ class ComputeRecord(Record):
 
 
 class ParentRecord(Record):
-    """The model that a run started from; folder and method are None for bare weights."""
+    """The model that a run started from; folder and method are None for bare weights.
+
+    *out_of_fold_sha256* is the digest of its out-of-fold predictions, if the method used them.
+    """
 
     folder: str | None
     method: str | None
     weights_sha256: str
+    out_of_fold_sha256: str | None = None
 
 
 class StepRecord(Record):
@@ -152,6 +156,24 @@ class ProbeRecord(Record):
     accepted: bool
 
 
+class OutOfFoldRecord(Record):
+    """The out-of-fold predictions that a run carries.
+
+    Attributes:
+        sha256: the digest of the predictions (`OutOfFold.digest`).
+        repeats: how many predictions there are for each row.
+        folds, epochs, seed: how they were made; None where the user gave them.
+        cost: what they cost, before any request; 0 where the user gave them.
+    """
+
+    sha256: str
+    repeats: int
+    folds: int | None = None
+    epochs: int | None = None
+    seed: int | None = None
+    cost: Cost = Field(default_factory=Cost)
+
+
 class RunRecord(Record):
     """The content of `run.json`.
 
@@ -172,6 +194,7 @@ class RunRecord(Record):
             None where it is unknown.
         probe: the trials that chose the learning rate, where there were any.
         chosen_because: why the method was chosen, where the user left the choice to "auto".
+        out_of_fold: the predictions in the run's folder by models that had not seen the rows.
         profile: seconds by part of the training loop, where they were measured.
         weights_sha256: the digest of the weights; empty while the run is not complete.
     """
@@ -198,6 +221,7 @@ class RunRecord(Record):
     retrain_share: float | None = None
     chosen_because: str = ""
     probe: ProbeRecord | None = None
+    out_of_fold: OutOfFoldRecord | None = None
     profile: dict[str, float] = Field(default_factory=dict)
     weights_sha256: str = ""
     finished: str = ""
@@ -225,6 +249,8 @@ class RunRecord(Record):
             parts["earlier"] = self.split["earlier"]
         if self.split and self.split.get("held_out"):  # measurements leave these rows out
             parts["held_out"] = self.split["held_out"]
+        if self.parent and self.parent.out_of_fold_sha256:
+            parts["out_of_fold"] = self.parent.out_of_fold_sha256
         text = json.dumps(parts, sort_keys=True)
         return self.model_copy(update={"identity": hashlib.sha256(text.encode()).hexdigest()})
 

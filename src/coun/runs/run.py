@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coun.data import Data, Split, load
+from coun.data import Data, OutOfFold, Split, load
 from coun.data.keyed_rows import keys_beside
 from coun.data.row_table import RowTable, align, deleted_test_rows, load_recorded
 from coun.errors import CounError
@@ -34,6 +34,7 @@ from coun.runs.folder import (
     warn_unverified,
 )
 from coun.runs.new_records import given_record
+from coun.runs.prepared import carried
 from coun.runs.record import RunRecord
 from coun.runs.start import wrap
 from coun.trust import Trust, require_trust
@@ -52,6 +53,7 @@ class Run:
         folder: where the run is written; None for a run in memory.
         build: makes the model afresh; None where that is not known.
         start: the run that this one was unlearned from, while both are in memory.
+        out_of_fold: predictions by models that had not seen the rows (`coun.prepare`), if any.
     """
 
     model: nn.Module
@@ -61,6 +63,7 @@ class Run:
     folder: Path | None = None
     build: Callable[[], nn.Module] | None = None
     start: Run | None = None
+    out_of_fold: OutOfFold | None = None
 
     @property
     def classifier(self) -> Classifier:
@@ -121,7 +124,8 @@ class Run:
                 split, warning = with_memory_of_parents(folder, record, split, data)
                 if warning:
                     _log.warning("%s", warning)
-        return cls(model.eval(), data, split, record, folder, maker)
+        predictions = carried(folder, record, data)
+        return cls(model.eval(), data, split, record, folder, maker, out_of_fold=predictions)
 
     @classmethod
     def from_weights(

@@ -40,7 +40,7 @@ def request_scores(run: Run, request: Request, *, options: Options | None = None
     for number in range(request.half_models):
         seed = FIRST_SEED + number
         split = Split.random(data, 0.5, seed=seed, earlier=run.split)
-        model, settings = _recipe(run)
+        model, settings = training_of(run)
         half = train(data, model, split=split, seed=seed, options=options, **settings)
         predictions.append(_predict(half, torch.isin(data.train.numbers, split.retain)))
     return request.score(predictions, data)
@@ -51,13 +51,16 @@ def _predict(run: Run, trained_on: Tensor) -> ModelPredictions:
     return ModelPredictions(outputs.logits, outputs.features, trained_on)
 
 
-def _recipe(run: Run) -> tuple[str | Callable[[], nn.Module], dict[str, Any]]:
-    """The network and the training settings of *run*."""
+def training_of(run: Run) -> tuple[str | Callable[[], nn.Module], dict[str, Any]]:
+    """Return the network and the training settings of *run*'s Original, to train it again.
+
+    Raises: CounError if its training is not on record.
+    """
     name, settings = run.record.model.name, dict(run.record.original)
     model = (Layout.parse(name) or (None, name))[1] if name else run.build
     if model is None or not settings:
         raise CounError(
-            "this request trains models on halves of the data, and how the given model was "
-            "trained is not on record; start from a run folder that coun train wrote"
+            "models must be trained as the given model was, and how it was trained is not on "
+            "record; start from a run folder that coun train wrote"
         )
     return model, settings

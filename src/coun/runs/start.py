@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from coun.data import Data
+from coun.data import Data, OutOfFold
 from coun.errors import CounError
 from coun.methods import Method
 from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
-from coun.runs.record import ParentRecord, StepRecord
+from coun.runs.record import OutOfFoldRecord, ParentRecord, StepRecord
 from coun.seeds import Seeds
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Start:
     retrain_share: float | None = None
     chosen_because: str = ""
     probe: Probe | None = None
+    out_of_fold: OutOfFold | None = None
+    out_of_fold_record: OutOfFoldRecord | None = None
 
 
 def shaped(start: Start, method: Method, data: Data) -> Start:

@@ -223,6 +223,8 @@ def _start_of(run: Run, head: str | None) -> Start:
         parent,
         [*record.ancestors, *([] if given else [step_of(record, run.folder)])],
         head or record.model.head,
+        out_of_fold=run.out_of_fold,
+        out_of_fold_record=record.out_of_fold,
     )
 
 

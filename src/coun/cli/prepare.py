@@ -1,0 +1,147 @@
+"""`coun prepare`: predictions by models that had not seen the rows, before any request."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from coun.cli import app
+from coun.errors import CounError
+
+if TYPE_CHECKING:
+    from coun.runs import Options, Run
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FOLDS, REPEATS = 4, 3  # those of `coun.prepare`, repeated here because importing it loads torch
+
+
+@dataclass(frozen=True)
+class FoldOptions:
+    """The options of cross-validation, as they were given."""
+
+    folds: int | None
+    repeats: int | None
+    epochs: int | None
+    groups: Path | None
+
+    def __bool__(self) -> bool:
+        """Tell whether any of them was given."""
+        return any(value is not None for value in vars(self).values())
+
+    def prepare(self, run: Run, seed: int, options: Options) -> Run:
+        """Make the predictions of *run* by cross-validation."""
+        from coun.audit.owners import read_owners
+        from coun.runs import prepare
+
+        return prepare(
+            run,
+            folds=FOLDS if self.folds is None else self.folds,
+            repeats=REPEATS if self.repeats is None else self.repeats,
+            epochs=self.epochs,
+            groups=read_owners(self.groups) if self.groups else None,
+            seed=seed,
+            options=options,
+        )
+
+
+_fold_options = app.options(
+    click.option(
+        "--folds",
+        type=click.IntRange(min=2),
+        metavar="K",
+        help="Prepare for requests of rows: train K models, each without one Kth of the rows, and "
+        f"keep what each predicts for the rows that it has not seen.  [coun prepare: {FOLDS}]",
+    ),
+    click.option(
+        "--repeats",
+        type=click.IntRange(min=1),
+        metavar="R",
+        help=f"Divide the rows R times, and average the predictions.  [default: {REPEATS}]",
+    ),
+    click.option(
+        "--fold-epochs",
+        type=click.IntRange(min=1),
+        help="Epochs of each model of a fold.  [default: a third of the model's]",
+    ),
+    click.option(
+        "--groups",
+        type=app.PATH,
+        metavar="FILE",
+        help="A csv file with id,owner: rows of one owner (a customer) stay in one fold.",
+    ),
+)
+
+
+def fold_options(function: F) -> F:
+    """Add the options of cross-validation; the command gets them as `folds`."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **values: Any) -> Any:
+        names = ("folds", "repeats", "fold_epochs", "groups")
+        given = FoldOptions(*(values.pop(name) for name in names))
+        return function(*args, folds=given, **values)
+
+    return _fold_options(cast(F, command))
+
+
+@app.command(
+    "prepare",
+    help="Prepare the run in DIR for requests to forget rows with --method out_of_fold: by "
+    "cross-validation, or with predictions of your own (--from). The run folder keeps the "
+    "predictions, and every run that starts from it does so, too.",
+)
+@click.argument("folder", metavar="DIR", type=app.PATH)
+@click.option(
+    "--from",
+    "predictions",
+    type=app.PATH,
+    metavar="FILE",
+    help="An npz file with your own out-of-fold predictions: 'probabilities' or "
+    "'log_probabilities', (rows, classes) or (repeats, rows, classes), and where the rows are "
+    "not in the order of the data 'ids'.",
+)
+@fold_options
+@app.seed_option
+@click.option("--data", "source", metavar="SRC", help="Where the data is now, if it was moved.")
+@app.trust_option
+@app.compute_options
+@app.json_option
+def command(
+    folder: Path,
+    predictions: Path | None,
+    folds: FoldOptions,
+    seed: int,
+    source: str | None,
+    trust: bool,
+    as_json: bool,
+    **compute: Any,
+) -> None:
+    from coun.runs import Run, prepare
+
+    if predictions is not None and folds:
+        raise CounError("--from takes predictions that exist; leave the options of folds out")
+    options = app.run_options(**compute)
+    run = Run.open(folder, data=source, trust=trust)
+    if predictions is not None:
+        run = prepare(run, predictions=predictions)
+    else:
+        run = folds.prepare(run, seed, options)
+    record = run.record.out_of_fold
+    assert record is not None
+    assert run.out_of_fold is not None
+    if as_json:
+        app.emit({"run": str(folder), "out_of_fold": record.to_json()})
+        return
+    flops = record.cost.flops / 1e12
+    app.console.print(
+        f"{len(run.out_of_fold.ids):,} rows have {record.repeats} out-of-fold prediction"
+        f"{'s' * (record.repeats > 1)} each, made in {record.cost.seconds:.1f} s, "
+        f"{flops:,.2f} TFLOP.",
+        highlight=False,
+    )

@@ -1,0 +1,224 @@
+"""Prepare a model for requests: out-of-fold predictions, by cross-validation or from a file."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+from torch.nn import functional as F
+
+from coun.data import Data, OutOfFold, Split
+from coun.data.content import row_hashes
+from coun.engine import predict
+from coun.engine.cost import Cost
+from coun.errors import CounError
+from coun.files import locked
+from coun.runs.folder import OUT_OF_FOLD, expanded, write_record
+from coun.runs.options import Options
+from coun.runs.record import OutOfFoldRecord
+from coun.runs.run import Run
+from coun.runs.scoring import training_of
+from coun.runs.training import train
+from coun.seeds import Seeds
+from coun.trust import Trust
+
+FOLDERS = "folds"  # where unfinished preparations keep the models of finished folds
+EPOCHS_SHARE = 1 / 3  # of the Original's: enough to order rows by how hard they are
+
+
+def prepare(
+    run: Run | str | Path,
+    *,
+    folds: int = 4,
+    repeats: int = 3,
+    epochs: int | None = None,
+    groups: Mapping[str, str] | None = None,
+    predictions: str | Path | None = None,
+    seed: int = 0,
+    options: Options | None = None,
+    trust: Trust = False,
+) -> Run:
+    """Prepare *run* for requests to forget rows: make or read its out-of-fold predictions.
+
+    The rows are divided into *folds* parts, and a model is trained without each part and asked
+    about it; this is repeated with other divisions. All of this is done once, before any request,
+    and costs R (K - 1) epochs / E trainings of the Original: 3 * 3 / 3 = 3 by default. In a run
+    folder it continues where it was interrupted.
+
+    Args:
+        run: an Original, or the result of earlier requests, whose retained rows are then used.
+        folds: number of parts, K; a model of a fold sees (K - 1)/K of the rows.
+        repeats: number of divisions, R, whose predictions are averaged later.
+        epochs: of the models of folds; by default a third of the Original's.
+        groups: by id the group (a customer) that a row belongs to; a group is in one fold. Rows
+            of equal content always are.
+        predictions: an npz file with predictions of your own, in place of all training
+            (`OutOfFold.load`).
+        seed: of the divisions and of the training.
+        options, trust: as for `coun.train` and `Run.open`.
+
+    Returns: *run*, which carries the predictions; those that it had before are replaced.
+
+    Raises: CounError if the training of *run* is not on record, or the file does not fit.
+
+    >>> import coun
+    >>> run = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+    >>> prepare(run, folds=2, repeats=1).out_of_fold.repeats
+    1
+    """
+    if isinstance(run, str | Path):
+        run = Run.open(run, trust=trust)
+    with locked(run.folder) if run.folder else contextlib.nullcontext():
+        if predictions is not None:
+            return _given(run, expanded(predictions))
+        return _cross_validated(run, folds, repeats, epochs, groups, seed, options)
+
+
+def _retained(run: Run) -> Tensor:
+    """Positions of the training rows that *run* may still learn from."""
+    if run.split is None:
+        return torch.arange(len(run.data.train))
+    return run.split.rows(run.data, "retain")
+
+
+def _given(run: Run, path: Path) -> Run:
+    """Give *run* the predictions in the file at *path*."""
+    given = OutOfFold.load(path, run.data)
+    given.check(run.data, _retained(run))
+    record = OutOfFoldRecord(sha256=given.digest, repeats=given.repeats)
+    return _with_predictions(run, given, record)
+
+
+def _cross_validated(
+    run: Run,
+    folds: int,
+    repeats: int,
+    epochs: int | None,
+    groups: Mapping[str, str] | None,
+    seed: int,
+    options: Options | None,
+) -> Run:
+    """Make the predictions of *run*; arguments as for `prepare`."""
+    rows = _retained(run)
+    units = units_of(run.data, rows, groups)
+    if not 2 <= folds <= int(units.max()) + 1:
+        raise CounError(
+            f"{folds} folds of {int(units.max()) + 1:,} groups of rows; expected between 2 and "
+            "the number of groups"
+        )
+    if repeats < 1:
+        raise CounError(f"{repeats} repeats; expected at least 1")
+    model, settings = training_of(run)
+    short = epochs or max(1, round(EPOCHS_SHARE * settings["epochs"]))
+    trainer = _Trainer(run, rows, model, settings, seed, options)
+    tables = []
+    for repeat in range(repeats):
+        fold_of = divide(units, folds, Seeds(seed).numpy("folds", repeat))
+        table = torch.empty(len(rows), len(run.data.classes))
+        for fold in range(folds):
+            part = torch.from_numpy(np.flatnonzero(fold_of == fold))
+            table[part] = trainer.unseen(part, f"fold-{repeat}-{fold}", short)
+        tables.append(table)
+    ids = tuple(run.data.train.take(rows).ids)
+    made = OutOfFold(ids, torch.stack(tables), run.data.classes)
+    record = OutOfFoldRecord(
+        sha256=made.digest,
+        repeats=repeats,
+        folds=folds,
+        epochs=short,
+        seed=seed,
+        cost=trainer.cost,
+    )
+    prepared = _with_predictions(run, made, record)
+    if run.folder:
+        shutil.rmtree(run.folder / FOLDERS)
+    return prepared
+
+
+class _Trainer:
+    """Trains models of one recipe without a part of the rows, and adds up what this costs."""
+
+    def __init__(
+        self,
+        run: Run,
+        rows: Tensor,
+        model: Any,
+        settings: Mapping[str, Any],
+        seed: int,
+        options: Options | None,
+    ) -> None:
+        self.run, self.rows, self.model, self.settings = run, rows, model, settings
+        self.seed, self.options, self.cost = seed, options, Cost()
+
+    def unseen(self, part: Tensor, name: str, epochs: int) -> Tensor:
+        """Return the log-probabilities of the rows *part*, by a model that never saw them."""
+        data, folder = self.run.data, self.run.folder
+        places = self.rows[part]
+        trained = train(
+            data,
+            self.model,
+            split=Split.by_index(data, data.train.numbers[places], earlier=self.run.split),
+            seed=Seeds(self.seed).number(name) % 2**31,
+            out=folder / FOLDERS / name if folder else None,
+            options=self.options,
+            **{**self.settings, "epochs": epochs},
+        )
+        self.cost = self.cost + trained.record.cost
+        logits = predict(trained.classifier, data, data.train.take(places)).logits
+        return F.log_softmax(logits, 1)
+
+
+def divide(units: np.ndarray, folds: int, generator: np.random.Generator) -> np.ndarray:
+    """Give each row (n,) a fold, 0..*folds* - 1, at random; rows of one unit share theirs.
+
+    >>> divide(np.array([0, 0, 1, 1]), 2, np.random.default_rng(0)).tolist() in (
+    ...     [0, 0, 1, 1], [1, 1, 0, 0])
+    True
+    """
+    count = int(units.max()) + 1
+    fold_of_unit = np.empty(count, np.int64)
+    fold_of_unit[generator.permutation(count)] = np.arange(count) % folds
+    folds_of_rows: np.ndarray = fold_of_unit[units]
+    return folds_of_rows
+
+
+def _with_predictions(run: Run, predictions: OutOfFold, record: OutOfFoldRecord) -> Run:
+    """Return *run* with these predictions, which are written to its folder if it has one."""
+    changed = run.record.model_copy(update={"out_of_fold": record})
+    if run.folder is not None:
+        predictions.save(run.folder / OUT_OF_FOLD)
+        write_record(run.folder, changed)
+    return replace(run, record=changed, out_of_fold=predictions)
+
+
+def units_of(data: Data, rows: Tensor, groups: Mapping[str, str] | None) -> np.ndarray:
+    """Number the sets of rows that must share a fold: those of one group, or of equal content.
+
+    Args:
+        rows: positions in `data.train`, (n,).
+        groups: by id the group of a row; rows without one stand alone.
+
+    Returns: (n,) int, numbers from 0 on.
+    """
+    part = data.train.take(rows)
+    contents = np.unique(row_hashes(part), axis=0, return_inverse=True)[1].reshape(-1)
+    names = [
+        ("group", groups[name]) if groups and name in groups else ("row", name) for name in part.ids
+    ]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    # A graph of contents and groups: each row joins its content with its group.
+    owners = np.array([numbers[name] for name in names]) + contents.max() + 1
+    size = int(owners.max()) + 1
+    graph = coo_array((np.ones(len(rows)), (contents, owners)), shape=(size, size))
+    component = connected_components(graph, directed=False)[1]
+    units: np.ndarray = np.unique(component[contents], return_inverse=True)[1]
+    return units

@@ -1,0 +1,114 @@
+"""Out-of-fold matching: its targets, its loss, what it needs and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from methods.closed_form import still
+from prepared import prepared
+from torch import nn
+
+import coun
+from coun.data import OutOfFold
+from coun.methods import make
+from coun.methods.out_of_fold import averaged, distance
+from coun.metrics import margins
+from coun.models import weights_digest
+
+FAST = {"epochs": 2, "batch_size": 32, "lr": 0.02}
+
+
+def drawn(repeats: int, rows: int, classes: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return (3 * torch.randn(repeats, rows, classes, generator=generator)).log_softmax(2)
+
+
+def test_one_repeat_is_its_own_target() -> None:
+    table, labels = drawn(1, 50, 4), torch.arange(50) % 4
+    torch.testing.assert_close(averaged(table, labels), table[0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_mean_keeps_its_order_and_gets_the_spread_of_single_repeats() -> None:
+    table, labels = drawn(3, 400, 5), torch.arange(400) % 5
+    target = averaged(table, labels)
+    torch.testing.assert_close(target.exp().sum(1), torch.ones(400))
+    mean, single = margins(table.mean(0), labels), [margins(t, labels) for t in table]
+    odds = margins(target, labels)
+    assert np.array_equal(np.argsort(odds, kind="stable"), np.argsort(mean, kind="stable"))
+    levels = np.linspace(0.02, 0.98, 49)
+    pooled = np.quantile(np.concatenate(single), levels)
+    assert np.abs(np.quantile(odds, levels) - pooled).max() < 0.15
+    assert np.std(mean) < 0.8 * np.std(odds)
+    for row in range(5):  # the odds among the other classes are those of the mean
+        others = [c for c in range(5) if c != labels[row]]
+        expected = table.mean(0)[row, others].log_softmax(0)
+        torch.testing.assert_close(target[row, others].log_softmax(0), expected)
+
+
+def test_the_distance_against_a_loop() -> None:
+    logits, target, labels = torch.randn(6, 3), drawn(1, 6, 3)[0], torch.tensor([0, 1, 2, 0, 1, 2])
+    total = 0.0
+    for z, q, y in zip(logits.double(), target.double(), labels.tolist(), strict=True):
+        p = z.softmax(0)
+        d = abs(torch.logit(p[y]) - torch.logit(q.exp()[y])).item()
+        total += (0.5 * d * d if d < 1 else d - 0.5) + 2 * float((q.exp() * (q - p.log())).sum())
+    assert distance(logits, target, labels).item() == pytest.approx(total / 6, rel=1e-4)
+
+
+def test_without_the_forget_term_only_retain_labels_are_learned(original, split) -> None:
+    """At weight 0 the result does not depend on the predictions."""
+    other = prepared(original, repeats=3)
+    runs = [coun.unlearn(o, split, "out_of_fold", **FAST, weight=0.0) for o in (original, other)]
+    assert weights_digest(runs[0].model) == weights_digest(runs[1].model)
+    runs = [coun.unlearn(o, split, "out_of_fold", **FAST) for o in (original, other)]
+    assert weights_digest(runs[0].model) != weights_digest(runs[1].model)
+    assert runs[0].record.identity != runs[1].record.identity
+
+
+def test_forget_rows_come_nearer_to_their_targets_than_by_fine_tuning(fitted, split, small) -> None:
+    data = still(small)
+    start = prepared(replace(fitted, data=data))
+    table = torch.zeros(1, len(data.train), 10).log_softmax(2)  # all classes are equally likely
+    start.out_of_fold = OutOfFold(tuple(data.ids), table, data.classes)
+    settings = {"epochs": 10, "batch_size": 32}
+    sure = {}
+    for name in ("finetune", "out_of_fold"):
+        run = coun.unlearn(start, split, name, **settings)
+        with torch.no_grad():
+            logits = run.model(data.views.evaluate(data.train.images))
+        assert coun.evaluate(run)["retain_accuracy"] > 90
+        forget = split.rows(data, "forget")
+        sure[name] = np.median(margins(logits[forget], data.train.labels[forget]))
+    assert sure["out_of_fold"] < 0.6 * sure["finetune"]
+
+
+def test_a_step_costs_one_pass_over_both_batches(original, split) -> None:
+    run = coun.unlearn(original, split, "out_of_fold", **FAST, forget_batch_size=10)
+    cost, steps = run.record.cost, run.record.cost.steps
+    assert cost.samples_seen == cost.trained_images == cost.forward_images == 2 * 170 + 10 * steps
+
+
+def test_its_epochs_are_a_share_of_the_originals() -> None:
+    method = make("out_of_fold").with_defaults_from({"epochs": 50, "batch_size": 64})
+    assert (method.epochs, method.batch_size, method.forget_batch_size) == (6, 64, 16)
+
+
+def test_it_refuses_a_model_that_was_not_prepared(small, split) -> None:
+    bare = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(coun.CounError, match="make them with coun prepare"):
+        coun.unlearn(bare, split, "out_of_fold", data=small, **FAST)
+
+
+def test_it_refuses_a_whole_class(original, small) -> None:
+    with pytest.raises(coun.CounError, match="forgets class 3 as a whole"):
+        coun.unlearn(original, coun.Split.by_class(small, 3), "out_of_fold", **FAST)
+
+
+def test_it_takes_the_contrastive_module(original, split) -> None:
+    plain = coun.unlearn(original, split, "out_of_fold", **FAST)
+    both = coun.unlearn(original, split, "out_of_fold", **FAST, contrast={"weight": 0.1})
+    assert weights_digest(plain.model) != weights_digest(both.model)
+    assert both.record.method.name == "out_of_fold+info_nce"

@@ -1,0 +1,21 @@
+"""Made-up out-of-fold predictions, for the methods that need some."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+import coun
+from coun.data import OutOfFold
+from coun.runs.record import OutOfFoldRecord
+
+
+def prepared(run: coun.Run, repeats: int = 2) -> coun.Run:
+    """*run* with made-up out-of-fold predictions, for the methods that need some."""
+    shape = (repeats, len(run.data.train), len(run.data.classes))
+    table = torch.randn(shape, generator=torch.Generator().manual_seed(1)).log_softmax(2)
+    predictions = OutOfFold(tuple(run.data.ids), table, run.data.classes)
+    record = OutOfFoldRecord(sha256=predictions.digest, repeats=repeats)
+    changed = run.record.model_copy(update={"out_of_fold": record})
+    return replace(run, record=changed, out_of_fold=predictions)
