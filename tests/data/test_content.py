@@ -25,8 +25,8 @@ def test_hashes_tell_pixels_apart_and_ignore_labels_and_streaming(data):
     assert len({row.tobytes() for row in hashes}) == 30
     other = replace(data.train, labels=1 - data.train.labels.clamp(max=1))
     assert np.array_equal(row_hashes(other), hashes)
-    pairs = [(image, 0) for image in data.train.images]
-    streamed = from_dataset(pairs, pairs, classes=["a"], stream=True)
+    pairs = [(image, k % 2) for k, image in enumerate(data.train.images)]
+    streamed = from_dataset(pairs, pairs, classes=["a", "b"], stream=True)
     assert np.array_equal(row_hashes(streamed.train), hashes)
 
 

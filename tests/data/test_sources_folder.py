@@ -62,9 +62,9 @@ def test_every_format_is_read(tree):
     files = {}
     for i, suffix in enumerate(suffixes):
         files[f"train/a/{i}.{suffix.replace('jpeg', 'jpg')}"] = (200, 40, 40)
-    data = load(f"folder:{tree(files | {'test/a/0.png': (200, 40, 40)})}")
-    assert len(data.train) == 7
-    assert (data.train.images.float() - data.test.images.float()).abs().max() < 8
+    data = load(f"folder:{tree({**files, 'test/a/0.png': (200, 40, 40), 'train/b/0.png': BLUE})}")
+    assert len(data.train) == 8
+    assert (data.train.images[:7].float() - data.test.images.float()).abs().max() < 8
 
 
 def test_class_folders_alone_give_a_fixed_stratified_fifth(tree):
@@ -324,8 +324,9 @@ def test_other_modes_become_colour(tree, encode):
     palette.save(file, "PNG")
     rgba = encode((40, 50, 60, 0), mode="RGBA")
     files = {"train/a/0.png": file.getvalue(), "train/a/1.png": rgba, "test/a/0.png": RED}
+    files["train/b/0.png"] = RED
     data = load(f"folder:{tree(files)}")
-    assert data.train.images[:, :, 0, 0].tolist() == [[10, 20, 30], [40, 50, 60]]
+    assert data.train.images[:2, :, 0, 0].tolist() == [[10, 20, 30], [40, 50, 60]]
 
 
 def test_links_that_leave_the_folder_are_refused(tree, tmp_path, encode, refused):

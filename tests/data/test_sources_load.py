@@ -215,7 +215,7 @@ def test_npz_may_name_its_rows(archive, refused):
     [
         ({"y_test": None}, ("no array 'y_test'", "x_train, y_train, x_test")),
         ({"x_train": np.array([None] * 30)}, ("'x_train'", "pickled")),
-        ({"y_train": np.array(["0"] * 30)}, ("y_train", "labels must be a numeric array")),
+        ({"y_train": np.array(["0"] * 30)}, ("test labels are integers", "text")),
         ({"x_test": np.zeros((6, 8, 8, 4), np.uint8)}, ("x_test", "(6, 8, 8, 4)")),
         ({"y_train": np.arange(29)}, ("y_train", "30 images but 29 labels")),
         ({"y_test": np.full(6, 7)}, ("test row 0", "label 7", "0..2")),

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.checks import check_labels, checked_ids, first_line, numbered
+from coun.data.checks import check_labels, checked_ids, first_line
 from coun.data.examples import Data, Examples, NamedRows, TensorExamples
 from coun.data.images import pixels
+from coun.data.items import Pairs, all_labels, class_names, listed_labels
+from coun.data.labels import Coding, coding, label_values
 from coun.data.transforms import ViewsLike, as_views
 from coun.data.views import Views
 from coun.errors import CounError
@@ -37,8 +39,9 @@ def from_arrays(
 
     Args:
         x_train, x_test: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), or float (N, ...).
-        y_train, y_test: (N,) integers 0..K-1.
-        classes: K names; "0".."K-1" by default, K the largest training label plus one.
+        y_train, y_test: (N,) integers 0..K-1, or text; other integers, such as 10, 20 and 35,
+            are classes with these names (`coun.data.labels.coding`).
+        classes: K names; by default the labels.
         views: the transform, or a pair (training transform, test transform) of torchvision or
             albumentations; by default `Views.for_images` for uint8 and none for float.
         ids, test_ids: a unique name per row of a part; by default its row number.
@@ -50,13 +53,18 @@ def from_arrays(
     >>> from_arrays(x, y, x, y, ids=["ann", "ben", "cid", "dan"]).ids[2]
     'cid'
     """
+    values = [label_values(y, part) for y, part in ((y_train, "train"), (y_test, "test"))]
+    labels = coding(values[0], classes)
+    y_train, y_test = (
+        labels.numbers(y, part) for y, part in zip(values, ("train", "test"), strict=True)
+    )
     parts = []
     for name, *arrays in (("train", x_train, y_train, ids), ("test", x_test, y_test, test_ids)):
         try:
             parts.append(TensorExamples.of(*arrays))
         except CounError as error:
             raise CounError(f"x_{name}, y_{name}: {error}") from None
-    return _data(parts[0], parts[1], classes, views)
+    return _data(parts[0], parts[1], labels, views)
 
 
 def from_dataset(
@@ -68,8 +76,13 @@ def from_dataset(
     stream: bool | None = None,
     ids: Sequence[str] | None = None,
     test_ids: Sequence[str] | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
 ) -> Data:
     """Make data from map-style datasets: `len(d)`, and `d[i]` that gives (image, label).
+
+    Items may also be dictionaries, such as `{"image": ..., "label": ...}`, as Hugging Face
+    `datasets` give them. Labels may be text, or any integers, as for `from_arrays`.
 
     An image is a PIL image, or an array or tensor of uint8 or float, (H, W), (H, W, C) or
     (C, H, W) with C 1 or 3; all of one shape. Give the datasets without random transforms:
@@ -77,12 +90,13 @@ def from_dataset(
     `views` is then `Views(letters="")` unless given.
 
     Args:
-        classes: names; by default `train.classes` if it has them, else numbers.
+        classes: names; by default those that the training dataset has, else its labels.
         stream: False reads everything once into memory, True reads images at every access,
             which keeps peak memory independent of the size. None streams a part that
             takes more than 2 GiB. Streamed labels come from `.targets` or `.labels` where
             the dataset has them, else from one pass.
         ids, test_ids: a unique name per row of a part; by default its row number.
+        image_column, label_column: keys of the dictionaries, where they have no usual name.
 
     Raises:
         CounError: an item that is not such a pair, or that fails; names the row.
@@ -91,13 +105,70 @@ def from_dataset(
     >>> from_dataset(pairs, pairs, classes=["cat", "dog"]).shape
     (1, 8, 8)
     """
+    item = _first(train)
+    pairs = [
+        Pairs.of(dataset, part, item, image_column, label_column)
+        for dataset, part in ((train, "train"), (test, "test"))
+    ]
+    key = pairs[0].label_key if isinstance(pairs[0], Pairs) else None
+    if classes is None:
+        classes = class_names(train, key)
+    labels = _coding(pairs[0], item, key, classes)
+    if labels.code is not None:
+        pairs = [
+            replace(d if isinstance(d, Pairs) else Pairs(d, part), coding=labels)
+            for d, part in zip(pairs, ("train", "test"), strict=True)
+        ]
     parts = [
         _examples(dataset, part, stream, names)
-        for dataset, part, names in ((train, "train", ids), (test, "test", test_ids))
+        for dataset, part, names in zip(pairs, ("train", "test"), (ids, test_ids), strict=True)
     ]
-    if classes is None:
-        classes = getattr(train, "classes", None)
-    return _data(parts[0], parts[1], classes, views)
+    if labels.code is None:  # only now all labels are read
+        labels = coding(parts[0].labels.numpy(), classes)
+        if labels.code is not None:
+            parts = [
+                _recoded(examples, labels, part)
+                for examples, part in zip(parts, ("train", "test"), strict=True)
+            ]
+    return _data(parts[0], parts[1], labels, views)
+
+
+def _first(dataset: Any) -> Any:
+    """The first item; None where it cannot be read, which is said when all rows are read."""
+    try:
+        return dataset[0] if len(dataset) else None
+    except Exception:  # whatever the user's own code raises
+        return None
+
+
+def _coding(train: Any, item: Any, key: Any, classes: Sequence[str] | None) -> Coding:
+    """The coding of the labels, where that of the first *item* is text or a float; else none yet,
+    because integers are known when all rows are read."""
+    try:
+        label = item[1 if key is None else key]
+    except (TypeError, LookupError):
+        return Coding(())
+    if isinstance(label, str | float) or "float" in str(getattr(label, "dtype", "")):
+        coded = coding(all_labels(train, "train"), classes)
+        return coded if coded.code is not None else replace(coded, code=_identity(coded))
+    return Coding(())
+
+
+def _identity(labels: Coding) -> dict[Any, int]:
+    return {k: k for k in range(len(labels.classes))}
+
+
+def _recoded(examples: Examples, labels: Coding, part: str) -> Examples:
+    """The same examples with class numbers in place of their labels."""
+    numbers = torch.from_numpy(labels.numbers(examples.labels.numpy(), part))
+    if isinstance(examples, StreamedExamples):
+        dataset = examples.dataset
+        pairs = replace(
+            dataset if isinstance(dataset, Pairs) else Pairs(dataset, examples.part), coding=labels
+        )
+        return replace(examples, labels=numbers, dataset=pairs)
+    assert isinstance(examples, TensorExamples)
+    return replace(examples, labels=numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,9 +259,7 @@ def _examples(dataset: Any, part: str, stream: bool | None, ids: Sequence[str] |
 
 def _listed(lazy: StreamedExamples) -> Iterator[int]:
     """The labels without the images where the dataset lists them, else in one pass."""
-    listed = getattr(lazy.dataset, "targets", None)
-    if listed is None:
-        listed = getattr(lazy.dataset, "labels", None)
+    listed = listed_labels(lazy.dataset)
     if listed is None:
         for row in range(len(lazy)):
             yield lazy.item(row)[1]
@@ -204,6 +273,8 @@ def _listed(lazy: StreamedExamples) -> Iterator[int]:
 def _item(dataset: Any, row: int, part: str) -> tuple[Tensor, int]:
     try:
         pair = dataset[row]
+    except CounError:
+        raise
     except Exception as error:  # whatever the user's own code raises; it stays the cause
         raise CounError(
             f"{part} row {row} cannot be read: {type(error).__name__}: {first_line(error)}"
@@ -252,15 +323,12 @@ def _image(value: Any, row: int, part: str) -> Tensor:
     return x if x.dtype == torch.uint8 else x.float()
 
 
-def _data(
-    train: Examples, test: Examples, classes: Sequence[str] | None, views: ViewsLike | None
-) -> Data:
-    labels, held = train.labels.numpy(), test.labels.numpy()
-    names = numbered(labels) if classes is None else tuple(str(name) for name in classes)
-    check_labels(labels, held, names)
+def _data(train: Examples, test: Examples, labels: Coding, views: ViewsLike | None) -> Data:
+    check_labels(train.labels.numpy(), test.labels.numpy(), labels.classes)
     first = train.fetch(torch.tensor([0]))
     if views is None:
         # Float pixels are taken as normalised already.
         plain = first.is_floating_point()
         views = Views(letters="") if plain else Views.for_images(tuple(first.shape[1:]))
-    return Data(train, test, names, as_views(views))
+    notes = (labels.note,) if labels.note else ()
+    return Data(train, test, labels.classes, as_views(views), notes=notes)

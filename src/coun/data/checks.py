@@ -37,11 +37,11 @@ def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) ->
             f"test row {strange[0]} is of class '{classes[test[strange[0]]]}', which no training "
             "row has; expected every test class in training"
         )
-
-
-def numbered(train: np.ndarray) -> tuple[str, ...]:
-    """Class names "0", "1", ... up to the largest training label."""
-    return tuple(str(label) for label in range(int(train.max(initial=-1)) + 1))
+    if len(train) and (train == train[0]).all():
+        raise CounError(
+            f"all {len(train):,} training rows are of class '{classes[train[0]]}'; expected two "
+            "classes or more"
+        )
 
 
 def checked_ids(ids: Iterable[object], count: int) -> tuple[str, ...]:
