@@ -76,6 +76,7 @@ def write_report(
     headline: str = "",
     alarm: bool = False,
     failures: Sequence[str] = (),
+    warnings: Sequence[str] = (),
     legend: str = LEGEND,
 ) -> None:
     """Write one HTML page that needs no other file, no network and no script.
@@ -88,6 +89,7 @@ def write_report(
         headline: one sentence in large type above everything else.
         alarm: whether the headline is bad news, and red.
         failures: one line for each experiment that is missing on the page.
+        warnings: why the results must not be believed, in a box at the top.
         legend: the meaning of the columns, at the foot of the page.
 
     Raises: CounError if the file cannot be written.
@@ -110,6 +112,7 @@ def write_report(
         headline=headline,
         alarm=alarm,
         failures=failures,
+        warnings=warnings,
         legend=legend,
     )
     write_text(path, text)

@@ -18,7 +18,7 @@ def results_grid(table: ResultTable) -> Grid:
     names = [metric_of(m).label for m in table.metrics]
     oracle = ["oracle gap"] * table.has_oracle
     header = ["", "reads forget", *names, "gap", "95%", *oracle, "gap of means", "p", "runs"]
-    return Grid(header, [(_mark(row), _cells(table, row)) for row in table.shown])
+    return Grid(header, [(table.mark(row), _cells(table, row)) for row in table.shown])
 
 
 def _cells(table: ResultTable, row: ResultRow) -> list[str]:
@@ -86,10 +86,6 @@ def grids(table: ResultTable) -> list[Grid]:
     return [*parts, costs_grid(table)]
 
 
-def _mark(row: ResultRow) -> str:
-    return "best" if row.best else "tied" if row.tied else ""
-
-
 def _cheapest(row: ResultRow | None) -> str:
     """Operations and seconds of a method's cheapest variant that comes near enough."""
     if row is None:
@@ -109,16 +105,20 @@ def summary(table: ResultTable) -> str:
     methods = table.methods
     if not methods:
         return "None of the methods has a result."
-    best = next(row for row in methods if row.best)
-    phrases = [f"Nearest to Retrain: {best.name}, {best.gap.mean:.2f} points"]
+    best = next(row for row in methods if row.smallest)
+    phrases = [f"The smallest mean gap to Retrain: {best.name}, {best.gap.mean:.2f} points"]
+    if len(methods) > 1:
+        phrases.append(_told_apart(table))
     without_forget = [row for row in methods if not row.reads_forget]
     if without_forget and best.reads_forget:
-        nearest = min(without_forget, key=lambda row: row.gap.mean)
-        phrases.append(f"nearest without forget data: {nearest.name}, {nearest.gap.mean:.2f}")
+        smallest = min(without_forget, key=lambda row: row.gap.mean)
+        phrases.append(
+            f"the smallest without forget data: {smallest.name}, {smallest.gap.mean:.2f}"
+        )
     if not math.isnan(table.floor):
         phrases.append(f"the floor is {table.floor:.2f}")
         if table.floor:
-            phrases.append(f"the nearest method is at {best.gap.mean / table.floor:.1f} floors")
+            phrases.append(f"the smallest gap is {best.gap.mean / table.floor:.1f} floors")
         for floors in WITHIN:
             cheapest = table.cheapest(floors)
             phrases.append(
@@ -130,12 +130,25 @@ def summary(table: ResultTable) -> str:
                     else "none"
                 )
             )
-    if table.ranks:
+    if table.ranks and table.can_tell:
         phrases.append(
             f"{best.name} is first in {table.ranks[best.name][0]:.0%} of the bootstrap resamples "
             "of the seeds"
         )
     return "; ".join(phrases) + "."
+
+
+def _told_apart(table: ResultTable) -> str:
+    """Which methods may be the nearest, in a phrase."""
+    if not table.can_tell:
+        if all(math.isnan(row.p) for row in table.methods):
+            return "there are too few seeds to test which method is nearest"
+        return "no method could be shown not to be the nearest"
+    others = [row.name for row in table.methods if table.mark(row) == "tied"]
+    worse = sum(row.is_worse for row in table.methods)
+    return f"{worse} of the {len(table.methods)} methods are shown not to be the nearest; " + (
+        f"besides the first, {', '.join(others)} may be" if others else "only the first may be"
+    )
 
 
 def latex(tables: Sequence[ResultTable]) -> str:
@@ -150,8 +163,7 @@ def _latex_table(table: ResultTable) -> str:
     rows.insert(references, "  \\midrule")
     caption = (
         f"{_escape(table.title)}. Mean and standard deviation over {len(table.seeds)} seed(s); in "
-        "brackets the distance to Retrain. Bold: best; underlined: tied with it (paired "
-        "$t$-test, Holm-corrected, $p \\geq 0.05$); $f$: reads forget data."
+        f"brackets the distance to Retrain. {_latex_marks(table)} $f$: reads forget data."
     )
     return (
         "\\begin{table}\n  \\centering\n"
@@ -161,6 +173,15 @@ def _latex_table(table: ResultTable) -> str:
         + " \\\\\n  \\midrule\n"
         + "\n".join(rows)
         + "\n  \\bottomrule\n  \\end{tabular}\n\\end{table}"
+    )
+
+
+def _latex_marks(table: ResultTable) -> str:
+    if not table.can_tell:
+        return "No method could be shown not to be the nearest."
+    return (
+        "Bold: the smallest gap; underlined: not shown to be farther than the nearest method "
+        "(sign flips over seeds, corrected for the choice of the nearest, $p \\geq 0.05$)."
     )
 
 
@@ -178,8 +199,9 @@ def _latex_cells(table: ResultTable, row: ResultRow) -> list[str]:
         cells.append(f"${cell.mean:.{digits}f}{spread}{distance}$")
     spread = "" if row.gap.std is None else f" \\pm {row.gap.std:.2f}"
     gap = "0" if is_retrain else f"{row.gap.mean:.2f}{spread}"
-    gap = f"\\mathbf{{{gap}}}" if row.best else gap
-    cells.append(f"\\underline{{${gap}$}}" if row.tied else f"${gap}$")
+    mark = table.mark(row)
+    gap = f"\\mathbf{{{gap}}}" if mark == "best" else gap
+    cells.append(f"\\underline{{${gap}$}}" if mark == "tied" else f"${gap}$")
     return [*cells, f"${row.costs['flops_ratio']:.3f}$"]
 
 
@@ -198,7 +220,7 @@ def as_csv(tables: Sequence[ResultTable]) -> str:
     writer.writerow(
         ["workload", "scenario", "stage", "row", "method", "module", "reads_forget", "runs"]
         + [f"{m}_{part}" for m in metrics for part in ("mean", "std", "difference")]
-        + ["gap_mean", "gap_std", "gap_low", "gap_high", "gap_of_means", "p_holm", "best"]
+        + ["gap_mean", "gap_std", "gap_low", "gap_high", "gap_of_means", "p", "smallest"]
         + [*COSTS, *RATIOS]
     )
     for table in tables:
@@ -210,7 +232,7 @@ def as_csv(tables: Sequence[ResultTable]) -> str:
                 [table.workload, table.scenario, table.stage, x.name, x.method, x.module]
                 + [x.reads_forget, x.runs]
                 + [_blank(value) for triple in values for value in triple]
-                + [*map(_blank, gap), x.best]
+                + [*map(_blank, gap), x.smallest]
                 + [_blank(x.costs[name]) for name in (*COSTS, *RATIOS)]
             )
     return buffer.getvalue()

@@ -35,8 +35,10 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
     explanation, origin = legend(results), _origin(results)
     failures = list(results["failures"].values())
     failed = "".join(f"\n- failed: {reason}" for reason in failures)
+    warnings = [text for table in shown for text in table.warnings]
+    box = "".join(f"> **Caution.** {text}\n>\n" for text in warnings).removesuffix(">\n")
     texts = {
-        "report.md": f"# {results['title']}\n\n{results['note']}\n{failed}\n\n"
+        "report.md": f"# {results['title']}\n\n{results['note']}\n{failed}\n\n{box}\n"
         + "".join(map(render.markdown, sections))
         + f"{explanation}\n\n{origin}\n",
         "report.tex": render.latex(shown),
@@ -46,7 +48,16 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
         write_text(out / name, text)
     page = out / "report.html"
     title, note = results["title"], results["note"]
-    write_report(page, title, note, sections, origin, failures=failures, legend=explanation)
+    write_report(
+        page,
+        title,
+        note,
+        sections,
+        origin,
+        failures=failures,
+        warnings=warnings,
+        legend=explanation,
+    )
     return [*(out / name for name in texts), page]
 
 
@@ -103,8 +114,8 @@ def _pictures(table: ResultTable, tables: Sequence[ResultTable]) -> list[Picture
     pictures = [
         Picture(
             figures.gap_bars(table),
-            "Gap to Retrain: mean, standard deviation and every seed. A gap below the dashed line "
-            "cannot be distinguished from that of a second Retrain.",
+            "Gap to Retrain: mean, standard deviation and every seed. Dashed: the mean gap between "
+            "two Retrains (the floor).",
         ),
         Picture(
             figures.gap_against_cost(table),

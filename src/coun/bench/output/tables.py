@@ -23,9 +23,14 @@ from coun.metrics import (
     paired,
     rank_stability,
 )
+from coun.metrics.selection import worse_than_best
 from coun.report import Cell
 
 SIGNIFICANT = 0.05
+# Seeds below which the test cannot give a p below 0.05: flips of n signs give 2 ** (1 - n) at best.
+FEWEST_SEEDS = 6
+FEWEST_RESAMPLED = 5  # seeds below which bootstrap shares mean nothing
+FITS = 90.0  # percent of its own training rows that a model must answer rightly
 WITHIN = (1.0, 1.5, 3.0)  # how near Retrain, in floors, a method must come for its cost to count
 
 
@@ -42,8 +47,9 @@ class ResultRow:
         gap_of_means: the gap between the means over seeds, as the paper computes it; it is
             never larger than the mean gap.
         costs: means of `COSTS` and `RATIOS`; of the memory the maximum.
-        best: whether the row has the smallest mean gap of all methods.
-        p: of the paired test against the best row, Holm-corrected; NaN where there is no test.
+        smallest: whether the row has the smallest mean gap of all methods.
+        p: of the row being as near to Retrain as the nearest method, valid although the data
+            chose it (`worse_than_best`); NaN where there is no test.
     """
 
     name: str
@@ -61,13 +67,13 @@ class ResultRow:
     gap_of_means: float
     costs: Mapping[str, float]
     gaps: Mapping[int, float]
-    best: bool = False
+    smallest: bool = False
     p: float = math.nan
 
     @property
-    def tied(self) -> bool:
-        """Whether the corrected test does not separate the row from the best one."""
-        return not self.best and self.p >= SIGNIFICANT
+    def is_worse(self) -> bool:
+        """Whether the row is shown not to be the nearest method."""
+        return self.p < SIGNIFICANT
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,46 @@ class ResultTable:
     def methods(self) -> list[ResultRow]:
         """The rows of the methods under comparison."""
         return [row for row in self.rows if row.role == METHOD]
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether the test shows of any method that it is not the nearest one."""
+        return any(row.is_worse for row in self.methods)
+
+    def mark(self, row: ResultRow) -> str:
+        """How a row is set off: "best", "tied" or not at all, as nothing is told apart."""
+        if not self.can_tell or row.role != METHOD or row.is_worse or math.isnan(row.p):
+            return ""
+        return "best" if row.smallest else "tied"
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the table must not be believed, one sentence each."""
+        texts = []
+        original = next((row for row in self.rows if row.role == ORIGINAL), None)
+        fit = original.metrics.get("retain_accuracy") if original else None
+        if fit is not None and fit.mean < FITS:
+            texts.append(
+                f"{self.title}: the Original answers only {fit.mean:.1f}% of its own training rows "
+                "rightly. A model that has not learned its training rows has little to forget; "
+                "train it longer."
+            )
+        if len(self.methods) < 2:
+            return texts
+        seeds = len(_common_seeds(self.methods))
+        if seeds < FEWEST_SEEDS:
+            texts.append(
+                f"{self.title}: all methods have {seeds} seed{'' if seeds == 1 else 's'} in "
+                f"common; the test of which method is nearest needs {FEWEST_SEEDS}, so which one "
+                "is nearest is not shown."
+            )
+        gaps = [row.gap.mean for row in self.methods]
+        if max(gaps) - min(gaps) <= self.floor:
+            texts.append(
+                f"{self.title}: the methods' gaps differ by {max(gaps) - min(gaps):.2f} points, "
+                f"and two Retrains by {self.floor:.2f}. Differences below the floor say nothing."
+            )
+        return texts
 
     @property
     def shown(self) -> list[ResultRow]:
@@ -230,13 +276,25 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _compared_with_best(rows: list[ResultRow]) -> list[ResultRow]:
-    """Mark the best method, and test every other method against it."""
+    """Test of every method whether it is the nearest one, over the seeds that all of them have."""
     methods = [row for row in rows if row.role == METHOD]
     if not methods:
         return rows
-    best = min(methods, key=lambda row: row.gap.mean)
-    corrected = holm({row.name: _paired_p(row, best) for row in methods if row is not best})
-    return [replace(row, best=row is best, p=corrected.get(row.name, math.nan)) for row in rows]
+    smallest = min(methods, key=lambda row: row.gap.mean)
+    seeds = _common_seeds(methods)
+    p_values: dict[str, float] = {}
+    if len(methods) > 1 and len(seeds) >= FEWEST_SEEDS:
+        p_values = worse_than_best({row.name: [row.gaps[s] for s in seeds] for row in methods})
+    return [
+        replace(row, smallest=row is smallest, p=p_values.get(row.name, math.nan))
+        if row.role == METHOD
+        else row
+        for row in rows
+    ]
+
+
+def _common_seeds(methods: Sequence[ResultRow]) -> list[int]:
+    return sorted(set.intersection(*(set(row.gaps) for row in methods)))
 
 
 def _paired_p(a: ResultRow, b: ResultRow) -> float:
@@ -279,11 +337,11 @@ def _without_module(row: ResultRow, methods: Sequence[ResultRow]) -> ResultRow |
 
 
 def _ranks(methods: Sequence[ResultRow]) -> dict[str, list[float]]:
-    """Rank stability over the seeds that all methods have; empty with fewer than two."""
+    """Rank stability over the seeds that all methods have; empty with fewer than five."""
     if len(methods) < 2:
         return {}
-    seeds = sorted(set.intersection(*(set(row.gaps) for row in methods)))
-    if len(seeds) < 2:
+    seeds = _common_seeds(methods)
+    if len(seeds) < FEWEST_RESAMPLED:
         return {}
     scores = {row.name: [row.gaps[s] for s in seeds] for row in methods}
     return rank_stability(scores, generator=np.random.default_rng(0)).shares
@@ -300,12 +358,15 @@ def legend(results: Mapping[str, Any]) -> str:
         f"{ATTACKS[protocol['mia']]}. The mean signed difference to the {RETRAIN} of the same "
         "seed is in brackets. gap is the mean over seeds of the mean absolute difference to "
         f"{RETRAIN}, in points, with its 95% interval. gap of means is the same of the means over "
-        "seeds, as the paper computes it. p belongs to the paired t-test of the gaps against the "
-        "best method, Holm-corrected. FLOPs are executed floating-point operations relative to "
+        "seeds, as the paper computes it. p is that of the method being as near to Retrain as the "
+        "nearest one. It comes from flips of the signs of the seeds and holds although the data "
+        f"chose the nearest method; with fewer than {FEWEST_SEEDS} seeds there is none. FLOPs are "
+        "executed floating-point operations relative to "
         f"{RETRAIN}'s; paper's is the accounting of the CoUn paper, which charges only the forward "
         "pass of second views and forget batches; before is what was computed before the request "
         f"(SISA, ARCANE) and is part of no other column. {FLOOR} is a Retrain of the same request "
         f"with another seed; its gap is the floor. {ORIGINAL} is the model before unlearning. "
-        f"Good means near {RETRAIN}, not high or low. Bold marks the best method, † the methods "
-        f"tied with it (p >= 0.05). {columns}Protocol: {protocol['name']} ({protocol['source']})."
+        f"Good means near {RETRAIN}, not high or low. Where the test shows of some methods that "
+        "they are not the nearest (p < 0.05), bold marks the smallest gap, and † the other methods "
+        f"that may be the nearest. {columns}Protocol: {protocol['name']} ({protocol['source']})."
     )
