@@ -153,6 +153,7 @@ def test_a_model_that_forgot_everything_does_not_pass(retrains, plain):
     result = audit(ruined, retrains[:1], rest=False)
     assert result.verdict.label == "over-forgotten"
     assert named(result, "kept_test").found
+    assert "rows that it should have kept" in result.verdict.headline
 
 
 def test_half_way_is_closer_than_the_original(memoriser, retrains):
@@ -286,6 +287,23 @@ def test_a_plan_says_what_to_add(retrains):
     assert [row["retrains"] for row in rows] == [0, 1, 2, 3, 5, 10]
     least = [row["detectable"] or 1e9 for row in rows]
     assert least == sorted(least, reverse=True)
+
+
+def test_the_plan_agrees_with_the_audit_and_with_its_advice(hard_rows):
+    """The row for the number of Retrains at hand is what the audit itself says."""
+    _, runs = hard_rows
+    for count in (0, 1, 2):
+        result = audit(runs[0], runs[1 : 1 + count], split=runs[0].split, rest=False)
+        rows = {row["retrains"]: row for row in plan(result)}
+        verdict = result.verdict
+        detectable = verdict.detectable if verdict.detectable < float("inf") else None
+        assert rows[count]["detectable"] == detectable
+        if verdict.label == "inconclusive":
+            assert rows[count]["best"] == "inconclusive"
+            enough = [r for r, row in rows.items() if row["best"] != "inconclusive" and r > count]
+            text = verdict.headline + verdict.sentence
+            expected = f"Add {max(3, enough[0]) - count} Retrain" if enough else "would not help"
+            assert expected in text
 
 
 def test_everything_is_measured_and_is_json(memoriser, retrains, half):

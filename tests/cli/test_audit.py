@@ -28,6 +28,17 @@ def test_from_runs_to_a_verdict_and_a_page(coun_command, tmp_path: Path) -> None
     assert verdict["headline"].split(":")[0] in page
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in page
+    for name in ("report.html", "audit.json"):
+        refused = coun_command(*words, "--out", "page")
+        assert refused.code == 2
+        assert f"{name} exists and is not overwritten" in refused.err
+        assert refused.err.count("\n") == 1
+        (tmp_path / "page" / name).unlink()
+    short = coun_command(*words, "--out", "page", "--without-rows", "--json")
+    assert short.json["suspicious_rows"] is None
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "were left out of this page" in page
+    assert page.count("data:image/png;base64,") == 3
     shown = coun_command("audit", "forgot")
     assert shown.code == 0
     assert "Without a Retrain" in shown.out.replace("\n", " ")

@@ -26,6 +26,7 @@ from coun.audit.optional import (
 )
 from coun.audit.owners import owner_numbers, read_owners
 from coun.audit.parts import RequestParts
+from coun.audit.planning import advice, plan_of
 from coun.audit.result import Audit
 from coun.audit.scores import Subject
 from coun.audit.seeds import over_seeds
@@ -247,10 +248,14 @@ def _judged(
             f"{missing:,} of {len(split.forget):,} forgotten rows are no longer in the data; how "
             "the model treats them cannot be measured."
         )
+    to_add = ""
+    if {"power", "no retrain"} & set(verdict.reasons):
+        rows = plan_of(family, unlearned, retrains, original, margin=margin)
+        to_add = advice(rows, len(retrains), len(family.parts.listed))
     verdict = replace(
         verdict,
-        headline=headline(verdict, family),
-        sentence=sentence(verdict, family),
+        headline=headline(verdict, family, to_add),
+        sentence=sentence(verdict, family, to_add),
         caveats=tuple(notes),
     )
     return Audit(

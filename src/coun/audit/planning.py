@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from coun.audit.evidence import FEWEST_RETRAINS
+from coun.audit.evidence import FEWEST_RETRAINS, TestFamily
 from coun.audit.levels import level_test
 from coun.audit.power import Memory, rows_for_level
 from coun.audit.result import Audit
+from coun.audit.scores import Subject
 from coun.audit.verdict import SHARE
 
 COUNTS = (0, 1, 2, 3, 5, 10)
+UNCLEAR = "inconclusive"
 
 
 def plan(audit: Audit) -> list[dict[str, Any]]:
     """Say for 0 to 10 Retrains how many remembered rows an audit like *audit* would find.
 
     Row tests keep the power that they have in *audit*. For comparisons of levels, Retrains are
-    simulated: without one, the model under audit takes the place of a Retrain, and Retrains are
-    assumed to differ by the noise of the rows and by the margin. So the plan is a guide.
+    simulated from the given ones, and from the model under audit where there are fewer than two.
+    So the plan is a guide. Its row for the number of Retrains of *audit* is what *audit* itself
+    would find.
 
     Returns: one row per number of Retrains: `retrains`; `detectable`, the smallest number of
         remembered rows that would be found 4 times in 5, None if not even all; `best`, the best
         word that is possible; `note`, what a directed accusation needs.
     """
-    family, verdict = audit.family, audit.verdict
-    memory = Memory.of(audit.unlearned, audit.original)
+    subjects = (audit.unlearned, audit.retrains, audit.original)
+    return plan_of(audit.family, *subjects, margin=audit.verdict.margin)
+
+
+def plan_of(
+    family: TestFamily,
+    unlearned: Sequence[Subject],
+    retrains: Sequence[Subject],
+    original: Subject | None,
+    *,
+    margin: float,
+) -> list[dict[str, Any]]:
+    """The same from what an audit has measured."""
+    memory = Memory.of(unlearned, original)
     tests = max(8, len(family.tests))
-    known = audit.retrains or audit.unlearned
+    known = retrains if len(retrains) > 1 else [*unlearned, *retrains]
     rows = []
-    for count in COUNTS:
+    for count in sorted({*COUNTS, len(retrains)}):
         worst, share = 0.0, 0.0
         parts = (("exchangeable", family.parts.exchangeable), ("listed", family.parts.listed))
         for part, slots in parts:
@@ -44,21 +60,44 @@ def plan(audit: Audit) -> list[dict[str, Any]]:
             for name in ("correctness", "log_odds"):
                 remembered = memory.levels(name)
                 if count and remembered is not None:
-                    level = np.mean([s.levels[name].forget[slots] for s in known], axis=0)
-                    test = level_test(level, np.tile(level, (count, 1)), margin=verdict.margin)
-                    power = rows_for_level(remembered[slots], test)(verdict.alpha / tests)
+                    levels = np.stack([s.levels[name].forget[slots] for s in known])
+                    exact = np.resize(levels, (count, len(slots)))
+                    test = level_test(levels.mean(0), exact, margin=margin)
+                    power = rows_for_level(remembered[slots], test)(family.alpha / tests)
                     least = min(least, power)
+            measured = family.detectable(part)
+            if count == len(retrains):
+                least = measured
+            least = min(least, measured) if count > len(retrains) else max(least, measured)
             worst, share = max(worst, least), max(share, least / len(slots))
         enough = share <= SHARE and (count > 0 or not len(family.parts.listed))
         rows.append(
             {
                 "retrains": count,
                 "detectable": worst if np.isfinite(worst) else None,
-                "best": "no difference found" if enough else "inconclusive",
+                "best": "no difference found" if enough else UNCLEAR,
                 "note": _note(count, len(family.parts.listed)),
             }
         )
     return rows
+
+
+def advice(rows: Sequence[dict[str, Any]], retrains: int, listed: int) -> str:
+    """What to add to an audit with so many *retrains* and *listed* rows, by its plan.
+
+    >>> rows = [{"retrains": 1, "best": "inconclusive"}, {"retrains": 3, "best": "equivalent"}]
+    >>> advice(rows, 1, 0)
+    'Add 2 Retrains; `coun audit --plan` says what for.'
+    """
+    enough = [r["retrains"] for r in rows if r["retrains"] > retrains and r["best"] != UNCLEAR]
+    if not enough:
+        return (
+            "More Retrains would not help. More test rows of these classes, a larger request, or "
+            "canaries planted when the Original is trained (`coun train --canaries`) would."
+        )
+    total = max(enough[0], FEWEST_RETRAINS) if listed else enough[0]
+    more = total - retrains
+    return f"Add {more} Retrain{'s' if more > 1 else ''}; `coun audit --plan` says what for."
 
 
 def _note(count: int, listed: int) -> str:

@@ -70,8 +70,11 @@ class Audit:
             for s in self.family.suspicious
         ]
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything except the models; a number that is not finite is written as null."""
+    def to_json(self, *, show_rows: bool = True) -> dict[str, Any]:
+        """Everything except the models; a number that is not finite is written as null.
+
+        Args: show_rows: also the ids of the forgotten rows that stand out.
+        """
         return {
             "verdict": self.verdict.to_json(),
             "request": {
@@ -93,7 +96,7 @@ class Audit:
                 }
                 for name, run in self.runs.items()
             },
-            "suspicious_rows": self.suspicious(),
+            "suspicious_rows": self.suspicious() if show_rows else None,
             "original_evidence": [asdict(e) for e in self.of_original.tests]
             if self.of_original
             else None,
@@ -104,8 +107,8 @@ class Audit:
             **self.optional,
         }
 
-    def save(self, folder: str | Path) -> Path:
-        """Write `audit.json` in *folder*, and return its path."""
+    def save(self, folder: str | Path, *, show_rows: bool = True) -> Path:
+        """Write `audit.json` in *folder*, with what `to_json` gives, and return its path."""
         path = Path(folder) / "audit.json"
-        write_json(path, self.to_json())
+        write_json(path, self.to_json(show_rows=show_rows))
         return path

@@ -15,19 +15,33 @@ UNLIKE_TEST_ROWS = (
 DIRECTED = {
     "under-forgotten": "Under-forgotten: the model still knows more of the forgotten rows than "
     "the Retrains do.",
-    "over-forgotten": "Over-forgotten: the model knows less than the Retrains do.",
     "closer than the original": "Closer to Retrain than the Original is, but under-forgotten.",
 }
 
 
-def headline(verdict: Verdict, family: TestFamily) -> str:
-    """The word, as one or two sentences that are true on their own."""
+OVER = {
+    "forgotten": "Over-forgotten: the model knows less of the forgotten rows than the Retrains do.",
+    "kept": "Over-forgotten: of rows that it should have kept, the model answers fewer rightly "
+    "than the Retrains do.",
+    "both": "Over-forgotten: the model knows less than the Retrains do, of the forgotten rows and "
+    "of rows that it should have kept.",
+}
+
+
+def headline(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
+    """The word, as one or two sentences that are true on their own.
+
+    Args: advice: what to add where too little could be found.
+    """
+    if verdict.label == "over-forgotten":
+        kept = {e.part == "kept" for e in verdict.found if e.directed and e.direction == "over"}
+        return OVER["both" if len(kept) > 1 else "kept" if kept == {True} else "forgotten"]
     if verdict.label in DIRECTED:
         return DIRECTED[verdict.label]
     if verdict.label == "different":
         return _different(verdict)
     if verdict.label == "inconclusive":
-        return f"Inconclusive. {_reasons(verdict, family)[0]}"
+        return f"Inconclusive. {_reasons(verdict, family, advice)[0]}"
     if verdict.label == "equivalent":
         return (
             f"Equivalent to Retrain on the forgotten rows within {verdict.margin:g} points of "
@@ -52,13 +66,13 @@ def _different(verdict: Verdict) -> str:
     )
 
 
-def _reasons(verdict: Verdict, family: TestFamily) -> list[str]:
+def _reasons(verdict: Verdict, family: TestFamily, advice: str = "") -> list[str]:
     """Why nothing is concluded, the gravest reason first, and what to add."""
     gap = verdict.gap
     sentences = {
         "unlike test rows": UNLIKE_TEST_ROWS.format(kind="listed"),
         "no retrain": "The request lists rows, and without a Retrain nothing can be concluded "
-        f"from how the model treats them; add {FEWEST_RETRAINS} Retrains.",
+        f"from how the model treats them. {advice}".rstrip(),
         "gap": ""
         if gap is None
         else f"No test explains it, but the average gap to Retrain is {gap.points:.1f} points"
@@ -66,7 +80,7 @@ def _reasons(verdict: Verdict, family: TestFamily) -> list[str]:
         + f"; up to {gap.allowed:.1f} would be called no difference.",
         "control": "This audit cannot tell: the Original passes it too.",
         "power": f"These tests would probably not have found it if the model remembered half of "
-        f"the {_count(verdict, family):,} forgotten rows. {_advice(verdict)}",
+        f"the {_count(verdict, family):,} forgotten rows. {advice}".rstrip(),
     }
     return [text for key, text in sentences.items() if key in verdict.reasons]
 
@@ -82,15 +96,6 @@ def _count(verdict: Verdict, family: TestFamily) -> int:
     return max(shares, key=lambda count: shares[count])
 
 
-def _advice(verdict: Verdict) -> str:
-    if verdict.retrains >= 5:
-        return "More test rows or a larger request would help; more Retrains will not help much."
-    if verdict.retrains < FEWEST_RETRAINS:
-        more = FEWEST_RETRAINS - verdict.retrains
-        return f"Add {more} Retrain{'s' if more > 1 else ''}; `coun audit --plan` says what for."
-    return "Add Retrains, test rows or rows to the request; `coun audit --plan` says what for."
-
-
 def _power(verdict: Verdict) -> str:
     if math.isinf(verdict.detectable):
         return ""
@@ -101,7 +106,7 @@ def _power(verdict: Verdict) -> str:
     )
 
 
-def sentence(verdict: Verdict, family: TestFamily) -> str:
+def sentence(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
     """The evidence behind the word, with assumptions that failed."""
     parts = []
     if family.drift is not None and family.drift < family.alpha:
@@ -124,7 +129,8 @@ def sentence(verdict: Verdict, family: TestFamily) -> str:
             f"Holm's correction is {p_text(least.holm)}, for {short(least)})."
         )
     if verdict.label == "inconclusive":
-        parts += _reasons(verdict, family)[1:]
+        first = _reasons(verdict, family, advice)[0]
+        parts += _reasons(verdict, family, "" if advice in first else advice)[1:]
     if verdict.equivalence is not None:
         gap = verdict.equivalence
         parts.append(

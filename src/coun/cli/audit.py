@@ -92,7 +92,12 @@ WORDS = (
     help=f"Verdicts, separated by commas, for which the exit code is {FAILED}.",
 )
 @click.option("--map", "maps", is_flag=True, help="Draw maps of features (t-SNE) on the page.")
-@click.option("--out", type=app.PATH, help="Write report.html here.")
+@click.option(
+    "--without-rows",
+    is_flag=True,
+    help="Leave ids and pictures of forgotten rows out of the page and the files.",
+)
+@click.option("--out", type=app.PATH, help="Write report.html and audit.json into this folder.")
 @app.trust_option
 @app.json_option
 def command(
@@ -101,11 +106,14 @@ def command(
     plan: bool,
     fail_on: str | None,
     maps: bool,
+    without_rows: bool,
     out: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> int:
     failing = _words(fail_on)
+    if out is not None:
+        _refuse_overwriting(out)
     from coun.audit import audit
     from coun.audit.planning import plan as make_plan
 
@@ -121,14 +129,26 @@ def command(
     if out is not None:
         from coun.report import write_audit
 
-        page = write_audit(result, out, maps=maps)
+        page = write_audit(result, out, maps=maps, show_rows=not without_rows)
     if as_json:
-        app.emit(result.to_json())
+        app.emit(result.to_json(show_rows=not without_rows))
     else:
         show(result)
         if page:
             app.console.print(f"The page: {page}", highlight=False, markup=False)
     return FAILED if result.verdict.label in failing else 0
+
+
+def _refuse_overwriting(out: Path) -> None:
+    """Raises: CounError if *out* is a file, or holds the page of an earlier audit."""
+    if out.is_file():
+        raise CounError(f"--out {out} is a file; expected a folder")
+    for name in ("report.html", "audit.json"):
+        if (out / name).exists():
+            raise CounError(
+                f"{out / name} exists and is not overwritten; expected a folder without an audit "
+                "for --out"
+            )
 
 
 def _words(text: str | None) -> list[str]:

@@ -30,6 +30,8 @@ from coun.report.style import method_style
 from coun.report.table import Grid
 from coun.runs import Predictions
 
+ROWS = "Which rows stand out?"
+WITHOUT_ROWS = "Ids and pictures of forgotten rows were left out of this page and of audit.json."
 SHOWN = 150  # forgotten rows on a map
 MANY = 20  # classes beyond which confusion matrices are not drawn
 LEGEND = (
@@ -42,15 +44,20 @@ LEGEND = (
 )
 
 
-def write_audit(audit: Audit, folder: str | Path, *, maps: bool = False) -> Path:
+def write_audit(
+    audit: Audit, folder: str | Path, *, maps: bool = False, show_rows: bool = True
+) -> Path:
     """Write `report.html` and `audit.json` in *folder*.
 
-    Args: maps: also draw how each model arranges rows (t-SNE, which takes seconds).
+    Args:
+        maps: also draw how each model arranges rows (t-SNE, which takes seconds).
+        show_rows: also list the forgotten rows that stand out, with their ids and pictures,
+            which may be personal data.
 
     Returns: the page's path.
     """
     path = Path(folder) / "report.html"
-    audit.save(folder)
+    audit.save(folder, show_rows=show_rows)
     verdict, model = audit.verdict, audit.unlearned[0]
     method = ", ".join(dict.fromkeys(_label(s) for s in audit.unlearned))
     digest = model.run.record.weights_sha256 if model.run else ""
@@ -58,7 +65,13 @@ def write_audit(audit: Audit, folder: str | Path, *, maps: bool = False) -> Path
         path,
         f"Audit of {method}",
         verdict.sentence,
-        [_who(audit), _numbers(audit), _evidence(audit), _rows(audit), _pictures(audit, maps)],
+        [
+            _who(audit),
+            _numbers(audit),
+            _evidence(audit),
+            _rows(audit) if show_rows else Section(ROWS, WITHOUT_ROWS),
+            _pictures(audit, maps),
+        ],
         f"Model {digest[:12]}, request {audit.split.digest[:12]}, "
         f"{datetime.date.today().isoformat()}.",
         headline=verdict.headline,
@@ -226,7 +239,8 @@ def _rows(audit: Audit) -> Section:
         "The forgotten rows that the model is surest of, compared with test rows of their class"
         + (" and with the Retrains" if audit.retrains else "")
         + ". p: the share of such test rows that are as sure. q: the expected share of false "
-        "alarms among the rows down to this one. A small p of one row alone is no evidence."
+        "alarms among the rows down to this one. A small p of one row alone is no evidence. This "
+        "list shows forgotten data, which may be personal; --without-rows leaves it out."
     )
     cells = [[r["id"], r["class"], p_text(r["p"]), p_text(r["q"])] for r in rows]
     tables = [Grid.of(["row", "class", "p", "q"], cells)] if rows else []
@@ -236,7 +250,7 @@ def _rows(audit: Audit) -> Section:
         images = audit.data.train.fetch(torch.tensor([r["position"] for r in shown]))
         titles = [f"{r['id'][-18:]}\n{r['class'][:18]}" for r in shown]
         pictures.append(Picture(row_pictures(images, titles), "The first rows of this list."))
-    return Section("Which rows stand out?", lead, tables=tables, pictures=pictures)
+    return Section(ROWS, lead, tables=tables, pictures=pictures)
 
 
 def _pictures(audit: Audit, maps: bool) -> Section:
