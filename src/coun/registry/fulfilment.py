@@ -320,8 +320,7 @@ def write_page(result: Audit, folder: Path) -> Path:
     """Write the page of an audit without names and pictures of forgotten rows."""
     from coun.report import write_audit
 
-    result = replace(result, family=replace(result.family, suspicious=()))
-    page = write_audit(result, folder)
+    page = write_audit(result, folder, show_rows=False)
     return page.replace(folder / "audit.html")
 
 
