@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from coun.certificates.statement import (
     Digest,
     Predicate,
     RequestServed,
+    Result,
     Statement,
 )
 
@@ -25,7 +27,7 @@ OUTCOMES = {
     "FAILED": "was NOT fulfilled; the model before it is still in service",
 }
 SYMBOLS = {"PASSED": "✓ PASSED", "WARNED": "! WARNED", "FAILED": "✕ FAILED"}
-MARKS = {"PASSED": "", "WARNED": "warn", "FAILED": "bad"}
+MARKS: dict[Result, str] = {"PASSED": "", "WARNED": "warn", "FAILED": "bad"}
 LEGEND = (
     "Could find: how many rows the model would have to remember for the test to notice it in 4 of "
     "5 cases; a test that could find few rows is strong evidence. SHA-256: a number computed from "
@@ -70,13 +72,15 @@ def model_card(statement: Statement, keyids: Sequence[str] = ()) -> str:
 
 
 def headline(predicate: Predicate) -> str:
-    """Say in one or two sentences what the certificate says."""
+    """Say in a few sentences what the certificate says."""
     request = predicate.request
     rows = f"{request.rows:,} row{'s' * (request.rows != 1)}"
     text = f"The request of {request.received} to forget {rows} {OUTCOMES[predicate.result]}."
     if predicate.effective and predicate.result != "FAILED":
         text += f" The new model is in service since {predicate.effective:%Y-%m-%d}."
-    return text
+    counts = collections.Counter(check.result for check in predicate.checks)
+    results = ", ".join(f"{counts[result]} {result}" for result in MARKS if counts[result])
+    return f"{text} Tests: {results or 'none'}."
 
 
 def _sections(statement: Statement, keyids: Sequence[str]) -> list[Section]:
@@ -158,8 +162,8 @@ def _covered(predicate: Predicate) -> Section:
     from coun.report.table import Grid
 
     rows = [
-        ["Covered", ", ".join(predicate.coverage.covered) or "nothing"],
-        ["Not covered", ", ".join(predicate.coverage.not_covered) or "nothing was named"],
+        ["Covered", "; ".join(predicate.coverage.covered) or "nothing"],
+        ["Not covered", "; ".join(predicate.coverage.not_covered) or "nothing was named"],
     ]
     lead = "The certificate says nothing about what is not covered; it must be deleted as well."
     table = Grid.of(["", ""], rows, "What the certificate is about")

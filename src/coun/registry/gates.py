@@ -18,6 +18,7 @@ from coun.runs import Predictions, Run, evaluate
 
 LARGE_FALL = 5.0  # points of test accuracy
 LEAST_SEPARATION = 0.02  # of members and non-members, below which memory cannot be measured
+WIDE = 0.5  # width of the interval of the remembered share from which it says next to nothing
 CONFIDENCE = 1.645  # standard errors of a 90% interval
 REMEMBERED = ("under-forgotten", "closer than the original")
 CLEARED = ("equivalent", "no difference found")
@@ -134,15 +135,21 @@ def _accuracy(metrics: dict[str, Any], least: float | None) -> Check:
 
 
 def _memory(share: Remembered | None, largest: float | None, exact: bool) -> Check:
-    """The check of the remembered share. A Retrain never saw the rows, whatever is estimated."""
+    """The check of the remembered share. A Retrain never saw the rows, whatever is estimated.
+
+    Where no limit is demanded, it warns if memory shows, or if the interval says next to nothing.
+    """
     name = "remembered share" if largest is None else f"remembered share at most {largest:g}"
     if share is None:
         failed = largest is not None and not exact
         return _check(f"{name}: not measurable", result="FAILED" if failed else "WARNED")
     result = "PASSED"
-    if largest is not None and share.share > largest:
+    if largest is None:
+        if not exact and (share.low > 0 or share.high - share.low > WIDE):
+            result = "WARNED"
+    elif share.share > largest:
         result = "WARNED" if exact else "FAILED"
-    elif largest is not None and share.high > largest:
+    elif share.high > largest:
         result = "WARNED"
     return _check(
         name,

@@ -67,7 +67,7 @@ def _served(summary: RegistrySummary) -> Section:
     accuracy = version.metrics.get("test_accuracy")
     facts = [
         ["Version", f"{version.version}, since {summary.served_since[:16].replace('T', ' ')} UTC"],
-        ["Made by", f"{version.method}{': ' if version.reason else ''}{version.reason}"],
+        ["Made by", f"{_made_by(version)}{': ' if version.reason else ''}{version.reason}"],
         ["Rows forgotten so far", f"{version.forgotten_rows:,}"],
         ["Test accuracy", "unknown" if accuracy is None else f"{accuracy:.1f}%"],
         ["Drift since the last Retrain", _drift(version)],
@@ -85,7 +85,8 @@ def _requests(summary: RegistrySummary) -> Section:
     rows = [_request_row(request) for request in order]
     header = ["request", "state", "due", "rows", "received", "closed", "version", "reason"]
     table = Grid(header, rows, "Requests, the most urgent first", words=True)
-    lead = f"{len(summary.requests):,} requests, {len(waiting):,} of them open."
+    total = len(summary.requests)
+    lead = f"{total:,} request{'s' * (total != 1)}, {len(waiting):,} open."
     notes = []
     if summary.unfinished:
         notes.append(
@@ -130,7 +131,7 @@ def _versions(summary: RegistrySummary) -> Section:
             "best" if version.served else "",
             [
                 f"{version.version}{' (served)' if version.served else ''}",
-                f"{version.method}{' (exact)' if version.exact else ''}",
+                _made_by(version),
                 _numbers(version.requests),
                 _percent(version.metrics.get("test_accuracy")),
                 _drift(version),
@@ -147,7 +148,7 @@ def _versions(summary: RegistrySummary) -> Section:
         figure = drift_curve(
             [version.version for version in summary.versions],
             [math.nan if v.drift is None else v.drift for v in summary.versions],
-            [version.exact for version in summary.versions],
+            [version.exact and version.parent is not None for version in summary.versions],
         )
         caption = (
             "Drift of each version since the last Retrain, in percent of the test rows. A line "
@@ -186,6 +187,12 @@ def _record(summary: RegistrySummary) -> Section:
         del tables[0], commands[0]
     lead = "Check a certificate, and the registry with all its files, with these commands."
     return Section("The record", lead, tables, commands=commands)
+
+
+def _made_by(version: VersionSummary) -> str:
+    if version.parent is None:
+        return "the first model"
+    return f"{version.method} (exact)" if version.exact else version.method
 
 
 def _drift(version: VersionSummary) -> str:
