@@ -6,6 +6,7 @@ import pytest
 
 import coun
 from coun.errors import CounError
+from coun.methods import make
 from coun.trust import import_code, importable, is_code, source_digest
 
 NET = """
@@ -86,3 +87,83 @@ def test_a_run_folder_runs_no_code(module):
     assert not (module / "ran").exists()
     assert coun.Run.open("run", trust=True).record.model.name == "trusted_or_not:net"
     assert coun.evaluate("run", trust=frozenset({"trusted_or_not:net"}))["counts"]
+
+
+METHOD = """
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+from coun.methods.finetune import FineTune
+from coun.plans.method import FROZEN
+
+@dataclass(frozen=True, config=FROZEN)
+class Mine(FineTune):
+    \"\"\"Fine-tune on some layers.\"\"\"
+
+    name: ClassVar[str] = "NAME"
+    source: ClassVar[str] = "a test"
+    layers: tuple[int, ...] | None = (1,)
+"""
+
+
+@pytest.mark.parametrize("name", ["trusted_or_not_method:Mine", "./trusted_or_not_method.py:Mine"])
+def test_a_method_by_the_name_of_its_class(module, name):
+    file = module / "trusted_or_not_method.py"
+    file.write_text(METHOD.replace("NAME", "mine"))
+    with pytest.raises(CounError, match="coun runs none that you did not ask for"):
+        make(name)
+    assert make(name, {"layers": "3, 4"}, trust=True).layers == (3, 4)
+    data = coun.load("digits", limit=50)
+    start = coun.train(data, "mlp", epochs=1)
+    split = coun.Split.random(data, 0.1)
+    run = coun.unlearn(start, split, name, epochs=1, layers="2", out="run")
+    assert (run.record.method.name, run.record.method.settings["layers"]) == ("mine", (2,))
+    assert coun.Run.open("run").record.method.name == "mine"  # a record of it needs no code
+    for wrong in ("trusted_or_not_method:dataclass", "trusted_or_not_method:FROZEN"):
+        with pytest.raises(CounError, match="expected a subclass of coun.Method"):
+            make(wrong, trust=True)
+
+
+def test_a_method_must_not_take_the_name_of_another(module):
+    (module / "trusted_or_not_second.py").write_text(METHOD.replace("NAME", "coun"))
+    with pytest.raises(CounError, match="calls itself 'coun', as another method does"):
+        make("trusted_or_not_second:Mine", trust=True)
+
+
+CONFIG = """
+title = "t"
+seeds = [0]
+workload = [{name = "w", data = {source = "digits"}, model = "MODEL"}]
+scenario = [{kind = "random", fraction = 0.1}]
+method = [{name = "METHOD"}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "named"),
+    [
+        ("trusted_or_not:net", "finetune", "model 'trusted_or_not:net'"),
+        ("cnn", "./trusted_or_not.py:net", "method './trusted_or_not.py:net'"),
+    ],
+)
+def test_a_config_runs_no_code(module, model, method, named):
+    from coun.bench import bench
+    from coun.bench.spec.estimation import estimate
+
+    file = module / "c.toml"
+    file.write_text(CONFIG.replace("MODEL", model).replace("METHOD", method))
+    for use in (estimate, lambda config: bench(config, module / "out")):
+        with pytest.raises(CounError, match=f"{named} is code that a file names"):
+            use(file)
+    assert not (module / "ran").exists()
+    assert not (module / "out").exists()
+
+
+def test_changed_code_is_another_experiment(module):
+    from coun.bench.spec.code import code_of, code_of_model
+
+    assert code_of_model("cnn") == {} == code_of(coun.Split)
+    before = code_of_model("./trusted_or_not.py:net")
+    assert before == code_of_model("./trusted_or_not.py:net") != {}
+    (module / "trusted_or_not.py").write_text(NET + "\n")
+    assert code_of_model("./trusted_or_not.py:net") != before

@@ -25,7 +25,7 @@ from coun.errors import CounError, nearest
 # True: the user gave the name, or trusts the file that holds it. A set: these names only.
 Trust = bool | frozenset[str]
 
-_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 def is_code(name: str) -> bool:
@@ -37,9 +37,9 @@ def is_code(name: str) -> bool:
     >>> is_code("my_models.nets:small"), is_code("./nets.py:small"), is_code("resnet18")
     (True, True, False)
     """
-    module, colon, attribute = name.rpartition(":")
-    return bool(colon and attribute) and (
-        module.endswith(".py") or _MODULE.fullmatch(module) is not None
+    module, _, attribute = name.rpartition(":")
+    return _NAME.fullmatch(attribute) is not None and (
+        module.endswith(".py") or _NAME.fullmatch(module) is not None
     )
 
 
@@ -118,15 +118,26 @@ def importable(name: str) -> Iterator[None]:
 
 
 def source_digest(value: Any) -> str:
-    """Return the SHA-256 of the source file that defines the class or function *value*.
+    """Return the SHA-256 of the source that defines the class or function *value*.
+
+    That is the file of its module or, for a module of a package, all Python files of the package.
 
     Raises: CounError if *value* has no source file.
     """
-    module = sys.modules.get(getattr(value, "__module__", ""))
-    file = getattr(module, "__file__", None)
+    name = getattr(value, "__module__", None) or ""
+    file = getattr(sys.modules.get(name), "__file__", None)
     if file is None:
         raise CounError(f"{value!r} has no source file; define it in a module")
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    folders = getattr(sys.modules.get(name.partition(".")[0]), "__path__", None)
+    return _digest_of_files(Path(file) if folders is None else Path(next(iter(folders))))
+
+
+def _digest_of_files(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(path.parent)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def one_line(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from coun.bench.spec.reading import parse, read_text
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, unknown
 from coun.files import write_json, write_text
+from coun.trust import Trust
 
 CONFIG, STORE, FAILURES, TUNED = "config.toml", "store", "failures", "tuned.json"
 
@@ -38,6 +39,7 @@ def bench(
     ray: str | None = None,
     minutes: float = math.inf,
     quiet: bool = False,
+    trust: Trust = False,
 ) -> dict[str, Any]:
     """Run a bench and write `results.json` and `results.parquet` into *out*.
 
@@ -57,6 +59,9 @@ def bench(
         minutes: time limit; after it no experiment is started, and what is finished is
             written. 0 only writes.
         quiet: do not write progress to standard error.
+        trust: run the code that the config names as a model or a method, such as
+            `package.module:Class`. By default a config runs nothing, because it may be a
+            stranger's.
 
     Returns: the content of `results.json`; its `rows` hold one record for each model and seed.
 
@@ -65,7 +70,8 @@ def bench(
     """
     out = Path(out)
     text = _config_text(config, out, resume)
-    parsed = _with_selected_workloads(parse(text, str(config or out / CONFIG)), only)
+    where = str(config or out / CONFIG)
+    parsed = _with_selected_workloads(parse(text, where, trust=trust), only)
     is_main = ProcessGroup.current().is_main
     if is_main:
         write_text(out / CONFIG, text)
@@ -92,6 +98,7 @@ def search(
     store: str | Path | None = None,
     ray: str | None = None,
     quiet: bool = False,
+    trust: Trust = False,
 ) -> dict[str, Any]:
     """Only tune: write `tuned.json` into *out* and return its content, see `tune`.
 
@@ -99,7 +106,7 @@ def search(
 
     Raises: CounError if the config has no `[tune]`, or no method with search ranges.
     """
-    out, parsed = Path(out), parse(read_text(config), str(config))
+    out, parsed = Path(out), parse(read_text(config), str(config), trust=trust)
     if not parsed.tune or not any(method.search for method in parsed.method):
         raise CounError(
             f"{config} has nothing to tune; add [tune], and search ranges to its methods"

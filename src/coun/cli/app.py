@@ -214,7 +214,7 @@ start_options = options(
     click.option("--model", help="For a weights file: a built-in name, or module:factory."),
 )
 trust_option = click.option(
-    "--trust", is_flag=True, help="Run code that the records of run folders name; else none is run."
+    "--trust", is_flag=True, help="Run code that records and configs name; by default none is run."
 )
 seed_option = click.option("--seed", type=int, default=0, help="Seed of the run.  [default: 0]")
 set_option = click.option(

@@ -49,6 +49,7 @@ run_options = app.options(
         metavar="ADDRESS",
         help="Run the workers on the Ray cluster at ADDRESS; 'local' starts one here.",
     ),
+    app.trust_option,
 )
 
 
@@ -90,6 +91,7 @@ def run(
     workers: int,
     store: Path | None,
     ray: str | None,
+    trust: bool,
     resume: bool,
     only: tuple[str, ...],
     minutes: float,
@@ -108,6 +110,7 @@ def run(
         store=store,
         tuning=not no_tune,
         ray=ray,
+        trust=trust,
         minutes=minutes,
     )
     if not ProcessGroup.current().is_main:
@@ -130,12 +133,18 @@ def run(
 @run_options
 @app.json_option
 def tune(
-    config: str, out: Path, workers: int, store: Path | None, ray: str | None, as_json: bool
+    config: str,
+    out: Path,
+    workers: int,
+    store: Path | None,
+    ray: str | None,
+    trust: bool,
+    as_json: bool,
 ) -> None:
     from coun.bench.main import search
     from coun.engine.process_group import ProcessGroup
 
-    tuned = search(config, out, workers=workers, store=store, ray=ray)
+    tuned = search(config, out, workers=workers, store=store, ray=ray, trust=trust)
     if not ProcessGroup.current().is_main:
         return
     if as_json:
@@ -157,11 +166,12 @@ def _settings(chosen: dict[str, Any]) -> str:
     "plan", help="Estimate what CONFIG takes: trainings, epochs, operations, time and disk space."
 )
 @click.argument("config")
+@app.trust_option
 @app.json_option
-def plan(config: str, as_json: bool) -> None:
+def plan(config: str, trust: bool, as_json: bool) -> None:
     from coun.bench.spec.estimation import estimate
 
-    estimated = estimate(config)
+    estimated = estimate(config, trust=trust)
     if as_json:
         app.emit(estimated)
         return

@@ -18,6 +18,7 @@ from coun.errors import CounError, unknown
 from coun.plans.contrastive_module import contrast
 from coun.plans.method import Method, Training, from_settings
 from coun.plugins import load_plugins
+from coun.trust import Trust, import_code, is_code
 
 
 def catalogue() -> dict[str, type[Method]]:
@@ -54,24 +55,52 @@ def _all_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
     return dict(sorted(methods.items())), broken
 
 
-def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
+def find(name: str, *, trust: Trust = False) -> type[Method]:
+    """Return the method called *name*.
+
+    Args:
+        name: A name in `catalogue()`, or `package.module:Class` or `./file.py:Class` for a method
+            that is not installed.
+        trust: Whether such a class may be imported: True for a name that the user gave.
+
+    Raises: CounError for an unknown method, a broken plug-in, a class that is not trusted, is
+        no method, or has the name of another method.
+
+    >>> find("coun").exact
+    False
+    """
+    if name in catalogue():
+        return catalogue()[name]
+    if reason := broken_plugins().get(name):
+        raise CounError(reason)
+    if not is_code(name):
+        raise unknown("method", name, catalogue())
+    kind = import_code(name, "method", trust=trust)
+    if not (isinstance(kind, type) and issubclass(kind, Method) and "name" in vars(kind)):
+        raise CounError(f"method '{name}': expected a subclass of coun.Method with a name")
+    if catalogue().get(kind.name, kind) is not kind:
+        raise CounError(
+            f"method '{name}' calls itself '{kind.name}', as another method does; rename it"
+        )
+    return kind
+
+
+def make(name: str, settings: Mapping[str, Any] | None = None, *, trust: Trust = False) -> Method:
     """Make the method called *name*.
 
     Args:
-        name: A name in `catalogue()`.
-        settings: Its settings; values may be text, as from `--set key=value`.
+        name, trust: As for `find`.
+        settings: Its settings; values may be text, as from `--set key=value`. Several values
+            are separated by commas.
 
-    Raises: CounError for an unknown method, a broken plug-in, an unknown setting, or a value out
-        of range.
+    Raises: CounError for a method that cannot be used, an unknown setting, or a value out of
+        range.
 
     >>> make("coun", {"lr": "0.02"}).lr
     0.02
     """
-    if name not in catalogue():
-        if reason := broken_plugins().get(name):
-            raise CounError(reason)
-        raise unknown("method", name, catalogue())
-    return from_settings(catalogue()[name], name, settings or {})
+    kind = find(name, trust=trust)
+    return from_settings(kind, kind.name, settings or {})
 
 
 def without_contrast(name: str) -> str:
@@ -116,6 +145,7 @@ __all__ = [
     "catalogue",
     "contrast",
     "describe",
+    "find",
     "make",
     "without_contrast",
 ]

@@ -5,7 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, replace
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -252,8 +264,13 @@ def from_settings(kind: type[T], name: str, settings: Mapping[str, Any]) -> T:
                 f"unknown setting '{key}' of {name}{nearest(key, known)}; "
                 f"known: {', '.join(sorted(known))}"
             )
+    hints = get_type_hints(kind, include_extras=True)
+    values = {
+        key: _split(value) if isinstance(value, str) and _is_tuple(hints[key]) else value
+        for key, value in settings.items()
+    }
     try:
-        return kind(**settings)
+        return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -261,3 +278,16 @@ def from_settings(kind: type[T], name: str, settings: Mapping[str, Any]) -> T:
         raise CounError(
             f"setting {key} of {name} is {first['input']!r}; expected {expected}"
         ) from error
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """Split the text of a setting that has several values, as `--set key=a,b` gives it."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_tuple(hint: Any) -> bool:
+    """Whether a field of the type *hint* takes a tuple or a list."""
+    origin = get_origin(hint) or hint
+    if origin in (Annotated, Union, UnionType):
+        return any(map(_is_tuple, get_args(hint)))
+    return origin in (tuple, list)

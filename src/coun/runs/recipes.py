@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from coun.errors import CounError
-from coun.methods import catalogue, make
+from coun.methods import catalogue, find, make
 from coun.methods.retrain import Retrain
 from coun.models import MODELS
 from coun.plans.method import FromScratch
@@ -66,13 +66,12 @@ def recipe(
     Raises: CounError for a method that does not train from scratch, or for a setting that is
         unknown or out of range.
     """
-    methods = catalogue()
-    if method in methods and not methods[method].trains_from_scratch:
-        suitable = ", ".join(name for name, kind in methods.items() if kind.trains_from_scratch)
+    if not find(method, trust=True).trains_from_scratch:
+        suitable = ", ".join(name for name, kind in catalogue().items() if kind.trains_from_scratch)
         raise CounError(f"{method} starts from a trained model; expected one of {suitable}")
     of_the_paper = model in MODELS and MODELS[model].scale == "paper"
     base = SPECIAL.get(model or "", {}) if of_the_paper else SMALL | by_family(network)
-    training = make(method, {**base, **(settings or {})})
+    training = make(method, {**base, **(settings or {})}, trust=True)
     assert isinstance(training, FromScratch)
     return training
 

@@ -14,7 +14,7 @@ from torch import nn
 from coun.data import Data, Split, load
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
-from coun.methods import Method, catalogue, make
+from coun.methods import Method, find, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import build as build_model
@@ -114,8 +114,9 @@ def unlearn(
         split: which rows to forget. Rows that *start* or a run before it has forgotten stay
             forgotten: they are added to it. Only a Retrain of *start* needs no split: it forgets
             what *start* forgot.
-        method: a name that `coun methods` lists, with *settings*, or a `Method`; "auto" takes
-            the one that `coun.plans.choice.choose_method` chooses, and records why.
+        method: a name that `coun methods` lists, or `package.module:Class` or
+            `./file.py:Class`, with *settings*; or a `Method`. "auto" takes the one that
+            `coun.plans.choice.choose_method` chooses, and records why.
         data: the data of a bare module; for a run folder, the data, or the source where it is
             now (see `Run.open`).
         build: makes a fresh model, for methods that need one from a bare module.
@@ -174,14 +175,14 @@ def unlearn(
             print(f"method: {choice.name}, because {choice.reason}", file=sys.stderr)
     if isinstance(method, str):
         defaults = inherited(method, start.record)
-        kind = catalogue().get(method)
-        if kind and kind.trains_from_scratch and not origin.original:
+        kind = find(method, trust=True)
+        if kind.trains_from_scratch and not origin.original:
             defaults = by_family(start.model)
         settings = {**defaults, **settings}
-        chosen = make(method, settings)
+        chosen = make(method, settings, trust=True)
         if needs_probe(chosen, settings, origin.original):
             origin.probe = probe(chosen, settings, start.data, split, origin, seed, options)
-            chosen = make(method, {**settings, **origin.probe.settings})
+            chosen = make(method, {**settings, **origin.probe.settings}, trust=True)
             if ProcessGroup.current().is_main:
                 _log.warning("%s", origin.probe.in_words())
         method = chosen

@@ -165,7 +165,7 @@ class MethodConfig(StrictModel):
     ) -> Method:
         """Make the method with its `arguments`. Raises: CounError for an unknown setting."""
         settings, module = self.arguments(workload, chosen, preset)
-        method = make(self.name, settings)
+        method = make(self.name, settings, trust=True)  # `parse` asked for trust
         return add_contrast(method, **module) if module is not None else method
 
 

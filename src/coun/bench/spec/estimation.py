@@ -14,8 +14,9 @@ from coun.bench.spec.experiment import Compare, Evaluate, Experiment, Score, Tra
 from coun.bench.spec.plan import Plan, make_plan
 from coun.bench.spec.reading import load
 from coun.engine import Compute
-from coun.methods import catalogue, without_contrast
+from coun.methods import find, without_contrast
 from coun.models import build
+from coun.trust import Trust
 
 KINDS = {
     "train": "trainings",
@@ -29,7 +30,7 @@ RECORD_BYTES = 20_000  # size of a measurement or a score on disk
 TIMED_IMAGES = 16  # images of the step that is timed
 
 
-def estimate(config: str | Path, *, timed: bool = True) -> dict[str, Any]:
+def estimate(config: str | Path, *, timed: bool = True, trust: Trust = False) -> dict[str, Any]:
     """Estimate the experiments, epochs, operations, seconds and bytes of a bench.
 
     The operations of a training follow from its recipe. An unlearning is counted as one
@@ -43,13 +44,14 @@ def estimate(config: str | Path, *, timed: bool = True) -> dict[str, Any]:
         config: a TOML file or the name of a shipped config. The data may be missing where the
             config has `expect`.
         timed: False leaves all seconds at 0.
+        trust: run the code that the config names, see `coun.bench.bench`.
 
     Returns: `parts`, one for each workload and kind of experiment, their `total`, and `notes`.
 
     >>> estimate("demo", timed=False)["total"]["experiments"]
     42
     """
-    plan = make_plan(load(config), allow_missing_data=True)
+    plan = make_plan(load(config, trust=trust), allow_missing_data=True)
     parts: list[dict[str, Any]] = []
     for workload in plan.config.workload:
         experiments = [e for e in plan.experiments if e.setting.name == workload.name]
@@ -138,7 +140,7 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     retain = info.train * (1 - share)
     if isinstance(experiment, Train):
         return 3 * info.flops * retain * _epochs(experiment)
-    reads, epochs = catalogue()[experiment.method].reads, _epochs(experiment) or 1
+    reads, epochs = find(experiment.method, trust=True).reads, _epochs(experiment) or 1
     if "retain" not in reads:
         return 3 * info.flops * info.train * share * epochs
     plain = without_contrast(experiment.method)

@@ -10,10 +10,13 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
+from coun.bench.spec.code import code_of, code_of_model
 from coun.bench.spec.forget import hashed_record, label, score_name
 from coun.bench.spec.protocols import Attack
 from coun.bench.spec.workload import DataSpec
 from coun.data.requests import Request
+from coun.methods import find
+from coun.metrics import catalogue
 
 FORMAT = 2  # of the store; results written with another number are never reused
 FLOOR_SEED_OFFSET = 1000  # the second Retrain has the seed of the first one plus this
@@ -55,6 +58,7 @@ class ExperimentSetting:
                 *(self.device, self.precision, self.threads, self.compile),
                 *([self.processes] if self.processes > 1 else []),
             ],
+            **code_of_model(self.model),
         }
 
 
@@ -112,6 +116,7 @@ class ForgetSpec:
             "draw": draw,
             "seed": self.seed,
             "scores": self.scores.key if self.scores else None,
+            **code_of(type(self.request)),
         }
 
     @property
@@ -179,6 +184,7 @@ class Unlearn(Experiment):
             "method": self.method,
             "settings": self.resolved,
             "seed": self.seed,
+            **code_of(find(self.method, trust=True)),
         }
 
     @property
@@ -233,6 +239,7 @@ class Compare(Experiment):
             "retrain": self.retrain.key,
             "cut": self.forget.content(),
             "metrics": self.metrics,
+            **code_of(*(catalogue()[name].function for name in self.metrics)),
         }
 
     @property

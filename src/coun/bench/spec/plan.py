@@ -24,7 +24,7 @@ from coun.bench.spec.workload import WorkloadInfo, data_spec, protocol_of, workl
 from coun.data.requests import Random, Request
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
-from coun.methods import catalogue, without_contrast
+from coun.methods import find, without_contrast
 from coun.metrics import GAP_METRICS
 from coun.runs.recipes import inherited, recipe
 
@@ -233,7 +233,7 @@ class _SeedPlanner:
                             base=method.title,
                             role=role,
                             method=method.name,
-                            reads=tuple(sorted(catalogue()[method.name].reads)),
+                            reads=tuple(sorted(find(method.name, trust=True).reads)),
                             module=_uses_module(method, experiment.resolved),
                             varied={key: values[key] for key in method.vary},
                             settings=experiment.resolved,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from coun.bench.spec.config import Config
 from coun.errors import CounError, nearest
+from coun.models.zoo import code_name
+from coun.trust import Trust, require_trust
 
 SHIPPED = files("coun.bench") / "configs"
 
@@ -45,21 +49,25 @@ def read_text(name: str | Path) -> str:
         raise CounError(f"cannot read {path}: {error}; expected a TOML file in UTF-8") from error
 
 
-def parse(text: str, where: str = "config") -> Config:
+def parse(text: str, where: str = "config", *, trust: Trust = False) -> Config:
     """Check the text of a config and return the config.
 
     Args:
         text: TOML. The name that version 0.1 gave to a workload, `[[bed]]`, is accepted.
         where: what error messages call the config, usually its file.
+        trust: whether the config may name code, which is imported to check and to run it.
 
-    Raises: CounError that names the table and the key at fault.
+    Raises: CounError that names the table and the key at fault, or code that is not trusted.
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CounError(f"{where} is not valid TOML: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "too deep"
+        raise CounError(f"{where} is not valid TOML: {reason}") from error
     if "bed" in document:
         document.setdefault("workload", document.pop("bed"))
+    for what, name in _code(document):
+        require_trust(name, f"{where}: {what}", trust)
     try:
         return Config.model_validate(document)
     except ValidationError as error:
@@ -71,11 +79,23 @@ def parse(text: str, where: str = "config") -> Config:
         raise CounError(f"{where} at {place}: {first['input']!r}; expected {message}") from error
 
 
-def load(name: str | Path) -> Config:
+def _code(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What code a config names, whether it is well-formed or not: models, views and methods."""
+    for table, key in (("workload", "model"), ("method", "name"), ("data", "views")):
+        tables = document.get(table, []) if table != "data" else document.get("workload", [])
+        for entry in tables if isinstance(tables, list) else []:
+            entry = entry.get("data") if table == "data" and isinstance(entry, dict) else entry
+            value = entry.get(key) if isinstance(entry, dict) else None
+            if isinstance(value, str) and (name := code_name(value)) is not None:
+                yield (key if table != "method" else "method"), name
+
+
+def load(name: str | Path, *, trust: Trust = False) -> Config:
     """Read and check a config.
 
     Args:
         name: a TOML file, or the name of a shipped config.
+        trust: as for `parse`.
 
     Raises: CounError if the config does not exist, or names the key that is wrong.
 
@@ -83,4 +103,4 @@ def load(name: str | Path) -> Config:
     >>> load("demo").title
     'Forgetting handwritten digits'
     """
-    return parse(read_text(name), str(name))
+    return parse(read_text(name), str(name), trust=trust)
