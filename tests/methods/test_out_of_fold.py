@@ -14,9 +14,9 @@ from torch import nn
 import coun
 from coun.data import OutOfFold
 from coun.methods import make
-from coun.methods.out_of_fold import averaged, distance
 from coun.metrics import margins
 from coun.models import weights_digest
+from coun.plans.matching import averaged, distance
 
 FAST = {"epochs": 2, "batch_size": 32, "lr": 0.02}
 

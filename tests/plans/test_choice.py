@@ -34,6 +34,22 @@ def test_the_order_of_methods(kind, present, expected):
     assert names(kind=kind, forget_rows_present=present) == expected
 
 
+@pytest.mark.parametrize("kind", ["listed", "random"])
+def test_a_prepared_model_is_matched_first(kind):
+    values = {"kind": kind, "prepared": True}
+    tried = names(forget_rows_present=True, **values)
+    assert tried == ["out_of_fold", "neggrad_plus", "coun", "retrain"]
+    assert names(forget_rows_present=False, **values) == ["coun", "retrain"]
+    choice = choose_method(original=RECIPE, forget_rows_present=True, **values)
+    assert make(choice.name, choice.settings).epochs == 7
+
+
+@pytest.mark.parametrize("kind", ["class", "mixed"])
+def test_whole_classes_have_no_targets(kind):
+    tried = names(kind=kind, forget_rows_present=True, prepared=True)
+    assert "out_of_fold" not in tried
+
+
 @pytest.mark.parametrize("budget", [0.8, 1.0, 5.0])
 def test_a_budget_that_pays_for_a_retrain_buys_one(budget):
     choice = choose_method(kind="class", forget_rows_present=True, original=RECIPE, budget=budget)

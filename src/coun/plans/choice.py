@@ -27,13 +27,15 @@ def choose_method(
     original: Mapping[str, Any],
     budget: float = BUDGET,
     exclude: Collection[str] = (),
+    prepared: bool = False,
 ) -> Choice:
     """Choose the method for a request. No Retrain of the request and no timing is looked at.
 
     1. If the budget pays for a Retrain, or nearly so: Retrain, which is exact.
     2. Whole classes: CoUn, then NoT, which send the rows to neighbouring classes.
-    3. Other rows: NegGrad+ with small forget batches. Where forget rows are deleted, or that
-       was tried: CoUn, which reads retained rows only.
+    3. Other rows, and the model was prepared: out-of-fold matching, which needs no Retrain to
+       stop in time. Not prepared, or that was tried: NegGrad+ with small forget batches. Where
+       forget rows are deleted, or that was tried: CoUn, which reads retained rows only.
     4. Nothing else is left, or one epoch is dearer than the budget: Retrain.
 
     Args:
@@ -44,12 +46,14 @@ def choose_method(
             for SGD; where it was not used, or is not known, they are left to `coun.unlearn`.
         budget: what unlearning may cost, as a share of a Retrain.
         exclude: names of methods that failed a gate.
+        prepared: whether the model carries out-of-fold predictions (`coun prepare`).
 
     Returns: the choice; `settings` fill the budget.
 
     Raises: CounError for a budget that is not above 0.
 
-    Source: methods and settings that came nearest to Retrain in docs/results/bench.md.
+    Source: methods and settings that came nearest to Retrain in docs/results/bench.md and
+        docs/results/nearest.md.
 
     >>> recipe = {"epochs": 30, "batch_size": 64, "optimizer": "sgd"}
     >>> choice = choose_method(kind="listed", forget_rows_present=True, original=recipe)
@@ -68,11 +72,17 @@ def choose_method(
         "coun": {"lr": 0.1, "temperature": 0.25},
         "not": {"lr": 0.05},
         "neggrad_plus": {"lr": 0.03, "alpha": 0.9, "forget_batch_size": small},
+        "out_of_fold": {"lr": 0.05},
     }
     if original.get("optimizer") != "sgd":
         for values in settings.values():
             del values["lr"]
-    passes = {"coun": 2.0, "not": 1.0, "neggrad_plus": 1 + small / batch}  # per epoch
+    passes = {
+        "coun": 2.0,
+        "not": 1.0,
+        "neggrad_plus": 1 + small / batch,
+        "out_of_fold": 1.25,
+    }  # per epoch
     if kind == "class":
         order = {
             "coun": "the request is whole classes, whose rows CoUn sends to neighbouring classes",
@@ -83,6 +93,9 @@ def choose_method(
         if forget_rows_present:
             reason = "NegGrad+ with small forget batches came nearest for single rows at this cost"
             order = {"neggrad_plus": reason, **order}
+            if prepared and kind in ("random", "listed"):
+                reason = "the model was prepared, so that each forget row has a target of its own"
+                order = {"out_of_fold": reason, **order}
         else:
             order["coun"] = "forget rows are deleted, and CoUn reads retained rows only"
     epochs_of_original = original.get("epochs") or 182

@@ -87,6 +87,7 @@ class Plan:
                     original=start.record.original or retrain_settings(start),
                     budget=self.budget,
                     exclude=[choice.name for choice in choices],
+                    prepared=start.out_of_fold is not None,
                 )
             )
         return choices

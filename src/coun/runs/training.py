@@ -168,6 +168,7 @@ def unlearn(
             kind=split.content_kind,
             forget_rows_present=len(split.missing(start.data)) == 0,
             original=origin.original,
+            prepared=start.out_of_fold is not None,
         )
         method, settings = choice.name, {**choice.settings, **settings}
         origin.chosen_because = choice.reason

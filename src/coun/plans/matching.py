@@ -1,0 +1,107 @@
+"""Fine-tuning in which every forget row is given a distribution of its own to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coun.data.out_of_fold import log_odds
+from coun.engine import Phase, Stage, Task
+from coun.objectives import BatchContext, Objective
+from coun.plans.method import FROZEN, Positive, Training
+
+EPOCHS_SHARE = 0.12  # of the Original's; with forget batches of a quarter: 0.15 of a Retrain
+ROLES = ("retain", "forget")
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Matching(Training):
+    """Base class of methods that fine-tune and match a target for each forget row.
+
+    Every step minimises CE(retain) + weight * (H + 2 KL(target || model)) over one batch of both
+    sets. H is the Huber loss of the log-odds of the true class, which pulls harder than KL where
+    model and target are far apart. Because each row has a target, none is forgotten too little or
+    too much, and no Retrain of the request is needed to stop in time. A subclass has `targets`.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
+
+    epochs: Positive | None = Field(
+        None, description="Passes over the retain set. Default: 0.12 of the Original's epochs."
+    )
+    weight: float = Field(0.1, ge=0, description="Weight of the forget term.")
+    forget_batch_size: Positive | None = Field(
+        None, description="Forget images per step. Default: a quarter of batch_size."
+    )
+
+    def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
+        epochs = self.epochs or max(1, round(EPOCHS_SHARE * original.get("epochs", 182)))
+        filled = super().with_defaults_from(original)
+        assert filled.batch_size
+        size = self.forget_batch_size or max(1, filled.batch_size // 4)
+        return replace(filled, epochs=epochs, forget_batch_size=size)
+
+    def targets(self, task: Task) -> Tensor:
+        """Compute the log-probabilities (n, K) that the forget rows should have, in their order."""
+        raise NotImplementedError
+
+    def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
+        _, size = self.budget()
+        targets = self.targets(task)
+
+        def matched(context: BatchContext) -> Tensor:
+            # One forward pass for both sets, so that BatchNorm sees the mixture: forget rows
+            # alone would meet their targets under statistics that the final model does not have.
+            logits = context.forward(torch.cat([context.inputs(r) for r in ROLES])).logits
+            retain, forget = torch.split(logits, [len(context.labels(r)) for r in ROLES])
+            loss = F.cross_entropy(retain, context.labels("retain"))
+            if not self.weight:
+                return loss
+            target = targets[context.slots("forget")].to(forget.device)
+            return loss + self.weight * distance(forget, target, context.labels("forget"))
+
+        batch_sizes = {"retain": size, "forget": self.forget_batch_size or max(1, size // 4)}
+        yield self.fit(Phase(Objective.of(matched), batch_sizes))
+
+
+def distance(logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+    """Compute the mean over rows of huber(log-odds, the target's) + 2 KL(target || model).
+
+    Args: logits, target: (B, K), *target* log-probabilities; labels: (B,) int64.
+
+    >>> logits = torch.tensor([[2.0, 0.0]])
+    >>> distance(logits, logits.log_softmax(1), torch.tensor([0])).item()
+    0.0
+    """
+    odds, wanted = log_odds(logits, labels), log_odds(target, labels)
+    divergence = F.kl_div(logits.log_softmax(1), target, reduction="batchmean", log_target=True)
+    return F.huber_loss(odds, wanted) + 2 * divergence
+
+
+def averaged(predictions: Tensor, labels: Tensor) -> Tensor:
+    """Average repeats, but keep the spread that the log-odds of the true class have in each.
+
+    Args: predictions: Log-probabilities (R, N, K); labels: (N,) int64.
+
+    Returns: Log-probabilities (N, K); for one repeat its own.
+
+    >>> even = torch.full((3, 2, 2), 0.5).log()
+    >>> averaged(even, torch.tensor([0, 1])).exp().tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
+    mean = predictions.double().mean(0)
+    odds = log_odds(mean, labels)
+    single = torch.cat([log_odds(repeat, labels) for repeat in predictions.double()])
+    # Of R * N sorted values each row takes the middle of the R that have its rank.
+    ranked = single.sort().values.reshape(len(odds), len(predictions)).median(1).values
+    odds = ranked[odds.argsort(stable=True).argsort()]
+    of_class = F.one_hot(labels, mean.shape[1]).bool()
+    others = mean.masked_fill(of_class, -torch.inf).log_softmax(1) + F.logsigmoid(-odds)[:, None]
+    return torch.where(of_class, F.logsigmoid(odds)[:, None], others).float()
