@@ -25,6 +25,8 @@ COMMANDS = [
 def test_every_option_in_a_command_exists(words):
     command = group.get_command(click.Context(group), words[1])
     assert command is not None
+    if isinstance(command, click.Group):
+        command = command.commands[words[2]]
     options = {name for parameter in command.params for name in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
 

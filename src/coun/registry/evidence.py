@@ -27,7 +27,7 @@ from coun.runs import Run
 
 NOT_COVERED = (
     "source files",
-    "back-ups",
+    "back-ups and the cache of decoded pictures",
     "derived models",
     "logs",
     "earlier versions of the model, which the registry keeps for a rollback",
