@@ -66,7 +66,7 @@ def test_larger_sets_are_streamed(monkeypatch):
 @pytest.mark.parametrize("kind", [list, np.asarray, torch.as_tensor])
 def test_streamed_labels_come_from_the_listing(attribute, kind):
     train = Items(KINDS["PIL"], **{attribute: kind(LABELS.tolist())})
-    data = from_dataset(train, Items(KINDS["PIL"]), stream=True)
+    data = from_dataset(train, Items(KINDS["PIL"]), stream=True, views=Views(""))
     assert data.train.labels.tolist() == LABELS.tolist()
     assert set(train.read) == {0}
 

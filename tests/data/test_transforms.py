@@ -156,7 +156,7 @@ def test_data_in_python_take_a_pair_of_transforms():
 
 def test_what_cannot_be_views_is_refused(refused):
     with refused("views are CropFlip", "views=(training transform, test transform)"):
-        as_views(CropFlip())
+        as_views(CropFlip)
     with refused("views are str", "expected"):
         as_views("CHN")
     wrong = TransformViews(lambda image: image.no_such_thing, middle)

@@ -222,7 +222,7 @@ def folder_with(path, *names):
 
 REFUSED = {
     "missing": (lambda p: p, "no such file"),
-    "empty": (lambda p: write(p, b""), "is empty"),
+    "empty": (lambda p: write(p, b""), "it is empty"),
     "folder": (folder_with, "folder without weights"),
     "distributed": (lambda p: folder_with(p, ".metadata"), "dcp_to_torch"),
     "text": (lambda p: write(p, b"conv.weight: 1\n" * 9), "it is a text"),

@@ -15,11 +15,10 @@ from rich.console import Console
 
 from coun.errors import CounError
 from coun.files import to_json
-from coun.trust import is_code
 
 if TYPE_CHECKING:
     from coun.data import Data
-    from coun.runs import Options, Run
+    from coun.runs import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +27,8 @@ LIMITS = (
     *("limit", "test_limit", "image_column", "label_column"),
     *("test_share", "test_seed", "test_ids", "size", "follow_links", "stream"),
 )
+
+VIEWS = ("views", "mean", "std")  # options of `views_options`, which are in `limits` as well
 
 
 class ExpandedPath(click.Path):
@@ -177,15 +178,17 @@ def load_data(source: str, limits: dict[str, Any], id_column: str | None = None)
             it is left out where the source has no columns.
     """
     from coun.data import load
+    from coun.data.preprocessing import with_views
     from coun.data.sources import catalogue
 
     kind = catalogue().get(source.partition(":")[0])
     if id_column is not None and kind is not None and "id_column" in kind.options:
         limits = {**limits, "id_column": id_column}
-    data = load(source, **limits)
+    choice = {name: limits[name] for name in VIEWS if name in limits}
+    data = load(source, **{name: limits[name] for name in limits if name not in VIEWS})
     for note in data.notes:
         click.echo(note, err=True)
-    return data
+    return with_views(data, **choice) if choice else data
 
 
 contrast_options = options(
@@ -206,12 +209,6 @@ contrast_options = options(
         metavar="KEY=VALUE",
         help="Another setting of that loss.",
     ),
-)
-start_options = options(
-    click.option(
-        "--data", "source", metavar="SRC", help="Where the data is now; a weights file needs it."
-    ),
-    click.option("--model", help="For a weights file: a built-in name, or module:factory."),
 )
 trust_option = click.option(
     "--trust", is_flag=True, help="Run code that records and configs name; by default none is run."
@@ -269,8 +266,10 @@ def run_options(
     profile: bool,
 ) -> Options:
     """Make the library's `Options` from the options of a command."""
+    from coun.engine import Compute
     from coun.runs import Options
 
+    Compute.choose(device, compile=compile)  # refused before any data is read
     return Options(
         device,
         precision,
@@ -282,44 +281,6 @@ def run_options(
         profile=profile,
         keep_freed_memory=True,
     )
-
-
-def open_start(
-    path: Path,
-    source: str | None,
-    model: str | None,
-    limits: dict[str, Any],
-    *,
-    head: str | None = None,
-    allow_missing: bool = False,
-    trust: bool = False,
-) -> Run:
-    """Open the run folder or the weights file that a command is given.
-
-    Args:
-        source, model, limits: the values of --data, --model, the limits and the columns; of
-            these a run folder takes --data, and --model where its record names that code.
-        allow_missing, trust: as for `Run.open`.
-
-    Raises: CounError if *path* is neither, or an option does not apply to it.
-    """
-    from coun.runs import Run
-    from coun.runs.folder import refuse_weights_of_run
-
-    if not path.exists():
-        raise CounError(f"{path} does not exist; expected a run folder or a file of weights")
-    if not path.is_file():
-        named = frozenset([model] if model and is_code(model) else [])
-        if limits or (model and not named):
-            raise CounError(
-                f"--model, the limits and the columns come from the record of {path}; leave "
-                "them out"
-            )
-        return Run.open(path, data=source, allow_missing=allow_missing, trust=trust or named)
-    refuse_weights_of_run(path)
-    if source is None or model is None:
-        raise CounError(f"{path} is a weights file; say --data and --model as well")
-    return Run.from_weights(path, load_data(source, limits), model, head=head)
 
 
 def emit(document: Any) -> None:

@@ -10,6 +10,8 @@ import click
 
 from coun.cli import app
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
+from coun.cli.start import open_start, start_options
+from coun.cli.views_options import views_options
 from coun.errors import CounError
 
 
@@ -27,9 +29,10 @@ from coun.errors import CounError
     type=app.PATH,
     help="A Retrain's run folder; repeated, comparisons are means, and the floor is shown.",
 )
-@app.start_options
+@start_options
 @app.trust_option
 @app.data_options
+@views_options
 @forget_options
 @app.json_option
 def command(
@@ -45,7 +48,7 @@ def command(
     from coun.cli import show
     from coun.runs import evaluate, request_scores
 
-    run = app.open_start(
+    run = open_start(
         folder, source, model, limits, allow_missing=bool(forget or against), trust=trust
     )
     score = partial(request_scores, run)

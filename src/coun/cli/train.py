@@ -10,6 +10,8 @@ import click
 from coun.cli import app
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 from coun.cli.prepare import FoldOptions, fold_options
+from coun.cli.start import say_views, sized
+from coun.cli.views_options import views_options
 from coun.errors import CounError
 
 
@@ -43,6 +45,7 @@ from coun.errors import CounError
 @app.seed_option
 @fold_options
 @app.data_options
+@views_options
 @forget_options
 @app.set_option
 @app.trust_option
@@ -67,10 +70,14 @@ def command(
     **compute: Any,
 ) -> None:
     from coun.cli import show
+    from coun.methods import make
+    from coun.models import check_name, preprocessing
     from coun.runs import Run, train, unlearn
+    from coun.runs.preprocessing import for_model
 
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
+    make(method, values)  # a wrong setting is refused before any data is read
     common: dict[str, Any] = {"seed": seed, "out": out, "options": app.run_options(**compute)}
     if request_of is not None:
         if model or forget or method != "retrain" or limits or folds:
@@ -90,7 +97,10 @@ def command(
     assert model is not None
     if canaries is not None:
         limits["canaries"] = canaries
-    data = app.load_data(source, limits, forget.id_column)
+    check_name(model)
+    limits = sized(source, limits, preprocessing(model))
+    data = for_model(app.load_data(source, limits, forget.id_column), model)
+    say_views(data)
     split = split_from_options(data, forget)
     if folds and (split is not None or method != "retrain"):
         raise CounError(

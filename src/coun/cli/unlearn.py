@@ -9,6 +9,8 @@ import click
 
 from coun.cli import app
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
+from coun.cli.start import open_start, start_options
+from coun.cli.views_options import views_options
 
 
 @app.command(
@@ -28,9 +30,10 @@ from coun.cli.forget_options import ForgetOptions, forget_options, split_from_op
 @forget_options
 @app.set_option
 @app.contrast_options
-@app.start_options
+@start_options
 @app.trust_option
 @app.data_options
+@views_options
 @app.compute_options
 @app.out_option
 @app.json_option
@@ -55,10 +58,12 @@ def command(
     **compute: Any,
 ) -> None:
     from coun.cli import show
+    from coun.methods import make
     from coun.runs import request_scores, unlearn
 
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
+    make(method, values)  # a wrong setting is refused before any data is read
     options = app.run_options(**compute)
     module = app.make_contrast(
         contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set
@@ -66,7 +71,7 @@ def command(
     common: dict[str, Any] = {"seed": seed, "out": out, "options": options, **values}
     if module is not None:
         common["contrast"] = module
-    run = app.open_start(
+    run = open_start(
         start, source, model, limits, head=options.head, allow_missing=True, trust=trust
     )
     split = split_from_options(

@@ -329,6 +329,6 @@ def _data(train: Examples, test: Examples, labels: Coding, views: ViewsLike | No
     if views is None:
         # Float pixels are taken as normalised already.
         plain = first.is_floating_point()
-        views = Views(letters="") if plain else Views.for_images(tuple(first.shape[1:]))
+        views = Views(letters="") if plain else Views.for_images(tuple(first.shape[1:]), train)
     notes = (labels.note,) if labels.note else ()
     return Data(train, test, labels.classes, as_views(views), notes=notes)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from coun.data.checks import checked_ids
-from coun.data.transforms import as_views
+from coun.data.transforms import as_views, check_single
 from coun.data.views import Transform
 from coun.errors import CounError
 
@@ -238,6 +238,7 @@ class Data:
         one_numbering: both parts are numbered together, as where a part of one folder is held
             out; a row number then means one row only.
         notes: what the user should know about how the source was read, one line each.
+        views_code: the `package.module:factory` that made the views; empty for others.
         canaries: marked rows that were planted for audits (`coun.data.plant`), if any.
         shape, dtype: of one image, computed here.
 
@@ -262,6 +263,7 @@ class Data:
     one_numbering: bool = False
     notes: tuple[str, ...] = ()
     canaries: Canaries | None = None
+    views_code: str = ""
     shape: tuple[int, ...] = field(init=False)
     dtype: torch.dtype = field(init=False)
 
@@ -295,8 +297,15 @@ class Data:
                 f"{tuple(held.shape[1:])}; expected one shape"
             )
         object.__setattr__(self, "views", as_views(self.views))
+        check_single(self.views, seen)
         object.__setattr__(self, "shape", tuple(seen.shape[1:]))
         object.__setattr__(self, "dtype", seen.dtype)
+
+    @cached_property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input of a model: of an image after its views."""
+        blank = torch.zeros((2, *self.shape), dtype=self.dtype)
+        return tuple(self.views.evaluate(blank).shape[1:])
 
     @property
     def ids(self) -> Sequence[str]:

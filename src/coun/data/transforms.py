@@ -18,6 +18,7 @@ from coun.data.views import Transform
 from coun.errors import CounError
 
 EVALUATION_SEED = 0
+DRAWS = 4  # that show whether a transform is random
 ViewsLike = Transform | Sequence[Callable[..., Any]]
 
 
@@ -81,10 +82,13 @@ class TransformViews:
 
 
 def as_views(views: Any) -> Transform:
-    """Return *views* themselves, or a pair (training transform, test transform) as views.
+    """Return *views* themselves, or image transforms as views.
 
-    Raises: CounError for anything else. A single transform is refused because it does not say
-        how images that are measured must be normalised.
+    Args:
+        views: an object with `evaluate`; a pair (training transform, test transform); or one
+            transform for both, which must not be random (`check_single`).
+
+    Raises: CounError for anything else.
 
     >>> as_views((lambda image: image, lambda image: image)).image_type is None
     True
@@ -94,10 +98,28 @@ def as_views(views: Any) -> Transform:
         return transform
     if isinstance(views, tuple | list) and len(views) == 2 and all(map(callable, views)):
         return TransformViews(*views)
+    if callable(views) and not isinstance(views, type):
+        return TransformViews(views, views)
     raise CounError(
         f"views are {_name(views)}; expected coun.Views, or a pair of image transforms: "
         "views=(training transform, test transform)"
     )
+
+
+def check_single(views: Transform, images: Tensor) -> None:
+    """Refuse one transform for both training and measuring if it draws at random.
+
+    Args: images: some of the data, (B, ...).
+    """
+    if not isinstance(views, TransformViews) or views.train is not views.test:
+        return
+    first = views.evaluate(images)
+    for seed in range(DRAWS):
+        if not torch.equal(views(images, torch.Generator().manual_seed(seed)), first):
+            raise CounError(
+                f"transform {_name(views.test)} changes images at random, but measured images must "
+                "not change; give a pair: views=(training transform, test transform)"
+            )
 
 
 def _image_type(transform: Callable[..., Any], images: Tensor) -> str:

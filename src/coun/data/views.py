@@ -6,8 +6,8 @@ torchvision or albumentations serves as well, through `coun.data.transforms`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from coun.data.colour import Jitter, grey, grey_rows
 from coun.errors import CounError
+
+if TYPE_CHECKING:
+    from coun.data.examples import Examples
 
 LETTERS = {
     "C": "random crop",
@@ -28,6 +31,12 @@ LETTERS = {
 # mean over its images of the deviation within an image, which most CIFAR code uses.
 COUN_MEAN = (0.4914, 0.4822, 0.4465)
 COUN_STD = (0.2023, 0.1994, 0.2010)
+PAPER_SIDES = (32, 64)  # of the paper's images, which it normalises with these numbers
+SAMPLE = 2000  # images from which the mean and deviation of other data are computed
+# Where the numbers of default views are from. The numbers of a user have no such origin.
+OF_PAPER = "those of CIFAR-10, as in the CoUn paper"
+OF_GREY = "the default for grey images"
+OF_ROWS = "computed from the training images"
 
 
 class Transform(Protocol):
@@ -61,6 +70,9 @@ class Views:
         mean, std: of each channel, for pixels in 0..1; a single number serves all channels.
         per_batch: draw once for the whole batch instead of once for each image. The text of
             CoUn's Algorithm 1 allows both readings; the default follows common practice.
+        size: (height, width) to which images are scaled after all random changes and before
+            they are normalised; None leaves them as they are.
+        origin: where the numbers are from, in words; empty where the user gave them.
 
     Raises: CounError for an unknown letter, negative padding or a `std` that is not positive.
 
@@ -78,6 +90,16 @@ class Views:
     mean: tuple[float, ...] = COUN_MEAN
     std: tuple[float, ...] = COUN_STD
     per_batch: bool = False
+    size: tuple[int, int] | None = None
+    origin: str = field(default="", compare=False)
+
+    def __repr__(self) -> str:
+        # As in version 0.1 where no size is set: the text is part of the identity of runs.
+        size = f", size={self.size!r}" if self.size else ""
+        return (
+            f"Views(letters={self.letters!r}, padding={self.padding!r}, mean={self.mean!r}, "
+            f"std={self.std!r}, per_batch={self.per_batch!r}{size})"
+        )
 
     def __post_init__(self) -> None:
         for letter in self.letters:
@@ -90,13 +112,17 @@ class Views:
             raise CounError(f"padding of views is {self.padding}; expected 0 pixels or more")
         if any(s <= 0 for s in self.std):
             raise CounError(f"std of views is {self.std}; expected positive numbers")
+        if self.size is not None and min(self.size) < 1:
+            raise CounError(f"size of views is {self.size}; expected at least 1 x 1 pixels")
 
     @classmethod
-    def for_images(cls, shape: tuple[int, ...]) -> Views:
+    def for_images(cls, shape: tuple[int, ...], examples: Examples | None = None) -> Views:
         """Return the default views for images of *shape*, (C, H, W) or any other.
 
         Colour images get CHN and grey images CN, because grey images are mostly digits and
-        letters, whose mirror image is another symbol. Other shapes are only scaled.
+        letters, whose mirror image is another symbol. Other shapes are only scaled. Colour
+        images of the paper's sizes are normalised as in the paper, others by the mean and
+        deviation of *examples*, the training images (of `SAMPLE` of them).
 
         >>> Views.for_images((1, 28, 28)).letters
         'CN'
@@ -106,9 +132,34 @@ class Views:
         side = min(shape[1:])
         # The paper pads by 4 at 32 and at 64 pixels alike.
         padding = 4 if 32 <= side <= 64 else max(1, round(side / 8))
-        if shape[0] == 3:
-            return cls(padding=padding)
-        return cls(letters="CN", padding=padding, mean=(0.5,), std=(0.5,))
+        if shape[0] != 3:
+            return cls(letters="CN", padding=padding, mean=(0.5,), std=(0.5,), origin=OF_GREY)
+        if examples is None or (shape[1] == shape[2] and side in PAPER_SIDES):
+            return cls(padding=padding, origin=OF_PAPER)
+        mean, std = channel_statistics(examples)
+        return cls(padding=padding, mean=mean, std=std, origin=OF_ROWS)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the numbers are defaults, which the numbers of a model may replace."""
+        return self.origin in (OF_PAPER, OF_GREY, OF_ROWS)
+
+    def in_words(self) -> str:
+        """Return what is done with images, in one line.
+
+        >>> Views("HN", mean=(0.5,), std=(0.25,)).in_words()
+        'views: horizontal flip; mean 0.5, std 0.25'
+        """
+        changes = [
+            LETTERS[letter] for letter in LETTERS if letter in self.letters and letter != "N"
+        ]
+        text = f"views: {', '.join(changes) or 'no random changes'}"
+        if self.size:
+            text += f"; scaled to {self.size[1]}x{self.size[0]} pixels"
+        if "N" not in self.letters:
+            return f"{text}; not normalised"
+        mean, std = (" ".join(f"{x:.4g}" for x in numbers) for numbers in (self.mean, self.std))
+        return f"{text}; mean {mean}, std {std}" + f" ({self.origin})" * bool(self.origin)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return a random view of *images* (B, C, H, W), uint8 or float, as float32.
@@ -164,12 +215,17 @@ class Views:
             x = x.index_copy(0, rows, grey(x[rows]).expand(-1, x.shape[1], -1, -1))
         return x
 
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        if self.size is None or tuple(pixels.shape[-2:]) == self.size:
+            return pixels
+        return F.interpolate(pixels, self.size, mode="bilinear", antialias=True)
+
     def evaluate(self, images: Tensor) -> Tensor:
         """Return *images* (B, ...) scaled to 0..1 if they are uint8, and normalised; float32.
 
         Raises: CounError if `mean` and `std` fit neither one channel nor all of them.
         """
-        x = _pixels(images)
+        x = self._scaled(_pixels(images))
         if "N" not in self.letters:
             return x
         if not {len(self.mean), len(self.std)} <= {1, x.shape[1]}:
@@ -188,6 +244,24 @@ class Views:
         for statistic, apply in ((mean, rows.sub_), (std, rows.div_)):
             apply(statistic.expand(x.shape[1:]).permute(1, 2, 0).flatten())
         return x
+
+
+def channel_statistics(examples: Examples) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Compute mean and standard deviation of each channel, for pixels in 0..1.
+
+    They are computed over all pixels of `SAMPLE` images at equal distances, or of all images
+    where there are fewer, and rounded to 4 digits; a deviation is at least 0.01.
+    """
+    rows = torch.linspace(0, len(examples) - 1, min(len(examples), SAMPLE)).round().long()
+    sums, squares = torch.zeros(2, 1, dtype=torch.float64)
+    count = 0
+    for batch in torch.split(rows, 64):
+        pixels = _pixels(examples.fetch(batch)).double().transpose(0, 1).flatten(1)
+        sums, squares = sums + pixels.sum(1), squares + pixels.square().sum(1)
+        count += pixels.shape[1]
+    mean = sums / count
+    std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=0.01)
+    return tuple(round(x, 4) for x in mean.tolist()), tuple(round(x, 4) for x in std.tolist())
 
 
 def _pixels(images: Tensor) -> Tensor:

@@ -16,11 +16,12 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from coun.engine.process_group import ProcessGroup
-from coun.errors import CounError
+from coun.errors import CounError, nearest
 
 Precision = Literal["auto", "fp32", "bf16"]
 # Below this many multiply-adds per image, casting costs more than half precision saves.
 BF16_MACS = 5e6
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 
 
@@ -66,6 +67,15 @@ class Compute:
         if device == "auto":
             device = (
                 f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+            )
+        kind = device.partition(":")[0]
+        if kind not in DEVICES:
+            meant = (
+                " (did you mean 'cuda'?)" if kind in ("gpu", "nvidia") else nearest(kind, DEVICES)
+            )
+            raise CounError(
+                f"unknown device '{device}'{meant}; expected auto, {', '.join(DEVICES)}, or one of "
+                "several, such as cuda:1"
             )
         try:
             where = torch.device(device)

@@ -128,8 +128,6 @@ def _read(path: Path) -> Any:
     """What the file holds: a state dict of safetensors, or what torch.save was given."""
     with open(path, "rb") as file:
         start = file.read(64)
-    if not start:
-        raise CounError(f"'{path}' is empty; was it written completely?")
     # A safetensors file starts with the length of its header, in 8 bytes, and the header, JSON.
     # torch.save writes zip archives ("PK") or, in old versions, pickles.
     if start[8:9] == b"{":
@@ -140,9 +138,11 @@ def _read(path: Path) -> Any:
         if start.lstrip().startswith(magic):
             raise CounError(f"'{path}' {advice}")
     kind = "not a safetensors file" if path.suffix == ".safetensors" else "no file of weights"
-    text = " (it is a text)" if all(32 <= b < 127 or b in b"\t\n\r" for b in start) else ""
+    printable = all(32 <= byte < 127 or byte in b"\t\n\r" for byte in start)
+    content = "a text" if start else "empty"
     raise CounError(
-        f"'{path}' is {kind}{text}, or is damaged; expected a file of safetensors or of torch.save"
+        f"'{path}' is {kind}, or is damaged{f' (it is {content})' * printable}; expected a file of "
+        "safetensors or of torch.save"
     )
 
 

@@ -1,4 +1,4 @@
-"""Models by name: built-in ones, those of plug-ins, and the user's own as `module:factory`."""
+"""Models by name: built-in ones, those of other libraries and plug-ins, and `module:factory`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from coun.errors import CounError, unknown
 from coun.models.cnn import cnn, mlp
 from coun.models.copies import make_model
 from coun.models.ensemble import Layout, Shards
+from coun.models.families import Preprocessing, catalogue, family_of
 from coun.models.resnet import resnet8, resnet18, resnet20
 from coun.models.vgg import vgg16
 from coun.models.vit import vit, vit_small_data
@@ -57,13 +59,21 @@ MODELS: dict[str, ModelEntry] = {
 }
 
 
-def build(name: str, *, classes: int, shape: tuple[int, ...], trust: Trust = False) -> nn.Module:
+def build(
+    name: str,
+    *,
+    classes: int,
+    shape: tuple[int, ...],
+    trust: Trust = False,
+    config: dict[str, Any] | None = None,
+) -> nn.Module:
     """Build a model by its name, with weights from the global generator: seed that first.
 
-    Four kinds of names are known: those of `MODELS`; those that another package registers as
-    entry points in the group `coun.models`; `package.module:factory` for a model of your own,
-    whose module may be in the current folder; and "ensemble:3x2:one_hot:200:NAME", an ensemble
-    of the network NAME (see `Layout`).
+    Five kinds of names are known: those of `MODELS`; those of other libraries, such as
+    `timm:resnet18` (see `coun.models.families`); those that another package registers as entry
+    points in the group `coun.models`; `package.module:factory` for a model of your own, whose
+    module may be in the current folder; and "ensemble:3x2:one_hot:200:NAME", an ensemble of
+    the network NAME (see `Layout`).
 
     A factory, of a plug-in or your own, is a function or a class. It is called with those of
     these arguments that it names: `classes`, `num_classes` or `n_classes`; `shape` or
@@ -75,6 +85,7 @@ def build(name: str, *, classes: int, shape: tuple[int, ...], trust: Trust = Fal
         classes: K, at least 2.
         shape: of one input, (channels, height, width) or (D,).
         trust: whether a `module:factory` may be imported: True for a name that the user gave.
+        config: what `recorded_config` gave for this name, in place of the file it was read from.
 
     Raises: CounError if the name is unknown or not trusted, the module cannot be imported, has
         no such attribute, or the factory fails or returns no nn.Module.
@@ -86,16 +97,27 @@ def build(name: str, *, classes: int, shape: tuple[int, ...], trust: Trust = Fal
         raise CounError(f"a classifier needs at least 2 classes; got {classes}")
     if cut := Layout.parse(name):
         layout, network = cut
-        make = partial(build, network, classes=classes, shape=shape, trust=trust)
+        make = partial(build, network, classes=classes, shape=shape, trust=trust, config=config)
         return Shards(layout, make, example=torch.zeros(2, *shape))
+    if member := family_of(name):
+        family, argument = member
+        return family.build(argument, classes, shape, config)
     if ":" in name:
         return _build_own(name, classes, shape, trust)
+    check_name(name)
     if name in MODELS:
         return MODELS[name].build(classes, shape)
-    plugins = registered(GROUP)
-    if name not in plugins:
-        raise unknown("model", name, [*MODELS, *plugins])
-    return _call(name, load_plugin(plugins[name]), classes, shape)
+    return _call(name, load_plugin(registered(GROUP)[name]), classes, shape)
+
+
+def check_name(name: str) -> None:
+    """Refuse a *name* without a colon that is no model. Raises: CounError with the nearest name.
+
+    >>> check_name("cnn")
+    """
+    names = [*MODELS, *registered(GROUP)]
+    if ":" not in name and name not in names:
+        raise unknown("model", name, [*names, *(f.spelling for f in catalogue().values())])
 
 
 def code_name(name: str) -> str | None:
@@ -106,7 +128,50 @@ def code_name(name: str) -> str | None:
     """
     if cut := Layout.parse(name):
         return code_name(cut[1])
-    return name if ":" in name else None
+    return name if ":" in name and family_of(name) is None else None
+
+
+def preprocessing(name: str | None) -> Preprocessing | None:
+    """Return how the model *name* expects its images; None where its name does not say it.
+
+    >>> preprocessing("cnn")
+    """
+    if name and (cut := Layout.parse(name)):
+        return preprocessing(cut[1])
+    member = family_of(name)
+    return member[0].preprocessing(member[1]) if member else None
+
+
+def recorded_config(name: str | None) -> dict[str, Any] | None:
+    """Return what a record must hold so that `build` makes the model *name* without a file."""
+    if name and (cut := Layout.parse(name)):
+        return recorded_config(cut[1])
+    member = family_of(name)
+    return member[0].config(member[1]) if member else None
+
+
+def name_of_folder(folder: Path) -> str | None:
+    """Return the name of the trained model that another library saved in *folder*; None if none.
+
+    >>> name_of_folder(Path("nowhere"))
+    """
+    for family in catalogue().values():
+        if family.holds(folder):
+            return f"{family.prefix}:{folder.absolute()}"
+    return None
+
+
+def load_trained(name: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """Load the trained model *name* of another library, and the names of its classes, if known.
+
+    Raises: CounError if the name is of no library that keeps weights, or loading fails.
+    """
+    member = family_of(name)
+    if member is None or member[0].load is None:
+        raise CounError(f"model '{name}' has no weights of its own; expected hf:FOLDER")
+    family, argument = member
+    assert family.load is not None
+    return family.load(argument), family.classes(argument)
 
 
 def _build_own(name: str, classes: int, shape: tuple[int, ...], trust: Trust) -> nn.Module:

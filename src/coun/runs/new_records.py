@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 from torch import nn
 
@@ -11,6 +12,7 @@ from coun.engine import Compute, Log, environment
 from coun.engine.process_group import ProcessGroup
 from coun.methods import Method
 from coun.models import Classifier, weights_digest
+from coun.runs.preprocessing import describe_views, printed
 from coun.runs.record import (
     ComputeRecord,
     DataRecord,
@@ -36,7 +38,7 @@ def new_record(
     return RunRecord(
         kind=kind,
         data=describe_data(data),
-        model=_describe_model(classifier, start.name),
+        model=_describe_model(classifier, start.name, start.config),
         split=split.to_json() if split else None,
         method=MethodRecord(name=method.name, settings=method.settings()),
         original=start.original if kind == "unlearned" else method.settings(),
@@ -74,13 +76,19 @@ def completed_record(record: RunRecord, log: Log, model: nn.Module) -> RunRecord
     )
 
 
-def given_record(model: nn.Module, data: Data, name: str | None, head: str | None) -> RunRecord:
+def given_record(
+    model: nn.Module,
+    data: Data,
+    name: str | None,
+    head: str | None,
+    config: dict[str, Any] | None = None,
+) -> RunRecord:
     """Make the record of a model that coun did not train: its training is unknown."""
     return RunRecord(
         kind="given",
         status="complete",
         data=describe_data(data),
-        model=_describe_model(wrap(model, data, head), name),
+        model=_describe_model(wrap(model, data, head), name, config),
         split=None,
         method=MethodRecord(name="given", settings={}),
         original={},
@@ -93,9 +101,11 @@ def given_record(model: nn.Module, data: Data, name: str | None, head: str | Non
     )
 
 
-def _describe_model(classifier: Classifier, name: str | None) -> ModelRecord:
+def _describe_model(
+    classifier: Classifier, name: str | None, config: dict[str, Any] | None
+) -> ModelRecord:
     parameters = sum(p.numel() for p in classifier.inner.parameters())
-    return ModelRecord(name=name, head=classifier.head_name, parameters=parameters)
+    return ModelRecord(name=name, head=classifier.head_name, parameters=parameters, config=config)
 
 
 def describe_data(data: Data) -> DataRecord:
@@ -109,11 +119,6 @@ def describe_data(data: Data) -> DataRecord:
         shape=list(data.shape),
         train=len(data.train),
         test=len(data.test),
-        views=_printed(data.views),
+        views=printed(data.views),
+        preprocessing=describe_views(data),
     )
-
-
-def _printed(views: object) -> str:
-    """Return how a transform prints, or its class where that would show an address."""
-    text = repr(views)
-    return f"{type(views).__module__}.{type(views).__qualname__}" if " at 0x" in text else text

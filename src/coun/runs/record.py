@@ -44,6 +44,25 @@ class Record(BaseModel):
         return self.to_json().get(key, default)
 
 
+class ViewsRecord(Record):
+    """What was done with images before the model saw them.
+
+    Attributes:
+        letters, padding, mean, std, per_batch, size: of `coun.Views`.
+        origin: where mean and deviation are from, in words; empty where the user gave them.
+        code: the `package.module:factory` that made the views, in place of all these.
+    """
+
+    letters: str = ""
+    padding: int = 0
+    mean: list[float] = Field(default_factory=list)
+    std: list[float] = Field(default_factory=list)
+    per_batch: bool = False
+    size: list[int] | None = None
+    origin: str = ""
+    code: str = ""
+
+
 class DataRecord(Record):
     """The data of a run, so that it can be loaded and checked again.
 
@@ -52,6 +71,8 @@ class DataRecord(Record):
         fingerprint: the SHA-256 of all rows.
         train, test: numbers of rows.
         views: the transform, as it prints.
+        preprocessing: the same as numbers; None for a transform made in Python, and in records
+            of earlier versions.
         rows_sha256: the SHA-256 of `rows.parquet` in the run folder; empty without a folder.
     """
 
@@ -64,15 +85,24 @@ class DataRecord(Record):
     train: int
     test: int
     views: str
+    preprocessing: ViewsRecord | None = None
     rows_sha256: str = ""
 
 
 class ModelRecord(Record):
-    """The network: its name (None for a module passed in Python), head and number of weights."""
+    """The network.
+
+    Attributes:
+        name: None for a module passed in Python.
+        head: the name of the last linear layer.
+        parameters: their number.
+        config: of a model of Hugging Face, so that it is built without the folder it is from.
+    """
 
     name: str | None
     head: str | None
     parameters: int
+    config: dict[str, Any] | None = None
 
 
 class MethodRecord(Record):
@@ -236,7 +266,7 @@ class RunRecord(Record):
     def identified(self) -> Self:
         """Return the same record with its identity filled in."""
         parts: dict[str, Any] = {
-            "model": self.model.to_json(),
+            "model": self.model.model_dump(mode="json", exclude_defaults=True),
             "method": self.method.to_json(),
             "seed": self.seed,
             "compute": self.compute.model_dump(exclude_defaults=True),
@@ -245,6 +275,8 @@ class RunRecord(Record):
             "split": self.split and self.split["sha256"],
             "parent": self.parent and self.parent.weights_sha256,
         }
+        if self.data.preprocessing and self.data.preprocessing.code:
+            parts["views_code"] = self.data.preprocessing.code
         if self.split and self.split.get("earlier"):  # decides which rows are new to the method
             parts["earlier"] = self.split["earlier"]
         if self.split and self.split.get("held_out"):  # measurements leave these rows out

@@ -19,7 +19,16 @@ from coun.data.keyed_rows import keys_beside
 from coun.data.row_table import RowTable, align, deleted_test_rows, load_recorded
 from coun.errors import CounError
 from coun.files import file_digest
-from coun.models import Classifier, copy_model, load_weights, make_model, weights_digest
+from coun.models import (
+    Classifier,
+    copy_model,
+    load_trained,
+    load_weights,
+    make_model,
+    name_of_folder,
+    recorded_config,
+    weights_digest,
+)
 from coun.models import build as build_model
 from coun.models.ensemble import Shards
 from coun.models.zoo import code_name
@@ -35,6 +44,7 @@ from coun.runs.folder import (
 )
 from coun.runs.new_records import given_record
 from coun.runs.prepared import carried
+from coun.runs.preprocessing import as_recorded, check_trust, for_model, in_order_of_model
 from coun.runs.record import RunRecord
 from coun.runs.start import wrap
 from coun.trust import Trust, require_trust
@@ -107,7 +117,9 @@ class Run:
             )
         _check_trust(folder, record, build, trust)
         warn_unverified(folder, record)
+        given = isinstance(data, Data)
         data, numbers = recorded_data(folder, record, data, allow_missing=allow_missing)
+        data = as_recorded(folder, record.data, data, given=given, trust=trust)
         maker = _maker(folder, record, data, build, trust)
         model = maker()
         load_weights(model, folder / WEIGHTS)
@@ -139,8 +151,10 @@ class Run:
         """Make a run of weights that coun did not train, to evaluate, audit or unlearn them.
 
         Args:
-            weights: a weights file, or the module itself.
-            data: the data that the model classifies.
+            weights: a weights file, a folder of a Hugging Face model, or the module itself.
+            data: the data that the model classifies. Classes that a folder names in another
+                order are taken in that order, and default mean, deviation and size are
+                replaced by those that the model expects.
             model: a name (`coun.MODELS`, or "package.module:factory"), or the function that
                 makes a fresh module; a weights file needs it.
             head: the name of the last linear layer, where it cannot be found.
@@ -148,22 +162,35 @@ class Run:
         Raises: CounError if the weights do not fit the model, or the model the data.
         """
         name = model if isinstance(model, str) else None
+        module = weights if isinstance(weights, nn.Module) else None
+        if not isinstance(weights, nn.Module) and name is None and model is None:
+            name = name_of_folder(expanded(weights))
+            if name is None:
+                raise CounError(f"{weights} is a weights file; say which model it is of as well")
+            module, names = load_trained(name)
+            data = in_order_of_model(data, names, str(weights))
+        data = for_model(data, name)
+        config = recorded_config(name)
         maker = None
         if model is not None and not isinstance(model, str):
-            maker = partial(make_model, model, data.shape)
+            maker = partial(make_model, model, data.input_shape)
         if name is not None:
             maker = partial(
-                build_model, name, classes=len(data.classes), shape=data.shape, trust=True
+                build_model,
+                name,
+                classes=len(data.classes),
+                shape=data.input_shape,
+                trust=True,
+                config=config,
             )
-        if isinstance(weights, nn.Module):
-            module = weights
-        elif maker is None:
-            raise CounError(f"{weights} is a weights file; say which model it is of as well")
-        else:
+        if module is None:
+            assert maker is not None
+            assert not isinstance(weights, nn.Module)
             module = maker().eval()
             refuse_weights_of_run(expanded(weights))
             load_weights(module, expanded(weights))
-        return cls(module, data, None, given_record(module, data, name, head), None, maker)
+        record = given_record(module, data, name, head, config)
+        return cls(module, data, None, record, None, maker)
 
     def opened_start(self) -> Run | None:
         """Return the run that this one was unlearned from, if it is in memory or on disk."""
@@ -271,6 +298,7 @@ def _check_trust(
     code = code_name(record.model.name or "")
     if build is None and code is not None:
         require_trust(code, f"{folder / RECORD}: model", trust)
+    check_trust(folder, record.data, trust)
 
 
 def _maker(
@@ -284,7 +312,7 @@ def _maker(
     if isinstance(build, nn.Module):
         return partial(copy_model, build)
     if build is not None:
-        return partial(make_model, build, data.shape)
+        return partial(make_model, build, data.input_shape)
     if record.model.name is None:
         raise CounError(
             f"{folder} holds a module passed in Python; pass build=..., the function that makes it"
@@ -293,6 +321,7 @@ def _maker(
         build_model,
         record.model.name,
         classes=len(data.classes),
-        shape=data.shape,
+        shape=data.input_shape,
         trust=trust,
+        config=record.model.config,
     )

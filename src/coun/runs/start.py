@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,6 +22,8 @@ from coun.seeds import Seeds
 if TYPE_CHECKING:
     from coun.runs.probing import Probe
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass
 class Start:
@@ -39,6 +42,7 @@ class Start:
     probe: Probe | None = None
     out_of_fold: OutOfFold | None = None
     out_of_fold_record: OutOfFoldRecord | None = None
+    config: dict[str, Any] | None = None
 
 
 def shaped(start: Start, method: Method, data: Data) -> Start:
@@ -67,13 +71,25 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
         )
     if layout is not None and name:
         name = layout.name(name)
-        make = partial(build, name, classes=len(data.classes), shape=data.shape)
+        make = partial(
+            build,
+            name,
+            classes=len(data.classes),
+            shape=data.input_shape,
+            trust=True,  # whoever made the start has asked for it
+            config=start.config,
+        )
     elif layout is not None:
         make = partial(Shards, layout, make, example=blank(data), head=start.head)
     with Seeds(0).as_global("init", "shape"):  # the plan draws the weights that count
         fresh = make()
     if ensemble and isinstance(fresh, Shards) and len(fresh.place) == len(ensemble.place):
         fresh.place[ensemble.place == FORGOTTEN] = FORGOTTEN
+    if start.parent is not None and not ensemble:
+        _log.warning(
+            "%s trains fresh networks; the weights of the model it starts from are not used",
+            method.name,
+        )
     return replace(start, model=fresh, name=name, build=make, head=None)
 
 

@@ -18,13 +18,15 @@ from coun.methods import Method, find, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import build as build_model
-from coun.models import copy_model, make_model, weights_digest
+from coun.models import copy_model, make_model, name_of_folder, recorded_config, weights_digest
 from coun.models.ensemble import Layout, Shards
 from coun.plans.choice import AUTO, choose_method
 from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
+from coun.runs.folder import RECORD, expanded
 from coun.runs.options import Options
+from coun.runs.preprocessing import for_model
 from coun.runs.probing import needs_probe, probe
 from coun.runs.recipes import by_family, inherited, recipe
 from coun.runs.record import Kind, ParentRecord
@@ -71,10 +73,17 @@ def train(
     """
     name = model if isinstance(model, str) else None
     options = options or Options()
-    parent = None
+    parent = config = None
     if isinstance(model, str):
+        data = for_model(data, model)
+        config = recorded_config(model)
         maker: Callable[[], nn.Module] = partial(
-            build_model, model, classes=len(data.classes), shape=data.shape, trust=True
+            build_model,
+            model,
+            classes=len(data.classes),
+            shape=data.input_shape,
+            trust=True,
+            config=config,
         )
     elif isinstance(model, nn.Module):
         if split is not None:
@@ -84,9 +93,9 @@ def train(
         maker = partial(copy_model, model)
         parent = _bare_parent(model)
     else:
-        maker = partial(make_model, model, data.shape)
+        maker = partial(make_model, model, data.input_shape)
     with Seeds(seed).as_global("init", "shape"):
-        start = Start(maker(), name, maker, parent=parent, head=options.head)
+        start = Start(maker(), name, maker, parent=parent, head=options.head, config=config)
     how = recipe(name, settings, method, network=start.model)
     kind: Kind = "original" if split is None else "retrain"
     return execute(kind, how, data, split, start, seed, out, options)
@@ -110,7 +119,8 @@ def unlearn(
     """Make *start* forget the forget rows of *split*; *start* itself is not changed.
 
     Args:
-        start: a `Run`, a run folder, or any trained nn.Module (then *data* is needed).
+        start: a `Run`, a run folder, a folder of a Hugging Face model, or any trained nn.Module
+            (the last two need *data*).
         split: which rows to forget. Rows that *start* or a run before it has forgotten stay
             forgotten: they are added to it. Only a Retrain of *start* needs no split: it forgets
             what *start* forgot.
@@ -139,17 +149,7 @@ def unlearn(
     ('unlearned', 'retrain')
     """
     options = options or Options()
-    if isinstance(start, str | Path):
-        start = Run.open(start, data=data, build=build, allow_missing=True, trust=trust)
-    elif isinstance(start, nn.Module):
-        if data is None:
-            raise CounError("a bare module does not know its data; pass data=...")
-        data = load(data) if isinstance(data, str) else data
-        start = Run.from_weights(start, data, head=options.head)
-        start.build = build
-        start.record = start.record.model_copy(
-            update={"model": start.record.model.model_copy(update={"name": name})}
-        )
+    start = _opened(start, data, build, name, options.head, trust)
     is_retrain = (method if isinstance(method, str) else method.name) == Retrain.name
     if split is None and start.split is not None and not is_retrain:
         raise CounError(
@@ -204,6 +204,37 @@ def unlearn(
     return run
 
 
+def _opened(
+    start: Run | str | Path | nn.Module,
+    data: Data | str | None,
+    build: Callable[[], nn.Module] | None,
+    name: str | None,
+    head: str | None,
+    trust: Trust,
+) -> Run:
+    """The run that a caller of `unlearn` names, or a run of the weights that it gives."""
+    if isinstance(start, Run):
+        return start
+    if isinstance(start, str | Path):
+        trained = name_of_folder(expanded(start))
+        if trained is None or (expanded(start) / RECORD).exists():
+            return Run.open(start, data=data, build=build, allow_missing=True, trust=trust)
+    elif not isinstance(start, nn.Module):
+        raise CounError(
+            f"start is a {type(start).__name__}; expected a run, a run folder, a folder of a "
+            "Hugging Face model, or a trained torch.nn.Module"
+        )
+    if data is None:
+        raise CounError("a bare model does not know its data; pass data=...")
+    data = load(data) if isinstance(data, str) else data
+    run = Run.from_weights(start, data, head=head)
+    run.build = build or run.build
+    if name is not None:
+        model = run.record.model.model_copy(update={"name": name})
+        run.record = run.record.model_copy(update={"model": model})
+    return run
+
+
 def _start_of(run: Run, head: str | None) -> Start:
     """What a run that begins with *run*'s model starts from."""
     record, given = run.record, run.record.kind == "given"
@@ -227,6 +258,7 @@ def _start_of(run: Run, head: str | None) -> Start:
         head or record.model.head,
         out_of_fold=run.out_of_fold,
         out_of_fold_record=record.out_of_fold,
+        config=record.model.config,
     )
 
 

@@ -184,11 +184,12 @@ class Table:
         )
         shapes = [x.shape[-3:] for x in (train, test)]
         channels = max(shape[0] for shape in shapes)
+        examples = self.train.examples(train, rows, channels)
         return Data(
-            self.train.examples(train, rows, channels),
+            examples,
             self.test.examples(test, test_rows, channels),
             self.classes,
-            Views.for_images((channels, *shapes[0][1:])),
+            Views.for_images((channels, *shapes[0][1:]), examples),
             limit=limit,
             one_numbering=self.one_numbering,
             notes=self.notes,

@@ -1,0 +1,64 @@
+"""`torchvision:NAME`: classifiers of torchvision, with fresh weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from coun.errors import CounError, nearest
+from coun.models.families.family import Family, Preprocessing, numbers, require
+from coun.trust import one_line
+
+FIXED = ("vit_", "maxvit_")  # networks that take pictures of one size only
+
+
+def build(
+    name: str, classes: int, shape: tuple[int, ...], _: dict[str, Any] | None = None
+) -> nn.Module:
+    """Build the network; nothing is downloaded.
+
+    Raises: CounError if torchvision is not installed, does not know the name, or cannot build
+        it, or if images do not have three channels.
+    """
+    models = _models_with(name)
+    if shape[0] != 3:
+        raise CounError(
+            f"model 'torchvision:{name}' takes images of 3 channels; these have {shape[0]}"
+        )
+    try:
+        model = models.get_model(name, weights=None, num_classes=classes)
+    except Exception as error:
+        reason = one_line(error)
+        raise CounError(f"model 'torchvision:{name}': building it failed: {reason}") from error
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def preprocessing(name: str) -> Preprocessing:
+    """Read the transforms of torchvision's own weights of the network."""
+    models = _models_with(name)
+    transforms = models.get_model_weights(name).DEFAULT.transforms()
+    size = transforms.crop_size[0]
+    return Preprocessing(
+        (size, size),
+        numbers(transforms.mean),
+        numbers(transforms.std),
+        name.startswith(FIXED),
+        "the transforms of torchvision's weights",
+    )
+
+
+def _models_with(name: str) -> Any:
+    """The module `torchvision.models`, if it has a classifier called *name*."""
+    models = require("torchvision", "torchvision").models
+    names = models.list_models(module=models)
+    if name not in names:
+        raise CounError(
+            f"unknown torchvision model '{name}'{nearest(name, names)}; "
+            "torchvision.models.list_models() lists all"
+        )
+    return models
+
+
+FAMILY = Family("torchvision", "NAME", "a classifier of torchvision", build, preprocessing)

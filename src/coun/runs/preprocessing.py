@@ -1,0 +1,139 @@
+"""What is done with images before a model sees them: as its name says, or as a run recorded."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from coun.data import Data, Views
+from coun.data.preprocessing import imported_views, with_class_order
+from coun.errors import CounError
+from coun.models import preprocessing
+from coun.runs.record import DataRecord, ViewsRecord
+from coun.trust import Trust, require_trust
+
+_log = logging.getLogger(__name__)
+
+
+def for_model(data: Data, name: str | None) -> Data:
+    """Return *data* with the mean, deviation and size that the model *name* expects.
+
+    Numbers that the user gave stay. Images are scaled only for a model that runs at one size.
+    """
+    expected, views = preprocessing(name), data.views
+    if expected is None or not isinstance(views, Views) or len(data.shape) != 3:
+        return data
+    changes: dict[str, Any] = {}
+    if views.is_default and expected.mean and expected.std:
+        if len(expected.mean) not in (1, data.shape[0]):
+            raise CounError(
+                f"model '{name}' expects images of {len(expected.mean)} channels; these have "
+                f"{data.shape[0]}"
+            )
+        changes = {"mean": expected.mean, "std": expected.std, "origin": expected.origin}
+    if expected.fixed and views.size is None and data.shape[1:] != expected.size:
+        changes["size"] = expected.size
+    return replace(data, views=replace(views, **changes)) if changes else data
+
+
+def in_order_of_model(data: Data, names: tuple[str, ...], where: str) -> Data:
+    """Return *data* with its classes in the order in which the model at *where* names them."""
+    if not names or names == data.classes:
+        return data
+    if sorted(names) == sorted(data.classes):
+        _log.warning("%s: classes are taken in the order of the model, not of the data", where)
+        return with_class_order(data, names)
+    if len(names) == len(data.classes):
+        differing = next(
+            pair for pair in zip(names, data.classes, strict=True) if len(set(pair)) > 1
+        )
+        _log.warning(
+            "%s: the model calls a class '%s', the data '%s'; the order must be the same",
+            where,
+            *differing,
+        )
+    return data
+
+
+def describe_views(data: Data) -> ViewsRecord | None:
+    """Record the views of *data* as numbers; None for views made in Python."""
+    views = data.views
+    if data.views_code:
+        return ViewsRecord(code=data.views_code)
+    if not isinstance(views, Views):
+        return None
+    return ViewsRecord(
+        letters=views.letters,
+        padding=views.padding,
+        mean=list(views.mean),
+        std=list(views.std),
+        per_batch=views.per_batch,
+        size=list(views.size) if views.size else None,
+        origin=views.origin,
+    )
+
+
+def printed(views: object) -> str:
+    """Return how a transform prints, or its class where that would show an address."""
+    text = repr(views)
+    return f"{type(views).__module__}.{type(views).__qualname__}" if " at 0x" in text else text
+
+
+def made_again(record: DataRecord) -> Views | None:
+    """Make coun's own views of a *record* again; None for a transform of another kind."""
+    recorded = record.preprocessing
+    if recorded is None:
+        return _parsed(record.views)
+    if recorded.code:
+        return None
+    return Views(
+        recorded.letters,
+        recorded.padding,
+        tuple(recorded.mean),
+        tuple(recorded.std),
+        recorded.per_batch,
+        (recorded.size[0], recorded.size[1]) if recorded.size else None,
+        recorded.origin,
+    )
+
+
+def check_trust(folder: Path, record: DataRecord, trust: Trust) -> None:
+    """Refuse a record that names code as its views, before any of its data is read."""
+    if record.preprocessing and record.preprocessing.code:
+        require_trust(record.preprocessing.code, f"{folder}: views", trust)
+
+
+def as_recorded(folder: Path, record: DataRecord, data: Data, *, given: bool, trust: Trust) -> Data:
+    """Return *data* with the views that the run in *folder* recorded.
+
+    Args: given: whether the caller passed *data*, perhaps with views of its own.
+
+    Raises: CounError if the views were made in Python and *data* does not have them.
+    """
+    views = made_again(record)
+    custom = given and not isinstance(data.views, Views)
+    if views is not None and not custom:
+        return data if data.views == views else replace(data, views=views, views_code="")
+    if printed(data.views) == record.views:
+        return data
+    code = record.preprocessing.code if record.preprocessing else ""
+    if code and not custom:
+        return replace(data, views=imported_views(code, trust=trust), views_code=code)
+    raise CounError(
+        f"{folder} was made with the views {record.views[:120]}, this data has "
+        f"{printed(data.views)[:120]}; pass data= with the views of the run"
+    )
+
+
+def _parsed(text: str) -> Views | None:
+    """Read views from how they print, as records of older versions have them."""
+    try:
+        call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "Views" or call.args:
+            return None
+        return Views(**{str(k.arg): ast.literal_eval(k.value) for k in call.keywords})
+    except (SyntaxError, ValueError, TypeError, RecursionError, CounError):
+        return None

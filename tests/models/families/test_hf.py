@@ -1,0 +1,164 @@
+"""Models of transformers in folders, made tiny from configurations without any download."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from optional_packages import package
+
+import coun
+from coun.errors import CounError
+from coun.models import Classifier, build, load_trained
+
+LABELS = {0: "ant", 1: "bee", 2: "cat"}
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    return package("transformers")
+
+
+@pytest.fixture(scope="module")
+def vit(transformers, tmp_path_factory):
+    """A folder with a vision transformer, its weights and its image processor."""
+    folder = tmp_path_factory.mktemp("hf") / "my-vit"
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=16,
+        patch_size=8,
+        id2label=LABELS,
+        label2id={name: number for number, name in LABELS.items()},
+    )
+    transformers.ViTForImageClassification(config).save_pretrained(folder)
+    settings = {
+        "image_mean": [0.5] * 3,
+        "image_std": [0.25] * 3,
+        "size": {"height": 16, "width": 16},
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def reference(transformers, folder):
+    kind = transformers.AutoModelForImageClassification
+    return kind.from_pretrained(folder, local_files_only=True).eval()
+
+
+def pictures(classes=("ant", "bee", "cat"), side=12):
+    images = torch.randint(0, 256, (30, 3, side, side), dtype=torch.uint8)
+    labels = torch.arange(30) % 3
+    return coun.from_arrays(images, labels, images[:15], labels[:15], classes=classes)
+
+
+@pytest.mark.parametrize("weights", ["safetensors", "bin"])
+def test_the_weights_are_those_that_transformers_loads(transformers, vit, tmp_path, weights):
+    folder = tmp_path / "copy"
+    shutil.copytree(vit, folder)
+    expected = reference(transformers, vit)
+    if weights == "bin":
+        (folder / "model.safetensors").unlink()
+        torch.save(expected.state_dict(), folder / "pytorch_model.bin")
+    model, names = load_trained(f"hf:{folder}")
+    assert names == ("ant", "bee", "cat")
+    x = torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        logits = Classifier(model, example=x[:2])(x).logits
+        torch.testing.assert_close(logits, expected(x).logits)
+
+
+def test_a_folder_is_unlearned_and_opened_without_it(vit, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(vit, folder)
+    data = pictures()
+    split = coun.Split.by_index(data, [0, 1])
+    run = coun.unlearn(
+        folder,
+        split,
+        "finetune",
+        data=data,
+        epochs=1,
+        lr=1e-3,
+        optimizer="adamw",
+        out=tmp_path / "a",
+    )
+    assert run.record.model.name == f"hf:{folder}"
+    assert run.data.input_shape == (3, 16, 16)
+    assert run.data.views.mean == (0.5, 0.5, 0.5)
+    shutil.rmtree(folder)
+    again = coun.Run.open(tmp_path / "a", data=data)
+    assert again.data.views == run.data.views
+    again = coun.unlearn(again, coun.Split.by_index(data, [2]), "retrain", epochs=1)
+    assert again.record.model.config["id2label"] == {"0": "ant", "1": "bee", "2": "cat"}
+
+
+def test_classes_are_taken_in_the_order_of_the_model(vit, caplog):
+    data = pictures(classes=("cat", "ant", "bee"))
+    run = coun.Run.from_weights(vit, data)
+    assert run.data.classes == ("ant", "bee", "cat")
+    assert [run.data.classes[y] for y in run.data.train.labels] == [
+        data.classes[y] for y in data.train.labels
+    ]
+    assert "order of the model" in caplog.text
+
+
+def changed(vit, tmp_path, **entries):
+    folder = tmp_path / "changed"
+    shutil.copytree(vit, folder)
+    content = json.loads((folder / "config.json").read_text()) | entries
+    (folder / "config.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_code_of_the_folder_is_not_run(transformers, vit, tmp_path):
+    folder = changed(vit, tmp_path, auto_map={"AutoModelForImageClassification": "evil.Model"})
+    (folder / "evil.py").write_text("raise SystemExit('it ran')")
+    model, _ = load_trained(f"hf:{folder}")
+    assert type(model) is transformers.ViTForImageClassification
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"architectures": ["ViTModel"]}, "is a ViTModel; expected a classifier"),
+        ({"architectures": None}, "model of unknown class"),
+        ({"model_type": "vti"}, r"of the type 'vti'.*did you mean 'vit'"),
+        ({"quantization_config": {"bits": 4}}, "is quantised"),
+        ({"num_hidden_layers": 2}, "lack a part of the model"),
+        ({"hidden_size": 24}, "cannot be loaded|another shape"),
+    ],
+)
+def test_refused_in_one_line(transformers, vit, tmp_path, entries, words):
+    with pytest.raises(CounError, match=words) as caught:
+        load_trained(f"hf:{changed(vit, tmp_path, **entries)}")
+    assert "\n" not in str(caught.value)
+
+
+def test_another_number_of_classes(vit):
+    data = pictures(classes=("ant", "bee", "cat", "dog"))
+    with pytest.raises(CounError, match="3 outputs but the data has 4 classes"):
+        coun.Run.from_weights(vit, data)
+    assert build(f"hf:{vit}", classes=4, shape=(3, 16, 16)).config.num_labels == 4
+
+
+def test_padding_of_texts_is_masked(transformers, tmp_path):
+    config = transformers.BertConfig(
+        vocab_size=20,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=12,
+        num_labels=3,
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
+    model, _ = load_trained(f"hf:{tmp_path}")
+    ids = torch.tensor([[5, 6, 7, 0, 0], [5, 6, 7, 8, 9]])
+    classifier = Classifier(model, example=torch.zeros(2, 5, dtype=torch.int64))
+    with torch.no_grad():
+        logits = classifier(ids.float()).logits  # ids as floats are taken as well
+        short = classifier(ids[:1, :3]).logits
+    torch.testing.assert_close(logits[0], short[0])
