@@ -63,7 +63,8 @@ def command(
 
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
-    make(method, values)  # a wrong setting is refused before any data is read
+    if method != "auto":
+        make(method, values)  # a wrong setting is refused before any data is read
     options = app.run_options(**compute)
     module = app.make_contrast(
         contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set
