@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -133,7 +134,36 @@ def test_demo_fast(coun_command, tmp_path: Path) -> None:
     assert results["class"]["Retrain"][0]["unlearn_accuracy"] == 100
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "unlearn", "evaluate", "audit", "methods"])
+def test_prepare_and_match(coun_command, tmp_path: Path) -> None:
+    small = ("--data", "digits", "--limit", 60, "--model", "mlp", "--epochs", 2)
+    (tmp_path / "groups.csv").write_text("id,owner\n3,ann\n5,ann\n")
+    folds = ("--folds", 2, "--repeats", 1, "--fold-epochs", 1, "--groups", "groups.csv")
+    assert coun_command("train", *small, *folds, "--out", "o").code == 0
+    words = ("unlearn", "o", "--method", "out_of_fold", "--set", "epochs=1", *FORGET)
+    done = coun_command(*words, "--out", "u", "--json")
+    assert done.code == 0, done.err
+    table = np.full((60, 10), 0.1)
+    np.savez(tmp_path / "own.npz", probabilities=table)
+    given = coun_command("prepare", "o", "--from", "own.npz", "--json").json
+    assert given["out_of_fold"]["repeats"] == 1
+    assert given["out_of_fold"]["folds"] is None
+    assert (
+        "60 rows have 2 out-of-fold predictions"
+        in coun_command("prepare", "o", "--folds", 2, "--repeats", 2, "--fold-epochs", 1).out
+    )
+    for refused, reason in (
+        (("prepare", "o", "--from", "own.npz", "--folds", 2), "--from takes"),
+        (("train", *small, "--folds", 2, *FORGET, "--out", "r"), "--folds prepares an Original"),
+        (("prepare", "o", "--from", "groups.csv"), "cannot read groups.csv"),
+    ):
+        result = coun_command(*refused)
+        assert result.code == 2
+        assert reason in result.err
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "train", "prepare", "unlearn", "evaluate", "audit", "methods"]
+)
 def test_every_command_and_option_explains_itself(coun_command, command: str) -> None:
     assert coun_command(command, "--help").code == 0
     for option in coun.cli.group.get_command(None, command).params:

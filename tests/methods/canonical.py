@@ -18,6 +18,8 @@ CANONICAL: dict[str, dict[str, Any]] = {
     "l1_sparse": FAST,
     "neggrad": {**FAST, "lr": 0.005},
     "neggrad_plus": FAST,
+    "amun": {**FAST, "steps": 2},
+    "delete": FAST,
     "oracle": FAST,
     "out_of_fold": FAST,
     "projection": FAST,
