@@ -257,7 +257,7 @@ def test_a_part_of_a_lone_file_can_be_held_out(write, refused):
     listed = load(f"hf:{path}", test_ids=["n3", "n8"], id_column="name")
     assert listed.test.numbers.tolist() == [3, 8]
     write("test.parquet")
-    with refused("test.parquet is the test part already"):
+    with refused("has a test part", "--test-share"):
         load(f"hf:{path}", test_share=0.2)
 
 
@@ -290,7 +290,7 @@ def test_test_goes_before_validation(write, root):
 
 def test_a_file_without_a_test_part_is_refused(write, refused):
     path = write("train.parquet")
-    with refused(path, "no test*.parquet", "--test-share"):
+    with refused(path, "no test or validation part", "--test-share"):
         load(f"hf:{path}")
 
 
@@ -327,16 +327,18 @@ def test_ambiguous_columns_are_listed(write, root, encode, refused):
     assert load(f"hf:{root}", image_column="mask").train.images.max() == 0
 
 
-@pytest.mark.parametrize(
-    ("kind", "count"), [(pa.string(), "no label columns"), (pa.float32(), "no label columns")]
-)
-def test_labels_of_other_types_are_refused(kind, count, write, root, refused):
-    labels = ["0", "1"] if kind == pa.string() else [0.0, 1.0]
-    images = [b"x", b"y"]
+@pytest.mark.parametrize("kind", [pa.string(), pa.float32(), pa.dictionary(pa.int8(), pa.string())])
+def test_labels_are_text_floats_and_categories(kind, write, root, refused):
+    labels = [7.0, 3.0] if kind == pa.float32() else ["7", "3"]
     for name in ("train.parquet", "test.parquet"):
-        write(name, labels, type=kind, images=images)
-    with refused(count, f"label ({kind}", "--label-column"):
-        load(f"hf:{root}")
+        write(name, labels, type=kind)
+    data = load(f"hf:{root}")
+    assert data.classes == ("3", "7")
+    assert data.train.labels.tolist() == [1, 0]
+    if kind == pa.float32():
+        write("train.parquet", [7.5, 3.0], type=kind)
+        with refused("train row 0", "7.5"):
+            load(f"hf:{root}")
 
 
 def test_text_called_label_and_another_integer_column_are_ambiguous(write, root, refused):

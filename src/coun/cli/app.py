@@ -26,6 +26,7 @@ BAD_INPUT = 2
 LIMITS = (
     *("limit", "test_limit", "image_column", "label_column"),
     *("test_share", "test_seed", "test_ids", "size", "follow_links", "stream"),
+    *("test_split", "test_data"),
 )
 
 VIEWS = ("views", "mean", "std")  # options of `views_options`, which are in `limits` as well
@@ -111,6 +112,17 @@ _limit_options = options(
         type=PATH,
         metavar="FILE",
         help="File with the ids of the rows to hold out for testing, one per line.",
+    ),
+    click.option(
+        "--test-split",
+        metavar="NAME",
+        help="The part, folder or mark of a source that is the test part.",
+    ),
+    click.option(
+        "--test-data",
+        type=PATH,
+        metavar="PATH",
+        help="Folder of class folders elsewhere that is the test part of a folder: source.",
     ),
     click.option(
         "--size",

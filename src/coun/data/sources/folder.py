@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from coun.data.checks import first_line
+from coun.data.checks import expanded, first_line
 from coun.data.images import SUFFIXES
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
-from coun.errors import CounError
+from coun.errors import CounError, unknown
 
-TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that exists is the test part
+TRAIN_FOLDERS = ("train", "training")
+# The first that exists is the test part.
+TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")
 JUNK = ("thumbs.db", "desktop.ini")
 
 
@@ -24,11 +26,14 @@ def read(
     test_share: float | None = None,
     test_seed: int | None = None,
     test_ids: str | Path | Sequence[str] | None = None,
+    test_split: str | None = None,
+    test_data: str | Path | None = None,
     follow_links: bool = False,
 ) -> Table:
     """Read PATH/train and PATH/test (or val, valid, validation), with one folder per class.
 
-    With class folders directly in PATH, or in train/ alone, a part is held out for testing.
+    These names may have capitals, and training and testing serve as well. With class folders
+    directly in PATH, or in train/ alone, a part is held out for testing.
     Classes are the sorted folder names; rows are sorted by class folder, then by file name.
     Row numbers count in that order over all files, also where some are held out; train/ and
     test/ are numbered separately. The id of a row is its path below PATH. Dotfiles,
@@ -39,6 +44,9 @@ def read(
         test_share, test_seed: share of the images to hold out and seed of the draw, by
             default a stratified fifth and 0. In train/ without a test folder they are needed.
         test_ids: ids of the images to hold out instead, or a file that lists them.
+        test_split: the folder in PATH that is the test part, where it is called otherwise or
+            several might be it.
+        test_data: a folder of class folders elsewhere that is the test part.
         follow_links: accept links that leave PATH.
 
     Raises: CounError for any other file that is not an image, for a link that leaves PATH,
@@ -46,17 +54,36 @@ def read(
     """
     held_out, tree = HeldOut(test_share, test_seed, test_ids), Tree(path, follow_links)
     classes: list[str] = []
-    if not (path / "train").is_dir() or not any(e.is_dir() for e in tree.entries(path / "train")):
+    folders = {e.name: Path(e.path) for e in tree.entries(path) if e.is_dir()}
+    train_folder = _named(folders, TRAIN_FOLDERS)
+    apart = test_split is not None or test_data is not None
+    if apart and (held_out or None not in (test_split, test_data)):
+        raise CounError(
+            "--test-split, --test-data and the options that hold a part out are several ways to "
+            "choose the test part; give one of them"
+        )
+    if train_folder is None or not any(e.is_dir() for e in tree.entries(train_folder)):
+        if test_split is not None:
+            raise CounError(f"{path} has no train/, so that --test-split names no other part")
         rows = _rows(tree, path, classes)
-        return tree.checked(held_out.split(rows, classes))
-    train = _rows(tree, path / "train", classes)
-    test_folder = next((path / name for name in TEST_FOLDERS if (path / name).is_dir()), None)
+        if test_data is None:
+            return tree.checked(held_out.split(rows, classes))
+        return tree.checked(_with_test_data(tree, rows, test_data, classes))
+    train = _rows(tree, train_folder, classes)
+    if test_data is not None:
+        return tree.checked(_with_test_data(tree, train, test_data, classes))
+    test_folder = _named(folders, TEST_FOLDERS)
+    if test_split is not None:
+        if test_split not in folders:
+            raise unknown(f"folder of {path} for --test-split", test_split, folders)
+        test_folder = folders[test_split]
     if test_folder is None and held_out:
         return tree.checked(held_out.split(train, classes))
     if test_folder is None:
         raise CounError(
-            f"{path} has train/ but no {', '.join(TEST_FOLDERS)}; add one of them, or hold a "
-            "part of train/ out with --test-share"
+            f"{path} has {train_folder.name}/ but no test, val or validation; add one of them, "
+            "name another folder with --test-split or --test-data, or hold a part of "
+            f"{train_folder.name}/ out with --test-share"
         )
     if held_out:
         raise CounError(
@@ -64,7 +91,33 @@ def read(
             "apply to a folder without one"
         )
     test = _rows(tree, test_folder, classes, training=False)
-    return tree.checked(Table(train, test, tuple(classes)))
+    others = [name for name, f in folders.items() if f not in (train_folder, test_folder)]
+    note = f"{test_folder.name}/ is the test part; not read: {', '.join(others)}; --test-split "
+    notes = (f"{note}chooses another",) if others else ()
+    return tree.checked(Table(train, test, tuple(classes), notes))
+
+
+def _named(folders: Mapping[str, Path], names: Sequence[str]) -> Path | None:
+    """The folder that is called as the first of *names* that there is, in any case.
+
+    Raises: CounError for two that differ only in case.
+    """
+    for name in names:
+        hits = [folder for key, folder in folders.items() if key.casefold() == name]
+        if len(hits) > 1:
+            raise CounError(f"{hits[0]} and {hits[1]} may both be meant; rename one of them")
+        if hits:
+            return hits[0]
+    return None
+
+
+def _with_test_data(tree: Tree, train: Part, test_data: str | Path, classes: list[str]) -> Table:
+    """The rows of one folder, with a test part from class folders elsewhere."""
+    path = expanded(test_data)
+    other = Tree(path, tree.follow_links)
+    test = _rows(other, path, classes, training=False)
+    tree.problems += other.problems
+    return Table(train, test, tuple(classes))
 
 
 @dataclass

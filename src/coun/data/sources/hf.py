@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from coun.data.checks import NAMEABLE, nameable
+from coun.data.labels import label_values
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
@@ -47,17 +48,20 @@ def read(
     test_share: float | None = None,
     test_seed: int | None = None,
     test_ids: str | Path | Sequence[str] | None = None,
+    test_split: str | None = None,
 ) -> Table:
     """Read parquet with columns as Hugging Face names them.
 
     Files, or the folders they are in, are called train*.parquet and test*, validation*,
     valid* or val*.parquet. Shards are joined in name order, and that order numbers the rows
     of each part. Columns are found by the `huggingface` metadata or by their types: images
-    are binary or a struct with `bytes`, labels are integers.
+    are binary or a struct with `bytes`, labels are integers. A test part whose labels are all
+    -1, which stands for unknown, gives way to the validation part.
 
     Args:
-        path: a folder of parquet files, one training file with its test file beside it, or
-            the name of a data set of the Hub.
+        path: a folder of parquet files, a folder that `datasets` wrote with `save_to_disk`,
+            one training file with its test file beside it, or the name of a data set of the
+            Hub.
         image_column: the column of images, needed where there are several.
         label_column: the column of labels, needed where there are several, or where the only
             integers may as well be ids. A chosen column may hold text.
@@ -66,13 +70,17 @@ def read(
         test_share, test_seed: share of the rows to hold out for testing and seed of the draw,
             where there is no test part.
         test_ids: ids of the rows to hold out instead, or a file that lists them.
+        test_split: the name of the test part, where it is called otherwise or several might
+            be it.
 
     Raises: CounError for files, columns or labels that are missing, ambiguous or damaged.
     """
     from coun.data.tabular import columns  # importing pyarrow takes time
 
     held_out = HeldOut(test_share, test_seed, test_ids)
-    train, test = _parts(path, hold_out=bool(held_out))
+    if held_out and test_split is not None:
+        raise CounError("--test-split names a test part; leave the options that hold one out")
+    train, test = _parts(path, hold_out=bool(held_out), test_split=test_split)
     features = train.features()
     image = columns.image_column(features, image_column)
     label = columns.label_column(features, label_column)
@@ -92,6 +100,10 @@ def read(
     if test is None:
         table = held_out.split(rows, classes)
         return replace(table, notes=table.notes + notes)
+    if test_split is None and _are_unknown(test, label):
+        test = _parts(path, hold_out=False, test_split="val")[1]
+        notes += ("the labels of the test part are all -1, so validation is the test part",)
+        assert test is not None
     test_values = _labels("test", test, label)
     if distinct is not None:
         test_values = _as_training(label, test_values, distinct)
@@ -100,26 +112,45 @@ def read(
     return Table(rows, _part("test", test, image, test_values, id_column), classes, notes)
 
 
-def _parts(path: Path, *, hold_out: bool) -> tuple[Columns, Columns | None]:
+def _parts(path: Path, *, hold_out: bool, test_split: str | None) -> tuple[Columns, Columns | None]:
     """The training and the test part; the latter is None where a part is to be held out."""
-    from coun.data.tabular import hub, parquet, shards
+    from coun.data.tabular import arrow, hub, parquet, shards
 
+    tests = TESTS if test_split is None else (test_split,)
     if path.exists():
-        files, test_files = shards.find_files(path)
-        if test_files and hold_out:
+        parts: tuple[Columns, Columns | None]
+        if arrow.is_saved(path):
+            parts = arrow.parts(path, tests, chosen=test_split)
+        else:
+            files, test_files = shards.find_files(path, test_split)
+            test = parquet.ParquetPart(test_files) if test_files else None
+            parts = parquet.ParquetPart(files), test
+        if parts[1] is not None and hold_out:
             raise CounError(
-                f"hf: {test_files[0].name} is the test part already; --test-share, --test-seed and "
-                "--test-ids apply where there is none"
+                f"hf: {path} has a test part; --test-share, --test-seed and --test-ids apply "
+                "where there is none"
             )
-        if not test_files and not hold_out:
+        if parts[1] is None and not hold_out:
             raise CounError(
-                f"hf: {path} has no test*.parquet or validation*.parquet beside {files[0].name}; "
-                "add one, or hold a part out with --test-share"
+                f"hf: {path} has no test or validation part beside the training part; add one, "
+                "or hold a part out with --test-share"
             )
-        return parquet.ParquetPart(files), parquet.ParquetPart(test_files) if test_files else None
+        return parts
     if HUB_NAME.fullmatch(str(path)) and path.suffix != ".parquet":
-        return hub.parts(str(path), TESTS)
+        return hub.parts(str(path), tests)
     raise CounError(f"hf: there is no file or folder {path}")
+
+
+def _are_unknown(part: Columns, label: str) -> bool:
+    """Whether all labels are -1."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if label not in part.features():
+        return False
+    column = part.column(label)
+    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    return bool(number and len(column) and pc.all(pc.equal(column, -1)).as_py())
 
 
 def _notes(train: Columns, candidates: list[str], id_column: str | None) -> tuple[str, ...]:
@@ -148,8 +179,11 @@ def _values(part_name: str, part: Columns, name: str, purpose: str) -> np.ndarra
     import pyarrow as pa
 
     column = part.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    if not text and not pa.types.is_integer(column.type):
+    floating = pa.types.is_floating(column.type) and purpose == "label"
+    if not text and not floating and not pa.types.is_integer(column.type):
         raise CounError(
             f"{part_name} column '{name}' has type {column.type}; expected integers or text"
         )
@@ -157,6 +191,8 @@ def _values(part_name: str, part: Columns, name: str, purpose: str) -> np.ndarra
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise CounError(f"{part_name} row {row} has no {purpose}: '{name}' is null")
     values = np.array(column.to_numpy())  # a copy, because Arrow's memory is read-only
+    if floating:
+        return label_values(values, part_name)
     return values.astype(str) if text else values.astype(np.int64)
 
 

@@ -78,6 +78,7 @@ def label_column(features: Features, chosen: str | None = None) -> str:
     """
     classes = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
     integers = [name for name in features if _is_integer(features[name])]
+    integers += [name for name in features if name in PREFERRED and _is_float(features[name])]
     texts = [name for name in features if _is_text(features[name])]
     if chosen is None:
         named = [name for name in PREFERRED if name in texts]
@@ -86,7 +87,7 @@ def label_column(features: Features, chosen: str | None = None) -> str:
                 f"column '{named[0]}' holds text and {', '.join(integers)} integers; "
                 "choose one with --label-column"
             )
-        candidates = classes or integers
+        candidates = classes or integers or named
         usual = [name for name in candidates if name in PREFERRED]
         if len(usual or candidates) != 1:
             raise CounError(
@@ -97,6 +98,7 @@ def label_column(features: Features, chosen: str | None = None) -> str:
     if chosen not in features:
         raise unknown("label column", chosen, features)
     usable = classes + integers + texts
+    usable += [n for n in features if _is_float(features[n]) and n not in usable]
     if chosen not in usable:
         raise CounError(
             f"column '{chosen}' does not hold labels ({_kind(features[chosen])}); "
@@ -154,8 +156,13 @@ def _is_integer(feature: dict[str, Any]) -> bool:
     return re.fullmatch(r"u?int\d+", _kind(feature)) is not None
 
 
+def _is_float(feature: dict[str, Any]) -> bool:
+    return _kind(feature) in ("float", "double", "float32", "float64", "halffloat", "float16")
+
+
 def _is_text(feature: dict[str, Any]) -> bool:
-    return _kind(feature) in ("string", "large_string")
+    kind = _kind(feature)
+    return kind in ("string", "large_string") or kind.startswith("dictionary<values=string")
 
 
 def _kind(feature: dict[str, Any]) -> str:

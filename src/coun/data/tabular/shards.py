@@ -13,11 +13,13 @@ COUNTED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)-of-(?P<total>\d+)(?P<suffi
 NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)")
 
 
-def find_files(path: Path) -> tuple[list[Path], list[Path]]:
+def find_files(path: Path, test_split: str | None = None) -> tuple[list[Path], list[Path]]:
     """Return the training and the test files at *path*, each in name order.
 
     Args:
         path: a folder, or one training file with its test file beside it.
+        test_split: how the names of the test files, or of their folder, begin; test by
+            default, or val.
 
     Returns: the files of both parts; those of the test part may be none.
 
@@ -31,6 +33,11 @@ def find_files(path: Path) -> tuple[list[Path], list[Path]]:
     train, test = ([f for f in files if _is(f, root, kind)] for kind in ("train", "test"))
     if not test:
         test = [f for f in files if _is(f, root, "val")]
+    if test_split is not None:
+        test = [f for f in files if f not in train and _is_called(f, root, test_split)]
+        if not test:
+            names = ", ".join(f.name for f in files if f not in train) or "no others"
+            raise CounError(f"hf: no file of {path} is called {test_split}*; it has {names}")
     if not path.is_dir():
         train, test = [path], [] if path in test else test
     if not train:
@@ -119,6 +126,11 @@ def _check_numbers(matches: dict[Path, re.Match[str]], expected: range) -> None:
 
 def _visible(file: Path, root: Path) -> bool:
     return file.is_file() and not any(p.startswith(".") for p in file.relative_to(root).parts)
+
+
+def _is_called(file: Path, root: Path, name: str) -> bool:
+    parts = file.relative_to(root).parts
+    return any(part.lower().startswith(name.lower()) for part in parts)
 
 
 def _is(file: Path, root: Path, kind: str) -> bool:
