@@ -328,15 +328,16 @@ def test_ambiguous_columns_are_listed(write, root, encode, refused):
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.float32(), pa.dictionary(pa.int8(), pa.string())])
-def test_labels_are_text_floats_and_categories(kind, write, root, refused):
+def test_labels_are_text_floats_and_categories(kind, write, root, encode, refused):
+    images = [encode(0), encode(9)]
     labels = [7.0, 3.0] if kind == pa.float32() else ["7", "3"]
     for name in ("train.parquet", "test.parquet"):
-        write(name, labels, type=kind)
+        write(name, labels, type=kind, images=images)
     data = load(f"hf:{root}")
     assert data.classes == ("3", "7")
     assert data.train.labels.tolist() == [1, 0]
     if kind == pa.float32():
-        write("train.parquet", [7.5, 3.0], type=kind)
+        write("train.parquet", [7.5, 3.0], type=kind, images=images)
         with refused("train row 0", "7.5"):
             load(f"hf:{root}")
 
