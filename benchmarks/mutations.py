@@ -19,6 +19,8 @@ import json
 import logging
 import os
 import random
+import shutil
+import signal
 import sys
 import tempfile
 import traceback
@@ -46,6 +48,7 @@ from coun.runs.folder import RECORD, ROWS, WEIGHTS
 from coun.runs.metrics_record import read_metrics
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "mutations.md"
+SECONDS = 120  # after which an input counts as endless
 Read = Callable[[random.Random], object]
 
 VALUES: tuple[Any, ...] = (
@@ -375,7 +378,7 @@ class Inputs:
                 "--forget-match",
             ),
             *("--forget-fraction", "--data", "--model", "--test-share", "--size", "--contrast"),
-            *("--contrast-set", "--method", "--against", "--epochs", "--checkpoint-every"),
+            *("--contrast-set", "--method", "--against", "--checkpoint-every"),
             *("--test-seed", "--id-column", "--alpha", "--margin", "--minutes", "--only", "--like"),
         )
         for _ in range(rng.choice((1, 1, 2, 3))):
@@ -393,8 +396,6 @@ class Inputs:
         (self.run / "metrics.json").write_text(json.dumps(self.metrics))
         for path in self.run.glob("metrics-*.json"):
             path.unlink()
-        import shutil
-
         shutil.rmtree(self.folder / "out", ignore_errors=True)
 
 
@@ -406,12 +407,17 @@ def command(*words: str) -> object:
         except click.exceptions.Exit as stop:
             return stop.exit_code
         except click.ClickException as error:
-            raise CounError(error.format_message()) from error
+            raise CounError(" ".join(error.format_message().split())) from error
+
+
+def too_slow(*args: object) -> None:
+    raise TimeoutError(f"not finished after {SECONDS} s")
 
 
 def count(total: int, kind: str | None, seed: int) -> dict[str, Counter[str]]:
     """Read *total* mutated inputs, in turn of every kind; count what became of them."""
     counts: dict[str, Counter[str]] = {}
+    signal.signal(signal.SIGALRM, too_slow)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         inputs = Inputs(Path(folder))
@@ -420,17 +426,19 @@ def count(total: int, kind: str | None, seed: int) -> dict[str, Counter[str]]:
             name = list(kinds)[number % len(kinds)]
             rng = random.Random(f"{seed} {number}")
             counter = counts.setdefault(name, Counter())
+            signal.alarm(SECONDS)
             try:
                 kinds[name](rng)
                 counter["accepted"] += 1
             except CounError as error:
                 counter["refused" if "\n" not in str(error) else "more than one line"] += 1
                 if "\n" in str(error):
-                    print(f"{name}, input {number}: {error!r}", flush=True)
+                    print(f"{name}, input {number}: {error!r}"[:500], flush=True)
             except Exception:
                 counter["traceback"] += 1
                 lines = traceback.format_exc().splitlines()
                 print(f"{name}, input {number}:", *lines[-7:], sep="\n  ", flush=True)
+            signal.alarm(0)
             inputs.restore()
         os.chdir("/")
     return counts

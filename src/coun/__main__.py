@@ -1,7 +1,25 @@
-"""Run the command line as `python -m coun`."""
+"""The `coun` command, also as `python -m coun`."""
 
+import os
+import signal
 import sys
 
-from coun.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line; return the exit code. No interrupt shows a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)  # until the command line is imported
+    from coun.cli import app
+    from coun.cli import main as run
+
+    app.stop_on_signals()
+    return run()
+
+
+def _stop(*_: object) -> None:
+    os.write(2, b"coun: interrupted; nothing was changed\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

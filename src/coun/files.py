@@ -54,6 +54,27 @@ def atomically(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def expanded(path: str | Path) -> Path:
+    """Return *path* with a leading "~" replaced by the home folder.
+
+    Raises: CounError if that user is unknown, or the path is not valid Unicode.
+
+    >>> expanded("runs/march")
+    PosixPath('runs/march')
+    """
+    name = os.path.expanduser(path)
+    if name.startswith("~"):
+        user = name.split("/")[0]
+        raise CounError(f"{name} begins with '{user}', but no such user exists; write ./{name}")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise CounError(f"the path {name!a} is not valid UTF-8; rename it") from None
+    if "\0" in name:
+        raise CounError(f"the path {name!a} holds a null character; choose another name")
+    return Path(name)
+
+
 def cannot_write(path: Path, error: OSError) -> CounError:
     """Return the error for a file that cannot be written."""
     reason = error.strerror or str(error)

@@ -228,3 +228,15 @@ def test_streamed_data_gives_the_same_bits_as_data_in_memory(small, split):
         digests.add(weights_digest(forgot.model))
         assert coun.evaluate(forgot)["mia_efficacy"] is not None
     assert len(digests) == 1
+
+
+def test_weights_that_are_no_numbers_are_refused(small, split):
+    net = Net()
+    with torch.no_grad():
+        next(net.parameters()).view(-1)[0] = torch.nan
+    for use in (
+        lambda: coun.unlearn(net, split, "finetune", data=small, epochs=1),
+        lambda: coun.Run.from_weights(net, small),
+    ):
+        with pytest.raises(CounError, match="holds NaN or infinite values in"):
+            use()

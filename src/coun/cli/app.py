@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from rich.console import Console
 
 from coun.errors import CounError
-from coun.files import to_json
+from coun.files import expanded, to_json
 
 if TYPE_CHECKING:
     from coun.data import Data
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 BAD_INPUT = 2
+INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130
+RESUMABLE = ("bench", "demo", "fulfil", "prepare", "train", "unlearn")
+MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
 LIMITS = (
     *("limit", "test_limit", "image_column", "label_column"),
     *("test_share", "test_seed", "test_ids", "size", "follow_links", "stream"),
@@ -33,12 +39,20 @@ VIEWS = ("views", "mean", "std")  # options of `views_options`, which are in `li
 
 
 class ExpandedPath(click.Path):
-    """A path in which a leading "~" means the home folder, also where no shell replaces it."""
+    """A path in which a leading "~" means the home folder, also where no shell replaces it.
+
+    A path that cannot be written into a record is refused: one of an unknown user, and one whose
+    name is not UTF-8.
+    """
 
     def convert(
         self, value: Any, param: click.Parameter | None, context: click.Context | None
     ) -> Any:
-        return super().convert(os.path.expanduser(value), param, context)
+        try:
+            value = expanded(value)
+        except CounError as error:
+            self.fail(str(error), param, context)
+        return super().convert(str(value), param, context)
 
 
 PATH = ExpandedPath(path_type=Path)
@@ -89,7 +103,7 @@ compute_options = options(
     click.option("--compile", is_flag=True, help="Compile the training step; pays on long runs."),
     click.option(
         "--workers",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, MOST_WORKERS),
         default=0,
         help="Number of processes that read streamed data ahead.  [default: 0]",
     ),
@@ -300,7 +314,8 @@ def emit(document: Any) -> None:
     click.echo(to_json(document))
 
 
-console = Console()
+# User text, such as a path or a label, may hold brackets or :words: and is printed as it is.
+console = Console(markup=False, emoji=False)
 
 
 def run(group: click.Group) -> int:
@@ -317,14 +332,49 @@ def run(group: click.Group) -> int:
         _complain(error.format_message() if isinstance(error, click.ClickException) else str(error))
         return error.exit_code if isinstance(error, CounError) else BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted; repeat the command to go on from the last checkpoint")
-        return 130
+        _complain(_interrupted())
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 141
     except OSError as error:
         _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except Exception as error:
+        if os.environ.get("COUN_DEBUG"):
+            raise
+        _complain(
+            f"unexpected {type(error).__name__}: {str(error)[:300]}; this is a fault of coun or of "
+            "a plug-in, please report it with the traceback that COUN_DEBUG=1 shows"
+        )
+        return INTERNAL
     return BAD_INPUT
+
+
+def stop_on_signals() -> None:
+    """Let SIGTERM stop a command as Ctrl-C does, and let neither show a traceback.
+
+    An interrupt while a module is being imported can surface as any exception, or as none. No
+    work is in progress then, so that the process ends at once.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                _complain(_interrupted())
+                os._exit(INTERRUPTED)
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _interrupted() -> str:
+    """What to say after an interrupt, which depends on what the command leaves behind."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    if words and words[0] in RESUMABLE:
+        return "interrupted; repeat the command to go on from the last checkpoint"
+    return "interrupted; nothing was changed"
 
 
 def _complain(message: str) -> None:

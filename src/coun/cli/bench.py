@@ -35,7 +35,7 @@ run_options = app.options(
     ),
     click.option(
         "--workers",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, app.MOST_WORKERS),
         default=1,
         help="Number of processes; each computes one experiment at a time.  [default: 1]",
     ),

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from coun.cli import app
 from coun.errors import unknown
@@ -35,7 +35,7 @@ def command(name: str | None, as_json: bool) -> None:
         for key, kind in known.items():
             about = describe(kind)
             reads = " ".join(LETTERS[role] for role in about["reads"])
-            what = f"{escape(about['summary'])}\n[dim]{escape(about['source'])}[/]"
+            what = Text.assemble(about["summary"], "\n", (about["source"], "dim"))
             table.add_row(key, reads, "yes" if about["trains"] else "no", what)
         app.console.print(table)
         legend = ", ".join(f"{letter} {role}" for role, letter in LETTERS.items())
@@ -46,7 +46,7 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def _show_settings(name: str, about: dict[str, Any]) -> None:
-    app.console.print(f"[bold]{name}[/]: {about['summary']}", highlight=False)
+    app.console.print(f"{name}: {about['summary']}", highlight=False)
     app.console.print(f"Source: {about['source']}", highlight=False)
     table = Table("--set", "default", "range", "what it is")
     for key, field in about["settings"].items():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from coun.cli import app
 from coun.errors import CounError
@@ -165,7 +165,7 @@ def table_of(requests: tuple[RequestSummary, ...]) -> Table:
     """A table of requests for the terminal."""
     table = Table("", "state", "rows", "received", "due", "version", "reason", box=SIMPLE_HEAD)
     for request in requests:
-        state: str = "[red]overdue[/red]" if request.overdue else request.state
+        state = Text("overdue", "red") if request.overdue else Text(request.state)
         state += ", key shredded" * request.shredded
         state += ", last attempt failed" * (request.result == "FAILED")
         table.add_row(
@@ -175,7 +175,7 @@ def table_of(requests: tuple[RequestSummary, ...]) -> Table:
             request.received,
             request.due,
             "" if request.version is None else str(request.version),
-            escape(request.reason),
+            request.reason,
         )
     return table
 

@@ -59,7 +59,7 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
         app.console.print(f"Left out: metric {name}: {reason}", highlight=False)
     if metrics.get("average_gap") is not None:
         app.console.print(
-            f"Average gap to Retrain: [bold]{metrics['average_gap']:.2f}[/] points, of one pair "
+            f"Average gap to Retrain: {metrics['average_gap']:.2f} points, of one pair "
             "of runs. Two Retrains of different seeds differ as well, so compare with that floor.",
             highlight=False,
         )
@@ -71,7 +71,7 @@ def _description(run: Run) -> list[str]:
     """Say in a few lines what *run* is, what it forgot and what it cost."""
     record, cost, split = run.record, run.record.cost, run.split
     where = f" in {run.folder}" if run.folder else ""
-    lines = [f"[bold]{record.kind}[/] by {record.method.name}{where}"]
+    lines = [f"{record.kind} by {record.method.name}{where}"]
     if split is None:
         lines.append(f"{len(run.data.train):,} training rows, nothing to forget")
     else:

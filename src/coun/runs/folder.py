@@ -10,17 +10,13 @@ from pathlib import Path
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import LOCK, is_temporary, locked, read_json, sweep, write_sealed
+from coun.files import expanded as expanded
 from coun.runs.record import RunRecord, parse_record
 
 WEIGHTS, RECORD, ROWS, METRICS = "model.safetensors", "run.json", "rows.parquet", "metrics.json"
 OUT_OF_FOLD = "out_of_fold.npz"
 CHECKPOINT = "checkpoint"
 _log = logging.getLogger(__name__)
-
-
-def expanded(path: str | Path) -> Path:
-    """Return *path* with a leading "~" replaced by the home folder."""
-    return Path(path).expanduser()
 
 
 def read_record(folder: Path, *, complete: bool = True) -> RunRecord:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from coun.engine.device import Precision
+from coun.errors import CounError
+
+MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # more would only use up the memory
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,9 @@ class Options:
     workers: int = 0
     profile: bool = False
     keep_freed_memory: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.workers <= MOST_WORKERS:
+            raise CounError(
+                f"workers is {self.workers}; expected 0 to {MOST_WORKERS} processes on this machine"
+            )

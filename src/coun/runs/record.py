@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from coun.engine import Cost
 from coun.errors import CounError
@@ -204,6 +204,19 @@ class OutOfFoldRecord(Record):
     cost: Cost = Field(default_factory=Cost)
 
 
+class SplitFields(BaseModel):
+    """The fields of a recorded forget request that are read without its data."""
+
+    request: list[dict[str, Any]] = Field(default_factory=list)
+    scenario: dict[str, Any] = Field(default_factory=dict)
+    forget_count: int = 0
+    new_count: int = 0
+    sha256: str | None = None
+    forget: list[int] = Field(default_factory=list)
+    earlier: list[int] = Field(default_factory=list)
+    held_out: list[int] = Field(default_factory=list)
+
+
 class RunRecord(Record):
     """The content of `run.json`.
 
@@ -257,6 +270,16 @@ class RunRecord(Record):
     finished: str = ""
 
     _verified: bool = PrivateAttr(default=True)
+
+    @field_validator("split")
+    @classmethod
+    def _check_split(cls, split: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            SplitFields.model_validate(split or {})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return split
 
     @property
     def verified(self) -> bool:
@@ -317,9 +340,9 @@ def parse_record(content: Any, path: Path) -> RunRecord:
         record = RunRecord.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        fault = " ".join(f"{'.'.join(map(str, first['loc']))}: {first['msg']}".split())
         raise CounError(
-            f"{path} is damaged: {key}: {first['msg']}; restore the file, or run again"
+            f"{path} is damaged: {fault[:300]}; restore the file, or run again"
         ) from error
     record._verified = verified
     return record

@@ -124,6 +124,7 @@ class Run:
         model = maker()
         load_weights(model, folder / WEIGHTS)
         check_weights(folder, record, model)
+        check_finite(model, str(folder / WEIGHTS))
         if isinstance(model, Shards) and numbers is not None and data.absent is not None:
             # Rows that were deleted before the run was made are last; the model never had them.
             model.drop_deleted_rows(torch.isin(numbers[: len(model.place)], data.train.numbers))
@@ -189,6 +190,7 @@ class Run:
             module = maker().eval()
             refuse_weights_of_run(expanded(weights))
             load_weights(module, expanded(weights))
+        check_finite(module, "the model" if isinstance(weights, nn.Module) else str(weights))
         record = given_record(module, data, name, head, config)
         return cls(module, data, None, record, None, maker)
 
@@ -264,6 +266,16 @@ def check_weights(folder: Path, record: RunRecord, model: nn.Module) -> None:
             "from a copy, or copy it out of the folder and open it as a weights file with "
             "--data and --model"
         )
+
+
+def check_finite(model: nn.Module, where: str) -> None:
+    """Refuse weights that are not numbers: every measurement of such a model is meaningless."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise CounError(
+                f"{where} holds NaN or infinite values in '{name}'; expected finite weights, "
+                "train the model again with a lower learning rate"
+            )
 
 
 def _check_roles(folder: Path, record: RunRecord, table: RowTable) -> None:

@@ -1,0 +1,84 @@
+"""Interrupts, faults and odd paths: one line each, and never a traceback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+
+from coun.cli import app
+from coun.errors import CounError
+from coun.files import expanded
+from coun.runs import Options
+
+TRAIN = ("train", "--data", "digits", "--model", "mlp", "--epochs", "9999", "--out")
+
+
+@pytest.mark.parametrize(("number", "after"), [(signal.SIGINT, 0.15), (signal.SIGTERM, 0.6)])
+def test_an_interrupt_in_the_first_seconds_is_one_line(tmp_path, number, after):
+    words = [sys.executable, "-m", "coun", *TRAIN, str(tmp_path / "run")]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    time.sleep(after)  # somewhere in the imports, or in the first epochs
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert process.returncode in (130, -number)  # before Python installs any handler
+    if process.returncode == 130:
+        assert errors.splitlines()[-1].startswith("coun: interrupted; ")
+
+
+def test_a_fault_of_coun_is_one_line(capsys, monkeypatch):
+    @click.command()
+    def fail() -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("sys.argv", ["coun"])
+    assert app.run(fail) == app.INTERNAL
+    err = capsys.readouterr().err
+    assert err.startswith("coun: unexpected RuntimeError: two lines; ")
+    assert err.count("\n") == 1
+    monkeypatch.setenv("COUN_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        app.run(fail)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("train", "repeat the command to go on"), ("evaluate", "nothing was changed")],
+)
+def test_the_line_after_an_interrupt_fits_the_command(capsys, monkeypatch, command, words):
+    @click.command()
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["coun", command])
+    monkeypatch.setattr(stop, "main", lambda **_: stop.callback())
+    assert app.run(stop) == app.INTERRUPTED
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["~nouser-at-all/x", "caf\udce9", "a\0b"])
+def test_odd_paths_are_refused(coun_command, path):
+    with pytest.raises(CounError) as caught:
+        expanded(path)
+    assert "\n" not in str(caught.value)
+    result = coun_command("history", path)
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+
+
+def test_a_thousand_workers_are_refused(coun_command):
+    with pytest.raises(CounError, match="workers is 1000; expected 0 to"):
+        Options(workers=1000)
+    result = coun_command("unlearn", "x", "--workers", "1000", "--out", "y")
+    assert result.code == 2
+    assert "--workers" in result.err
+
+
+def test_brackets_in_names_are_printed_as_they_are(capsys):
+    app.console.print("[red]x[/red] :smile: [/")
+    assert capsys.readouterr().out == "[red]x[/red] :smile: [/\n"
