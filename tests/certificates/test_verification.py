@@ -186,6 +186,21 @@ def test_signed_bytes_that_are_no_statement(registry, tmp_path, content):
         verify(path)
 
 
+@pytest.mark.parametrize(
+    "value", ['"\\ud800"', "[" * 300 + "]" * 300, '{"a":' * 500 + "1" + "}" * 500]
+)
+def test_values_that_cannot_be_written_again(registry, tmp_path, value):
+    text = (
+        make_statement()
+        .to_bytes()
+        .decode()
+        .replace('"settings":{"epochs":3}', f'"settings":{{"a":{value}}}')
+    )
+    path = signed(text.encode(), registry.key, tmp_path / "c.json")
+    with pytest.raises(CounError, match="is signed, but not a certificate"):
+        verify(path)
+
+
 def test_signed_content_of_another_type(registry, tmp_path):
     content = make_statement().to_bytes()
     path = signed(content, registry.key, tmp_path / "c.json", "text/plain")

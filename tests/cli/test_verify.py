@@ -1,9 +1,11 @@
 """`coun verify`: exit codes, words and JSON."""
 
+import shutil
+
 import pytest
 from certificates.conftest import make_statement, registry
 
-from coun.certificates import Check, issue
+from coun.certificates import Check, create_key, issue
 
 __all__ = ["registry"]
 
@@ -65,6 +67,19 @@ def test_garbage_is_exit_code_2(coun_command, tmp_path, content):
     assert result.out == ""
     assert result.err.startswith("coun: c.json is not a certificate")
     assert len(result.err.splitlines()) == 1
+
+
+def test_a_second_signature(coun_command, registry, tmp_path):
+    path = shutil.copy(registry.first, tmp_path / "certificate.intoto.json")
+    create_key(tmp_path / "officer.pem")
+    result = coun_command("countersign", path, "--key", "officer.pem")
+    assert result.code == 0, result.err
+    assert "signed by 2 keys" in result.out
+    keys = ("--key", registry.public, "--key", "officer.pem.pub")
+    assert coun_command("verify", path, *keys).code == 0
+    assert coun_command("countersign", path, "--key", "officer.pem").code == 2
+    path.write_text(path.read_text().replace("eyJ", "eyK", 1))
+    assert coun_command("countersign", path, "--key", "officer.pem").code == 4
 
 
 def test_a_model_card(coun_command, registry, tmp_path):

@@ -203,7 +203,8 @@ def _digest(digest: Digest) -> str:
 
 
 def _plain(text: str) -> str:
-    """*text* with the characters escaped that Markdown and HTML would act on."""
+    """*text* on one line, with the characters escaped that Markdown and HTML would act on."""
+    text = " ".join(text.split())
     for letter in "\\`*_[]<>|#":
         text = text.replace(letter, f"\\{letter}")
     return text

@@ -158,3 +158,7 @@ class Statement(_Part):
     def to_bytes(self) -> bytes:
         """The statement as JSON in UTF-8: the bytes that are signed."""
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+    def to_json(self) -> dict[str, Any]:
+        """The statement as JSON values, with the keys of the file."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)

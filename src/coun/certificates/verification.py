@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -76,8 +77,7 @@ class Verification:
             "certificate": str(self.path),
             "tampered": self.tampered,
             "checks": [vars(check) for check in self.checks],
-            "statement": statement
-            and statement.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "statement": statement and statement.to_json(),
         }
 
 
@@ -176,12 +176,14 @@ def _statement(path: Path, envelope: Envelope) -> Statement:
         kind = printable(envelope.payload_type)
         raise CounError(f"{path} holds signed content of type {kind}; expected {PAYLOAD_TYPE}")
     try:
-        content = parse_json(envelope.content)
-        return Statement.model_validate(content)
+        statement = Statement.model_validate(parse_json(envelope.content))
+        # Python reads more than it can write: half of a surrogate pair, nesting without end.
+        json.dumps(statement.to_json(), ensure_ascii=False).encode()
+        return statement
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = str(error)
     raise CounError(
         f"{path} is signed, but not a certificate of type {PREDICATE_TYPE} ({printable(reason)})"
