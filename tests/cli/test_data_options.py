@@ -14,7 +14,7 @@ def test_the_held_out_part_is_said_and_can_be_chosen(coun_command, photos, tmp_p
     chosen.write_text("cat/cat_3.png\ndog/dog_5.png\n")
     rows = ("rows", f"folder:{photos}", "--size", 8, "--json")
     drawn = coun_command(*rows, "--test-share", 0.1)
-    assert "2 of 20 images are held out for testing" in drawn.err
+    assert "2 of 20 rows are held out for testing" in drawn.err
     shown = coun_command(*rows, "--test-ids", chosen).json["shown"]
     assert {row["id"] for row in shown if row["part"] == "test"} == {
         "cat/cat_3.png",

@@ -6,6 +6,7 @@ from PIL import Image
 from coun.data import TensorExamples, Views, from_arrays, from_dataset
 from coun.data import adapter as module
 from coun.data.adapter import StreamedExamples
+from coun.data.row_views import TableViews
 from coun.errors import CounError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)
@@ -97,11 +98,12 @@ def test_a_listing_that_disagrees_with_the_items_is_refused(refused):
 def test_floats_count_as_transformed(stream):
     vectors = torch.randn(12, 17)
     data = from_dataset(Items(vectors), Items(vectors[:3]), stream=stream)
-    assert data.views == Views(letters="")
+    assert data.views == TableViews()
     assert data.shape == (17,)
     assert torch.equal(data.train.fetch(torch.arange(12)), vectors)
     images = from_dataset(Items(PIXELS / 255), Items(PIXELS / 255), stream=stream)
     assert images.shape == (3, 6, 5)
+    assert images.views == Views(letters="")
     assert images.train.fetch(torch.tensor([0])).dtype == torch.float32
 
 

@@ -151,7 +151,7 @@ def test_a_note_describes_the_held_out_part_which_can_be_chosen(
     root = tree(flat(10))
     data = load(f"folder:{root}")
     (note,) = data.notes
-    assert "6 of 30 images are held out for testing" in note
+    assert "6 of 30 rows are held out for testing" in note
     assert "a stratified share of 0.2 drawn with seed 0" in note
     half = load(f"folder:{root}", test_share=0.5, test_seed=1)
     assert half.test.labels.bincount().tolist() == [5, 5, 5]
@@ -187,7 +187,7 @@ def test_a_note_describes_the_held_out_part_which_can_be_chosen(
 
 
 def test_a_class_of_one_image_cannot_be_split(tree, refused):
-    with refused("class 'd' has 1 image", "2 or more"):
+    with refused("class 'd' has 1 row", "2 or more"):
         load(f"folder:{tree(flat(5) | {'d/x.png': RED})}")
 
 

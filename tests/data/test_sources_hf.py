@@ -253,7 +253,7 @@ def test_a_part_of_a_lone_file_can_be_held_out(write, refused):
     assert sorted([*data.train.numbers.tolist(), *data.test.numbers.tolist()]) == list(range(20))
     pixels = data.train.images[:, 0, 0, 0].tolist()
     assert pixels == [10 * (row % 2) + row for row in data.train.numbers.tolist()]
-    assert "4 of 20 images" in data.notes[0]
+    assert "4 of 20 rows" in data.notes[0]
     listed = load(f"hf:{path}", test_ids=["n3", "n8"], id_column="name")
     assert listed.test.numbers.tolist() == [3, 8]
     write("test.parquet")

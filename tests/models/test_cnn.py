@@ -4,7 +4,8 @@ from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from coun.errors import CounError
-from coun.models.cnn import cnn, mlp
+from coun.models.cnn import cnn
+from coun.models.mlp import mlp
 
 
 def test_cnn_learns_the_digits():

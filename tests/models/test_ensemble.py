@@ -75,8 +75,8 @@ def test_it_is_a_classifier_with_nothing_to_train_behind_the_members() -> None:
 
 def test_its_name_builds_it_again(tmp_path) -> None:
     layout = Layout(3, 2, "softmax", 9)
-    name = layout.name("coun.models.cnn:mlp")
-    assert Layout.parse(name) == (layout, "coun.models.cnn:mlp")
+    name = layout.name("coun.models.mlp:mlp")
+    assert Layout.parse(name) == (layout, "coun.models.mlp:mlp")
     net = build(name, classes=4, shape=(5,), trust=True)
     net.save_assignment(torch.tensor([0, 1, 2, 3, 4, 5, FORGOTTEN, UNUSED, 0]))
     save_weights(net, tmp_path / "model.safetensors")

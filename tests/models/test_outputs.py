@@ -47,7 +47,7 @@ def test_a_users_net_is_wrapped_without_editing():
     assert set(classifier.inner.state_dict()) == set(UserNet().state_dict())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"text"}))
 def test_house_models(name):
     net = build(name, classes=4, shape=(3, 8, 8)).eval()
     logits, features = Classifier(net, example=X)(X)

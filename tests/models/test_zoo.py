@@ -53,7 +53,7 @@ def mine(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"text"}))
 def test_every_entry_builds_and_ends_in_a_head(name):
     with torch.device("meta"):
         net = build(name, classes=5, shape=(3, 32, 32))
@@ -80,7 +80,7 @@ def test_own_factories_get_what_they_name(mine):
     assert (net[1].in_features, net[1].out_features) == (8, 4)
     assert build(f"{mine}:plain", classes=4, shape=(3, 8, 8), trust=True).out_features == 2
     assert build(f"{mine}:hidden", classes=4, shape=(3, 8, 8), trust=True).out_features == 2
-    net = build("coun.models.cnn:mlp", classes=4, shape=(6,), trust=True)
+    net = build("coun.models.mlp:mlp", classes=4, shape=(6,), trust=True)
     assert net.hidden1.in_features == 6
 
 

@@ -33,6 +33,7 @@ LIMITS = (
     *("limit", "test_limit", "image_column", "label_column"),
     *("test_share", "test_seed", "test_ids", "size", "follow_links", "stream"),
     *("test_split", "test_data"),
+    *("drop", "categorical", "missing", "length"),
 )
 
 VIEWS = ("views", "mean", "std")  # options of `views_options`, which are in `limits` as well
@@ -113,7 +114,7 @@ _limit_options = options(
     click.option("--limit", type=int, help="Keep a fixed stratified subset of N training rows."),
     click.option("--test-limit", type=int, help="Keep a fixed stratified subset of N test rows."),
     click.option("--image-column", help="Name of the image column of an hf: source."),
-    click.option("--label-column", help="Name of the label column of an hf: source."),
+    click.option("--label-column", help="Name of the label column of a table."),
     click.option(
         "--test-share",
         type=float,
@@ -144,6 +145,23 @@ _limit_options = options(
         metavar="PIXELS",
         help="Cut the middle square of each image and scale it to this side. Images of "
         "different sizes need it.",
+    ),
+    click.option("--drop", metavar="COLUMNS", help="Columns of a table: source to leave out."),
+    click.option(
+        "--categorical",
+        metavar="COLUMNS",
+        help="Columns of numbers of a table: source whose values are categories.",
+    ),
+    click.option(
+        "--missing",
+        type=click.Choice(["refuse", "fill"]),
+        help="What to do with missing values of a table: source.  [default: refuse]",
+    ),
+    click.option(
+        "--length",
+        type=click.IntRange(min=1),
+        metavar="TOKENS",
+        help="Number of tokens to keep of each text of a tokens: source.",
     ),
     click.option(
         "--follow-links",

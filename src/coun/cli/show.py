@@ -82,8 +82,8 @@ def _description(run: Run) -> list[str]:
         return lines
     share = record.retrain_share
     lines.append(
-        f"{cost.seconds:.1f} s, {cost.flops / 1e12:,.2f} TFLOP, {cost.samples_seen:,} images seen, "
-        f"peak {cost.peak_memory_mib:,.0f} MiB"
+        f"{cost.seconds:.1f} s, {cost.flops / 1e12:,.2f} TFLOP, {cost.samples_seen:,} "
+        f"{run.data.noun}s seen, peak {cost.peak_memory_mib:,.0f} MiB"
         + (f", about {share:.2f} of a Retrain" if share is not None else "")
     )
     if record.preparation_cost is not None:

@@ -17,6 +17,8 @@ from coun.data.examples import Data, Examples, NamedRows, TensorExamples
 from coun.data.images import pixels
 from coun.data.items import Pairs, all_labels, class_names, listed_labels
 from coun.data.labels import Coding, coding, label_values
+from coun.data.row_views import default_views
+from coun.data.tokens import from_tokenized, is_tokenized
 from coun.data.transforms import ViewsLike, as_views
 from coun.data.views import Views
 from coun.errors import CounError
@@ -34,17 +36,22 @@ def from_arrays(
     views: ViewsLike | None = None,
     ids: Sequence[str] | None = None,
     test_ids: Sequence[str] | None = None,
+    vocabulary: int | None = None,
 ) -> Data:
-    """Make data from images and integer labels.
+    """Make data from images, rows of a table or texts, and integer labels.
 
     Args:
-        x_train, x_test: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), or float (N, ...).
+        x_train, x_test: images, uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W); float
+            (N, ...), such as rows of a table (N, D); or token ids of texts (N, T), int16 to
+            int64, where negative ids are padding.
         y_train, y_test: (N,) integers 0..K-1, or text; other integers, such as 10, 20 and 35,
             are classes with these names (`coun.data.labels.coding`).
         classes: K names; by default the labels.
         views: the transform, or a pair (training transform, test transform) of torchvision or
-            albumentations; by default `Views.for_images` for uint8 and none for float.
+            albumentations; by default `Views.for_images` for uint8, `TableViews` for float
+            (N, D), `TokenViews` for token ids, and none for other floats.
         ids, test_ids: a unique name per row of a part; by default its row number.
+        vocabulary: for texts, the number of token ids; by default the largest one plus one.
 
     Raises:
         CounError: shapes, types, labels or ids that do not fit; names the array or the row.
@@ -64,7 +71,8 @@ def from_arrays(
             parts.append(TensorExamples.of(*arrays))
         except CounError as error:
             raise CounError(f"x_{name}, y_{name}: {error}") from None
-    return _data(parts[0], parts[1], labels, views)
+    data = _data(parts[0], parts[1], labels, views)
+    return replace(data, vocabulary=_vocabulary(parts, vocabulary))
 
 
 def from_dataset(
@@ -83,6 +91,7 @@ def from_dataset(
 
     Items may also be dictionaries, such as `{"image": ..., "label": ...}`, as Hugging Face
     `datasets` give them. Labels may be text, or any integers, as for `from_arrays`.
+    Dictionaries with "input_ids" are texts, read as `coun.data.tokens.from_tokenized` does.
 
     An image is a PIL image, or an array or tensor of uint8 or float, (H, W), (H, W, C) or
     (C, H, W) with C 1 or 3; all of one shape. Give the datasets without random transforms:
@@ -106,6 +115,8 @@ def from_dataset(
     (1, 8, 8)
     """
     item = _first(train)
+    if is_tokenized(item):
+        return from_tokenized(train, test, classes=classes, ids=ids, test_ids=test_ids)
     pairs = [
         Pairs.of(dataset, part, item, image_column, label_column)
         for dataset, part in ((train, "train"), (test, "test"))
@@ -326,9 +337,22 @@ def _image(value: Any, row: int, part: str) -> Tensor:
 def _data(train: Examples, test: Examples, labels: Coding, views: ViewsLike | None) -> Data:
     check_labels(train.labels.numpy(), test.labels.numpy(), labels.classes)
     first = train.fetch(torch.tensor([0]))
+    views = views or default_views(tuple(first.shape[1:]), first.dtype)
     if views is None:
         # Float pixels are taken as normalised already.
         plain = first.is_floating_point()
         views = Views(letters="") if plain else Views.for_images(tuple(first.shape[1:]), train)
     notes = (labels.note,) if labels.note else ()
     return Data(train, test, labels.classes, as_views(views), notes=notes)
+
+
+def _vocabulary(parts: Sequence[TensorExamples], vocabulary: int | None) -> int | None:
+    """The number of token ids of texts; None where rows are not texts."""
+    if parts[0].images.dtype != torch.int64:
+        if vocabulary is not None:
+            raise CounError("a vocabulary goes with token ids, and these rows are not texts")
+        return None
+    largest = max(int(part.images.max()) for part in parts)
+    if vocabulary is not None and vocabulary <= largest:
+        raise CounError(f"the vocabulary is {vocabulary}, but a token id is {largest}")
+    return vocabulary or largest + 1

@@ -24,7 +24,7 @@ def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) ->
         raise CounError(f"duplicate class name '{twice[0]}'; class names must be unique")
     for part, labels in (("train", train), ("test", test)):
         if len(labels) == 0:
-            raise CounError(f"the {part} part is empty; expected at least one image")
+            raise CounError(f"the {part} part is empty; expected at least one row")
         wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
         if len(wrong):
             raise CounError(

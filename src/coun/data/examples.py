@@ -1,4 +1,4 @@
-"""Labelled images addressed by row, and the train/test pair every run starts from."""
+"""Labelled rows addressed by position, and the train/test pair every run starts from."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from coun.errors import CounError
 if TYPE_CHECKING:
     from coun.data.canaries import Canaries
 
+TOKEN_TYPES = (torch.int16, torch.int32, torch.int64)  # of token ids; uint8 means pixels
 FETCH = 1024  # rows read at a time when a whole set is walked through
 
 
@@ -54,7 +55,8 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def fetch(self, rows: Tensor) -> Tensor:
-        """Read the images at positions *rows*: (B, C, H, W) uint8, or float of any shape."""
+        """Read the rows at positions *rows*: images (B, C, H, W) uint8, float of any shape, or
+        token ids (B, T) int64."""
         ...
 
     def take(self, rows: Tensor) -> Examples:
@@ -92,7 +94,7 @@ class TensorExamples(NamedRows):
     """Examples that are held in memory.
 
     Args:
-        images: (N, C, H, W) uint8, or (N, ...) float.
+        images: (N, C, H, W) uint8, (N, ...) float, or token ids (N, T) int64.
         labels: class labels, (N,) int64.
         numbers: row numbers in the source, (N,) int64.
         names: one id per row; None where the row numbers serve as ids.
@@ -108,7 +110,9 @@ class TensorExamples(NamedRows):
         """Make examples from arrays, which may be shared with the result and not copied.
 
         Args:
-            images: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), or float (N, ...).
+            images: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), float (N, ...), or
+                token ids of texts, (N, T) of any other integer type, where negative ids are
+                padding.
             labels: integers, (N,).
             ids: a unique name per row; by default its number.
 
@@ -120,9 +124,15 @@ class TensorExamples(NamedRows):
         x, y = _tensor("images", images), _tensor("labels", labels).flatten()
         if x.ndim < 2:
             raise CounError(f"images have shape {tuple(x.shape)}; expected one row per image")
-        if x.dtype != torch.uint8 and not x.is_floating_point():
-            raise CounError(f"images have type {x.dtype}; expected uint8 pixels or floats")
-        x = _channels_first(x) if x.dtype == torch.uint8 else x.float()
+        if x.dtype in TOKEN_TYPES and x.ndim == 2:
+            x = x.long()
+        elif x.dtype != torch.uint8 and not x.is_floating_point():
+            raise CounError(
+                f"images have type {x.dtype} and shape {tuple(x.shape)}; expected uint8 pixels, "
+                "floats, or token ids (N, T) of a larger integer type"
+            )
+        else:
+            x = _channels_first(x) if x.dtype == torch.uint8 else x.float()
         if len(x) != len(y):
             raise CounError(f"{len(x)} images but {len(y)} labels; expected one label per image")
         if x.is_floating_point() and not x.isfinite().all():
@@ -240,6 +250,7 @@ class Data:
         notes: what the user should know about how the source was read, one line each.
         views_code: the `package.module:factory` that made the views; empty for others.
         canaries: marked rows that were planted for audits (`coun.data.plant`), if any.
+        vocabulary: for texts, the number of token ids, which are 0..vocabulary-1.
         shape, dtype: of one image, computed here.
 
     Raises: CounError for an empty part, a label outside 0..K-1, or two shapes of images.
@@ -264,6 +275,7 @@ class Data:
     notes: tuple[str, ...] = ()
     canaries: Canaries | None = None
     views_code: str = ""
+    vocabulary: int | None = None
     shape: tuple[int, ...] = field(init=False)
     dtype: torch.dtype = field(init=False)
 
@@ -282,7 +294,7 @@ class Data:
                 object.__setattr__(self, part, renamed)
         for part, examples in (("training", self.train), ("test", self.test)):
             if len(examples) == 0:
-                raise CounError(f"the {part} part is empty; expected at least one image")
+                raise CounError(f"the {part} part is empty; expected at least one row")
             wrong = ((examples.labels < 0) | (examples.labels >= len(self.classes))).nonzero()
             if len(wrong):
                 row = int(wrong[0])
@@ -293,7 +305,7 @@ class Data:
         seen, held = (x.fetch(torch.tensor([0])) for x in (self.train, self.test))
         if seen.shape != held.shape:
             raise CounError(
-                f"training images are {tuple(seen.shape[1:])} but test images are "
+                f"training rows are {tuple(seen.shape[1:])} but test rows are "
                 f"{tuple(held.shape[1:])}; expected one shape"
             )
         object.__setattr__(self, "views", as_views(self.views))
@@ -306,6 +318,18 @@ class Data:
         """Shape of one input of a model: of an image after its views."""
         blank = torch.zeros((2, *self.shape), dtype=self.dtype)
         return tuple(self.views.evaluate(blank).shape[1:])
+
+    @property
+    def noun(self) -> str:
+        """What a row is, in messages: "image", "text", or "row" of a table or of anything else.
+
+        >>> import coun
+        >>> coun.load("digits").noun
+        'image'
+        """
+        if self.dtype == torch.int64:
+            return "text"
+        return "image" if len(self.shape) == 3 else "row"
 
     @property
     def ids(self) -> Sequence[str]:

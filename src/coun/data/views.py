@@ -42,14 +42,14 @@ OF_ROWS = "computed from the training images"
 class Transform(Protocol):
     """How raw images become the network's input; any object with these two methods serves."""
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator, /) -> Tensor:
         """Return a random training view of *images* (B, ...), float32.
 
         All randomness must come from *generator*: a resumed run draws the same views again.
         """
         ...
 
-    def evaluate(self, images: Tensor) -> Tensor:
+    def evaluate(self, images: Tensor, /) -> Tensor:
         """Return the deterministic view of *images* (B, ...), float32."""
         ...
 

@@ -181,6 +181,7 @@ class Engine:
             done, total = loader.done(loader.first(start)), loader.total
             forward = self.compute.compiled(self.group.wrap(model))
             frozen.set_modes()
+            noun = self.task.data.noun
             began, before = time.monotonic(), self._bill.samples_seen
             with ProgressBar(f"{self.title}: {stage.name}", visible=self._visible) as bar:
                 batches = loader.batches(start)
@@ -197,7 +198,7 @@ class Engine:
                         loss = self._finite_loss(at, rate)
                         seconds = max(time.monotonic() - began, 1e-9)
                         speed = (self._bill.samples_seen - before) / seconds
-                        bar.show(done, total, f"loss {loss:.3f}  {speed:,.0f} img/s")
+                        bar.show(done, total, f"loss {loss:.3f}  {speed:,.0f} {noun}s/s")
                     if last:
                         self._record(stage, at, rate)
                     self._at = following

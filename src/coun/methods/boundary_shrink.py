@@ -36,6 +36,7 @@ class BoundaryShrink(Training):
     name: ClassVar[str] = "boundary_shrink"
     source: ClassVar[str] = "Boundary Unlearning, Chen et al., CVPR 2023"
     reads: ClassVar[frozenset[str]] = frozenset({"forget"})
+    changes_inputs: ClassVar[bool] = True
 
     epochs: Positive | None = Field(10, description="Passes over the forget set.")
     batch_size: Positive | None = Field(

@@ -42,6 +42,7 @@ class Unsir(Training):
     name: ClassVar[str] = "unsir"
     source: ClassVar[str] = "UNSIR, Tarun et al., IEEE TNNLS 2023"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
+    changes_inputs: ClassVar[bool] = True
 
     epochs: Positive | None = Field(
         1, description="Passes over the retain images, in the impair stage and in the repair stage."

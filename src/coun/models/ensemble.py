@@ -100,6 +100,7 @@ class Shards(nn.Module):
     place: Tensor
     centre: Tensor
     spread: Tensor
+    takes_padding = True  # of texts: the members need it to know their masks
 
     def __init__(
         self,

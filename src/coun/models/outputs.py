@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.errors import CounError, nearest
+from coun.models.inputs import run
 
 Head = nn.Linear | nn.Conv2d
 
@@ -61,7 +62,8 @@ class Classifier(nn.Module):
     in one thread at a time.
 
     Args:
-        model: any nn.Module that takes a batch as its only argument.
+        model: any nn.Module that takes a batch as its only argument, or token ids and a
+            mask (`coun.models.inputs.run`).
         head: the name of the linear layer, or 1x1 convolution, as in `model.named_modules()`;
             None finds it.
         example: a batch of two inputs, (2, ...), on the model's device. It is run once, in
@@ -129,7 +131,7 @@ class Classifier(nn.Module):
         calls: list[tuple[Tensor, Tensor]] = []
         self._tap.calls = calls
         try:
-            self.inner(x)
+            run(self.inner, x)
         finally:
             self._tap.calls = None
         return self._outputs(calls, len(x))
@@ -198,7 +200,7 @@ def _probe(
             tap.calls = []
             stack.callback(linear.register_forward_hook(tap, with_kwargs=True).remove)
         try:
-            result = model.eval()(example)
+            result = run(model.eval(), example)
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise CounError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,13 @@ import torch
 from torch import nn
 
 from coun.errors import CounError, unknown
-from coun.models.cnn import cnn, mlp
+from coun.models.cnn import cnn
 from coun.models.copies import make_model
 from coun.models.ensemble import Layout, Shards
 from coun.models.families import Preprocessing, catalogue, family_of
+from coun.models.mlp import mlp
 from coun.models.resnet import resnet8, resnet18, resnet20
+from coun.models.text import text
 from coun.models.vgg import vgg16
 from coun.models.vit import vit, vit_small_data
 from coun.plugins import load_plugin, registered
@@ -40,7 +42,7 @@ class ModelEntry:
     3
     """
 
-    build: Callable[[int, tuple[int, ...]], nn.Module]
+    build: Callable[..., nn.Module]
     summary: str
     scale: Literal["paper", "small"]
 
@@ -55,7 +57,10 @@ MODELS: dict[str, ModelEntry] = {
     "resnet20": ModelEntry(resnet20, "the classic CIFAR ResNet-20, 0.27 M", "small"),
     "resnet8": ModelEntry(resnet8, "three residual blocks at half resolution, 1.2 M", "small"),
     "cnn": ModelEntry(cnn, "three convolutions, 0.11 M; digits in seconds", "small"),
-    "mlp": ModelEntry(mlp, "two hidden layers of 256, for inputs of any shape", "small"),
+    "mlp": ModelEntry(
+        mlp, "two hidden layers of 256, for tables and numbers of any shape", "small"
+    ),
+    "text": ModelEntry(text, "small transformer for token ids, 67 k and 64 per token id", "small"),
 }
 
 
@@ -64,6 +69,7 @@ def build(
     *,
     classes: int,
     shape: tuple[int, ...],
+    vocabulary: int | None = None,
     trust: Trust = False,
     config: dict[str, Any] | None = None,
 ) -> nn.Module:
@@ -77,13 +83,15 @@ def build(
 
     A factory, of a plug-in or your own, is a function or a class. It is called with those of
     these arguments that it names: `classes`, `num_classes` or `n_classes`; `shape` or
-    `input_shape`, the whole shape; `in_channels` or `num_channels`, its first number. Names
-    hidden behind **kwargs are not seen.
+    `input_shape`, the whole shape; `in_channels` or `num_channels`, its first number; and for
+    texts `vocabulary`, `vocab_size` or `num_embeddings`, the number of token ids. Names hidden
+    behind **kwargs are not seen.
 
     Args:
         name: of the model.
         classes: K, at least 2.
-        shape: of one input, (channels, height, width) or (D,).
+        shape: of one input, (channels, height, width), (D,), or (T,) for texts of T tokens.
+        vocabulary: for texts, the number of token ids.
         trust: whether a `module:factory` may be imported: True for a name that the user gave.
         config: what `recorded_config` gave for this name, in place of the file it was read from.
 
@@ -97,17 +105,34 @@ def build(
         raise CounError(f"a classifier needs at least 2 classes; got {classes}")
     if cut := Layout.parse(name):
         layout, network = cut
-        make = partial(build, network, classes=classes, shape=shape, trust=trust, config=config)
-        return Shards(layout, make, example=torch.zeros(2, *shape))
+        make = partial(
+            build,
+            network,
+            classes=classes,
+            shape=shape,
+            vocabulary=vocabulary,
+            trust=trust,
+            config=config,
+        )
+        dtype = torch.float32 if vocabulary is None else torch.int64
+        return Shards(layout, make, example=torch.zeros(2, *shape, dtype=dtype))
     if member := family_of(name):
         family, argument = member
         return family.build(argument, classes, shape, config)
+    offered = _offered(classes, shape, vocabulary)
     if ":" in name:
-        return _build_own(name, classes, shape, trust)
+        return _build_own(name, offered, trust)
     check_name(name)
     if name in MODELS:
-        return MODELS[name].build(classes, shape)
-    return _call(name, load_plugin(registered(GROUP)[name]), classes, shape)
+        factory = MODELS[name].build
+        arguments = _arguments(factory, offered)
+        if vocabulary is not None and "vocabulary" not in arguments:
+            raise CounError(
+                f"{name} takes numbers, but the rows of this data are token ids; expected a model "
+                "of texts, such as text, or floats if these integers are no token ids"
+            )
+        return factory(**arguments)
+    return _call(name, load_plugin(registered(GROUP)[name]), offered)
 
 
 def check_name(name: str) -> None:
@@ -174,15 +199,15 @@ def load_trained(name: str) -> tuple[nn.Module, tuple[str, ...]]:
     return family.load(argument), family.classes(argument)
 
 
-def _build_own(name: str, classes: int, shape: tuple[int, ...], trust: Trust) -> nn.Module:
+def _build_own(name: str, offered: Mapping[str, Any], trust: Trust) -> nn.Module:
     """Build a model of the user's own, `package.module:factory`."""
     factory = import_code(name, "model", trust=trust)
     # The factory may import modules beside its own only when it is called.
     with importable(name):
-        return _call(name, factory, classes, shape)
+        return _call(name, factory, offered)
 
 
-def _call(name: str, factory: Any, classes: int, shape: tuple[int, ...]) -> nn.Module:
+def _call(name: str, factory: Any, offered: Mapping[str, Any]) -> nn.Module:
     """Build the model *name* by its *factory*."""
     if not callable(factory) or isinstance(factory, nn.Module):
         raise CounError(
@@ -190,7 +215,7 @@ def _call(name: str, factory: Any, classes: int, shape: tuple[int, ...]) -> nn.M
             f"got a {type(factory).__name__}"
         )
     try:
-        model = make_model(partial(factory, **_arguments(factory, classes, shape)), shape)
+        model = make_model(partial(factory, **_arguments(factory, offered)), offered["shape"])
     except CounError:
         raise
     except Exception as error:
@@ -200,11 +225,17 @@ def _call(name: str, factory: Any, classes: int, shape: tuple[int, ...]) -> nn.M
     return model
 
 
-def _arguments(factory: Callable[..., Any], classes: int, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The arguments, among the number of classes and the shape, that *factory* names."""
+def _offered(classes: int, shape: tuple[int, ...], vocabulary: int | None) -> dict[str, Any]:
+    """What factories may ask for, by the names that it goes by."""
     offered: dict[str, Any] = dict.fromkeys(("classes", "num_classes", "n_classes"), classes)
     offered |= dict.fromkeys(("shape", "input_shape"), shape)
-    offered |= dict.fromkeys(("in_channels", "num_channels"), shape[0])
+    if vocabulary is None:
+        return offered | dict.fromkeys(("in_channels", "num_channels"), shape[0])
+    return offered | dict.fromkeys(("vocabulary", "vocab_size", "num_embeddings"), vocabulary)
+
+
+def _arguments(factory: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, among those *offered*, that *factory* names."""
     try:
         parameters = inspect.signature(factory).parameters.values()
     except ValueError:  # some built-in callables have no signature

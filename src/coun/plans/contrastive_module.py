@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from coun.data import Data, Views
+from coun.data.row_views import TableViews, TokenViews
 from coun.data.views import Transform
 from coun.engine import Stage, Task, with_term
 from coun.errors import CounError, unknown
 from coun.objectives import Objective, labels_of_second_view
 from coun.objectives.contrastive.registry import LOSSES, ContrastiveLoss
 from coun.plans.method import Method, from_settings
+
+EQUAL_VIEWS = 8  # rows whose views are compared
+SHARE = re.compile(r"0?\.\d+")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,8 @@ class ContrastiveModule:
     Args:
         loss: The contrastive loss.
         weight: Its weight, lambda.
-        letters: Transforms of the second view alone; None means those of the data.
+        letters: Transforms of the second view alone, or the share of columns or tokens that
+            it changes; None means those of the data.
         second_view_labels: Weight of the second view's own cross entropy.
         per_batch: Whether all images of a batch share one crop and one flip.
     """
@@ -41,15 +50,18 @@ class ContrastiveModule:
 
         At weight 0 the loss is left out, so the result is that of *stages* to the last bit.
         """
-        term, state = Objective(()), ()
+        term, state, views = Objective(()), (), self._views(task.data)
         if self.weight:
+            self._warn_of_equal_views(task, views)
             generator = task.seeds.torch("contrast", self.loss.name)
             state = self.loss.state(task.teacher, generator)
             term = self.weight * self.loss.objective(state)
         term += labels_of_second_view(self.second_view_labels, self.loss.second_view_gradient)
-        yield from with_term(stages, term, self._views(task.data), state)
+        yield from with_term(stages, term, views, state)
 
     def _views(self, data: Data) -> Transform | Mapping[int, Transform] | None:
+        if isinstance(data.views, TableViews | TokenViews) and not self.per_batch:
+            return {1: data.views.second_view(self._share(data))}
         if self.letters is None and not self.per_batch:
             return None
         if not isinstance(data.views, Views):
@@ -61,6 +73,40 @@ class ContrastiveModule:
         if self.letters is None:
             return replace(data.views, per_batch=True)
         return {1: replace(data.views, letters=self.letters)}
+
+    def _share(self, data: Data) -> float | None:
+        """The share of a row that the second view changes, where rows are not images."""
+        if self.letters is None:
+            return None
+        try:
+            return float(self.letters)
+        except ValueError:
+            raise CounError(
+                f"contrast views are '{self.letters}', letters for images, but this data holds "
+                f"{data.noun}s; expected the share to change, such as 0.3"
+            ) from None
+
+    def _warn_of_equal_views(
+        self, task: Task, views: Transform | Mapping[int, Transform] | None
+    ) -> None:
+        """Say that two views of a row are the same, so that the loss cannot pull them together."""
+        rows = task.indices("retain")[:EQUAL_VIEWS]
+        images = task.data.train.fetch(rows)
+        pair = [
+            (
+                views.get(number, task.data.views)
+                if isinstance(views, Mapping)
+                else views or task.data.views
+            )(images, task.seeds.torch("equal views", number))
+            for number in (0, 1)
+        ]
+        if torch.equal(*pair):
+            _log.warning(
+                "both views of a %s are identical, so the contrastive loss only pushes different "
+                "%ss apart; choose views that change something (views=..., --contrast-views)",
+                task.data.noun,
+                task.data.noun,
+            )
 
 
 @dataclass(frozen=True)
@@ -115,8 +161,9 @@ def contrast(
         loss: The name of a contrastive loss, see `coun.objectives.contrastive.registry.LOSSES`.
         weight: Weight of the loss, lambda in the paper; at 0 the result is that of *method*, to
             the last bit.
-        views: Letters of the second view's transforms, for example "CHJN"; None means those of
-            the data.
+        views: Letters of the second view's transforms, for example "CHJN"; for tables and
+            texts the share of the columns or tokens that it changes, for example "0.3". None
+            means those of the data.
         second_view_labels: Weight of the second view's own cross entropy, which needs no further
             forward pass. It is not in the paper, and suits methods that learn the retain labels.
         settings: Settings of the loss, for example `temperature=0.1`.
@@ -141,7 +188,7 @@ def contrast(
     labels = _non_negative("second_view_labels", second_view_labels)
     chosen = from_settings(LOSSES[loss], loss, settings)
     # Both calls only check, so that a mistake is reported now and not at the first batch.
-    if views is not None:
+    if views is not None and not SHARE.fullmatch(views):
         Views(letters=views)
     labels_of_second_view(labels, chosen.second_view_gradient)
     return Contrasted(method, ContrastiveModule(chosen, weight, views, labels))

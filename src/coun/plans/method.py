@@ -68,6 +68,7 @@ class Method:
         trains_from_scratch: Whether `plan` starts from fresh weights, so that it can also train
             an Original.
         needs_original: Whether the method needs the settings and seed of the Original's training.
+        changes_inputs: Whether the method moves inputs along gradients, which token ids have not.
         prepares: Whether a model that the method did not train itself is first trained in a
             special way, before requests; this is charged as `preparation_cost`.
         needs_out_of_fold: Whether the method needs out-of-fold predictions (`coun prepare`).
@@ -81,6 +82,7 @@ class Method:
     exact: ClassVar[bool] = False
     trains_from_scratch: ClassVar[bool] = False
     needs_original: ClassVar[bool] = False
+    changes_inputs: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
     needs_out_of_fold: ClassVar[bool] = False
     contrast_of: ClassVar[str | None] = None

@@ -62,6 +62,11 @@ def execute(
         )
     if method.needs_out_of_fold:
         start = with_digest_of_predictions(start, method)
+    if method.changes_inputs and data.noun == "text":
+        raise CounError(
+            f"{method.name} moves inputs along gradients, which token ids do not have; use a "
+            "method that does not, such as finetune, coun or scrub"
+        )
     model = copy_model(start.model)
     classifier = wrap(model, data, start.head)
     flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))

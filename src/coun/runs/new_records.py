@@ -117,6 +117,7 @@ def describe_data(data: Data) -> DataRecord:
         fingerprint=data.fingerprint,
         classes=list(data.classes),
         shape=list(data.shape),
+        vocabulary=data.vocabulary,
         train=len(data.train),
         test=len(data.test),
         views=printed(data.views),

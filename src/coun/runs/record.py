@@ -70,6 +70,7 @@ class DataRecord(Record):
         source, limit, origin: the arguments of `coun.load`; source is None for Python data.
         fingerprint: the SHA-256 of all rows.
         train, test: numbers of rows.
+        vocabulary: for texts, the number of token ids.
         views: the transform, as it prints.
         preprocessing: the same as numbers; None for a transform made in Python, and in records
             of earlier versions.
@@ -86,6 +87,7 @@ class DataRecord(Record):
     test: int
     views: str
     preprocessing: ViewsRecord | None = None
+    vocabulary: int | None = None
     rows_sha256: str = ""
 
 

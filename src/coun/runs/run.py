@@ -29,7 +29,6 @@ from coun.models import (
     recorded_config,
     weights_digest,
 )
-from coun.models import build as build_model
 from coun.models.ensemble import Shards
 from coun.models.zoo import code_name
 from coun.runs.chain import parent_folder, with_memory_of_parents
@@ -46,7 +45,7 @@ from coun.runs.new_records import given_record
 from coun.runs.prepared import carried
 from coun.runs.preprocessing import as_recorded, check_trust, for_model, in_order_of_model
 from coun.runs.record import RunRecord
-from coun.runs.start import wrap
+from coun.runs.start import builder, wrap
 from coun.trust import Trust, require_trust
 
 _log = logging.getLogger(__name__)
@@ -172,18 +171,11 @@ class Run:
             data = in_order_of_model(data, names, str(weights))
         data = for_model(data, name)
         config = recorded_config(name)
-        maker = None
+        maker: Callable[[], nn.Module] | None = None
         if model is not None and not isinstance(model, str):
             maker = partial(make_model, model, data.input_shape)
         if name is not None:
-            maker = partial(
-                build_model,
-                name,
-                classes=len(data.classes),
-                shape=data.input_shape,
-                trust=True,
-                config=config,
-            )
+            maker = builder(name, data, trust=True, config=config)
         if module is None:
             assert maker is not None
             assert not isinstance(weights, nn.Module)
@@ -329,11 +321,10 @@ def _maker(
         raise CounError(
             f"{folder} holds a module passed in Python; pass build=..., the function that makes it"
         )
-    return partial(
-        build_model,
+    return builder(
         record.model.name,
-        classes=len(data.classes),
-        shape=data.input_shape,
+        data,
+        vocabulary=record.data.vocabulary,
         trust=trust,
         config=record.model.config,
     )

@@ -18,6 +18,7 @@ from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
 from coun.runs.record import OutOfFoldRecord, ParentRecord, StepRecord
 from coun.seeds import Seeds
+from coun.trust import Trust
 
 if TYPE_CHECKING:
     from coun.runs.probing import Probe
@@ -43,6 +44,31 @@ class Start:
     out_of_fold: OutOfFold | None = None
     out_of_fold_record: OutOfFoldRecord | None = None
     config: dict[str, Any] | None = None
+
+
+def builder(
+    name: str,
+    data: Data,
+    *,
+    trust: Trust,
+    vocabulary: int | None = None,
+    config: dict[str, Any] | None = None,
+) -> Callable[[], nn.Module]:
+    """Return the function that builds the model *name* for *data*.
+
+    Args:
+        trust, config: as for `coun.models.build`.
+        vocabulary: number of token ids of texts, as a record gives it; by default that of *data*.
+    """
+    return partial(
+        build,
+        name,
+        classes=len(data.classes),
+        shape=data.input_shape,
+        vocabulary=vocabulary or data.vocabulary,
+        trust=trust,
+        config=config,
+    )
 
 
 def shaped(start: Start, method: Method, data: Data) -> Start:
@@ -71,14 +97,8 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
         )
     if layout is not None and name:
         name = layout.name(name)
-        make = partial(
-            build,
-            name,
-            classes=len(data.classes),
-            shape=data.input_shape,
-            trust=True,  # whoever made the start has asked for it
-            config=start.config,
-        )
+        # Whoever made the start has asked for its code.
+        make = builder(name, data, trust=True, config=start.config)
     elif layout is not None:
         make = partial(Shards, layout, make, example=blank(data), head=start.head)
     with Seeds(0).as_global("init", "shape"):  # the plan draws the weights that count

@@ -17,7 +17,6 @@ from coun.errors import CounError
 from coun.methods import Method, find, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
-from coun.models import build as build_model
 from coun.models import copy_model, make_model, name_of_folder, recorded_config, weights_digest
 from coun.models.ensemble import Layout, Shards
 from coun.plans.choice import AUTO, choose_method
@@ -31,7 +30,7 @@ from coun.runs.probing import needs_probe, probe
 from coun.runs.recipes import by_family, inherited, recipe
 from coun.runs.record import Kind, ParentRecord
 from coun.runs.run import Run
-from coun.runs.start import Start
+from coun.runs.start import Start, builder
 from coun.seeds import Seeds
 from coun.trust import Trust
 
@@ -77,14 +76,7 @@ def train(
     if isinstance(model, str):
         data = for_model(data, model)
         config = recorded_config(model)
-        maker: Callable[[], nn.Module] = partial(
-            build_model,
-            model,
-            classes=len(data.classes),
-            shape=data.input_shape,
-            trust=True,
-            config=config,
-        )
+        maker = builder(model, data, trust=True, config=config)
     elif isinstance(model, nn.Module):
         if split is not None:
             raise CounError(

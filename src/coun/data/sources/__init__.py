@@ -19,7 +19,7 @@ from coun.data.cache import Cache
 from coun.data.canaries import plant
 from coun.data.checks import first_line
 from coun.data.examples import Data, limited
-from coun.data.sources.source import Source
+from coun.data.sources.source import RECORDED, Source
 from coun.data.sources.table import Table
 from coun.errors import CounError, unknown
 from coun.plugins import load_plugins
@@ -57,7 +57,7 @@ def describe_sources() -> str:
     width = max(len(source.spelling) for source in catalogue().values()) + 2
     lines = []
     for source in catalogue().values():
-        options = ", ".join(_flag(option) for option in source.options)
+        options = ", ".join(_flag(o) for o in source.options if o not in RECORDED)
         lines.append(f"{source.spelling:<{width}}{source.summary}")
         lines += [f"{'':<{width}}({options})"] if options else []
     return "\n".join(lines)
@@ -129,7 +129,8 @@ def load(
     limits = {"test_limit": test_limit, "size": size, "canaries": canaries}
     limits["stream"] = stream or None
     origin |= {name: value for name, value in limits.items() if value is not None}
-    return replace(data, source=spec, origin=origin)
+    # What a source found out, and must not find out anew once rows are deleted, comes first.
+    return replace(data, source=spec, origin={**data.origin, **origin})
 
 
 def _parse(spec: str) -> tuple[Source, str]:

@@ -51,7 +51,7 @@ class HeldOut:
             test_rows = _drawn(rows.labels, classes, share, seed, problems)
             how = f"a stratified share of {share:g} drawn with seed {seed}"
         note = (
-            f"{len(test_rows):,} of {count:,} images are held out for testing, {how}; choose "
+            f"{len(test_rows):,} of {count:,} rows are held out for testing, {how}; choose "
             "others with --test-share, --test-seed or --test-ids"
         )
         train_rows = np.setdiff1d(np.arange(count), test_rows)
@@ -84,7 +84,7 @@ def _drawn(
     sizes = np.bincount(labels, minlength=len(classes))
     if sizes.min() < 2:
         problems.append(
-            f"class '{classes[int(sizes.argmin())]}' has {sizes.min()} image; expected 2 or more, "
+            f"class '{classes[int(sizes.argmin())]}' has {sizes.min()} row(s); expected 2 or more, "
             "because a part of each class is held out for testing"
         )
     count = max(1, round(len(labels) * share))

@@ -16,11 +16,12 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read(path: Path) -> Data:
-    """Read images and integer labels, as `from_arrays` takes them.
+    """Read images, rows of a table or texts, and integer labels, as `from_arrays` takes them.
 
-    Optional arrays of strings are `classes`, the K class names, and `ids_train` and
-    `ids_test`, a unique name for each row, for which integers serve as well. Pickled objects
-    in the file are refused and never loaded.
+    Texts may have `mask_train` and `mask_test`, arrays of the shape of the token ids, which are
+    0 where a token is padding. Optional arrays of strings are `classes`, the K class names, and
+    `ids_train` and `ids_test`, a unique name for each row, for which integers serve as well.
+    Pickled objects in the file are refused and never loaded.
 
     Raises: CounError for a damaged file, for arrays that are missing or do not fit.
     """
@@ -38,6 +39,8 @@ def read(path: Path) -> Data:
                 f"found {', '.join(archive.files) or 'nothing'}"
             )
         x_train, y_train, x_test, y_test = (_array(path, archive, name) for name in ARRAYS)
+        x_train = _masked(path, archive, x_train, "mask_train")
+        x_test = _masked(path, archive, x_test, "mask_test")
         classes = _names(path, archive, "classes", "U")
         ids, test_ids = (_names(path, archive, f"ids_{part}", "Uiu") for part in ("train", "test"))
     try:
@@ -46,6 +49,18 @@ def read(path: Path) -> Data:
         )
     except CounError as error:
         raise CounError(f"{path}: {error}") from None
+
+
+def _masked(path: Path, archive: np.lib.npyio.NpzFile, tokens: np.ndarray, name: str) -> np.ndarray:
+    """Token ids with -1 where the mask called *name*, if there is one, is 0."""
+    if name not in archive.files:
+        return tokens
+    mask = _array(path, archive, name)
+    if mask.shape != tokens.shape or tokens.dtype.kind not in "iu":
+        raise CounError(
+            f"{path}: array '{name}' is {mask.shape}; expected a mask of token ids {tokens.shape}"
+        )
+    return np.where(mask == 0, -1, tokens.astype(np.int64))
 
 
 def _names(path: Path, archive: np.lib.npyio.NpzFile, name: str, kinds: str) -> list[str] | None:

@@ -11,6 +11,8 @@ from typing import Any
 from coun.data.examples import Data
 from coun.data.sources.table import Table
 
+RECORDED = ("encoding",)  # arguments that only records give, and no user
+
 
 @dataclass(frozen=True)
 class Source:

@@ -1,0 +1,159 @@
+"""The columns of a table as inputs of a network: standardised numbers and categories."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from coun.data.tabular.columns import NAMES_ROWS
+from coun.data.tabular.tables import is_number, is_text, numbers, texts
+from coun.errors import CounError, unknown
+
+MOST_CATEGORIES = 100
+Column = dict[str, Any]  # {"name", "mean", "std"} or {"name", "categories"}
+
+
+def describe(
+    table: pa.Table,
+    others: Collection[str | None],
+    *,
+    drop: str | None,
+    categorical: str | None,
+    fill: bool,
+) -> tuple[list[Column], tuple[str, ...]]:
+    """Decide how each column becomes inputs, from the training rows.
+
+    Args:
+        table: the training rows.
+        others: columns that are no features: the label and the ids.
+        drop, categorical: names that the user listed, separated by commas.
+        fill: whether missing values are accepted.
+
+    Returns: a description of each column, and notes for the user.
+
+    Raises: CounError for a column that cannot be a feature.
+    """
+    left_out = _listed("--drop", drop, table)
+    as_categories = _listed("--categorical", categorical, table)
+    columns, notes = list[Column](), list[str]()
+    for name in table.column_names:
+        if name in others or name in left_out:
+            continue
+        column = table[name]
+        if not is_text(column.type) and not is_number(column.type):
+            raise CounError(
+                f"column '{name}' has type {column.type}; expected numbers or text (leave it out "
+                f"with --drop {name})"
+            )
+        if column.null_count == len(column):
+            raise CounError(f"column '{name}' is empty; leave it out with --drop {name}")
+        unique = len(column.unique()) == len(column)
+        if NAMES_ROWS.fullmatch(name) and unique and name not in as_categories:
+            notes.append(
+                f"column '{name}' has another value in each row and is no feature; --id-column "
+                f"{name} makes its values the ids of the rows"
+            )
+            continue
+        if is_text(column.type) or name in as_categories:
+            columns.append(_categories(name, texts(column), name in as_categories))
+        else:
+            columns.append(_scale(name, numbers(column)))
+    if not columns:
+        raise CounError("the table has no column of features; expected one beside the label")
+    return columns, tuple(notes)
+
+
+def encode(table: pa.Table, columns: list[Column], *, fill: bool) -> Tensor:
+    """Compute the inputs (N, D) float32 of all rows of *table*.
+
+    Raises: CounError for missing values unless they are filled, for infinite ones, and for a
+        column of another type than described.
+    """
+    blocks = []
+    for described in columns:
+        name = described["name"]
+        if name not in table.column_names:
+            raise CounError(f"the table has no column '{name}', which the model was trained with")
+        column = table[name]
+        if not fill:
+            _refuse_missing(column, name)
+        if "categories" in described:
+            position = {value: k for k, value in enumerate(described["categories"])}
+            block = np.zeros((len(column), len(position)))
+            for row, value in enumerate(texts(column)):
+                if value in position:
+                    block[row, position[value]] = 1.0
+        else:
+            if not is_number(column.type):
+                raise CounError(
+                    f"column '{name}' has type {column.type}, but numbers in training; expected one"
+                )
+            values = numbers(column)
+            if np.isinf(values).any():
+                row = int(np.flatnonzero(np.isinf(values))[0])
+                raise CounError(f"row {row} has an infinite value in '{name}'; expected a number")
+            scaled = (values - described["mean"]) / described["std"]
+            block = np.nan_to_num(scaled, nan=0.0)[:, None]
+        blocks.append(block)
+    return torch.from_numpy(np.concatenate(blocks, axis=1).astype(np.float32))
+
+
+def unseen(table: pa.Table, columns: list[Column]) -> tuple[str, ...]:
+    """Say which categories of *table* no training row has."""
+    notes = []
+    for described in columns:
+        if "categories" not in described:
+            continue
+        values = texts(table[described["name"]])
+        strange = [v for v in values if v is not None and v not in described["categories"]]
+        if strange:
+            notes.append(
+                f"{len(strange):,} test rows have a value in '{described['name']}' that no "
+                f"training row has, such as '{strange[0]}'; it counts as none of the categories"
+            )
+    return tuple(notes)
+
+
+def widths(columns: list[Column]) -> tuple[int, ...]:
+    """The number of inputs of each column."""
+    return tuple(len(column.get("categories", (0,))) for column in columns)
+
+
+def _listed(option: str, names: str | None, table: pa.Table) -> list[str]:
+    listed = [name.strip() for name in (names or "").split(",") if name.strip()]
+    for name in listed:
+        if name not in table.column_names:
+            raise unknown(f"column of {option}", name, table.column_names)
+    return listed
+
+
+def _categories(name: str, values: list[str | None], chosen: bool) -> Column:
+    distinct = sorted({value for value in values if value is not None})
+    if len(distinct) > MOST_CATEGORIES and not chosen:
+        raise CounError(
+            f"column '{name}' has {len(distinct):,} different texts in {len(values):,} rows; leave "
+            f"it out with --drop {name}, or say --categorical {name} if they are categories"
+        )
+    return {"name": name, "categories": distinct}
+
+
+def _scale(name: str, values: np.ndarray) -> Column:
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        raise CounError(f"column '{name}' has no finite number; leave it out with --drop {name}")
+    deviation = float(finite.std())
+    return {"name": name, "mean": float(finite.mean()), "std": deviation or 1.0}
+
+
+def _refuse_missing(column: pa.ChunkedArray, name: str) -> None:
+    missing = np.flatnonzero(column.is_null(nan_is_null=True).to_numpy())
+    if len(missing):
+        raise CounError(
+            f"column '{name}' has {len(missing):,} missing values, in row {missing[0]} first; fill "
+            f"them in, leave the column out with --drop {name}, or say --missing fill"
+        )

@@ -1,0 +1,137 @@
+"""A table with a column of labels: its classes, its ids, and which rows are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from coun.data.checks import checked_ids
+from coun.data.examples import TensorExamples
+from coun.data.sources.held_out import HeldOut
+from coun.data.sources.table import Part
+from coun.data.tabular.tables import class_names, labels_of, read_parts, texts
+from coun.errors import CounError, unknown
+
+LABELS = ("label", "labels", "target", "class", "y")  # usual names of the label column
+
+
+@dataclass(frozen=True)
+class LabelledTable:
+    """The training and the test part of a table, before features are read.
+
+    Attributes:
+        table: the training part, or all rows where a part of them is held out.
+        test: the test part; None where it is held out.
+        label: name of the label column.
+        classes: the labels in training as text, sorted.
+        id_column: name of the column of ids; None where row numbers serve.
+        train_rows, test_rows: positions in *table* of the training rows and of the rows held
+            out, int64.
+        notes: what the user should know.
+    """
+
+    table: pa.Table
+    test: pa.Table | None
+    label: str
+    classes: tuple[str, ...]
+    id_column: str | None
+    train_rows: np.ndarray
+    test_rows: np.ndarray
+    notes: tuple[str, ...]
+
+    @classmethod
+    def read(
+        cls,
+        path: Path,
+        label_column: str | None,
+        id_column: str | None,
+        held_out: HeldOut,
+        recorded: Mapping[str, Any] | None,
+    ) -> LabelledTable:
+        """Read *path*, a file or a folder with a training and a test part.
+
+        Args: recorded: label and classes of an earlier reading, which later deletions of rows
+            must not change.
+
+        Raises: CounError for a file, a column or a value that cannot be used.
+        """
+        table, test = read_parts(path, id_column, hold_out=bool(held_out))
+        label = recorded["label"] if recorded else _label_column(table, label_column)
+        if label not in table.column_names:
+            raise unknown("label column", label, table.column_names)
+        values = labels_of(table, label)
+        classes = tuple(recorded["classes"]) if recorded else class_names(label, values)
+        train_rows, notes = np.arange(len(values)), tuple[str, ...]()
+        test_rows = train_rows[:0]
+        if test is None:
+            part = Part(_labels(values, classes, label), lambda _: (), names=_ids(table, id_column))
+            split = held_out.split(part, classes)
+            if split.problems and not recorded:
+                raise CounError(split.problems[0])
+            assert split.train.numbers is not None
+            assert split.test.numbers is not None
+            train_rows, test_rows, notes = split.train.numbers, split.test.numbers, split.notes
+        return cls(table, test, label, classes, id_column, train_rows, test_rows, notes)
+
+    @property
+    def tested(self) -> pa.Table:
+        """The test rows."""
+        return self.table.take(pa.array(self.test_rows)) if self.test is None else self.test
+
+    def parts(self, encode: Callable[[pa.Table], Tensor]) -> tuple[TensorExamples, TensorExamples]:
+        """Return the training and the test part, with the inputs that *encode* makes of rows."""
+        examples = self._examples(self.table, encode)
+        train = examples.take(torch.from_numpy(self.train_rows))
+        if self.test is None:
+            return train, examples.take(torch.from_numpy(self.test_rows))
+        return train, self._examples(self.test, encode)
+
+    def _examples(self, table: pa.Table, encode: Callable[[pa.Table], Tensor]) -> TensorExamples:
+        labels = _labels(labels_of(table, self.label), self.classes, self.label)
+        return TensorExamples(
+            encode(table),
+            torch.from_numpy(labels),
+            torch.arange(len(labels)),
+            _ids(table, self.id_column),
+        )
+
+
+def _label_column(table: pa.Table, chosen: str | None) -> str:
+    """The *chosen* column of labels, or the only one with a usual name."""
+    names = table.column_names
+    usual = [name for name in names if name.lower() in LABELS]
+    if chosen is None and len(usual) != 1:
+        raise CounError(
+            f"{len(usual) or 'no'} columns are called {', '.join(LABELS)}; choose the label with "
+            f"--label-column; columns: {', '.join(names)}"
+        )
+    return chosen or usual[0]
+
+
+def _labels(values: Sequence[str], classes: Sequence[str], column: str) -> np.ndarray:
+    """Labels (N,) int64 of the *values* of the label column."""
+    position = {name: number for number, name in enumerate(classes)}
+    strange = next((value for value in values if value not in position), None)
+    if strange is not None:
+        raise CounError(
+            f"row {list(values).index(strange)} has '{strange}' in '{column}', which no training "
+            "row has; expected every class in training"
+        )
+    return np.array([position[value] for value in values], np.int64)
+
+
+def _ids(table: pa.Table, column: str | None) -> tuple[str, ...] | None:
+    """The ids of the rows, or None where row numbers serve."""
+    if column is None:
+        return None
+    values = texts(table[column])
+    if None in values:
+        raise CounError(f"row {values.index(None)} has no id: '{column}' is empty; fill it in")
+    return checked_ids(values, len(values))

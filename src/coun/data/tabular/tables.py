@@ -1,0 +1,167 @@
+"""Tables in files of CSV or parquet, and the values of their columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coun.data.checks import first_line
+from coun.errors import CounError, unknown
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
+DELIMITERS = ",;\t|"
+MOST_CLASSES = 1000
+
+
+def read_parts(
+    path: Path, id_column: str | None, *, hold_out: bool
+) -> tuple[pa.Table, pa.Table | None]:
+    """Read the training part and, where *path* is a folder with one, the test part.
+
+    Args: hold_out: whether the user wants to choose a test part, which a folder has already.
+
+    Raises: CounError for a missing or damaged file, and for parts with other columns.
+    """
+    if not path.exists():
+        raise CounError(f"table: there is no file or folder {path}")
+    if not path.is_dir():
+        return _read(path, id_column), None
+    parts = []
+    for part in ("train", "test"):
+        files = [path / f"{part}{suffix}" for suffix in SUFFIXES]
+        present = [file for file in files if file.is_file()]
+        if len(present) != 1:
+            raise CounError(
+                f"table: {path} holds {len(present) or 'no'} files called {part}.csv, .tsv, .txt "
+                "or .parquet; expected one, or give a single file and hold a part of it out"
+            )
+        parts.append(_read(present[0], id_column))
+    if hold_out:
+        raise CounError(
+            f"table: {path} has a test part already; --test-share, --test-seed and --test-ids "
+            "apply to a single file"
+        )
+    for name in parts[0].column_names:
+        if name not in parts[1].column_names:
+            raise CounError(f"table: the test part has no column '{name}', which training has")
+    return parts[0], parts[1]
+
+
+def _read(path: Path, id_column: str | None) -> pa.Table:
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            table = pq.read_table(path)
+        else:
+            table = _read_csv(path, id_column)
+    except (pa.ArrowException, OSError) as error:
+        raise CounError(f"cannot read the table {path}: {first_line(error)}") from None
+    names = table.column_names
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise CounError(f"{path} has two columns '{twice}'; rename one")
+    if table.num_rows == 0:
+        raise CounError(f"{path} has no rows; expected at least one")
+    if id_column is not None and id_column not in names:
+        raise unknown("id column", id_column, names)
+    return table
+
+
+def _read_csv(path: Path, id_column: str | None) -> pa.Table:
+    from pyarrow import csv
+
+    with open(path, "rb") as file:
+        start = file.read(1 << 16)
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start:
+        raise CounError(f"{path} is not UTF-8 text; save it as CSV in UTF-8")
+    header = start.splitlines()[0].decode("utf-8", "replace") if start else ""
+    delimiter = max(DELIMITERS, key=header.count)
+    return csv.read_csv(
+        path,
+        parse_options=csv.ParseOptions(delimiter=delimiter),
+        convert_options=csv.ConvertOptions(
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            # Otherwise ids such as 007 would become numbers.
+            column_types={} if id_column is None else {id_column: pa.string()},
+        ),
+    )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type are text, perhaps stored as a dictionary."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type are numbers or truth values."""
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(test(kind) for test in tests)
+
+
+def texts(column: pa.ChunkedArray) -> list[str | None]:
+    """The values of a column as text, integral numbers without a point; None where missing."""
+    if is_text(column.type):
+        return list(column.cast(pa.string()).to_pylist())
+    values = column.to_pylist()
+    return [
+        None if value is None else str(int(value) if _integral(value) else value)
+        for value in values
+    ]
+
+
+def numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """The values of a column of numbers, (N,) float64; NaN where missing."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    return np.array(pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy())
+
+
+def labels_of(table: pa.Table, name: str) -> list[str]:
+    """The labels of all rows as text.
+
+    Raises: CounError for a missing label, or a column that holds neither integers nor text.
+    """
+    column = table[name]
+    if not is_text(column.type) and not is_number(column.type):
+        raise CounError(
+            f"column '{name}' has type {column.type}; expected labels, integers or text"
+        )
+    values = texts(column)
+    if None in values:
+        raise CounError(f"row {values.index(None)} has no label: '{name}' is empty; remove the row")
+    if not is_text(column.type) and not all(_integral(v) for v in column.to_pylist()):
+        raise CounError(
+            f"column '{name}' holds fractions; expected classes, integers or text (choose the "
+            "label with --label-column)"
+        )
+    return [str(value) for value in values]
+
+
+def class_names(name: str, labels: list[str]) -> tuple[str, ...]:
+    """The sorted different labels: numbers by value, text by letters.
+
+    Raises: CounError for a single class, and for so many that the column is hardly a label.
+    """
+    distinct = set(labels)
+    if len(distinct) < 2:
+        raise CounError(f"column '{name}' has one value only; expected two classes or more")
+    if len(distinct) > min(MOST_CLASSES, max(2, len(labels) // 2)):
+        raise CounError(
+            f"column '{name}' has {len(distinct):,} different values in {len(labels):,} rows; "
+            "expected classes (choose the label with --label-column)"
+        )
+    try:
+        return tuple(sorted(distinct, key=int))
+    except ValueError:
+        return tuple(sorted(distinct))
+
+
+def _integral(value: object) -> bool:
+    return isinstance(value, bool | int) or (isinstance(value, float) and value.is_integer())

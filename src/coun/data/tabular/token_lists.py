@@ -1,0 +1,57 @@
+"""Columns of token ids as tensors of one length, where negative ids are padding."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from torch import Tensor
+
+from coun.data.examples import TensorExamples
+from coun.data.tokens import MASK, SEGMENTS, TOKENS, padded, second_text
+from coun.errors import CounError
+
+
+def encode(table: pa.Table, *, length: int) -> Tensor:
+    """Return the token ids (N, *length*) int64 of all rows of *table*.
+
+    Raises: CounError for columns that do not hold lists of token ids, and names the row.
+    """
+    masks = _lists(table, MASK) if MASK in table.column_names else None
+    if SEGMENTS in table.column_names and any(any(row) for row in _lists(table, SEGMENTS)):
+        raise CounError(second_text("the table"))
+    return padded(_lists(table, TOKENS), masks, length)
+
+
+def longest(table: pa.Table) -> int:
+    """The number of tokens of the longest text."""
+    return max(map(len, _lists(table, TOKENS)))
+
+
+def cut(table: pa.Table, length: int) -> tuple[str, ...]:
+    """Say how many texts have more than *length* tokens."""
+    count = sum(len(row) > length for row in _lists(table, TOKENS))
+    if not count:
+        return ()
+    return (f"{count:,} texts are cut to {length} tokens; --length keeps more",)
+
+
+def vocabulary(*parts: TensorExamples) -> int:
+    """The number of token ids: the largest one plus one."""
+    return max(int(part.images.max()) for part in parts) + 1
+
+
+def _lists(table: pa.Table, name: str) -> list[list[int]]:
+    """The lists of integers in a column."""
+    if name not in table.column_names:
+        raise CounError(
+            f"there is no column '{name}' of token ids; columns: {', '.join(table.column_names)}"
+        )
+    column = table[name]
+    kind = column.type
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(test(kind) for test in lists) or not pa.types.is_integer(kind.value_type):
+        raise CounError(f"column '{name}' has type {kind}; expected lists of integers")
+    rows: list[list[int]] = column.to_pylist()
+    for number, row in enumerate(rows):
+        if not row or None in row:
+            raise CounError(f"row {number} has a missing value in '{name}'; expected token ids")
+    return rows

@@ -1,0 +1,39 @@
+"""How a network takes a batch: a tensor of numbers as it is, token ids with their mask."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def run(model: nn.Module, batch: Tensor) -> Any:
+    """Run *model* on a batch, and return what it returns.
+
+    Token ids (B, T) int64, where negative ids are padding, are given to the model with 0 in
+    place of the padding. A model whose forward has an argument `attention_mask`, as those of
+    Hugging Face, gets the mask as well: 1 where there is a token, int64.
+
+    >>> class Counts(nn.Module):
+    ...     def forward(self, input_ids, attention_mask):
+    ...         return attention_mask.sum(1)
+    >>> run(Counts(), torch.tensor([[4, 2, -1], [1, -1, -1]]))
+    tensor([2, 1])
+    """
+    if batch.dtype != torch.int64 or getattr(model, "takes_padding", False):
+        return model(batch)
+    names = _arguments(type(model).forward)
+    masks = {"attention_mask": (batch >= 0).long()} if "attention_mask" in names else {}
+    tokens = batch.clamp(min=0)
+    if "input_ids" in names:
+        return model(input_ids=tokens, **masks)
+    return model(tokens, **masks)
+
+
+@cache
+def _arguments(forward: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(forward).parameters)

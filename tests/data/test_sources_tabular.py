@@ -1,0 +1,181 @@
+"""`table:`: CSV and parquet with columns of features."""
+
+import csv
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import coun
+from coun.errors import CounError
+
+HEADER = "age,job,smokes,label\n"
+
+
+def save(columns, path, delimiter=","):
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def rows_of(columns, rows):
+    return {name: [values[row] for row in rows] for name, values in columns.items()}
+
+
+@pytest.fixture
+def people(tmp_path):
+    """A table of 40 people, 20 of each class, by column, and its file."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "name": [f"p{k:02d}" for k in range(40)],
+        "age": rng.integers(18, 80, 40).tolist(),
+        "job": rng.choice(["nurse", "clerk", "pilot"], 40).tolist(),
+        "income": rng.normal(1e6, 1e5, 40).round(2).tolist(),
+        "smokes": (rng.random(40) < 0.5).tolist(),
+        "label": ["no", "yes"] * 20,
+    }
+    return columns, save(columns, tmp_path / "people.csv")
+
+
+def load(path, **options):
+    return coun.load(f"table:{path}", drop="name", **options)
+
+
+def write(tmp_path, text, name="t.csv"):
+    (tmp_path / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return tmp_path / name
+
+
+def test_inputs_have_the_mean_and_deviation_of_training_and_a_place_for_each_category(people):
+    columns, path = people
+    data = load(path)
+    train = rows_of(columns, data.train.numbers.tolist())
+    for part in (data.train, data.test):
+        rows = rows_of(columns, part.numbers.tolist())
+        expected = [(np.array(rows["age"]) - np.mean(train["age"])) / np.std(train["age"])]
+        expected += [np.array(rows["job"]) == job for job in ("clerk", "nurse", "pilot")]
+        for name in ("income", "smokes"):
+            expected.append((np.array(rows[name]) - np.mean(train[name])) / np.std(train[name]))
+        assert np.allclose(part.images, np.stack(expected, 1), atol=1e-5)
+    assert data.classes == ("no", "yes")
+    assert data.views.widths == (1, 3, 1, 1)
+    assert (len(data.train), len(data.test), data.noun) == (32, 8, "row")
+
+
+def test_parquet_equals_csv_and_a_folder_has_its_own_parts(people, tmp_path):
+    columns, path = people
+    table = pa.table({**columns, "job": pa.array(columns["job"]).dictionary_encode()})
+    pq.write_table(table, tmp_path / "people.parquet")
+    assert load(tmp_path / "people.parquet").fingerprint == load(path).fingerprint
+    (tmp_path / "both").mkdir()
+    save(rows_of(columns, range(30)), tmp_path / "both" / "train.csv")
+    save(rows_of(columns, range(30, 40)), tmp_path / "both" / "test.tsv", "\t")
+    data = load(tmp_path / "both")
+    assert (len(data.train), len(data.test), data.one_numbering) == (30, 10, False)
+
+
+def test_the_encoding_stays_when_rows_are_deleted(people):
+    columns, path = people
+    data = load(path)
+    oldest = columns["age"].index(max(columns["age"]))
+    save(rows_of(columns, [row for row in range(40) if row != oldest]), path)
+    again = coun.load(data.source, **data.origin)
+    kept = data.train.images[data.train.numbers != oldest]
+    now = {tuple(row) for row in torch.cat([again.train.images, again.test.images]).tolist()}
+    assert {tuple(row) for row in kept.tolist()} <= now
+    anew = load(path)
+    assert {tuple(row) for row in anew.train.images.tolist()}.isdisjoint(now)
+
+
+def test_a_forgotten_row_may_be_deleted_from_the_table(people, tmp_path):
+    columns, path = people
+    data = coun.load(f"table:{path}", id_column="name")
+    deleted = data.ids[4]
+    coun.train(data, "mlp", epochs=1, out=tmp_path / "o")
+    split = coun.Split.by_id(data, [deleted])
+    coun.unlearn(tmp_path / "o", split, "finetune", epochs=1, out=tmp_path / "u", data=data)
+    save(rows_of(columns, [k for k in range(40) if columns["name"][k] != deleted]), path)
+    run = coun.Run.open(tmp_path / "u")
+    assert deleted not in run.data.ids
+    assert coun.evaluate(run)["counts"]["retain"] == 31
+
+
+def test_labels_are_sorted_by_value_and_need_no_gaplessness(tmp_path):
+    text = "x,label\n" + "".join(f"{k}.5,{(10, 9, 35)[k % 3]}\n" for k in range(30))
+    assert coun.load(f"table:{write(tmp_path, text)}").classes == ("9", "10", "35")
+
+
+def test_text_with_too_many_values_is_no_category_unless_chosen(tmp_path):
+    columns = {"word": [f"w{k}" for k in range(200)], "label": [0, 1] * 100}
+    path = save(columns, tmp_path / "words.csv")
+    with pytest.raises(CounError, match="column 'word' has 160 different texts in 160 rows"):
+        coun.load(f"table:{path}")
+    assert coun.load(f"table:{path}", categorical="word").shape == (160,)
+
+
+def test_a_column_of_ids_is_left_out_with_a_hint(people):
+    columns, path = people
+    save({"id" if name == "name" else name: values for name, values in columns.items()}, path)
+    data = coun.load(f"table:{path}")
+    assert data.shape == (6,)
+    assert "--id-column id makes its values the ids" in " ".join(data.notes)
+
+
+def test_numbers_as_categories(people):
+    _, path = people
+    assert load(path, categorical="smokes").views.widths == (1, 3, 1, 2)
+
+
+def test_categories_only_the_test_part_has_count_as_none_and_are_said(tmp_path):
+    (tmp_path / "d").mkdir()
+    write(tmp_path, HEADER + "30,nurse,true,a\n50,clerk,false,b\n" * 3, "d/train.csv")
+    write(tmp_path, HEADER + "40,astronaut,true,a\n", "d/test.csv")
+    data = coun.load(f"table:{tmp_path / 'd'}")
+    assert data.test.images[0].tolist() == [0, 0, 0, 1]
+    assert "'job' that no training row has, such as 'astronaut'" in data.notes[-1]
+
+
+def test_missing_values_are_refused_or_filled(tmp_path):
+    text = HEADER + "30,nurse,true,a\n,clerk,false,b\n50,,true,a\n40,nurse,false,b\n" * 5
+    path = write(tmp_path, text)
+    with pytest.raises(CounError, match=r"column 'age' has .* missing values, in row .*--missing"):
+        coun.load(f"table:{path}")
+    data = coun.load(f"table:{path}", missing="fill")
+    everything = torch.cat([data.train.images, data.test.images])
+    assert everything.isfinite().all()
+    assert int((everything[:, 1:3].sum(1) == 0).sum()) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "line"),
+    [
+        ("x,z\n1,2\n3,4\n", {}, "no columns are called label"),
+        ("x,label\n1,a\n2,a\n", {}, "one value only"),
+        ("x,label\n1,0.5\n2,0.25\n", {}, "fractions"),
+        ("label\na\nb\na\nb\n", {}, "no column of features"),
+        ("x,x,label\n1,2,a\n3,4,b\n", {}, "two columns 'x'"),
+        ("x,label\n", {}, "no rows"),
+        ("", {}, "cannot read the table"),
+        ("x,label\n1,a\n2\n", {}, "cannot read the table"),
+        ("x,label\n1,a\n2,\n3,b\n", {}, "row 1 has no label"),
+        ("when,label\n" + "2020-01-01,a\n2021-01-01,b\n" * 5, {}, "--drop when"),
+        ("x,label\n" + "inf,a\n1,b\n" * 5, {}, "infinite"),
+        ("x,label\n" + "1,a\n2,b\n" * 5, {"drop": "y"}, "unknown column of --drop 'y'"),
+        ("x,label\n" + "1,a\n2,b\n" * 5, {"label_column": "lable"}, "did you mean 'label'"),
+        ("x,label\n" + "1,a\n2,b\n" * 5, {"id_column": "x"}, "ids must be unique"),
+        ("x,label\n1,a\n2,b\n".encode("utf-16"), {}, "not UTF-8"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path, text, options, line):
+    with pytest.raises(CounError, match=line) as error:
+        coun.load(f"table:{write(tmp_path, text)}", **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_byte_order_mark_and_semicolons_are_read(tmp_path):
+    path = write(tmp_path, "\ufeffx;label\r\n" + "1;a\r\n2;b\r\n" * 5)
+    assert coun.load(f"table:{path}").classes == ("a", "b")
