@@ -351,3 +351,16 @@ def test_a_registered_metric_is_a_column_as_soon_as_the_config_names_it(
     assert "zeros: zeros (%)" in text
     zeros = records["FT"]["share_of_zeros"]
     assert f"| {zeros:.1f} |" in next(x for x in text.splitlines() if x.startswith("| **FT**"))
+
+
+def test_a_method_that_needs_a_preparation_gets_one_and_its_cost_is_apart(
+    config_file, tmp_path: Path
+) -> None:
+    row = '[[method]]\nname = "out_of_fold"\nlabel = "matching"\nsettings = { epochs = 1 }'
+    results = bench(config_file(more=row), tmp_path / "out", only=["seed=0"], quiet=True)
+    records = {record["row"]: record for record in results["rows"]}
+    assert records["FT"]["preparation_flops"] == 0
+    # 3 times 4 folds, each with three quarters of the rows for one epoch of two, of 180 in Retrain
+    whole = 3 * 4 * (0.75 * 200) * 1 / (180 * 2)
+    assert records["matching"]["preparation_flops_ratio"] == pytest.approx(whole, rel=0.05)
+    assert records["matching"]["flops_ratio"] < 1

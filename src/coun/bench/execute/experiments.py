@@ -27,7 +27,7 @@ from coun.data import Data, Split
 from coun.data.requests import ModelPredictions
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
-from coun.runs import Options, Run, measure, predictions, train, unlearn
+from coun.runs import Options, Run, measure, predictions, prepare, train, unlearn
 from coun.runs.evaluation import measurements
 
 # Parts of a run's record that the tables need.
@@ -89,6 +89,15 @@ def _unlearn(experiment: Unlearn, store: Store, options: Options) -> Run:
     else:
         data, split = _without_earlier(experiment, data, store)
         start = replace(start, data=data, split=None)
+    if (how := experiment.preparation) is not None:
+        # Not in the folder of the Original, which other experiments read meanwhile.
+        start = prepare(
+            replace(start, folder=None),
+            seed=experiment.seed,
+            options=options,
+            folds=how.folds,
+            repeats=how.repeats,
+        )
     return unlearn(
         start,
         split,
@@ -175,9 +184,10 @@ def _data(setting: ExperimentSetting) -> Data:
 
 def _summary(run: Run) -> dict[str, Any]:
     """What tables need to know about a model."""
-    split = run.split
+    split, prepared = run.split, run.record.out_of_fold
     return {
         **{name: run.record[name] for name in RECORDED if name in run.record},
+        **({"preparation_cost": prepared.cost.to_json()} if prepared else {}),
         "split_sha256": split.digest if split else None,
         "retained": len(split.retain if split else run.data.train),
     }

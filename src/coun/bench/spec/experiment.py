@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from coun.bench.spec.code import code_of, code_of_model
 from coun.bench.spec.forget import hashed_record, label, score_name
@@ -149,6 +149,13 @@ class Train(Experiment):
         return f"{self.setting.name}: Retrain, {label(self.forget.request)}, seed {self.seed}"
 
 
+class Preparation(NamedTuple):
+    """How `coun.prepare` prepares an Original in a bench."""
+
+    folds: int = 4
+    repeats: int = 3
+
+
 @dataclass(frozen=True)
 class Unlearn(Experiment):
     """One method applied to one model.
@@ -184,8 +191,14 @@ class Unlearn(Experiment):
             "method": self.method,
             "settings": self.resolved,
             "seed": self.seed,
+            **({"preparation": self.preparation} if self.preparation else {}),
             **code_of(find(self.method, trust=True)),
         }
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How the model is prepared for the method; None where it needs no preparation."""
+        return Preparation() if find(self.method, trust=True).needs_out_of_fold else None
 
     @property
     def title(self) -> str:
