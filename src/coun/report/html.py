@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coun.files import write_text
+from coun.report.style import without_mathtext
 from coun.report.table import Grid
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Picture:
     def data(self) -> str:
         """The figure as a PNG, in the text form that a page can hold."""
         buffer = io.BytesIO()
+        without_mathtext(self.figure)
         self.figure.savefig(buffer, format="png")
         return base64.b64encode(buffer.getvalue()).decode()
 

@@ -8,7 +8,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The ten colours of classes: matplotlib's "tab10", written out so that it is not imported here.
 CLASS_COLOURS = (
@@ -33,6 +36,24 @@ def styled() -> Iterator[None]:
 
     with matplotlib.rc_context(RC):
         yield
+
+
+def without_mathtext(figure: Figure) -> None:
+    """Draw the labels of *figure* as they are: in names of classes and methods, $ is no formula.
+
+    Numbers on the axes keep theirs, such as powers of ten.
+    """
+    from matplotlib.text import Text
+    from matplotlib.ticker import LogFormatter, ScalarFormatter
+
+    numbers: set[int] = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), LogFormatter | ScalarFormatter):
+                numbers.update(map(id, axis.get_ticklabels(which="both")))
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in numbers:
+            text.set_parse_math(False)
 
 
 @dataclass(frozen=True)

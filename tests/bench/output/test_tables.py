@@ -255,3 +255,45 @@ def test_every_picture_can_be_drawn() -> None:
     ]
     assert all(figure.axes for figure in pictures)
     assert pictures[-1].axes[0].get_xscale() == "log"
+
+
+HOSTILE = "=cmd|'/C calc'!A0 <script>[x](y) ^~_&%$#{}\\"
+
+
+def test_names_are_text_in_every_form_of_a_table():
+    hostile = {"rows": [], "config": {"metrics": list(GAP_METRICS)}}
+    for seed in range(2):
+        hostile["rows"] += [record("Retrain", seed, 0.0, "Retrain"), record(HOSTILE, seed, 1.0)]
+    tables = result_tables(hostile)
+    assert f"'{HOSTILE}" in [row[3] for row in csv.reader(io.StringIO(render.as_csv(tables)))]
+    tex = render.latex(tables)
+    for written in (
+        r"\textasciicircum{}",
+        r"\textasciitilde{}",
+        r"\_\&\%\$\#\{\}",
+        r"\textbackslash",
+    ):
+        assert written in tex
+    assert r"=cmd\textbar{}" in tex
+    page = render.markdown(Section("<b>a", "<i>b", render.grids(tables[0])))
+    assert "<" not in page
+    assert r"\[x\](y)" in page
+    assert "=cmd\\|" in page
+
+
+def test_dollars_in_names_are_no_formula(results):
+    from matplotlib import pyplot
+
+    from coun.report.html import Picture
+
+    figure, axes = pyplot.subplots()
+    axes.plot([1e-6, 1], [1, 2], label="$x_{$")
+    axes.set_xscale("log")
+    axes.set_yticks([1, 2], [r"$\frac$", "$a$"])
+    axes.set_title("$x_{$ and $")
+    axes.legend()
+    assert Picture(figure, "").data
+    shown = [label for label in axes.get_xticklabels() if label.get_text()]
+    assert all(label.get_parse_math() for label in shown)
+    assert not any(label.get_parse_math() for label in axes.get_yticklabels())
+    pyplot.close(figure)

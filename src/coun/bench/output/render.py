@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 
 from coun.bench.execute.records import COSTS, RATIOS
@@ -96,8 +97,12 @@ def _cheapest(row: ResultRow | None) -> str:
 
 def markdown(section: Section) -> str:
     """A section without its pictures: a heading, a paragraph, tables."""
-    tables = "".join(f"{table.markdown}\n" for table in section.tables)
-    return f"## {section.title}\n\n{section.lead}\n\n{tables}"
+    tables = ""
+    for table in section.tables:
+        rows = [(mark, [*map(plain_markdown, texts)]) for mark, texts in table.rows]
+        tables += f"{Grid([*map(plain_markdown, table.header)], rows).markdown}\n"
+    title, lead = plain_markdown(section.title), section.lead.replace("<", "&lt;")
+    return f"## {title}\n\n{lead}\n\n{tables}"
 
 
 def summary(table: ResultTable) -> str:
@@ -205,11 +210,37 @@ def _latex_cells(table: ResultTable, row: ResultRow) -> list[str]:
     return [*cells, f"${row.costs['flops_ratio']:.3f}$"]
 
 
+_LATEX = str.maketrans(
+    {
+        **{sign: "\\" + sign for sign in "&%$#_{}"},
+        **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
+        **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " "},
+    }
+)
+
+
 def _escape(text: str) -> str:
-    """*text* without characters that are commands of LaTeX."""
-    for sign in "\\&%$#_{}":
-        text = text.replace(sign, "\\" + sign) if sign != "\\" else text.replace("\\", "/")
-    return text
+    """*text* as LaTeX prints it: no character of it is a command."""
+    return text.translate(_LATEX)
+
+
+def plain_cell(text: str) -> str:
+    """*text* as a cell of a CSV file that no spreadsheet takes for a formula.
+
+    >>> plain_cell("=1+1"), plain_cell("FT")
+    ("'=1+1", 'FT')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def plain_markdown(text: str) -> str:
+    """*text* in Markdown, in one line, without tags, links and cell borders of its own.
+
+    >>> plain_markdown("<b>[x](y)|")
+    '&lt;b>\\\\[x\\\\](y)\\\\|'
+    """
+    text = " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+    return re.sub(r"([\[\]|`])", r"\\\1", text)
 
 
 def as_csv(tables: Sequence[ResultTable]) -> str:
@@ -229,7 +260,8 @@ def as_csv(tables: Sequence[ResultTable]) -> str:
             values = [(c.mean, c.std, d) if c else (None, None, None) for c, d in cells]
             gap = (x.gap.mean, x.gap.std, x.interval.low, x.interval.high, x.gap_of_means, x.p)
             writer.writerow(
-                [table.workload, table.scenario, table.stage, x.name, x.method, x.module]
+                [plain_cell(table.workload), plain_cell(table.scenario), table.stage]
+                + [plain_cell(x.name), plain_cell(x.method), x.module]
                 + [x.reads_forget, x.runs]
                 + [_blank(value) for triple in values for value in triple]
                 + [*map(_blank, gap), x.smallest]

@@ -34,11 +34,13 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
     sections.append(_protocol(results))
     explanation, origin = legend(results), _origin(results)
     failures = list(results["failures"].values())
-    failed = "".join(f"\n- failed: {reason}" for reason in failures)
+    failed = "".join(f"\n- failed: {render.plain_markdown(reason)}" for reason in failures)
     warnings = [text for table in shown for text in table.warnings]
     box = "".join(f"> **Caution.** {text}\n>\n" for text in warnings).removesuffix(">\n")
     texts = {
-        "report.md": f"# {results['title']}\n\n{results['note']}\n{failed}\n\n{box}\n"
+        "report.md": f"# {render.plain_markdown(results['title'])}\n\n"
+        + results["note"].replace("<", "&lt;")
+        + f"\n{failed}\n\n{box}\n"
         + "".join(map(render.markdown, sections))
         + f"{explanation}\n\n{origin}\n",
         "report.tex": render.latex(shown),
