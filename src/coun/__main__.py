@@ -9,10 +9,10 @@ def main() -> int:
     """Run the command line; return the exit code. No interrupt shows a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)  # until the command line is imported
-    from coun.cli import app
     from coun.cli import main as run
+    from coun.cli import process
 
-    app.stop_on_signals()
+    process.stop_on_signals()
     return run()
 
 

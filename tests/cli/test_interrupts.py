@@ -10,7 +10,7 @@ import time
 import click
 import pytest
 
-from coun.cli import app
+from coun.cli import app, process
 from coun.errors import CounError
 from coun.files import expanded
 from coun.runs import Options
@@ -37,13 +37,13 @@ def test_a_fault_of_coun_is_one_line(capsys, monkeypatch):
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr("sys.argv", ["coun"])
-    assert app.run(fail) == app.INTERNAL
+    assert process.run(fail) == process.INTERNAL
     err = capsys.readouterr().err
     assert err.startswith("coun: unexpected RuntimeError: two lines; ")
     assert err.count("\n") == 1
     monkeypatch.setenv("COUN_DEBUG", "1")
     with pytest.raises(RuntimeError):
-        app.run(fail)
+        process.run(fail)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_line_after_an_interrupt_fits_the_command(capsys, monkeypatch, comma
 
     monkeypatch.setattr("sys.argv", ["coun", command])
     monkeypatch.setattr(stop, "main", lambda **_: stop.callback())
-    assert app.run(stop) == app.INTERRUPTED
+    assert process.run(stop) == process.INTERRUPTED
     assert words in capsys.readouterr().err
 
 

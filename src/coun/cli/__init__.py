@@ -10,7 +10,7 @@ import importlib
 
 import click
 
-from coun.cli import app
+from coun.cli import process
 from coun.errors import unknown
 
 COMMANDS = (
@@ -50,4 +50,4 @@ click.version_option(package_name="coun")(group)
 
 def main() -> int:
     """Run the `coun` command with the arguments of the process; return the exit code."""
-    return app.run(group)
+    return process.run(group)

@@ -1,15 +1,12 @@
-"""What every command shares: options, errors as one line, JSON on standard output."""
+"""What every command shares: options, JSON on standard output."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -25,9 +22,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 BAD_INPUT = 2
-INTERNAL = 70  # EX_SOFTWARE of sysexits.h
-INTERRUPTED = 130
-RESUMABLE = ("bench", "demo", "fulfil", "prepare", "train", "unlearn")
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
 LIMITS = (
     *("limit", "test_limit", "image_column", "label_column"),
@@ -334,66 +328,3 @@ def emit(document: Any) -> None:
 
 # User text, such as a path or a label, may hold brackets or :words: and is printed as it is.
 console = Console(markup=False, emoji=False)
-
-
-def run(group: click.Group) -> int:
-    """Run the command line; the exit code. Bad input is one line and exit code 2."""
-    try:
-        code = group.main(standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.UsageError as error:
-        usage = error.ctx.command_path if error.ctx else "coun"
-        _complain(f"{error.format_message()} See '{usage} --help'.")
-    except (CounError, click.ClickException) as error:
-        _complain(error.format_message() if isinstance(error, click.ClickException) else str(error))
-        return error.exit_code if isinstance(error, CounError) else BAD_INPUT
-    except (KeyboardInterrupt, click.Abort):
-        _complain(_interrupted())
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
-    except OSError as error:
-        _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
-    except Exception as error:
-        if os.environ.get("COUN_DEBUG"):
-            raise
-        _complain(
-            f"unexpected {type(error).__name__}: {str(error)[:300]}; this is a fault of coun or of "
-            "a plug-in, please report it with the traceback that COUN_DEBUG=1 shows"
-        )
-        return INTERNAL
-    return BAD_INPUT
-
-
-def stop_on_signals() -> None:
-    """Let SIGTERM stop a command as Ctrl-C does, and let neither show a traceback.
-
-    An interrupt while a module is being imported can surface as any exception, or as none. No
-    work is in progress then, so that the process ends at once.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        while frame is not None:
-            if frame.f_code.co_filename.startswith("<frozen importlib"):
-                _complain(_interrupted())
-                os._exit(INTERRUPTED)
-            frame = frame.f_back
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def _interrupted() -> str:
-    """What to say after an interrupt, which depends on what the command leaves behind."""
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    if words and words[0] in RESUMABLE:
-        return "interrupted; repeat the command to go on from the last checkpoint"
-    return "interrupted; nothing was changed"
-
-
-def _complain(message: str) -> None:
-    click.echo("coun: " + " ".join(message.split()), err=True)
