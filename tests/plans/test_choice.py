@@ -8,12 +8,14 @@ import coun
 from coun.methods import make
 from coun.plans.choice import choose_method
 
+ROWS = {"forget_rows": 30, "retain_rows": 270, "forget_rows_present": True}
 RECIPE = {"epochs": 30, "batch_size": 64, "optimizer": "sgd"}
 
 
 def names(**values):
     """The methods that are tried if each fails its gate."""
     tried = []
+    values = {**ROWS, **values}
     while not tried or tried[-1] != "retrain":
         tried.append(choose_method(original=RECIPE, exclude=tried, **values).name)
     return tried
@@ -37,36 +39,57 @@ def test_the_order_of_methods(kind, present, expected):
 @pytest.mark.parametrize("kind", ["listed", "random"])
 def test_a_prepared_model_is_matched_first(kind):
     values = {"kind": kind, "prepared": True}
-    tried = names(forget_rows_present=True, **values)
+    tried = names(**ROWS, **values)
     assert tried == ["out_of_fold", "neggrad_plus", "coun", "retrain"]
     assert names(forget_rows_present=False, **values) == ["coun", "retrain"]
-    choice = choose_method(original=RECIPE, forget_rows_present=True, **values)
+    choice = choose_method(original=RECIPE, **ROWS, **values)
     assert make(choice.name, choice.settings).epochs == 7
 
 
 @pytest.mark.parametrize("kind", ["class", "mixed"])
 def test_whole_classes_have_no_targets(kind):
-    tried = names(kind=kind, forget_rows_present=True, prepared=True)
+    tried = names(kind=kind, **ROWS, prepared=True)
     assert "out_of_fold" not in tried
 
 
 @pytest.mark.parametrize("budget", [0.8, 1.0, 5.0])
 def test_a_budget_that_pays_for_a_retrain_buys_one(budget):
-    choice = choose_method(kind="class", forget_rows_present=True, original=RECIPE, budget=budget)
+    choice = choose_method(
+        kind="class",
+        forget_rows=30,
+        retain_rows=270,
+        forget_rows_present=True,
+        original=RECIPE,
+        budget=budget,
+    )
     assert choice.name == "retrain"
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
 def test_a_budget_must_be_above_zero(budget):
     with pytest.raises(coun.CounError, match="budget"):
-        choose_method(kind="class", forget_rows_present=True, original={}, budget=budget)
+        choose_method(
+            kind="class",
+            forget_rows=30,
+            retain_rows=270,
+            forget_rows_present=True,
+            original={},
+            budget=budget,
+        )
 
 
 @pytest.mark.parametrize("budget", [0.1, 0.3, 0.7])
 @pytest.mark.parametrize("kind", ["class", "listed"])
 @pytest.mark.parametrize("original", [RECIPE, {}, {"epochs": 5, "batch_size": 4}])
 def test_settings_are_valid_and_within_the_budget(budget, kind, original):
-    choice = choose_method(kind=kind, forget_rows_present=True, original=original, budget=budget)
+    choice = choose_method(
+        kind=kind,
+        forget_rows=30,
+        retain_rows=270,
+        forget_rows_present=True,
+        original=original,
+        budget=budget,
+    )
     method = make(choice.name, choice.settings)
     if choice.name != "retrain":
         assert method.epochs <= budget * original.get("epochs", 182)
@@ -74,7 +97,7 @@ def test_settings_are_valid_and_within_the_budget(budget, kind, original):
 
 def test_without_sgd_the_learning_rate_is_left_open():
     recipe = {**RECIPE, "optimizer": "adamw"}
-    choice = choose_method(kind="class", forget_rows_present=True, original=recipe)
+    choice = choose_method(kind="class", **ROWS, original=recipe)
     assert "lr" not in choice.settings
 
 
@@ -85,3 +108,21 @@ def test_unlearn_takes_auto_and_records_why(small, split, tmp_path):
     assert run.record.method.name == "neggrad_plus"
     assert run.record.method.settings["epochs"] == 1
     assert "NegGrad+" in run.record.chosen_because
+
+
+def test_few_rows_are_pushed_less():
+    """The push on one row in an epoch is the same for few rows and for many."""
+
+    def push(count):
+        settings = choose_method(
+            kind="listed",
+            forget_rows=count,
+            retain_rows=3000 - count,
+            forget_rows_present=True,
+            original=RECIPE,
+        ).settings
+        steps = (3000 - count) / RECIPE["batch_size"]
+        return (1 - settings["alpha"]) * steps * settings["forget_batch_size"] / count
+
+    assert push(3) == pytest.approx(push(30), rel=1e-3)
+    assert push(30) == pytest.approx(push(300), rel=1e-3)

@@ -11,6 +11,7 @@ import torch
 import coun
 from coun.certificates import verify
 from coun.data.row_table import RowTable
+from coun.runs.preparation import prepare
 
 
 def people(registry, name):
@@ -277,3 +278,15 @@ def test_near_copies_are_shown_and_do_not_join(begun):
     assert begun.request(number).rows == 1
     begun.withdraw(number)
     assert not page.exists()
+
+
+def test_a_prepared_model_keeps_its_predictions(tmp_path):
+    data = coun.load("digits", limit=120)
+    run = coun.train(data, "mlp", epochs=4)
+    prepared = prepare(run, folds=2, repeats=1)
+    registry = coun.Registry.init(tmp_path / "prepared", prepared)
+    registry.add(ids=data.ids[:3])
+    result = registry.fulfil(budget=0.5, page=False)
+    assert result.attempts[0] == "out_of_fold"
+    assert registry.check() == []
+    assert coun.Run.open(registry.folder / "versions" / "1").out_of_fold is not None

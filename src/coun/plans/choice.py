@@ -10,6 +10,7 @@ from coun.errors import CounError
 AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
 NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
+FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
 
 class Choice(NamedTuple):
@@ -23,6 +24,8 @@ class Choice(NamedTuple):
 def choose_method(
     *,
     kind: str,
+    forget_rows: int,
+    retain_rows: int,
     forget_rows_present: bool,
     original: Mapping[str, Any],
     budget: float = BUDGET,
@@ -41,6 +44,7 @@ def choose_method(
     Args:
         kind: what the request consists of (`Split.content_kind`): "class", "random", "listed"
             or "mixed".
+        forget_rows, retain_rows: how many rows the request adds, and how many are retained.
         forget_rows_present: whether all rows to forget can still be read.
         original: settings of the Original's training; may be empty. Learning rates are those
             for SGD; where it was not used, or is not known, they are left to `coun.unlearn`.
@@ -56,7 +60,9 @@ def choose_method(
         docs/results/nearest.md.
 
     >>> recipe = {"epochs": 30, "batch_size": 64, "optimizer": "sgd"}
-    >>> choice = choose_method(kind="listed", forget_rows_present=True, original=recipe)
+    >>> choice = choose_method(
+    ...     kind="listed", forget_rows=3, retain_rows=297, forget_rows_present=True, original=recipe
+    ... )
     >>> choice.name, choice.settings["epochs"], choice.settings["forget_batch_size"]
     ('neggrad_plus', 8, 8)
     """
@@ -68,10 +74,14 @@ def choose_method(
         )
     batch = int(original.get("batch_size") or 256)
     small = max(1, batch // 8)
+    # Few forget rows come up again and again in one epoch, each time with the full push away from
+    # their labels, which ruins the model. The weight is for rows that come up once an epoch.
+    visits = retain_rows / batch * small / max(1, forget_rows)
+    push = FORGET_WEIGHT / max(1.0, visits)
     settings: dict[str, dict[str, Any]] = {
         "coun": {"lr": 0.1, "temperature": 0.25},
         "not": {"lr": 0.05},
-        "neggrad_plus": {"lr": 0.03, "alpha": 0.9, "forget_batch_size": small},
+        "neggrad_plus": {"lr": 0.03, "alpha": round(1 - push, 6), "forget_batch_size": small},
         "out_of_fold": {"lr": 0.05},
     }
     if original.get("optimizer") != "sgd":

@@ -28,7 +28,15 @@ from coun.registry.versions import (
     write_table,
 )
 from coun.runs import Run
-from coun.runs.folder import METRICS, ROWS, WEIGHTS, expanded, read_record, write_record
+from coun.runs.folder import (
+    METRICS,
+    OUT_OF_FOLD,
+    ROWS,
+    WEIGHTS,
+    expanded,
+    read_record,
+    write_record,
+)
 from coun.runs.recipes import recipe
 
 DATABASE, SIGNING_KEY = "registry.sqlite", "signing.pem"
@@ -61,6 +69,8 @@ def fill_folder(folder: Path, run: Run, key: str | Path | None, settings: dict[s
             raise CounError("the run's record says how it was trained; leave out the recipe")
         write_record(first, record)
         write_table(first, first, RowTable.of(run.data, run.split))
+        if run.out_of_fold is not None:
+            run.out_of_fold.save(first / OUT_OF_FOLD)
     split = run.split
     if split is not None:  # it has forgotten rows before; nobody needs the key of their names
         numbers = {"train": split.forget.tolist(), "test": split.held_out.tolist()}

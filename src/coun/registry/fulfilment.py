@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from coun.audit import Audit
 from coun.certificates import issue, load_key, statement_digest
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
+from coun.engine import predict
 from coun.errors import CounError
 from coun.files import file_digest
 from coun.methods import catalogue
+from coun.metrics import accuracy
 from coun.plans.choice import Choice
 from coun.registry.costs import Estimate, estimate, retrain_settings
 from coun.registry.evidence import statement_of
@@ -21,7 +27,6 @@ from coun.registry.gates import Outcome, examine
 from coun.registry.intake import review_folder
 from coun.registry.planning import Fulfilled, Plan
 from coun.registry.rows import as_request, forget_ids
-from coun.registry.state import State
 from coun.registry.versions import (
     CERTIFICATES,
     WORK,
@@ -103,7 +108,11 @@ class Fulfilment:
             run, why = self._attempt(choice, work / f"{place}-{choice.name}")
             if run is not None:
                 outcome = examine(
-                    run, self.plan.gates, original=self._original(), seed=self.plan.seed
+                    run,
+                    self.plan.gates,
+                    usual_accuracy=self._usual_accuracy(),
+                    original=self._original(),
+                    seed=self.plan.seed,
                 )
                 for note in outcome.notes:
                     self.say(note)
@@ -202,7 +211,7 @@ class Fulfilment:
         write_table(run.folder, run.folder, table)
         checkpoint = run.folder / "checkpoint"
         shutil.rmtree(checkpoint, ignore_errors=True)
-        files, drift = digests(run.folder), self._drift(run, state, exact)
+        files, drift = digests(run.folder), self._drift(run, exact)
         retrain_flops = run.record.cost.flops if choice.name == "retrain" else None
         if retrain_flops is None and self.estimate is not None:
             retrain_flops = self.estimate.retrain_flops
@@ -254,17 +263,40 @@ class Fulfilment:
             certificates=tuple(str(registry.folder / c["path"]) for c in certificates.values()),
         )
 
-    def _drift(self, run: Run, state: State, exact: bool) -> float | None:
+    @cached_property
+    def _last_retrain(self) -> Run:
+        """The last version that was trained without what it forgot, or the first version."""
+        chain = self.state.ancestry(self.state.served)
+        last = next((v for v in chain if self.state.versions[v].body["exact"]), chain[-1])
+        if last == self.state.served:
+            return self.start
+        return self.registry.open_version(last, self.start.data)
+
+    def _usual_accuracy(self) -> float:
+        """The test accuracy of the served version or of the last Retrain, the higher one.
+
+        The served version alone would let a little be lost with every request.
+        """
+        rows = self.start.data.test.take(self.split.test_rows(self.start.data))
+        labels = rows.labels.cpu()
+        others = ~torch.isin(labels, torch.tensor(self.split.forgotten_classes))
+        return max(
+            accuracy(logits[others], labels[others])
+            for logits in (self._answers(self.start), self._answers(self._last_retrain))
+        )
+
+    def _drift(self, run: Run, exact: bool) -> float | None:
         """Percent of test rows that *run* classifies otherwise than the last Retrain."""
         if exact:
             return 0.0
-        chain = state.ancestry(state.served)
-        last = next((v for v in chain if state.versions[v].body["exact"]), chain[-1])
-        reference = self.start
-        if last != state.served:
-            reference = self.registry.open_version(last, self.start.data)
-        answers = [_answers(model, run) for model in (run, reference)]
-        return float(100 * (answers[0] != answers[1]).double().mean())
+        new, before = (self._answers(model).argmax(1) for model in (run, self._last_retrain))
+        return float(100 * (new != before).double().mean())
+
+    def _answers(self, model: Run) -> Tensor:
+        """Logits of the test rows that are measured, (N, K)."""
+        data = self.start.data
+        rows = data.test.take(self.split.test_rows(data))
+        return predict(model.classifier, data, rows).logits
 
     def _certify(
         self,
@@ -321,12 +353,3 @@ def write_page(result: Audit, folder: Path) -> Path:
 
     page = write_audit(result, folder, show_rows=False)
     return page.replace(folder / "audit.html")
-
-
-def _answers(model: Run, run: Run) -> Any:
-    """The classes that *model* gives to the test rows of *run*, (N,)."""
-    from coun.engine import predict
-
-    assert run.split is not None
-    rows = run.data.test.take(run.split.test_rows(run.data))
-    return predict(model.classifier, run.data, rows).logits.argmax(1)

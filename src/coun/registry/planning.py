@@ -83,6 +83,8 @@ class Plan:
             choices.append(
                 choose_method(
                     kind=split.content_kind,
+                    forget_rows=len(split.new),
+                    retain_rows=len(split.retain),
                     forget_rows_present=len(split.missing(start.data)) == 0,
                     original=start.record.original or retrain_settings(start),
                     budget=self.budget,

@@ -13,10 +13,11 @@ from coun.data.keyed_rows import without_names
 from coun.data.row_table import RowTable
 from coun.errors import CounError
 from coun.files import cannot_write, file_digest
-from coun.runs.folder import METRICS, RECORD, ROWS, WEIGHTS, read_record, write_record
+from coun.runs.folder import METRICS, OUT_OF_FOLD, RECORD, ROWS, WEIGHTS, read_record, write_record
 
 VERSIONS, WORK, CERTIFICATES = "versions", "work", "certificates"
 KEPT = (WEIGHTS, RECORD, ROWS)  # what a version consists of, and what is checked
+PREPARED = (OUT_OF_FOLD,)  # the same, where the model was prepared for requests
 
 Numbers = Mapping[str, list[int]]  # row numbers by part
 
@@ -31,7 +32,8 @@ def digests(folder: Path) -> dict[str, str]:
     missing = [name for name in KEPT if not (folder / name).is_file()]
     if missing:
         raise CounError(f"{folder / missing[0]} is missing; restore it from a copy")
-    return {name: file_digest(folder / name) for name in KEPT}
+    prepared = [name for name in PREPARED if (folder / name).is_file()]
+    return {name: file_digest(folder / name) for name in (*KEPT, *prepared)}
 
 
 def copy_version(source: Path, target: Path) -> None:
@@ -41,7 +43,7 @@ def copy_version(source: Path, target: Path) -> None:
     """
     try:
         target.mkdir(parents=True)
-        for name in (*KEPT, METRICS):
+        for name in (*KEPT, *PREPARED, METRICS):
             if (source / name).is_file():
                 shutil.copyfile(source / name, target / name)
                 sync(target / name)

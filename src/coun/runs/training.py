@@ -158,6 +158,8 @@ def unlearn(
     if method == AUTO:
         choice = choose_method(
             kind=split.content_kind,
+            forget_rows=len(split.new),
+            retain_rows=len(split.retain),
             forget_rows_present=len(split.missing(start.data)) == 0,
             original=origin.original,
             prepared=start.out_of_fold is not None,
