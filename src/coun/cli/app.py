@@ -229,25 +229,6 @@ def load_data(source: str, limits: dict[str, Any], id_column: str | None = None)
     return with_views(data, **choice) if choice else data
 
 
-contrast_options = options(
-    click.option("--contrast", metavar="LOSS", help="Add a contrastive loss, e.g. info_nce."),
-    click.option(
-        "--contrast-weight",
-        type=float,
-        default=1.0,
-        help="Weight of that loss.  [default: 1]",
-    ),
-    click.option("--contrast-temperature", type=float, help="Temperature of that loss."),
-    click.option(
-        "--contrast-views", metavar="LETTERS", help="Letters of its second view, e.g. CHJN."
-    ),
-    click.option(
-        "--contrast-set",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Another setting of that loss.",
-    ),
-)
 trust_option = click.option(
     "--trust", is_flag=True, help="Run code that records and configs name; by default none is run."
 )
@@ -274,24 +255,6 @@ def parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise CounError(f"--set {key} is given twice; expected once")
         settings[key] = None if value.lower() == "none" else value
     return settings
-
-
-def make_contrast(
-    loss: str | None,
-    weight: float,
-    temperature: float | None,
-    views: str | None,
-    pairs: tuple[str, ...],
-) -> dict[str, Any] | None:
-    """Make the arguments of `coun.contrast` from the options; None where they name no loss."""
-    settings = parse_settings(pairs)
-    if temperature is not None:
-        settings["temperature"] = temperature
-    if loss is None:
-        if settings or views is not None:
-            raise CounError("contrast options need --contrast LOSS, e.g. --contrast info_nce")
-        return None
-    return {"loss": loss, "weight": weight, "views": views, **settings}
 
 
 def run_options(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from coun.cli import app
+from coun.cli.contrast_options import contrast_options, make_contrast
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 from coun.cli.start import open_start, start_options
 from coun.cli.views_options import views_options
@@ -29,7 +30,7 @@ from coun.cli.views_options import views_options
 @app.seed_option
 @forget_options
 @app.set_option
-@app.contrast_options
+@contrast_options
 @start_options
 @app.trust_option
 @app.data_options
@@ -66,7 +67,7 @@ def command(
     if method != "auto":
         make(method, values)  # a wrong setting is refused before any data is read
     options = app.run_options(**compute)
-    module = app.make_contrast(
+    module = make_contrast(
         contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set
     )
     common: dict[str, Any] = {"seed": seed, "out": out, "options": options, **values}

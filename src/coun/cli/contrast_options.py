@@ -1,0 +1,48 @@
+"""Options of the contrastive module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from coun.cli import app
+from coun.errors import CounError
+
+contrast_options = app.options(
+    click.option("--contrast", metavar="LOSS", help="Add a contrastive loss, e.g. info_nce."),
+    click.option(
+        "--contrast-weight",
+        type=float,
+        default=1.0,
+        help="Weight of that loss.  [default: 1]",
+    ),
+    click.option("--contrast-temperature", type=float, help="Temperature of that loss."),
+    click.option(
+        "--contrast-views", metavar="LETTERS", help="Letters of its second view, e.g. CHJN."
+    ),
+    click.option(
+        "--contrast-set",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Another setting of that loss.",
+    ),
+)
+
+
+def make_contrast(
+    loss: str | None,
+    weight: float,
+    temperature: float | None,
+    views: str | None,
+    pairs: tuple[str, ...],
+) -> dict[str, Any] | None:
+    """Make the arguments of `coun.contrast` from the options; None where they name no loss."""
+    settings = app.parse_settings(pairs)
+    if temperature is not None:
+        settings["temperature"] = temperature
+    if loss is None:
+        if settings or views is not None:
+            raise CounError("contrast options need --contrast LOSS, e.g. --contrast info_nce")
+        return None
+    return {"loss": loss, "weight": weight, "views": views, **settings}
