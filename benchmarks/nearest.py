@@ -29,6 +29,7 @@ ROWS, TEST_ROWS, SIDE, EPOCHS = 1200, 1200, 8, 24
 RECIPE: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 100, "lr": 0.1}
 OPTIONS = coun.Options(device="cpu", precision="fp32", keep_freed_memory=True)
 MEASURES = ("average_gap", "row_agreement", "js_to_retrain", "log_odds_correlation")
+SHOWN_IN_FLOORS = (("average_gap", 1), ("js_to_retrain", 3))  # and their decimals
 # Preparations: folds, repeats, epochs of each model of a fold.
 SHORT, SIX = "3 x 4 short", "6 x 4 short"
 PREPARATIONS = {
@@ -53,6 +54,8 @@ TRIED: list[tuple[str, str | None, str, dict[str, Any]]] = [
     ("matching, 3 x 2 full", "3 x 2 full", "out_of_fold", {"epochs": 3}),
     ("matching + CL", SHORT, "out_of_fold", {"epochs": 3, "contrast": {"weight": 0.1}}),
     ("matching, 5 epochs, 6 x 4 short", SIX, "out_of_fold", {"epochs": 5}),
+    ("held-out, nothing prepared", None, "held_out", {"epochs": 3}),
+    ("held-out, 5 epochs", None, "held_out", {"epochs": 5}),
     ("oracle, 1 Retrain, 5 epochs", None, "oracle", {"epochs": 5}),
     ("oracle, 3 Retrains, 5 epochs", None, "oracle", {"epochs": 5, "oracles": 3}),
 ]  # fmt: skip
@@ -125,22 +128,26 @@ def one_seed(seed: int, folder: Path) -> None:
 
 def report(folder: Path) -> None:
     """Write the results of all seeds, and print their means as a table."""
-    whole = [read_json(path) for path in sorted(folder.glob("*.json"))]
-    seeds = [s for s in whole if len(s["rows"]) == len(TRIED)]
+    seeds = [read_json(path) for path in sorted(folder.glob("*.json"))]
     write_json(RESULTS, seeds)
-    print("| | cost | average gap | row agreement | JS | correlation |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for label in ("floor", *(tried[0] for tried in TRIED)):
-        values = [s["floor"] if label == "floor" else s["rows"][label] for s in seeds]
-        mean = {name: fmean(v[name] for v in values) for name in MEASURES}
-        cost = 1.0 if label == "floor" else fmean(v["cost"] for v in values)
+    print("| | seeds | cost | gap, in floors | row agreement | JS, in floors | correlation |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for label in ("floor", *(row[0] for row in TRIED)):
+        done = [s for s in seeds if label == "floor" or label in s["rows"]]
+        if not done:
+            continue
+        floor = {name: fmean(s["floor"][name] for s in done) for name in MEASURES}
+        rows = [{**s["floor"], "cost": 1.0} if label == "floor" else s["rows"][label] for s in done]
+        mean = {name: fmean(row[name] for row in rows) for name in (*MEASURES, "cost")}
+        gap, js = (f"{mean[m]:.{d}f}, {mean[m] / floor[m]:.2f}" for m, d in SHOWN_IN_FLOORS)
         print(
-            f"| {label} | {cost:.2f} | {mean['average_gap']:.1f} | {mean['row_agreement']:.1f} | "
-            f"{mean['js_to_retrain']:.3f} | {mean['log_odds_correlation']:.2f} |"
+            f"| {label} | {len(done)} | {mean['cost']:.2f} | {gap} | {mean['row_agreement']:.1f} | "
+            f"{js} | {mean['log_odds_correlation']:.2f} |"
         )
     for name in PREPARATIONS:
-        share = fmean(s["preparation"][name] for s in seeds)
-        print(f"preparation {name}: {share:.1f} Retrains")
+        shares = [s["preparation"][name] for s in seeds if name in s["preparation"]]
+        if shares:
+            print(f"preparation {name}: {fmean(shares):.1f} Retrains")
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ CANONICAL: dict[str, dict[str, Any]] = {
     "neggrad_plus": FAST,
     "amun": {**FAST, "steps": 2},
     "delete": FAST,
+    "held_out": FAST,
     "oracle": FAST,
     "out_of_fold": FAST,
     "projection": FAST,

@@ -115,7 +115,13 @@ def test_a_method_describes_itself(name: str) -> None:
     about = describe(kind)
     assert about["summary"].endswith((".", ")."))
     assert about["source"]
-    assert set(about["reads"]) <= {"retain", "forget", "original training", "predictions"}
+    assert set(about["reads"]) <= {
+        "retain",
+        "forget",
+        "held-out",
+        "original training",
+        "predictions",
+    }
     assert json.loads(json.dumps(about)) == about
     for key, field in about["settings"].items():
         assert field.get("description"), f"{name}.{key} has no description"

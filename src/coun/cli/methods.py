@@ -12,7 +12,13 @@ from rich.text import Text
 from coun.cli import app
 from coun.errors import unknown
 
-LETTERS = {"retain": "R", "forget": "F", "original training": "O", "predictions": "P"}
+LETTERS = {
+    "retain": "R",
+    "forget": "F",
+    "held-out": "H",
+    "original training": "O",
+    "predictions": "P",
+}
 
 
 @app.command("methods", help="List the unlearning methods, or the settings of the one called NAME.")

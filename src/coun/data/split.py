@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.examples import Data, stratified
 from coun.data.requests import Class, Listed, Random, Request
 from coun.data.split_parts import (
     ContentKind,
@@ -26,6 +26,8 @@ from coun.data.split_parts import (
     recorded_fields,
 )
 from coun.errors import CounError
+
+CALIBRATION_SEED = 0  # fixed, so that all methods and seeds leave the same test rows to measure on
 
 
 def _none() -> Tensor:
@@ -46,8 +48,8 @@ class Split:
         request: the typed requests of this time.
         earlier: the rows in *forget* that earlier requests forgot.
         drawn: the rows in *forget* that were drawn at random.
-        held_out: numbers of test rows that the request names: no model was trained on them,
-            and measurements leave them out.
+        held_out: numbers of test rows that the request names, or that a method was calibrated on
+            (`calibration_rows`): no model was trained on them, and measurements leave them out.
         forgotten_classes: labels of the classes without a retained row; test accuracy leaves
             them out.
         content_kind: what *forget* consists of, whatever words named it.
@@ -324,6 +326,27 @@ class Split:
     def test_rows(self, data: Data) -> Tensor:
         """Positions in `data.test` of the rows to measure on: all that the request leaves."""
         return (~torch.isin(data.test.numbers, self.held_out)).nonzero().flatten()
+
+    def calibration_rows(self, data: Data) -> Tensor:
+        """Positions in `data.test` of a fixed half of `test_rows`, balanced over classes.
+
+        Methods that may read rows that no model has seen read these; `leaving_out` then keeps
+        measurements to the other half.
+
+        Raises: CounError if there are fewer than two test rows.
+        """
+        rows = self.test_rows(data)
+        if len(rows) < 2:
+            raise CounError(f"{len(rows)} test rows are left; expected at least 2 to divide")
+        half = stratified(data.test.labels.cpu()[rows], len(rows) // 2, CALIBRATION_SEED)
+        return rows[half]
+
+    def leaving_out(self, tests: Tensor) -> Split:
+        """Return the same split where measurements leave out more test rows.
+
+        Args: tests: their row numbers, (n,) int64.
+        """
+        return replace(self, held_out=_sorted(torch.cat([self.held_out, tests])))
 
     def missing(self, data: Data) -> Tensor:
         """Numbers of rows to forget that the data no longer has, (n,) int64."""

@@ -33,6 +33,7 @@ class Task:
         flops: Floating-point operations of one forward pass of one image.
         original: "settings" and "seed" of the Original's training; empty for bare weights.
         out_of_fold: Predictions by models that had not seen the rows; None where nobody made them.
+        held_out: Rows that no model was trained on, for methods that declared to read "held_out".
         cost: What was spent so far, by the engine and by plans that compute (`charge`).
         preparation: What was spent to prepare for requests, which is kept apart.
 
@@ -56,6 +57,7 @@ class Task:
     cost: Cost = field(default_factory=Cost)
     preparation: Cost = field(default_factory=Cost)
     out_of_fold: OutOfFold | None = None
+    held_out: Examples | None = None
     _indices: dict[str, Tensor] = field(default_factory=dict)
     _sources: dict[str, Examples] = field(default_factory=dict)
 
@@ -98,7 +100,8 @@ class Task:
 
         Raises: CounError if a row belongs to no role that the method declared.
         """
-        allowed = torch.cat([self.indices(known) for known in sorted(self.reads)])
+        known = sorted(self.reads - {"held_out"})
+        allowed = torch.cat([self.indices(role) for role in known])
         if not bool(torch.isin(indices, allowed).all()):
             raise CounError(f"role {role} holds rows that the method does not declare to read")
         self._indices[role] = indices

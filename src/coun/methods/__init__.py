@@ -127,7 +127,7 @@ def describe(kind: type[Method]) -> dict[str, Any]:
         "source": kind.source,
         "exact": kind.exact,
         "reads": [
-            *sorted(kind.reads),
+            *sorted(role.replace("_", "-") for role in kind.reads),
             *["original training"] * kind.needs_original,
             *["predictions"] * kind.needs_out_of_fold,
         ],

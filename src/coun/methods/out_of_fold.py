@@ -9,8 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from coun.engine import Task
-from coun.errors import CounError
-from coun.plans.matching import ROLES, Matching, averaged
+from coun.plans.matching import ROLES, Matching, averaged, labels_by_role
 from coun.plans.method import FROZEN
 
 
@@ -41,14 +40,7 @@ class OutOfFoldMatching(Matching):
     needs_out_of_fold: ClassVar[bool] = True
 
     def targets(self, task: Task) -> Tensor:
-        labels = {role: task.source(role).labels.cpu() for role in ROLES}
-        whole = set(labels["forget"].tolist()) - set(labels["retain"].tolist())
-        if whole:
-            names = ", ".join(task.data.classes[label] for label in sorted(whole))
-            raise CounError(
-                f"the request forgets class {names} as a whole, and the models of folds have seen "
-                "rows of it; use a method without out-of-fold predictions, such as coun or not"
-            )
+        labels = labels_by_role(task)
         # Ranks are taken among all rows, because the forget rows may be few.
         predictions = torch.cat([task.unseen_predictions(role) for role in ROLES], 1)
         everything = averaged(predictions, torch.cat([labels[role] for role in ROLES]))

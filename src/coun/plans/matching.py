@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from coun.data.out_of_fold import log_odds
 from coun.engine import Phase, Stage, Task
+from coun.errors import CounError
 from coun.objectives import BatchContext, Objective
 from coun.plans.method import FROZEN, Positive, Training
 
@@ -71,6 +72,22 @@ class Matching(Training):
         yield self.fit(Phase(Objective.of(matched), batch_sizes))
 
 
+def labels_by_role(task: Task) -> dict[str, Tensor]:
+    """Return the labels of the retain and the forget rows, on the CPU.
+
+    Raises: CounError if a class is forgotten whole: the models that give targets know it.
+    """
+    labels = {role: task.source(role).labels.cpu() for role in ROLES}
+    whole = set(labels["forget"].tolist()) - set(labels["retain"].tolist())
+    if whole:
+        names = ", ".join(task.data.classes[label] for label in sorted(whole))
+        raise CounError(
+            f"the request forgets class {names} as a whole, and the models that give targets know "
+            "this class; use a method without targets, such as coun or not"
+        )
+    return labels
+
+
 def distance(logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
     """Compute the mean over rows of huber(log-odds, the target's) + 2 KL(target || model).
 
@@ -102,6 +119,19 @@ def averaged(predictions: Tensor, labels: Tensor) -> Tensor:
     # Of R * N sorted values each row takes the middle of the R that have its rank.
     ranked = single.sort().values.reshape(len(odds), len(predictions)).median(1).values
     odds = ranked[odds.argsort(stable=True).argsort()]
-    of_class = F.one_hot(labels, mean.shape[1]).bool()
-    others = mean.masked_fill(of_class, -torch.inf).log_softmax(1) + F.logsigmoid(-odds)[:, None]
-    return torch.where(of_class, F.logsigmoid(odds)[:, None], others).float()
+    return with_log_odds(mean, labels, odds).float()
+
+
+def with_log_odds(logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
+    """Set the log-odds of the true class, and keep the odds among the other classes.
+
+    Args: logits: (N, K); labels: (N,) int64; odds: (N,), in nats.
+
+    Returns: Log-probabilities (N, K).
+
+    >>> with_log_odds(torch.zeros(1, 3), torch.tensor([0]), torch.zeros(1)).exp().tolist()
+    [[0.5, 0.25, 0.25]]
+    """
+    of_class = F.one_hot(labels, logits.shape[1]).bool()
+    others = logits.masked_fill(of_class, -torch.inf).log_softmax(1) + F.logsigmoid(-odds)[:, None]
+    return torch.where(of_class, F.logsigmoid(odds)[:, None], others)

@@ -106,6 +106,7 @@ def execute(
             {} if start.original_seed is None else original,
             start.probe.cost if start.probe else Cost(),
             out_of_fold=start.out_of_fold,
+            held_out=start.held_out,
         )
         engine = Engine(
             task,

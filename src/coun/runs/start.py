@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from coun.data import Data, OutOfFold
+from coun.data import Data, Examples, OutOfFold
 from coun.errors import CounError
 from coun.methods import Method
 from coun.models import Classifier, build
@@ -42,6 +42,7 @@ class Start:
     chosen_because: str = ""
     probe: Probe | None = None
     out_of_fold: OutOfFold | None = None
+    held_out: Examples | None = None
     out_of_fold_record: OutOfFoldRecord | None = None
     config: dict[str, Any] | None = None
 

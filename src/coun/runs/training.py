@@ -189,6 +189,10 @@ def unlearn(
     if retrain:
         origin.parent = None  # it starts afresh
     method = method.with_defaults_from(origin.original)
+    if "held_out" in method.reads:
+        rows = split.calibration_rows(start.data)
+        origin.held_out = start.data.test.take(rows)
+        split = split.leaving_out(start.data.test.numbers[rows])
     kind_of_run: Kind = "retrain" if retrain else "unlearned"
     origin.retrain_share = retrain_share(method, split, origin.original)
     if options.progress and origin.retrain_share and ProcessGroup.current().is_main:

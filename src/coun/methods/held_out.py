@@ -1,0 +1,61 @@
+"""Held-out matching: make forget rows as uncertain as rows that no model has seen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from coun.data.out_of_fold import log_odds
+from coun.engine import Task, predict
+from coun.plans.matching import Matching, labels_by_role, with_log_odds
+from coun.plans.method import FROZEN
+
+FEWEST = 5  # held-out rows of a class, below which those of all classes are taken
+
+
+@dataclass(frozen=True, config=FROZEN)
+class HeldOutMatching(Matching):
+    """Give forget rows the spread of confidence that held-out rows of their class have.
+
+    For a request that nothing was prepared for. The Original's log-odds of the true class for the
+    forget rows of a class are mapped, by rank, to those for held-out rows of that class. The odds
+    among the other classes stay, and `Matching` says how the model is fine-tuned to these targets.
+    Which forget rows are hard is taken from the Original, which has learned them; out-of-fold
+    matching knows it better.
+
+    Held-out rows are a fixed half of the test rows. Every measurement of the result leaves them
+    out and uses the other half only.
+
+    Limits: the forget rows must be like the held-out rows, as in a random request. Whole classes
+    are refused.
+
+    Source: this project, after ReGUn (arXiv 2603.11210), which gives all forget rows of a batch
+        one mean distribution of held-out rows; a mean has no spread, which attacks see.
+    """
+
+    name: ClassVar[str] = "held_out"
+    source: ClassVar[str] = "this project, after ReGUn, arXiv 2603.11210"
+    reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget", "held_out"})
+
+    def targets(self, task: Task) -> Tensor:
+        labels = labels_by_role(task)["forget"]
+        assert task.held_out is not None
+        held_labels = task.held_out.labels.cpu()
+        forget = task.data.train.take(task.indices("forget"))
+        logits, held_logits = (
+            predict(task.classifier, task.data, rows).logits for rows in (forget, task.held_out)
+        )
+        task.charge(len(labels) + len(held_labels), grad=False)
+        odds = log_odds(logits.double(), labels)
+        reference = log_odds(held_logits.double(), held_labels)
+        wanted = torch.empty_like(odds)
+        for label in sorted(set(labels.tolist())):
+            rows = labels == label
+            unseen = reference[held_labels == label]
+            unseen = unseen if len(unseen) >= FEWEST else reference
+            rank = odds[rows].argsort(stable=True).argsort()
+            wanted[rows] = torch.quantile(unseen, (rank.double() + 0.5) / int(rows.sum()))
+        return with_log_odds(logits.double(), labels, wanted).float()
