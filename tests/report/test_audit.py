@@ -22,10 +22,11 @@ def test_a_class_is_shown_with_the_classes_that_its_rows_are_given(tmp_path):
         "Original (before)",
         original.record["weights_sha256"][:12],
         "finetune, seed 0",
+        "trained on all rows, seed 0",
         "lr=1e-06",
         "taken on trust",
         "Which rows stand out?",
-        "found with 80%",
+        "finds 4 times in 5",
     ):
         assert text in page, text
     assert page.count("data:image/png;base64,") == 5

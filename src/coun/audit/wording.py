@@ -155,14 +155,19 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
         + "; what the model may reveal in other ways was not looked at.",
     ]
     if verdict.retrains:
+        several = verdict.retrains > 1
         notes.append(
-            f"The {verdict.retrains} Retrain{'s are' if verdict.retrains > 1 else ' is'} taken on "
-            "trust: the audit cannot see whether forgotten rows were used to train them. The "
-            f"exact p of the model's rank among {verdict.retrains + 1} models is at best "
-            f"{1 / (verdict.retrains + 1):.2f}"
-            + (f", here at least {min(ranks):.2f}" if ranks else "")
-            + "; the smaller p-values assume normal seed spread, and of few Retrains at least as "
-            f"much as the margin of {verdict.margin:g} points."
+            (f"The {verdict.retrains} Retrains are" if several else "The Retrain is")
+            + " taken on trust: the audit cannot see whether forgotten rows were used to train "
+            + ("them." if several else "it.")
+        )
+        notes.append(
+            f"Among {verdict.retrains + 1} models, the exact p of a rank is "
+            f"{1 / (verdict.retrains + 1):.2f} at best"
+            + (f"; here the smallest is {min(ranks):.2f}" if ranks else "")
+            + ". The smaller p-values of levels rest on two assumptions: that models of different "
+            "seeds spread normally, and, as few Retrains cannot show how widely, that they spread "
+            f"by {verdict.margin:g} points or more (the margin)."
         )
     else:
         notes.append(

@@ -71,7 +71,8 @@ def _description(run: Run) -> list[str]:
     """Say in a few lines what *run* is, what it forgot and what it cost."""
     record, cost, split = run.record, run.record.cost, run.split
     where = f" in {run.folder}" if run.folder else ""
-    lines = [f"{record.kind} by {record.method.name}{where}"]
+    made = {"original": "the Original", "retrain": "a Retrain"}.get(record.kind)
+    lines = [f"{made or f'{record.kind} by {record.method.name}'}{where}"]
     if split is None:
         lines.append(f"{len(run.data.train):,} training rows, nothing to forget")
     else:

@@ -38,8 +38,9 @@ LEGEND = (
     "Retrain: a model trained from scratch without the forgotten rows, the exact answer. Floor: "
     "the mean distance between two Retrains that differ in their seed only; nothing can be nearer "
     "than that, nor needs to be. Membership attack: percent of forgotten rows that an attacker "
-    "takes for never trained on. p (Holm): p-values corrected for the number of tests. Found with "
-    "80%: how many remembered rows the test would find 4 times in 5. All numbers, with many more, "
+    "takes for never trained on. p (Holm): p-values corrected for the number of tests. Finds 4 "
+    "times in 5: the number of remembered rows from which the test would find something. All "
+    "numbers, with many more, "
     "are in audit.json."
 )
 
@@ -86,6 +87,7 @@ def _who(audit: Audit) -> Section:
     flops = [runs[s.name].record.cost.flops for s in audit.retrains if s.name in runs]
     retrain = float(np.mean(flops)) if flops else 0.0
     rows = []
+    settings: dict[str, list[str]] = {}
     for name, run in runs.items():
         record = run.record
         method, cost = record.method, record.cost
@@ -95,31 +97,26 @@ def _who(audit: Audit) -> Section:
                 str(run.folder or "in memory"),
                 record.weights_sha256[:12],
                 record.parent.weights_sha256[:12] if record.parent else "from scratch",
-                f"{method.name}, seed {record.seed}",
+                f"{_METHODS.get(record.kind, method.name)}, seed {record.seed}",
                 f"{cost.seconds:.1f} s",
                 f"{100 * cost.flops / retrain:.0f}%" if retrain else "unknown",
-                ", ".join(f"{k}={v}" for k, v in method.settings.items()),
             ]
         )
-    head = [
-        "",
-        "folder",
-        "weights",
-        "made from",
-        "method",
-        "time",
-        "cost (Retrain: 100%)",
-        "settings",
-    ]
+        text = ", ".join(f"{k}={v}" for k, v in method.settings.items())
+        settings.setdefault(text or "none", []).append(name)
+    head = ["", "folder", "weights", "made from", "method", "time", "cost (Retrain: 100%)"]
     forget, missing = len(audit.split.forget), audit.missing
     lead = (
         f"Request: {audit.split.describe()}. {forget:,} of {forget + len(audit.split.retain):,} "
         f"training rows must be forgotten; by content the request is {_KINDS[_kind(audit)]}."
         + (f" {missing:,} of them are no longer in the data." if missing else "")
     )
-    return Section("What was audited", lead, tables=[Grid.of(head, rows)])
+    used = [[", ".join(names), text] for text, names in settings.items()]
+    tables = [Grid.of(head, rows), Grid.of(["", "settings"], used)]
+    return Section("What was audited", lead, tables=tables)
 
 
+_METHODS = {"original": "trained on all rows", "retrain": "trained without these rows"}
 _KINDS = {
     "random": "a random draw",
     "class": "one or more whole classes",
@@ -192,7 +189,7 @@ def _evidence(audit: Audit) -> Section:
     """All tests with their effects, p-values and power, and the caveats."""
     verdict = audit.verdict
     before = {(e.name, e.part): e for e in audit.of_original.tests} if audit.of_original else {}
-    head = ["test", "this model", "p (Holm)", "found", "found with 80%"]
+    head = ["test", "this model", "p (Holm)", "found", "finds 4 times in 5"]
     rows = [
         [
             f"{short(e)}{' (listed rows)' if e.part == 'listed' else ''}",
