@@ -87,17 +87,18 @@ def advice(rows: Sequence[dict[str, Any]], retrains: int, listed: int) -> str:
 
     >>> rows = [{"retrains": 1, "best": "inconclusive"}, {"retrains": 3, "best": "equivalent"}]
     >>> advice(rows, 1, 0)
-    'Add 2 Retrains; `coun audit --plan` says what for.'
+    'Add 2 Retrains; coun audit --plan says what for.'
     """
     enough = [r["retrains"] for r in rows if r["retrains"] > retrains and r["best"] != UNCLEAR]
     if not enough:
         return (
-            "More Retrains would not help. More test rows of these classes, a larger request, or "
-            "canaries planted when the Original is trained (`coun train --canaries`) would."
+            f"Even {COUNTS[-1]} Retrains would not be enough. A larger request would help, more "
+            "test rows of these classes, or canaries that are planted when the Original is trained "
+            "(coun train --canaries)."
         )
     total = max(enough[0], FEWEST_RETRAINS) if listed else enough[0]
     more = total - retrains
-    return f"Add {more} Retrain{'s' if more > 1 else ''}; `coun audit --plan` says what for."
+    return f"Add {more} Retrain{'s' if more > 1 else ''}; coun audit --plan says what for."
 
 
 def _note(count: int, listed: int) -> str:
