@@ -56,8 +56,8 @@ def _different(verdict: Verdict) -> str:
     if not verdict.retrains and answered is not None:
         return (
             f"Different: the model still gives {100 * answered.effect:.0f}% of the forgotten "
-            "class's rows its name. A model that never saw the class would hardly do so; a Retrain would "
-            "show how often."
+            "class's rows its name. A model that never saw the class would hardly do so; a Retrain "
+            "would show how often."
         )
     if not verdict.retrains:
         return "Different. " + UNLIKE_TEST_ROWS.format(kind="forgotten")
