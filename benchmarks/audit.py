@@ -333,6 +333,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", help="CIFAR-10, as for `coun train --data`; digits alone without")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=7)
+    parser.add_argument("--data-seeds", type=int, help="Seeds of --data.  [default: --seeds]")
     parser.add_argument("--bad-seeds", type=int, default=4, help="Seeds with all bad models.")
     parser.add_argument("--network-seeds", type=int, default=0, help="Seeds of resnet8.")
     parser.add_argument(
@@ -345,6 +346,7 @@ def main(arguments: list[str] | None = None) -> None:
     rank_tests.DRAWS, top_rows.DRAWS = 1_999, 4_999  # enough for alpha, and faster
     rank_tests.ENOUGH = 25
     sets = pools(given.data)
+    data_seeds = given.seeds if given.data_seeds is None else given.data_seeds
     cells: Cells = {}
     for k in range(max(given.seeds, given.network_seeds)):
         seed = given.first_seed + k
@@ -352,7 +354,7 @@ def main(arguments: list[str] | None = None) -> None:
             rows: list[dict[str, Any]] = []
             if name in REQUESTS and k < given.seeds:
                 columns = BAD if k < given.bad_seeds else ("Retrain", *ALWAYS)
-                for pool in sets:
+                for pool in sets if k < data_seeds else sets[:1]:
                     rows += world(pool, name, seed, given.cache, columns)
             elif name in NETWORK_REQUESTS and k < given.network_seeds:
                 rows += network_audits(given.data, name, seed, given.cache)
@@ -367,6 +369,8 @@ def _command(given: argparse.Namespace, done: int) -> str:
     """The command that gives what is finished."""
     words = ["python benchmarks/audit.py", "--data hf:CIFAR-10" if given.data else ""]
     words += [f"--first-seed {given.first_seed}", f"--seeds {min(given.seeds, done)}"]
+    if given.data_seeds is not None:
+        words.append(f"--data-seeds {min(given.data_seeds, done)}")
     words.append(f"--bad-seeds {min(given.bad_seeds, done)}")
     if given.network_seeds:
         words.append(f"--network-seeds {min(given.network_seeds, done)}")

@@ -207,8 +207,8 @@ Made on {date} by `{command}`: {audits} audits at alpha {alpha} and a margin of 
 The networks have one hidden layer. The data are the digits (400 training and 400 test rows) and,
 with --data, CIFAR-10 averaged down to 8 x 8 pixels (1,000 and 1,000 rows, 2,000 training rows for
 the largest request); each seed draws other rows. Counts are added up over data sets. Requests
-that begin with "resnet8" are `resnet8` networks on 400 CIFAR-10 pictures of 16 x 16 pixels,
-trained for 25 epochs and audited by the library's own functions. R is the number of Retrains that
+that begin with "resnet8" are `resnet8` networks on 300 CIFAR-10 pictures of 16 x 16 pixels,
+trained for 15 epochs and audited by the library's own functions. R is the number of Retrains that
 the audit was given. [audit.json](audit.json) has every count.
 
 ## Aims

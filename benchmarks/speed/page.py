@@ -80,9 +80,9 @@ def memory(found: dict[str, Any]) -> str:
 
 def audit(found: dict[str, Any]) -> str:
     rows = [
-        ["the audit, s", found["audit_seconds"]],
+        ["the audit, s of one core", found["audit_seconds"]],
         ["of which forwards of one of the three models, s", found["of_which_one_models_forwards"]],
-        ["its page, s", found["page_seconds"]],
+        ["its page, s of one core", found["page_seconds"]],
         ["peak memory of the process, GiB", found["peak_gib"]],
     ]
     return table(["50,000 images", ""], rows)

@@ -189,4 +189,7 @@ def _config_text(config: str | Path | None, out: Path, resume: bool) -> str:
         )
     if out.exists() and not out.is_dir():
         raise CounError(f"{out} is a file; choose a folder for --out")
+    page = out / "report.html"
+    if page.exists() and not existing.is_file():
+        raise CounError(f"{page} exists and is not of a bench; choose another folder for --out")
     return text
