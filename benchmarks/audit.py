@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -270,15 +270,23 @@ def accuracy_gap(model: Subject, retrains: list[Subject]) -> float:
     return float(np.mean([np.abs(right(model) - right(r)).mean() for r in retrains]))
 
 
-def world(pool: Pool, request: str, seed: int, cache: Path, columns: tuple[str, ...]) -> Any:
+def world(
+    pool_name: str,
+    load: Callable[[], Pool],
+    request: str,
+    seed: int,
+    cache: Path,
+    columns: tuple[str, ...],
+) -> list[dict[str, Any]]:
     """The words of all audits of one world; those of an earlier call are read."""
-    path = cache / "audits" / f"{pool.name} {request} {seed}.json"
+    path = cache / "audits" / f"{pool_name} {request} {seed}.json"
     earlier: dict[str, Any] = dict(read_json(path)) if path.exists() else {}
     rows: list[dict[str, Any]] = earlier.get("audits", [])
     missing = [name for name in columns if name not in earlier.get("columns", ())]
     if not missing:
         return [row for row in rows if row["model"] in columns]
-    every = any(name in GUILTY for name in columns)
+    pool = load()
+    every = any(column in GUILTY for column in columns)
     found = everything_of(pool, request, seed, cache, every)
     drift = drift_of(pool, request, seed)
     for name, model, exact in audits(found["models"]):
@@ -354,8 +362,9 @@ def main(arguments: list[str] | None = None) -> None:
             rows: list[dict[str, Any]] = []
             if name in REQUESTS and k < given.seeds:
                 columns = BAD if k < given.bad_seeds else ("Retrain", *ALWAYS)
-                for pool in sets if k < data_seeds else sets[:1]:
-                    rows += world(pool, name, seed, given.cache, columns)
+                for pool, load in sets.items():
+                    if pool == "digits" or k < data_seeds:
+                        rows += world(pool, load, name, seed, given.cache, columns)
             elif name in NETWORK_REQUESTS and k < given.network_seeds:
                 rows += network_audits(given.data, name, seed, given.cache)
             for row in rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -425,6 +426,9 @@ def with_canaries(pool: Pool, rng: np.random.Generator) -> World:
     )
 
 
-def pools(folder: str | None) -> list[Pool]:
-    """The data sets of the validation."""
-    return [digits(), *([cifar(folder)] if folder else [])]
+def pools(folder: str | None) -> dict[str, Callable[[], Pool]]:
+    """The data sets of the validation by name; they are loaded where a world needs them."""
+    makers: dict[str, Callable[[], Pool]] = {"digits": cache(digits)}
+    if folder:
+        makers["cifar-8x8"] = cache(partial(cifar, folder))
+    return makers

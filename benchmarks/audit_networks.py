@@ -75,17 +75,24 @@ def network_audits(source: str, request: str, seed: int, cache: Path) -> list[di
 
 
 def audits_of(
-    data: Data, split: Split, seed: int, *, model: str, epochs: int
+    data: Data,
+    split: Split,
+    seed: int,
+    *,
+    model: str,
+    epochs: int,
+    counts: tuple[int, ...] = (1, 3),
 ) -> list[dict[str, Any]]:
-    """Train every model of a world, and audit it against one and three Retrains."""
+    """Train every model of a world, and audit it against so many Retrains."""
     start = 100 * seed
     original = coun.train(data, model, seed=start, epochs=epochs)
     retrains = [
-        coun.train(data, model, split=split, seed=start + k, epochs=epochs) for k in range(1, 5)
+        coun.train(data, model, split=split, seed=start + k, epochs=epochs)
+        for k in range(1, counts[-1] + 2)
     ]
     few = split.forget[5:] if len(split.forget) > 10 else None
     models = {
-        "Retrain": retrains[3],
+        "Retrain": retrains[-1],
         "Original": original,
         "fine-tuned, lr 1e-6": coun.unlearn(original, split, "finetune", epochs=1, lr=1e-6),
         "fine-tuned": coun.unlearn(original, split, "finetune", epochs=max(1, epochs // 5)),
@@ -97,9 +104,8 @@ def audits_of(
         models["keeps 5"] = replace(kept, split=split)
     rows = []
     for name, run in models.items():
-        for count in (1, 3):
+        for count in counts:
             rows.append(_row(name, run, retrains[:count], split))
-    rows.append(_row("Retrain", retrains[1], [retrains[2]], split))
     return rows
 
 

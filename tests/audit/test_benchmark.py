@@ -4,7 +4,8 @@ import importlib
 import json
 from pathlib import Path
 
-from coun.audit import rank_tests, top_rows
+import coun
+from coun.audit import WORDS, rank_tests, top_rows
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -27,3 +28,14 @@ def test_the_validation_makes_its_page_and_reads_what_it_has(tmp_path, monkeypat
     assert set(words["a class", "Original", 1]) == {"under-forgotten"}
     assert sum(words["a class", "Retrain", 0].values()) == 6
     assert "| a class | 0/6" in pages[0]
+
+
+def test_networks_of_the_library_are_audited_in_the_same_words(monkeypatch):
+    """What is done with resnet8, in a small form."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    networks = importlib.import_module("audit_networks")
+    data, split = networks._mislabelled(coun.load("digits", limit=100, test_limit=50), 0)
+    assert len(split.forget) == 10
+    rows = networks.audits_of(data, split, 0, model="mlp", epochs=1, counts=(1,))
+    assert {row["model"] for row in rows} >= {"Retrain", "Original", "fine-tuned"}
+    assert {row["word"] for row in rows} <= set(WORDS)
