@@ -21,7 +21,17 @@ if TYPE_CHECKING:  # what type checkers and editors see; `__getattr__` imports t
     from coun.methods import Method, contrast
     from coun.models import MODELS
     from coun.registry import Registry
-    from coun.runs import Options, Run, evaluate, prepare, train, unlearn
+    from coun.runs import (
+        Options,
+        Run,
+        evaluate,
+        export,
+        load_model,
+        load_views,
+        prepare,
+        train,
+        unlearn,
+    )
 
 __version__ = "0.1.0"
 
@@ -38,9 +48,12 @@ __all__ = [
     "audit",
     "contrast",
     "evaluate",
+    "export",
     "from_arrays",
     "from_dataset",
     "load",
+    "load_model",
+    "load_views",
     "prepare",
     "read_index",
     "train",
@@ -53,7 +66,7 @@ _MODULES = {  # the module that defines each public name
     "methods": "Method contrast",
     "models": "MODELS",
     "registry": "Registry",
-    "runs": "Options Run evaluate prepare train unlearn",
+    "runs": "Options Run evaluate export load_model load_views prepare train unlearn",
 }
 _DEFINED_IN = {name: module for module, names in _MODULES.items() for name in names.split()}
 _SUBMODULES = {

@@ -8,7 +8,7 @@ from torch import nn
 
 import coun
 from coun.errors import CounError
-from coun.models import copy_model, make_model, weights_digest
+from coun.models import copy_model, inner_network, make_model, weights_digest
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
@@ -42,3 +42,29 @@ def test_a_lazy_model_that_cannot_run_is_refused_in_one_line() -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(CounError, match="lazy parameter without values"):
         weights_digest(lazy())
+
+
+def lightning_module(monkeypatch, **networks):
+    """A module of a class of Lightning, without that package."""
+
+    class LightningModule(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.trainer = (number for number in range(3))  # a generator cannot be copied
+            for name, network in networks.items():
+                setattr(self, name, network)
+
+        def forward(self, x):
+            return self.model(x)
+
+    monkeypatch.setattr(LightningModule, "__module__", "lightning.pytorch.core.module")
+    return LightningModule()
+
+
+def test_the_network_of_a_lightning_module_is_used(monkeypatch):
+    net = nn.Linear(2, 2)
+    alone = lightning_module(monkeypatch, model=net, loss=nn.CrossEntropyLoss())
+    assert inner_network(alone) is net
+    copy_model(inner_network(alone))
+    two = lightning_module(monkeypatch, model=net, other=nn.Linear(2, 2))
+    assert inner_network(two) is two

@@ -1,6 +1,6 @@
 """Models: built-in ones by name, any other network through `Classifier`, and their weights."""
 
-from coun.models.copies import copy_model, make_model
+from coun.models.copies import copy_model, inner_network, make_model
 from coun.models.families import Preprocessing
 from coun.models.outputs import Classifier, Outputs
 from coun.models.weights import load_weights, save_weights, weights_digest
@@ -24,6 +24,7 @@ __all__ = [
     "build",
     "check_name",
     "copy_model",
+    "inner_network",
     "load_trained",
     "load_weights",
     "make_model",

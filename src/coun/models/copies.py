@@ -35,6 +35,26 @@ def copy_model(model: Model) -> Model:
     return copy.deepcopy(model, computed)
 
 
+def inner_network(model: nn.Module) -> nn.Module:
+    """Return the network inside a LightningModule that holds only one; else *model* itself.
+
+    A LightningModule that was trained refers to its trainer, with loaders and loggers, which
+    cannot be copied, and training by coun needs none of its hooks.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> inner_network(layer) is layer
+    True
+    """
+    packages = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    if not packages & {"lightning", "pytorch_lightning"}:
+        return model
+    networks = [child for child in model.children() if any(True for _ in child.parameters())]
+    alone = len(networks) == 1 and len(list(model.parameters())) == len(
+        list(networks[0].parameters())
+    )
+    return networks[0] if alone else model
+
+
 def make_model(factory: Callable[[], nn.Module], shape: tuple[int, ...]) -> nn.Module:
     """Call *factory*, and give lazy layers their weights, by a forward of two blank inputs.
 

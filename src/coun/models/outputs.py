@@ -178,7 +178,7 @@ def _is_mean(
         tensor.numel() == mean.numel()
         and len(tensor) == len(mean)
         and torch.allclose(tensor.reshape(mean.shape).to(mean.dtype), mean, rtol=1e-4, atol=1e-5)
-        for tensor in _candidates(result)
+        for tensor in candidates(result)
         if tensor.ndim > 1
     )
 
@@ -220,7 +220,7 @@ def _find(
     linears: dict[str, nn.Module],
 ) -> str:
     """The name of the only linear layer whose output is (in) the model's result."""
-    logits = _candidates(result)
+    logits = candidates(result)
     names = {linear: name for name, linear in reversed(linears.items())}
     heads = [
         names[linear]
@@ -253,7 +253,7 @@ def _find(
     )
 
 
-def _candidates(result: Any) -> list[Tensor]:
+def candidates(result: Any) -> list[Tensor]:
     """The tensors of a model's result that may be its logits."""
     if isinstance(result, Mapping) and "logits" in result:
         values = [result["logits"]]

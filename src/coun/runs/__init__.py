@@ -9,6 +9,7 @@ from coun.runs.record import RunRecord
 from coun.runs.run import Run
 from coun.runs.run_rows import RunRow, rows_of_run
 from coun.runs.scoring import request_scores
+from coun.runs.serving import export, load_model, load_views
 from coun.runs.shadow_models import Membership, Shadows, membership, shadows
 from coun.runs.training import train, unlearn
 
@@ -22,7 +23,10 @@ __all__ = [
     "RunRow",
     "Shadows",
     "evaluate",
+    "export",
     "history",
+    "load_model",
+    "load_views",
     "measure",
     "membership",
     "predictions",

@@ -22,6 +22,7 @@ from coun.files import file_digest
 from coun.models import (
     Classifier,
     copy_model,
+    inner_network,
     load_trained,
     load_weights,
     make_model,
@@ -162,7 +163,7 @@ class Run:
         Raises: CounError if the weights do not fit the model, or the model the data.
         """
         name = model if isinstance(model, str) else None
-        module = weights if isinstance(weights, nn.Module) else None
+        module = inner_network(weights) if isinstance(weights, nn.Module) else None
         if not isinstance(weights, nn.Module) and name is None and model is None:
             name = name_of_folder(expanded(weights))
             if name is None:

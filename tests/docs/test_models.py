@@ -1,0 +1,85 @@
+"""Every code block of docs/models.md runs, with a checkpoint, a folder and photographs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from optional_packages import package
+from torch import nn
+
+from coun.cli import main
+
+TEXT = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+COMMANDS = [line.split() for line in TEXT.splitlines() if line.startswith("    coun ")]
+NETS = """
+from torch import nn
+def small(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, num_classes))
+"""
+
+
+def test_python_blocks_run_one_after_the_other():
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    assert len(blocks) == 3
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "docs/models.md", "exec"), names)
+    assert names["probabilities"].shape == (2, 10)
+    assert names["data"].input_shape == (1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with all that the commands of the page name."""
+    from PIL import Image
+
+    place = tmp_path_factory.mktemp("models")
+    for part, count in (("train", 6), ("test", 3)):
+        for number, name in enumerate(("cat", "dog")):
+            (place / "photos" / part / name).mkdir(parents=True)
+            for row in range(count):
+                picture = Image.new("RGB", (8, 8), (90 * number, 20 * row, 50))
+                picture.save(place / "photos" / part / name / f"{row}.png")
+    (place / "nets.py").write_text(NETS)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, place / "checkpoint.pth")
+    return place
+
+
+def write_folder(place):
+    transformers = package("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=16,
+        patch_size=8,
+        num_labels=2,
+    )
+    transformers.ViTForImageClassification(config).save_pretrained(place / "my-vit")
+    settings = {
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "size": {"height": 16, "width": 16},
+    }
+    (place / "my-vit" / "preprocessor_config.json").write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_commands_run(place, words, monkeypatch, capsys):
+    if "my-vit" in words:
+        write_folder(place)
+    if "forgot-hf" in words and words[1] == "export":
+        package("transformers")
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", words)
+    with contextlib.suppress(SystemExit):
+        assert main() == 0, capsys.readouterr().err
