@@ -15,7 +15,17 @@ from coun.errors import unknown
 
 COMMANDS = (
     *("demo", "data", "rows", "train", "prepare", "unlearn", "evaluate", "audit", "history"),
-    *("registry", "request", "fulfil", "verify", "countersign", "export", "bench", "report", "methods"),
+    *(
+        "registry",
+        "request",
+        "fulfil",
+        "verify",
+        "countersign",
+        "export",
+        "bench",
+        "report",
+        "methods",
+    ),
 )
 
 
