@@ -4,6 +4,8 @@ import datetime
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -290,3 +292,16 @@ def test_a_prepared_model_keeps_its_predictions(tmp_path):
     assert result.attempts[0] == "out_of_fold"
     assert registry.check() == []
     assert coun.Run.open(registry.folder / "versions" / "1").out_of_fold is not None
+
+
+def test_listing_does_not_load_torch(fulfilled_folder):
+    code = (
+        "import sys; sys.argv = ['coun', 'request', 'list', sys.argv[1]]\n"
+        "from coun.cli import main; main()\n"
+        "assert not {'torch', 'scipy', 'sklearn', 'pyarrow'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, fulfilled_folder], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fulfilled" in done.stdout

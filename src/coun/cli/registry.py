@@ -13,7 +13,7 @@ from coun.cli import app
 from coun.errors import CounError
 
 if TYPE_CHECKING:
-    from coun.registry import Registry, RegistrySummary
+    from coun.registry import Registry, RegistryReader, RegistrySummary
 
 TAMPERED = 4
 command = click.Group(
@@ -94,7 +94,7 @@ def init(
 @click.option("--html", "page", metavar="FILE", type=app.PATH, help="Also write it as a page.")
 @app.json_option
 def show(folder: Path, page: Path | None, as_json: bool) -> None:
-    summary = _open(folder).summary()
+    summary = _read(folder).summary()
     if page is not None:
         from coun.registry.page import write_page
 
@@ -199,3 +199,10 @@ def _open(folder: Path) -> Registry:
     from coun.registry import Registry
 
     return Registry.open(folder, say=lambda line: click.echo(line, err=True))
+
+
+def _read(folder: Path) -> RegistryReader:
+    """Open a registry for listing, which needs no model and does not load torch."""
+    from coun.registry.reading import RegistryReader
+
+    return RegistryReader(folder)

@@ -14,7 +14,7 @@ from coun.cli import app
 from coun.errors import CounError
 
 if TYPE_CHECKING:
-    from coun.registry import Registry, RequestSummary
+    from coun.registry import Registry, RegistryReader, RequestSummary
 
 command = click.Group("request", help="Enter, list and close deletion requests of a registry.")
 _folder = click.argument("folder", metavar="DIR", type=app.PATH)
@@ -116,7 +116,7 @@ def add(
 @_folder
 @app.json_option
 def list_requests(folder: Path, as_json: bool) -> None:
-    requests = _open(folder).summary().requests
+    requests = _read(folder).summary().requests
     if as_json:
         app.emit([request.model_dump(mode="json") for request in requests])
         return
@@ -128,7 +128,7 @@ def list_requests(folder: Path, as_json: bool) -> None:
 @_number
 @app.json_option
 def show(folder: Path, number: int, as_json: bool) -> None:
-    request = _open(folder).request(number)
+    request = _read(folder).request(number)
     if as_json:
         app.emit(request.model_dump(mode="json"))
         return
@@ -195,3 +195,10 @@ def _open(folder: Path, trust: bool = False) -> Registry:
     from coun.registry import Registry
 
     return Registry.open(folder, say=lambda line: click.echo(line, err=True), trust=trust)
+
+
+def _read(folder: Path) -> RegistryReader:
+    """Open a registry for listing, which needs no model and does not load torch."""
+    from coun.registry.reading import RegistryReader
+
+    return RegistryReader(folder)

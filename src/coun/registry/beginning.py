@@ -17,16 +17,8 @@ from coun.files import read_json
 from coun.ledger import Ledger
 from coun.models import save_weights
 from coun.registry import rows as request_rows
-from coun.registry.versions import (
-    CERTIFICATES,
-    VERSIONS,
-    WORK,
-    copy_version,
-    digests,
-    nameless_table,
-    version_folder,
-    write_table,
-)
+from coun.registry.layout import CERTIFICATES, DATABASE, SIGNING_KEY, VERSIONS, WORK, version_folder
+from coun.registry.versions import copy_version, digests, nameless_table, write_table
 from coun.runs import Run
 from coun.runs.folder import (
     METRICS,
@@ -38,8 +30,6 @@ from coun.runs.folder import (
     write_record,
 )
 from coun.runs.recipes import recipe
-
-DATABASE, SIGNING_KEY = "registry.sqlite", "signing.pem"
 
 
 def fill_folder(folder: Path, run: Run, key: str | Path | None, settings: dict[str, Any]) -> None:

@@ -11,9 +11,8 @@ from coun.data.keyed_rows import KEYS, id_leaf
 from coun.errors import CounError, TamperingFound
 from coun.files import file_digest
 from coun.registry import rows as request_rows
-from coun.registry.beginning import SIGNING_KEY
+from coun.registry.layout import SIGNING_KEY, VERSIONS, version_folder
 from coun.registry.state import State
-from coun.registry.versions import VERSIONS, version_folder
 
 if TYPE_CHECKING:
     from coun.registry.registry import Registry

@@ -25,18 +25,10 @@ from coun.registry.costs import Estimate, estimate, retrain_settings
 from coun.registry.evidence import statement_of
 from coun.registry.gates import Outcome, examine
 from coun.registry.intake import review_folder
+from coun.registry.layout import CERTIFICATES, WORK, version_folder
 from coun.registry.planning import Fulfilled, Plan
 from coun.registry.rows import as_request, forget_ids
-from coun.registry.versions import (
-    CERTIFICATES,
-    WORK,
-    digests,
-    move,
-    nameless_table,
-    sync,
-    version_folder,
-    write_table,
-)
+from coun.registry.versions import digests, move, nameless_table, sync, write_table
 from coun.runs import Options, Run, unlearn
 from coun.runs.folder import WEIGHTS
 

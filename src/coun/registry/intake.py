@@ -14,11 +14,11 @@ from coun.certificates import new_key
 from coun.data import Data
 from coun.errors import CounError
 from coun.registry import rows as request_rows
+from coun.registry.layout import REVIEW
 
 if TYPE_CHECKING:
     from coun.registry.registry import Registry
 
-REVIEW = "review"
 DAYS_TO_ANSWER = 30  # GDPR, Art. 12(3): within one month of receipt
 
 Days = tuple[datetime.date, datetime.date]

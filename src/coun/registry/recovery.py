@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING
 from coun.data.row_table import RowTable
 from coun.errors import TamperingFound
 from coun.files import cannot_write, file_digest
-from coun.registry.versions import (
-    VERSIONS,
-    WORK,
-    move,
-    nameless_table,
-    sync,
-    version_folder,
-    write_table,
-)
+from coun.registry.layout import VERSIONS, WORK, version_folder
+from coun.registry.versions import move, nameless_table, sync, write_table
 from coun.runs.folder import RECORD, ROWS
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import shutil
 import tempfile
@@ -18,35 +17,26 @@ from coun.data.keyed_rows import KEYS
 from coun.data.near_copies import SIMILARITY
 from coun.errors import CounError, TamperingFound
 from coun.files import cannot_write
-from coun.ledger import Entry, Ledger
+from coun.ledger import Entry
 from coun.plans.choice import BUDGET
 from coun.registry import intake
 from coun.registry import rows as request_rows
-from coun.registry.beginning import DATABASE, SIGNING_KEY, fill_folder
+from coun.registry.beginning import fill_folder
 from coun.registry.checking import find_problems
 from coun.registry.gates import Gates
+from coun.registry.layout import LOCK, SIGNING_KEY, version_folder
 from coun.registry.planning import Fulfilled, Plan
+from coun.registry.reading import RegistryReader, silent
 from coun.registry.recovery import finish_moves, remove_names_from_versions
 from coun.registry.state import State
-from coun.registry.summarising import summarise
-from coun.registry.summary import RegistrySummary, RequestSummary
-from coun.registry.versions import (
-    Numbers,
-    sync,
-    version_folder,
-)
+from coun.registry.summary import RequestSummary
+from coun.registry.versions import Numbers, sync
 from coun.runs import Options, Run
 from coun.runs.folder import expanded, read_record
 from coun.runs.run import recorded_data
 
-LOCK = "fulfil.lock"
 
-
-def _silent(line: str) -> None:
-    """Print nothing."""
-
-
-class Registry:
+class Registry(RegistryReader):
     """Deletion requests for one model, from intake to certificate.
 
     A registry is a folder: `registry.sqlite` with the ledger, `versions/<n>/` with the run
@@ -70,21 +60,6 @@ class Registry:
     (1,)
     """
 
-    def __init__(
-        self, folder: str | Path, *, say: Callable[[str], None] = _silent, trust: bool = False
-    ) -> None:
-        self.folder, self.say, self.trust = expanded(folder).absolute(), say, trust
-        if not self.folder.is_dir():
-            raise CounError(f"{folder} is not a folder; expected one made by coun registry init")
-        self.ledger = Ledger(self.folder / DATABASE)
-
-    @classmethod
-    def open(
-        cls, folder: str | Path, *, say: Callable[[str], None] = _silent, trust: bool = False
-    ) -> Registry:
-        """Open the registry in *folder*; the same as `Registry(folder)`."""
-        return cls(folder, say=say, trust=trust)
-
     def open_version(self, version: int, data: Data | str | None = None) -> Run:
         """Open a version; rows that are deleted from the data are accepted."""
         folder = version_folder(self.folder, version)
@@ -99,7 +74,7 @@ class Registry:
         *,
         key: str | Path | None = None,
         recipe_settings: Mapping[str, Any] | None = None,
-        say: Callable[[str], None] = _silent,
+        say: Callable[[str], None] = silent,
     ) -> Registry:
         """Make a registry whose version 1 is *start*.
 
@@ -140,25 +115,7 @@ class Registry:
             shutil.rmtree(temporary, ignore_errors=True)
         return cls(folder, say=say, trust=True)
 
-    def close(self) -> None:
-        """Close the database."""
-        self.ledger.close()
-
     # What it holds
-
-    def state(self) -> State:
-        """What the entries of the ledger add up to."""
-        return State.of(self.ledger.entries())
-
-    @property
-    def source(self) -> str:
-        """The source of the data."""
-        return str(self.state().created["source"])
-
-    @property
-    def served(self) -> Path:
-        """The run folder of the version that is served now."""
-        return version_folder(self.folder, self.state().served)
 
     @property
     def signing_key(self) -> Path:
@@ -232,14 +189,6 @@ class Registry:
         names = {"ids": ids, "match": match, "classes": classes, "copies_too": copies}
         dates = intake.dates(received, due)
         return self.request(intake.add(self, names, reason, dates, data))
-
-    def request(self, number: int) -> RequestSummary:
-        """The request with this number. Raises: CounError if there is none."""
-        summary = self.summary(check=False)
-        for request in summary.requests:
-            if request.request == number:
-                return request
-        raise self.no_request(number)
 
     def near_copies(
         self, number: int, least: float = SIMILARITY, *, data: Data | str | None = None
@@ -360,15 +309,6 @@ class Registry:
 
     # Evidence
 
-    def summary(self, *, today: datetime.date | None = None, check: bool = True) -> RegistrySummary:
-        """What the registry holds, for tables, JSON and the page.
-
-        Args:
-            today: the day by which due dates are judged.
-            check: also check the hashes of the ledger; see `check` for everything else.
-        """
-        return summarise(self, today or datetime.date.today(), check=check)
-
     def check(self) -> list[str]:
         """Name everything that was changed since the registry wrote it; empty if nothing was."""
         return find_problems(self)
@@ -417,10 +357,6 @@ class Registry:
         if problems:
             more = f" ({len(problems) - 1} more; see coun registry check)" * (len(problems) > 1)
             raise TamperingFound(f"{self.folder}: {problems[0]}{more}")
-
-    def no_request(self, number: int) -> CounError:
-        numbers = ", ".join(map(str, self.state().requests)) or "none yet"
-        return CounError(f"there is no request {number}; the requests are {numbers}")
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

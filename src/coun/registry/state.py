@@ -11,7 +11,7 @@ from typing import Any
 
 from coun.errors import TamperingFound
 from coun.ledger import Entry
-from coun.registry.versions import CERTIFICATES
+from coun.registry.layout import CERTIFICATES
 
 
 @dataclass

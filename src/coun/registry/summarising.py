@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from coun.ledger import Ledger
+from coun.registry.layout import MODEL, VERSIONS
 from coun.registry.state import Request, State, Version
 from coun.registry.summary import (
     CertificateSummary,
@@ -14,23 +16,20 @@ from coun.registry.summary import (
     RequestSummary,
     VersionSummary,
 )
-from coun.registry.versions import VERSIONS
-from coun.runs.folder import WEIGHTS
-
-if TYPE_CHECKING:
-    from coun.registry.registry import Registry
 
 ACCURACIES = ("retain_accuracy", "unlearn_accuracy", "test_accuracy")
 
 
-def summarise(registry: Registry, today: datetime.date, *, check: bool) -> RegistrySummary:
-    """What the ledger of *registry* says; no other file is read."""
-    entries = registry.ledger.entries()
+def summarise(
+    ledger: Ledger, folder: Path, today: datetime.date, *, check: bool
+) -> RegistrySummary:
+    """What the *ledger* of the registry in *folder* says; no other file is read."""
+    entries = ledger.entries()
     state = State.of(entries)
     times = [entry.time for entry in entries]
     requests = tuple(_request(state, request, today) for request in state.requests.values())
     return RegistrySummary(
-        folder=str(registry.folder),
+        folder=str(folder),
         registry=state.created["registry"],
         source=state.created["source"],
         served=state.served,
@@ -56,7 +55,7 @@ def summarise(registry: Registry, today: datetime.date, *, check: bool) -> Regis
             entries=len(entries),
             head=entries[-1].sha256,
             clock_went_back=sum(b < a for a, b in itertools.pairwise(times)),
-            problems=tuple(registry.ledger.problems()) if check else (),
+            problems=tuple(ledger.problems()) if check else (),
         ),
     )
 
@@ -67,7 +66,7 @@ def _version(state: State, version: Version) -> VersionSummary:
         version=version.number,
         parent=version.parent,
         folder=f"{VERSIONS}/{version.number}",
-        weights_sha256=version.files[WEIGHTS],
+        weights_sha256=version.files[MODEL],
         method=body["method"],
         settings=body["settings"],
         seed=body["seed"],

@@ -15,16 +15,10 @@ from coun.errors import CounError
 from coun.files import cannot_write, file_digest
 from coun.runs.folder import METRICS, OUT_OF_FOLD, RECORD, ROWS, WEIGHTS, read_record, write_record
 
-VERSIONS, WORK, CERTIFICATES = "versions", "work", "certificates"
 KEPT = (WEIGHTS, RECORD, ROWS)  # what a version consists of, and what is checked
 PREPARED = (OUT_OF_FOLD,)  # the same, where the model was prepared for requests
 
 Numbers = Mapping[str, list[int]]  # row numbers by part
-
-
-def version_folder(folder: Path, version: int) -> Path:
-    """The run folder of a version."""
-    return folder / VERSIONS / str(version)
 
 
 def digests(folder: Path) -> dict[str, str]:
