@@ -25,7 +25,7 @@ split = coun.Split.by_id(data, data.ids[:40])
 
 original = coun.train(data, "mlp", epochs=10)
 # CoUn's second view of a row has some columns of other rows (SCARF).
-forgot = coun.unlearn(original, split, "coun", epochs=3)
+forgot = coun.unlearn(original, split, "coun", epochs=6)
 
 retrain = coun.train(data, "mlp", split=split, epochs=10)
 metrics = coun.evaluate(forgot, against=retrain)

@@ -18,6 +18,7 @@ from coun.attacks import scaled_logit
 from coun.audit.rank_tests import Groups
 from coun.audit.scores import CHECKPOINTS, LIMIT, RelearnedHalf
 from coun.data import Data, Split
+from coun.data.row_views import TokenDropout
 from coun.data.views import Transform
 from coun.engine import Compute, Engine, Fit, Optimizer, Phase, Task, forward_flops, predict
 from coun.errors import CounError
@@ -94,7 +95,10 @@ def log_odds(outputs: Outputs, labels: Tensor) -> Floats:
 
 @dataclass(frozen=True)
 class NearbyViews:
-    """The inputs of *views* with noise: a tenth of each row's own standard deviation."""
+    """The inputs of *views* with noise: a tenth of each row's own standard deviation.
+
+    Of texts, a tenth of the tokens is hidden instead.
+    """
 
     views: Transform
 
@@ -103,9 +107,11 @@ class NearbyViews:
         return self.views(images, generator)
 
     def evaluate(self, images: Tensor) -> Tensor:
-        """Return the evaluation view with noise, always the same, float32."""
-        inputs = self.views.evaluate(images)
-        noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
+        """Return the evaluation view with noise, always the same."""
+        inputs, generator = self.views.evaluate(images), torch.Generator().manual_seed(0)
+        if inputs.dtype == torch.int64:
+            return TokenDropout(NOISE)(inputs, generator)
+        noise = torch.randn(inputs.shape, generator=generator)
         spread = inputs.flatten(1).std(1, correction=0).view(-1, *(1,) * (inputs.ndim - 1))
         return inputs + NOISE * spread * noise.to(inputs)
 

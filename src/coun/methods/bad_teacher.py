@@ -47,7 +47,7 @@ class BadTeacher(Training):
         1, description="Passes over the share of the retain set, together with the forget set."
     )
     batch_size: Positive | None = Field(
-        256, ge=4, description="Images per step, of both sets together."
+        256, ge=4, description="Rows per step, of both sets together."
     )
     lr: LearningRate = Field(1e-4)
     schedule: Schedule = Field("constant")

@@ -35,7 +35,7 @@ class BoundaryExpand(Training):
 
     epochs: Positive | None = Field(10, description="Passes over the forget set.")
     batch_size: Positive | None = Field(
-        None, description="Forget images per step. Default: inherited from the Original."
+        None, description="Forget rows per step. Default: inherited from the Original."
     )
     lr: LearningRate = Field(1e-5)
     schedule: Schedule = Field("constant")

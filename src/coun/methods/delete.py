@@ -36,7 +36,7 @@ class Delete(Training):
 
     epochs: Positive | None = Field(10, description="Passes over the forget set.")
     batch_size: Positive | None = Field(
-        None, description="Forget images per step. Default: inherited from the Original."
+        None, description="Forget rows per step. Default: inherited from the Original."
     )
     lr: LearningRate = Field(0.01)
     schedule: Schedule = Field("constant")

@@ -35,7 +35,7 @@ class NegGrad(Training):
 
     epochs: Positive | None = Field(5, description="Passes over the forget set.")
     batch_size: Positive | None = Field(
-        None, description="Forget images per step. Default: inherited from the Original."
+        None, description="Forget rows per step. Default: inherited from the Original."
     )
     lr: LearningRate = Field(1e-4)
     schedule: Schedule = Field("constant")

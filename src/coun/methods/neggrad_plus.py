@@ -40,7 +40,7 @@ class NegGradPlus(Training):
     )
     forget_batch_size: Positive | None = Field(
         None,
-        description="Forget images per step, which cost as much as retain images. Default: "
+        description="Forget rows per step, which cost as much as retain images. Default: "
         "batch_size.",
     )
 

@@ -43,12 +43,10 @@ class Scrub(Training):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
     epochs: Positive | None = Field(3, description="Passes over the retain set.")
-    batch_size: Positive | None = Field(128, description="Retain images per step.")
+    batch_size: Positive | None = Field(128, description="Retain rows per step.")
     lr: LearningRate = Field(5e-4)
     schedule: Schedule = Field("constant")
-    forget_batch_size: Positive = Field(
-        32, description="Forget images per step of the maximisation."
-    )
+    forget_batch_size: Positive = Field(32, description="Forget rows per step of the maximisation.")
     max_steps: int = Field(
         2, ge=0, description="Number of epochs that start with a maximisation phase."
     )

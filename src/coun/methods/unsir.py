@@ -47,7 +47,7 @@ class Unsir(Training):
     epochs: Positive | None = Field(
         1, description="Passes over the retain images, in the impair stage and in the repair stage."
     )
-    batch_size: Positive | None = Field(256, description="Images per step.")
+    batch_size: Positive | None = Field(256, description="Rows per step.")
     lr: float = Field(1e-4, gt=0, description="Peak learning rate of both stages.")
     schedule: Schedule = Field("constant")
     optimizer: OptimizerKind = Field("adamw")

@@ -39,7 +39,7 @@ class Matching(Training):
     )
     weight: float = Field(0.1, ge=0, description="Weight of the forget term.")
     forget_batch_size: Positive | None = Field(
-        None, description="Forget images per step. Default: a quarter of batch_size."
+        None, description="Forget rows per step. Default: a quarter of batch_size."
     )
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:

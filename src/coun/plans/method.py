@@ -161,7 +161,7 @@ class Training(Method):
         "ratio in the CoUn paper.",
     )
     batch_size: Positive | None = Field(
-        None, description="Retain images per step. Default: inherited from the Original."
+        None, description="Retain rows per step. Default: inherited from the Original."
     )
     lr: float = Field(
         0.05, gt=0, description="Peak learning rate. The CoUn paper tunes it in 0.01..0.1."
@@ -243,7 +243,7 @@ class FromScratch(Training):
     trains_from_scratch: ClassVar[bool] = True
 
     epochs: Positive = Field(182, description="Passes over the training rows.")
-    batch_size: Positive = Field(256, description="Images per step.")
+    batch_size: Positive = Field(256, description="Rows per step.")
     lr: LearningRate = Field(0.1)
     schedule: Schedule = Field("multistep")
     lr_floor: float = Field(

@@ -26,6 +26,7 @@ RATES = {"sgd": 0.05, "adamw": 1e-3}  # of fine-tuning; the largest that are tri
 SHARES = (1, 1 / 4, 1 / 16, 1 / 64, 1 / 256)
 STEPS, BATCH, HELD_BACK = 12, 32, 256
 TOLERANCE = 0.1  # of the way from the model's loss to that of a uniform guess
+NOISE = 0.02  # nats; a model near chance would otherwise bear no step at all
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def probe(
     compute.to_device(model)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     before = _loss(task)
-    limit = before + TOLERANCE * max(0.0, math.log(len(data.classes)) - before)
+    limit = before + max(NOISE, TOLERANCE * (math.log(len(data.classes)) - before))
     trials, accepted = list[TrialRecord](), False
     for share in SHARES:
         rate = RATES[optimizer] * share
