@@ -278,8 +278,8 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
     if before < chance + NEAR_CHANCE:
         warnings.append(
             f"the model before unlearning has a test accuracy of {before:.1f}%, near chance "
-            f"({chance:.1f}%); check that its classes, {run.data.noun}s and preprocessing are those of "
-            "this data, or train it longer"
+            f"({chance:.1f}%); check that its classes, {run.data.noun}s and preprocessing are "
+            "those of this data, or train it longer"
         )
     elif before - after > LARGE_FALL:
         warnings.append(
