@@ -109,7 +109,7 @@ def test_a_second_request_keeps_the_first_one_fulfilled(sisa) -> None:
     )
     assert digests(twice)[:2] == digests(once)[:2]
     # Even where it is cut anew.
-    anew = coun.unlearn(twice, second, "sisa", shards=2, epochs=1)
+    anew = coun.unlearn(twice, twice.split, "sisa", shards=2, epochs=1)
     assert anew.model.layout == Layout(2, 2, "one_hot", 200)
     assert set((anew.model.place == FORGOTTEN).nonzero().flatten().tolist()) == set(
         both.forget.tolist()
