@@ -440,6 +440,8 @@ def count(total: int, kind: str | None, seed: int) -> dict[str, Counter[str]]:
                 print(f"{name}, input {number}:", *lines[-7:], sep="\n  ", flush=True)
             signal.alarm(0)
             inputs.restore()
+            if (number + 1) % 1000 == 0:
+                print(page(counts, seed), flush=True)
         os.chdir("/")
     return counts
 

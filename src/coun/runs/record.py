@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from coun.engine import Cost
 from coun.errors import CounError
@@ -217,6 +225,14 @@ class SplitFields(BaseModel):
     forget: list[int] = Field(default_factory=list)
     earlier: list[int] = Field(default_factory=list)
     held_out: list[int] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for key in ("forget", "earlier", "sha256") if "request" in given else ():  # not in 0.1
+            if key not in given:
+                raise ValueError(f"'{key}' is missing")
+        return given
 
 
 class RunRecord(Record):
