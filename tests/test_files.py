@@ -13,6 +13,7 @@ from coun.files import (
     atomically,
     locked,
     read_json,
+    refuse_foreign,
     to_json,
     unsealed,
     write_json,
@@ -138,3 +139,15 @@ def test_text_that_is_not_unicode_is_one_line(tmp_path):
     with pytest.raises(CounError, match="not valid Unicode"):
         write_json(tmp_path / "a.json", {"name": "caf\udce9"})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    refuse_foreign(tmp_path / "new", "a.json")
+    refuse_foreign(tmp_path, "a.json")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(CounError, match="is not empty and holds no a.json"):
+        refuse_foreign(tmp_path, "a.json", "b.json")
+    with pytest.raises(CounError, match="is a file; expected a folder"):
+        refuse_foreign(tmp_path / "notes.txt", "a.json")
+    (tmp_path / "b.json").touch()
+    refuse_foreign(tmp_path, "a.json", "b.json")

@@ -15,7 +15,7 @@ import numpy as np
 from coun.data import Data, Split, load
 from coun.engine.device import one_thread
 from coun.engine.progress_bar import ProgressBar
-from coun.files import write_json
+from coun.files import expanded, refuse_foreign, write_json
 from coun.report import Grid, Picture, Row, Section, tabulate, write_report
 from coun.report.figures import feature_maps, gaps, prediction_row
 from coun.runs import Predictions, Run, evaluate, predictions, train, unlearn
@@ -91,7 +91,8 @@ def demo(out: str | Path, *, fast: bool = False, progress: bool = False) -> list
 
     Returns: the outcome of each scenario.
     """
-    out, began = Path(out), time.monotonic()
+    out, began = expanded(out), time.monotonic()
+    refuse_foreign(out, "runs/original/run.json")
     data = load("digits")
     seeds = [0] if fast else [0, 1, 2]
     epochs = 10 if fast else 30

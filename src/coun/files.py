@@ -140,6 +140,25 @@ def locked(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
+def refuse_foreign(folder: Path, *marks: str) -> None:
+    """Refuse *folder* as a place to write if it holds files of something else.
+
+    Args:
+        marks: names of files, relative to *folder*, one of which shows that coun wrote it.
+
+    Raises: CounError if it is a file, or is not empty and holds none of *marks*.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CounError(f"{folder} is a file; expected a folder, choose another --out")
+    if not folder.exists() or any((folder / mark).exists() for mark in marks):
+        return
+    if any(path.name != LOCK and not is_temporary(path) for path in folder.iterdir()):
+        raise CounError(
+            f"{folder} is not empty and holds no {marks[0]}; expected a new folder, so that "
+            "nothing is overwritten"
+        )
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files that killed processes left in *folder*, which is locked."""
     for path in folder.iterdir():

@@ -372,3 +372,18 @@ def test_a_method_that_needs_a_preparation_gets_one_and_its_cost_is_apart(
     whole = 3 * 4 * (0.75 * 200) * 1 / (180 * 2)
     assert records["matching"]["preparation_flops_ratio"] == pytest.approx(whole, rel=0.05)
     assert records["matching"]["flops_ratio"] < 1
+
+
+def test_a_bench_overwrites_nothing_and_gives_its_folder_back(config_file, tmp_path: Path) -> None:
+    config, out = config_file(), tmp_path / "out"
+    (out / "mine").mkdir(parents=True)
+    (out / "results.json").write_text("my results")
+    with pytest.raises(coun.CounError, match="is not empty and holds no config.toml"):
+        bench(config, out, quiet=True)
+    assert (out / "results.json").read_text() == "my results"
+    wrong = config_file()
+    text = wrong.read_text().replace('source = "', 'source = "folder:nowhere-')
+    wrong.write_text(text)
+    with pytest.raises(coun.CounError):
+        bench(wrong, tmp_path / "new", quiet=True)
+    assert not (tmp_path / "new").exists()

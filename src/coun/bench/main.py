@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from coun.bench.spec.plan import make_plan
 from coun.bench.spec.reading import parse, read_text
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, unknown
-from coun.files import write_json, write_text
+from coun.files import expanded, refuse_foreign, write_json, write_text
 from coun.trust import Trust
 
 CONFIG, STORE, FAILURES, TUNED = "config.toml", "store", "failures", "tuned.json"
@@ -68,21 +69,23 @@ def bench(
     Raises: CounError for a wrong config, for a folder that holds another bench, if a file
         cannot be written, or if the time limit is reached before tuning is finished.
     """
-    out = Path(out)
+    out = expanded(out)
+    refuse_foreign(out, CONFIG, TUNED)
     text = _config_text(config, out, resume)
     where = str(config or out / CONFIG)
     parsed = _with_selected_workloads(parse(text, where, trust=trust), only)
     is_main = ProcessGroup.current().is_main
-    if is_main:
-        write_text(out / CONFIG, text)
     computer = _Computer(parsed, out, store, workers, ray, quiet, time.time() + 60 * minutes)
     tuned = None
-    if parsed.tune and tuning and not parsed.tune.frozen:
-        tuned = tune(parsed, computer.compute_all, computer.store)
+    with _given_back(out):
         if is_main:
-            write_json(out / TUNED, tuned)
-    plan = make_plan(parsed, tuned=tuned).only(only)
-    failures = computer.compute(plan.experiments)
+            write_text(out / CONFIG, text)
+        if parsed.tune and tuning and not parsed.tune.frozen:
+            tuned = tune(parsed, computer.compute_all, computer.store)
+            if is_main:
+                write_json(out / TUNED, tuned)
+        plan = make_plan(parsed, tuned=tuned).only(only)
+        failures = computer.compute(plan.experiments)
     if is_main:
         records = collect(plan, computer.store)
         results.write(plan, records, out, failures, {"tuning": tuned})
@@ -106,7 +109,9 @@ def search(
 
     Raises: CounError if the config has no `[tune]`, or no method with search ranges.
     """
-    out, parsed = Path(out), parse(read_text(config), str(config), trust=trust)
+    out = expanded(out)
+    refuse_foreign(out, TUNED, CONFIG, STORE)
+    parsed = parse(read_text(config), str(config), trust=trust)
     if not parsed.tune or not any(method.search for method in parsed.method):
         raise CounError(
             f"{config} has nothing to tune; add [tune], and search ranges to its methods"
@@ -116,6 +121,19 @@ def search(
     if ProcessGroup.current().is_main:
         write_json(out / TUNED, tuned)
     return tuned
+
+
+@contextlib.contextmanager
+def _given_back(out: Path) -> Iterator[None]:
+    """Remove *out*, if it is new, where the block fails before anything was computed."""
+    is_new = not out.exists()
+    try:
+        yield
+    except CounError:
+        if is_new and out.is_dir() and {path.name for path in out.iterdir()} <= {CONFIG}:
+            (out / CONFIG).unlink(missing_ok=True)
+            out.rmdir()
+        raise
 
 
 class _Computer:
@@ -187,9 +205,4 @@ def _config_text(config: str | Path | None, out: Path, resume: bool) -> str:
             f"{out} holds another bench ({existing} differs from {config}); choose another --out, "
             "or add --resume to continue with the new config: finished work is kept"
         )
-    if out.exists() and not out.is_dir():
-        raise CounError(f"{out} is a file; choose a folder for --out")
-    page = out / "report.html"
-    if page.exists() and not existing.is_file():
-        raise CounError(f"{page} exists and is not of a bench; choose another folder for --out")
     return text

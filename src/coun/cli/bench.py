@@ -30,9 +30,7 @@ command = BenchGroup(
 
 
 run_options = app.options(
-    click.option(
-        "--out", type=click.Path(path_type=Path), required=True, help="Folder for the results."
-    ),
+    click.option("--out", type=app.PATH, required=True, help="Folder for the results."),
     click.option(
         "--workers",
         type=click.IntRange(1, app.MOST_WORKERS),
@@ -41,7 +39,7 @@ run_options = app.options(
     ),
     click.option(
         "--store",
-        type=click.Path(path_type=Path),
+        type=app.PATH,
         help="Folder of the experiments; several benches may share one.  [default: DIR/store]",
     ),
     click.option(

@@ -25,7 +25,7 @@ ONLY_ON_THE_PAGE = {"row_agreement", "js_to_retrain", "log_odds_correlation"}
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=app.PATH,
     default=Path("out/demo"),
     help="Folder of the report.  [default: out/demo]",
 )

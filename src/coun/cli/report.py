@@ -14,7 +14,7 @@ COUN_PAPER = "the CoUn paper"
 @app.command(
     "report", help="Write the results of a bench in DIR as Markdown, LaTeX, CSV and an HTML page."
 )
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=app.PATH)
 @click.option(
     "--paper",
     is_flag=False,
