@@ -13,7 +13,8 @@ from coun.audit import RequestParts, Subject, audit, judge
 from coun.audit.auditing import spent
 from coun.audit.optional import relearn_half
 from coun.audit.planning import plan
-from coun.audit.verdict import Gap
+from coun.audit.verdict import Gap, decide
+from coun.audit.wording import headline, sentence
 from coun.errors import CounError
 from coun.files import to_json
 from coun.metrics import GAP_METRICS
@@ -259,6 +260,26 @@ def test_a_large_gap_is_never_called_no_difference(retrains, half, plain):
     assert "gap" not in small.reasons
 
 
+def test_a_test_that_comes_near_does_not_clear_a_model(retrains, half, plain):
+    """Below five alphas nothing is accused and nothing is cleared."""
+    parts = RequestParts.of(plain, half)
+    subjects = [
+        Subject(f"model {k}", predictions(run.classifier, plain, half))
+        for k, run in enumerate(retrains)
+    ]
+    _, family, _ = judge(subjects[:1], subjects[1:], parts, margin=2, alpha=0.01)
+    for p, expected in ((0.04, True), (0.06, False)):
+        tests = (replace(family.tests[0], holm=p, found=False), *family.tests[1:])
+        tests = tests[:1] + tuple(replace(e, holm=1.0, found=False) for e in tests[1:])
+        changed = replace(family, tests=tests)
+        verdict = decide(changed, subjects[:1], subjects[1:], margin=2)
+        assert ("near" in verdict.reasons) == expected
+        if expected:
+            assert verdict.label == "inconclusive"
+            words = headline(verdict, changed) + sentence(verdict, changed)
+            assert "came near to finding a difference" in words
+
+
 def test_repeated_audits_spend_alpha(retrains):
     """The alphas of any number of audits sum to the alpha of one."""
     assert sum(spent(0.01, k) for k in range(10_000)) == pytest.approx(0.01, rel=1e-3)
@@ -272,6 +293,8 @@ def test_whole_customers_are_permuted(memoriser, half, plain):
     owners = dict.fromkeys(ids, "one customer")
     alone = audit(memoriser, split=half, rest=False, groups=owners, relearn=False).verdict
     assert not any(e.found for e in alone.evidence)
+    with_copies = audit(memoriser, split=half, rest=False, groups=owners, relearn=True).verdict
+    assert not {e.name for e in with_copies.evidence} & {"relearned", "top_rows"}
     with pytest.raises(CounError, match="the groups name no forgotten row"):
         audit(memoriser, split=half, rest=False, groups={"nobody": "x"})
 

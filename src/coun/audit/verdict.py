@@ -34,6 +34,7 @@ Word = Literal[
 WORDS: tuple[str, ...] = get_args(Word)
 CLEAR = ("equivalent", "no difference found")
 SHARE = 0.5  # of the rows: full memory of so many must be detectable, or nothing is concluded
+NEAR = 5.0  # a smallest p below so many alphas is no accusation, but does not clear a model either
 FLOORS = 3.0  # an average gap of more floors than this is never called no difference
 
 
@@ -121,7 +122,8 @@ def decide(
     Something under-forgotten outweighs something over-forgotten, because memory is the graver
     failing. Evidence without a direction, or without the Retrains that carry one, gives
     "different". Where nothing is found, the reasons against "no difference found" are "no
-    retrain", "unlike test rows", "control" (the Original passes too), "power" and "gap".
+    retrain", "unlike test rows", "control" (the Original passes too), "near" (a test came near to
+    finding something), "power" and "gap".
 
     Args:
         original: the model before unlearning.
@@ -158,6 +160,8 @@ def decide(
             reasons.append("unlike test rows" if unlike else "no retrain")
         if control in (*CLEAR, "inconclusive"):
             reasons.append("control")
+        if any(e.holm < NEAR * family.alpha for e in family.tests):
+            reasons.append("near")
         if max(shares.values()) > SHARE:
             reasons.append("power")
         if gap is not None and gap.points > gap.allowed:

@@ -86,10 +86,19 @@ def _reasons(verdict: Verdict, family: TestFamily, advice: str = "") -> list[str
         + (f", where two Retrains are {gap.floor:.1f} apart" if gap.floor is not None else "")
         + f"; up to {gap.allowed:.1f} would be called no difference.",
         "control": "This audit cannot tell: the Original passes it too.",
+        "near": _near(verdict),
         "power": f"These tests would probably not have found it if the model remembered half of "
         f"the {_count(verdict, family):,} forgotten rows. {advice}".rstrip(),
     }
     return [text for key, text in sentences.items() if key in verdict.reasons]
+
+
+def _near(verdict: Verdict) -> str:
+    least = min(verdict.evidence, key=lambda e: e.holm)
+    return (
+        f"One test came near to finding a difference ({short(least)}, {effect_text(least)}, p = "
+        f"{p_text(least.holm)}). Repeat the audit with more Retrains or with a larger request."
+    )
 
 
 def _count(verdict: Verdict, family: TestFamily) -> int:
