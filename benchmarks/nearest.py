@@ -130,7 +130,7 @@ def report(folder: Path) -> None:
     """Write the results of all seeds, and print their means as a table."""
     seeds = [read_json(path) for path in sorted(folder.glob("*.json"))]
     write_json(RESULTS, seeds)
-    print("| | seeds | cost | gap, in floors | row agreement | JS, in floors | correlation |")
+    print("| | seeds | cost | gap (floors) | row agreement | JS (floors) | correlation |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for label in ("floor", *(row[0] for row in TRIED)):
         done = [s for s in seeds if label == "floor" or label in s["rows"]]
@@ -139,7 +139,7 @@ def report(folder: Path) -> None:
         floor = {name: fmean(s["floor"][name] for s in done) for name in MEASURES}
         rows = [{**s["floor"], "cost": 1.0} if label == "floor" else s["rows"][label] for s in done]
         mean = {name: fmean(row[name] for row in rows) for name in (*MEASURES, "cost")}
-        gap, js = (f"{mean[m]:.{d}f}, {mean[m] / floor[m]:.2f}" for m, d in SHOWN_IN_FLOORS)
+        gap, js = (f"{mean[m]:.{d}f} ({mean[m] / floor[m]:.1f})" for m, d in SHOWN_IN_FLOORS)
         print(
             f"| {label} | {len(done)} | {mean['cost']:.2f} | {gap} | {mean['row_agreement']:.1f} | "
             f"{js} | {mean['log_odds_correlation']:.2f} |"

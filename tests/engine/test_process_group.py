@@ -77,7 +77,8 @@ from coun.methods import catalogue
 
 torch.set_num_threads(1)
 data = coun.load("digits", limit=200)
-start, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.1)
+start = coun.prepare(coun.train(data, "mlp", epochs=1), folds=2, repeats=1)
+split = coun.Split.random(data, 0.1)
 found, ranks = {}, ProcessGroup.current()
 for name, kind in catalogue().items():
     epochs = {"epochs": 1} if "epochs" in kind.__dataclass_fields__ else {}

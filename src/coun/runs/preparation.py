@@ -126,7 +126,8 @@ def _cross_validated(
         table = torch.empty(len(rows), len(run.data.classes))
         for fold in range(folds):
             part = torch.from_numpy(np.flatnonzero(fold_of == fold))
-            table[part] = trainer.unseen(part, f"fold-{repeat}-{fold}", short)
+            name = f"repeat-{repeat}-fold-{fold}-of-{folds}"
+            table[part] = trainer.unseen(part, name, short)
         tables.append(table)
     ids = tuple(run.data.train.take(rows).ids)
     made = OutOfFold(ids, torch.stack(tables), run.data.classes)
@@ -168,7 +169,7 @@ class _Trainer:
             self.model,
             split=Split.by_index(data, data.train.numbers[places], earlier=self.run.split),
             seed=Seeds(self.seed).number(name) % 2**31,
-            out=folder / FOLDERS / name if folder else None,
+            out=folder / FOLDERS / f"{name}-of-{epochs}-epochs" if folder else None,
             options=self.options,
             **{**self.settings, "epochs": epochs},
         )
