@@ -92,7 +92,7 @@ def test_a_token_that_is_not_a_row_number_is_refused(name, text, words, write, r
 def test_missing_files_and_folders_are_refused(tmp_path, refused):
     with refused(tmp_path / "none.txt", "No such file"):
         read_index(tmp_path / "none.txt")
-    with refused(tmp_path, "directory"):
+    with refused(tmp_path, "is a folder"):
         read_index(str(tmp_path))
 
 

@@ -77,9 +77,9 @@ def test_bad_spellings_and_paths_are_refused(spec, words, refused):
 
 
 def test_options_of_another_source_are_refused(refused):
-    with refused("--label-column", "hf:, table:", "digits takes no such options"):
+    with refused("--label-column", "hf:", "sources only", "digits takes no such options"):
         load("digits", label_column="label")
-    with refused("--image-column", "hf: sources only"):
+    with refused("--image-column", "hf:, paths: sources only"):
         load("npz:x", image_column="img")
     with refused("unknown option", "'colour'"):
         load("digits", colour="red")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -79,6 +80,30 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except (RuntimeError, TypeError, ValueError):
         raise CounError(f"{str(path)!r} is not a path of this system; correct it") from None
+
+
+def regular_file(path: str | Path) -> Path:
+    """*path* with `~` expanded, which may be missing but is no pipe, device, socket or folder.
+
+    Raises: CounError for one of these: reading it might never end.
+    """
+    file = expanded(path)
+    try:
+        special = file.exists() and not file.is_file()
+    except OSError as error:
+        raise CounError(f"cannot read {file}: {first_line(error)}") from None
+    if special:
+        kind = "a folder" if file.is_dir() else "a pipe, device or socket"
+        raise CounError(f"{file} is {kind}; expected a file")
+    return file
+
+
+def memory_of_machine() -> int | None:
+    """Bytes of memory of this machine; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def first_line(error: BaseException) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from coun.data.canaries import Canaries
 
 TOKEN_TYPES = (torch.int16, torch.int32, torch.int64)  # of token ids; uint8 means pixels
+SHOWN = 5  # classes that a description lists
 FETCH = 1024  # rows read at a time when a whole set is walked through
 
 
@@ -231,7 +232,7 @@ class AbsentRows:
         return cls(empty, empty, (), np.empty((0, 16), np.uint8))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Data:
     """A training part, a test part and what is known of both.
 
@@ -278,6 +279,31 @@ class Data:
     vocabulary: int | None = None
     shape: tuple[int, ...] = field(init=False)
     dtype: torch.dtype = field(init=False)
+
+    def __repr__(self) -> str:
+        """A few lines for people: source, sizes, shape, classes and what is missing.
+
+        >>> import coun
+        >>> coun.load("digits", limit=100)
+        Data: digits, limit 100
+          100 training rows, 359 test rows, 10 classes: 0, 1, 2, 3, 4, ...
+          each (1, 8, 8) uint8, held in memory
+        """
+        names = ", ".join(map(str, self.classes[:SHOWN])) + ", ..." * (len(self.classes) > SHOWN)
+        options = {"limit": self.limit, **self.origin}
+        given = "".join(f", {k} {v}" for k, v in options.items() if v is not None)
+        held = all(isinstance(part, TensorExamples) for part in (self.train, self.test))
+        lines = [
+            f"Data: {self.source or 'made in Python'}{given}",
+            f"  {len(self.train):,} training rows, {len(self.test):,} test rows, "
+            f"{len(self.classes)} classes: {names}",
+            f"  each {self.shape} {str(self.dtype).removeprefix('torch.')}, "
+            + ("held in memory" if held else "read at each access"),
+        ]
+        absent = [0 if part is None else len(part.ids) for part in (self.absent, self.absent_test)]
+        if any(absent):
+            lines.append(f"  deleted by now: {absent[0]:,} training rows, {absent[1]:,} test rows")
+        return "\n".join(lines)
 
     @property
     def canary_numbers(self) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coun.data.checks import first_line
+from coun.data.checks import first_line, memory_of_machine, regular_file
 from coun.errors import CounError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _decode(content: bytes | str, name: str, size: int | None) -> tuple[np.ndarr
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        file = io.BytesIO(content) if isinstance(content, bytes) else content
+        file = io.BytesIO(content) if isinstance(content, bytes) else regular_file(content)
         with Image.open(file, formats=FORMATS) as image:
             # Pillow opens 16-bit colour as 8-bit without notice; only its tiles show it.
             if image.format == "PNG" and any(";16" in str(tile[3]) for tile in image.tile):
@@ -95,7 +95,10 @@ def _decode(content: bytes | str, name: str, size: int | None) -> tuple[np.ndarr
         kinds = ", ".join(FORMATS)
         raise CounError(f"{name} is not a readable image; expected one of {kinds}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise CounError(f"{name} has more pixels than Pillow decodes safely") from None
+        raise CounError(
+            f"{name} has more pixels than Pillow decodes safely ({Image.MAX_IMAGE_PIXELS:,}); "
+            "scale it down first"
+        ) from None
     except Exception as error:  # Pillow's readers raise almost anything on damaged bytes
         raise CounError(f"{name} cannot be read: {first_line(error)}; is it damaged?") from None
 
@@ -252,11 +255,8 @@ def limit_from_environment(name: str, default: float) -> float:
 
 def _check_memory(image: np.ndarray, count: int) -> None:
     """Refuse *count* images like this one if they need more than this machine's memory."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on this system
-        return
-    if image.nbytes * count > memory:
+    memory = memory_of_machine()
+    if memory is not None and image.nbytes * count > memory:
         raise CounError(
             f"{count:,} images of {_size(image.shape)} pixels take "
             f"{image.nbytes * count / 2**30:,.0f} GiB, but this machine has "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.checks import expanded
+from coun.data.checks import regular_file
 from coun.data.examples import FETCH, Data, Examples
 from coun.data.images import FORMATS
 from coun.errors import CounError
@@ -103,7 +103,7 @@ def read_picture(path: str | Path, data: Data) -> Tensor:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    file = expanded(path)
+    file = regular_file(path)
     if data.dtype != torch.uint8 or len(data.shape) != 3:
         raise CounError("the rows of this data are not 8-bit images; pictures cannot be compared")
     channels, height, width = data.shape

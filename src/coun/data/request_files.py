@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coun.data.checks import expanded, first_line
+from coun.data.checks import first_line, regular_file
 from coun.errors import CounError, unknown
 
 NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "number", "forget")
@@ -54,7 +54,7 @@ def read_index(path: str | Path, column: str | None = None) -> Tensor:
     >>> read_index(file)
     tensor([17, 42])
     """
-    path = expanded(path)
+    path = regular_file(path)
     cells = _cells(path, column, numbers=True)
     _refuse(path, cells, _is_number, "is not an integer; expected row numbers")
     _refuse(path, cells, _in_range, "is not a row number; expected 0 or more")
@@ -85,7 +85,7 @@ def read_ids(path: str | Path, column: str | None = None) -> list[str]:
     >>> read_ids(file)
     ['cat/7.png', 'dog/3.png']
     """
-    path = expanded(path)
+    path = regular_file(path)
     return [token for _, token in _cells(path, column, numbers=False)]
 
 

@@ -34,7 +34,7 @@ def _none() -> Tensor:
     return torch.zeros(0, dtype=torch.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Forget requests, applied to one data set.
 
@@ -66,6 +66,26 @@ class Split:
     forgotten_classes: tuple[int, ...] = ()
     content_kind: ContentKind = "listed"
     forget_ids: Mapping[int, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """A few lines for people: the request, and how many rows have which role.
+
+        >>> import coun
+        >>> Split.random(coun.load("digits"), 0.1, seed=3)
+        Split: 10% of the rows, drawn at random (seed 3)
+          144 rows to forget, 144 of them new; 1,294 to retain
+        """
+        lines = [
+            f"Split: {self.describe()}",
+            f"  {len(self.forget):,} rows to forget, {len(self.new):,} of them new; "
+            f"{len(self.retain):,} to retain",
+        ]
+        if self.forgotten_classes:
+            labels = ", ".join(map(str, self.forgotten_classes))
+            lines.append(f"  whole classes, by label: {labels}")
+        if len(self.held_out):
+            lines.append(f"  {len(self.held_out):,} test rows are left out of measurements")
+        return "\n".join(lines)
 
     @classmethod
     def of(

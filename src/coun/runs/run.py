@@ -52,7 +52,7 @@ from coun.trust import Trust, require_trust
 _log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Run:
     """A model, and everything needed to say where it came from.
 
@@ -74,6 +74,22 @@ class Run:
     build: Callable[[], nn.Module] | None = None
     start: Run | None = None
     out_of_fold: OutOfFold | None = None
+
+    def __repr__(self) -> str:
+        """A few lines for people: kind, model, method, where it is, data and request."""
+        record = self.record
+        settings = ", ".join(f"{k}={v}" for k, v in list(record.method.settings.items())[:6])
+        lines = [
+            f"Run: {record.kind}, {record.method.name}, seed {record.seed}"
+            + (f", in {self.folder}" if self.folder else ", in memory"),
+            f"  model: {record.model.name or type(self.model).__name__}, "
+            f"{record.model.parameters:,} weights",
+            f"  settings: {settings}",
+            *(f"  {line}" for line in repr(self.data).splitlines()),
+        ]
+        if self.split is not None:
+            lines += [f"  {line}" for line in repr(self.split).splitlines()]
+        return "\n".join(lines)
 
     @property
     def classifier(self) -> Classifier:

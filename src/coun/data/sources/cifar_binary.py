@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from coun.data.adapter import from_arrays
-from coun.data.checks import first_line
+from coun.data.checks import first_line, regular_file
 from coun.data.examples import Data
 from coun.data.sources.source import Source
 from coun.errors import CounError
@@ -91,7 +91,7 @@ def _records(file: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 3, 32, 32) and labels (N,) of one file."""
     record = layout.labels + PIXELS
     try:
-        raw = np.fromfile(file, np.uint8)
+        raw = np.fromfile(regular_file(file), np.uint8)
     except OSError as error:
         raise CounError(f"cannot read {file}: {first_line(error)}") from None
     if len(raw) == 0 or len(raw) % record:

@@ -143,9 +143,16 @@ class Tree:
                 ]
         except OSError as error:
             raise CounError(f"cannot read folder {folder}: {first_line(error)}") from None
+        root = os.path.realpath(self.root)
         for entry in visible:
-            is_checked = entry.is_symlink() and not self.follow_links
-            if is_checked and not Path(entry.path).resolve().is_relative_to(self.root.resolve()):
+            if not entry.is_symlink():
+                continue
+            if not os.path.exists(entry.path):
+                raise CounError(f"{entry.path} is a link that leads nowhere; remove it")
+            target = os.path.realpath(entry.path)
+            if entry.is_dir() and os.path.commonpath([target, os.path.realpath(folder)]) == target:
+                raise CounError(f"{entry.path} is a link to a folder that holds it; remove it")
+            if not self.follow_links and os.path.commonpath([root, target]) != root:
                 raise CounError(
                     f"{entry.path} is a link out of {self.root}; expected files inside it (or "
                     "accept links with --follow-links)"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from coun.data.checks import first_line
+from coun.data.checks import first_line, regular_file
 from coun.data.examples import stratified
 from coun.data.sources.table import Part, Table
 from coun.errors import CounError, nearest
@@ -94,7 +94,7 @@ def _drawn(
 def _read_ids(path: str | Path) -> list[str]:
     """Ids from a UTF-8 text file with one of them per line; a byte order mark may be there."""
     try:
-        text = Path(path).read_text("utf-8-sig")
+        text = regular_file(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CounError(f"cannot read test ids {path}: {first_line(error)}") from None
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from pathlib import Path
 
 import numpy as np
 
 from coun.data.adapter import from_arrays
-from coun.data.checks import first_line
+from coun.data.checks import first_line, memory_of_machine, regular_file
 from coun.data.examples import Data
 from coun.data.sources.source import Source
 from coun.errors import CounError
@@ -25,13 +27,15 @@ def read(path: Path) -> Data:
 
     Raises: CounError for a damaged file, for arrays that are missing or do not fit.
     """
+    regular_file(path)
     try:
-        archive = np.load(path, allow_pickle=False)
+        archive = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # damaged archives raise anything from EOFError to zlib.error
         raise CounError(f"{path} cannot be read as npz: {_reason(error)}") from None
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise CounError(f"{path} is a single array; expected an npz of {', '.join(ARRAYS)}")
     with archive:
+        _check_size(path, archive)
         missing = [name for name in ARRAYS if name not in archive.files]
         if missing:
             raise CounError(
@@ -61,6 +65,29 @@ def _masked(path: Path, archive: np.lib.npyio.NpzFile, tokens: np.ndarray, name:
             f"{path}: array '{name}' is {mask.shape}; expected a mask of token ids {tokens.shape}"
         )
     return np.where(mask == 0, -1, tokens.astype(np.int64))
+
+
+def _check_size(path: Path, archive: np.lib.npyio.NpzFile) -> None:
+    """Refuse an archive that unpacks to more than this machine's memory, before it is unpacked."""
+    members = archive.zip
+    assert members is not None
+    unpacked = sum(info.file_size for info in members.infolist())
+    for info in members.infolist():
+        with contextlib.suppress(Exception), members.open(info) as member:
+            version = np.lib.format.read_magic(member)
+            reader = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, dtype = reader(member)
+            unpacked = max(unpacked, math.prod(shape) * dtype.itemsize)
+    memory = memory_of_machine()
+    if memory is not None and unpacked > memory:
+        raise CounError(
+            f"{path} unpacks to {unpacked / 2**30:,.1f} GiB, but this machine has "
+            f"{memory / 2**30:,.1f}; pass the arrays from Python as a memory-mapped dataset "
+            "(coun.from_dataset with stream=True)"
+        )
 
 
 def _names(path: Path, archive: np.lib.npyio.NpzFile, name: str, kinds: str) -> list[str] | None:
