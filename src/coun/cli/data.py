@@ -64,3 +64,50 @@ def cache(path: Path | None, clear: bool, as_json: bool) -> None:
     if listing:
         app.console.print(table)
     app.console.print(Text(f"{len(listing)} entries in {folder}"))
+
+
+@command.command(
+    "where",
+    cls=app.Command,
+    help="Say where the data sets of the paper, or the one called NAME, come from: address, size, "
+    "checksum, layout. Nothing is downloaded.",
+)
+@click.argument("name", required=False)
+@app.json_option
+def where(name: str | None, as_json: bool) -> None:
+    from coun.data.public import SETS, public_set
+
+    sets = list(SETS.values()) if name is None else [public_set(name)]
+    if as_json:
+        app.emit([vars(facts) for facts in sets])
+        return
+    for facts in sets:
+        lines = [
+            f"{facts.name}: {facts.train:,} training and {facts.test:,} test images, "
+            f"{facts.classes} classes, {facts.shape}",
+            f"  from {facts.archive}",
+            f"  {facts.bytes:,} bytes, MD5 {facts.md5}",
+            f"  unpacks to {facts.layout}",
+            f"  --data {facts.spelling}",
+            f"  terms: {facts.terms}",
+        ]
+        click.echo("\n".join(lines))
+
+
+@command.command(
+    "check",
+    cls=app.Command,
+    help="Check a local copy of the data set NAME: the archive that was downloaded, by size and "
+    "MD5, or the unpacked data as a source, by rows, classes and shape.",
+)
+@click.argument("name")
+@click.argument("copy", metavar="ARCHIVE|SRC")
+@app.json_option
+def check(name: str, copy: str, as_json: bool) -> None:
+    from coun.data.public import check_copy
+
+    right = check_copy(name, copy)
+    if as_json:
+        app.emit({"name": name, "copy": copy, "right": right})
+        return
+    click.echo(f"{copy} is a whole copy of {name}: {'; '.join(right)}")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from coun.cli import app
+from coun.cli.data_options import data_options
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 from coun.cli.start import open_start, start_options
 from coun.cli.views_options import views_options
@@ -31,7 +32,7 @@ from coun.errors import CounError
 )
 @start_options
 @app.trust_option
-@app.data_options
+@data_options
 @views_options
 @forget_options
 @app.json_option

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coun.cli import app
+from coun.cli.data_options import data_options, load_data
 from coun.errors import CounError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _folder = click.argument("folder", metavar="DIR", type=app.PATH)
     help="Private key that signs certificates.  [default: a new one, in DIR/keys]",
 )
 @app.trust_option
-@app.data_options
+@data_options
 @app.json_option
 def init(
     folder: Path,
@@ -79,7 +80,7 @@ def init(
         assert weights is not None
         if model is None or source is None:
             raise CounError(f"{weights} is a weights file; say --model and --data as well")
-        data = app.load_data(source, limits, id_column)
+        data = load_data(source, limits, id_column)
         run = Run.from_weights(weights, data, model, head=head)
     registry = Registry.init(folder, run, key=key, recipe_settings=settings)
     if as_json:

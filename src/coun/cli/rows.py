@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coun.cli import app
+from coun.cli.data_options import data_options, load_data
 from coun.errors import CounError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     "as .png or .html.",
 )
 @click.option("--id-column", metavar="NAME", help="Column of the ids in an hf: source.")
-@app.data_options
+@data_options
 @app.trust_option
 @app.json_option
 def command(
@@ -84,7 +85,7 @@ def command(
             )
         _rows_of_run(source, find, limit_shown, out, as_json=as_json)
         return
-    data = app.load_data(source, limits, id_column)
+    data = load_data(source, limits, id_column)
     if like is None:
         rows = all_rows(data, find)
     else:

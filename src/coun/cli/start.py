@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coun.cli import app
+from coun.cli.data_options import load_data
 from coun.errors import CounError
 from coun.trust import is_code
 
@@ -73,7 +74,7 @@ def open_start(
     elif source is None or model is None:
         raise CounError(f"{path} is a weights file; say --data and --model as well")
     limits = sized(source, limits, preprocessing(trained or model))
-    run = Run.from_weights(path, app.load_data(source, limits), model, head=head)
+    run = Run.from_weights(path, load_data(source, limits), model, head=head)
     say_views(run.data)
     click.echo(
         f"{path}: its training is not recorded; if test rows of {source} were among its training "

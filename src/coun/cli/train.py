@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from coun.cli import app
+from coun.cli.data_options import data_options, load_data
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 from coun.cli.prepare import FoldOptions, fold_options
 from coun.cli.start import say_views, sized
@@ -44,7 +45,7 @@ from coun.errors import CounError
 )
 @app.seed_option
 @fold_options
-@app.data_options
+@data_options
 @views_options
 @forget_options
 @app.set_option
@@ -99,7 +100,7 @@ def command(
         limits["canaries"] = canaries
     check_name(model)
     limits = sized(source, limits, preprocessing(model))
-    data = for_model(app.load_data(source, limits, forget.id_column), model)
+    data = for_model(load_data(source, limits, forget.id_column), model)
     say_views(data)
     split = split_from_options(data, forget)
     if folds and (split is not None or method != "retrain"):

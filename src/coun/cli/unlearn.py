@@ -9,6 +9,7 @@ import click
 
 from coun.cli import app
 from coun.cli.contrast_options import contrast_options, make_contrast
+from coun.cli.data_options import data_options
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 from coun.cli.start import open_start, start_options
 from coun.cli.views_options import views_options
@@ -33,7 +34,7 @@ from coun.cli.views_options import views_options
 @contrast_options
 @start_options
 @app.trust_option
-@app.data_options
+@data_options
 @views_options
 @app.compute_options
 @app.out_option

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from coun.cli import app
+from coun.cli.data_options import VIEWS
 from coun.errors import CounError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +36,7 @@ def views_options(function: F) -> F:
 
     @functools.wraps(function)
     def command(*args: Any, limits: dict[str, Any], **values: Any) -> Any:
-        given = {name: values.pop(name) for name in app.VIEWS}
+        given = {name: values.pop(name) for name in VIEWS}
         for name in ("mean", "std"):
             given[name] = _numbers(name, given[name])
         given = {name: value for name, value in given.items() if value is not None}
