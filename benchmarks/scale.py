@@ -92,8 +92,8 @@ def page(results: list[dict[str, float]], command: str) -> str:
         "A stream of grey images of 8x8 pixels that are drawn at each access "
         "(`coun.from_dataset(..., stream=True)`); an `mlp` is trained for one epoch, 1% of the "
         "rows are forgotten by one epoch of fine-tuning, and the result is evaluated. Images are "
-        "never held in memory; what grows is what is kept per row: label, number, hash, place, and the answers of the "
-        "model while they are measured.",
+        "never held in memory; what grows is what is kept per row: label, number, hash, "
+        "place, and the answers of the model while they are measured.",
         "",
         "| rows | read and hash, s | train, s | unlearn, s | evaluate, s | peak memory, MiB | "
         "above start, MiB | bytes per row |",

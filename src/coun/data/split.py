@@ -21,6 +21,7 @@ from coun.data.split_parts import (
     earlier_rows,
     forgotten_and_absent,
     ids_of,
+    in_lines,
     labels_of,
     lost_rows,
     recorded_fields,
@@ -75,17 +76,7 @@ class Split:
         Split: 10% of the rows, drawn at random (seed 3)
           144 rows to forget, 144 of them new; 1,294 to retain
         """
-        lines = [
-            f"Split: {self.describe()}",
-            f"  {len(self.forget):,} rows to forget, {len(self.new):,} of them new; "
-            f"{len(self.retain):,} to retain",
-        ]
-        if self.forgotten_classes:
-            labels = ", ".join(map(str, self.forgotten_classes))
-            lines.append(f"  whole classes, by label: {labels}")
-        if len(self.held_out):
-            lines.append(f"  {len(self.held_out):,} test rows are left out of measurements")
-        return "\n".join(lines)
+        return in_lines(self)
 
     @classmethod
     def of(

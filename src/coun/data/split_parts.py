@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from coun.data.examples import AbsentRows, Data
 from coun.data.requests import Listed, Request, parse
 from coun.data.requests.listed import row_numbers
 from coun.errors import CounError
+
+if TYPE_CHECKING:
+    from coun.data.split import Split
 
 ContentKind = Literal["random", "class", "listed", "mixed"]
 
@@ -197,3 +200,18 @@ def lost_rows(data: Data, forget: Tensor) -> list[str]:
         return []
     lost = ~torch.isin(data.absent.numbers, forget)
     return [data.absent.ids[row] for row in lost.nonzero().flatten().tolist()]
+
+
+def in_lines(split: Split) -> str:
+    """A few lines for people: the request, and how many rows have which role."""
+    lines = [
+        f"Split: {split.describe()}",
+        f"  {len(split.forget):,} rows to forget, {len(split.new):,} of them new; "
+        f"{len(split.retain):,} to retain",
+    ]
+    if split.forgotten_classes:
+        labels = ", ".join(map(str, split.forgotten_classes))
+        lines.append(f"  whole classes, by label: {labels}")
+    if len(split.held_out):
+        lines.append(f"  {len(split.held_out):,} test rows are left out of measurements")
+    return "\n".join(lines)
