@@ -305,3 +305,19 @@ def test_listing_does_not_load_torch(fulfilled_folder):
     )
     assert done.returncode == 0, done.stderr
     assert "fulfilled" in done.stdout
+
+
+def test_an_earlier_version_can_be_deleted_for_good(fulfilled):
+    with pytest.raises(coun.CounError, match="is served"):
+        fulfilled.discard(2)
+    fulfilled.discard(1)
+    assert not (fulfilled.folder / "versions" / "1").exists()
+    assert fulfilled.check() == []
+    with pytest.raises(coun.CounError, match="discarded"):
+        fulfilled.rollback(1)
+    result = fulfilled.fulfil(method="finetune", settings={"epochs": 1}, page=False)
+    assert result.version == 3
+    assert fulfilled.check() == []
+    fulfilled.discard(2)
+    assert not fulfilled.verify(1).tampered
+    assert [v.discarded for v in fulfilled.summary().versions] == [True, True, False]

@@ -147,6 +147,24 @@ def rollback(folder: Path, version: int | None, as_json: bool) -> None:
         click.echo(f"version {served} is served")
 
 
+@command.command(
+    "discard",
+    cls=app.Command,
+    help="Delete the files of a version that is not served, for good: an earlier version still "
+    "holds what it learned from rows that were forgotten later.",
+)
+@_folder
+@click.argument("version", metavar="VERSION", type=click.IntRange(min=1))
+@app.json_option
+def discard(folder: Path, version: int, as_json: bool) -> None:
+    registry = _open(folder)
+    registry.discard(version)
+    if as_json:
+        app.emit(registry.summary().model_dump(mode="json"))
+    else:
+        click.echo(f"version {version} is deleted")
+
+
 def _print(summary: RegistrySummary) -> None:
     from coun.cli.request import table_of
 
@@ -161,7 +179,7 @@ def _print(summary: RegistrySummary) -> None:
             share = version.flops / version.retrain_flops
         accuracy = version.metrics.get("test_accuracy")
         versions.add_row(
-            f"{version.version}{'*' * version.served}",
+            f"{version.version}{'*' * version.served}{' deleted' * version.discarded}",
             str(version.parent or ""),
             version.method,
             ", ".join(map(str, version.requests)),

@@ -12,7 +12,7 @@ from coun.errors import CounError, TamperingFound
 from coun.files import file_digest
 from coun.registry import rows as request_rows
 from coun.registry.layout import SIGNING_KEY, VERSIONS, version_folder
-from coun.registry.state import State
+from coun.registry.state import State, Version
 
 if TYPE_CHECKING:
     from coun.registry.registry import Registry
@@ -66,7 +66,9 @@ def _key(registry: Registry, state: State) -> list[str]:
 def _version(registry: Registry, state: State, number: int) -> list[str]:
     """Whether the files of a version are those that were entered."""
     folder, version = version_folder(registry.folder, number), state.versions[number]
-    problems = []
+    problems: list[str] = []
+    if version.discarded:
+        return problems
     for name, digest in version.files.items():
         accepted = {digest, state.pending_files.get(number, {}).get(name)}
         if not (folder / name).is_file():
@@ -99,7 +101,7 @@ def _request(registry: Registry, state: State, number: int) -> list[str]:
         try:
             if statement_digest(path) != body["statement"]:
                 problems.append(f"request {number}: {body['path']} is another certificate")
-            elif wrong := _invalid(registry, path, version):
+            elif wrong := _invalid(registry, path, state.versions[version]):
                 problems.append(f"request {number}: {body['path']}: {wrong}")
         except CounError as error:
             problems.append(f"request {number}: certificate: {error}")
@@ -114,7 +116,7 @@ def _request(registry: Registry, state: State, number: int) -> list[str]:
     return problems + _rows(registry, number, key, request.body["root"])
 
 
-def _invalid(registry: Registry, path: Path, version: int) -> str:
+def _invalid(registry: Registry, path: Path, version: Version) -> str:
     """The first check that a certificate fails; empty if it passes all.
 
     Whether the registry issued it is known by its digest in the ledger, so that the other
@@ -122,7 +124,7 @@ def _invalid(registry: Registry, path: Path, version: int) -> str:
     """
     verification = verify(
         path,
-        model=version_folder(registry.folder, version),
+        model=None if version.discarded else version_folder(registry.folder, version.number),
         keys=[Path(f"{registry.folder / KEYS / SIGNING_KEY}.pub")],
     )
     return verification.failures[0].message if verification.failures else ""

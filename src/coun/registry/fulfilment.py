@@ -184,7 +184,7 @@ class Fulfilment:
         """A version that had not forgotten anything yet, as control of the audit."""
         if self.start.split is None:
             return self.start
-        first = self.state.ancestry(self.state.served)[-1]
+        first = self.state.kept_ancestry(self.state.served)[-1]
         original = self.registry.open_version(first, self.start.data)
         return original if original.split is None else None
 
@@ -257,8 +257,11 @@ class Fulfilment:
 
     @cached_property
     def _last_retrain(self) -> Run:
-        """The last version that was trained without what it forgot, or the first version."""
-        chain = self.state.ancestry(self.state.served)
+        """The last version that was trained without what it forgot, or the first version.
+
+        Versions whose folders were deleted do not count.
+        """
+        chain = self.state.kept_ancestry(self.state.served)
         last = next((v for v in chain if self.state.versions[v].body["exact"]), chain[-1])
         if last == self.state.served:
             return self.start

@@ -35,6 +35,9 @@ def finish_moves(registry: Registry) -> None:
             shutil.rmtree(folder)
         else:
             move(folder, target)
+    for version in state.versions.values():
+        if version.discarded:
+            shutil.rmtree(version_folder(registry.folder, version.number), ignore_errors=True)
     if state.running is None and (registry.folder / WORK).is_dir():
         for left in (registry.folder / WORK).iterdir():
             shutil.rmtree(left, ignore_errors=True)
@@ -50,7 +53,7 @@ def remove_names_from_versions(registry: Registry) -> None:
         _put_in_place(registry, number)
     state = registry.state()
     fulfilled = {r.number for r in state.requests.values() if r.versions and not r.shredded}
-    behind = [v for v in state.versions.values() if fulfilled - v.nameless]
+    behind = [v for v in state.versions.values() if fulfilled - v.nameless and not v.discarded]
     rows = registry.rows_by_key(fulfilled) if behind else {}
     for version in behind:
         folder = version_folder(registry.folder, version.number)

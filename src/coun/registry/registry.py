@@ -296,6 +296,8 @@ class Registry(RegistryReader):
                 raise CounError(f"there is no version {wanted}; expected one of {present}")
             if target == state.served:
                 raise CounError(f"version {target} is served already")
+            if state.versions[target].discarded:
+                raise CounError(f"version {target} was discarded; its weights are gone")
             problems = find_problems(self, versions=[target])
             if problems:
                 raise TamperingFound(problems[0])
@@ -306,6 +308,26 @@ class Registry(RegistryReader):
         if open_again:
             self.say(f"open again: request(s) {', '.join(map(str, open_again))}")
         return target
+
+    def discard(self, version: int) -> None:
+        """Delete the folder of a version that is not served, for good.
+
+        An earlier version still holds what it learned from rows that were forgotten later.
+
+        Raises: CounError if there is no such version, or it is served or was discarded.
+        """
+        with self._lock():
+            self.refuse_tampering()
+            self.recover()
+            state = self.state()
+            if version not in state.versions or state.versions[version].discarded:
+                kept = [str(n) for n, v in state.versions.items() if not v.discarded]
+                raise CounError(f"there is no version {version}; there are {', '.join(kept)}")
+            if version == state.served:
+                raise CounError(f"version {version} is served; it cannot be discarded")
+            with self.ledger.transaction():
+                self.append("discarded", {"version": version})
+            self.recover()
 
     # Evidence
 
@@ -325,10 +347,11 @@ class Registry(RegistryReader):
         if fulfilment is None:
             raise CounError(f"request {request} is not fulfilled; it has no certificate")
         version, body = fulfilment
+        kept = not state.versions[version].discarded
         return verify_certificate(
             self.folder / body["path"],
-            model=version_folder(self.folder, version),
-            registry=self.folder,
+            model=version_folder(self.folder, version) if kept else None,
+            registry=self.folder if kept else None,
             keys=[load_public_key(Path(f"{self.signing_key}.pub"))],
         )
 

@@ -21,6 +21,7 @@ class Version:
     Attributes:
         files: the present digests of its files.
         nameless: the requests whose rows have no names in its records.
+        discarded: whether its folder was deleted.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Version:
     body: dict[str, Any]
     files: dict[str, str]
     nameless: set[int]
+    discarded: bool = False
 
     @property
     def parent(self) -> int | None:
@@ -107,6 +109,10 @@ class State:
             following = self.versions[following].parent or 0
         return chain
 
+    def kept_ancestry(self, version: int) -> list[int]:
+        """The same without versions that were discarded."""
+        return [number for number in self.ancestry(version) if not self.versions[number].discarded]
+
     def fulfilment_of(self, request: Request) -> tuple[int, dict[str, Any]] | None:
         """The version that fulfilled *request*, of those that the served one descends from."""
         chain = self.ancestry(self.served)
@@ -175,6 +181,10 @@ def _fulfilled(state: State, entry: Entry) -> None:
     request.closed, request.failed = entry.time, False
 
 
+def _discarded(state: State, entry: Entry) -> None:
+    state.versions[entry.body["version"]].discarded = True
+
+
 def _files(state: State, entry: Entry) -> None:
     version = state.versions[entry.body["version"]]
     state.pending_files[version.number] = dict(version.files)
@@ -206,6 +216,7 @@ SHAPES: dict[str, dict[str, Any]] = {  # keys that an entry must have, and their
     "attempt": {"fulfilment": int, "attempt": int, "method": str, "passed": bool, "why": str},
     "ended": {"fulfilment": int, "result": str},
     "fulfilled": {"request": int, "version": int, "result": str, "path": str, "statement": str},
+    "discarded": {"version": int},
     "files": {"version": int, "files": dict, "nameless": list},
     "files done": {"version": int},
 }
@@ -229,6 +240,7 @@ _APPLY = {
     "attempt": _attempt,
     "ended": _ended,
     "fulfilled": _fulfilled,
+    "discarded": _discarded,
     "files": _files,
     "files done": _files_done,
 }

@@ -81,6 +81,7 @@ def _version(state: State, version: Version) -> VersionSummary:
         drift=body["drift"],
         exact=body["exact"],
         served=version.number == state.served,
+        discarded=version.discarded,
     )
 
 

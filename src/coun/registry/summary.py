@@ -36,6 +36,7 @@ class VersionSummary(_Summary):
             it classifies otherwise; 0 for a Retrain and for version 1, None where unknown.
         exact: whether it was trained without the forgotten rows (Retrain or an exact method).
         served: whether it is the version that is served now.
+        discarded: whether its folder was deleted for good.
     """
 
     version: int
@@ -56,6 +57,7 @@ class VersionSummary(_Summary):
     drift: float | None = None
     exact: bool = False
     served: bool = False
+    discarded: bool = False
 
 
 class RequestSummary(_Summary):
