@@ -312,7 +312,7 @@ def test_a_folder_of_another_bench_is_refused_without_resume(config_file, tmp_pa
 def test_the_page_of_an_audit_is_not_overwritten(config_file, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.html").write_text("an audit")
-    with pytest.raises(coun.CounError, match="report.html exists and is not of a bench"):
+    with pytest.raises(coun.CounError, match="is not empty and holds no config.toml"):
         bench(config_file(), tmp_path / "out")
     assert (tmp_path / "out" / "report.html").read_text() == "an audit"
 
