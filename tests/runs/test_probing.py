@@ -126,3 +126,12 @@ def test_training_from_scratch_follows_the_family(normalised, split, small):
         normalised, split, "retrain", data=small, build=lambda: normalised, epochs=1
     )
     assert retrain.record.method.settings["optimizer"] == "adamw"
+
+
+def test_negation_gets_the_rate_that_repairs_most(normalised, split, small):
+    record = unlearn(normalised, split, small, "not").record
+    losses = [trial.loss for trial in record.probe.trials]
+    assert len(losses) == 5
+    assert losses[-1] == min(losses)
+    plain = unlearn(normalised, split, small, "finetune").record.probe
+    assert record.probe.loss > plain.loss  # the trials start from negated weights

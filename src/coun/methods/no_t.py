@@ -33,6 +33,7 @@ class NoT(FineTune):
 
     name: ClassVar[str] = "not"
     source: ClassVar[str] = "NoT, Khalil et al., CVPR 2025; targets of CoUn, section 4.1"
+    edits_first: ClassVar[bool] = True
 
     negate: Names = Field(
         (),

@@ -11,7 +11,18 @@ import torch
 from torch.nn import functional as F
 
 from coun.data import Data, Split
-from coun.engine import Compute, Cost, Engine, Fit, Optimizer, Phase, Task, forward_flops, predict
+from coun.engine import (
+    Compute,
+    Cost,
+    Edit,
+    Engine,
+    Fit,
+    Optimizer,
+    Phase,
+    Task,
+    forward_flops,
+    predict,
+)
 from coun.errors import CounError
 from coun.methods import Method
 from coun.models import copy_model
@@ -91,6 +102,9 @@ def probe(
     of a uniform guess. The rows are retained ones, or forgotten ones for a method that may read
     these only.
 
+    A method that first edits weights, such as negation, starts the trials from the edited
+    weights, and the rate is chosen with which the loss becomes lowest.
+
     The rate of a method means what its default means beside that of fine-tuning: gradient
     ascent, for example, has a default of 1/500 of it, and gets 1/500 of the chosen rate.
 
@@ -116,6 +130,12 @@ def probe(
     if not hasattr(method, "optimizer"):  # rum, whose parts have optimizers of their own
         optimizer = "sgd"
     compute.to_device(model)
+    if method.edits_first:
+        with seeds.as_global("edit"):
+            for stage in method.with_defaults_from({}).plan(model, task):
+                if not isinstance(stage, Edit):
+                    break
+                stage.apply(model)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     before = _loss(task)
     limit = before + max(NOISE, TOLERANCE * (math.log(len(data.classes)) - before))
@@ -126,8 +146,12 @@ def probe(
         loss = _trial(task, compute, optimizer, rate)
         trials.append(TrialRecord(optimizer=optimizer, lr=rate, loss=loss))
         accepted = loss is not None and loss <= limit
-        if accepted:
+        if accepted and not method.edits_first:
             break
+    if method.edits_first:
+        best = min(trials, key=lambda trial: math.inf if trial.loss is None else trial.loss)
+        trials.append(trials.pop(trials.index(best)))
+        accepted = best.loss is not None and best.loss <= limit
     record = ProbeRecord(
         family=kind,
         role=role,
