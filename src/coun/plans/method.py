@@ -68,8 +68,7 @@ class Method:
         trains_from_scratch: Whether `plan` starts from fresh weights, so that it can also train
             an Original.
         needs_original: Whether the method needs the settings and seed of the Original's training.
-        edits_first: Whether training repairs what an edit of weights has broken, so that the best
-            learning rate is the one that repairs most.
+        edits_first: Whether training repairs what an edit of weights has broken.
         changes_inputs: Whether the method moves inputs along gradients, which token ids have not.
         prepares: Whether a model that the method did not train itself is first trained in a
             special way, before requests; this is charged as `preparation_cost`.

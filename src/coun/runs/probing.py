@@ -102,8 +102,8 @@ def probe(
     of a uniform guess. The rows are retained ones, or forgotten ones for a method that may read
     these only.
 
-    A method that first edits weights, such as negation, starts the trials from the edited
-    weights, and the rate is chosen with which the loss becomes lowest.
+    For a method that first edits weights, such as negation, the trials start from the edited
+    weights, which bear and need larger rates.
 
     The rate of a method means what its default means beside that of fine-tuning: gradient
     ascent, for example, has a default of 1/500 of it, and gets 1/500 of the chosen rate.
@@ -146,12 +146,8 @@ def probe(
         loss = _trial(task, compute, optimizer, rate)
         trials.append(TrialRecord(optimizer=optimizer, lr=rate, loss=loss))
         accepted = loss is not None and loss <= limit
-        if accepted and not method.edits_first:
+        if accepted:
             break
-    if method.edits_first:
-        best = min(trials, key=lambda trial: math.inf if trial.loss is None else trial.loss)
-        trials.append(trials.pop(trials.index(best)))
-        accepted = best.loss is not None and best.loss <= limit
     record = ProbeRecord(
         family=kind,
         role=role,

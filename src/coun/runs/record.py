@@ -183,7 +183,7 @@ class ProbeRecord(Record):
         role: of the rows that the trials used, and *rows* their number.
         steps: optimizer steps of each trial.
         loss: of the start on held-back rows, in nats.
-        trials: the last one was chosen.
+        trials: in their order; the last one was chosen.
         accepted: whether its loss is within bounds; if not, no smaller rate was tried.
     """
 
