@@ -11,6 +11,7 @@ from optional_packages import package
 from torch import nn
 
 import coun
+from coun.data.tokens import from_tokenized
 from coun.runs.serving import PREPROCESSING
 
 
@@ -155,3 +156,20 @@ def test_what_cannot_be_exported(folder, tmp_path):
     assert os.listdir(tmp_path) == ["there"]
     with pytest.raises(coun.CounError, match="not a folder"):
         coun.export(tmp_path / "nowhere", tmp_path / "new")
+
+
+@pytest.mark.parametrize("to", ["pt2", "torchscript"])
+def test_texts_are_served_with_their_padding(tmp_path, to):
+    items = [{"input_ids": [n % 7 + 1, 7, *[3] * (n % 4)], "label": n % 2} for n in range(24)]
+    data = from_tokenized(items, items)
+    coun.train(data, "text", epochs=1, out=tmp_path / "run")
+    ids = torch.tensor([[5, 7, -1, -1, -1], [5, 7, 3, 3, 3]])
+    with torch.no_grad():
+        logits = coun.Run.open(tmp_path / "run", data=data).classifier(ids).logits
+    target = coun.export(tmp_path / "run", tmp_path / "served", to)
+    path = str(next(target.glob("model.*")))
+    model = torch.jit.load(path) if to == "torchscript" else torch.export.load(path).module()
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids), logits)
+    assert json.loads((target / PREPROCESSING).read_text())["input"]["dtype"] == "int64"
+    assert torch.equal(coun.load_views(tmp_path / "run").evaluate(ids), ids)

@@ -10,10 +10,15 @@ from typing import Any
 
 from coun.data import Data, Views
 from coun.data.preprocessing import imported_views, with_class_order
+from coun.data.row_views import TableViews, TokenViews
+from coun.data.views import Transform
 from coun.errors import CounError
 from coun.models import preprocessing
 from coun.runs.record import DataRecord, ViewsRecord
 from coun.trust import Trust, require_trust
+
+# Views that are made again from a record.
+OWN: dict[str, Any] = {"Views": Views, "TableViews": TableViews, "TokenViews": TokenViews}
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +87,7 @@ def printed(views: object) -> str:
     return f"{type(views).__module__}.{type(views).__qualname__}" if " at 0x" in text else text
 
 
-def made_again(record: DataRecord) -> Views | None:
+def made_again(record: DataRecord) -> Transform | None:
     """Make coun's own views of a *record* again; None for a transform of another kind."""
     recorded = record.preprocessing
     if recorded is None:
@@ -128,12 +133,14 @@ def as_recorded(folder: Path, record: DataRecord, data: Data, *, given: bool, tr
     )
 
 
-def _parsed(text: str) -> Views | None:
-    """Read views from how they print, as records of older versions have them."""
+def _parsed(text: str) -> Transform | None:
+    """Read views from how they print: those of tables and texts, and of records of version 0.1."""
     try:
         call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "Views" or call.args:
+        if not isinstance(call, ast.Call) or call.args:
             return None
-        return Views(**{str(k.arg): ast.literal_eval(k.value) for k in call.keywords})
-    except (SyntaxError, ValueError, TypeError, RecursionError, CounError):
+        kind = OWN[ast.unparse(call.func)]
+        views: Transform = kind(**{str(k.arg): ast.literal_eval(k.value) for k in call.keywords})
+        return views
+    except (KeyError, SyntaxError, ValueError, TypeError, RecursionError, CounError):
         return None

@@ -21,6 +21,7 @@ from coun.errors import CounError, unknown
 from coun.files import cannot_write, write_json
 from coun.models import Classifier, copy_model, load_weights, make_model, save_weights
 from coun.models import build as build_model
+from coun.models.inputs import run as run_model
 from coun.models.outputs import candidates
 from coun.models.zoo import code_name
 from coun.runs.folder import RECORD, WEIGHTS, expanded, read_record
@@ -80,6 +81,7 @@ def load_model(
             record.model.name,
             classes=len(record.data.classes),
             shape=shape,
+            vocabulary=record.data.vocabulary,
             trust=trust,
             config=record.model.config,
         )
@@ -149,7 +151,7 @@ def export(
         source = expanded(run)
         model, record = load_model(source, build=build, trust=trust), read_record(source)
         views = cast(Transform, _views(source, record, trust))
-    example = torch.rand(2, *_input_shape(record, views))
+    example = _example(record, views)
     network = copy_model(model).cpu().eval()
     document = _document(record, views, to, tuple(example.shape[1:]))
     try:
@@ -186,7 +188,7 @@ class _Logits(nn.Module):
         classifier = Classifier(model, head, example=example)
         with torch.no_grad():
             logits = classifier(example).logits
-            results = candidates(model(example))
+            results = candidates(run_model(model, example))
         same = [
             number
             for number, tensor in enumerate(results)
@@ -195,7 +197,7 @@ class _Logits(nn.Module):
         self.number = same[0] if same else 0
 
     def forward(self, images: Tensor) -> Tensor:
-        return candidates(self.model(images))[self.number]
+        return candidates(run_model(self.model, images))[self.number]
 
 
 def _views(folder: Path, record: RunRecord, trust: Trust) -> Transform | None:
@@ -209,7 +211,18 @@ def _views(folder: Path, record: RunRecord, trust: Trust) -> Transform | None:
 
 def _input_shape(record: RunRecord, views: Transform | None) -> tuple[int, ...]:
     shape = tuple(record.data.shape)
-    return shape if views is None else tuple(views.evaluate(torch.zeros(2, *shape)).shape[1:])
+    texts = record.data.vocabulary is not None
+    return (
+        shape if texts or views is None else tuple(views.evaluate(torch.zeros(2, *shape)).shape[1:])
+    )
+
+
+def _example(record: RunRecord, views: Transform | None) -> Tensor:
+    """Two random inputs of the model."""
+    shape = _input_shape(record, views)
+    if record.data.vocabulary is not None:
+        return torch.randint(0, record.data.vocabulary, (2, *shape))
+    return torch.rand(2, *shape)
 
 
 def _document(
@@ -218,11 +231,15 @@ def _document(
     """What a program that serves the model must know."""
     document: dict[str, Any] = {
         "format": to,
-        "file": _FILES[to],
+        "file": _FILES[to] or None,
         "model": record.model.name,
         "method": record.method.name,
         "weights_sha256": record.weights_sha256,
-        "input": {"shape": list(shape), "dtype": "float32", "layout": "batch, then this shape"},
+        "input": {
+            "shape": list(shape),
+            "dtype": "float32" if record.data.vocabulary is None else "int64",
+            "layout": "batch, then this shape",
+        },
         "output": "logits, one for each class",
         "classes": record.data.classes,
     }
@@ -250,7 +267,7 @@ def _write_graph(model: nn.Module, example: Tensor, path: Path, to: Format) -> N
                 raise CounError(
                     f"--to onnx needs the package {package}: pip install onnx onnxscript"
                 )
-    more = torch.cat([example, example[:1] / 2])
+    more = torch.cat([example, example[:1].flip(-1)])
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of tracing, which the comparison below makes up for

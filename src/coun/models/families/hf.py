@@ -26,22 +26,6 @@ HEADS = {  # the end of a class name, and the class of transformers that builds 
 DROPPED = {"auto_map", "attn_implementation", "_attn_implementation", "_name_or_path"}
 
 
-class PaddingMask:
-    """A hook that gives a text model token ids as integers, and the mask of its padding."""
-
-    def __init__(self, padding: int) -> None:
-        self.padding = padding
-
-    def __call__(
-        self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        ids, *rest = args
-        mask = ids.ne(self.padding).long()
-        # A blank row, as in the search for the head, must not be masked altogether.
-        mask[:, 0] = 1
-        return (ids.long(), *rest), {"attention_mask": mask, **kwargs}
-
-
 def is_folder(path: Path) -> bool:
     """Return whether *path* is a folder in which transformers saved a model."""
     return (path / CONFIG).is_file()
@@ -80,7 +64,9 @@ def build(
         model = automatic.from_config(settings, trust_remote_code=False)
     except Exception as error:
         raise CounError(f"model 'hf:{folder}': building it failed: {one_line(error)}") from error
-    return _with_mask(model.float())
+    model = model.float()
+    assert isinstance(model, nn.Module)
+    return model
 
 
 def load(folder: str) -> nn.Module:
@@ -111,7 +97,9 @@ def load(folder: str) -> nn.Module:
                 f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}; expected a model "
                 "that was trained as a classifier"
             )
-    return _with_mask(model.float()).eval()
+    model = model.float().eval()
+    assert isinstance(model, nn.Module)
+    return model
 
 
 def classes(folder: str) -> tuple[str, ...]:
@@ -219,14 +207,6 @@ def _classes(folder: str, content: dict[str, Any]) -> tuple[Any, Any]:
         raise CounError(f"'{folder}': its configuration is refused: {one_line(error)}") from error
     settings.architectures = names
     return getattr(transformers, HEADS[ends[0]]), settings
-
-
-def _with_mask(model: nn.Module) -> nn.Module:
-    """Give a text model its padding mask; image models stay as they are."""
-    padding = getattr(model.config, "pad_token_id", None)
-    if type(model).__name__.endswith("ForSequenceClassification") and padding is not None:
-        model.register_forward_pre_hook(PaddingMask(int(padding)), with_kwargs=True)
-    return model
 
 
 FAMILY = Family(
