@@ -229,7 +229,10 @@ def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
 
 
 def test_hidden_files_are_ignored(tree):
-    junk = {name: "junk" for name in ("a/.DS_Store", "a/Thumbs.db", ".git/x", "README.txt")}
+    junk = {
+        name: "junk"
+        for name in ("a/.DS_Store", "a/Thumbs.db", "__MACOSX/a/._x.png", ".git/x", "README.txt")
+    }
     assert load(f"folder:{tree(flat(5) | junk)}").fingerprint == (
         load(f"folder:{tree(flat(5))}").fingerprint
     )
@@ -239,7 +242,7 @@ def test_hidden_files_are_ignored(tree):
     ("extra", "words"),
     [
         ({"a/notes.txt": "x"}, ("a/notes.txt", "not an image file", ".png")),
-        ({"a/deep/x.png": RED}, ("a/deep", "not an image file")),
+        ({"a/deep/x.png": RED}, ("a/deep", "is a folder; expected image files")),
         ({"stray.png": RED}, ("stray.png", "in no class folder")),
         ({"a/bad.png": "a text"}, ("a/bad.png", "not a readable image")),
         ({"a/bad.png": b""}, ("a/bad.png", "not a readable image")),

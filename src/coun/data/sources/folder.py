@@ -17,7 +17,7 @@ from coun.errors import CounError, unknown
 TRAIN_FOLDERS = ("train", "training")
 # The first that exists is the test part.
 TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")
-JUNK = ("thumbs.db", "desktop.ini")
+JUNK = ("thumbs.db", "desktop.ini", "__macosx")
 
 
 def read(
@@ -37,7 +37,7 @@ def read(
     Classes are the sorted folder names; rows are sorted by class folder, then by file name.
     Row numbers count in that order over all files, also where some are held out; train/ and
     test/ are numbered separately. The id of a row is its path below PATH. Dotfiles,
-    Thumbs.db and desktop.ini are ignored.
+    Thumbs.db, desktop.ini and __MACOSX are ignored.
 
     Args:
         path: the folder.
@@ -162,6 +162,9 @@ class Tree:
     def images(self, folder: str | Path) -> list[str]:
         """List the paths of the images in *folder* by name, and refuse anything else in it."""
         files = self.entries(folder)
+        below = next((e.path for e in files if e.is_dir()), None)
+        if below is not None:
+            raise CounError(f"{below} is a folder; expected image files in a class folder")
         strange = [e.path for e in files if not _is_image(e) or not e.is_file()]
         if strange:
             more = f" (and {len(strange) - 1:,} more)" if len(strange) > 1 else ""
