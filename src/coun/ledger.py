@@ -111,7 +111,7 @@ class Ledger:
         """Turn errors of SQLite into one line that says what to do."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # damaged text may be in its own message
             text = str(error)
             advice = "restore it from a copy, or see 'coun registry check'"
             if "locked" in text or "busy" in text:

@@ -192,3 +192,13 @@ def test_a_path_outside_the_registry_is_refused(fulfilled):
         entries[place] = entries[place]._replace(body=body)
         with pytest.raises(TamperingFound):
             State.of(entries)
+
+
+def test_a_database_whose_error_message_is_damaged_too(fulfilled):
+    """SQLite repeats the damaged name, which is no UTF-8, in its message."""
+    fulfilled.ledger.flush()
+    fulfilled.close()
+    path = fulfilled.folder / "registry.sqlite"
+    path.write_bytes(path.read_bytes().replace(b"tablemetameta", b"table\x81etameta"))
+    with pytest.raises(coun.CounError, match="restore it from a copy"):
+        coun.Registry.open(fulfilled.folder)
