@@ -106,6 +106,14 @@ def add_row_to_request(folder):
     )
 
 
+def change_number_of_row(folder):
+    edit(folder, ("UPDATE request_rows SET number = number + 100 WHERE request = 2",))
+
+
+def change_content_of_row(folder):
+    edit(folder, ("UPDATE request_rows SET content_leaf = 'aa' WHERE request = 1",))
+
+
 def add_version(folder):
     shutil.copytree(folder / "versions" / "1", folder / "versions" / "9")
 
@@ -126,6 +134,8 @@ def add_version(folder):
         (swap_private_key, "signing.pem was swapped"),
         (swap_key_of_request, "request 1: its key was swapped"),
         (add_row_to_request, "request 1: its rows were changed"),
+        (change_number_of_row, "request 2: its rows were changed"),
+        (change_content_of_row, "request 1: its rows were changed"),
         (add_version, "versions/9 is not in the ledger"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

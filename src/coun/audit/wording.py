@@ -86,7 +86,7 @@ def _reasons(verdict: Verdict, family: TestFamily, advice: str = "") -> list[str
         + (f", where two Retrains are {gap.floor:.1f} apart" if gap.floor is not None else "")
         + f"; up to {gap.allowed:.1f} would be called no difference.",
         "control": "This audit cannot tell: the Original passes it too.",
-        "near": _near(verdict),
+        "near": _near(verdict) if "near" in verdict.reasons else "",
         "power": f"These tests would probably not have found it if the model remembered half of "
         f"the {_count(verdict, family):,} forgotten rows. {advice}".rstrip(),
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coun.certificates import commit, key_id, load_key, load_public_key, statement_digest, verify
 from coun.data.keyed_rows import KEYS, id_leaf
@@ -113,7 +113,7 @@ def _request(registry: Registry, state: State, number: int) -> list[str]:
         return [*problems, str(error)]
     if key_id(key) != request.body["key_id"]:
         return [*problems, f"request {number}: its key was swapped"]
-    return problems + _rows(registry, number, key, request.body["root"])
+    return problems + _rows(registry, number, key, request.body)
 
 
 def _invalid(registry: Registry, path: Path, version: Version) -> str:
@@ -130,12 +130,16 @@ def _invalid(registry: Registry, path: Path, version: Version) -> str:
     return verification.failures[0].message if verification.failures else ""
 
 
-def _rows(registry: Registry, number: int, key: bytes, root: str) -> list[str]:
-    """Compare the rows of a request with the commitment in the ledger."""
+def _rows(registry: Registry, number: int, key: bytes, body: Mapping[str, Any]) -> list[str]:
+    """Compare the rows of a request with what the ledger says of them."""
+    root = body["root"]
     with registry.ledger.readable_errors():
+        digest = request_rows.rows_digest(registry.ledger.connection, number)
         rows = registry.ledger.connection.execute(
             "SELECT part, id, id_leaf FROM request_rows WHERE request = ?", (number,)
         ).fetchall()
+    if digest != body["rows_sha256"]:
+        return [f"request {number}: its rows were changed; they are not those in the ledger"]
     names = [request_rows.label(part, name) for part, name, _ in rows if name is not None]
     wrong_key = any(
         id_leaf(request_rows.label(part, name), key) != leaf

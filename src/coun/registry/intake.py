@@ -58,6 +58,7 @@ def add(
                 "matched_by": list(rows.matched_by),
                 "root": commitment.root,
                 "key_id": commitment.key_id,
+                "rows_sha256": request_rows.rows_digest(connection, number),
             },
         )
     for note in rows.notes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from coun.data.keyed_rows import KEYS, content_leaf, id_leaf
 from coun.data.requests import Class, Listed, Request
 from coun.errors import CounError, TamperingFound
 from coun.files import cannot_write
+from coun.ledger import canonical
 
 SCHEMA = """
 CREATE TABLE request_rows (
@@ -156,6 +158,19 @@ def store(connection: sqlite3.Connection, request: int, rows: NamedRows, key: by
             for (part, number), name in rows.ids.items()
         ],
     )
+
+
+def rows_digest(connection: sqlite3.Connection, request: int) -> str:
+    """The SHA-256 of the rows of a request without their ids, which go when it is fulfilled.
+
+    The hashes in it are keyed, so it does not tell which rows they are.
+    """
+    rows = connection.execute(
+        "SELECT part, number, id_leaf, content_leaf FROM request_rows WHERE request = ? "
+        "ORDER BY part, number",
+        (request,),
+    ).fetchall()
+    return hashlib.sha256(canonical([list(row) for row in rows]).encode()).hexdigest()
 
 
 def numbers_of(connection: sqlite3.Connection, request: int) -> dict[str, list[int]]:

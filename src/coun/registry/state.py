@@ -208,7 +208,7 @@ SHAPES: dict[str, dict[str, Any]] = {  # keys that an entry must have, and their
     "served": {"version": int},
     "request": {
         **{"request": int, "kind": str, "rows": int, "reason": str, "received": str, "due": str},
-        **{"matched_by": list, "root": str, "key_id": str},
+        **{"matched_by": list, "root": str, "key_id": str, "rows_sha256": str},
     },
     "withdrawn": {"request": int},
     "shredded": {"request": int},
