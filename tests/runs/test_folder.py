@@ -405,3 +405,20 @@ def test_a_request_that_was_removed_from_the_record_is_refused(unlearned, change
     with pytest.raises(CounError, match=words) as caught:
         coun.Run.open(unlearned)
     assert one_line(caught)
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        {"request": 0.5},
+        {"request": [{"kind": []}], "forget": [], "earlier": [], "sha256": "0"},
+        {"request": [], "forget": [], "sha256": "0"},
+        {"forget_count": "many"},
+    ],
+)
+def test_a_damaged_request_in_the_record_is_one_line(folder, split):
+    change_record(folder, split=split)
+    for use in (coun.Run.open, coun.runs.history):
+        with pytest.raises(CounError) as caught:
+            use(folder)
+        assert one_line(caught)

@@ -75,12 +75,13 @@ def parse(record: Mapping[str, Any]) -> Request:
     >>> parse({"kind": "random", "fraction": 0.2}).fraction
     0.2
     """
-    kind = EARLIER_NAMES.get(record.get("kind", ""), record.get("kind", ""))
+    kind = str(record.get("kind", ""))
+    kind = EARLIER_NAMES.get(kind, kind)
     if kind not in kinds():
         refused = _catalogue()[1]
         if kind in refused:
             raise CounError(refused[kind])
-        raise unknown("kind of forget request", str(kind), kinds())
+        raise unknown("kind of forget request", kind, kinds())
     try:
         return kinds()[kind].model_validate({**record, "kind": kind})
     except ValidationError as error:
