@@ -139,7 +139,7 @@ class TokenDropout:
 
     >>> texts = torch.tensor([[5, 6, 7, 8, -1]])
     >>> TokenDropout(0.5)(texts, torch.Generator().manual_seed(0))
-    tensor([[ 5,  6, -1,  8, -1]])
+    tensor([[ 5,  6, -1, -1, -1]])
     """
 
     share: float = 0.15

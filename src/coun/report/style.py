@@ -116,6 +116,11 @@ STYLES = {
     "projection": MethodStyle("Projection", GREY, "P", SPARSE, "+."),
     "sisa": MethodStyle("SISA", BLACK, "o", DASHED, "o-"),
     "arcane": MethodStyle("ARCANE", BLACK, "X", MIXED, "x-"),
+    "out_of_fold": MethodStyle("OOF matching", GREEN, "o", LONG, "o/"),
+    "held_out": MethodStyle("Held-out matching", GREEN, "s", DOTTED, "o\\"),
+    "oracle": MethodStyle("Oracle matching", GREEN, "^", MIXED, "o+"),
+    "amun": MethodStyle("AMUN", SKY, "8", SPARSE, "*/"),
+    "delete": MethodStyle("DELETE", RED, "H", DOTTED, "*|"),
 }
 _KEYS = {style.label.lower(): key for key, style in STYLES.items()}
 _SPARE = list(
