@@ -10,6 +10,7 @@ import time
 import click
 import pytest
 
+import coun
 from coun.cli import app, process
 from coun.errors import CounError
 from coun.files import expanded
@@ -82,3 +83,9 @@ def test_a_thousand_workers_are_refused(coun_command):
 def test_brackets_in_names_are_printed_as_they_are(capsys):
     app.console.print("[red]x[/red] :smile: [/")
     assert capsys.readouterr().out == "[red]x[/red] :smile: [/\n"
+
+
+def test_a_seed_beyond_every_generator_is_refused():
+    data = coun.load("digits", limit=50)
+    with pytest.raises(CounError, match="expected a number below"):
+        coun.Split.random(data, 0.1, seed=99999999999999999999)

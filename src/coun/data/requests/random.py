@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coun.data.examples import Data
 from coun.data.requests.base import Request, Share, mask_of, rows_of_share
+from coun.errors import CounError
 
 
 class Random(Request):
@@ -44,6 +45,8 @@ class Random(Request):
         total = len(data.train)
         count = rows_of_share(total, self.fraction)
         seed = seed if self.seed is None else self.seed
+        if not -(2**63) <= seed < 2**64:
+            raise CounError(f"the seed of the draw is {seed}; expected a number below 2**64")
         if self.draw == "salun":
             # SalUn draws without replacement from RandomState(seed - 1).
             state = np.random.RandomState((seed - 1) % 2**32)
