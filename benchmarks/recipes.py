@@ -1,6 +1,6 @@
 """Unlearn models of unknown training with the fixed recipe and with the one that trials choose.
 
-Four networks are trained by a plain loop, as other people train them, and given to coun as bare
+Five networks are trained by a plain loop, as other people train them, and given to coun as bare
 weights. docs/results/recipes.md has the table.
 
     python benchmarks/recipes.py
@@ -28,38 +28,42 @@ METHODS = ("finetune", "coun", "not", "scrub")
 EPOCHS = 6
 HEAD = """# Recipes for models of unknown training
 
-A model that `coun` did not train comes without a recipe. This page shows what unlearning does to four such
-models with the fixed recipe of the CoUn paper (SGD at 0.05), and with the optimizer and learning rate that
-short trials choose (`coun.runs.probing`), which is the default.
+A model that `coun` did not train comes without a recipe. This page shows what unlearning does to
+five such models with the fixed recipe of the CoUn paper (SGD at 0.05), and with the optimizer and
+learning rate that short trials choose (`coun.runs.probing`), which is the default.
 
 ## How it was measured
 
-Each network is trained by a plain loop in torch and given to `coun.unlearn` as bare weights. A random 10%
-of the training rows is forgotten in 6 epochs. One command repeats the measurement, with one seed:
+Each network is trained by a plain loop in torch and given to `coun.unlearn` as bare weights. A
+random 10% of the training rows is forgotten in 6 epochs. One command repeats the measurement,
+with one seed:
 
     python benchmarks/recipes.py
 
-- **ViT, CIFAR-10**: 1,000 training images; three layers of width 64, patches of 8x8; AdamW at 1e-3.
+- **ViT, CIFAR-10**: 1,000 training images; three layers of width 64, patches of 8x8; AdamW at
+  1e-3.
 - **ViT, digits**: scikit-learn's digits; the same network with patches of 2x2.
 - **CNN, digits**: the built-in `cnn`, which has BatchNorm; SGD at 0.05.
 - **MLP, digits**: the built-in `mlp`; AdamW at 1e-3.
-- **text**: 600 synthetic texts of 7 to 12 tokens, two classes; the built-in `text`; AdamW at 1e-3.
+- **text**: 600 synthetic texts of 7 to 12 tokens, two classes; the built-in `text`; AdamW at
+  1e-3.
 
 ## Results
 
-One row is one method on one model. "before" is the test accuracy (%) of the model as it was given. The
-next two columns are the test accuracy after unlearning with each recipe, and the last two say what the
-trials chose and how many there were. Methods with other default rates than fine-tuning (SCRUB: 5e-4) keep
-the ratio of the two. The trials of NoT start from the negated weights.
+One row is one method on one model. "before" is the test accuracy (%) of the model as it was
+given. The next two columns are the test accuracy after unlearning with each recipe, and the last
+two say what the trials chose and how many there were. Methods with other default rates than fine-tuning
+(SCRUB: 5e-4) keep the ratio of the two. The trials of NoT start from the negated weights.
 
 """
 TAIL = """
 What the table says, for these models and one seed:
 
-- SGD at 0.05 destroys the ViT that has learned the digits; with the chosen recipe it keeps its accuracy.
+- SGD at 0.05 destroys the ViT that has learned the digits; with the chosen recipe it keeps its
+  accuracy.
 - Networks that bear SGD at 0.05 keep it, so their numbers are those of the fixed recipe.
-- NoT negates a weight matrix. On the ViT, 6 epochs do not repair that with either recipe; it needs more
-  epochs (`--epochs`).
+- NoT negates a weight matrix. On the ViT, 6 epochs do not repair that with either recipe; it
+  needs more epochs (`--epochs`).
 """
 
 
