@@ -52,8 +52,9 @@ with one seed:
 
 One row is one method on one model. "before" is the test accuracy (%) of the model as it was
 given. The next two columns are the test accuracy after unlearning with each recipe, and the last
-two say what the trials chose and how many there were. Methods with other default rates than fine-tuning
-(SCRUB: 5e-4) keep the ratio of the two. The trials of NoT start from the negated weights.
+two say what the trials chose and how many there were. Methods with other default rates than
+fine-tuning (SCRUB: 5e-4) keep the ratio of the two. The trials of NoT start from the negated
+weights.
 
 """
 TAIL = """
