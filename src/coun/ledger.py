@@ -112,7 +112,7 @@ class Ledger:
         try:
             yield
         except (sqlite3.Error, UnicodeError) as error:  # damaged text may be in its own message
-            text = str(error)
+            text = " ".join(str(error).split())
             advice = "restore it from a copy, or see 'coun registry check'"
             if "locked" in text or "busy" in text:
                 advice = "another process writes to it; try again"
@@ -207,7 +207,7 @@ class Ledger:
         problems = [] if triggers == 2 else ["the triggers that forbid changes were removed"]
         before, previous = 0, NOTHING_BEFORE
         for row in rows:
-            sequence, kind, digest = row[0], row[2], row[5]
+            sequence, kind, digest = row[0], " ".join(str(row[2]).split()), row[5]
             name = f"entry {sequence} ({kind})"
             if sequence != before + 1:
                 problems.append(f"{_range(before + 1, sequence - 1)} removed from the ledger")
