@@ -1,6 +1,20 @@
 from __future__ import annotations
 
+import json
+
 TRAIN = ["train", "--data", "digits", "--limit", "40", "--model", "mlp", "--epochs", "1"]
+
+
+def test_a_table_is_exported_with_its_columns(coun_command, tmp_path):
+    rows = [f"{n % 7},{'ab'[n % 3 == 0]},{'no' if n % 2 else 'yes'}" for n in range(40)]
+    (tmp_path / "people.csv").write_text("\n".join(["age,job,label", *rows]))
+    words = ["train", "--data", f"table:{tmp_path / 'people.csv'}", "--model", "mlp"]
+    assert coun_command(*words, "--epochs", "1", "--out", "o").code == 0
+    assert coun_command("export", "o", "served").code == 0
+    document = json.loads((tmp_path / "served" / "preprocessing.json").read_text())
+    age, job = document["preprocessing"]["columns"]
+    assert (age["name"], set(age)) == ("age", {"name", "mean", "std"})
+    assert job == {"name": "job", "categories": ["a", "b"]}
 
 
 def test_a_run_is_exported_without_its_data(coun_command, tmp_path):

@@ -61,7 +61,7 @@ def test_size_scales_the_middle_square(encode):
 
 def test_images_of_different_sizes_need_a_size(encode, refused):
     encoded = [(f"{n}.png", encode(n, size=(n, 9))) for n in (8, 9, 9)]
-    with refused("2 images cannot be used", "9.png is 9x9", "8.png is 8x9", "--size"):
+    with refused("9.png is 9x9", "8.png is 8x9 and 1 more", "--size"):
         stack(encoded, 3)
     assert stack(encoded, 3, size=4).shape == (3, 3, 4, 4)
 

@@ -168,6 +168,9 @@ def test_deleted_test_rows_can_be_asked_for(data, refused):
     assert not len(missing)
     says = "1 test row is missing, 'test 0'; measurements use the 8 that are left"
     assert deleted_test_rows(aligned) == says
+    assert aligned.absent_test is not None
+    keyed = replace(aligned, absent_test=replace(aligned.absent_test, ids=["hmac:ab:cd"]))
+    assert deleted_test_rows(keyed) == says.replace(", 'test 0'", "")
     unasked = Split.by_id(aligned, ["row 4"])
     assert deleted_test_rows(align(less, RowTable.of(aligned, unasked))[0]) == says
     split = Split.by_id(aligned, ["row 4", "test 0"])

@@ -171,7 +171,8 @@ def show(result: Audit) -> None:
     for e in verdict.evidence:
         part = " (listed rows)" if e.part == "listed" else ""
         table.add_row(short(e) + part, effect_text(e), p_text(e.p), p_text(e.holm), e.meaning)
-    app.console.print(table)
+    if verdict.evidence:
+        app.console.print(table)
     for caveat in verdict.caveats:
         app.console.print(caveat, highlight=False, markup=False)
 

@@ -89,17 +89,17 @@ def command(
 
 def _show(result: Any) -> None:
     for check in result.checks:
-        value = "" if check.value is None else f" {check.value:.4g}"
+        value = "" if check.value is None else f": {check.value:.4g}"
         low_high = check.interval
         interval = "" if low_high is None else f" ({low_high[0]:.3g} to {low_high[1]:.3g})"
         click.echo(f"{check.result:<7} {check.name}{value}{interval}")
     numbers = ", ".join(map(str, result.requests))
+    named = f"request {numbers}" if len(result.requests) == 1 else f"requests {numbers}"
     if result.result == "FAILED":
-        click.echo(f"request(s) {numbers}: FAILED; version {result.version} is still served")
+        click.echo(f"{named}: FAILED; version {result.version} is still served")
         return
     click.echo(
-        f"request(s) {numbers}: {result.result}; version {result.version} is served, made by "
-        f"{result.method}"
+        f"{named}: {result.result}; version {result.version} is served, made by {result.method}"
     )
     for path in result.certificates:
         click.echo(f"certificate: {path}")

@@ -86,7 +86,10 @@ def init(
     if as_json:
         app.emit(registry.summary().model_dump(mode="json"))
         return
-    click.echo(f"{folder} serves version 1, made by {run.record.method.name}")
+    start_words = (
+        "the Original" if run.record.kind == "original" else f"made by {run.record.method.name}"
+    )
+    click.echo(f"{folder} serves version 1, {start_words}")
     click.echo(f"certificates are signed with {registry.signing_key}; keep a copy of it")
 
 
@@ -170,7 +173,7 @@ def _print(summary: RegistrySummary) -> None:
 
     click.echo(f"version {summary.served} is served since {_minute(summary.served_since)} UTC")
     versions = Table(
-        "", "from", "method", "requests", "forgotten", "test acc.", "drift", "cost", "made",
+        "", "from", "method", "requests", "rows", "test acc.", "drift", "cost", "made",
         box=SIMPLE_HEAD,
     )  # fmt: skip
     for version in summary.versions:
@@ -178,21 +181,23 @@ def _print(summary: RegistrySummary) -> None:
         if version.flops and version.retrain_flops:
             share = version.flops / version.retrain_flops
         accuracy = version.metrics.get("test_accuracy")
+        forgotten = version.forgotten_rows
         versions.add_row(
             f"{version.version}{'*' * version.served}{' deleted' * version.discarded}",
             str(version.parent or ""),
-            version.method,
+            "original" if version.method == "retrain" and not forgotten else version.method,
             ", ".join(map(str, version.requests)),
-            f"{version.forgotten_rows:,}",
+            f"{forgotten:,}",
             "" if accuracy is None else f"{accuracy:.1f}%",
             "" if version.drift is None else f"{version.drift:.1f}%",
             "" if share is None else f"{share:.2f}",
-            _minute(version.created),
+            version.created[:10],
         )
     app.console.print(versions)
     app.console.print(
-        "*: served. drift: percent of test rows that are classified otherwise than by the last "
-        "Retrain or first version. cost: share of a Retrain's operations."
+        "*: served. rows: all rows forgotten by then. drift: percent of test rows that are "
+        "classified otherwise than by the last Retrain or first version. cost: share of a "
+        "Retrain's operations."
     )
     if summary.requests:
         app.console.print(table_of(summary.requests))

@@ -184,11 +184,9 @@ def _report(request: RequestSummary, as_json: bool) -> None:
     if as_json:
         app.emit(request.model_dump(mode="json"))
         return
+    rows = f"{request.rows:,} training row{'s' * (request.rows != 1)}"
     shredded = "; its key is destroyed" * request.shredded
-    click.echo(
-        f"request {request.request}: {request.state}, {request.rows:,} row(s), due {request.due}"
-        f"{shredded}"
-    )
+    click.echo(f"request {request.request}: {request.state}, {rows}, due {request.due}{shredded}")
 
 
 def _open(folder: Path, trust: bool = False) -> Registry:

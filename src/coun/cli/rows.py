@@ -112,7 +112,10 @@ def _rows_of_run(
 
     rows = [row for row in rows_of_run(folder) if find.casefold() in row.id.casefold()]
     if not rows:
-        raise CounError(f"no row of {folder} has '{find}' in its id; leave out --find to see ids")
+        raise CounError(
+            f"no row of {folder} has '{find}' in its id; leave out --find to see ids (a registry "
+            "keeps no readable ids; find rows in the data)"
+        )
     rows.sort(key=lambda row: not row.forgotten_by)
     if out is not None:
         write_text(out, "".join(f"{row.id}\n" for row in rows))

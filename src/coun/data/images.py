@@ -147,6 +147,7 @@ def images_of_one_size(
     quiet = count <= LONG or not console.is_terminal
     first_shape, first_name = (0, 0, 0), ""
     problems: list[str] = []
+    other_sizes: list[str] = []
     total = 0
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -167,12 +168,16 @@ def images_of_one_size(
             if not first_name:
                 first_shape, first_name = image.shape, name
             if image.shape[1:] != first_shape[1:]:
-                problems.append(
-                    f"{name} is {_size(image.shape)} pixels but {first_name} is "
-                    f"{_size(first_shape)}; expected one size (--size scales them)"
-                )
+                other_sizes.append(f"{name} is {_size(image.shape)}")
                 continue
             yield image
+    if other_sizes:
+        many = len(other_sizes)
+        others = f" and {many - 1:,} more are of other sizes" if many > 1 else ""
+        problems.append(
+            f"{other_sizes[0]} pixels but {first_name} is {_size(first_shape)}{others}; expected "
+            "one size: --size PIXELS scales all of them"
+        )
     if len(problems) > 1:
         more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
         raise CounError(

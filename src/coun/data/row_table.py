@@ -20,7 +20,7 @@ from torch import Tensor
 from coun.data.checks import first_line
 from coun.data.content import HASH_BYTES, listing, row_hashes
 from coun.data.examples import AbsentRows, Data, Examples, RenamedExamples, TensorExamples
-from coun.data.keyed_rows import with_names
+from coun.data.keyed_rows import PREFIX, with_names
 from coun.data.lazy import joined_examples
 from coun.data.row_matching import MAY_BE_MISSING, CurrentRows, joined, match_rows
 from coun.data.sources import load
@@ -307,9 +307,11 @@ def deleted_test_rows(data: Data) -> str:
     rows = (~data.absent_test.named).nonzero().flatten().tolist()
     if not rows:
         return ""
+    ids = [data.absent_test.ids[row] for row in rows]
+    readable = [name for name in ids if not name.startswith(PREFIX)]
     return (
-        f"{len(rows):,} test row{'s are' if len(rows) > 1 else ' is'} missing, "
-        f"{listing([data.absent_test.ids[row] for row in rows])}; measurements use the "
+        f"{len(rows):,} test row{'s are' if len(rows) > 1 else ' is'} missing"
+        f"{', ' * bool(readable)}{listing(readable)}; measurements use the "
         f"{len(data.test):,} that are left"
     )
 

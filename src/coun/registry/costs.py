@@ -56,7 +56,8 @@ class Estimate:
 
 
 def _amount(name: str, flops: float, minutes: float) -> str:
-    return f"{name} about {flops / 1e12:,.3g} TFLOP, {minutes:,.1f} min"
+    time = f"{minutes:,.1f} min" if minutes >= 1 else f"{minutes * 60:,.0f} s"
+    return f"{name} about {flops / 1e12:,.3g} TFLOP, {time}"
 
 
 def retrain_settings(start: Run) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class Fulfilment:
                 self.registry.append("attempt", {**body, "passed": not why, "why": why})
             if not why and run is not None and outcome is not None:
                 return self._release(run, choice, outcome, tried)
-            self.say(f"{choice.name}: {why}")
+            self.say(f"method {choice.name}: {why}")
         with self.registry.ledger.transaction():
             self.registry.append("ended", {"fulfilment": number, "result": "FAILED"})
         shutil.rmtree(work, ignore_errors=True)

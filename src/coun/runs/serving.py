@@ -254,6 +254,12 @@ def _document(
             "mean": list(views.mean) if normalised else None,
             "std": list(views.std) if normalised else None,
         }
+    elif "encoding" in record.data.origin:
+        document["preprocessing"] = {
+            "columns": record.data.origin["encoding"]["columns"],
+            "number": "(value - mean) / std",
+            "category": "one input for each category: 1 for the value of the row, else 0",
+        }
     else:
         document["preprocessing"] = {"transform": record.data.views}
     return document
