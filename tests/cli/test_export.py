@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 
+import pyarrow
+import pyarrow.parquet
+
 TRAIN = ["train", "--data", "digits", "--limit", "40", "--model", "mlp", "--epochs", "1"]
 
 
@@ -34,3 +37,11 @@ def test_a_run_is_exported_without_its_data(coun_command, tmp_path):
         result = coun_command("export", *words)
         assert (result.code, len(result.err.splitlines())) == (2, 1)
         assert expected in result.err
+
+
+def test_a_model_of_texts_is_exported(coun_command, tmp_path):
+    table = pyarrow.table({"input_ids": [[1, 2 + n % 3] for n in range(40)], "label": [0, 1] * 20})
+    pyarrow.parquet.write_table(table, tmp_path / "texts.parquet")
+    words = ["train", "--data", f"tokens:{tmp_path / 'texts.parquet'}", "--model", "text"]
+    assert coun_command(*words, "--epochs", "1", "--out", "o").code == 0
+    assert coun_command("export", "o", "served", "--json").json["input"]["dtype"] == "int64"

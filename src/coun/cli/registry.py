@@ -86,10 +86,9 @@ def init(
     if as_json:
         app.emit(registry.summary().model_dump(mode="json"))
         return
-    start_words = (
-        "the Original" if run.record.kind == "original" else f"made by {run.record.method.name}"
-    )
-    click.echo(f"{folder} serves version 1, {start_words}")
+    words = {"original": "the Original", "given": "the given weights"}
+    made = words.get(run.record.kind, f"made by {run.record.method.name}")
+    click.echo(f"{folder} serves version 1, {made}")
     click.echo(f"certificates are signed with {registry.signing_key}; keep a copy of it")
 
 
@@ -174,7 +173,7 @@ def _print(summary: RegistrySummary) -> None:
     click.echo(f"version {summary.served} is served since {_minute(summary.served_since)} UTC")
     versions = Table(
         "", "from", "method", "requests", "rows", "test acc.", "drift", "cost", "made",
-        box=SIMPLE_HEAD,
+        box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False,
     )  # fmt: skip
     for version in summary.versions:
         share = None

@@ -254,8 +254,9 @@ def _document(
             "mean": list(views.mean) if normalised else None,
             "std": list(views.std) if normalised else None,
         }
-    elif "encoding" in record.data.origin:
+    elif "columns" in record.data.origin.get("encoding", ()):
         document["preprocessing"] = {
+            "transform": record.data.views,
             "columns": record.data.origin["encoding"]["columns"],
             "number": "(value - mean) / std",
             "category": "one input for each category: 1 for the value of the row, else 0",
