@@ -65,7 +65,7 @@ def add(
         registry.say(note)
     if shared:
         listed = ", ".join(map(str, shared))
-        registry.say(f"rows of this request are also in open request(s) {listed}")
+        registry.say(f"rows of this request are also in the open requests {listed}")
     return number
 
 
@@ -136,7 +136,7 @@ def shred(registry: Registry, number: int, data: Data | str | None) -> None:
         present = sum(len(set(numbers[part]) & set(rows.tolist())) for part, rows in parts.items())
         if present:
             raise CounError(
-                f"{present:,} row(s) of request {number} are still in {loaded.source}; delete "
+                f"{present:,} of the rows of request {number} are still in {loaded.source}; delete "
                 "them there first, because without the key they cannot be told from new rows"
             )
         with registry.ledger.transaction():

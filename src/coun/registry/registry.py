@@ -306,7 +306,7 @@ class Registry(RegistryReader):
         reopened = [r.number for r in self.state().requests.values() if r.versions]
         open_again = [n for n in reopened if self.state().is_open(self.state().requests[n])]
         if open_again:
-            self.say(f"open again: request(s) {', '.join(map(str, open_again))}")
+            self.say(f"open again: requests {', '.join(map(str, open_again))}")
         return target
 
     def discard(self, version: int) -> None:

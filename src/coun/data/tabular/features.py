@@ -154,6 +154,7 @@ def _refuse_missing(column: pa.ChunkedArray, name: str) -> None:
     missing = np.flatnonzero(column.is_null(nan_is_null=True).to_numpy())
     if len(missing):
         raise CounError(
-            f"column '{name}' has {len(missing):,} missing values, in row {missing[0]} first; fill "
-            f"them in, leave the column out with --drop {name}, or say --missing fill"
+            f"column '{name}' has {len(missing):,} missing value{'s' * (len(missing) > 1)}, in "
+            f"row {missing[0]} first; fill them in, leave the column out with --drop {name}, or "
+            "say --missing fill"
         )
