@@ -11,10 +11,15 @@ Every name is imported when it is first used, so `import coun` itself takes mill
 'change'
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+import importlib
+
+# `typing` takes some milliseconds, in which an interrupt would show a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:  # what type checkers and editors see; `__getattr__` imports the same names
+    from typing import Any
+
     from coun import audit
     from coun.data import Data, Split, Views, from_arrays, from_dataset, load, read_index
     from coun.errors import CounError

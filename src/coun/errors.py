@@ -31,6 +31,27 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean '{match[0]}'?)" if match else ""
 
 
+def require_type(value: object, types: type | tuple[type, ...], what: str, expected: str) -> None:
+    """Refuse an argument of another type.
+
+    Args:
+        value: the argument.
+        types: what it may be.
+        what: its name.
+        expected: *types* in words.
+
+    Raises: CounError that names the type.
+
+    >>> require_type(3, str, "data", "a source such as 'digits'")
+    Traceback (most recent call last):
+    ...
+    coun.errors.CounError: data is an object of type int; expected a source such as 'digits'
+    """
+    if not isinstance(value, types):
+        name = type(value).__name__
+        raise CounError(f"{what} is an object of type {name}; expected {expected}")
+
+
 def unknown(kind: str, word: str, known: Iterable[str]) -> CounError:
     """Return the error for an unknown name, with the nearest known name and all of them.
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 
 LOCK = ".lock"
 SHA256 = "sha256"  # the key of the checksum in a sealed document
@@ -57,11 +57,12 @@ def atomically(path: Path) -> Iterator[Path]:
 def expanded(path: str | Path) -> Path:
     """Return *path* with a leading "~" replaced by the home folder.
 
-    Raises: CounError if that user is unknown, or the path is not valid Unicode.
+    Raises: CounError if it is not a path, that user is unknown, or it is not valid Unicode.
 
     >>> expanded("runs/march")
     PosixPath('runs/march')
     """
+    require_type(path, (str, os.PathLike), "a path", "text, or a pathlib.Path")
     name = os.path.expanduser(path)
     if name.startswith("~"):
         user = name.split("/")[0]

@@ -107,7 +107,7 @@ def importable(name: str) -> Iterator[None]:
     """
     module_name = name.rpartition(":")[0]
     of_file = module_name.endswith(".py")
-    folder = str(Path(module_name).expanduser().resolve().parent) if of_file else os.getcwd()
+    folder = str(Path(os.path.expanduser(module_name)).resolve().parent) if of_file else os.getcwd()
     importlib.invalidate_caches()
     sys.path.insert(0, folder)
     try:
@@ -149,7 +149,7 @@ def _import(module_name: str) -> ModuleType:
     """Import a module by its dotted name, or the file at a path that ends in `.py`."""
     if not module_name.endswith(".py"):
         return importlib.import_module(module_name)
-    path = Path(module_name).expanduser().resolve()
+    path = Path(os.path.expanduser(module_name)).resolve()
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     # Dataclasses look their module up in sys.modules, so the file needs a name of its own there.

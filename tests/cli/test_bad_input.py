@@ -54,6 +54,7 @@ def refuse(result, *words: str) -> None:
         ([*TRAIN, "--out", "x", "--head", "nose"], ["nose"]),
         (["unlearn", "nowhere", "--method", "coun", "--out", "x"], ["nowhere"]),
         (["evaluate", "nowhere"], ["nowhere", "run folder"]),
+        (["rows", "~nobody-of-this-name/run"], ["no such user"]),
     ],
 )
 def test_refused_in_one_line(coun_command, tmp_path: Path, words, expected) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -36,7 +36,7 @@ from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split
 from coun.data.lazy import subset
 from coun.engine import predict
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 from coun.metrics import average_gap
 from coun.runs import Predictions, Run
 from coun.runs.comparison import check_comparable
@@ -328,7 +328,10 @@ def _rest(result: Audit, margin: float) -> None:
 
 
 def _list(given: Model | Sequence[Model]) -> list[Model]:
-    return [given] if isinstance(given, (Run, str, Path)) else list(given)
+    if isinstance(given, (Run, str, Path)):
+        return [given]
+    require_type(given, Iterable, "a run to audit", "a run, its folder, or several of them")
+    return list(given)
 
 
 def _names(runs: Sequence[Run], models: int, retrains: int) -> list[str]:

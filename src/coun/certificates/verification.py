@@ -25,7 +25,7 @@ from coun.certificates.issuing import CERTIFICATE
 from coun.certificates.keys import key_from_hex, load_public_key
 from coun.certificates.statement import PREDICATE_TYPE, Result, Statement
 from coun.errors import CounError
-from coun.files import file_digest
+from coun.files import expanded, file_digest
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
@@ -102,7 +102,7 @@ def verify(
 
     Raises: CounError if the file is not a certificate, or another file cannot be read.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     path = path / CERTIFICATE if path.is_dir() else path
     named = [] if keys is None else [_public_key(key) for key in _listed(keys)]
     folder = None if registry is None else _registry_folder(registry)
@@ -311,7 +311,7 @@ def _issued(folder: Path) -> Iterable[str]:
 
 
 def _registry_folder(registry: str | Path) -> Path:
-    folder = Path(registry).expanduser()
+    folder = expanded(registry)
     if not (folder / "registry.sqlite").is_file():
         raise CounError(f"{folder} is not a registry; expected a folder with registry.sqlite")
     return folder
@@ -325,7 +325,7 @@ def _registry_keys(folder: Path) -> list[SSlibKey]:
 
 
 def _weights(model: str | Path) -> Path:
-    path = Path(model).expanduser()
+    path = expanded(model)
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise CounError(f"{path} does not exist; expected a model file or a run folder")

@@ -13,6 +13,7 @@ from rich.text import Text
 from coun.cli import app
 from coun.cli.data_options import data_options, load_data
 from coun.errors import CounError
+from coun.files import expanded
 
 if TYPE_CHECKING:
     from coun.data import Data
@@ -77,7 +78,7 @@ def command(
         raise CounError(f"--out is {out}; expected a name that ends in .png, .html or .txt")
     if out is not None and out.exists():
         raise CounError(f"{out} exists; choose another --out, or delete it first")
-    if Path(source).expanduser().is_dir() and Path(source, "run.json").expanduser().exists():
+    if (expanded(source) / "run.json").exists():
         if like is not None or limits or id_column or (out and out.suffix.lower() != ".txt"):
             raise CounError(
                 f"{source} is a run folder, which holds no pictures; of the options it takes "

@@ -26,7 +26,7 @@ import numpy as np
 from coun.data.images import limit_from_environment
 from coun.data.lazy import DecodedFile
 from coun.errors import CounError
-from coun.files import atomically, file_digest, write_text
+from coun.files import atomically, expanded, file_digest, write_text
 
 VERSION = 1
 SMALLEST = 256  # images; fewer are decoded each time
@@ -48,7 +48,7 @@ def cache_folder() -> Path | None:
     if chosen.lower() == "none":
         return None
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return expanded(chosen).absolute()
     with contextlib.suppress(RuntimeError):  # a user without a home folder
         if sys.platform == "win32":
             return Path(os.environ.get("LOCALAPPDATA") or Path.home(), "coun", "cache")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 
 from coun.errors import CounError
 
-NAMEABLE = "must be one line of UTF-8 text without outer blanks and without # in front"
+NAMEABLE = "must be one line of UTF-8 text without control characters, outer blanks, and # in front"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 
 
 def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) -> None:
@@ -69,6 +71,7 @@ def nameable(name: str) -> bool:
     """Whether a text file can list the id *name*, one per line, with comments behind #."""
     # Python keeps bytes of a file name that are not UTF-8 as lone surrogates.
     whole = name.encode(errors="ignore").decode() == name and "\0" not in name
+    whole = whole and not _CONTROL.search(name)  # such as escape codes, which a terminal obeys
     return whole and len(name.splitlines()) == 1 and name == name.strip() and name[0] != "#"
 
 

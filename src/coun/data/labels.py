@@ -72,6 +72,8 @@ def label_values(values: Any, part: str, first: int = 0) -> np.ndarray:
         array = np.asarray(values)
     except ValueError:
         raise CounError(f"the {part} labels differ in shape; expected one per row") from None
+    if array.ndim == 0:
+        raise CounError(f"the {part} labels are {str(values)[:40]!r}; expected one per row")
     if array.dtype == object:  # text in which some are missing, or a mixture
         kinds = {type(value) for value in array.tolist()}
         if kinds == {str}:

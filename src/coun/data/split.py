@@ -105,7 +105,7 @@ class Split:
         >>> len(first.new), len(second.new), len(second.forget)
         (20, 8, 28)
         """
-        check_typed(requests)
+        check_typed(data, requests)
         past = _earlier(earlier, data)
         before = past.forget
         if not requests and len(before) == 0:

@@ -12,7 +12,7 @@ from torch import Tensor
 from coun.data.examples import AbsentRows, Data
 from coun.data.requests import Listed, Request, parse
 from coun.data.requests.listed import row_numbers
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 
 if TYPE_CHECKING:
     from coun.data.split import Split
@@ -35,8 +35,9 @@ def earlier_rows(earlier: Tensor | Iterable[int], data: Data) -> Tensor:
     return numbers
 
 
-def check_typed(requests: Iterable[Any]) -> None:
-    """Refuse what is no request."""
+def check_typed(data: Any, requests: Iterable[Any]) -> None:
+    """Refuse what is not data, and what is no request."""
+    require_type(data, Data, "data", "what coun.load, from_arrays or from_dataset returns")
     wrong = next((entry for entry in requests if not isinstance(entry, Request)), None)
     if wrong is not None:
         raise CounError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from coun.errors import CounError
+from coun.files import expanded
 from coun.ledger import Ledger
 from coun.registry.layout import DATABASE, version_folder
 from coun.registry.state import State
@@ -33,7 +34,7 @@ class RegistryReader:
     def __init__(
         self, folder: str | Path, *, say: Callable[[str], None] = silent, trust: bool = False
     ) -> None:
-        self.folder = Path(folder).expanduser().absolute()
+        self.folder = expanded(folder).absolute()
         self.say, self.trust = say, trust
         if not self.folder.is_dir():
             raise CounError(f"{folder} is not a folder; expected one made by coun registry init")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from coun.data import Data, Examples, Split
 from coun.data.examples import stratified
 from coun.data.lazy import subset
 from coun.engine import predict
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 from coun.metrics import GAP_METRICS, Measurements
 from coun.models import Classifier, Outputs
 from coun.runs.chain import measured
@@ -230,7 +230,10 @@ def evaluate(
 def _listed(against: Retrains | None) -> Sequence[Run | str | Path]:
     if against is None:
         return ()
-    return (against,) if isinstance(against, Run | str | Path) else against
+    if isinstance(against, Run | str | Path):
+        return (against,)
+    require_type(against, Iterable, "against", "a Retrain, its folder, or several of them")
+    return against
 
 
 def _reasons(missing: int, total: int) -> dict[str, str]:

@@ -12,7 +12,7 @@ from coun.data.row_table import RowTable
 from coun.engine import Checkpoint, Compute, Cost, Engine, Task, forward_flops
 from coun.engine.device import keep_freed_memory
 from coun.engine.process_group import ProcessGroup
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 from coun.files import file_digest
 from coun.methods import Method
 from coun.models import copy_model, load_weights, save_weights
@@ -55,6 +55,7 @@ def execute(
     start = shaped(start, method, data)
     if kind == "retrain" and start.build is None:
         raise CounError("Retrain needs a fresh model; pass the function that makes one as build=")
+    require_type(seed, int, "seed", "an integer")
     if method.needs_original and start.original_seed is None:
         raise CounError(
             f"{method.name} needs to know how the Original was trained, and bare weights do not "

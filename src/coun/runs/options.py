@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import get_args
 
 from coun.engine.device import Precision
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # more would only use up the memory
 
@@ -44,7 +45,21 @@ class Options:
     keep_freed_memory: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "device", str(self.device))  # accepts a torch.device
+        require_type(self.workers, int, "workers", "a number of processes")
+        require_type(self.head, (str, type(None)), "head", "the name of a layer")
+        require_type(self.checkpoint_every, (int, float), "checkpoint_every", "seconds")
+        if str(self.precision) not in get_args(Precision):
+            raise CounError(f"precision is {self.precision!r}; expected auto, fp32 or bf16")
+        if not self.checkpoint_every >= 0:
+            raise CounError(f"checkpoint_every is {self.checkpoint_every}; expected 0 or more")
         if not 0 <= self.workers <= MOST_WORKERS:
             raise CounError(
                 f"workers is {self.workers}; expected 0 to {MOST_WORKERS} processes on this machine"
             )
+
+    @classmethod
+    def of(cls, given: Options | None) -> Options:
+        """*given*, or the defaults for None. Raises: CounError for anything else."""
+        require_type(given, (Options, type(None)), "options", "coun.Options(...)")
+        return given or cls()

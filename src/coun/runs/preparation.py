@@ -20,7 +20,7 @@ from coun.data import Data, OutOfFold, Split
 from coun.data.content import row_hashes
 from coun.engine import predict
 from coun.engine.cost import Cost
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 from coun.files import locked
 from coun.runs.folder import OUT_OF_FOLD, expanded, write_record
 from coun.runs.options import Options
@@ -77,6 +77,7 @@ def prepare(
     """
     if isinstance(run, str | Path):
         run = Run.open(run, trust=trust)
+    require_type(run, Run, "run", "a run, or its folder")
     with locked(run.folder) if run.folder else contextlib.nullcontext():
         if predictions is not None:
             return _given(run, expanded(predictions))

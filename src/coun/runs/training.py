@@ -13,7 +13,7 @@ from torch import nn
 
 from coun.data import Data, Split, load
 from coun.engine.process_group import ProcessGroup
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 from coun.methods import Method, find, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
@@ -70,8 +70,12 @@ def train(
     >>> run.record.kind, run.record.method.settings["epochs"]
     ('original', 1)
     """
+    options = Options.of(options)
+    require_type(data, Data, "data", "what coun.load, from_arrays or from_dataset returns")
+    require_type(split, (Split, type(None)), "split", "a coun.Split")
+    if not (isinstance(model, str) or callable(model)):
+        require_type(model, nn.Module, "model", "a name, a module, or a function that makes one")
     name = model if isinstance(model, str) else None
-    options = options or Options()
     parent = config = None
     if isinstance(model, str):
         data = for_model(data, model)
@@ -140,7 +144,9 @@ def unlearn(
     >>> run.record.kind, run.record.parent.method
     ('unlearned', 'retrain')
     """
-    options = options or Options()
+    options = Options.of(options)
+    require_type(split, (Split, type(None)), "split", "a coun.Split")
+    require_type(method, (str, Method), "method", "a name that coun methods lists, or a Method")
     start = _opened(start, data, build, name, options.head, trust)
     is_retrain = (method if isinstance(method, str) else method.name) == Retrain.name
     if split is None and start.split is not None and not is_retrain:
@@ -211,6 +217,7 @@ def _opened(
     trust: Trust,
 ) -> Run:
     """The run that a caller of `unlearn` names, or a run of the weights that it gives."""
+    require_type(data, (Data, str, type(None)), "data", "data, or the source of them as text")
     if isinstance(start, Run):
         return start
     if isinstance(start, str | Path):

@@ -21,7 +21,7 @@ from coun.data.checks import first_line
 from coun.data.examples import Data, limited
 from coun.data.sources.source import RECORDED, Source
 from coun.data.sources.table import Table
-from coun.errors import CounError, unknown
+from coun.errors import CounError, require_type, unknown
 from coun.plugins import load_plugins
 
 __all__ = ["Source", "Table", "catalogue", "describe_sources", "load"]
@@ -101,6 +101,8 @@ def load(
     (1, 8, 8)
     """
     source, argument = _parse(spec)
+    if size is not None and not (isinstance(size, int) and size > 0):
+        raise CounError(f"size is {size}; expected a number of pixels, 1 or more")
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(source, given)
     origin = {name: source.to_record(name, value) for name, value in given.items()}
@@ -135,6 +137,7 @@ def load(
 
 def _parse(spec: str) -> tuple[Source, str]:
     """Return the source that *spec* names and the argument after its colon."""
+    require_type(spec, str, "the data source", "text such as 'digits' or 'folder:photos'")
     sources, refused = _catalogue()
     kind, colon, argument = spec.partition(":")
     if kind not in sources:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from coun.errors import CounError
+from coun.files import expanded
 from coun.trust import one_line
 
 
@@ -99,4 +100,4 @@ def numbers(values: Any) -> tuple[float, ...] | None:
 
 def path_of(folder: str) -> Path:
     """Return *folder* with a leading "~" replaced by the home folder."""
-    return Path(folder).expanduser()
+    return expanded(folder)
