@@ -55,6 +55,7 @@ def refuse(result, *words: str) -> None:
         (["unlearn", "nowhere", "--method", "coun", "--out", "x"], ["nowhere"]),
         (["evaluate", "nowhere"], ["nowhere", "run folder"]),
         (["rows", "~nobody-of-this-name/run"], ["no such user"]),
+        (["rows", "\x1b[31mred"], ["'\\x1b[31mred'"]),
     ],
 )
 def test_refused_in_one_line(coun_command, tmp_path: Path, words, expected) -> None:

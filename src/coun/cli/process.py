@@ -77,4 +77,7 @@ def _interrupted() -> str:
 
 
 def _complain(message: str) -> None:
-    click.echo("coun: " + " ".join(message.split()), err=True)
+    line = " ".join(message.split())
+    # Names in files may hold escape codes, which a terminal obeys.
+    shown = "".join(c if c >= " " and c != "\x7f" else repr(c)[1:-1] for c in line)
+    click.echo(f"coun: {shown}", err=True)
