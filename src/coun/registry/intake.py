@@ -147,7 +147,12 @@ def shred(registry: Registry, number: int, data: Data | str | None) -> None:
 def dates(received: str | None, due: str | None) -> Days:
     """The days on which a request arrived and is due. Raises: CounError for other text."""
     first = _date("received", received) if received else datetime.date.today()
-    last = _date("due", due) if due else first + datetime.timedelta(days=DAYS_TO_ANSWER)
+    try:
+        last = _date("due", due) if due else first + datetime.timedelta(days=DAYS_TO_ANSWER)
+    except OverflowError:
+        raise CounError(
+            f"the request was received on {first}; expected a date of our time"
+        ) from None
     if last < first:
         raise CounError(f"the request is due on {last}, before it was received on {first}")
     return first, last
