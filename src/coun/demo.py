@@ -15,6 +15,7 @@ import numpy as np
 from coun.data import Data, Split, load
 from coun.engine.device import one_thread
 from coun.engine.progress_bar import ProgressBar
+from coun.errors import counted
 from coun.files import expanded, refuse_foreign, write_json
 from coun.report import Grid, Picture, Row, Section, tabulate, write_report
 from coun.report.figures import feature_maps, gaps, prediction_row
@@ -166,8 +167,8 @@ def _write(
         pictures = [
             Picture(
                 gaps(outcome.rows, floor.mean),
-                f"Mean over {seeds} seed(s), with the standard deviation. The dashed line is the "
-                "gap between two Retrains with different seeds: a gap below it says nothing.",
+                f"Mean over {counted(seeds, 'seed')}, with the standard deviation. The dashed line "
+                "is the gap between two Retrains of different seeds: a gap below it says nothing.",
             )
         ]
         if outcome.split.forget_class is not None:
@@ -204,8 +205,8 @@ def _write(
         "forget some of them without being trained again from scratch. Retrain, which is trained "
         "without them, is the exact solution; a method is good if its model is near Retrain.",
         sections,
-        f"Made by `coun demo`: {seeds} seed(s), {epochs} epochs of training, {seconds:.0f} s on "
-        f"{platform.machine()}, {datetime.date.today().isoformat()}.",
+        f"Made by `coun demo`: {counted(seeds, 'seed')}, {epochs} epochs of training, "
+        f"{seconds:.0f} s on {platform.machine()}, {datetime.date.today().isoformat()}.",
     )
 
 

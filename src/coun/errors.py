@@ -52,6 +52,15 @@ def require_type(value: object, types: type | tuple[type, ...], what: str, expec
         raise CounError(f"{what} is an object of type {name}; expected {expected}")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return *number* and *noun*, in the plural unless the number is 1.
+
+    >>> counted(1, "row"), counted(2500, "row")
+    ('1 row', '2,500 rows')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def unknown(kind: str, word: str, known: Iterable[str]) -> CounError:
     """Return the error for an unknown name, with the nearest known name and all of them.
 

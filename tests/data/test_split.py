@@ -223,7 +223,7 @@ def test_absent_rows_can_be_named_and_must_be(data, refused):
     assert split.forget.tolist() == [1, 3, 7]
     assert split.missing(less).tolist() == [1, 7]
     assert 7 in Split.of(less, Class(name="2"), Listed(rows=(1,))).forget
-    with refused("1 row(s)", "missing", "'7'"):
+    with refused("lacks 1 row of the run", "missing", "'7'"):
         Split.by_index(less, [1, 3])
 
 
@@ -382,6 +382,6 @@ def test_rows_that_were_forgotten_and_deleted_count_as_forgotten():
     # Rows of an Original that are missing and that nobody named are still refused.
     original = RowTable.of(data, None)
     lost, _ = align(replace(data, train=data.train.take(there)), original, allow_missing=True)
-    with pytest.raises(CounError, match="restore them"):
+    with pytest.raises(CounError, match="restore what is missing"):
         Split.by_class(lost, "class 0")
     assert Split.by_index(now, [3, 8]).new.tolist() == [3, 8]

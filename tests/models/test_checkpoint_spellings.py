@@ -97,7 +97,7 @@ READ = {
     "counted by thop": (STATE | {"conv.total_ops": torch.zeros(1)}, "left out: conv.total_ops"),
     "no counters": (
         {name: value for name, value in STATE.items() if "num_batches" not in name},
-        "1 counter(s) of BatchNorm",
+        "1 counter of BatchNorm",
     ),
     "a step among the weights": (STATE | {"epoch": 3}, ""),
 }

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from coun.cli import app
+from coun.errors import counted
 
 if TYPE_CHECKING:
     from coun.metrics import Metric
@@ -43,7 +44,7 @@ def command(out: Path, fast: bool, as_json: bool) -> None:
         return
     for outcome in outcomes:
         seeds = len(next(iter(outcome.results.values())))
-        title = f"{outcome.scenario.title}: percent, mean±std of {seeds} seed(s)"
+        title = f"{outcome.scenario.title}: percent, mean±std of {counted(seeds, 'seed')}"
         table = Table(
             title=title,
             title_justify="left",

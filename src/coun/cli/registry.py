@@ -11,7 +11,7 @@ from rich.table import Table
 
 from coun.cli import app
 from coun.cli.data_options import data_options, load_data
-from coun.errors import CounError
+from coun.errors import CounError, counted
 
 if TYPE_CHECKING:
     from coun.registry import Registry, RegistryReader, RegistrySummary
@@ -201,14 +201,14 @@ def _print(summary: RegistrySummary) -> None:
     if summary.requests:
         app.console.print(table_of(summary.requests))
     if summary.overdue:
-        click.echo(f"overdue: request(s) {', '.join(map(str, summary.overdue))}")
+        click.echo(f"overdue: request {', '.join(map(str, summary.overdue))}")
     if summary.unfinished:
         numbers = " ".join(map(str, summary.unfinished))
         click.echo(f"interrupted: repeat 'coun fulfil {summary.folder} {numbers}'")
     if summary.ledger.clock_went_back:
         click.echo(
-            f"the clock went back {summary.ledger.clock_went_back} time(s); the order of events "
-            "is that of the ledger"
+            f"the clock went back {counted(summary.ledger.clock_went_back, 'time')}; the order "
+            "of events is that of the ledger"
         )
     for problem in summary.ledger.problems:
         click.echo(f"tampering: {problem}")

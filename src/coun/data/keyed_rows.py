@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coun.data.content import HASH_BYTES, listing
-from coun.errors import CounError
+from coun.errors import CounError, counted
 
 if TYPE_CHECKING:
     from coun.data.row_matching import CurrentRows
@@ -123,8 +123,8 @@ def _refuse_return(
     ]
     if returned:
         raise CounError(
-            f"{len(returned):,} row(s) have the content of forgotten rows and are in the data "
-            f"under another id: {listing(returned)}; delete them"
+            f"the data has {counted(len(returned), 'row')} with the content of forgotten rows "
+            f"under another id: {listing(returned)}; delete what came back"
         )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coun.data.examples import Data, Examples
-from coun.errors import CounError
+from coun.errors import CounError, counted
 from coun.files import atomically
 
 SUM_TOLERANCE = 1e-3  # of the probabilities of one row
@@ -81,7 +81,7 @@ class OutOfFold:
         missing = [name for name in examples.ids if name not in self._places]
         if missing:
             raise CounError(
-                f"there are no out-of-fold predictions for {len(missing):,} row(s), such as "
+                f"there are no out-of-fold predictions for {counted(len(missing), 'row')}, such as "
                 f"{missing[0]}; prepare again (coun prepare), or choose another method"
             )
         return self.log_probabilities[:, [self._places[name] for name in examples.ids]]

@@ -26,7 +26,7 @@ from coun.data.split_parts import (
     lost_rows,
     recorded_fields,
 )
-from coun.errors import CounError
+from coun.errors import CounError, counted
 
 CALIBRATION_SEED = 0  # fixed, so that all methods and seeds leave the same test rows to measure on
 
@@ -132,8 +132,8 @@ class Split:
         if len(forget) == len(before) and requests:
             if len(tests) > len(past.held_out):
                 raise CounError(
-                    f"the request names {len(tests):,} row(s) of the test part and no further "
-                    "training row; no model was trained on them, so there is nothing to forget"
+                    f"the request names {counted(len(tests), 'row')} of the test part and no "
+                    "further training row; no model saw them, so there is nothing to forget"
                 )
             raise CounError(
                 f"all rows that the request names were forgotten before, {len(before):,} rows "
@@ -311,8 +311,8 @@ class Split:
         lost = lost_rows(data, self.forget)
         if lost:
             raise CounError(
-                f"{len(lost):,} row(s) of the run are missing from the data and not in the forget "
-                f"request, '{lost[0]}' first; restore them, or name them in the request too"
+                f"the data lacks {counted(len(lost), 'row')} of the run that the request does not "
+                f"name, '{lost[0]}' first; restore what is missing, or name it in the request too"
             )
 
     def check_ids(self, data: Data) -> None:

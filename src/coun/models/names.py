@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from coun.errors import CounError
+from coun.errors import CounError, counted
 
 # What wrappers put before every name: DataParallel, torch.compile, Lightning, training scripts.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "_forward_module.")
@@ -59,7 +59,9 @@ def fit(
         entries = {name: value for name, value in entries.items() if name not in extra}
     counters = [name for name in expected if name not in entries and name not in required]
     if counters and required <= entries.keys():
-        notes.append(f"{len(counters)} counter(s) of BatchNorm are not in it and stay as they are")
+        notes.append(
+            f"it lacks {counted(len(counters), 'counter')} of BatchNorm; fresh ones are used"
+        )
         entries |= {name: expected[name] for name in counters}
     differences = _differences(entries, expected)
     if differences:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from coun.data import Data, OutOfFold, Split, load
 from coun.data.keyed_rows import keys_beside
 from coun.data.row_table import RowTable, align, deleted_test_rows, load_recorded
-from coun.errors import CounError
+from coun.errors import CounError, counted
 from coun.files import file_digest
 from coun.models import (
     Classifier,
@@ -300,7 +300,7 @@ def _check_roles(folder: Path, record: RunRecord, table: RowTable) -> None:
         if len(differing):
             raise CounError(
                 f"{folder / RECORD} and {folder / ROWS} differ in the role of "
-                f"{len(differing):,} row(s), '{table.ids[differing[0]]}' first; one of them was "
+                f"{counted(len(differing), 'row')}, '{table.ids[differing[0]]}' first; one was "
                 "changed, restore both from a copy"
             )
 
