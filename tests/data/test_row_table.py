@@ -154,7 +154,7 @@ def test_rows_that_are_already_deleted_can_be_asked_for(data, refused):
     aligned, _ = align(less, table, allow_missing=True)
     split = Split.by_id(aligned, ["row 9", "row 4", "row 1"])
     assert split.forget.tolist() == [1, 4, 9]
-    with refused("'row 9'", "name them"):
+    with refused("'row 9'", "name it in the request"):
         Split.by_id(aligned, ["row 4"])
 
 

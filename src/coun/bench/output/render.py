@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from coun.bench.execute.records import COSTS, RATIOS
 from coun.bench.output.tables import WITHIN, ResultRow, ResultTable, metric_of
 from coun.bench.spec.plan import METHOD, RETRAIN
+from coun.errors import counted
 from coun.report import Grid, Section
 
 
@@ -166,8 +167,9 @@ def _latex_table(table: ResultTable) -> str:
     rows = ["  " + " & ".join(_latex_cells(table, row)) + r" \\" for row in table.shown]
     references = sum(row.role != METHOD for row in table.shown)
     rows.insert(references, "  \\midrule")
+    seeds = counted(len(table.seeds), "seed")
     caption = (
-        f"{_escape(table.title)}. Mean and standard deviation over {len(table.seeds)} seed(s); in "
+        f"{_escape(table.title)}. Mean and standard deviation over {seeds}; in "
         f"brackets the distance to Retrain. {_latex_marks(table)} $f$: reads forget data."
     )
     return (
