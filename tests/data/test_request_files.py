@@ -171,8 +171,11 @@ def test_an_id_that_looks_like_a_column_is_no_header(first, write):
     assert read_ids(write("a.csv", f"{first}\nfoo\n")) == [first, "foo"]
 
 
-@pytest.mark.parametrize("path", ["~nouser/x", "a\0b", None])
-def test_what_is_no_path_is_refused(path, refused):
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("~nouser/x", "no such user"), ("a\0b", "null character"), (None, "expected text")],
+)
+def test_what_is_no_path_is_refused(path, words, refused):
     for read in (read_ids, read_index):
-        with refused("not a path"):
+        with refused(words):
             read(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from coun.errors import CounError
+from coun.files import expanded
 
 NAMEABLE = "must be one line of UTF-8 text without control characters, outer blanks, and # in front"
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
@@ -40,7 +41,7 @@ def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) ->
             f"test row {strange[0]} is of class '{classes[test[strange[0]]]}', which no training "
             "row has; expected every test class in training"
         )
-    if len(train) and (train == train[0]).all():
+    if len(classes) == 1:  # of several, all but one may have been forgotten
         raise CounError(
             f"all {len(train):,} training rows are of class '{classes[train[0]]}'; expected two "
             "classes or more"
@@ -73,16 +74,6 @@ def nameable(name: str) -> bool:
     whole = name.encode(errors="ignore").decode() == name and "\0" not in name
     whole = whole and not _CONTROL.search(name)  # such as escape codes, which a terminal obeys
     return whole and len(name.splitlines()) == 1 and name == name.strip() and name[0] != "#"
-
-
-def expanded(path: str | Path) -> Path:
-    """*path* with `~` expanded. Raises: CounError for an unknown user, or for no path."""
-    try:
-        if "\0" in str(path):
-            raise ValueError
-        return Path(path).expanduser()
-    except (RuntimeError, TypeError, ValueError):
-        raise CounError(f"{str(path)!r} is not a path of this system; correct it") from None
 
 
 def regular_file(path: str | Path) -> Path:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.checks import expanded
 from coun.data.examples import FETCH, Data, Examples
 from coun.data.images import SUFFIXES, decode
 from coun.data.split import Split
 from coun.errors import CounError
+from coun.files import expanded
 
 HASH_BYTES = 16
 SHOWN = 3  # row names in a message

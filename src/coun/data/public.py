@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from coun.data.checks import expanded, regular_file
+from coun.data.checks import regular_file
 from coun.data.examples import Data
 from coun.data.sources import load
 from coun.errors import CounError, unknown
+from coun.files import expanded
 
 
 @dataclass(frozen=True)
