@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -11,6 +11,9 @@ from rich.text import Text
 
 from coun.cli import app
 from coun.errors import unknown
+
+if TYPE_CHECKING:
+    from coun.plans.card import Card
 
 LETTERS = {
     "retain": "R",
@@ -21,11 +24,14 @@ LETTERS = {
 }
 
 
-@app.command("methods", help="List the unlearning methods, or the settings of the one called NAME.")
+@app.command(
+    "methods", help="List the unlearning methods, or show the card of the one called NAME."
+)
 @click.argument("name", required=False)
 @app.json_option
 def command(name: str | None, as_json: bool) -> None:
     from coun.methods import broken_plugins, catalogue, describe
+    from coun.plans.card import Card
 
     known = catalogue()
     for reason in broken_plugins().values():
@@ -46,32 +52,23 @@ def command(name: str | None, as_json: bool) -> None:
         app.console.print(table)
         legend = ", ".join(f"{letter} {role}" for role, letter in LETTERS.items())
         app.console.print(f"Reads: {legend} (made before by coun prepare).", highlight=False)
-        app.console.print("coun methods NAME shows the settings of one.", highlight=False)
+        app.console.print(
+            "coun methods NAME shows cost, limits and settings of one.", highlight=False
+        )
     else:
-        _show_settings(name, describe(known[name]))
+        _show_card(Card.of(known[name]))
 
 
-def _show_settings(name: str, about: dict[str, Any]) -> None:
-    app.console.print(f"{name}: {about['summary']}", highlight=False)
-    app.console.print(f"Source: {about['source']}", highlight=False)
-    table = Table("--set", "default", "range", "what it is")
-    for key, field in about["settings"].items():
-        default = "automatic" if field["default"] is None else str(field["default"])
-        table.add_row(key, default, _range(field), field["description"])
-    app.console.print(table)
+def _show_card(card: Card) -> None:
+    from coun.plans.card import HEADINGS
 
-
-def _range(field: dict[str, Any]) -> str:
-    """What a JSON schema allows, in words: "> 0", "0 <= x < 1", "sum, mean"."""
-    kinds = [field, *field.get("anyOf", [])]
-    merged = {key: value for kind in kinds for key, value in kind.items()}
-    if "enum" in merged:
-        return ", ".join(merged["enum"])
-    bounds = (
-        ("exclusiveMinimum", ">"),
-        ("minimum", ">="),
-        ("exclusiveMaximum", "<"),
-        ("maximum", "<="),
-    )
-    found = [f"{sign} {merged[word]:g}" for word, sign in bounds if word in merged]
-    return ", ".join(found) or field.get("type", "")
+    app.console.print(f"{card.name}: {card.title}", highlight=False, markup=False)
+    parts = Table.grid(padding=(0, 2))
+    for key, text in card.parts.items():
+        parts.add_row(Text(HEADINGS[key], style="bold"), Text(text))
+    app.console.print(parts)
+    settings = Table("--set", "default", "range", "what it is", box=SIMPLE_HEAD)
+    for setting in card.settings:
+        name = Text(setting.name, no_wrap=True)
+        settings.add_row(name, setting.default, setting.allowed, Text(setting.description))
+    app.console.print(settings)

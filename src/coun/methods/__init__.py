@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from coun.errors import CounError, unknown
+from coun.plans.card import Card
 from coun.plans.contrastive_module import contrast
 from coun.plans.method import Method, Training, from_settings
 from coun.plugins import load_plugins
@@ -116,7 +117,7 @@ def without_contrast(name: str) -> str:
 
 
 def describe(kind: type[Method]) -> dict[str, Any]:
-    """Describe a method: its source, what it needs, and its settings as a JSON schema.
+    """Describe a method: its source, its card, what it needs, and its settings as a JSON schema.
 
     >>> describe(catalogue()["finetune"])["reads"]
     ['retain']
@@ -134,6 +135,7 @@ def describe(kind: type[Method]) -> dict[str, Any]:
         "needs": kind.needs(),
         "trains": kind.trains,
         "accepts_contrast": kind.accepts_contrast(),
+        "card": Card.of(kind).parts,
         "settings": schema["properties"],
     }
 

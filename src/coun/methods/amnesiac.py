@@ -27,14 +27,20 @@ from coun.seeds import Seeds
 class Amnesiac(Training):
     """Subtract the training updates of all batches with forget rows, then fine-tune (amnesiac).
 
-    The authors store these updates during training. Here the training is replayed from its seed
-    instead; this costs, and is charged, as much as the training did, and a resumed run replays it
-    again. BatchNorm statistics are not changed. With many forget rows nearly every batch holds
-    one, so little more than the initial weights is left and fine-tuning must do all the work: the
-    method is meant for few rows.
+    If a batch held a forget row, its whole update is undone, as if the step had not been made.
+    Fine-tuning then repairs what the other rows of these batches had taught.
 
-    Source: Graves et al., AAAI 2021, section 4.2; the fine-tuning has CoUn's recipe. What SSD's
-        code calls amnesiac is random_label with labels=fixed.
+    Formula: theta = theta_T - sum of the updates of all batches with a forget row; then L =
+        CE(retain).
+    Cost: the training is replayed from its seed, which costs, and is charged, as much as the
+        training did; then that of fine-tuning. A resumed run replays it again.
+    Limits: with many forget rows nearly every batch holds one, so little more than the initial
+        weights is left and fine-tuning must do all the work: the method is meant for few rows. It
+        works with one process only.
+    Source: Graves et al., AAAI 2021, section 4.2; the fine-tuning has CoUn's recipe.
+    Differences: the authors store the updates during training; here the training is replayed
+        instead. BatchNorm statistics are not changed. What SSD's code calls amnesiac is
+        random_label with labels=fixed.
     """
 
     name: ClassVar[str] = "amnesiac"

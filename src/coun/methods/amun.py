@@ -25,18 +25,23 @@ BATCH = 256
 class Amun(Training):
     """Fine-tune on retain rows and on adversarial examples near forget rows (AMUN).
 
-    For each forget row x an attack finds a near x' to which the Original gives another class y'.
-    Training on (x', y') lowers the confidence at x without changes far from it. The attack is
-    projected gradient ascent of the cross entropy in the L2 ball about x; its radius starts at
-    `radius` and doubles until the class changes. Both sets are mixed in every batch, in the
-    proportion of their sizes. The attack is charged: it costs `steps` forward and backward passes
-    of each row for every radius that is tried.
+    For each forget row x an attack finds a near x' to which the Original gives another class
+    y'. Training on (x', y') lowers the confidence at x without changes far from it. Both sets
+    are mixed in every batch, in the proportion of their sizes.
 
+    Formula: L = CE(retain) + CE(x', y'). The attack is projected gradient ascent of the cross
+        entropy in the L2 ball about x; its radius starts at `radius` and doubles until the class
+        changes.
+    Cost: one forward and one backward pass of every retain and forget row in each epoch; the attack
+        costs `steps` forward and backward passes of each forget row for every radius that is tried,
+        and is charged.
+    Limits: the attack makes up much of the cost where few epochs are run. It needs the forget rows.
     Source: Ebrahimpour-Boroojeny et al., "Not All Wrong is Bad: Using Adversarial Examples for
         Unlearning", ICML 2025: PGD-50 in L2, radius 0.04, steps of a tenth of it; SGD at 0.01, 10
-        epochs. There the attack is in pixels of 0..1 and the pixels are clipped; here it is in the
-        normalised inputs of the model, where the same distance is about four times shorter, and
-        nothing is clipped. Adversarial examples are not augmented.
+        epochs.
+    Differences: in the paper the attack is in pixels of 0..1 and the pixels are clipped; here it is
+        in the normalised inputs of the model, where the same distance is about four times shorter,
+        and nothing is clipped. Adversarial examples are not augmented.
     """
 
     name: ClassVar[str] = "amun"

@@ -29,14 +29,21 @@ from coun.plans.method import (
 class BadTeacher(Training):
     """Distil from a random network on forget data, and from the Original on retain data.
 
-    The loss is KL(teacher || student) over one batch of both sets, in the proportion of their
-    sizes, with at least two images of each. Both teachers are in eval mode. The bad teacher is
-    a fresh model; where only weights are known, it is a copy whose layers draw new weights.
+    The student learns from a teacher that knows nothing on forget rows, and from the Original
+    on retain rows. The bad teacher is a fresh model; where only weights are known, it is a
+    copy whose layers draw new weights.
 
+    Formula: L = KL(teacher || student) over one batch of both sets, in the proportion of their
+        sizes, with at least two images of each. Both teachers are in eval mode.
+    Cost: one forward and one backward pass of the forget rows and of a share of the retain rows,
+        and one forward pass of a teacher for each.
+    Limits: rows that are forgotten get nearly equal probabilities for all classes, which no Retrain
+        gives them, and attacks that look at entropy may see it.
     Source: Chundawat et al., AAAI 2023; settings of its code (Adam, learning rate 1e-4, 1 epoch,
-        batches of 256, T 1, 30% of the retain set). Its KL is averaged over batch and classes
-        (reduction=mean), so it is K times smaller; this hardly matters to Adam, but does to SGD.
-        Its code leaves the student in whatever mode it was in.
+        batches of 256, T 1, 30% of the retain set).
+    Differences: the authors' KL is averaged over batch and classes (reduction=mean), so it is K
+        times smaller; this hardly matters to Adam, but does to SGD. Their code leaves the student
+        in whatever mode it was in.
     """
 
     name: ClassVar[str] = "bad_teacher"

@@ -20,13 +20,18 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 class BoundaryExpand(Training):
     """Train forget samples to a class K + 1, which is dropped afterwards (Boundary expand).
 
-    The row of the head for this class is kept beside the model, drawn from the seed of the run,
-    and trained with it, so the model never changes its shape. Only the changed features, and the
-    K rows of the head that the training decreased, keep what was learned.
+    The forget rows get a class of their own, which takes them out of all others; afterwards
+    this class is removed. Only the changed features, and the K rows of the head that the
+    training decreased, keep what was learned.
 
-    Source: Chen et al., CVPR 2023; settings of its code (SGD with momentum 0.9, learning rate
-        1e-5, 10 epochs). SalUn's copy of it leaves the extra logit in the model. The method is
-        meant for whole classes.
+    Formula: L = CE(forget, K + 1).
+    Cost: one forward and one backward pass of every forget row in each epoch.
+    Limits: meant for whole classes; for random rows its settings hardly have an effect.
+    Source: Chen et al., CVPR 2023; settings of its code (SGD with momentum 0.9, learning rate 1e-5,
+        10 epochs).
+    Differences: the row of the head for the extra class is kept beside the model, drawn from the
+        seed of the run, and trained with it, so the model never changes its shape. SalUn's copy of
+        the method leaves the extra logit in the model.
     """
 
     name: ClassVar[str] = "boundary_expand"

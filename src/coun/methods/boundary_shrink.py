@@ -21,16 +21,21 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 class BoundaryShrink(Training):
     """Train forget samples to the class that a small attack moves them to (Boundary shrink).
 
-    The labels are those of the Original at x + eps * sign(grad CE), FGSM. They are computed once
-    before training, on images that are not augmented. The attack changes pixels: uint8 images in
-    units of 0..1, clamped and rounded to whole pixel values; float images in their own units.
-    Where the attack fails the label stays the same, and training teaches it again; the name of
-    the stage says how many labels changed.
+    A small attack shows which class is nearest to each forget row, and the model learns that
+    class for it, so the decision boundary moves over the row. The labels are computed once
+    before training, on images that are not augmented.
 
-    Source: Chen et al., CVPR 2023; settings of its code (eps 0.1, SGD with momentum 0.9 and
-        without weight decay, learning rate 1e-5, 10 epochs), which attacks each augmented batch
-        anew and undoes a normalisation with a mistyped mean. The method is meant for whole
-        classes.
+    Formula: L = CE(forget, y'), where y' is the Original's label at x + eps * sign(grad CE), FGSM.
+    Cost: one forward and one backward pass of every forget row in each epoch, and once for the
+        attack.
+    Limits: meant for whole classes; for random rows its settings hardly have an effect. Where the
+        attack fails the label stays the same, and training teaches it again; the name of the stage
+        says how many labels changed. Texts are refused, because token ids have no gradient.
+    Source: Chen et al., CVPR 2023; settings of its code (eps 0.1, SGD with momentum 0.9 and without
+        weight decay, learning rate 1e-5, 10 epochs).
+    Differences: the attack changes pixels: uint8 images in units of 0..1, clamped and rounded to
+        whole pixel values; float images in their own units. The authors' code attacks each
+        augmented batch anew and undoes a normalisation with a mistyped mean.
     """
 
     name: ClassVar[str] = "boundary_shrink"

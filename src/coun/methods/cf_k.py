@@ -18,16 +18,23 @@ from coun.plans.method import FROZEN, LearningRate, Training
 class CFk(Training):
     """Fine-tune the last k blocks and the head on the retain set; freeze the rest (CF-k).
 
-    Frozen weights and their BatchNorm statistics keep every bit. For what counts as a block see
-    `blocks`. With k = 2 these are the last stage ("layer4") of resnet18, two of the three blocks
-    of resnet8, the last convolution and the encoder of cnn and vgg16, two of the ViT's six
-    layers, and all of mlp. With k at least the number of blocks it is fine-tuning, to the last
-    bit.
+    The last layers are the ones most specific to single rows, so only these are trained to
+    forget. Frozen weights and their BatchNorm statistics keep every bit.
 
-    Source: Goel et al., 2022 (catastrophic forgetting-k); SCRUB (Kurmanji et al., NeurIPS
-        2023): layer4 of a ResNet-18, learning rate 0.01, x0.1 at epochs 10, 15 and 20, batches of
-        64. DeepUnlearn trains in eval mode with a penalty on the distance to the start; that is
-        another method. Whatever the frozen encoder has learned of the forget set stays in it.
+    For what counts as a block see `blocks`. With k = 2 these are the last stage ("layer4") of
+    resnet18, two of the three blocks of resnet8, the last convolution and the encoder of cnn
+    and vgg16, two of the ViT's six layers, and all of mlp. With k at least the number of
+    blocks it is fine-tuning, to the last bit.
+
+    Formula: L = CE(retain), with gradients for the last k blocks and the head only.
+    Cost: that of fine-tuning, as it is counted; a smaller k makes the backward pass somewhat
+        faster.
+    Limits: whatever the frozen encoder has learned of the forget set stays in it, and relearning
+        brings it back.
+    Source: Goel et al., 2022 (catastrophic forgetting-k); SCRUB (Kurmanji et al., NeurIPS 2023):
+        layer4 of a ResNet-18, learning rate 0.01, x0.1 at epochs 10, 15 and 20, batches of 64.
+    Differences: DeepUnlearn trains in eval mode with a penalty on the distance to the start; that
+        is another method.
     """
 
     name: ClassVar[str] = "cf_k"

@@ -23,19 +23,25 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 class ContrastiveUnlearning(Training):
     """Pull forget features to other classes, away from their own (Contrastive Unlearning).
 
-    An epoch makes omega steps for each forget batch, each with another retain batch. A step
-    minimises scale * contrastive loss + retain_weight * CE(retain), and both batches pass through
-    the model as one. There is no projection head, with which the authors' model is trained: the
-    features are those that the classifier reads. Forget batches are drawn anew for each of the
-    omega steps.
-
-    stop_at ends the run after the first epoch whose forget accuracy is not above it. The authors
-    stop at the test accuracy; here no test row may be read, so the number must be given. Every
+    A contrastive loss on the features pushes each forget row away from retain rows of its own
+    class and pulls it to those of others, while cross entropy holds the retain rows in place.
+    stop_at ends the run after the first epoch whose forget accuracy is not above it; every
     epoch is then a stage of its own (`one_stage_per_epoch`).
 
-    Source: Lee et al., IJCAI 2025, and its code: tau 0.7, learning rate 1e-3, momentum 0.9
-        without weight decay, batches of 128, 3 epochs (for a class; 30 to 100 for random rows),
-        weights 3 to 1.
+    Formula: L = scale * contrastive(forget, retain) + retain_weight * CE(retain). An epoch makes
+        omega steps for each forget batch, each with another retain batch; both batches pass through
+        the model as one.
+    Cost: omega forward and backward passes of every forget row, and of as many retain batches, in
+        each epoch.
+    Limits: random rows need many epochs (the authors: 30 to 100), and without a good stop_at the
+        method forgets too much or too little.
+    Source: Lee et al., IJCAI 2025, and its code: tau 0.7, learning rate 1e-3, momentum 0.9 without
+        weight decay, batches of 128, 3 epochs (for a class; 30 to 100 for random rows), weights 3
+        to 1.
+    Differences: there is no projection head, with which the authors' model is trained: the features
+        are those that the classifier reads. Forget batches are drawn anew for each of the omega
+        steps. The authors stop at the test accuracy; here no test row may be read, so the number
+        must be given.
     """
 
     name: ClassVar[str] = "contrastive_unlearning"

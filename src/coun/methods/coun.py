@@ -20,15 +20,23 @@ from coun.plans.method import FROZEN
 class CoUn(FineTune):
     """Fine-tune with a contrastive loss between two views of the retain rows (CoUn).
 
-    The contrastive loss moves the features of forget rows towards those of similar retain rows.
-    L = CE(view 1) + weight * InfoNCE(view 1, view 2), on the features that the classifier reads,
-    without a projection head and with gradient through both views. The two views pass through
-    the model separately, so BatchNorm uses the statistics of each. This method is the same as
-    `contrast(FineTune(...), "info_nce", ...)`, to the last bit.
+    Cross entropy holds the retain rows in place, while the contrastive loss moves the features
+    of forget rows towards those of similar retain rows, where a model that never saw them
+    would put them. Only retain rows are read, so the forget rows may be deleted before.
 
-    Source: Khalil, Setayesh, Li, NeurIPS 2025, Algorithm 1 and Appendix B. The paper tunes
-        weight in 0.1..6 and temperature in (0, 0.3]; 0.1 is its best temperature. Not in the
-        paper: `second_view_labels` adds CE(view 2), which needs no further forward pass.
+    Formula: L = CE(view 1) + weight * InfoNCE(view 1, view 2), on the features that the classifier
+        reads, without a projection head and with gradient through both views.
+    Cost: two forward and two backward passes of every retain row in each epoch, which is twice the
+        cost of fine-tuning.
+    Limits: a larger weight forgets more and costs retain and test accuracy; more epochs win a part
+        of it back. It means less where similar-looking rows do not share features
+        (docs/results/premise.md).
+    Source: Khalil, Setayesh, Li, NeurIPS 2025, Algorithm 1 and Appendix B. The paper tunes weight
+        in 0.1..6 and temperature in (0, 0.3]; 0.1 is its best temperature.
+    Differences: `second_view_labels` adds CE(view 2), which is not in the paper and needs no
+        further forward pass. The two views pass through the model separately, so BatchNorm uses the
+        statistics of each. This method is the same as `contrast(FineTune(...), "info_nce", ...)`,
+        to the last bit.
     """
 
     name: ClassVar[str] = "coun"

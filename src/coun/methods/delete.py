@@ -20,11 +20,15 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 class Delete(Training):
     """Match the Original's predictions for forget rows with the true class left out (DELETE).
 
-    The loss is KL(q || model), where q is the softmax of the Original's logits with that of the
-    true class at minus infinity: the row goes where the Original's second thoughts are. Retain
-    rows are not read. The method is meant for whole classes; rows of other requests end with a
-    probability of their true class near 0, which no Retrain gives them.
+    The model learns for each forget row what the Original would say if the true class did not
+    exist: the row goes where the Original's second thoughts are. Retain rows are not read.
 
+    Formula: L = KL(q || model) on forget rows, where q is the softmax of the Original's logits with
+        that of the true class at minus infinity.
+    Cost: one forward and one backward pass of every forget row in each epoch, and one forward pass
+        of the Original.
+    Limits: meant for whole classes; rows of other requests end with a probability of their true
+        class near 0, which no Retrain gives them.
     Source: Zhou et al., "Decoupled Distillation to Erase", CVPR 2025 (arXiv 2503.23751), and its
         code: SGD with momentum 0.9 and without weight decay, a teacher in eval mode that sees the
         same augmented images. 10 epochs at 0.01 are our choice.

@@ -20,12 +20,19 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule
 class EUk(CFk):
     """Re-initialise the last k blocks and the head and train them fully; freeze the rest (EU-k).
 
-    The new weights come from a fresh model; where no factory is known, from the
-    `reset_parameters` of each layer. Blocks are those of `cf_k`.
+    What the last layers know of the forget rows is thrown away, and they are trained again
+    from fresh weights on retain rows only. Blocks are those of `cf_k`; the fresh weights come
+    from a new model or, where no factory is known, from the `reset_parameters` of each layer.
 
+    Formula: theta_k is drawn anew; then L = CE(retain), with gradients for the last k blocks and
+        the head only.
+    Cost: as many epochs as the Original was trained for, so as much as a Retrain by default. It
+        saves only time in the backward pass.
+    Limits: the frozen encoder still holds what it has learned of the forget set, in spite of
+        "exact" in the name of the publication.
     Source: Goel et al., 2022 (exact unlearning-k), with the recipe of the Original's training.
-        SCRUB's code restores the *Original's* initial weights, which are not available for a bare
-        model; here new ones are drawn.
+    Differences: SCRUB's code restores the *Original's* initial weights, which are not available for
+        a bare model; here new ones are drawn.
     """
 
     name: ClassVar[str] = "eu_k"

@@ -20,16 +20,23 @@ from coun.plans.method import FROZEN, Method, Positive
 class Fisher(Method):
     """Add noise to each weight, more to those that the retain set needs less (Fisher forgetting).
 
-    The variance is alpha * min(1 / F, 1e3), where F is the model's own Fisher information on
-    retain rows: E sum_y p_y (d(-log p_y) / d theta)^2, from the gradient of each sample for each
-    class. It is averaged over the second axis of a tensor; for the head the cap is 1e2; the head
-    and all vectors (BatchNorm, biases) get ten times as much. If one whole class is forgotten, its
-    row of the head becomes noise of variance 1e-3 around zero. There is no training.
+    Weights that the retain rows hardly depend on may hold what only forget rows need, and
+    noise hides it. There is no training. If one whole class is forgotten, its row of the head
+    becomes noise of variance 1e-3 around zero.
 
-    Source: Golatkar, Achille, Soatto, CVPR 2020, alpha 1e-7 to 1e-6. Their code takes every
-        tensor whose length is the number of classes for the head; here it is the head alone, and
-        at most *samples* rows drawn at random, because each row costs a backward pass per class.
-        Sparse's code squares gradients of batches of 32, which makes F about 32 times too small.
+    Formula: theta = theta + N(0, alpha * min(1 / F, 1e3)), where F is the model's own Fisher
+        information on retain rows, E sum_y p_y (d(-log p_y) / d theta)^2, averaged over the second
+        axis of a tensor. For the head the cap is 1e2; the head and all vectors (BatchNorm, biases)
+        get ten times as much.
+    Cost: one backward pass for each of `samples` rows and each class.
+    Limits: with the authors' settings a random request hardly changes the model
+        (docs/results/methods.md), and more noise costs test accuracy. It is meant for whole
+        classes.
+    Source: Golatkar, Achille, Soatto, CVPR 2020, alpha 1e-7 to 1e-6.
+    Differences: the authors' code takes every tensor whose length is the number of classes for the
+        head; here it is the head alone, and at most *samples* rows drawn at random are read,
+        because each row costs a backward pass for each class. Sparse's code squares gradients of
+        batches of 32, which makes F about 32 times too small.
     """
 
     name: ClassVar[str] = "fisher"

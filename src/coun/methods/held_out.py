@@ -20,20 +20,21 @@ FEWEST = 5  # held-out rows of a class, below which those of all classes are tak
 class HeldOutMatching(Matching):
     """Give forget rows the spread of confidence that held-out rows of their class have.
 
-    For a request that nothing was prepared for. The Original's log-odds of the true class for the
-    forget rows of a class are mapped, by rank, to those for held-out rows of that class. The odds
-    among the other classes stay, and `Matching` says how the model is fine-tuned to these targets.
-    Which forget rows are hard is taken from the Original, which has learned them; out-of-fold
-    matching knows it better.
+    For a request that nothing was prepared for. Rows that no model has seen show how certain a
+    model may be, and the forget rows are made just as uncertain. Which forget rows are hard is
+    taken from the Original, which has learned them; out-of-fold matching knows it better.
 
-    Held-out rows are a fixed half of the test rows. Every measurement of the result leaves them
-    out and uses the other half only.
+    Held-out rows are a fixed half of the test rows. Every measurement of the result leaves
+    them out and uses the other half only.
 
+    Formula: the Original's log-odds of the true class for the forget rows of a class are mapped, by
+        rank, to those for held-out rows of that class; the odds among the other classes stay. The
+        loss is that of `out_of_fold` (`Matching`).
+    Cost: one forward and one backward pass of every retain and forget row in each epoch.
     Limits: the forget rows must be like the held-out rows, as in a random request. Whole classes
-    are refused.
-
-    Source: this project, after ReGUn (arXiv 2603.11210), which gives all forget rows of a batch
-        one mean distribution of held-out rows; a mean has no spread, which attacks see.
+        are refused. Only half of the test rows are left to measure with.
+    Source: this project, after ReGUn (arXiv 2603.11210), which gives all forget rows of a batch one
+        mean distribution of held-out rows; a mean has no spread, which attacks see.
     """
 
     name: ClassVar[str] = "held_out"

@@ -19,17 +19,23 @@ from coun.plans.method import FROZEN, Method, Positive
 class Influence(Method):
     """Undo the influence of the forget set by one step along an inverse Fisher (influence).
 
-    The weights become theta + alpha H^-1 v, where v = (n_u / n) (mean forget gradient - mean
-    retain gradient) and H = I + (1 / samples) sum of g g^T over the gradients g of single retain
-    samples, drawn at random. There is no training.
+    A Newton step estimates where the weights would be if the forget rows had never counted.
+    There is no training.
 
-    "exact" solves with H by conjugate gradients, batch by batch, with only a few vectors in
-    memory. "reference" is the WoodFisher recursion of the authors' code, which carries along the
-    gradient of the *first* sample where Sherman-Morrison needs H_t g_t of each sample.
-
-    Source: Izzo et al., AISTATS 2021; Jia et al., NeurIPS 2023 (IU). Their samples are the
-        first 1,000 rows of the file. alpha is 0.2 in their command line and up to 20 in papers,
-        for a recursion that gives another direction; the default here, 1, is Newton's own step.
+    Formula: theta = theta + alpha H^-1 v, where v = (n_u / n) (mean forget gradient - mean retain
+        gradient) and H = I + (1 / samples) sum of g g^T over the gradients g of single retain
+        samples, drawn at random.
+    Cost: one pass over all rows, and one backward pass for each of `samples` rows in every
+        iteration of the solver.
+    Limits: the estimate holds near a minimum of a convex loss, which a deep network is not. It can
+        cost more than a Retrain of a small model.
+    Source: Izzo et al., AISTATS 2021; Jia et al., NeurIPS 2023 (IU). alpha is 0.2 in their command
+        line and up to 20 in papers, for a recursion that gives another direction; the default here,
+        1, is Newton's own step.
+    Differences: "exact" solves with H by conjugate gradients, batch by batch, with only a few
+        vectors in memory. "reference" is the WoodFisher recursion of the authors' code, which
+        carries along the gradient of the *first* sample where Sherman-Morrison needs H_t g_t of
+        each sample. Their samples are the first 1,000 rows of the file.
     """
 
     name: ClassVar[str] = "influence"

@@ -20,13 +20,18 @@ from coun.plans.method import FROZEN, Positive
 class L1Sparse(FineTune):
     """Fine-tune on the retain set with a decreasing l1 penalty on all weights (l1-sparse).
 
-    L = CE(retain) + gamma_t * |theta|_1, over all parameters, including those of BatchNorm and
-    biases. gamma_t decreases linearly from gamma to 0: here with every step, in the authors' code
-    with every epoch. Nothing is pruned.
+    The penalty makes many weights small, and a sparse model has less room to remember single
+    rows. Nothing is pruned.
 
-    Source: Jia et al., NeurIPS 2023, section 4: learning rate 0.01, 10 epochs, gamma 5e-4 in
-        common use (0.2, the code's value, destroys a network). CoUn tunes gamma in 1e-4..0.1 and
-        ends the penalty after 4 of 50 epochs (until=4); its recipe, section 4.1, is the default.
+    Formula: L = CE(retain) + gamma_t * |theta|_1, over all parameters, including those of BatchNorm
+        and biases; gamma_t decreases linearly from gamma to 0.
+    Cost: that of fine-tuning; the penalty itself is negligible.
+    Limits: a gamma that is too large destroys the network: 0.2, the value in the authors' code,
+        does. Tune gamma first.
+    Source: Jia et al., NeurIPS 2023, section 4: learning rate 0.01, 10 epochs, gamma 5e-4 in common
+        use. CoUn tunes gamma in 1e-4..0.1 and ends the penalty after 4 of 50 epochs (until=4); its
+        recipe, section 4.1, is the default.
+    Differences: gamma decreases here with every step, in the authors' code with every epoch.
     """
 
     name: ClassVar[str] = "l1_sparse"

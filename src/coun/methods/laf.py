@@ -22,18 +22,23 @@ from coun.plans.method import FROZEN, OptimizerKind, Positive, Schedule, Trainin
 class LAF(Training):
     """Make forget features unusual for an autoencoder of them, and keep retain features (LAF).
 
-    Two small VAEs learn the features of the Original: one those of all rows, the other those of
-    the forget rows. Every epoch then has two phases over batches of both sets. In the first,
-    retain features stay easy to reconstruct for the first VAE, and forget features become hard
-    for the second (m = |g(e) - e|^2, exp(m / (1 + m))). In the second, retain features return to
-    the Original's direction, and forget features leave it (`align_loss`). Labels are used only in
-    the optional repair of the head, on retain rows.
+    Two small autoencoders (VAEs) learn the features of the Original: one those of all rows,
+    the other those of the forget rows. The model is then changed so that retain features stay
+    easy to reconstruct and forget features become hard. Labels are used only in the optional
+    repair of the head, on retain rows.
 
-    Source: Shen et al., ICLR 2024; settings of its code for CIFAR-10 (Adam 1e-5 and 4e-5, T 20,
-        20 epochs; VAEs 10 epochs, Adam 1e-3). It alternates by batch, here by phase, so that each
-        loss has its own Adam; it sums over the batch, here is the mean, which is the same for
-        Adam; its decoder ends in a sigmoid, although features are not bounded, and its VAEs draw
-        noise when they are used.
+    Formula: phase 1: m of retain rows for the first VAE small, and of forget rows for the second
+        large, where m = |g(e) - e|^2 in the form exp(m / (1 + m)). Phase 2 (`align_loss`): retain
+        features return to the Original's direction, and forget features leave it.
+    Cost: two passes over batches of both sets in each epoch, and the training of the VAEs, which is
+        small.
+    Limits: with its published settings a random request hardly changes the model
+        (docs/results/methods.md).
+    Source: Shen et al., ICLR 2024; settings of its code for CIFAR-10 (Adam 1e-5 and 4e-5, T 20, 20
+        epochs; VAEs 10 epochs, Adam 1e-3).
+    Differences: the authors' code alternates by batch, here by phase, so that each loss has its own
+        Adam; it sums over the batch, here is the mean, which is the same for Adam; its decoder ends
+        in a sigmoid, although features are not bounded, and its VAEs draw noise when they are used.
     """
 
     name: ClassVar[str] = "laf"

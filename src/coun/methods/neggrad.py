@@ -20,13 +20,18 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 class NegGrad(Training):
     """Increase the loss of the forget set by gradient ascent, without retain data (NegGrad, GA).
 
-    The loss has no upper bound, so a row that has reached `max_loss` no longer contributes. The
-    authors have no such limit; they keep the run short instead. BatchNorm statistics move to
-    those of the forget set.
+    Each step does the opposite of training: it makes the forget rows less likely. Retain rows
+    are not read, so nothing holds the rest of the model in place.
 
-    Source: Golatkar et al., CVPR 2020; Thudi et al., EuroS&P 2022; settings of Sparse (Jia et
-        al., NeurIPS 2023): learning rate 1e-4, constant, 5 epochs. These suit forgetting a class;
-        for random rows its authors search the learning rate in 1e-5..0.1.
+    Formula: L = -mean(min(CE(forget), max_loss)).
+    Cost: one forward and one backward pass of every forget row in each epoch, which is very little.
+    Limits: retain and test accuracy fall, because nothing protects them. BatchNorm statistics move
+        to those of the forget set. It is meant for whole classes.
+    Source: Golatkar et al., CVPR 2020; Thudi et al., EuroS&P 2022; settings of Sparse (Jia et al.,
+        NeurIPS 2023): learning rate 1e-4, constant, 5 epochs. These suit forgetting a class; for
+        random rows its authors search the learning rate in 1e-5..0.1.
+    Differences: the loss has no upper bound, so a row that has reached `max_loss` no longer
+        contributes. The authors have no such limit; they keep the run short instead.
     """
 
     name: ClassVar[str] = "neggrad"

@@ -18,14 +18,24 @@ from coun.plans.method import FROZEN, Positive, Training
 class NegGradPlus(Training):
     """Decrease the retain loss and increase the forget loss in every step (NegGrad+).
 
-    L = alpha * CE(retain) - (1 - alpha) * CE(forget), with one batch of each set per step. When
-    the forget batches run out they start again in a new order and with new views (public code
-    repeats the views of the first pass). BatchNorm sees the two batches one after the other.
+    Ascent on the forget rows removes what the model knows of them, and descent on the retain
+    rows repairs the damage in the same step. With small forget batches
+    (`forget_batch_size=16`) a few epochs are enough.
 
+    Formula: L = alpha * CE(retain) - (1 - alpha) * CE(forget), with one batch of each set in each
+        step.
+    Cost: one forward and one backward pass of every retain row in each epoch, and of one forget
+        batch in each step: twice fine-tuning if both batches have the same size.
+    Limits: the lower alpha is, the sooner the training diverges. Few forget rows come up very often
+        in an epoch, and then ruin the model unless their weight is lowered. It needs the forget
+        rows.
     Source: Kurmanji et al., NeurIPS 2023 (SCRUB's baseline): learning rate 0.01, no weight decay,
         alpha 0.95 (DeepUnlearn) or 0.9999 (SCRUB); RUM: learning rate 0.01, 5 epochs. CoUn tunes
         alpha, there called beta, in 0.95..0.9999 and keeps its own recipe, which is the default
-        here. The lower alpha is, the sooner the training diverges.
+        here.
+    Differences: when the forget batches run out they start again in a new order and with new views;
+        public code repeats the views of the first pass. BatchNorm sees the two batches one after
+        the other.
     """
 
     name: ClassVar[str] = "neggrad_plus"

@@ -25,10 +25,16 @@ Names = Annotated[
 class NoT(FineTune):
     """Negate the weights of the first layer, then fine-tune on the retain set (NoT).
 
+    Negation breaks what the later layers expect, for all rows alike. Fine-tuning repairs the
+    model with retain rows only, so that what belonged to forget rows is not repaired.
+
+    Formula: theta_1 becomes -theta_1; then L = CE(retain).
+    Cost: that of fine-tuning; the negation costs nothing.
+    Limits: the loss is very large at first, and a learning rate above 0.1 diverges. With few epochs
+        the repair is incomplete, and retain and test accuracy are low.
     Source: Khalil et al., CVPR 2025 (there for federated learning), as CoUn uses it: the first
         convolution is negated, and for a ViT the position embedding and the patch projection
-        (parameter indices 0 and 4). The loss is very large at first; a learning rate above 0.1
-        diverges.
+        (parameter indices 0 and 4).
     """
 
     name: ClassVar[str] = "not"

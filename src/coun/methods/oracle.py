@@ -20,15 +20,21 @@ from coun.plans.method import FROZEN, Positive
 class OracleMatching(Matching):
     """Match the mean prediction of some Retrains for the forget rows (oracle matching).
 
-    The Retrains are trained for the request, and charged to it. As one Retrain is already the
-    exact answer, this is no way to save costs; it shows what any method could reach that matches
-    targets, and how many Retrains a steady target needs.
+    Some Retrains say what the model should predict for the forget rows, and it is fine-tuned
+    to these predictions. As one Retrain is already the exact answer, this is no way to save
+    costs; it shows what any method could reach that matches targets, and how many Retrains a
+    steady target needs.
 
-    Source: Georgiev et al., "Attribute-to-Delete", ICLR 2025 (arXiv 2410.23232), OM with k
-        oracles. Its code minimises the squared error of logits with Adam (learning rate 5e-4, 5
-        epochs, batches of 512, 10 oracles) on forget rows and three times as many retain rows;
-        here retain rows keep their labels, and the loss is that of out-of-fold matching, so that
-        the two can be compared.
+    Formula: the loss of `out_of_fold` (`Matching`), with the mean log-probabilities of the Retrains
+        as targets.
+    Cost: that of the Retrains, which are trained for the request and charged to it, and that of
+        `out_of_fold`.
+    Limits: more expensive than a Retrain; it is for comparison only.
+    Source: Georgiev et al., "Attribute-to-Delete", ICLR 2025 (arXiv 2410.23232), OM with k oracles.
+    Differences: the authors' code minimises the squared error of logits with Adam (learning rate
+        5e-4, 5 epochs, batches of 512, 10 oracles) on forget rows and three times as many retain
+        rows; here retain rows keep their labels, and the loss is that of out-of-fold matching, so
+        that the two can be compared.
     """
 
     name: ClassVar[str] = "oracle"

@@ -17,22 +17,24 @@ from coun.plans.method import FROZEN
 class OutOfFoldMatching(Matching):
     """Match what models that never saw the forget rows predict for them (out-of-fold matching).
 
-    Cross-validation, done once before any request (`coun prepare`), says of every row what a model
-    predicts that has not seen it. The method fine-tunes on both sets in one batch, with these
-    predictions as targets of forget rows: CE(retain) + weight * (H + 2 KL(target || model)), where
-    H is the Huber loss of the log-odds of the true class (`Matching`). No Retrain of the request
-    is needed to choose a setting or to stop in time.
+    Cross-validation, done once before any request (`coun prepare`), says of every row what a
+    model predicts that has not seen it. The method fine-tunes on both sets in one batch, with
+    these predictions as targets of forget rows. No Retrain of the request is needed to choose
+    a setting or to stop in time.
 
-    The target of a row is the mean of the log-probabilities of all repeats. Because the mean of
-    several models is less extreme than one model, the log-odds of the true class are then mapped,
-    by rank, to those of the single repeats; the odds among the other classes stay.
+    The target of a row is the mean of the log-probabilities of all repeats. Because the mean
+    of several models is less extreme than one model, the log-odds of the true class are then
+    mapped, by rank, to those of the single repeats; the odds among the other classes stay.
 
-    Limits: the models of folds saw rows like the forgotten ones. Whole classes are refused, and
-    for clusters of similar rows the targets are too well informed, unless the cluster was one
-    group of the preparation. The models of folds also learned from rows that were forgotten since.
-
-    Source: this project; it is oracle matching (Georgiev et al., ICLR 2025, arXiv 2410.23232)
-        with cross-validation in the place of Retrains. docs/results/nearest.md has what was tried.
+    Formula: L = CE(retain) + weight * (H + 2 KL(target || model)), where H is the Huber loss of the
+        log-odds of the true class (`Matching`).
+    Cost: one forward and one backward pass of every retain and forget row in each epoch. The
+        preparation costs some trainings, once for all requests, and is stated apart.
+    Limits: the models of folds saw rows like the forgotten ones. Whole classes are refused, and for
+        clusters of similar rows the targets are too well informed, unless the cluster was one group
+        of the preparation. The models of folds also learned from rows that were forgotten since.
+    Source: this project; it is oracle matching (Georgiev et al., ICLR 2025, arXiv 2410.23232) with
+        cross-validation in the place of Retrains. docs/results/nearest.md has what was tried.
     """
 
     name: ClassVar[str] = "out_of_fold"

@@ -21,14 +21,19 @@ from coun.plans.method import FROZEN, Training
 class Projection(Training):
     """Fine-tune, and increase the forget loss where this does not increase the retain loss.
 
-    Each step descends along g - weight * a'. Here g is the retain gradient, and a' is the forget
-    gradient a without its part along g, if both point the same way, because ascent along this
-    part would increase both losses: a' = a - max(0, <a, g>) / |g|^2 g. A row whose loss has
-    reached `max_loss` no longer contributes.
+    Ascent on forget rows and descent on retain rows often pull in opposite directions. The
+    part of the forget gradient that would increase both losses is removed before each step. A
+    row whose loss has reached `max_loss` no longer contributes.
 
+    Formula: the step descends along g - weight * a', where g is the retain gradient, a the forget
+        gradient, and a' = a - max(0, <a, g>) / |g|^2 g.
+    Cost: one forward and one backward pass of every retain row in each epoch, and of one forget
+        batch in each step.
+    Limits: measured in one small setting only; it needs the forget rows.
     Source: after Interference-Aware Multi-Task Unlearning (arXiv 2605.19042), which projects the
-        gradients of several tasks in dense prediction. The form for one task, above, and its
-        settings are ours: there was no reference code. The recipe is that of CoUn, section 4.1.
+        gradients of several tasks in dense prediction.
+    Differences: the form for one task, above, and its settings are ours: there was no reference
+        code. The recipe is that of CoUn, section 4.1.
     """
 
     name: ClassVar[str] = "projection"

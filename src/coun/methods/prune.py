@@ -22,13 +22,19 @@ from coun.plans.method import FROZEN, Share, Training
 class Prune(Training):
     """Set the smallest weights to zero for good, then fine-tune on the retain set (prune).
 
-    One-shot magnitude pruning, ranked over all convolutions and linear layers except the head. A
-    pruned weight stays exactly zero. With sparsity 0 the method is fine-tuning, to the last bit.
+    A pruned model has less room to remember single rows, and fine-tuning restores what the
+    retain rows need. With sparsity 0 the method is fine-tuning, to the last bit.
 
-    Source: Jia et al., NeurIPS 2023, "prune first, then unlearn", 95% of the weights. Their
-        code prunes convolutions only, which leaves a transformer or a perceptron unpruned. They
-        fine-tune with learning rate 0.01 for 10 epochs; the defaults here are those of
-        `finetune`.
+    Formula: theta = theta * m, where m keeps the largest |theta|; then L = CE(retain) with m fixed,
+        so a pruned weight stays exactly zero.
+    Cost: that of fine-tuning. The zeros make a step no faster.
+    Limits: at a high sparsity a small network cannot be repaired, and test accuracy is lost for
+        good.
+    Source: Jia et al., NeurIPS 2023, "prune first, then unlearn", 95% of the weights, then
+        fine-tuning with learning rate 0.01 for 10 epochs.
+    Differences: weights are ranked in one pass over all convolutions and linear layers except the
+        head. The authors' code prunes convolutions only, which leaves a transformer or a perceptron
+        unpruned. The defaults of the training are those of `finetune`.
     """
 
     name: ClassVar[str] = "prune"

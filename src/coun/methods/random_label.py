@@ -21,14 +21,22 @@ from coun.plans.method import FROZEN, Training
 class RandomLabel(Training):
     """Fine-tune on both sets, with random labels for the forget set (RL).
 
-    The random labels exist beside the data, which is not changed. Where both sets are mixed, each
-    batch holds the same share of each, and every row has the same weight (public code shuffles
-    the joined sets, so that the shares vary). The contrastive module still sees retain rows only.
+    The forget rows are learned again with wrong labels, which destroys what the model knows of
+    them, while the retain rows keep theirs. The random labels exist beside the data, which is
+    not changed.
 
+    Formula: L = CE(retain and forget), where the label of a forget row is drawn at random.
+    Cost: one forward and one backward pass of every retain and forget row in each epoch.
+    Limits: a Retrain still predicts most forget rows correctly, and this method does not: with many
+        epochs it forgets too much, and attacks may see rows that are unusually wrong. It needs the
+        forget rows.
     Source: Golatkar et al., CVPR 2020, as SalUn (Fan et al., ICLR 2024) runs it: per_batch for
-        CIFAR-10 and SVHN, per_epoch for CIFAR-100 and TinyImageNet, learning rate 0.01,
-        10 epochs; RUM uses learning rate 0.1. "fixed" is what SSD's code calls amnesiac: 3 epochs
-        of Adam at 1e-4. The default recipe is that of CoUn, section 4.1.
+        CIFAR-10 and SVHN, per_epoch for CIFAR-100 and TinyImageNet, learning rate 0.01, 10 epochs;
+        RUM uses learning rate 0.1. "fixed" is what SSD's code calls amnesiac: 3 epochs of Adam at
+        1e-4. The default recipe is that of CoUn, section 4.1.
+    Differences: where both sets are mixed, each batch holds the same share of each, and every row
+        has the same weight; public code shuffles the joined sets, so that the shares vary. The
+        contrastive module still sees retain rows only.
     """
 
     name: ClassVar[str] = "random_label"

@@ -23,16 +23,22 @@ from coun.plans.method import FROZEN, Method, Positive
 class RUM(Method):
     """Divide the forget set by memorisation, and unlearn each part with its own method (RUM).
 
-    Parts of equal size are unlearned one after the other, from the least to the most memorised.
-    Memorisation is estimated by the Original's uncertainty about the label of a row, ranked by
-    log-odds, because confidences round to 1. No forget row, of any part, is retain data for
-    another part. With one part the result is that of the part's method, to the last bit.
+    Rows that the model has memorised and rows that it would know anyway need different
+    treatment. Parts of equal size are unlearned one after the other, from the least to the
+    most memorised; with one part the result is that of the part's method, to the last bit.
 
+    Formula: memorisation is estimated by the Original's log-odds of the label of a row, because
+        confidences round to 1.
+    Cost: the sum of the costs of the methods of the parts, and one forward pass of the forget rows.
+    Limits: the order of the parts rests on a proxy of memorisation, and the costs of several
+        methods add up.
     Source: Zhao et al., NeurIPS 2024, and the confidence proxy of Zhao and Triantafillou, 2024
         (there followed through training; here of the trained model). They choose methods for each
-        data set. The default here: a Retrain still predicts the easy rows correctly, so
-        fine-tuning is enough; it is wrong on the memorised ones, so random labels do the least
-        harm there.
+        data set.
+    Differences: no forget row, of any part, is retain data for another part; in the authors' code
+        later parts stay in the retain set. The default methods are ours: a Retrain still predicts
+        the easy rows correctly, so fine-tuning is enough; it is wrong on the memorised ones, so
+        random labels do the least harm there.
     """
 
     name: ClassVar[str] = "rum"

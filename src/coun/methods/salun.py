@@ -20,14 +20,22 @@ from coun.plans.method import FROZEN
 class SalUn(RandomLabel):
     """Train with random labels, but only the most salient weights (SalUn).
 
-    Saliency is |sum over forget batches of the gradient of the mean loss|, in eval mode, ranked
-    over all parameters together, including those of BatchNorm and biases. All other entries stay
-    bit-identical; BatchNorm statistics move.
+    Only the weights that matter most to the forget rows are trained, with random labels for
+    these rows and the true labels for retain rows. All other weights stay bit-identical;
+    BatchNorm statistics move.
 
+    Formula: m keeps the largest |sum over forget batches of grad CE(forget)|, over all parameters
+        together; then L of `random_label` with gradients on m only.
+    Cost: that of `random_label`, and one forward and one backward pass of the forget rows for the
+        saliency.
+    Limits: as for `random_label`: rows end unusually wrong. A small fraction limits the damage and
+        the forgetting alike.
     Source: Fan et al., ICLR 2024, section 4, and its code since February 2026: fraction 0.5,
-        learning rate 0.013, 10 epochs; CoUn tunes the fraction in 0.1..1. Earlier code masked
-        gradients only, so weight decay and momentum moved masked weights. Its gradients are of
-        augmented images, ours of plain ones. The default recipe is that of CoUn, section 4.1.
+        learning rate 0.013, 10 epochs; CoUn tunes the fraction in 0.1..1. The default recipe is
+        that of CoUn, section 4.1.
+    Differences: earlier code of the authors masked gradients only, so weight decay and momentum
+        moved masked weights. Its gradients are of augmented images, ours of plain ones in eval
+        mode.
     """
 
     name: ClassVar[str] = "salun"

@@ -21,21 +21,25 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Share, T
 class Scrub(Training):
     """Move away from the Original's outputs on forget data, and keep them on the rest (SCRUB).
 
-    Each of the first max_steps epochs maximises KD over the forget set; every epoch then
-    minimises gamma * CE + alpha * KD over the retain set. The teacher is the Original in eval
-    mode. For a network without BatchNorm and dropout, student and teacher are equal at the start,
-    and the first maximisation has no gradient. KD has no upper bound: keep max_steps and lr
-    small.
+    A student starts as a copy of the Original. It disagrees with the Original on forget rows,
+    and agrees with it and with the labels on retain rows.
 
-    rewind (SCRUB+R) takes the epoch whose forget error is nearest to a reference: in the paper,
-    the final model's error on validation rows of the forgotten classes. No test row may be read
-    here, so a share of the retain rows of these classes is held out from the training. Because
-    the Original has seen them, the reference is too low: give reference_error if you know a
-    better value. Every epoch is then a stage of its own (`one_stage_per_epoch`).
+    rewind (SCRUB+R) takes the epoch whose forget error is nearest to a reference: in the
+    paper, the final model's error on validation rows of the forgotten classes. Every epoch is
+    then a stage of its own (`one_stage_per_epoch`).
 
-    Source: Kurmanji et al., NeurIPS 2023; the large-scale settings of its code (SGD, learning
-        rate 5e-4, T 4, gamma 0.99, alpha 0.001, 3 epochs of which 2 maximise, batches of 128 and
-        32).
+    Formula: each of the first max_steps epochs maximises KD(forget); every epoch then minimises
+        gamma * CE(retain) + alpha * KD(retain). The teacher is the Original in eval mode.
+    Cost: in each epoch one forward and one backward pass of every retain row and, while it
+        maximises, of every forget row, and one forward pass of the teacher for each of them.
+    Limits: KD has no upper bound: keep max_steps and lr small. For a network without BatchNorm and
+        dropout, student and teacher are equal at the start, and the first maximisation has no
+        gradient.
+    Source: Kurmanji et al., NeurIPS 2023; the large-scale settings of its code (SGD, learning rate
+        5e-4, T 4, gamma 0.99, alpha 0.001, 3 epochs of which 2 maximise, batches of 128 and 32).
+    Differences: no test row may be read for rewind, so a share of the retain rows of the forgotten
+        classes is held out from the training. Because the Original has seen them, the reference is
+        too low: give reference_error if you know a better value.
     """
 
     name: ClassVar[str] = "scrub"

@@ -20,18 +20,26 @@ from coun.plans.sharded import Sharded
 class Sisa(Sharded):
     """Retrain only the shards that hold a forgotten row, from the slice before it (SISA).
 
-    A seeded permutation of all training rows is cut into shards, and each shard into slices.
-    Slice r of a shard continues from slice r-1, on the rows of slices 0..r, for floor((r+1)k) -
-    floor(rk) epochs with k = 2E/(R+1), which amounts to E passes over the shard. Shards vote;
-    ties go to the lowest class; a shard with fewer than two rows left does not vote. Slices
-    before the first forgotten row are kept too. Where a row is assigned never depends on other
-    rows.
+    The rows are divided into shards, each with a network of its own, and the networks vote. A
+    request touches only the shards with forgotten rows, and these continue from the slice
+    before the first of them. Where a row is assigned never depends on other rows.
 
-    Source: Bourtoule et al., IEEE S&P 2021. Its code cuts unshuffled rows into contiguous
-        shards, keeps their order in every epoch (here: shuffled) and uses one constant rate
-        (here: the recipe's whole schedule in each slice, so that every slice can vote). Its
-        settings for Purchase are 20 epochs, batches of 16, SGD 1e-3; here the defaults are
-        inherited from the Original. Five shards of two slices are our choice.
+    Formula: a seeded permutation of all training rows is cut into shards, and each shard into
+        slices. Slice r of a shard continues from slice r-1, on the rows of slices 0..r, for
+        floor((r+1)k) - floor(rk) epochs with k = 2E/(R+1), which amounts to E passes over the
+        shard.
+    Cost: the retraining of the affected slices; a random 10% affects every shard, and then costs a
+        Retrain. The shards must have been trained before, which costs one training and is stated
+        apart.
+    Limits: it is exact, but another model: networks with a part of the rows each are worse than one
+        network with all, and its Retrain is not the Retrain of the single network. Shards vote;
+        ties go to the lowest class; a shard with fewer than two rows left does not vote.
+    Source: Bourtoule et al., IEEE S&P 2021. Its settings for Purchase are 20 epochs, batches of 16,
+        SGD 1e-3; here the defaults are inherited from the Original. Five shards of two slices are
+        our choice.
+    Differences: the authors' code cuts unshuffled rows into contiguous shards, keeps their order in
+        every epoch (here: shuffled) and uses one constant rate (here: the recipe's whole schedule
+        in each slice, so that every slice can vote).
     """
 
     name: ClassVar[str] = "sisa"

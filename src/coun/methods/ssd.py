@@ -21,17 +21,20 @@ from coun.plans.method import FROZEN, Method, Positive
 class SSD(Method):
     """Dampen the weights that are far more important to the forget set than to all data (SSD).
 
-    Importance is the mean, over batches, of the squared gradient of the batch's mean loss. Where
-    I_forget > selection * I_all, a weight is multiplied by min(dampening * I_all / I_forget, 1).
-    There is no training.
+    Weights that matter much more to the forget rows than to all rows are made smaller. There
+    is no training.
 
-    Source: Foster, Schoepf, Brintrup, AAAI 2024: selection 10, dampening 1 (Pins: 50 and
-        0.1). "label_free" is LFSSD (Foster et al., 2024): |gradient of the mean |logits|^2|.
-        The square of a batch gradient depends on the batch size, and the authors use two sizes
-        (128 for one set, the data set's own for the other); here both sets are read in whole
-        batches of one size, in shuffled order. Tune *selection* first: with the default, a random
-        10% of CIFAR-10 is hardly affected, as published, while a small network on digits loses
-        most of its accuracy.
+    Formula: where I_forget > selection * I_all, a weight is multiplied by min(dampening * I_all /
+        I_forget, 1). Importance I is the mean, over batches, of the squared gradient of the batch's
+        mean loss.
+    Cost: one forward and one backward pass of every row; a few percent of a Retrain.
+    Limits: tune *selection* first: with the default, a random 10% of CIFAR-10 is hardly affected,
+        as published, while a small network on digits loses most of its accuracy.
+    Source: Foster, Schoepf, Brintrup, AAAI 2024: selection 10, dampening 1 (Pins: 50 and 0.1).
+        "label_free" is LFSSD (Foster et al., 2024): |gradient of the mean |logits|^2|.
+    Differences: the square of a batch gradient depends on the batch size, and the authors use two
+        sizes (128 for one set, the data set's own for the other); here both sets are read in whole
+        batches of one size, in shuffled order.
     """
 
     name: ClassVar[str] = "ssd"

@@ -22,18 +22,21 @@ from coun.seeds import Seeds
 class Unrolling(Method):
     """Add the forget set's gradient at the initial weights once (single-gradient unlearning).
 
-    theta_u = theta_T + eta * m * sum over forget rows of grad CE(theta_0) / B. To first order,
-    each of the m epochs moved the weights by eta / B times the gradient of a row at theta_0. B is
-    the batch size, at most the number of all rows, so that a forget set of one batch gives the
-    paper's eta * m * (mean gradient). After one plain SGD step on the full batch this is exact:
-    it is the same step without the forget rows, with the weight of the others unchanged. The
-    error grows with every step, so the method is meant for a short training from given weights
-    (`coun.train(data, module)`).
+    To first order, each of the m epochs moved the weights by eta / B times the gradient of a
+    row at the initial weights. This movement is added back. After one plain SGD step on the
+    full batch this is exact: it is the same step without the forget rows, with the weight of
+    the others unchanged.
 
-    Source: Thudi et al., EuroS&P 2022, section 5, for plain SGD; its code trains with momentum
-        and in places takes gradients at the final weights. Here eta is the mean learning rate,
-        views are plain, and BatchNorm uses batch statistics. Momentum, which makes the effect of
-        a step 1 / (1 - momentum) times larger, is left out as in the paper: see `scale`.
+    Formula: theta_u = theta_T + eta * m * sum over forget rows of grad CE(theta_0) / B, where B is
+        the batch size, at most the number of all rows.
+    Cost: one forward and one backward pass of the forget rows.
+    Limits: the error grows with every step, so the method is meant for a short training from given
+        weights (`coun.train(data, module)`). It needs the initial weights.
+    Source: Thudi et al., EuroS&P 2022, section 5, for plain SGD; its code trains with momentum and
+        in places takes gradients at the final weights.
+    Differences: eta is the mean learning rate, views are plain, and BatchNorm uses batch
+        statistics. Momentum, which makes the effect of a step 1 / (1 - momentum) times larger, is
+        left out as in the paper: see `scale`.
     """
 
     name: ClassVar[str] = "unrolling"

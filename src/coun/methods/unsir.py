@@ -28,15 +28,19 @@ from coun.plans.method import (
 class Unsir(Training):
     """Learn noise that the model does not assign to the class, train on it, repair (UNSIR).
 
-    The noise, in the form of model inputs, minimises -CE(noise, class) + decay * mean |noise|^2
-    for the frozen Original in eval mode. The model is then trained on retain images mixed with
-    noise under the label of the class, and finally on retain images alone. Of forget data only
-    labels are read. The method is made for one class; a request over several classes learns noise
-    for each, and where a class is retained in part, the noise competes with its retained images.
+    Noise that is as unlike the class as possible is trained under the label of the class,
+    which overwrites what the model knows of it; then the model is repaired on retain images.
+    Of forget data only labels are read.
 
-    Source: Tarun et al., 2023; settings of SSD's code (32 images, 25 steps of Adam 0.1; Adam
-        1e-4, 500 retain images per class; 80 copies of the noise, a noise_share of 36% on
-        CIFAR-10).
+    Formula: the noise, in the form of model inputs, minimises -CE(noise, class) + decay * mean
+        |noise|^2 for the frozen Original in eval mode. Then L = CE(retain and noise), and at last L
+        = CE(retain).
+    Cost: a few steps for the noise, then two passes over (a part of) the retain rows.
+    Limits: made for one class. A request over several classes learns noise for each, and where a
+        class is retained in part, the noise competes with its retained images. Texts are refused,
+        because token ids have no gradient.
+    Source: Tarun et al., 2023; settings of SSD's code (32 images, 25 steps of Adam 0.1; Adam 1e-4,
+        500 retain images per class; 80 copies of the noise, a noise_share of 36% on CIFAR-10).
     """
 
     name: ClassVar[str] = "unsir"

@@ -1,0 +1,141 @@
+"""The card of a method: what it does, what it needs, what it costs and when it fails."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from textwrap import dedent
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from coun.plans.method import Method
+
+HEADINGS = {
+    "idea": "Idea",
+    "formula": "Formula",
+    "reads": "Reads",
+    "cost": "Cost",
+    "limits": "When it fails",
+    "source": "Source",
+    "differences": "Differences",
+    "module": "Contrastive module",
+}
+_SECTION = re.compile(r"^(Formula|Cost|Limits|Source|Differences): ", re.M)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a method, in words.
+
+    Args:
+        name: The name in Python and after `--set`.
+        default: The default as text; "automatic" if it follows from the Original.
+        allowed: Which values are accepted, for example "0 <= x < 1".
+        description: What the setting is for.
+    """
+
+    name: str
+    default: str
+    allowed: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything that a user should know of a method before choosing it.
+
+    The card is made from the docstring of the method, whose sections begin with "Formula:",
+    "Cost:", "Limits:", "Source:" and "Differences:", and from its class attributes and fields.
+    `coun methods NAME` and the page of the method show the same card.
+
+    Args:
+        name: The name of the method on the command line.
+        title: One sentence.
+        parts: The text of each part, by a key of `HEADINGS`, in this order; parts for which the
+            docstring has no section are left out.
+        settings: The settings in the order of the fields.
+    """
+
+    name: str
+    title: str
+    parts: dict[str, str]
+    settings: tuple[Setting, ...]
+
+    @classmethod
+    def of(cls, kind: type[Method]) -> Card:
+        """Make the card of the method *kind*.
+
+        >>> from coun.methods import find
+        >>> Card.of(find("coun")).parts["reads"]
+        'retain rows'
+        """
+        found = {**_sections(kind), "reads": _reads(kind), "module": _module(kind)}
+        parts = {key: found[key] for key in HEADINGS if found.get(key)}
+        properties = TypeAdapter(kind).json_schema()["properties"]
+        settings = (
+            Setting(
+                name,
+                "automatic" if field["default"] is None else str(field["default"]),
+                allowed_values(field),
+                field.get("description", ""),
+            )
+            for name, field in properties.items()
+        )
+        return cls(kind.name, kind.summary(), parts, tuple(settings))
+
+
+def _sections(kind: type[Method]) -> dict[str, str]:
+    """Split the docstring of *kind* into its sections; `python -OO` leaves none."""
+    source = {"source": kind.source}
+    if sys.flags.optimize > 1 or not kind.__doc__:
+        return source
+    _, _, text = kind.__doc__.strip().partition("\n")
+    idea, *rest = _SECTION.split(dedent(text).strip())
+    sections = {
+        name.lower(): _one_line(body) for name, body in zip(rest[::2], rest[1::2], strict=True)
+    }
+    paragraphs = [_one_line(paragraph) for paragraph in idea.split("\n\n")]
+    return {**source, "idea": "\n\n".join(paragraphs).strip(), **sections}
+
+
+def _one_line(text: str) -> str:
+    """Join the lines of *text*, and start it with a capital letter."""
+    line = " ".join(text.split())
+    return line if re.match(r"\w+( \w*)? ?[=(<]", line) else line[:1].upper() + line[1:]
+
+
+def _reads(kind: type[Method]) -> str:
+    roles = [f"{role.replace('_', '-')} rows" for role in sorted(kind.reads, reverse=True)]
+    if kind.needs_original:
+        roles.append("the settings and the seed of the Original's training")
+    if kind.needs_out_of_fold:
+        roles.append("the out-of-fold predictions of coun prepare")
+    return ", ".join(roles)
+
+
+def _module(kind: type[Method]) -> str:
+    if reason := kind.contrast_refusal():
+        return f"Cannot be added: {reason}."
+    return "Can be added with --contrast info_nce."
+
+
+def allowed_values(field: dict[str, Any]) -> str:
+    """Say in words what a JSON schema allows.
+
+    >>> allowed_values({"type": "number", "exclusiveMinimum": 0})
+    '> 0'
+    """
+    kinds = [field, *field.get("anyOf", [])]
+    merged = {key: value for kind in kinds for key, value in kind.items()}
+    if "enum" in merged:
+        return ", ".join(merged["enum"])
+    bounds = (
+        ("exclusiveMinimum", ">"),
+        ("minimum", ">="),
+        ("exclusiveMaximum", "<"),
+        ("maximum", "<="),
+    )
+    limits = [f"{sign} {merged[word]:g}" for word, sign in bounds if word in merged]
+    return ", ".join(limits) or field.get("type", "")
