@@ -21,6 +21,7 @@ LEVELS = [
     {"engine"},
     {"plans"},
     {"methods"},
+    {"federated"},
     {"runs"},
     {"analysis"},
     {"audit"},

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from coun.data import Data, Examples, Split
     from coun.data.examples import AbsentRows
+    from coun.data.partition import Partition
     from coun.data.requests import Request
 
 SHOWN = 5  # ids and classes that the repeated request lists
@@ -43,6 +44,7 @@ class ForgetOptions:
     subclass: tuple[str, ...] = ()
     memorised: tuple[str, ...] = ()
     worst: tuple[float, ...] = ()
+    client: tuple[int, ...] = ()
     kinds: tuple[str, ...] = ()
     id_column: str | None = None
     with_copies: bool = False
@@ -127,6 +129,11 @@ _DECLARATIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         {"type": float, "metavar": "SHARE", "help": "Share of the rows with most influence."},
     ),
     (
+        "client",
+        "--forget-client",
+        {"type": int, "metavar": "N", "help": "Rows of one client of a federation, from 0."},
+    ),
+    (
         "kinds",
         "--forget",
         {
@@ -178,12 +185,14 @@ def split_from_options(
     *,
     earlier: Split | None = None,
     score: Callable[[Request], np.ndarray] | None = None,
+    partition: Partition | None = None,
 ) -> Split | None:
     """Apply the options to *data*, and repeat the request on standard error before it starts.
 
     Args:
         earlier: what the model to start from has forgotten already.
         score: computes scores per training row, (N,), for a request that looks at models.
+        partition: which client of a federation holds which rows.
 
     Returns: the split, or None where no option names rows.
 
@@ -197,7 +206,7 @@ def split_from_options(
         return None
     from coun.data import Split, with_copies
 
-    wanted = requests(data, forget)
+    wanted = requests(data, forget, partition)
     scores = {request: _scores(request, score) for request in wanted if request.needs_scores}
     split = Split.of(data, *wanted, seed=_seed(forget), scores=scores, earlier=earlier)
     if forget.with_copies:
@@ -207,11 +216,13 @@ def split_from_options(
     return split
 
 
-def requests(data: Data, forget: ForgetOptions) -> list[Request]:
+def requests(
+    data: Data, forget: ForgetOptions, partition: Partition | None = None
+) -> list[Request]:
     """The typed requests that the options mean; files are read here."""
     from coun.data import read_ids, read_index
     from coun.data.content import rows_like
-    from coun.data.requests import Class, Listed, Random, Subclass, parse
+    from coun.data.requests import Class, Client, Listed, Random, Subclass, parse
 
     column = forget.id_column
     wanted: list[Request] = []
@@ -221,6 +232,10 @@ def requests(data: Data, forget: ForgetOptions) -> list[Request]:
             raise CounError(f"--forget-fraction is {share:g}; expected a number between 0 and 1")
         wanted.append(Random(fraction=share, seed=_seed(forget)))
     wanted += [Class(name=name) for name in forget.classes]
+    for client in forget.client:
+        if client < 0:
+            raise CounError(f"--forget-client is {client}; expected 0 or more")
+        wanted.append(Client(client=client, partition=partition))
     wanted += [Listed.of_numbers(read_index(file, column)) for file in forget.index]
     wanted += [Listed(ids=tuple(read_ids(file, column))) for file in forget.ids]
     if forget.match:

@@ -30,10 +30,10 @@ LETTERS = {
 @click.argument("name", required=False)
 @app.json_option
 def command(name: str | None, as_json: bool) -> None:
-    from coun.methods import broken_plugins, catalogue, describe
+    from coun.methods import broken_plugins, catalogue, describe, federated
     from coun.plans.card import Card
 
-    known = catalogue()
+    known = catalogue() | federated()
     for reason in broken_plugins().values():
         click.echo(reason, err=True)
     if name is not None and name not in known:
@@ -52,6 +52,10 @@ def command(name: str | None, as_json: bool) -> None:
         app.console.print(table)
         legend = ", ".join(f"{letter} {role}" for role, letter in LETTERS.items())
         app.console.print(f"Reads: {legend} (made before by coun prepare).", highlight=False)
+        app.console.print(
+            f"In a federation only (coun train --clients): {', '.join(federated())}.",
+            highlight=False,
+        )
         app.console.print(
             "coun methods NAME shows cost, limits and settings of one.", highlight=False
         )

@@ -87,6 +87,8 @@ def _description(run: Run) -> list[str]:
         f"{run.data.noun}s seen, peak {cost.peak_memory_mib:,.0f} MiB"
         + (f", about {share:.2f} of a Retrain" if share is not None else "")
     )
+    if cost.bytes_sent:
+        lines.append(f"{cost.bytes_sent / 2**20:,.1f} MiB sent between server and clients")
     if record.preparation_cost is not None:
         preparation = record.preparation_cost
         seconds, flops = preparation.seconds, preparation.flops / 1e12

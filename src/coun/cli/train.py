@@ -9,6 +9,7 @@ import click
 
 from coun.cli import app
 from coun.cli.data_options import data_options, load_data
+from coun.cli.federation_options import Settings, federation_options, partition_of
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 from coun.cli.prepare import FoldOptions, fold_options
 from coun.cli.start import say_views, sized
@@ -45,6 +46,7 @@ from coun.errors import CounError
 )
 @app.seed_option
 @fold_options
+@federation_options
 @data_options
 @views_options
 @forget_options
@@ -63,6 +65,7 @@ def command(
     limits: dict[str, Any],
     canaries: int | None,
     folds: FoldOptions,
+    federation: Settings,
     forget: ForgetOptions,
     settings: tuple[str, ...],
     out: Path,
@@ -81,10 +84,10 @@ def command(
     make(method, values)  # a wrong setting is refused before any data is read
     common: dict[str, Any] = {"seed": seed, "out": out, "options": app.run_options(**compute)}
     if request_of is not None:
-        if model or forget or method != "retrain" or limits or folds:
+        if model or forget or method != "retrain" or limits or folds or federation:
             raise CounError(
-                "--from-request takes model, request and limits from the run; leave --model, "
-                "--method, --folds, the limits and the forget options out"
+                "--from-request takes model, request, clients and limits from the run; leave "
+                "--model, --method, --folds, --clients, the limits and the forget options out"
             )
         run = Run.open(request_of, data=source, trust=trust)
         if run.split is None:
@@ -102,12 +105,12 @@ def command(
     limits = sized(source, limits, preprocessing(model))
     data = for_model(load_data(source, limits, forget.id_column), model)
     say_views(data)
-    split = split_from_options(data, forget)
+    split = split_from_options(data, forget, partition=partition_of(federation))
     if folds and (split is not None or method != "retrain"):
         raise CounError(
             "--folds prepares an Original for requests; leave --method and the forget options out"
         )
-    run = train(data, model, method=method, split=split, **common, **values)
+    run = train(data, model, method=method, split=split, federation=federation, **common, **values)
     if folds:
         run = folds.prepare(run, seed, common["options"])
     show.finish(run, as_json=as_json)

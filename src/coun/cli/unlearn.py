@@ -10,6 +10,7 @@ import click
 from coun.cli import app
 from coun.cli.contrast_options import contrast_options, make_contrast
 from coun.cli.data_options import data_options
+from coun.cli.federation_options import partition_of
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
 from coun.cli.start import open_start, start_options
 from coun.cli.views_options import views_options
@@ -78,6 +79,10 @@ def command(
         start, source, model, limits, head=options.head, allow_missing=True, trust=trust
     )
     split = split_from_options(
-        run.data, forget, earlier=run.split, score=lambda r: request_scores(run, r, options=options)
+        run.data,
+        forget,
+        earlier=run.split,
+        score=lambda r: request_scores(run, r, options=options),
+        partition=partition_of(run.record.original.get("federation")),
     )
     show.finish(unlearn(run, split, method, **common), as_json=as_json)

@@ -26,6 +26,7 @@ class Cost:
         flops: Floating-point operations; a multiply-add counts as 2.
         seconds: Wall time.
         peak_memory_mib: Highest memory use, in MiB.
+        bytes_sent: Bytes of models sent between server and clients, in a federation.
 
     >>> cost = Cost()
     >>> cost.count(images=10, flops_per_image=5.0, grad=True)
@@ -40,6 +41,7 @@ class Cost:
     flops: float = 0.0
     seconds: float = 0.0
     peak_memory_mib: float = 0.0
+    bytes_sent: int = 0
 
     def count(self, images: int, flops_per_image: float, *, grad: bool) -> None:
         """Add one forward pass of *images*, and its backward pass if *grad*."""

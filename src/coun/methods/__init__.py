@@ -56,6 +56,18 @@ def _all_methods() -> tuple[dict[str, type[Method]], dict[str, str]]:
     return dict(sorted(methods.items())), broken
 
 
+def federated() -> dict[str, type[Method]]:
+    """Return the methods that exist in a federation only, by name.
+
+    They are of a higher package, which is imported when it is needed.
+
+    >>> sorted(federated())
+    ['fed_eraser', 'pgd']
+    """
+    methods: dict[str, type[Method]] = importlib.import_module("coun.federated").catalogue()
+    return methods
+
+
 def find(name: str, *, trust: Trust = False) -> type[Method]:
     """Return the method called *name*.
 
@@ -72,10 +84,12 @@ def find(name: str, *, trust: Trust = False) -> type[Method]:
     """
     if name in catalogue():
         return catalogue()[name]
+    if name in federated():
+        return federated()[name]
     if reason := broken_plugins().get(name):
         raise CounError(reason)
     if not is_code(name):
-        raise unknown("method", name, catalogue())
+        raise unknown("method", name, [*catalogue(), *federated()])
     kind = import_code(name, "method", trust=trust)
     if not (isinstance(kind, type) and issubclass(kind, Method) and "name" in vars(kind)):
         raise CounError(f"method '{name}': expected a subclass of coun.Method with a name")
@@ -147,6 +161,7 @@ __all__ = [
     "catalogue",
     "contrast",
     "describe",
+    "federated",
     "find",
     "make",
     "without_contrast",

@@ -14,6 +14,7 @@ from torch import nn
 from coun.data import Data, Split, load
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, require_type
+from coun.federated import Federated, FederatedMethod, Federation, federation_of
 from coun.methods import Method, find, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
@@ -46,6 +47,7 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     options: Options | None = None,
+    federation: Federation | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Run:
     """Train an Original on all of *data*, or, with a *split*, a Retrain on its retained rows.
@@ -59,6 +61,8 @@ def train(
             start from different weights.
         out: a run folder to write; an interrupted run in it is resumed, a finished one
             returned.
+        federation: train in rounds on the rows of each client (`coun.federated.Federation`, or
+            its settings); None trains on all rows together.
         settings: of the method, such as epochs=30 or lr=0.1; by default the model's recipe.
 
     Returns: the trained run.
@@ -92,7 +96,9 @@ def train(
         maker = partial(make_model, model, data.input_shape)
     with Seeds(seed).as_global("init", "shape"):
         start = Start(maker(), name, maker, parent=parent, head=options.head, config=config)
-    how = recipe(name, settings, method, network=start.model)
+    how: Method = recipe(name, settings, method, network=start.model)
+    if federation is not None:
+        how = Federated(how, Federation.of(federation).bound_to(data))
     kind: Kind = "original" if split is None else "retrain"
     return execute(kind, how, data, split, start, seed, out, options)
 
@@ -116,7 +122,8 @@ def unlearn(
 
     Args:
         start: a `Run`, a run folder, a folder of a Hugging Face model, or any trained nn.Module
-            (the last two need *data*).
+            (the last two need *data*). A run that was trained in a federation is unlearned in
+            the same federation.
         split: which rows to forget. Rows that *start* or a run before it has forgotten stay
             forgotten: they are added to it. Only a Retrain of *start* needs no split: it forgets
             what *start* forgot.
@@ -191,6 +198,7 @@ def unlearn(
         raise CounError("settings go into the Method object, or pass the method by name")
     if contrast is not None:
         method = add_contrast(method, **contrast)
+    method = _in_federation(method, federation_of(origin.original), start)
     retrain = method.name == Retrain.name
     if retrain:
         origin.parent = None  # it starts afresh
@@ -206,6 +214,18 @@ def unlearn(
     run = execute(kind_of_run, method, start.data, split, origin, seed, out, options)
     run.start = None if retrain else start
     return run
+
+
+def _in_federation(method: Method, federation: Federation | None, start: Run) -> Method:
+    """The method as it is carried out where *start* was trained."""
+    if federation is not None:
+        return Federated(method, federation.bound_to(start.data))
+    if isinstance(method, FederatedMethod):
+        raise CounError(
+            f"{method.name} works in a federation only, and {start.where} was not trained in one; "
+            "train the Original with clients (--clients), or choose another method"
+        )
+    return method
 
 
 def _opened(

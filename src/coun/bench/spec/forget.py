@@ -19,7 +19,14 @@ _EARLIER_FIELDS = {
     "worst_case": {"fraction"},
 }
 _EARLIER_SCORES = {"memorised": "memorisation", "worst_case": "self-influence"}
-_UNSEEDED = ("class", "subclass", "memorised", "worst_case", "listed")  # kinds that draw nothing
+_UNSEEDED = (
+    "class",
+    "subclass",
+    "memorised",
+    "worst_case",
+    "listed",
+    "client",
+)  # kinds that draw nothing
 
 
 def label(request: Request) -> str:

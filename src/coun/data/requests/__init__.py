@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from coun.data.requests.base import ModelPredictions, Request
+from coun.data.requests.client import Client
 from coun.data.requests.listed import Listed
 from coun.data.requests.memorised import Memorised
 from coun.data.requests.random import Random
@@ -29,6 +30,7 @@ from coun.plugins import load_plugins
 
 __all__ = [
     "Class",
+    "Client",
     "Listed",
     "Memorised",
     "ModelPredictions",
