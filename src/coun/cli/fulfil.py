@@ -44,6 +44,23 @@ GATE_FAILED = 3
     metavar="SHARE",
     help="Gate on the share of forgotten rows that the model treats as trained rows, 0 to 1.",
 )
+@click.option(
+    "--max-retain-change",
+    type=float,
+    default=5.0,
+    metavar="POINTS",
+    help="Gate on the retain accuracy: how far it may be from what a Retrain is expected to "
+    "have.  [default: 5]",
+)
+@click.option(
+    "--retrain",
+    "retrains",
+    multiple=True,
+    metavar="RUN",
+    type=app.PATH,
+    help="Retrain without all rows that are forgotten by then, for the audit; may be repeated. "
+    "Without one, the audit of listed rows is often inconclusive.",
+)
 @click.option("--no-page", is_flag=True, help="Write no page of the audit beside the certificate.")
 @click.option("--data", "source", metavar="SRC", help="Where the data is now, if it was moved.")
 @app.trust_option
@@ -58,6 +75,8 @@ def command(
     budget: float,
     min_test_accuracy: float | None,
     max_remembered: float | None,
+    max_retain_change: float,
+    retrains: tuple[Path, ...],
     no_page: bool,
     source: str | None,
     trust: bool,
@@ -75,6 +94,8 @@ def command(
         budget=budget,
         min_test_accuracy=min_test_accuracy,
         max_remembered=max_remembered,
+        max_retain_change=max_retain_change,
+        retrains=retrains,
         seed=seed,
         page=not no_page,
         data=source,

@@ -183,7 +183,7 @@ def _print(summary: RegistrySummary) -> None:
         forgotten = version.forgotten_rows
         versions.add_row(
             f"{version.version}{'*' * version.served}{' deleted' * version.discarded}",
-            str(version.parent or ""),
+            str(version.start or ""),
             "original" if version.method == "retrain" and not forgotten else version.method,
             ", ".join(map(str, version.requests)),
             f"{forgotten:,}",

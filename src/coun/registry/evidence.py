@@ -39,10 +39,9 @@ NOT_COVERED = (
 def statement_of(
     request: Request,
     run: Run,
-    start: Run,
     *,
     subjects: dict[str, str],
-    model_before: str,
+    models: dict[str, str],
     checks: tuple[Check, ...],
     retrain_flops: float | None,
     previous: str | None,
@@ -51,9 +50,10 @@ def statement_of(
     """Make the statement of one request.
 
     Args:
-        run, start: the new version, and the one that it was made from.
+        run: the new version.
         subjects: SHA-256 of the files that the certificate is about, by name.
-        model_before: SHA-256 of the weights file of *start*.
+        models: SHA-256 of the weights files of the version that was served before, and of the
+            one that the new version was made from if that is another one, by name.
         previous: SHA-256 of the signed bytes of the certificate before.
         exact: whether the new version was trained without the rows.
     """
@@ -72,8 +72,8 @@ def statement_of(
             matched_by=tuple(body["matched_by"]),
         ),
         materials=(
-            Material(name="model before", digest={"sha256": model_before}),
-            Material(name="data before", digest={"sha256": start.data.fingerprint}),
+            *(Material(name=name, digest={"sha256": digest}) for name, digest in models.items()),
+            Material(name="data before", digest={"sha256": run.data.fingerprint}),
             Material(name="data after", digest={"sha256": _retained(run)}),
             Material(name="coun", uri=f"pkg:pypi/coun@{version('coun')}"),
         ),

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import Tensor
 
 from coun.audit import Audit
 from coun.certificates import issue, load_key, statement_digest
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
-from coun.engine import predict
 from coun.errors import CounError
 from coun.files import file_digest
 from coun.methods import catalogue
-from coun.metrics import accuracy
 from coun.plans.choice import Choice
+from coun.registry.baseline import Baseline
 from coun.registry.costs import Estimate, estimate, retrain_settings
 from coun.registry.evidence import statement_of
-from coun.registry.gates import Outcome, examine
+from coun.registry.gates import Expected, Outcome, examine
 from coun.registry.intake import review_folder
 from coun.registry.layout import CERTIFICATES, WORK, version_folder
 from coun.registry.planning import Fulfilled, Plan
-from coun.registry.rows import as_request, forget_ids
+from coun.registry.rows import forget_ids
 from coun.registry.versions import digests, move, nameless_table, sync, write_table
 from coun.runs import Options, Run, unlearn
+from coun.runs.comparison import check_comparable
 from coun.runs.folder import WEIGHTS
 
 if TYPE_CHECKING:
@@ -63,26 +59,23 @@ class Fulfilment:
         self.registry, self.requests, self.plan = registry, tuple(requests), plan
         self.options, self.say = options or Options(), say
         self.state = registry.state()
-        self.start = registry.open_version(self.state.served, data)
-        connection = registry.ledger.connection
-        self.split = Split.of(
-            self.start.data,
-            *(as_request(connection, number) for number in self.requests),
-            earlier=self.start.split,
-        )
+        self.baseline = Baseline(registry, self.requests, data)
+        self.data, self.split = self.baseline.served.data, self.baseline.split
+        self.retrains = [self._as_retrain(run) for run in plan.retrains]
         if plan.gates.max_remembered is not None and not len(
-            self.split.rows(self.start.data, "forgotten")
+            self.split.rows(self.data, "forgotten")
         ):
             raise CounError(
                 "--max-remembered needs the forgotten rows, and they are deleted from the data; "
                 "leave it out, or say with --data where a copy of them is"
             )
-        self.choices = plan.choices(self.start, self.split)
+        self.choices = plan.choices(*self.baseline.start(reads_forget_rows=True))
         self.estimate: Estimate | None = None
 
     def run(self) -> Fulfilled:
         """Try the methods in order until one passes the gates, and serve its model."""
-        self.estimate = estimate(self.start, self.split, self.choices[0], self.options)
+        start, split = self._start(self.choices[0])
+        self.estimate = estimate(start, split, self.choices[0], self.options)
         self.say(f"method: {self.choices[0].name}, because {self.choices[0].reason}")
         self.say(self.estimate.in_words())
         number = self._begin()
@@ -99,13 +92,7 @@ class Fulfilment:
                 self.say(f"next method: {choice.name}, because {choice.reason}")
             run, why = self._attempt(choice, work / f"{place}-{choice.name}")
             if run is not None:
-                outcome = examine(
-                    run,
-                    self.plan.gates,
-                    usual_accuracy=self._usual_accuracy(),
-                    original=self._original(),
-                    seed=self.plan.seed,
-                )
+                outcome = self._examine(run)
                 for note in outcome.notes:
                     self.say(note)
                 wrong = [check.name for check in outcome.checks if check.result == "FAILED"]
@@ -137,6 +124,7 @@ class Fulfilment:
         body = {
             "requests": list(self.requests),
             "parent": self.state.served,
+            "start": self.baseline.number,
             "plan": self.plan.to_json(),
             "choices": [[choice.name, choice.settings] for choice in self.choices],
             "split": self.split.digest,
@@ -163,12 +151,13 @@ class Fulfilment:
     def _attempt(self, choice: Choice, out: Path) -> tuple[Run | None, str]:
         """Unlearn, or find the finished run; a training that diverges is a failed attempt."""
         settings: dict[str, Any] = dict(choice.settings)
+        start, split = self._start(choice)
         if choice.name == "retrain":
-            settings = {**retrain_settings(self.start), **settings}
+            settings = {**retrain_settings(start), **settings}
         try:
             return unlearn(
-                self.start,
-                self.split,
+                start,
+                split,
                 choice.name,
                 seed=self.plan.seed,
                 out=out,
@@ -180,12 +169,41 @@ class Fulfilment:
                 raise
             return None, str(error)
 
+    def _start(self, choice: Choice) -> tuple[Run, Split]:
+        """The model that a method starts from, and what it has to make it forget."""
+        return self.baseline.start(reads_forget_rows="forget" in catalogue()[choice.name].reads)
+
+    def _number_of_start(self, run: Run, choice: Choice) -> int | None:
+        """The version that *run* was made from; None for a Retrain."""
+        if run.record.kind == "retrain":
+            return None
+        start, _ = self._start(choice)
+        return self.baseline.number if start is self.baseline.run else self.state.served
+
+    def _examine(self, run: Run) -> Outcome:
+        """Measure and audit *run*, and apply the gates."""
+        expected = Expected(self.baseline.test_accuracy, self.baseline.retain_accuracy)
+        return examine(
+            run,
+            self.plan.gates,
+            expected=expected,
+            against=self.retrains,
+            original=self._original(),
+            seed=self.plan.seed,
+        )
+
+    def _as_retrain(self, folder: Path) -> Run:
+        """Open a Retrain of the user's. Raises: CounError if it is none of these requests."""
+        run = Run.open(folder, data=self.data, allow_missing=True, trust=self.registry.trust)
+        check_comparable(run, self.data, self.split, as_retrain=True)
+        return run
+
     def _original(self) -> Run | None:
         """A version that had not forgotten anything yet, as control of the audit."""
-        if self.start.split is None:
-            return self.start
+        if self.baseline.run.split is None:
+            return self.baseline.run
         first = self.state.kept_ancestry(self.state.served)[-1]
-        original = self.registry.open_version(first, self.start.data)
+        original = self.registry.open_version(first, self.data)
         return original if original.split is None else None
 
     def _release(
@@ -203,16 +221,18 @@ class Fulfilment:
         write_table(run.folder, run.folder, table)
         checkpoint = run.folder / "checkpoint"
         shutil.rmtree(checkpoint, ignore_errors=True)
-        files, drift = digests(run.folder), self._drift(run, exact)
+        files = digests(run.folder)
         retrain_flops = run.record.cost.flops if choice.name == "retrain" else None
         if retrain_flops is None and self.estimate is not None:
             retrain_flops = self.estimate.retrain_flops
-        certificates = self._certify(run, files, outcome, exact, retrain_flops)
+        start = self._number_of_start(run, choice)
+        certificates = self._certify(run, files, outcome, exact, retrain_flops, start)
         target = version_folder(registry.folder, version)
         move(run.folder, target)
         body = {
             "version": version,
             "parent": state.served,
+            "start": start,
             "kind": run.record.kind,
             "method": choice.name,
             "settings": run.record.method.settings,
@@ -226,7 +246,8 @@ class Fulfilment:
             "retrain_flops": retrain_flops,
             "seconds": run.record.cost.seconds,
             "metrics": {n: outcome.metrics[n] for n in METRICS if outcome.metrics[n] is not None},
-            "drift": drift,
+            "expected_retain_accuracy": self.baseline.retain_accuracy,
+            "drift": 0.0 if exact else self.baseline.drift(run),
             "exact": exact,
             "split": self.split.digest,
         }
@@ -255,44 +276,6 @@ class Fulfilment:
             certificates=tuple(str(registry.folder / c["path"]) for c in certificates.values()),
         )
 
-    @cached_property
-    def _last_retrain(self) -> Run:
-        """The last version that was trained without what it forgot, or the first version.
-
-        Versions whose folders were deleted do not count.
-        """
-        chain = self.state.kept_ancestry(self.state.served)
-        last = next((v for v in chain if self.state.versions[v].body["exact"]), chain[-1])
-        if last == self.state.served:
-            return self.start
-        return self.registry.open_version(last, self.start.data)
-
-    def _usual_accuracy(self) -> float:
-        """The test accuracy of the served version or of the last Retrain, the higher one.
-
-        The served version alone would let a little be lost with every request.
-        """
-        rows = self.start.data.test.take(self.split.test_rows(self.start.data))
-        labels = rows.labels.cpu()
-        others = ~torch.isin(labels, torch.tensor(self.split.forgotten_classes))
-        return max(
-            accuracy(logits[others], labels[others])
-            for logits in (self._answers(self.start), self._answers(self._last_retrain))
-        )
-
-    def _drift(self, run: Run, exact: bool) -> float | None:
-        """Percent of test rows that *run* classifies otherwise than the last Retrain."""
-        if exact:
-            return 0.0
-        new, before = (self._answers(model).argmax(1) for model in (run, self._last_retrain))
-        return float(100 * (new != before).double().mean())
-
-    def _answers(self, model: Run) -> Tensor:
-        """Logits of the test rows that are measured, (N, K)."""
-        data = self.start.data
-        rows = data.test.take(self.split.test_rows(data))
-        return predict(model.classifier, data, rows).logits
-
     def _certify(
         self,
         run: Run,
@@ -300,12 +283,15 @@ class Fulfilment:
         outcome: Outcome,
         exact: bool,
         retrain_flops: float | None,
+        start: int | None,
     ) -> dict[int, dict[str, str]]:
         """Write a certificate for each request; those of an interrupted attempt are replaced."""
         registry, state = self.registry, self.registry.state()
         key = load_key(registry.signing_key)
         previous = registry.last_certificate(state)
-        before = state.versions[state.served].files[WEIGHTS]
+        models = {"model before": state.versions[state.served].files[WEIGHTS]}
+        if start not in (None, state.served):
+            models["model that it was made from"] = state.versions[start].files[WEIGHTS]
         written = {}
         for number in self.requests:
             folder = registry.folder / CERTIFICATES / str(number)
@@ -324,9 +310,8 @@ class Fulfilment:
             statement = statement_of(
                 state.requests[number],
                 run,
-                self.start,
                 subjects=subjects,
-                model_before=before,
+                models=models,
                 checks=outcome.checks,
                 retrain_flops=retrain_flops,
                 previous=previous,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from coun.errors import CounError
 from coun.runs import Predictions, Run, evaluate
 
 LARGE_FALL = 5.0  # points of test accuracy
+RETAIN_CHANGE = 5.0  # points of retain accuracy; Retrains differ by about one point
 LEAST_SEPARATION = 0.02  # of members and non-members, below which memory cannot be measured
 WIDE = 0.5  # width of the interval of the remembered share from which it says next to nothing
 CONFIDENCE = 1.645  # standard errors of a 90% interval
@@ -31,19 +34,42 @@ class Gates:
     Args:
         min_test_accuracy: percent.
         max_remembered: share of the forgotten rows, 0..1.
+        max_retain_change: points by which the retain accuracy may differ from what a Retrain
+            is expected to have.
     """
 
     min_test_accuracy: float | None = None
     max_remembered: float | None = None
+    max_retain_change: float = RETAIN_CHANGE
 
     def __post_init__(self) -> None:
         accuracy, share = self.min_test_accuracy, self.max_remembered
+        if not 0 <= self.max_retain_change <= 100:
+            raise CounError(
+                f"--max-retain-change is {self.max_retain_change:g}; expected points of accuracy, "
+                "between 0 and 100"
+            )
         if accuracy is not None and not 0 <= accuracy <= 100:
             raise CounError(
                 f"--min-test-accuracy is {accuracy:g}; expected percent, between 0 and 100"
             )
         if share is not None and not 0 <= share <= 1:
             raise CounError(f"--max-remembered is {share:g}; expected a share between 0 and 1")
+
+
+class Expected(NamedTuple):
+    """What a version should reach by the models before it, in percent; None where unknown.
+
+    Attributes:
+        test_accuracy: that of the models before.
+        retain_accuracy: what a Retrain is expected to have on its own rows.
+    """
+
+    test_accuracy: float | None = None
+    retain_accuracy: float | None = None
+
+
+UNKNOWN = Expected()
 
 
 class Remembered(NamedTuple):
@@ -76,23 +102,32 @@ def examine(
     run: Run,
     gates: Gates,
     *,
-    usual_accuracy: float | None = None,
+    expected: Expected = UNKNOWN,
+    against: Sequence[Run] = (),
     original: Run | None = None,
     seed: int = 0,
 ) -> Outcome:
     """Measure *run*, audit it, and apply the gates.
 
     Args:
-        usual_accuracy: test accuracy in percent of the models before; without a gate of the
-            user's own, a version that falls far below it does not pass.
+        expected: what the models before reach. Without a gate of the user's own, a version whose
+            test accuracy falls far below it does not pass.
+        against: Retrains of the same request, where there are any. Their retain accuracy counts
+            in place of the expected one.
         original: a model that was trained on all rows, as control of the audit.
     """
     metrics = evaluate(run)
     exact = run.record.kind == "retrain"
-    checks = [_accuracy(metrics, gates.min_test_accuracy, usual_accuracy, exact)]
+    usual = expected.retain_accuracy
+    if against:
+        usual = statistics.fmean(evaluate(retrain)["retain_accuracy"] for retrain in against)
+    checks = [
+        _accuracy(metrics, gates.min_test_accuracy, expected.test_accuracy, exact),
+        _retained(metrics["retain_accuracy"], usual, gates.max_retain_change, exact),
+    ]
     notes, result = [], None
     try:
-        result = audit(run, original=original, relearn=False, seed=seed)
+        result = audit(run, against, original=original, relearn=False, seed=seed)
     except CounError as error:
         notes.append(f"not audited: {error}")
         checks.append(_check("audit: not possible", result="WARNED"))
@@ -150,6 +185,20 @@ def _accuracy(
         name += f" at least {least:g}"
     failed = least is not None and not (value is not None and value >= least)
     result = "PASSED" if not failed else "WARNED" if only_warn else "FAILED"
+    return _check(name, value=value, result=result)
+
+
+def _retained(value: float, expected: float | None, change: float, exact: bool) -> Check:
+    """The check that the model fits its rows about as well as a Retrain would.
+
+    Training that comes with each request raises this accuracy, and test accuracy may rise with
+    it; a method that damages the model lowers it. A Retrain cannot fail.
+    """
+    if expected is None:
+        return _check("retain accuracy: nothing to compare with", value=value, result="WARNED")
+    passed = abs(value - expected) <= change
+    result = "PASSED" if passed else "WARNED" if exact else "FAILED"
+    name = f"retain accuracy within {change:g} of {expected:.1f}"
     return _check(name, value=value, result=result)
 
 

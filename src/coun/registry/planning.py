@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -56,6 +57,7 @@ class Plan:
         gates: what a version must show.
         seed: of the method and the audit.
         page: whether to write the page of the audit beside the certificate.
+        retrains: run folders of Retrains without the rows, for the audit.
     """
 
     method: str = AUTO
@@ -64,6 +66,7 @@ class Plan:
     gates: Gates = field(default_factory=Gates)
     seed: int = 0
     page: bool = True
+    retrains: tuple[Path, ...] = ()
 
     def choices(self, start: Run, split: Split) -> list[Choice]:
         """The methods to try, in order; the last one is a Retrain.
@@ -85,7 +88,7 @@ class Plan:
                     kind=split.content_kind,
                     forget_rows=len(split.new),
                     retain_rows=len(split.retain),
-                    forget_rows_present=len(split.missing(start.data)) == 0,
+                    forget_rows_present=(len(split.rows(start.data, "forget")) == len(split.new)),
                     original=start.record.original or retrain_settings(start),
                     budget=self.budget,
                     exclude=[choice.name for choice in choices],
@@ -102,5 +105,7 @@ class Plan:
             "budget": self.budget,
             "min_test_accuracy": self.gates.min_test_accuracy,
             "max_remembered": self.gates.max_remembered,
+            "max_retain_change": self.gates.max_retain_change,
+            "retrains": [str(folder) for folder in self.retrains],
             "seed": self.seed,
         }

@@ -23,7 +23,7 @@ from coun.registry import intake
 from coun.registry import rows as request_rows
 from coun.registry.beginning import fill_folder
 from coun.registry.checking import find_problems
-from coun.registry.gates import Gates
+from coun.registry.gates import RETAIN_CHANGE, Gates
 from coun.registry.layout import LOCK, SIGNING_KEY, version_folder
 from coun.registry.planning import Fulfilled, Plan
 from coun.registry.reading import RegistryReader, silent
@@ -238,6 +238,8 @@ class Registry(RegistryReader):
         budget: float = BUDGET,
         min_test_accuracy: float | None = None,
         max_remembered: float | None = None,
+        max_retain_change: float = RETAIN_CHANGE,
+        retrains: Sequence[str | Path] = (),
         seed: int = 0,
         page: bool = True,
         data: Data | str | None = None,
@@ -254,6 +256,10 @@ class Registry(RegistryReader):
             budget: what "auto" may cost, as a share of a Retrain.
             min_test_accuracy: gate, in percent.
             max_remembered: gate on the share of forgotten rows that the model remembers, 0..1.
+            max_retain_change: gate: points by which the retain accuracy may differ from what a
+                Retrain is expected to have.
+            retrains: run folders of Retrains without all rows that are forgotten by then, for
+                the audit; without one, the audit of listed rows is often inconclusive.
             seed: of the method and of the audit.
             page: write the page of the audit beside each certificate.
             data: the data, or the source where it is now.
@@ -266,8 +272,9 @@ class Registry(RegistryReader):
         """
         from coun.registry.fulfilment import Fulfilment
 
-        gates = Gates(min_test_accuracy, max_remembered)
-        plan = Plan(method, dict(settings or {}), budget, gates, seed, page)
+        gates = Gates(min_test_accuracy, max_remembered, max_retain_change)
+        folders = tuple(expanded(folder).absolute() for folder in retrains)
+        plan = Plan(method, dict(settings or {}), budget, gates, seed, page, folders)
         with self._lock():
             self.refuse_tampering()
             self.recover()

@@ -33,7 +33,7 @@ class Version:
 
     @property
     def parent(self) -> int | None:
-        """The version that it was made from."""
+        """The version that was served before it."""
         parent: int | None = self.body["parent"]
         return parent
 
@@ -102,7 +102,7 @@ class State:
         return state
 
     def ancestry(self, version: int) -> list[int]:
-        """*version* and the versions that it was made from, youngest first."""
+        """*version* and the versions that were served before it, youngest first."""
         chain, following = [], version
         while following in self.versions and following not in chain:
             chain.append(following)

@@ -65,6 +65,7 @@ def _version(state: State, version: Version) -> VersionSummary:
     return VersionSummary(
         version=version.number,
         parent=version.parent,
+        start=body.get("start"),
         folder=f"{VERSIONS}/{version.number}",
         weights_sha256=version.files[MODEL],
         method=body["method"],

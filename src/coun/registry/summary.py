@@ -20,7 +20,9 @@ class VersionSummary(_Summary):
 
     Attributes:
         version: its number; 1 is the model that the registry began with.
-        parent: the version that it was made from; None for version 1.
+        parent: the version that was served before; None for version 1.
+        start: the version whose weights the method started from; None for version 1 and for
+            Retrains.
         folder: its run folder, relative to the registry.
         weights_sha256: the SHA-256 of the file `model.safetensors`.
         method: the name of the method; "given" for weights that coun did not train.
@@ -41,6 +43,7 @@ class VersionSummary(_Summary):
 
     version: int
     parent: int | None
+    start: int | None = None
     folder: str
     weights_sha256: str
     method: str

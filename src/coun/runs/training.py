@@ -173,7 +173,7 @@ def unlearn(
             kind=split.content_kind,
             forget_rows=len(split.new),
             retain_rows=len(split.retain),
-            forget_rows_present=len(split.missing(start.data)) == 0,
+            forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),
             original=origin.original,
             prepared=start.out_of_fold is not None,
         )

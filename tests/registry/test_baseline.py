@@ -1,0 +1,113 @@
+"""What a new version is made from, and what its accuracy is compared with."""
+
+import shutil
+
+import pytest
+import torch
+
+import coun
+from coun.engine import predict
+from coun.registry.baseline import Baseline
+from coun.runs import history
+
+ONE_EPOCH = {"method": "finetune", "settings": {"epochs": 1}, "page": False}
+READING = {"method": "neggrad_plus", "settings": {"epochs": 1, "lr": 0.001}, "page": False}
+
+
+def without_alice(trained_folder, tmp_path):
+    """A source in which the pictures of the first request are deleted."""
+    moved = shutil.copytree(trained_folder / "photos", tmp_path / "photos")
+    for picture in moved.rglob("alice*"):
+        picture.unlink()
+    return f"folder:{moved}"
+
+
+def split_of(registry, version):
+    return registry.open_version(version).split
+
+
+def test_a_second_request_starts_from_the_first_version_and_forgets_the_rows_of_both(fulfilled):
+    before = split_of(fulfilled, 2)
+    fulfilled.fulfil(**ONE_EPOCH)
+    version, run = fulfilled.summary().versions[2], coun.Run.open(fulfilled.served)
+    assert (version.parent, version.start) == (2, 1)
+    assert run.record.parent.weights_sha256 == fulfilled.open_version(1).record.weights_sha256
+    assert torch.equal(run.split.new, run.split.forget)
+    assert bool(torch.isin(before.forget, run.split.new).all())
+    assert [step.new_rows for step in history(fulfilled.served)] == [0, len(run.split.new)]
+    materials = [m.name for m in fulfilled.verify(2).statement.predicate.materials]
+    assert materials[:2] == ["model before", "model that it was made from"]
+
+
+def test_where_rows_are_deleted_a_method_that_reads_them_goes_on_from_the_served_version(
+    fulfilled, trained_folder, tmp_path
+):
+    source = without_alice(trained_folder, tmp_path)
+    fulfilled.fulfil(**READING, data=source)
+    assert fulfilled.summary().versions[2].start == 2
+    assert len(split_of(fulfilled, 3).earlier) == len(split_of(fulfilled, 2).forget)
+    fulfilled.rollback()
+    fulfilled.fulfil(**ONE_EPOCH, data=source)
+    assert fulfilled.summary().versions[3].start == 1
+
+
+def test_after_a_retrain_requests_start_from_it(fulfilled, trained_folder, tmp_path):
+    fulfilled.fulfil(method="retrain", settings={"epochs": 2}, page=False)
+    carol = [name for name in fulfilled.data()[0].ids if "carol" in name]
+    fulfilled.add(ids=carol[:2])
+    fulfilled.fulfil(**READING, data=without_alice(trained_folder, tmp_path))
+    assert [v.start for v in fulfilled.summary().versions] == [None, 1, None, 3]
+    assert len(split_of(fulfilled, 4).new) == 2
+
+
+def test_a_retain_accuracy_far_from_the_expected_one_fails(fulfilled):
+    ruined = {"method": "neggrad", "settings": {"epochs": 9, "lr": 1.0}, "min_test_accuracy": 0}
+    result = fulfilled.fulfil(**ruined, page=False)
+    assert result.attempts == ("neggrad", "retrain")
+    attempts = [e.body for e in fulfilled.ledger.entries() if e.kind == "attempt"]
+    assert attempts[-2]["why"].startswith("gate failed: retain accuracy within 5 of")
+    fulfilled.rollback()
+    assert fulfilled.fulfil(**ruined, max_retain_change=100, page=False).method == "neggrad"
+    with pytest.raises(coun.CounError, match="--max-retain-change is 101"):
+        fulfilled.fulfil(max_retain_change=101)
+
+
+def test_the_expected_accuracy_is_that_of_the_first_version_on_the_rows_that_are_left(begun):
+    number = begun.add(classes=["dog"]).request
+    baseline = Baseline(begun, [number], None)
+    assert baseline.retain_accuracy == 100  # cats only are left, and only that class counts
+    other = begun.add(ids=begun.data()[0].ids[:1]).request
+    baseline = Baseline(begun, [other], None)
+    data, model = baseline.run.data, baseline.run.classifier
+    right = predict(model, data, data.train.take(torch.arange(1, len(data.train))))
+    right = right.logits.argmax(1) == data.train.labels[1:]
+    assert baseline.retain_accuracy == pytest.approx(100 * float(right.double().mean()))
+
+
+def test_without_the_first_version_its_accuracy_is_still_known(fulfilled):
+    first = [e.body for e in fulfilled.ledger.entries() if e.kind == "version"][1]
+    fulfilled.discard(1)
+    baseline = Baseline(fulfilled, [2], None)
+    assert baseline.number == 2
+    assert baseline.retain_accuracy == first["expected_retain_accuracy"]
+
+
+def test_a_retrain_of_the_users_own_is_what_the_audit_compares_with(fulfilled, tmp_path):
+    split = Baseline(fulfilled, [2], None).split
+    original = fulfilled.open_version(1)
+    coun.unlearn(original, split, "retrain", seed=5, out=tmp_path / "retrain", epochs=8)
+    lines = []
+    fulfilled.say = lines.append
+    result = fulfilled.fulfil(**ONE_EPOCH, retrains=[tmp_path / "retrain"])
+    assert "without a Retrain" not in " ".join(lines)
+    expected = coun.evaluate(tmp_path / "retrain")["retain_accuracy"]
+    assert result.checks[1].name == f"retain accuracy within 5 of {expected:.1f}"
+
+
+def test_a_retrain_of_another_request_is_refused(fulfilled, tmp_path):
+    original = fulfilled.open_version(1)
+    split = coun.Split.by_id(original.data, original.data.ids[:1])
+    coun.unlearn(original, split, "retrain", out=tmp_path / "retrain", epochs=1)
+    with pytest.raises(coun.CounError, match="expected the same request"):
+        fulfilled.fulfil(**ONE_EPOCH, retrains=[tmp_path / "retrain"])
+    assert fulfilled.summary().served == 2
