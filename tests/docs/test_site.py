@@ -1,0 +1,125 @@
+"""The pages that the site makes from code are complete, and no link of a page is broken."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from coun.cli import group
+from coun.methods import catalogue
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "report.md")
+
+
+@pytest.fixture(scope="module")
+def website():
+    """The modules of `website/`, by name."""
+    sys.path.insert(0, str(ROOT / "website"))
+    try:
+        yield {name: importlib.import_module(name) for name in ("generate", "hooks")}
+    finally:
+        sys.path.remove(str(ROOT / "website"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", page.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.M)
+            slugs = [re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in headings]
+            assert anchor in slugs, target
+
+
+def test_the_navigation_names_every_page():
+    """A page that nobody can reach from the menu fails here, before the site is built."""
+    menu = (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f": {page.name}\n" in menu, page.name
+
+
+def test_the_reference_has_every_command_and_option(website):
+    page = website["generate"].reference_page()
+
+    def walk(command: click.Command, name: str) -> None:
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for child in command.list_commands(context):
+                member = command.get_command(context, child)
+                assert member is not None
+                walk(member, f"{name} {child}")
+            return
+        _, _, section = page.partition(f"# {name}\n")
+        section = section.split("\n#")[0]
+        assert section, name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                assert all(option in section for option in parameter.opts), (name, parameter.name)
+
+    walk(group, "coun")
+
+
+def test_every_method_has_a_page_with_its_result(website):
+    pages = website["generate"].method_pages()
+    for name, kind in catalogue().items():
+        if kind.__module__.startswith("coun."):
+            assert "## When it fails" in pages[f"methods/{name}.md"]
+            assert f"({name}.md)" in pages["methods/index.md"]
+    assert "| coun | 66.98 ± 2.39 |" in pages["methods/coun.md"]
+    assert "| neggrad\\_plus + module |" in pages["methods/neggrad_plus.md"]
+
+
+def test_the_diagram_has_every_package_and_no_circle(website):
+    generate = website["generate"]
+    edges = generate.imports()
+    packages = {path.parent.name for path in (ROOT / "src/coun").glob("*/__init__.py")}
+    assert packages <= set(edges)
+    kept = generate.essential(edges)
+
+    def below(name: str) -> set[str]:
+        return set(kept[name]).union(*(below(target) for target in kept[name]))
+
+    for name, targets in edges.items():
+        assert targets <= below(name)  # what was left out still follows
+        assert name not in below(name)
+    assert generate.import_diagram().count("<rect") == len(edges)
+
+
+@pytest.mark.parametrize(
+    ("page", "link", "expected"),
+    [
+        ("index.md", "[a](docs/audit.md)", "[a](audit.md)"),
+        ("index.md", "![a](docs/img/demo.png)", "![a](img/demo.png)"),
+        ("index.md", "[a](CONTRIBUTING.md)", "[a](contributing.md)"),
+        ("data.md", "[a](../examples/own_model.py)", "[a](examples.md#own-model)"),
+        ("results/speed.md", "[a](../../benchmarks/speed/usual.py)", "a"),
+        ("results/bench.md", "[a](cpu-tenth/report.md)", "[a](../results/cpu-tenth/tables.md)"),
+        ("data.md", "[a](https://example.org)", "[a](https://example.org)"),
+    ],
+)
+def test_links_lead_to_places_on_the_site(website, page, link, expected):
+    hooks = website["hooks"]
+    assert hooks.LINK.sub(lambda match: hooks.relocated(match, page), link) == expected
+
+
+def test_docstrings_become_sections():
+    pytest.importorskip("griffe")
+    path = ROOT / "website" / "docstrings.py"
+    spec = importlib.util.spec_from_file_location("website_docstrings", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = "What.\n\nRaises: CounError if\n    bad.\n\nSource: a paper.\n\n>>> 1 + 1\n2\n"
+    assert module.rewritten(text) == (
+        "What.\n\nRaises:\n    CounError: if bad.\n\n\n**Source.** a paper.\n\n\n"
+        "```pycon\n>>> 1 + 1\n2\n```\n"
+    )

@@ -1,0 +1,99 @@
+"""What MkDocs calls while it builds the site: pages made from code, and links between pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from generate import ROOT, api_pages, example_page, import_diagram, method_pages, reference_page
+
+TOP_PAGES = {
+    "index.md": "README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "security.md": "SECURITY.md",
+}
+DIAGRAM = "<!-- import diagram -->"
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+
+
+def on_config(config: Any) -> Any:
+    """Fill in the sections of the navigation whose pages are found automatically."""
+    results = ROOT / "docs" / "results"
+    sections = {
+        "methods/": [*method_pages()],
+        "reference/": [*api_pages()],
+        "results/": [f"results/{path.name}" for path in sorted(results.glob("*.md"))],
+    }
+    config.nav = _filled(config.nav, sections)
+    return config
+
+
+def _filled(nav: Any, sections: dict[str, list[str]]) -> Any:
+    if isinstance(nav, list):
+        return [_filled(entry, sections) for entry in nav]
+    if isinstance(nav, dict):
+        return {name: _filled(entry, sections) for name, entry in nav.items()}
+    return sections.get(nav, nav)
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages that are made from code and from the files at the top of the repository."""
+    from mkdocs.structure.files import File
+
+    pages = {page: (ROOT / source).read_text("utf-8") for page, source in TOP_PAGES.items()}
+    pages |= {"examples.md": example_page(), "reference/cli.md": reference_page()}
+    pages |= method_pages() | api_pages()
+    for path in (ROOT / "docs" / "results").glob("*/report.md"):
+        # Under its own name the page would overwrite the report.html beside it.
+        pages[f"results/{path.parent.name}/tables.md"] = path.read_text("utf-8")
+    for uri, content in pages.items():
+        files.append(File.generated(config, uri, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Point links to places on the site, and put the diagram into its page."""
+    uri = page.file.src_uri
+    if DIAGRAM in markdown:
+        markdown = markdown.replace(DIAGRAM, import_diagram())
+    return LINK.sub(lambda match: relocated(match, uri), markdown)
+
+
+def relocated(match: re.Match[str], uri: str) -> str:
+    """Rewrite one link of the page *uri*; one to a file that the site lacks becomes plain text."""
+    image, text, target = match.groups()
+    if re.match(r"https?:|mailto:|#", target):
+        return match[0]
+    path, _, anchor = target.partition("#")
+    source = ROOT / TOP_PAGES.get(uri, f"docs/{uri}")
+    absolute = Path(_normal((source.parent / path).relative_to(ROOT).as_posix()))
+    pages = {name: page for page, name in TOP_PAGES.items()}
+    if absolute.as_posix() in pages:
+        goal = pages[absolute.as_posix()]
+    elif absolute.parts[0] == "examples":
+        goal, anchor = "examples.md", absolute.stem.replace("_", "-")
+    elif absolute.parts[0] == "docs":
+        goal = absolute.relative_to("docs").as_posix().replace("/report.md", "/tables.md")
+    else:
+        return text
+    up = "../" * uri.count("/")
+    return f"{image}[{text}]({up}{goal}{'#' + anchor if anchor else ''})"
+
+
+def _normal(path: str) -> str:
+    """Resolve ".." in the relative *path* by its text alone."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return "/".join(parts)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Replace the one script that the theme would load from a network by one of the site."""
+    place = "../" * page.file.src_uri.count("/") + "search.js"
+    return re.sub(r'<script src="https://unpkg[^"]*">', f'<script src="{place}">', output)
