@@ -27,6 +27,10 @@ def on_config(config: Any) -> Any:
         "results/": [f"results/{path.name}" for path in sorted(results.glob("*.md"))],
     }
     config.nav = _filled(config.nav, sections)
+    listed = re.findall(r"[\w/-]+\.md", str(config.nav))
+    new = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in listed)
+    how_to = next(entry["How to"] for entry in config.nav if "How to" in entry)
+    how_to += new  # a page that mkdocs.yml does not place
     return config
 
 
