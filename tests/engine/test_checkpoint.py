@@ -25,8 +25,8 @@ def test_saving_and_loading_restores_model_and_optimizer() -> None:
         o.step()
 
     update(net, optimizers[0])
-    saved = {k: v.clone() for k, v in pack(net, (), optimizers[0]).items()}
-    unpack(saved, twin, (), optimizers[1])
+    saved = {k: v.clone() for k, v in pack(net, (), optimizers[:1]).items()}
+    unpack(saved, twin, (), optimizers[1:])
     for n, o in zip((net, twin), optimizers, strict=True):
         update(n, o)
     for a, b in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):

@@ -42,5 +42,18 @@ CANONICAL: dict[str, dict[str, Any]] = {
     "scrub": {**FAST, "lr": 0.005},
     "arcane": {**FAST, "keep": 0.8},
     "sisa": {**FAST, "shards": 2, "slices": 2},
+    "ct": FAST,
+    "lotus": {**FAST, "lr": 0.001, "stop": -100},
+    "msg": FAST,
+    "mu_mis": {**FAST, "lr": 1e-4},
+    "munba": FAST,
+    "negmerge": {**FAST, "copies": 2},
+    "regun": FAST,
+    "rl_proximal": FAST,
+    "sfron": {**FAST, "strength": 1.0},
+    "trw": FAST,
     "unsir": {**FAST, "lr": 0.001, "noise_images": 4, "noise_steps": 5},
 }
+
+# Methods that transpose kernels refuse networks without any.
+NEEDS_KERNELS = {"ct"}

@@ -98,16 +98,17 @@ def _digest(tensors: dict[str, Tensor], meta: dict[str, str]) -> str:
 def pack(
     model: nn.Module,
     modules: Sequence[nn.Module] = (),
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizers: Sequence[torch.optim.Optimizer] = (),
 ) -> dict[str, Tensor]:
-    """Collect weights, buffers and optimizer state in one dictionary."""
+    """Collect weights, buffers and the state of optimizers in one dictionary."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     for number, module in enumerate(modules):
         tensors |= {f"module {number}.{k}": v for k, v in module.state_dict().items()}
-    for index, entries in (optimizer.state_dict()["state"] if optimizer else {}).items():
-        for key, value in entries.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{key}"] = value
+    for prefix, optimizer in zip(_prefixes(optimizers), optimizers, strict=True):
+        for index, entries in optimizer.state_dict()["state"].items():
+            for key, value in entries.items():
+                if isinstance(value, Tensor):
+                    tensors[f"{prefix}{index}.{key}"] = value
     return tensors
 
 
@@ -115,7 +116,7 @@ def unpack(
     tensors: dict[str, Tensor],
     model: nn.Module,
     modules: Sequence[nn.Module] = (),
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizers: Sequence[torch.optim.Optimizer] = (),
 ) -> None:
     """Restore what `pack` collected.
 
@@ -130,15 +131,19 @@ def unpack(
         target.load_state_dict(
             {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         )
-    if optimizer is None:
-        return
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            parameter = parameters[int(index)].detach()
-            if value.shape == parameter.shape:
-                value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    for prefix, optimizer in zip(_prefixes(optimizers), optimizers, strict=True):
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith(prefix):
+                index, key = name.removeprefix(prefix).split(".", 1)
+                parameter = parameters[int(index)].detach()
+                if value.shape == parameter.shape:
+                    value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                state.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _prefixes(optimizers: Sequence[torch.optim.Optimizer]) -> list[str]:
+    """Return the prefix of the names of each optimizer's tensors; the first has no number."""
+    return [f"optimizer {number}." if number else "optimizer." for number in range(len(optimizers))]

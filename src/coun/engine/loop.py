@@ -171,11 +171,18 @@ class Engine:
             module.to(self.compute.device)
         start = Progress(number)
         with Frozen(model.inner, stage.mask) as frozen, torch.random.fork_rng():
-            optimizer = stage.optimizer.build(
+            shared = stage.optimizer.build(
                 p for m in (model, *stage.modules) for p in m.parameters() if p.requires_grad
             )
+            of_phases = [
+                phase.optimizer.build(p for p in model.parameters() if p.requires_grad)
+                if phase.optimizer
+                else shared
+                for phase in stage.phases
+            ]
+            optimizers = list(dict.fromkeys([shared, *of_phases]))
             if saved:
-                unpack(saved, model.inner, stage.modules, optimizer)
+                unpack(saved, model.inner, stage.modules, optimizers)
                 start = self._at
             loader = BatchLoader(self.task, stage, group=self.group, workers=self.workers)
             done, total = loader.done(loader.first(start)), loader.total
@@ -188,8 +195,11 @@ class Engine:
                 while done < total:
                     with self.profile.part("loading"):
                         at, phase, loaded = next(batches)
-                    rate = stage.optimizer.rate(done / total)
+                    rate = (phase.optimizer or stage.optimizer).rate(done / total)
+                    optimizer = of_phases[at.phase]
                     self._update(at, phase, forward, loaded, optimizer, rate, done / total)
+                    if stage.after_step:
+                        stage.after_step(model.inner, done / total)
                     frozen.restore()
                     done += 1
                     following = loader.next(at)
@@ -205,8 +215,8 @@ class Engine:
                     self._clock()
                     if self.checkpoint and self._tick - self._saved >= self.checkpoint.every:
                         with self.profile.part("checkpoint"):
-                            self._save(pack(model.inner, stage.modules, optimizer))
-            optimizer.zero_grad(set_to_none=True)  # gradients are not part of the result
+                            self._save(pack(model.inner, stage.modules, optimizers))
+            shared.zero_grad(set_to_none=True)  # gradients are not part of the result
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise CounError(
                 f"the weights after {stage.name} are not finite; expected finite numbers; "

@@ -49,6 +49,8 @@ class Phase:
         steps: Number of steps, if the first role is not to determine it.
         roles: For a role, the name of the role that its rows come from, if it is another one
             (see `Task.define`).
+        optimizer: How weights move in this phase, if it has an optimizer of its own, with its own
+            momentum; None means that of the stage.
 
     >>> from coun.objectives import cross_entropy
     >>> Phase(cross_entropy("retain"), {"retain": 256, "forget": 64}).steps is None
@@ -61,6 +63,7 @@ class Phase:
     until_epoch: int | None = None
     steps: int | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
+    optimizer: Optimizer | None = None
 
     def source_of(self, role: str) -> str:
         """Return the role that the rows of *role* come from."""
@@ -85,6 +88,8 @@ class Fit:
             where they require gradients.
         model: A wrapped part of the model that is trained in place of the whole model; the rest
             stays as it is.
+        after_step: Changes the weights in place after every step, given the module and the
+            fraction of the stage that was done before the step; for proximal methods.
         preparation: Whether the stage prepares for requests, so that its cost is kept apart.
 
     >>> from coun.objectives import cross_entropy
@@ -100,6 +105,7 @@ class Fit:
     modules: tuple[nn.Module, ...] = ()
     model: Classifier | None = None
     preparation: bool = False
+    after_step: Callable[[nn.Module, float], object] | None = None
 
 
 Stage = Edit | Fit

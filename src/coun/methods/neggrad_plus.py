@@ -9,13 +9,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from coun.engine import Phase, Stage, Task
+from coun.engine import Stage, Task
 from coun.objectives import cross_entropy
-from coun.plans.method import FROZEN, Positive, Training
+from coun.plans.method import FROZEN, Positive
+from coun.plans.two_losses import TwoLosses
 
 
 @dataclass(frozen=True, config=FROZEN)
-class NegGradPlus(Training):
+class NegGradPlus(TwoLosses):
     """Decrease the retain loss and increase the forget loss in every step (NegGrad+).
 
     Ascent on the forget rows removes what the model knows of them, and descent on the retain
@@ -23,7 +24,7 @@ class NegGradPlus(Training):
     (`forget_batch_size=16`) a few epochs are enough.
 
     Formula: L = alpha * CE(retain) - (1 - alpha) * CE(forget), with one batch of each set in each
-        step.
+        step; with forget_lr (DualOptim) the two terms are phases of an epoch instead.
     Cost: one forward and one backward pass of every retain row in each epoch, and of one forget
         batch in each step: twice fine-tuning if both batches have the same size.
     Limits: the lower alpha is, the sooner the training diverges. Few forget rows come up very often
@@ -57,5 +58,6 @@ class NegGradPlus(Training):
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
         retain, forget = cross_entropy("retain"), cross_entropy("forget")
-        batch_sizes = {"retain": size, "forget": self.forget_batch_size or size}
-        yield self.fit(Phase(self.alpha * retain - (1 - self.alpha) * forget, batch_sizes))
+        yield self.fit_both(
+            self.alpha * retain, -(1 - self.alpha) * forget, self.forget_batch_size or size
+        )

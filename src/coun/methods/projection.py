@@ -74,11 +74,24 @@ def without_conflict(descent: Objective, ascent: Objective, weight: float) -> Ob
             for loss in (down, up)
         )
         direction = [x - weight * y for x, y in zip(g, project(a, g), strict=True)]
-        # The engine differentiates a scalar; the gradient of this one is *direction*.
-        surrogate = dot(weights, direction)
-        return (down - weight * up).detach() + (surrogate - surrogate.detach())
+        return along(weights, direction, down - weight * up)
 
     return Objective.of(term)
+
+
+def along(weights: Sequence[Tensor], direction: Sequence[Tensor], value: Tensor) -> Tensor:
+    """Return a scalar equal to *value* whose gradient with respect to *weights* is *direction*.
+
+    The engine differentiates a scalar, so this is how a term chooses the step itself.
+
+    >>> w = torch.ones(2, requires_grad=True)
+    >>> loss = along([w], [torch.tensor([3.0, 4.0])], torch.tensor(7.0))
+    >>> loss.backward()
+    >>> loss.item(), w.grad.tolist()
+    (7.0, [3.0, 4.0])
+    """
+    surrogate = dot(weights, direction)
+    return value.detach() + (surrogate - surrogate.detach())
 
 
 def project(ascent: Sequence[Tensor], retain: Sequence[Tensor]) -> list[Tensor]:

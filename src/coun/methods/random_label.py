@@ -14,18 +14,20 @@ from torch.nn import functional as F
 
 from coun.engine import Fit, Phase, Stage, Task
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.method import FROZEN, Training
+from coun.plans.method import FROZEN
+from coun.plans.two_losses import TwoLosses
 
 
 @dataclass(frozen=True, config=FROZEN)
-class RandomLabel(Training):
+class RandomLabel(TwoLosses):
     """Fine-tune on both sets, with random labels for the forget set (RL).
 
     The forget rows are learned again with wrong labels, which destroys what the model knows of
     them, while the retain rows keep theirs. The random labels exist beside the data, which is
     not changed.
 
-    Formula: L = CE(retain and forget), where the label of a forget row is drawn at random.
+    Formula: L = CE(retain and forget), where the label of a forget row is drawn at random. With
+        forget_lr (DualOptim) the sets are two phases, whatever `labels` says.
     Cost: one forward and one backward pass of every retain and forget row in each epoch.
     Limits: a Retrain still predicts most forget rows correctly, and this method does not: with many
         epochs it forgets too much, and attacks may see rows that are unusually wrong. It needs the
@@ -67,7 +69,7 @@ class RandomLabel(Training):
                 labels = torch.randint(classes, labels.shape, generator=context.generator("labels"))
             return F.cross_entropy(logits, labels.to(logits.device))
 
-        if self.labels == "per_batch":
+        if self.labels == "per_batch" or self.forget_lr:
             forget = Objective.of(
                 lambda context: relabelled(context, context.outputs("forget").logits)
             )

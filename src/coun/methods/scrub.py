@@ -14,11 +14,12 @@ from coun.engine import Edit, Phase, Stage, Task
 from coun.objectives import cross_entropy
 from coun.objectives.distillation import distil
 from coun.plans.epochs import error_rate, hold_out, one_stage_per_epoch
-from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Share, Training
+from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Share
+from coun.plans.two_losses import TwoLosses
 
 
 @dataclass(frozen=True, config=FROZEN)
-class Scrub(Training):
+class Scrub(TwoLosses):
     """Move away from the Original's outputs on forget data, and keep them on the rest (SCRUB).
 
     A student starts as a copy of the Original. It disagrees with the Original on forget rows,

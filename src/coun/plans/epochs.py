@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from coun.data.examples import stratified
-from coun.engine import Fit, Task, predict
+from coun.engine import Fit, Optimizer, Task, predict
 from coun.errors import CounError
 from coun.metrics import unlearn_accuracy
 
@@ -25,15 +25,24 @@ def one_stage_per_epoch(whole: Fit) -> Iterator[Fit]:
     [('train, epoch 1', 0.085), ('train, epoch 2', 0.015)]
     """
     for epoch in range(whole.epochs):
+        middle = (epoch + 0.5) / whole.epochs
         phases = tuple(
-            replace(phase, until_epoch=None)
+            replace(
+                phase,
+                until_epoch=None,
+                optimizer=phase.optimizer and _constant(phase.optimizer, middle),
+            )
             for phase in whole.phases
             if phase.until_epoch is None or epoch < phase.until_epoch
         )
-        rate = whole.optimizer.rate((epoch + 0.5) / whole.epochs)
-        constant = replace(whole.optimizer, lr=rate, schedule="constant", warmup=0.0)
+        optimizer = _constant(whole.optimizer, middle)
         name = f"{whole.name}, epoch {epoch + 1}"
-        yield replace(whole, phases=phases, epochs=1, optimizer=constant, name=name)
+        yield replace(whole, phases=phases, epochs=1, optimizer=optimizer, name=name)
+
+
+def _constant(optimizer: Optimizer, progress: float) -> Optimizer:
+    """Return *optimizer* with the learning rate that it has at *progress*, for good."""
+    return replace(optimizer, lr=optimizer.rate(progress), schedule="constant", warmup=0.0)
 
 
 def error_rate(task: Task, role: str) -> float:

@@ -121,6 +121,16 @@ STYLES = {
     "oracle": MethodStyle("Oracle matching", GREEN, "^", MIXED, "o+"),
     "amun": MethodStyle("AMUN", SKY, "8", SPARSE, "*/"),
     "delete": MethodStyle("DELETE", RED, "H", DOTTED, "*|"),
+    "sfron": MethodStyle("SFR-on", BLUE, "o", DOTTED, "/o"),
+    "munba": MethodStyle("MUNBa", ORANGE, "o", MIXED, "\\o"),
+    "lotus": MethodStyle("LoTUS", PINK, "o", DOUBLE, "|o"),
+    "trw": MethodStyle("TRW", RED, "o", SPARSE, "-*"),
+    "regun": MethodStyle("ReGUn", GREEN, "v", SOLID, "+*"),
+    "mu_mis": MethodStyle("MU-Mis", BROWN, "s", SOLID, "O/"),
+    "negmerge": MethodStyle("NegMerge", GREY, "s", MIXED, "O\\"),
+    "ct": MethodStyle("CT", SKY, "s", DOUBLE, "O+"),
+    "msg": MethodStyle("MSG", YELLOW, "s", SPARSE, "O-"),
+    "rl_proximal": MethodStyle("RL-proximal", PINK, "^", SOLID, "..o"),
 }
 _KEYS = {style.label.lower(): key for key, style in STYLES.items()}
 _SPARE = list(
