@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from PIL import Image
 
 DOCS = Path(__file__).parents[2] / "docs"
 Command = Callable[..., str]
@@ -43,6 +45,21 @@ def install(tmp_path: Path) -> Callable[[str], Path]:
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the folder `photos`: eight photographs of each person and class."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for level, label in enumerate(("cat", "dog")):
+        folder = tmp_path / "photos" / label
+        folder.mkdir(parents=True)
+        for person in ("alice", "bob", "carol"):
+            for number in range(8):
+                pixels = random.integers(90 * level, 90 * level + 120, (8, 8, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{person}-{number}.png")
+    return tmp_path
 
 
 @pytest.fixture

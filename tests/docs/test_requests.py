@@ -8,25 +8,13 @@ import shlex
 import sys
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from coun.cli import main
 
 TEXT = (Path(__file__).parents[2] / "docs/requests.md").read_text(encoding="utf-8")
 BLOCK = re.search(r"## Eight commands\n\n((?:    coun .*\n)+)", TEXT)
 
 
-def test_eight_commands(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for level, label in enumerate(("cat", "dog")):
-        folder = tmp_path / "photos" / label
-        folder.mkdir(parents=True)
-        for person in ("alice", "bob", "carol"):
-            for number in range(8):
-                pixels = rng.integers(90 * level, 90 * level + 120, (8, 8, 3)).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / f"{person}-{number}.png")
+def test_eight_commands(photographs, tmp_path, monkeypatch, capsys):
     assert BLOCK is not None
     commands = [shlex.split(line) for line in BLOCK[1].splitlines()]
     assert len(commands) == 8
