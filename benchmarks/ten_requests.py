@@ -57,32 +57,32 @@ def fulfil_all(arguments: argparse.Namespace) -> coun.Registry:
     out: Path = arguments.out
     data = coun.load(arguments.source, limit=arguments.rows, test_limit=arguments.test_rows)
     settings = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
-    coun.train(data, arguments.model, out=out / "original", **settings)
+    coun.train(data, arguments.model, seed=arguments.seed, out=out / "original", **settings)
     folder = out / "registry"
     if folder.exists():
         registry = coun.Registry.open(folder, say=print)
     else:
         registry = coun.Registry.init(folder, out / "original", say=print)
-    order = np.random.default_rng(0).permutation(len(data.train))
+    order = np.random.default_rng(arguments.seed).permutation(len(data.train))
     size = round(SHARE * len(data.train))
     for number in range(1, REQUESTS + 1):
         rows = order[size * (number - 1) : size * number]
         if number > len(registry.summary().requests):
             registry.add(ids=[data.ids[row] for row in rows], reason=f"request {number}")
         if number in registry.summary().open:
-            registry.fulfil(number, page=False)
+            registry.fulfil(number, seed=arguments.seed, page=False)
     return registry
 
 
-def compare(registry: coun.Registry, out: Path) -> dict[str, Any]:
+def compare(registry: coun.Registry, out: Path, first_seed: int) -> dict[str, Any]:
     """Compare the final version with two Retrains, over all rows and for each request."""
     final = coun.Run.open(registry.served)
     original = coun.Run.open(registry.folder / "versions" / "1", data=final.data)
     assert final.split is not None
     runs = {"final": final, "original": original}
-    for seed in (1, 2):
-        path = out / f"retrain-{seed}"
-        runs[f"retrain {seed}"] = coun.unlearn(
+    for number in (1, 2):
+        path, seed = out / f"retrain-{number}", first_seed + number
+        runs[f"retrain {number}"] = coun.unlearn(
             original, final.split, "retrain", seed=seed, out=path
         )
     outputs = {
@@ -167,10 +167,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--model", default="resnet8")
+    parser.add_argument("--seed", type=int, default=0, help="of everything; use steps of 10")
     arguments = parser.parse_args()
     registry = fulfil_all(arguments)
     summary = registry.summary()
-    fields = ("version", "method", "settings", "forgotten_rows", "flops", "retrain_flops")
+    fields = (
+        "version", "start", "method", "settings", "forgotten_rows", "flops", "retrain_flops"
+    )  # fmt: skip
     result = {
         "arguments": {k: str(v) for k, v in vars(arguments).items() if k not in ("source", "out")},
         "machine": f"{platform.machine()}, {torch.get_num_threads()} thread",
@@ -183,7 +186,7 @@ def main() -> None:
             }
             for v in summary.versions
         ],
-        **compare(registry, arguments.out),
+        **compare(registry, arguments.out, arguments.seed),
     }
     path = arguments.out / "registry.json"
     path.write_text(json.dumps(result, indent=1))

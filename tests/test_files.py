@@ -55,7 +55,7 @@ def test_a_full_disk_is_reported_in_one_line_and_leaves_no_file(
     with monkeypatch.context() as patch, pytest.raises(CounError) as caught:
         patch.setattr(module, name, full)
         write_text(path, "new")
-    expected = f"cannot write {path}: No space left on device; free some space or choose another"
+    expected = f"cannot write {path}: No space left on device; free some space"
     assert str(caught.value).startswith(expected)
     assert "\n" not in str(caught.value)
     assert path.read_text() == "old"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -79,7 +80,9 @@ def expanded(path: str | Path) -> Path:
 def cannot_write(path: Path, error: OSError) -> CounError:
     """Return the error for a file that cannot be written."""
     reason = error.strerror or str(error)
-    return CounError(f"cannot write {path}: {reason}; free some space or choose another --out")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "free some space" if full else "choose another place, or make this one writable"
+    return CounError(f"cannot write {path}: {reason}; {advice}")
 
 
 def _umask() -> int:

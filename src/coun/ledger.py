@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from coun.errors import CounError
+from coun.errors import CounError, TamperingFound
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0
@@ -58,7 +58,7 @@ class Ledger:
     Args:
         path: the database file, which must exist; `Ledger.create` makes one.
 
-    Raises: CounError if it is missing, of another version, or no such database.
+    Raises: CounError if it is missing or of another version; TamperingFound if it is damaged.
 
     >>> import tempfile
     >>> ledger = Ledger.create(Path(tempfile.mkdtemp(), "registry.sqlite"))
@@ -77,6 +77,8 @@ class Ledger:
             version = self.connection.execute("PRAGMA user_version").fetchone()[0]
         if version != SCHEMA_VERSION:
             self.connection.close()
+            if version == 0:
+                raise TamperingFound(f"{path} is empty or damaged; restore it from a copy")
             raise CounError(
                 f"{path} has schema version {version}; this coun reads version {SCHEMA_VERSION}; "
                 "use the coun that wrote it, or restore the file from a copy"
@@ -113,14 +115,20 @@ class Ledger:
             yield
         except (sqlite3.Error, UnicodeError) as error:  # damaged text may be in its own message
             text = " ".join(str(error).split())
-            advice = "restore it from a copy, or see 'coun registry check'"
+            advice = ""
             if "locked" in text or "busy" in text:
                 advice = "another process writes to it; try again"
             elif "full" in text:
                 advice = "free some space and repeat the command; nothing was changed"
             elif "readonly" in text or "unable to open" in text:
                 advice = "the folder is read-only; make it writable"
-            raise CounError(f"{self.path}: {text}; {advice}") from None
+            elif "disk I/O" in text:
+                advice = "the disk could not be read or written; try again"
+            if advice:
+                raise CounError(f"{self.path}: {text}; {advice}") from None
+            raise TamperingFound(
+                f"{self.path} is damaged: {text}; restore it from a copy"
+            ) from None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -161,7 +169,7 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """All entries in their order, as they are stored; `problems` checks them.
 
-        Raises: CounError if an entry cannot be read.
+        Raises: TamperingFound if an entry cannot be read.
         """
         with self.readable_errors():
             rows = self.connection.execute("SELECT * FROM ledger ORDER BY sequence").fetchall()
@@ -172,7 +180,7 @@ class Ledger:
                 if not isinstance(content, dict):
                     raise TypeError
             except (TypeError, ValueError, RecursionError):
-                raise CounError(
+                raise TamperingFound(
                     f"{self.path}: entry {sequence} of the ledger was edited and cannot be read; "
                     "restore the file from a copy"
                 ) from None

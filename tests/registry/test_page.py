@@ -2,6 +2,7 @@
 
 import pytest
 
+from coun.errors import CounError
 from coun.registry.page import headline, write_page
 from coun.registry.summary import (
     CertificateSummary,
@@ -164,3 +165,14 @@ def test_a_new_registry(tmp_path):
 def test_work_that_was_interrupted(tmp_path):
     text = write_page(make_summary(unfinished=(6, 7)), tmp_path / "p.html").read_text()
     assert "The work on request 6, 7 was interrupted" in text
+
+
+def test_only_an_earlier_page_of_the_registry_is_replaced(tmp_path):
+    page = write_page(make_summary(), tmp_path / "page.html")
+    assert "OVERDUE" not in write_page(make_summary(overdue=False), page).read_text()
+    of_another = write_page(make_summary(registry="f" * 32), tmp_path / "other.html")
+    for content in (b"<html>notes</html>", b"\xff\xfe", of_another.read_bytes()):
+        page.write_bytes(content)
+        with pytest.raises(CounError, match="not an earlier page of this registry"):
+            write_page(make_summary(), page)
+        assert page.read_bytes() == content

@@ -12,6 +12,7 @@ import torch
 
 import coun
 from coun.certificates import verify
+from coun.cli import main
 from coun.data.row_table import RowTable
 from coun.runs.preparation import prepare
 
@@ -178,6 +179,16 @@ def test_rows_that_were_forgotten_before_are_not_counted_again(fulfilled):
     with pytest.raises(coun.CounError, match="forgotten before"):
         fulfilled.add(ids=names)
     assert fulfilled.add(ids=[*names, people(fulfilled, "carol")[0]]).rows == 1
+
+
+def test_named_test_rows_are_counted_too(begun, monkeypatch, capsys, tmp_path):
+    data = begun.data()[0]
+    (tmp_path / "ids.txt").write_text("\n".join([data.ids[0], *data.test.ids[:2]]))
+    arguments = ["request", "add", str(begun.folder), "--ids", str(tmp_path / "ids.txt")]
+    monkeypatch.setattr(sys, "argv", ["coun", *arguments])
+    assert main() == 0
+    assert "1 training row and 2 test rows that measurements leave out" in capsys.readouterr().out
+    assert begun.request(1).test_rows == 2
 
 
 def test_content_and_class_name_rows(begun, trained_folder):

@@ -12,8 +12,10 @@ import coun
 from coun.certificates import create_key
 from coun.cli import main
 from coun.errors import TamperingFound
+from coun.files import write_sealed
 from coun.ledger import canonical
 from coun.registry.state import SHAPES, State
+from coun.runs.metrics_record import read_metrics
 
 
 def edit(folder, *statements):
@@ -114,6 +116,12 @@ def change_content_of_row(folder):
     edit(folder, ("UPDATE request_rows SET content_leaf = 'aa' WHERE request = 1",))
 
 
+def edit_metrics(folder):
+    path = folder / "versions" / "2" / "metrics.json"
+    content = read_metrics(path).to_json()
+    write_sealed(path, {**content, "test_accuracy": 99.0})
+
+
 def add_version(folder):
     shutil.copytree(folder / "versions" / "1", folder / "versions" / "9")
 
@@ -136,6 +144,7 @@ def add_version(folder):
         (add_row_to_request, "request 1: its rows were changed"),
         (change_number_of_row, "request 2: its rows were changed"),
         (change_content_of_row, "request 1: its rows were changed"),
+        (edit_metrics, "version 2: metrics.json says test_accuracy 99.0, and the ledger says"),
         (add_version, "versions/9 is not in the ledger"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -210,5 +219,31 @@ def test_a_database_whose_error_message_is_damaged_too(fulfilled):
     fulfilled.close()
     path = fulfilled.folder / "registry.sqlite"
     path.write_bytes(path.read_bytes().replace(b"tablemetameta", b"table\x81etameta"))
-    with pytest.raises(coun.CounError, match="restore it from a copy"):
+    with pytest.raises(TamperingFound, match="restore it from a copy"):
         coun.Registry.open(fulfilled.folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all, but long enough to be read"])
+def test_a_damaged_database_is_tampering(tmp_path, content):
+    (tmp_path / "registry.sqlite").write_bytes(content)
+    with pytest.raises(TamperingFound, match="damaged"):
+        coun.Registry.open(tmp_path)
+
+
+def test_metrics_that_evaluate_adds_are_no_tampering(fulfilled):
+    other = coun.unlearn(
+        fulfilled.open_version(1), fulfilled.open_version(2).split, "retrain", epochs=1
+    )
+    coun.evaluate(fulfilled.served, against=other)
+    assert "average_gap" in (fulfilled.served / "metrics.json").read_text()
+    assert fulfilled.check() == []
+
+
+def test_listing_a_ledger_without_its_triggers_exits_with_4(fulfilled, monkeypatch, capsys):
+    fulfilled.close()
+    with contextlib.closing(sqlite3.connect(fulfilled.folder / "registry.sqlite")) as connection:
+        connection.execute("DROP TRIGGER ledger_is_never_updated")
+    for words in (["registry", "show"], ["request", "list"]):
+        monkeypatch.setattr(sys, "argv", ["coun", *words, str(fulfilled.folder)])
+        assert main() == 4
+        assert "the triggers that forbid changes were removed" in "".join(capsys.readouterr())

@@ -76,7 +76,7 @@ def test_the_history_survives_the_folders_of_earlier_runs(original, data, tmp_pa
     assert [s.method for s in steps] == ["retrain", "finetune", "coun"]
     assert [(s.new_rows, s.forgotten_rows) for s in steps] == [(0, 0), (3, 3), (1, 4)]
     assert steps[1].weights_sha256 == digest
-    assert steps[1].request == "3 rows listed by number"
+    assert steps[1].request == "3 rows listed"
     assert all(s.flops > 0 and s.finished for s in steps)
 
 

@@ -119,8 +119,7 @@ def _show(result: Any) -> None:
     if result.result == "FAILED":
         click.echo(f"{named}: FAILED; version {result.version} is still served")
         return
-    click.echo(
-        f"{named}: {result.result}; version {result.version} is served, made by {result.method}"
-    )
+    made = "a Retrain" if result.method == "retrain" else f"made by {result.method}"
+    click.echo(f"{named}: {result.result}; version {result.version} is served, {made}")
     for path in result.certificates:
         click.echo(f"certificate: {path}")

@@ -11,12 +11,11 @@ from rich.table import Table
 
 from coun.cli import app
 from coun.cli.data_options import data_options, load_data
-from coun.errors import CounError, counted
+from coun.errors import CounError, TamperingFound, counted
 
 if TYPE_CHECKING:
     from coun.registry import Registry, RegistryReader, RegistrySummary
 
-TAMPERED = 4
 command = click.Group(
     "registry", help="Keep deletion requests, versions of a model and the record of both."
 )
@@ -86,17 +85,27 @@ def init(
     if as_json:
         app.emit(registry.summary().model_dump(mode="json"))
         return
-    words = {"original": "the Original", "given": "the given weights"}
+    words = {"original": "the Original", "given": "the given weights", "retrain": "a Retrain"}
     made = words.get(run.record.kind, f"made by {run.record.method.name}")
     click.echo(f"{folder} serves version 1, {made}")
     click.echo(f"certificates are signed with {registry.signing_key}; keep a copy of it")
 
 
-@command.command("show", cls=app.Command, help="Print versions, requests, due dates and drift.")
+@command.command(
+    "show",
+    cls=app.Command,
+    help="Print versions, requests, due dates and drift.\n\nExit code 4 if the ledger was changed.",
+)
 @_folder
-@click.option("--html", "page", metavar="FILE", type=app.PATH, help="Also write it as a page.")
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=app.PATH,
+    help="Also write it as a page; an earlier page of this registry is replaced.",
+)
 @app.json_option
-def show(folder: Path, page: Path | None, as_json: bool) -> None:
+def show(folder: Path, page: Path | None, as_json: bool) -> int:
     summary = _read(folder).summary()
     if page is not None:
         from coun.registry.page import write_page
@@ -106,6 +115,7 @@ def show(folder: Path, page: Path | None, as_json: bool) -> None:
         app.emit(summary.model_dump(mode="json"))
     else:
         _print(summary)
+    return TamperingFound.exit_code if summary.ledger.problems else 0
 
 
 @command.command(
@@ -128,7 +138,7 @@ def check(folder: Path, as_json: bool) -> int:
     else:
         entries, head = registry.ledger.head()
         click.echo(f"nothing was changed: {entries:,} entries, the last one is {head[:12]}")
-    return TAMPERED if problems else 0
+    return TamperingFound.exit_code if problems else 0
 
 
 @command.command(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coun.cli import app
-from coun.errors import CounError
+from coun.errors import CounError, TamperingFound, counted
 
 if TYPE_CHECKING:
     from coun.registry import Registry, RegistryReader, RequestSummary
@@ -111,16 +111,20 @@ def add(
 @command.command(
     "list",
     cls=app.Command,
-    help="List all requests: what is open, overdue, fulfilled or withdrawn.",
+    help="List all requests: what is open, overdue, fulfilled or withdrawn.\n\nExit code 4 if the "
+    "ledger was changed.",
 )
 @_folder
 @app.json_option
-def list_requests(folder: Path, as_json: bool) -> None:
-    requests = _read(folder).summary().requests
+def list_requests(folder: Path, as_json: bool) -> int:
+    summary = _read(folder).summary()
     if as_json:
-        app.emit([request.model_dump(mode="json") for request in requests])
-        return
-    app.console.print(table_of(requests))
+        app.emit([request.model_dump(mode="json") for request in summary.requests])
+    else:
+        app.console.print(table_of(summary.requests))
+    for problem in summary.ledger.problems:
+        click.echo(f"tampering: {problem}", err=True)
+    return TamperingFound.exit_code if summary.ledger.problems else 0
 
 
 @command.command("show", cls=app.Command, help="Show one request.")
@@ -184,7 +188,9 @@ def _report(request: RequestSummary, as_json: bool) -> None:
     if as_json:
         app.emit(request.model_dump(mode="json"))
         return
-    rows = f"{request.rows:,} training row{'s' * (request.rows != 1)}"
+    rows = counted(request.rows, "training row")
+    if request.test_rows:
+        rows += f" and {counted(request.test_rows, 'test row')} that measurements leave out"
     shredded = "; its key is destroyed" * request.shredded
     click.echo(f"request {request.request}: {request.state}, {rows}, due {request.due}{shredded}")
 

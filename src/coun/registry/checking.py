@@ -13,6 +13,8 @@ from coun.files import file_digest
 from coun.registry import rows as request_rows
 from coun.registry.layout import SIGNING_KEY, VERSIONS, version_folder
 from coun.registry.state import State, Version
+from coun.runs.folder import METRICS
+from coun.runs.metrics_record import read_metrics
 
 if TYPE_CHECKING:
     from coun.registry.registry import Registry
@@ -78,7 +80,23 @@ def _version(registry: Registry, state: State, number: int) -> list[str]:
                 f"version {number}: {name} was swapped or edited; its SHA-256 is {present[:12]}, "
                 f"expected {digest[:12]}"
             )
-    return problems
+    return problems + _metrics(folder / METRICS, version)
+
+
+def _metrics(path: Path, version: Version) -> list[str]:
+    """Whether a file of metrics agrees with the ledger; `coun evaluate` may add others to it."""
+    try:
+        stored = read_metrics(path)
+    except CounError as error:
+        return [f"version {version.number}: {error}"]
+    if stored is None:
+        return []
+    return [
+        f"version {version.number}: {path.name} says {name} {getattr(stored, name)}, and the "
+        f"ledger says {value}"
+        for name, value in version.body["metrics"].items()
+        if getattr(stored, name, None) != value
+    ]
 
 
 def _strangers(registry: Registry, state: State) -> list[str]:

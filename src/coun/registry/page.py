@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from coun.errors import CounError
 from coun.registry.summary import RegistrySummary, RequestSummary, VersionSummary
 from coun.report.figures.drift import drift_curve
 from coun.report.html import Picture, Section, write_report
@@ -27,20 +28,37 @@ def write_page(summary: RegistrySummary, path: str | Path) -> Path:
 
     Returns: *path*.
 
-    Raises: CounError if the file cannot be written.
+    Raises: CounError if the file cannot be written, or if *path* holds anything but an earlier
+        page of this registry.
     """
+    made = f"Registry {summary.registry[:12]}"
+    _refuse_other_file(Path(path), made)
     alarming = bool(summary.overdue or summary.ledger.problems)
     write_report(
         Path(path),
         "Deletion requests",
         "",
         [_served(summary), _requests(summary), _versions(summary), _record(summary)],
-        f"Registry {summary.registry[:12]} in {summary.folder}, {summary.today}.",
+        f"{made} in {summary.folder}, {summary.today}.",
         headline=headline(summary),
         alarm=alarming,
         legend=LEGEND,
     )
     return Path(path)
+
+
+def _refuse_other_file(path: Path, mark: str) -> None:
+    """Refuse to overwrite a file that has not *mark*, which the pages of a registry have."""
+    if not path.exists():
+        return
+    try:
+        earlier = mark in path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        earlier = False
+    if not earlier:
+        raise CounError(
+            f"{path} exists and is not an earlier page of this registry; choose another name"
+        )
 
 
 def headline(summary: RegistrySummary) -> str:
@@ -192,7 +210,8 @@ def _record(summary: RegistrySummary) -> Section:
 def _made_by(version: VersionSummary) -> str:
     if version.parent is None:
         return "the first model"
-    return f"{version.method} (exact)" if version.exact else version.method
+    name = "a Retrain" if version.method == "retrain" else version.method
+    return f"{name} (exact)" if version.exact else name
 
 
 def _drift(version: VersionSummary) -> str:

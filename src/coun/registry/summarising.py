@@ -96,6 +96,7 @@ def _request(state: State, request: Request, today: datetime.date) -> RequestSum
         state="open" if is_open else "withdrawn" if request.withdrawn else "fulfilled",
         kind=body["kind"],
         rows=body["rows"],
+        test_rows=body.get("test_rows", 0),
         reason=body["reason"],
         received=body["received"],
         due=body["due"],

@@ -70,7 +70,8 @@ class RequestSummary(_Summary):
         request: its number, counted from 1.
         state: "open", "fulfilled" or "withdrawn".
         kind: how the rows were named: "ids", "match" or "class".
-        rows: the number of training rows.
+        rows, test_rows: the numbers of training rows, which are forgotten, and of test rows,
+            which no model saw and measurements leave out.
         reason: free text of the person who entered it; may hold anything.
         received, due: ISO dates.
         closed: when it was fulfilled or withdrawn, ISO 8601 in UTC; None while it is open.
@@ -87,6 +88,7 @@ class RequestSummary(_Summary):
     state: RequestState
     kind: str
     rows: int
+    test_rows: int = 0
     reason: str = ""
     received: str
     due: str

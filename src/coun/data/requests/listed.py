@@ -123,7 +123,8 @@ class Listed(Request):
 
     def describe(self) -> str:
         count = len(self.ids or self.rows) + len(self.test_rows)
-        return f"{count:,} row{'s' * (count != 1)} listed by {'id' if self.ids else 'number'}"
+        # Whoever removes names from a record leaves numbers, whatever the rows were named by.
+        return f"{count:,} row{'s' * (count != 1)} listed" + " by id" * bool(self.ids)
 
     def _refuse_repetition(self) -> None:
         names: Sequence[object] = self.ids or self.rows
