@@ -32,7 +32,8 @@ class Metric:
         needs: the inputs. `PART.logits` (N, K), `PART.features` (N, D) and `PART.labels` (N,)
             of the parts "retain", "forget" and "test" (without classes that were forgotten
             whole), "forgotten_test" (test rows of those classes), and "members" and "others"
-            (equally many retain and test rows, for attacks); `cost`, the cost in the run's
+            (equally many retain and test rows, for attacks); `start.test.logits` and
+            `start.test.labels`, of the model before unlearning; `cost`, the cost in the run's
             record; `metrics.NAME`, the value of another metric;
             `runs.PART.logits` (M, N, K) where the same request was run M times. With
             "retrain." in front, each of these is that of the Retrain. A metric is left out

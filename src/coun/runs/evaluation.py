@@ -16,7 +16,7 @@ from coun.data.examples import stratified
 from coun.data.lazy import subset
 from coun.engine import predict
 from coun.errors import CounError, require_type
-from coun.metrics import GAP_METRICS, Measurements
+from coun.metrics import GAP_METRICS, Measurements, catalogue
 from coun.models import Classifier, Outputs
 from coun.runs.chain import measured
 from coun.runs.comparison import check_comparable
@@ -75,6 +75,7 @@ def measurements(
     *,
     cost: Mapping[str, float] | None = None,
     retrain: Measurements | None = None,
+    start: Outputs | None = None,
 ) -> Measurements:
     """Give every registered metric what it needs of one model's *predictions*.
 
@@ -86,6 +87,7 @@ def measurements(
     Args:
         cost: the cost in the run's record.
         retrain: of a Retrain of the same request, measured in the same way.
+        start: what the model before unlearning predicts for the same test rows.
 
     Returns: the metrics by name, each computed when it is first read.
 
@@ -115,6 +117,10 @@ def measurements(
         size = min(len(retain), len(others))
         add("members", "retain", stratified(retain, size, MEMBER_SEED))
         add("others", "test", others[stratified(test[others], size, MEMBER_SEED)])
+    forgotten = predictions.labels.get("forget")
+    if start is not None and forgotten is not None and torch.isin(test[others], forgotten).any():
+        inputs["start.test.logits"] = start.logits[others]
+        inputs["start.test.labels"] = test[others]
     return Measurements(inputs, retrain=retrain)
 
 
@@ -190,7 +196,9 @@ def evaluate(
     if split is not None:
         split.check(run.data)
     predicted = predictions(run.classifier, run.data, split, progress=progress)
-    values = measurements(predicted, split, cost=run.record["cost"])
+    begun = run.opened_start() if run.record.kind == "unlearned" else None
+    unseen = None if begun is None else _on_test(begun, run.data, split, progress)
+    values = measurements(predicted, split, cost=run.record["cost"], start=unseen)
     result = _as_json(values, predicted)
     result["split_sha256"] = split.digest if split else None
     if split is not None and (missing := len(split.missing(run.data))):
@@ -209,7 +217,12 @@ def evaluate(
         several = [folder for folder in folders if folder is not None]
         result["against"] = folders[0] if len(folders) == 1 else several
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
-    start = _start(run, split, result["counts"], path, progress)
+    stored = None
+    with contextlib.suppress(CounError):  # `write_metrics` says what is wrong with the file
+        stored = read_metrics(path) if path is not None else None
+    if begun is None and stored is not None and stored.counts == result["counts"]:
+        result = {**_of_start(stored), **result}
+    start = _start(run, begun, split, result["counts"], stored, progress)
     if start is not None:
         result["start"] = start
         before = start.metrics
@@ -245,22 +258,40 @@ def _reasons(missing: int, total: int) -> dict[str, str]:
     return dict.fromkeys(("unlearn_accuracy", "mia_efficacy"), reason)
 
 
+def _on_test(start: Run, data: Data, split: Split | None, progress: bool) -> Outputs:
+    """What the model before unlearning predicts for the test rows that are measured."""
+    rows = data.test if split is None else subset(data.test, split.test_rows(data))
+    title = "evaluate: test, before"
+    return predict(start.classifier, data, rows, progress=progress, title=title)
+
+
+def _of_start(stored: Metrics) -> dict[str, Any]:
+    """The *stored* metrics that need the model before unlearning, which may be gone by now."""
+    names = [
+        name
+        for name, metric in catalogue().items()
+        if any(need.startswith("start.") for need in metric.needs)
+    ]
+    return {n: value for n, value in (stored.model_extra or {}).items() if n in names}
+
+
 def _start(
-    run: Run, split: Split | None, counts: dict[str, int], path: Path | None, progress: bool
+    run: Run,
+    start: Run | None,
+    split: Split | None,
+    counts: dict[str, int],
+    stored: Metrics | None,
+    progress: bool,
 ) -> StartRecord | None:
-    """The metrics of the model that *run* started from, measured once and then kept."""
+    """The metrics of *start*, from which *run* started, measured once and then kept."""
     parent = run.record.parent
     if run.record.kind != "unlearned" or parent is None:
         return None
-    stored = None
-    with contextlib.suppress(CounError):  # `write_metrics` says what is wrong with the file
-        stored = read_metrics(path) if path is not None else None
     kept = stored.start if stored else None
     if kept is not None and kept.weights_sha256 != parent.weights_sha256:
         kept = None
     if kept is not None and kept.counts == counts:
         return kept
-    start = run.opened_start()
     if start is None:
         return kept
     predicted = predictions(start.classifier, run.data, split, progress=progress)
