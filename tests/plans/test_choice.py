@@ -95,6 +95,14 @@ def test_settings_are_valid_and_within_the_budget(budget, kind, original):
         assert method.epochs <= budget * original.get("epochs", 182)
 
 
+def test_an_unlearned_model_is_trained_in_proportion_to_what_is_new():
+    def epochs(earlier_rows):
+        choice = choose_method(kind="listed", **ROWS, original=RECIPE, earlier_rows=earlier_rows)
+        return choice.settings["epochs"]
+
+    assert [epochs(rows) for rows in (0, 30, 60, 90, 3000)] == [8, 4, 2, 2, 1]
+
+
 def test_without_sgd_the_learning_rate_is_left_open():
     recipe = {**RECIPE, "optimizer": "adamw"}
     choice = choose_method(kind="class", **ROWS, original=recipe)

@@ -8,6 +8,7 @@ import torch
 import coun
 from coun.engine import predict
 from coun.registry.baseline import Baseline
+from coun.registry.planning import Plan
 from coun.runs import history
 
 ONE_EPOCH = {"method": "finetune", "settings": {"epochs": 1}, "page": False}
@@ -49,6 +50,12 @@ def test_where_rows_are_deleted_a_method_that_reads_them_goes_on_from_the_served
     fulfilled.rollback()
     fulfilled.fulfil(**ONE_EPOCH, data=source)
     assert fulfilled.summary().versions[3].start == 1
+    fulfilled.rollback(2)
+    choices = Plan(budget=0.6).choices(Baseline(fulfilled, [2], source))
+    assert [choice.name for choice in choices] == ["neggrad_plus", "coun", "retrain"]
+    assert [choice.settings["epochs"] for choice in choices[:2]] == [2, 2]
+    choices = Plan(budget=0.6).choices(Baseline(fulfilled, [2], None))
+    assert [choice.settings["epochs"] for choice in choices[:2]] == [4, 2]
 
 
 def test_after_a_retrain_requests_start_from_it(fulfilled, trained_folder, tmp_path):

@@ -31,6 +31,7 @@ def choose_method(
     budget: float = BUDGET,
     exclude: Collection[str] = (),
     prepared: bool = False,
+    earlier_rows: int = 0,
 ) -> Choice:
     """Choose the method for a request. No Retrain of the request and no timing is looked at.
 
@@ -40,6 +41,9 @@ def choose_method(
        stop in time. Not prepared, or that was tried: NegGrad+ with small forget batches. Where
        forget rows are deleted, or that was tried: CoUn, which reads retained rows only.
     4. Nothing else is left, or one epoch is dearer than the budget: Retrain.
+
+    A model that was unlearned before was trained further by that. The training of many requests
+    would add up to more than a Retrain has, so it is in proportion to the rows that are new.
 
     Args:
         kind: what the request consists of (`Split.content_kind`): "class", "random", "listed"
@@ -51,13 +55,14 @@ def choose_method(
         budget: what unlearning may cost, as a share of a Retrain.
         exclude: names of methods that failed a gate.
         prepared: whether the model carries out-of-fold predictions (`coun prepare`).
+        earlier_rows: rows that the model to start from was made to forget since it was trained.
 
-    Returns: the choice; `settings` fill the budget.
+    Returns: the choice; `settings` fill the budget, or the part of it that is in proportion.
 
     Raises: CounError for a budget that is not above 0.
 
     Source: methods and settings that came nearest to Retrain in docs/results/bench.md and
-        docs/results/nearest.md.
+        docs/results/nearest.md; what adds up, in docs/results/registry.md.
 
     >>> recipe = {"epochs": 30, "batch_size": 64, "optimizer": "sgd"}
     >>> choice = choose_method(
@@ -110,8 +115,9 @@ def choose_method(
             order["coun"] = "forget rows are deleted, and CoUn reads retained rows only"
     epochs_of_original = original.get("epochs") or 182
     for name, reason in order.items():
-        epochs = int(budget * epochs_of_original / passes[name])
-        if name not in exclude and epochs:
+        most = int(budget * epochs_of_original / passes[name])
+        if name not in exclude and most:
+            epochs = max(1, most * forget_rows // (forget_rows + earlier_rows))
             return Choice(name, {"epochs": epochs, **settings[name]}, reason)
     tried = ", ".join(sorted(exclude))
     why = f"{tried} did not pass the gates" if tried else f"{budget:g} of a Retrain is too little"

@@ -71,6 +71,10 @@ class Baseline:
             return self.served, self.split
         return self.run, self.whole_split
 
+    def unlearned_rows(self, start: Run) -> int:
+        """How many rows *start* was made to forget since the last Retrain."""
+        return 0 if start is self.run else len(self.whole_split.new) - len(self.split.new)
+
     @cached_property
     def test_accuracy(self) -> float:
         """That of the served version or of the last Retrain in percent, the higher one.

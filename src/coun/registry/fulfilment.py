@@ -69,7 +69,7 @@ class Fulfilment:
                 "--max-remembered needs the forgotten rows, and they are deleted from the data; "
                 "leave it out, or say with --data where a copy of them is"
             )
-        self.choices = plan.choices(*self.baseline.start(reads_forget_rows=True))
+        self.choices = plan.choices(self.baseline)
         self.estimate: Estimate | None = None
 
     def run(self) -> Fulfilled:

@@ -10,13 +10,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from coun.certificates import Check
-from coun.data import Split
 from coun.errors import CounError
-from coun.methods import make
+from coun.methods import catalogue, make
 from coun.plans.choice import AUTO, BUDGET, Choice, choose_method
+from coun.registry.baseline import Baseline
 from coun.registry.costs import retrain_settings
 from coun.registry.gates import Gates
-from coun.runs import Run
 
 
 class Fulfilled(BaseModel):
@@ -68,7 +67,7 @@ class Plan:
     page: bool = True
     retrains: tuple[Path, ...] = ()
 
-    def choices(self, start: Run, split: Split) -> list[Choice]:
+    def choices(self, baseline: Baseline) -> list[Choice]:
         """The methods to try, in order; the last one is a Retrain.
 
         Raises: CounError for an unknown method or setting.
@@ -83,19 +82,28 @@ class Plan:
             raise CounError("--set goes with --method NAME; the rule of auto chooses the settings")
         choices: list[Choice] = []
         while not choices or choices[-1].name != "retrain":
-            choices.append(
-                choose_method(
-                    kind=split.content_kind,
-                    forget_rows=len(split.new),
-                    retain_rows=len(split.retain),
-                    forget_rows_present=(len(split.rows(start.data, "forget")) == len(split.new)),
-                    original=start.record.original or retrain_settings(start),
-                    budget=self.budget,
-                    exclude=[choice.name for choice in choices],
-                    prepared=start.out_of_fold is not None,
-                )
-            )
+            choices.append(self._next(baseline, [choice.name for choice in choices]))
         return choices
+
+    def _next(self, baseline: Baseline, tried: list[str]) -> Choice:
+        """What `choose_method` says. Where a method starts from depends on what it reads."""
+        for reads_forget_rows in (True, False):
+            start, split = baseline.start(reads_forget_rows=reads_forget_rows)
+            present = len(split.rows(start.data, "forget")) == len(split.new)
+            choice = choose_method(
+                kind=split.content_kind,
+                forget_rows=len(split.new),
+                retain_rows=len(split.retain),
+                forget_rows_present=reads_forget_rows and present,
+                original=start.record.original or retrain_settings(start),
+                budget=self.budget,
+                exclude=tried,
+                prepared=start.out_of_fold is not None,
+                earlier_rows=baseline.unlearned_rows(start),
+            )
+            if ("forget" in catalogue()[choice.name].reads) == reads_forget_rows:
+                break
+        return choice
 
     def to_json(self) -> dict[str, Any]:
         """What decides whether an interrupted fulfilment is continued."""

@@ -176,6 +176,7 @@ def unlearn(
             forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),
             original=origin.original,
             prepared=start.out_of_fold is not None,
+            earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
         )
         method, settings = choice.name, {**choice.settings, **settings}
         origin.chosen_because = choice.reason
