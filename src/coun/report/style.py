@@ -131,6 +131,8 @@ STYLES = {
     "ct": MethodStyle("CT", SKY, "s", DOUBLE, "O+"),
     "msg": MethodStyle("MSG", YELLOW, "s", SPARSE, "O-"),
     "rl_proximal": MethodStyle("RL-proximal", PINK, "^", SOLID, "..o"),
+    "pgd": MethodStyle("PGD", RED, "d", SPARSE, "/*"),
+    "fed_eraser": MethodStyle("FedEraser", BLUE, "8", DOTTED, "-*"),
 }
 _KEYS = {style.label.lower(): key for key, style in STYLES.items()}
 _SPARE = list(

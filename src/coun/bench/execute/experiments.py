@@ -76,6 +76,7 @@ def _train(experiment: Train, store: Store, options: Options) -> Run:
         seed=experiment.seed,
         out=store.place(experiment) / RUN,
         options=options,
+        federation=setting.federation,
         **setting.recipe,
     )
 

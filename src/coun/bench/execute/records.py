@@ -18,6 +18,7 @@ COSTS = (
     "preparation_flops",
     "preparation_seconds",
     "peak_memory_mib",
+    "bytes_sent",
 )
 # Costs relative to those of Retrain.
 RATIOS = ("flops_ratio", "paper_flops_ratio", "seconds_ratio", "preparation_flops_ratio")
@@ -99,6 +100,7 @@ def _cost(experiment: Train | Unlearn, plan: Plan, store: Store) -> dict[str, fl
         total["flops"] += cost["flops"]
         total["paper_flops"] += forward * paper_forwards(cost, settings, result["retained"])
         total["seconds"] += cost["seconds"]
+        total["bytes_sent"] += cost.get("bytes_sent", 0)  # older stores have no federations
         total["preparation_flops"] += preparation.get("flops", 0.0)
         total["preparation_seconds"] += preparation.get("seconds", 0.0)
         total["peak_memory_mib"] = max(total["peak_memory_mib"], cost["peak_memory_mib"])

@@ -55,13 +55,16 @@ def costs_grid(table: ResultTable) -> Grid:
             "preparation_flops_ratio": ("FLOPs before", 3),
             "preparation_seconds": ("s before", 1),
         }
-    return Grid.of(
-        ["cost", *(title for title, _ in columns.values())],
-        [
-            [row.name, *(number(row.costs[key], digits) for key, (_, digits) in columns.items())]
-            for row in table.shown
-        ],
-    )
+    rows = [
+        [row.name, *(number(row.costs[key], digits) for key, (_, digits) in columns.items())]
+        for row in table.shown
+    ]
+    header = ["cost", *(title for title, _ in columns.values())]
+    if any(row.costs["bytes_sent"] > 0 for row in table.shown):
+        header.append("MiB sent")
+        for texts, row in zip(rows, table.shown, strict=True):
+            texts.append(number(row.costs["bytes_sent"] / 2**20, 1))
+    return Grid.of(header, rows)
 
 
 def number(value: float, digits: int = 2) -> str:

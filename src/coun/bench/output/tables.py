@@ -248,7 +248,7 @@ def _row(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Result
     }
     values = {m: [r[m] for r in records if r.get(m) is not None] for m in metrics}
     costs = {
-        name: _mean([record[name] for record in records if record[name] is not None])
+        name: _mean([record[name] for record in records if record.get(name) is not None])
         for name in (*COSTS, *RATIOS)
     }
     costs["peak_memory_mib"] = max(record["peak_memory_mib"] for record in records)

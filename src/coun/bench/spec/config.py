@@ -12,8 +12,9 @@ from coun.bench.spec.forget import label
 from coun.bench.spec.protocols import PROTOCOLS
 from coun.data import requests
 from coun.engine.device import Precision
-from coun.errors import nearest, unknown
-from coun.methods import Method, make
+from coun.errors import CounError, nearest, unknown
+from coun.federated import Federated, Federation
+from coun.methods import Method, federated, make
 from coun.methods import contrast as add_contrast
 from coun.metrics import GAP_METRICS, catalogue
 
@@ -61,8 +62,9 @@ class DataConfig(StrictModel):
     """Which data a workload uses, and how much of it.
 
     `{root}` in *source* is replaced by the first folder of the config's `data_root` that
-    exists. *groups* merges classes into named superclasses; a subclass request then names one
-    of the original classes.
+    exists. *size* scales images to that many pixels on each side, after all random changes.
+    *groups* merges classes into named superclasses; a subclass request then names one of the
+    original classes.
     """
 
     source: Text
@@ -71,6 +73,7 @@ class DataConfig(StrictModel):
     image_column: str | None = None
     label_column: str | None = None
     views: str | None = None
+    size: Count | None = None
     groups: dict[str, tuple[str, ...]] = {}
     expect: ExpectedData | None = None
 
@@ -80,6 +83,7 @@ class Workload(StrictModel):
 
     *train* holds settings of the training recipe, used for the Original and for Retrain.
     *paper* says which rows of the published tables this workload is compared with.
+    *federation* divides the rows among clients, and every model is trained by FedAvg.
     """
 
     name: Text
@@ -87,6 +91,7 @@ class Workload(StrictModel):
     model: Text
     train: dict[str, Any] = {}
     paper: dict[Literal["dataset", "model"], str] = {}
+    federation: Federation | None = None
 
 
 class SearchRange(StrictModel):
@@ -253,6 +258,8 @@ class Config(StrictModel):
             raise ValueError(f"tune uses the reported seeds {shared}; expected other seeds")
         for method in self.method:
             _check_method(method, workloads)
+        for workload in self.workload:
+            _check_federation(workload, self.scenario, self.method)
         return self
 
 
@@ -288,6 +295,31 @@ def _check_method(method: MethodConfig, workloads: Sequence[str]) -> None:
             f"method {method.title} sets {module[0]} but does not use the module; "
             "add contrast = {} to it"
         )
+
+
+def _check_federation(
+    workload: Workload, scenarios: Sequence[requests.Request], methods: Sequence[MethodConfig]
+) -> None:
+    """Refuse requests and methods that do not fit the federation of a workload, or its lack."""
+    kinds = {scenario.kind for scenario in scenarios}
+    if workload.federation is None:
+        if "client" in kinds:
+            raise CounError(
+                f"workload {workload.name} has no clients, but a scenario names one; add "
+                "federation = {} to it"
+            )
+        for method in methods:
+            if method.name in federated():
+                raise CounError(
+                    f"{method.name} works in a federation only, and workload {workload.name} has "
+                    "none; add federation = {} to it"
+                )
+        return
+    if "sequential" in kinds:
+        raise CounError("a sequential request cannot be run in a federation; name other rows")
+    for method in methods:
+        for chosen in method.variants():
+            Federated(method.build(workload.name, chosen), workload.federation)
 
 
 def _check_unique(what: str, names: Sequence[Any]) -> None:

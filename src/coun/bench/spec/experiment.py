@@ -15,6 +15,7 @@ from coun.bench.spec.forget import hashed_record, label, score_name
 from coun.bench.spec.protocols import Attack
 from coun.bench.spec.workload import DataSpec
 from coun.data.requests import Request
+from coun.federated import Federation
 from coun.methods import find
 from coun.metrics import catalogue
 
@@ -32,6 +33,7 @@ class ExperimentSetting:
         recipe: all settings of the recipe, with their defaults.
         threads: CPU threads; their number changes the last bits of a result.
         processes: data-parallel processes that share each batch.
+        federation: the clients that hold the rows; None where all rows are in one place.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ExperimentSetting:
     threads: int
     compile: bool = False
     processes: int = 1
+    federation: Federation | None = None
 
     def content(self) -> dict[str, Any]:
         """Return what results depend on; the data counts by its fingerprint, not its place."""
@@ -59,6 +62,7 @@ class ExperimentSetting:
                 *([self.processes] if self.processes > 1 else []),
             ],
             **code_of_model(self.model),
+            **({"federation": self.federation.model_dump()} if self.federation else {}),
         }
 
 

@@ -21,7 +21,7 @@ from coun.bench.spec.experiment import (
 )
 from coun.bench.spec.forget import label, seed_of_draw
 from coun.bench.spec.workload import WorkloadInfo, data_spec, protocol_of, workload_info
-from coun.data.requests import Random, Request
+from coun.data.requests import Client, Random, Request
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
 from coun.methods import find, without_contrast
@@ -190,6 +190,7 @@ def _setting(
         config.compute.threads,
         config.compute.compile,
         ProcessGroup.current().count,
+        workload.federation,
     )
 
 
@@ -326,6 +327,9 @@ class _SeedPlanner:
         request, draw = self.scenario, protocol_of(self.config).draw
         if getattr(request, "draw", draw) != draw and "draw" not in request.model_fields_set:
             request = request.model_copy(update={"draw": draw})
+        if isinstance(request, Client) and self.workload.federation is not None:
+            partition = request.partition or self.workload.federation.partition
+            request = request.model_copy(update={"partition": partition})
         return [
             ForgetSpec(stage, seed_of_draw(stage, self.seed), self.scores(stage, original))
             for stage in request.in_stages()

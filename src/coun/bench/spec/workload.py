@@ -122,6 +122,10 @@ def _load(spec: DataSpec) -> Data:
         data = replace(data, test=held_out.train)
     if options.views is not None or spec.normalise == "data" or not spec.augment:
         data = _with_views(data, options.views, spec.normalise, spec.augment)
+    if options.size is not None:
+        if not isinstance(data.views, Views):
+            raise CounError("size scales images, but this data has views of its own; leave it out")
+        data = replace(data, views=replace(data.views, size=(options.size, options.size)))
     return data
 
 
@@ -219,7 +223,9 @@ def workload_info(
         classes, shape = data.classes, data.shape
         train, test = len(data.train), len(data.test)
         fingerprint, views = data.fingerprint, repr(data.views)
-    flops, weight_bytes = _model_size(workload.model, len(classes), shape)
+    size = workload.data.size
+    input_shape = shape if size is None else (*shape[:-2], size, size)
+    flops, weight_bytes = _model_size(workload.model, len(classes), input_shape)
     compute = Compute.choose(config.compute.device, config.compute.precision, macs=flops / 2)
     return WorkloadInfo(
         classes,
