@@ -59,6 +59,7 @@ def measure(rows: int) -> dict[str, float]:
     def lap(name: str) -> None:
         nonlocal clock
         result[name], clock = time.perf_counter() - clock, time.perf_counter()
+        result[f"{name}_peak"] = peak()
 
     coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
     result["start"] = peak()  # of the libraries, not of the data

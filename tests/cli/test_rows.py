@@ -28,6 +28,16 @@ def test_rows_are_listed_and_found(coun_command, photos):
     assert (row["label"], row["part"]) == ("dog", "train")
 
 
+def test_rows_of_pictures_of_different_sizes_are_listed(coun_command, photos, tmp_path):
+    (photos / "train" / "dog" / "dog9.png").write_bytes(b"not a picture")
+    Image.new("L", (40, 20)).save(photos / "train" / "cat" / "cat9.png")
+    words = ("rows", "folder:photos", "--find", "9")
+    result = coun_command(*words, "--out", "ids.txt")
+    assert result.code == 0, result.err
+    assert (tmp_path / "ids.txt").read_text() == "train/cat/cat9.png\ntrain/dog/dog9.png\n"
+    assert "--size" in coun_command(*words, "--out", "sheet.html").err
+
+
 def test_the_rows_like_a_picture_come_first(coun_command, photos, tmp_path):
     picture = photos / "train" / "dog" / "dog4.png"
     words = ("rows", "folder:photos", "--like", picture, "--limit-shown", 4)

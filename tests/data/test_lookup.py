@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
-from coun.data import from_arrays
-from coun.data.lookup import all_rows, nearest_rows, read_picture
+from coun.data import from_arrays, load
+from coun.data.lookup import all_rows, nearest_rows, read_picture, rows_of_source
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,11 @@ def test_a_picture_is_fitted_to_the_rows(data, tmp_path, refused):
     floats = from_arrays(np.zeros((2, 5)), [0, 1], np.zeros((2, 5)), [0, 1])
     with refused("not 8-bit images"):
         read_picture(tmp_path / "grey.png", floats)
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_rows_of_a_source_are_those_of_its_data(limit, write_photos):
+    photos = write_photos(name="{label}{number}.png", train=6, test=2)
+    for spec in (f"folder:{photos}", "digits"):
+        data = load(spec, limit=limit)
+        assert rows_of_source(spec, "1", limit=limit)[0] == all_rows(data, "1")

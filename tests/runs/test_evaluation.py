@@ -10,7 +10,7 @@ import coun
 from coun.attacks import confidence, svc_efficacy
 from coun.data import Split
 from coun.errors import CounError
-from coun.metrics import GAP_METRICS
+from coun.metrics import GAP_METRICS, Metric, registry
 from coun.models import Outputs, weights_digest
 from coun.runs import Predictions, measure, predictions
 from coun.runs.metrics_record import StartRecord, read_metrics
@@ -244,3 +244,18 @@ def test_a_run_in_a_folder_that_cannot_be_written_is_measured(
     assert "were not saved" in result["warnings"][-1]
     assert "Read-only file system" in result["warnings"][-1]
     assert not (tmp_path / "o" / "metrics.json").exists()
+
+
+def test_features_are_kept_only_for_metrics_that_need_them(original, split, monkeypatch):
+    widths = []
+
+    def width(features):
+        widths.append(features.shape[1])
+        return 0.0
+
+    before = dict(registry.catalogue())
+    wide = Metric("width", "width", "", width, needs=("forget.features",), column=None)
+    assert not registry.any_needs("features")
+    monkeypatch.setattr(registry, "catalogue", lambda: {**before, "width": wide})
+    assert coun.evaluate(original, split=split)["width"] == 0.0
+    assert widths == [original.classifier.in_features]

@@ -128,21 +128,31 @@ def _cache_folder(folder: str | None) -> Iterator[None]:
                 os.environ["COUN_CACHE"] = before
 
 
+def with_id_column(source: str, limits: dict[str, Any], id_column: str | None) -> dict[str, Any]:
+    """Add the value of --id-column to *limits*.
+
+    The option also names the column of a request file, so it is left out where the source has
+    no columns.
+    """
+    from coun.data.sources import catalogue
+
+    kind = catalogue().get(source.partition(":")[0])
+    if id_column is not None and kind is not None and "id_column" in kind.options:
+        return {**limits, "id_column": id_column}
+    return limits
+
+
 def load_data(source: str, limits: dict[str, Any], id_column: str | None = None) -> Data:
     """Load *source*, and print on standard error what has to be known of it.
 
     Args:
         limits: the values of the options of `data_options` that were given.
-        id_column: the value of --id-column. It also names the column of a request file, so
-            it is left out where the source has no columns.
+        id_column: the value of --id-column.
     """
     from coun.data import load
     from coun.data.preprocessing import with_views
-    from coun.data.sources import catalogue
 
-    kind = catalogue().get(source.partition(":")[0])
-    if id_column is not None and kind is not None and "id_column" in kind.options:
-        limits = {**limits, "id_column": id_column}
+    limits = with_id_column(source, limits, id_column)
     choice = {name: limits[name] for name in VIEWS if name in limits}
     data = load(source, **{name: limits[name] for name in limits if name not in VIEWS})
     for note in data.notes:

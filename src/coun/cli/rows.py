@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from coun.cli import app
-from coun.cli.data_options import data_options, load_data
+from coun.cli.data_options import data_options, load_data, with_id_column
 from coun.errors import CounError
-from coun.files import expanded
+from coun.files import atomically, expanded, write_text
 
 if TYPE_CHECKING:
     from coun.data import Data
@@ -68,7 +68,7 @@ def command(
     trust: bool,
     as_json: bool,
 ) -> None:
-    from coun.data.lookup import all_rows
+    from coun.data.lookup import all_rows, rows_of_source
 
     if features is not None and like is None:
         raise CounError("--features goes with --like; say which picture to look for")
@@ -86,20 +86,30 @@ def command(
             )
         _rows_of_run(source, find, limit_shown, out, as_json=as_json)
         return
-    data = load_data(source, limits, id_column)
-    if like is None:
-        rows = all_rows(data, find)
+    sheet = out if out is not None and out.suffix.lower() != ".txt" else None
+    if like is None and sheet is None:
+        rows, opened = rows_of_source(source, find, **with_id_column(source, limits, id_column))
+        spelling = opened.spelling
+        for note in opened.content.notes:
+            click.echo(note, err=True)
     else:
-        rows = _alike(data, like, features, limit_shown, trust)
+        data = load_data(source, limits, id_column)
+        spelling = data.source
+        if like is None:
+            rows = all_rows(data, find)
+        else:
+            rows = _alike(data, like, features, limit_shown, trust)
     matches, total, rows = rows, len(rows), rows[:limit_shown]
     if not rows:
         raise CounError(f"no row of {source} has '{find}' in its id; leave out --find to see ids")
-    if out is not None:
-        _write(out, data, matches if out.suffix.lower() == ".txt" else rows)
+    if sheet is not None:
+        _write_pictures(sheet, data, rows)
+    elif out is not None:
+        write_text(out, "".join(f"{row.id}\n" for row in matches))
     if as_json:
         keys = ("number", "id", "label", "part", "distance")
         listing = [{key: getattr(row, key) for key in keys} for row in rows]
-        app.emit({"source": data.source, "rows": total, "shown": listing})
+        app.emit({"source": spelling, "rows": total, "shown": listing})
         return
     _show(rows, total if like is None else len(rows))
 
@@ -108,7 +118,6 @@ def _rows_of_run(
     folder: str, find: str, limit_shown: int, out: Path | None, *, as_json: bool
 ) -> None:
     """List the rows that the run in *folder* recorded, forgotten ones first."""
-    from coun.files import write_text
     from coun.runs import rows_of_run
 
     rows = [row for row in rows_of_run(folder) if find.casefold() in row.id.casefold()]
@@ -178,15 +187,11 @@ def _show(rows: list[Row], total: int) -> None:
         )
 
 
-def _write(path: Path, data: Data, rows: list[Row]) -> None:
-    """Write ids to a text file, or pictures to a contact sheet for a person to look at."""
-    from coun.files import atomically, write_text
+def _write_pictures(path: Path, data: Data, rows: list[Row]) -> None:
+    """Write the pictures of *rows* to a contact sheet for a person to look at."""
     from coun.report.contact_sheet import contact_page, contact_sheet
 
-    suffix = path.suffix.lower()
-    if suffix == ".txt":
-        write_text(path, "".join(f"{row.id}\n" for row in rows))
-    elif suffix == ".html":
+    if path.suffix.lower() == ".html":
         write_text(path, contact_page(data, rows))
     else:
         with atomically(path) as temporary:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from coun.data.checks import regular_file
-from coun.data.examples import FETCH, Data, Examples
+from coun.data.examples import FETCH, Data, Examples, limited
 from coun.data.images import FORMATS
+from coun.data.sources import OpenedSource, Table, open_source
 from coun.errors import CounError
+
+PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,46 @@ def all_rows(data: Data, text: str = "") -> list[Row]:
     ['97', '197', '297']
     """
     rows = []
-    for part, examples in _parts(data):
+    for part, examples in zip(PARTS, (data.train, data.test), strict=True):
         labels, numbers = examples.labels.tolist(), examples.numbers.tolist()
         for place, name in enumerate(examples.ids):
             if text.casefold() in name.casefold():
                 rows.append(Row(numbers[place], name, data.classes[labels[place]], part, place))
     return rows
+
+
+def rows_of_source(
+    spec: str, text: str = "", *, limit: int | None = None, test_limit: int | None = None,
+    **options: Any,
+) -> tuple[list[Row], OpenedSource]:  # fmt: skip
+    """List the rows of a source as `all_rows` does, without decoding an image.
+
+    Args: spec, limit, test_limit, options: as for `coun.load`; what is said of images, such as
+        size and stream, is ignored.
+
+    Returns: the rows, and the source.
+
+    Raises: CounError as `coun.load` does, but not for images that cannot be used.
+
+    >>> [row.id for row in rows_of_source("digits", "97")[0]][:3]
+    ['97', '197', '297']
+    """
+    named = {name: value for name, value in options.items() if name not in ("size", "stream")}
+    opened = open_source(spec, **named)
+    content = opened.content
+    if not isinstance(content, Table):
+        return all_rows(limited(content, limit, test_limit), text), opened
+    content.check()
+    rows = []
+    kept = content.kept_rows(limit, test_limit)
+    for part_name, part, positions in zip(PARTS, (content.train, content.test), kept, strict=True):
+        for place, position in enumerate(positions.tolist()):
+            number = int(part.row_numbers[position])
+            row_id = str(number) if part.names is None else part.names[position]
+            if text.casefold() in row_id.casefold():
+                label = content.classes[part.labels[position]]
+                rows.append(Row(number, row_id, label, part_name, place))
+    return rows, opened
 
 
 def nearest_rows(
@@ -80,7 +118,7 @@ def nearest_rows(
     from scipy.spatial.distance import cdist
 
     distances = []
-    for _, examples in _parts(data):
+    for _, examples in zip(PARTS, (data.train, data.test), strict=True):
         if features is not None and picture_features is not None:
             distance = cdist(features(examples).numpy(), picture_features.numpy(), "cosine")
             distances.append(np.nan_to_num(distance[:, 0], nan=1.0))
@@ -118,7 +156,3 @@ def read_picture(path: str | Path, data: Data) -> Tensor:
         upright = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
     array = np.asarray(upright).reshape(height, width, channels)
     return torch.from_numpy(array.transpose(2, 0, 1).copy())
-
-
-def _parts(data: Data) -> tuple[tuple[str, Examples], ...]:
-    return ("train", data.train), ("test", data.test)

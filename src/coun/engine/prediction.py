@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from coun.data import Data, Examples
 from coun.engine.progress_bar import ProgressBar
@@ -19,6 +18,7 @@ def predict(
     *,
     progress: bool = False,
     title: str = "",
+    with_features: bool = True,
 ) -> Outputs:
     """Compute the logits and features of *examples*, in their order.
 
@@ -28,8 +28,9 @@ def predict(
         examples: The N rows to predict.
         progress: Whether to show a bar on standard error.
         title: The first words of the bar.
+        with_features: False keeps no features, which take more memory than anything else here.
 
-    Returns: Logits (N, K) and features (N, D), float32 on the CPU.
+    Returns: Logits (N, K) and features (N, D), or (N, 0), float32 on the CPU.
 
     >>> from coun.data import load
     >>> data = load("digits", limit=20)
@@ -41,17 +42,23 @@ def predict(
     device = next(classifier.parameters()).device
     was_training = {m: m.training for m in classifier.modules()}
     classifier.eval()
-    logits: list[Tensor] = []
-    features: list[Tensor] = []
+    outputs = Outputs(torch.empty(0, 0), torch.empty(0, 0))
     try:
         with torch.no_grad(), ProgressBar(title, visible=progress) as bar:
             for start in range(0, len(examples), BATCH):
                 slots = torch.arange(start, min(start + BATCH, len(examples)))
                 out = classifier(data.views.evaluate(examples.fetch(slots).to(device)))
-                logits.append(out.logits.float().cpu())
-                features.append(out.features.float().cpu())
+                if start == 0:  # the whole result at once: joining batches would need it twice
+                    width = out.features.shape[1] if with_features else 0
+                    outputs = Outputs(
+                        torch.empty(len(examples), out.logits.shape[1], dtype=torch.float32),
+                        torch.empty(len(examples), width, dtype=torch.float32),
+                    )
+                outputs.logits[slots] = out.logits.float().cpu()
+                if with_features:
+                    outputs.features[slots] = out.features.float().cpu()
                 bar.show(start + len(slots), len(examples))
     finally:
         for module, mode in was_training.items():
             module.training = mode
-    return Outputs(torch.cat(logits), torch.cat(features))
+    return outputs

@@ -74,8 +74,11 @@ class Task:
         if self.split is None:
             if role != "retain":
                 raise CounError(f"there is no {role} data, because this run has no forget request")
-            return torch.arange(len(self.data.train))
-        return self.split.rows(self.data, role)
+            rows = torch.arange(len(self.data.train))
+        else:
+            rows = self.split.rows(self.data, role)
+        self._indices[role] = rows  # every step asks for their number
+        return rows
 
     def unseen_predictions(self, role: str) -> Tensor:
         """Return what models that had not seen the rows of *role* predict for them.

@@ -123,6 +123,15 @@ def columns() -> dict[str, Metric]:
     return {name: m for name, m in catalogue().items() if m.column is not None}
 
 
+def any_needs(kind: str) -> bool:
+    """Tell whether a metric needs the "logits", "features" or "labels" of any part.
+
+    >>> any_needs("logits"), any_needs("features")
+    (True, False)
+    """
+    return any(need.endswith(f".{kind}") for m in catalogue().values() for need in m.needs)
+
+
 class Measurements(Mapping[str, Any]):
     """The metrics of one model, by name; each is computed when it is first read.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from coun.data.lazy import subset
 from coun.engine import predict
 from coun.errors import CounError, require_type
 from coun.metrics import GAP_METRICS, Measurements, catalogue
+from coun.metrics.registry import any_needs
 from coun.models import Classifier, Outputs
 from coun.runs.chain import measured
 from coun.runs.comparison import check_comparable
@@ -47,13 +49,18 @@ class Predictions:
 
 
 def predictions(
-    classifier: Classifier, data: Data, split: Split | None, *, progress: bool = False
+    classifier: Classifier,
+    data: Data,
+    split: Split | None,
+    *,
+    progress: bool = False,
+    with_features: bool = True,
 ) -> Predictions:
     """Run the model over every part once; without a split all training rows are retained.
 
     "forget" holds all rows that must be forgotten by now, those of earlier requests included,
     as far as the data still has them; the part is left out where it has none. The test part
-    leaves out rows that the request names.
+    leaves out rows that the request names. Without features, those of the outputs are (N, 0).
     """
     parts: dict[str, Examples] = {"test": data.test, "retain": data.train}
     if split is not None:
@@ -63,7 +70,14 @@ def predictions(
         if len(split.held_out):
             parts["test"] = subset(data.test, split.test_rows(data))
     outputs = {
-        name: predict(classifier, data, part, progress=progress, title=f"evaluate: {name}")
+        name: predict(
+            classifier,
+            data,
+            part,
+            progress=progress,
+            title=f"evaluate: {name}",
+            with_features=with_features,
+        )
         for name, part in parts.items()
     }
     return Predictions(outputs, {name: part.labels.cpu() for name, part in parts.items()})
@@ -195,7 +209,14 @@ def evaluate(
         check_comparable(retrain, run.data, split, as_retrain=True)
     if split is not None:
         split.check(run.data)
-    predicted = predictions(run.classifier, run.data, split, progress=progress)
+    predict_parts = partial(
+        predictions,
+        data=run.data,
+        split=split,
+        progress=progress,
+        with_features=any_needs("features"),
+    )
+    predicted = predict_parts(run.classifier)
     begun = run.opened_start() if run.record.kind == "unlearned" else None
     unseen = None if begun is None else _on_test(begun, run.data, split, progress)
     values = measurements(predicted, split, cost=run.record["cost"], start=unseen)
@@ -205,11 +226,7 @@ def evaluate(
         result["not_measured"] = _reasons(missing, len(split.forget))
     if exact:
         of_retrains = [
-            measurements(
-                predictions(retrain.classifier, run.data, split, progress=progress),
-                split,
-                cost=retrain.record["cost"],
-            )
+            measurements(predict_parts(retrain.classifier), split, cost=retrain.record["cost"])
             for retrain in exact
         ]
         result |= nearness(values, of_retrains)
@@ -222,7 +239,7 @@ def evaluate(
         stored = read_metrics(path) if path is not None else None
     if begun is None and stored is not None and stored.counts == result["counts"]:
         result = {**_of_start(stored), **result}
-    start = _start(run, begun, split, result["counts"], stored, progress)
+    start = _start(run, begun, split, result["counts"], stored, predict_parts)
     if start is not None:
         result["start"] = start
         before = start.metrics
@@ -262,7 +279,9 @@ def _on_test(start: Run, data: Data, split: Split | None, progress: bool) -> Out
     """What the model before unlearning predicts for the test rows that are measured."""
     rows = data.test if split is None else subset(data.test, split.test_rows(data))
     title = "evaluate: test, before"
-    return predict(start.classifier, data, rows, progress=progress, title=title)
+    return predict(
+        start.classifier, data, rows, progress=progress, title=title, with_features=False
+    )
 
 
 def _of_start(stored: Metrics) -> dict[str, Any]:
@@ -281,7 +300,7 @@ def _start(
     split: Split | None,
     counts: dict[str, int],
     stored: Metrics | None,
-    progress: bool,
+    predict_parts: Callable[[Classifier], Predictions],
 ) -> StartRecord | None:
     """The metrics of *start*, from which *run* started, measured once and then kept."""
     parent = run.record.parent
@@ -294,7 +313,7 @@ def _start(
         return kept
     if start is None:
         return kept
-    predicted = predictions(start.classifier, run.data, split, progress=progress)
+    predicted = predict_parts(start.classifier)
     values, _ = measurements(predicted, split).values_by_name()
     numbers = {name: value for name, value in values.items() if isinstance(value, float)}
     return StartRecord(weights_sha256=parent.weights_sha256, counts=counts, metrics=numbers)

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from coun.data.cache import Cache
 from coun.data.canaries import plant
@@ -24,7 +24,15 @@ from coun.data.sources.table import Table
 from coun.errors import CounError, require_type, unknown
 from coun.plugins import load_plugins
 
-__all__ = ["Source", "Table", "catalogue", "describe_sources", "load"]
+__all__ = [
+    "OpenedSource",
+    "Source",
+    "Table",
+    "catalogue",
+    "describe_sources",
+    "load",
+    "open_source",
+]
 
 
 @cache
@@ -100,39 +108,75 @@ def load(
     >>> load("digits", limit=100).shape
     (1, 8, 8)
     """
-    source, argument = _parse(spec)
     if size is not None and not (isinstance(size, int) and size > 0):
         raise CounError(f"size is {size}; expected a number of pixels, 1 or more")
-    given = {name: value for name, value in options.items() if value is not None}
-    _check_options(source, given)
-    origin = {name: source.to_record(name, value) for name, value in given.items()}
-    path = Path(os.path.expanduser(argument)) if source.argument.startswith("PATH") else None
-    arguments = [path or argument] if source.argument else []
-    streams = {"stream": True} if stream and "stream" in source.options else {}
+    opened = open_source(spec, stream=stream, **options)
+    source, path, content = opened.source, opened.path, opened.content
     try:
-        content = source.read(*arguments, **origin, **streams)
         if isinstance(content, Table):
             cache = Cache.of(path) if path is not None and path.exists() else None
             data = content.read(
                 limit, test_limit, size=size, partial=partial, stream=stream, cache=cache
             )
         else:
-            for option, given_value in (("size", size), ("stream", stream and not streams)):
-                if given_value:
+            for option, given in (("size", size), ("stream", stream and not opened.streams)):
+                if given:
                     raise CounError(f"--{option} applies to encoded images; {source.name} has none")
             data = limited(content, limit, test_limit)
     except OSError as error:
         raise CounError(f"cannot read {spec}: {first_line(error)}") from None
-    if path is not None and path.exists():
-        # Absolute, so that a record of the run loads from another working directory.
-        spec = f"{source.name}:{os.path.abspath(path)}"
     if canaries is not None:
         data = plant(data, canaries)
     limits = {"test_limit": test_limit, "size": size, "canaries": canaries}
     limits["stream"] = stream or None
-    origin |= {name: value for name, value in limits.items() if value is not None}
+    origin = opened.origin | {name: value for name, value in limits.items() if value is not None}
     # What a source found out, and must not find out anew once rows are deleted, comes first.
-    return replace(data, source=spec, origin={**data.origin, **origin})
+    return replace(data, source=opened.spelling, origin={**data.origin, **origin})
+
+
+class OpenedSource(NamedTuple):
+    """A source of which no image is decoded yet.
+
+    Args:
+        source: its kind.
+        path: where it is, None for kinds that do not have a path.
+        spelling: how `load` finds it again, from any working directory.
+        content: what the source gave.
+        origin: the further options, as records keep them.
+        streams: whether the source was asked to leave its images where they are.
+    """
+
+    source: Source
+    path: Path | None
+    spelling: str
+    content: Data | Table
+    origin: dict[str, Any]
+    streams: bool
+
+
+def open_source(spec: str, *, stream: bool = False, **options: Any) -> OpenedSource:
+    """Read what the source *spec* holds, but decode no image of a `Table`.
+
+    Args: as for `load`.
+
+    Raises: CounError as `load` does, but not for images that cannot be used.
+    """
+    source, argument = _parse(spec)
+    given = {name: value for name, value in options.items() if value is not None}
+    _check_options(source, given)
+    origin = {name: source.to_record(name, value) for name, value in given.items()}
+    path = Path(os.path.expanduser(argument)) if source.argument.startswith("PATH") else None
+    arguments = [path or argument] if source.argument else []
+    streams = stream and "stream" in source.options
+    try:
+        content = source.read(*arguments, **origin, **({"stream": True} if streams else {}))
+    except OSError as error:
+        raise CounError(f"cannot read {spec}: {first_line(error)}") from None
+    spelling = spec
+    if path is not None and path.exists():
+        # Absolute, so that a record of the run loads from another working directory.
+        spelling = f"{source.name}:{os.path.abspath(path)}"
+    return OpenedSource(source, path, spelling, content, origin, streams)
 
 
 def _parse(spec: str) -> tuple[Source, str]:

@@ -63,10 +63,15 @@ class Part:
         return Part(
             self.labels[rows],
             lambda chosen: self.encoded(rows[chosen]),
-            rows if self.numbers is None else self.numbers[rows],
+            self.row_numbers[rows],
             None if self.names is None else [self.names[row] for row in rows],
             None if self.files is None else partial(_files_at, self.files, rows),
         )
+
+    @property
+    def row_numbers(self) -> np.ndarray:
+        """Row numbers in the whole source, (N,) int64."""
+        return np.arange(len(self.labels)) if self.numbers is None else self.numbers
 
     def examples(self, images: Images | np.ndarray, rows: Tensor, channels: int) -> Examples:
         """Examples of the *images* at positions *rows*, with their numbers and ids.
@@ -75,9 +80,7 @@ class Part:
             images: the decoded images of these rows, or images that are read at each access.
             channels: 1 or 3; grey images are repeated.
         """
-        numbers = torch.arange(len(self.labels))
-        if self.numbers is not None:
-            numbers = torch.from_numpy(self.numbers)
+        numbers = torch.from_numpy(self.row_numbers)
         names = None if self.names is None else tuple(self.names[row] for row in rows.tolist())
         labels, numbers = torch.from_numpy(self.labels)[rows], numbers[rows]
         if isinstance(images, np.ndarray):
@@ -146,6 +149,17 @@ class Table:
         train, test = self.train.numbers, self.test.numbers
         return train is not None and test is not None and not np.isin(test, train).any()
 
+    def check(self) -> None:
+        """Refuse a source with problems, or with labels that do not fit. Raises: CounError."""
+        if self.problems:
+            raise CounError(self.problems[0])
+        check_labels(self.train.labels, self.test.labels, self.classes)
+
+    def kept_rows(self, limit: int | None, test_limit: int | None) -> list[Tensor]:
+        """The positions in each part of the rows that the limits keep."""
+        labels = [torch.from_numpy(part.labels) for part in (self.train, self.test)]
+        return kept_rows(labels, (limit, test_limit))
+
     def read(
         self,
         limit: int | None = None,
@@ -171,11 +185,8 @@ class Table:
         Raises: CounError for labels that do not fit, and for images that cannot be used.
         """
         if not partial:
-            if self.problems:
-                raise CounError(self.problems[0])
-            check_labels(self.train.labels, self.test.labels, self.classes)
-        labels = [torch.from_numpy(part.labels) for part in (self.train, self.test)]
-        rows, test_rows = kept_rows(labels, (limit, test_limit))
+            self.check()
+        rows, test_rows = self.kept_rows(limit, test_limit)
         if cache is not None:
             cache.remove_stale()
         train, test = (
