@@ -271,14 +271,28 @@ def test_mixed_sizes_are_refused(tree, encode, refused):
         load(f"folder:{root}")
 
 
-def test_other_depths_than_8_bits_are_refused(tree, encode, refused):
-    deep = encode(np.full((8, 8), 40_000, np.uint16))
-    with refused("deep.png", "16 bits", "expected 8"):
-        load(f"folder:{tree(flat(5) | {'a/deep.png': deep})}")
+def test_of_16_bits_the_upper_8_are_used_and_it_is_said_once(tree, encode, caplog):
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    root = tree(flat(5) | {"a/deep.png": encode(values)})
+    for options in ({}, {"stream": True}):
+        caplog.clear()
+        data = load(f"folder:{root}", **options)
+        part, row = next(
+            (part, list(part.ids).index("a/deep.png"))
+            for part in (data.train, data.test)
+            if "a/deep.png" in part.ids
+        )
+        pixels = part.fetch(torch.tensor([row, row]))[1, 0]
+        assert torch.equal(pixels, torch.from_numpy(values // 256).byte())
+        assert caplog.messages == ["1 image has 16 bits per channel; the upper 8 bits are used"]
 
 
-def test_16_bit_colour_is_refused_though_pillow_opens_it(tree, refused):
-    # Pillow cannot write one: a 1x1 PNG of 16-bit colour by hand.
+def test_dark_16_bits_are_refused_also_in_colour(tree, encode, refused):
+    # As of a scanner with 12 bits: all of it would be nearly black with 8.
+    with refused("1 image has 16 bits", "no value above 4,095"):
+        load(f"folder:{tree(flat(5) | {'a/x.png': encode(np.full((8, 8), 4095, np.uint16))})}")
+
+    # Pillow cannot write 16 bits in colour: a black 8x8 PNG by hand.
     import struct
     import zlib
 
@@ -287,11 +301,18 @@ def test_16_bit_colour_is_refused_though_pillow_opens_it(tree, refused):
             struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         )
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(bytes(7))) + chunk(b"IEND", b"")
-    root = tree(flat(5) | {"a/deep.png": b"\x89PNG\r\n\x1a\n" + header + body})
-    with refused("deep.png", "16 bits"):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes(8 * 49))) + chunk(b"IEND", b"")
+    root = tree(flat(5) | {"a/x.png": b"\x89PNG\r\n\x1a\n" + header + body})
+    with refused("16 bits", "no value above 0"):
         load(f"folder:{root}")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "WEBP", "GIF"])
+def test_images_of_any_name_are_known_by_their_first_bytes(format, tree, encode):
+    named = encode(RED, format=format)
+    data = load(f"folder:{tree(flat(5) | {'a/x.jfif': named, 'a/y': named})}")
+    assert {"a/x.jfif", "a/y"} <= {*data.ids, *data.test.ids}
 
 
 def test_decompression_bombs_are_refused(tree, encode, refused, monkeypatch):

@@ -101,8 +101,49 @@ def test_numbers_of_the_model_replace_defaults_only(expecting):
     expecting((16, 16), None, None, False)
     assert preprocessing.for_model(small_data(), "mlp").views == small_data().views
     expecting(None, (0.1,) * 3, (0.2,) * 3, False)
-    with pytest.raises(coun.CounError, match="expects images of 3 channels; these have 1"):
-        preprocessing.for_model(small_data(), "mlp")
+    assert preprocessing.for_model(small_data(), "mlp").input_shape == (3, 8, 8)
+
+
+def network(channels):
+    """A network of a user, which takes images of so many channels and no others."""
+    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+
+
+def test_grey_images_are_repeated_for_a_model_of_colours(tmp_path, caplog):
+    data = small_data()
+    run = coun.train(data, lambda: network(3), epochs=1, out=tmp_path / "a")
+    assert "these are grey, and are repeated on three channels" in caplog.text
+    assert (run.data.input_shape, run.record.data.preprocessing.channels) == ((3, 8, 8), 3)
+    x = data.test.images
+    by_hand = data.views.evaluate(x).repeat(1, 3, 1, 1)
+    assert torch.equal(run.data.views.evaluate(x), by_hand)
+    again = coun.Run.open(tmp_path / "a", build=lambda: network(3))
+    assert again.data.views == run.data.views
+    assert "in colour" in run.data.views.in_words()
+
+
+def test_weights_of_colour_and_of_grey_take_other_images(tmp_path, caplog):
+    grey = small_data()
+    images = grey.train.images[:20].repeat(1, 3, 1, 1)
+    images[:, 0] = 0
+    labels = torch.arange(20) % 10
+    colour = coun.from_arrays(images, labels, images, labels)
+    coun.models.save_weights(coun.models.build("cnn", classes=10, shape=(1, 8, 8)), tmp_path / "1")
+    coun.models.save_weights(coun.models.build("cnn", classes=10, shape=(3, 8, 8)), tmp_path / "3")
+    run = coun.Run.from_weights(tmp_path / "1", colour, "cnn")
+    assert "these are in colour, and are turned to grey" in caplog.text
+    luma = 0.587 * images[:, 1:2].double() / 255 + 0.114 * images[:, 2:].double() / 255
+    seen = run.data.views.evaluate(images).double()
+    torch.testing.assert_close(seen, (luma - 0.5) / 0.5, atol=1e-6, rtol=0)
+    assert coun.Run.from_weights(tmp_path / "3", grey, "cnn").data.input_shape == (3, 8, 8)
+    assert coun.Run.from_weights(network(3), grey).data.input_shape == (3, 8, 8)
+    caplog.clear()
+    with pytest.raises(coun.CounError, match="another architecture"):
+        coun.Run.from_weights(tmp_path / "3", grey, "resnet8")
+    assert not caplog.text
+    three = replace(colour, views=coun.Views("N", mean=(0.1,) * 3, std=(0.2,) * 3))
+    with pytest.raises(coun.CounError, match="--mean and --std are one number each"):
+        coun.Run.from_weights(network(1), three)
 
 
 def test_a_model_is_built_for_the_size_after_the_views(expecting, tmp_path):

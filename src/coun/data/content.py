@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from coun.data.examples import FETCH, Data, Examples
-from coun.data.images import SUFFIXES, decode
+from coun.data.images import SUFFIXES, decode, is_image_file
 from coun.data.split import Split
 from coun.errors import CounError
 from coun.files import expanded
@@ -177,7 +177,7 @@ def _image_files(pictures: Sequence[str | Path]) -> Iterable[Path]:
         files = sorted(
             file
             for file in path.rglob("*")
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+            if not file.name.startswith(".") and file.is_file() and is_image_file(file)
         )
         if not files:
             raise CounError(f"{path} holds no image file; expected {', '.join(SUFFIXES)}")

@@ -4,29 +4,55 @@ from __future__ import annotations
 
 import io
 import itertools
+import logging
 import os
+import re
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from coun.data.checks import first_line, memory_of_machine, regular_file
-from coun.errors import CounError
+from coun.errors import CounError, counted
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
+BEGINNINGS = (  # of files in these formats, as regular expressions
+    rb"\x89PNG\r\n\x1a\n",
+    rb"\xff\xd8\xff",
+    rb"BM.{4}\0{4}",
+    rb"RIFF.{4}WEBP",
+    rb"GIF8[79]a",
+)
 GREY = ("1", "L")
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # grey with 16 bits per channel
 COLOUR = ("RGB", "RGBA", "P", "PA", "LA", "CMYK", "YCbCr")
 LONG = 10_000  # images; decoding more than these takes seconds and gets a progress bar
 SHOWN = 5  # images that an error message names
 TOGETHER = 32  # images that one task of a thread decodes
+DARK = 2**13  # of 16 bits: images without a larger value would be nearly black with 8
 PIXELS = 1e12  # in all images of a source, as they are encoded
+
+_log = logging.getLogger(__name__)
+
+
+def is_image_file(path: str | Path) -> bool:
+    """Whether the suffix of a file, or else its first bytes, are those of an image."""
+    if os.fspath(path).lower().endswith(SUFFIXES):
+        return True
+    try:
+        with regular_file(path).open("rb") as file:
+            start = file.read(16)
+    except (OSError, CounError):
+        return False
+    return any(re.match(beginning, start, re.DOTALL) for beginning in BEGINNINGS)
 
 
 def pixels(image: Image.Image, name: str) -> np.ndarray:
@@ -67,28 +93,40 @@ def decode(content: bytes | str, name: str, *, size: int | None = None) -> np.nd
         name: what error messages call the image.
         size: cut the largest square out of the middle and scale it to this many pixels.
 
-    Raises: CounError if it cannot be read, or has more than 8 bits per channel.
+    Raises: CounError if it cannot be read.
     """
-    return _decode(content, name, size)[0]
+    return _decode(content, name, size).pixels
 
 
-def _decode(content: bytes | str, name: str, size: int | None) -> tuple[np.ndarray, int]:
-    """What `decode` returns, and the number of encoded pixels."""
+class _Decoded(NamedTuple):
+    """Pixels (1 or 3, H, W) uint8, the number of encoded pixels, and the largest value of an
+    image with 16 bits per channel, None for others."""
+
+    pixels: np.ndarray
+    encoded: int
+    peak: int | None
+
+
+def _decode(content: bytes | str, name: str, size: int | None) -> _Decoded:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         file = io.BytesIO(content) if isinstance(content, bytes) else regular_file(content)
         with Image.open(file, formats=FORMATS) as image:
             # Pillow opens 16-bit colour as 8-bit without notice; only its tiles show it.
-            if image.format == "PNG" and any(";16" in str(tile[3]) for tile in image.tile):
-                raise CounError(f"{name} has 16 bits per channel; expected 8 (convert it first)")
-            decoded_pixels = image.width * image.height
+            deep = image.format == "PNG" and any(";16" in str(tile[3]) for tile in image.tile)
+            count = image.width * image.height
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
+            upright, peak = eight_bits(image)
+            if deep and peak is None:  # in colour
+                peak = 256 * max(int(high) for _, high in _extrema(upright))
             if size is None:
-                return pixels(image, name), decoded_pixels
-            square = ImageOps.fit(_converted(image, name), (size, size), Image.Resampling.BILINEAR)
-            return pixels(square, name), decoded_pixels
+                return _Decoded(pixels(upright, name), count, peak)
+            square = ImageOps.fit(
+                _converted(upright, name), (size, size), Image.Resampling.BILINEAR
+            )
+            return _Decoded(pixels(square, name), count, peak)
     except CounError:
         raise
     except UnidentifiedImageError:
@@ -101,6 +139,29 @@ def _decode(content: bytes | str, name: str, size: int | None) -> tuple[np.ndarr
         ) from None
     except Exception as error:  # Pillow's readers raise almost anything on damaged bytes
         raise CounError(f"{name} cannot be read: {first_line(error)}; is it damaged?") from None
+
+
+def eight_bits(image: Image.Image) -> tuple[Image.Image, int | None]:
+    """Return *image* with 8 bits per channel: of 16 bits the upper 8, as Pillow does for colour.
+
+    Returns: the image, and the largest value of one with 16 bits, None for others.
+
+    >>> from PIL import Image
+    >>> image, peak = eight_bits(Image.fromarray(np.array([[0, 4096]], np.uint16)))
+    >>> image.mode, image.getpixel((1, 0)), peak
+    ('L', 16, 4096)
+    """
+    if image.mode not in DEEP:
+        return image, None
+    from PIL import Image
+
+    values = np.asarray(image)
+    return Image.fromarray((values >> 8).astype(np.uint8)), int(values.max())
+
+
+def _extrema(image: Image.Image) -> Sequence[tuple[float, float]]:
+    """Smallest and largest value of each band."""
+    return [band.getextrema() for band in image.split()]  # type: ignore[misc]
 
 
 def stack(
@@ -131,11 +192,19 @@ def stack(
 
 
 def images_of_one_size(
-    encoded: Iterable[tuple[str, bytes | str]], count: int, *, size: int | None = None
+    encoded: Iterable[tuple[str, bytes | str]],
+    count: int,
+    *,
+    size: int | None = None,
+    again: bool = False,
 ) -> Iterator[np.ndarray]:
     """Decode named images on all cores, and yield them in order, (1 or 3, H, W) uint8 each.
 
-    Args: as for `stack`.
+    Of images with 16 bits per channel the upper 8 are taken, and a warning says so.
+
+    Args:
+        encoded, count, size: as for `stack`.
+        again: the images were decoded before, so that nothing is said and all is checked.
 
     Raises: CounError at the end, where some cannot be used: it names the first of them.
     """
@@ -148,7 +217,7 @@ def images_of_one_size(
     first_shape, first_name = (0, 0, 0), ""
     problems: list[str] = []
     other_sizes: list[str] = []
-    total = 0
+    total = deep = peak = 0
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         bar = track(
@@ -159,12 +228,15 @@ def images_of_one_size(
             transient=True,
             disable=quiet,
         )
-        for name, image, decoded_pixels in bar:
-            total += decoded_pixels
-            _check_budget(total)
-            if isinstance(image, CounError):
-                problems.append(str(image))
+        for name, decoded in bar:
+            if isinstance(decoded, CounError):
+                problems.append(str(decoded))
                 continue
+            image = decoded.pixels
+            total += decoded.encoded
+            _check_budget(total)
+            if decoded.peak is not None:
+                deep, peak = deep + 1, max(peak, decoded.peak)
             if not first_name:
                 first_shape, first_name = image.shape, name
             if image.shape[1:] != first_shape[1:]:
@@ -178,6 +250,8 @@ def images_of_one_size(
             f"{other_sizes[0]} pixels but {first_name} is {_size(first_shape)}{others}; expected "
             "one size: --size PIXELS scales all of them"
         )
+    if deep and not again:
+        problems += _say_deep(deep, peak)
     if len(problems) > 1:
         more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
         raise CounError(
@@ -187,27 +261,37 @@ def images_of_one_size(
         raise CounError(problems[0])
 
 
+def _say_deep(count: int, peak: int) -> list[str]:
+    """Say that *count* images have 16 bits per channel, or why they cannot be used."""
+    one = count == 1
+    text = f"{counted(count, 'image')} {'has' if one else 'have'} 16 bits per channel"
+    if peak < DARK:
+        return [
+            f"{text}, but no value above {peak:,} of 65,535, so that they would be nearly black "
+            "with 8 bits; scale them to 8 bits first"
+        ]
+    _log.warning("%s; the upper 8 bits are used", text)
+    return []
+
+
 def _decoded(
     encoded: Iterable[tuple[str, bytes | str]], size: int | None
-) -> Iterator[tuple[str, np.ndarray | CounError, int]]:
-    """Name, pixels or what is wrong, and number of encoded pixels of each image, in order."""
+) -> Iterator[tuple[str, _Decoded | CounError]]:
+    """Name of each image, and what it is decoded to or what is wrong with it, in order."""
 
-    def work(
-        batch: list[tuple[str, bytes | str]],
-    ) -> list[tuple[str, np.ndarray | CounError, int]]:
-        results: list[tuple[str, np.ndarray | CounError, int]] = []
+    def work(batch: list[tuple[str, bytes | str]]) -> list[tuple[str, _Decoded | CounError]]:
+        results: list[tuple[str, _Decoded | CounError]] = []
         for name, content in batch:
             try:
-                image, decoded_pixels = _decode(content, name, size)
-                results.append((name, image, decoded_pixels))
+                results.append((name, _decode(content, name, size)))
             except CounError as error:
-                results.append((name, error, 0))
+                results.append((name, error))
         return results
 
     batches = _batches(encoded)
     threads = _cores()
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[list[tuple[str, np.ndarray | CounError, int]]]] = deque()
+        waiting: deque[Future[list[tuple[str, _Decoded | CounError]]]] = deque()
         try:
             for batch in batches:
                 waiting.append(pool.submit(work, batch))

@@ -98,7 +98,7 @@ class EncodedImages:
     def read(self, places: np.ndarray) -> np.ndarray:
         rows, inverse = np.unique(places, return_inverse=True)
         out = np.empty((len(rows), *self.shape), np.uint8)
-        images = images_of_one_size(self.encoded(rows), len(rows), size=self.size)
+        images = images_of_one_size(self.encoded(rows), len(rows), size=self.size, again=True)
         for k, image in enumerate(images):
             if image.shape[1:] != self.shape[1:] or len(image) > self.shape[0]:
                 raise CounError(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coun.data.checks import regular_file
 from coun.data.examples import FETCH, Data, Examples, limited
-from coun.data.images import FORMATS
+from coun.data.images import FORMATS, eight_bits
 from coun.data.sources import OpenedSource, Table, open_source
 from coun.errors import CounError
 
@@ -147,7 +147,9 @@ def read_picture(path: str | Path, data: Data) -> Tensor:
     channels, height, width = data.shape
     try:
         with Image.open(file, formats=FORMATS) as image:
-            upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+            upright = eight_bits(ImageOps.exif_transpose(image))[0].convert(
+                "L" if channels == 1 else "RGB"
+            )
     except UnidentifiedImageError:
         raise CounError(f"{file} is not an image; expected {', '.join(FORMATS)}") from None
     except OSError as error:

@@ -52,7 +52,7 @@ def with_views(
     numbers = [
         (value,) if isinstance(value, int | float) else tuple(value) for value in (mean, std)
     ]
-    channels = data.shape[0]
+    channels = data.views.channels or data.shape[0]
     for values in numbers:
         if len(values) not in (1, channels):
             raise CounError(

@@ -72,6 +72,8 @@ class Views:
             CoUn's Algorithm 1 allows both readings; the default follows common practice.
         size: (height, width) to which images are scaled after all random changes and before
             they are normalised; None leaves them as they are.
+        channels: 3 repeats grey images on three channels, 1 turns colour images to grey (luma),
+            after all random changes and before they are normalised; None leaves them.
         origin: where the numbers are from, in words; empty where the user gave them.
 
     Raises: CounError for an unknown letter, negative padding or a `std` that is not positive.
@@ -91,11 +93,13 @@ class Views:
     std: tuple[float, ...] = COUN_STD
     per_batch: bool = False
     size: tuple[int, int] | None = None
+    channels: int | None = None
     origin: str = field(default="", compare=False)
 
     def __repr__(self) -> str:
         # As in version 0.1 where no size is set: the text is part of the identity of runs.
         size = f", size={self.size!r}" if self.size else ""
+        size += f", channels={self.channels!r}" if self.channels else ""
         return (
             f"Views(letters={self.letters!r}, padding={self.padding!r}, mean={self.mean!r}, "
             f"std={self.std!r}, per_batch={self.per_batch!r}{size})"
@@ -114,6 +118,8 @@ class Views:
             raise CounError(f"std of views is {self.std}; expected positive numbers")
         if self.size is not None and min(self.size) < 1:
             raise CounError(f"size of views is {self.size}; expected at least 1 x 1 pixels")
+        if self.channels not in (None, 1, 3):
+            raise CounError(f"channels of views are {self.channels}; expected 1, 3 or None")
 
     @classmethod
     def for_images(cls, shape: tuple[int, ...], examples: Examples | None = None) -> Views:
@@ -156,6 +162,8 @@ class Views:
         text = f"views: {', '.join(changes) or 'no random changes'}"
         if self.size:
             text += f"; scaled to {self.size[1]}x{self.size[0]} pixels"
+        if self.channels:
+            text += "; in colour" if self.channels == 3 else "; in grey"
         if "N" not in self.letters:
             return f"{text}; not normalised"
         mean, std = (" ".join(f"{x:.4g}" for x in numbers) for numbers in (self.mean, self.std))
@@ -220,12 +228,19 @@ class Views:
             return pixels
         return F.interpolate(pixels, self.size, mode="bilinear", antialias=True)
 
+    def _recoloured(self, pixels: Tensor) -> Tensor:
+        if self.channels is None or pixels.shape[1] == self.channels:
+            return pixels
+        if self.channels == 1:
+            return grey(pixels)
+        return pixels.expand(-1, self.channels, *pixels.shape[2:]).contiguous()
+
     def evaluate(self, images: Tensor) -> Tensor:
         """Return *images* (B, ...) scaled to 0..1 if they are uint8, and normalised; float32.
 
         Raises: CounError if `mean` and `std` fit neither one channel nor all of them.
         """
-        x = self._scaled(_pixels(images))
+        x = self._recoloured(self._scaled(_pixels(images)))
         if "N" not in self.letters:
             return x
         if not {len(self.mean), len(self.std)} <= {1, x.shape[1]}:

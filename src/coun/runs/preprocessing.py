@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from coun.data import Data, Views
 from coun.data.preprocessing import imported_views, with_class_order
 from coun.data.row_views import TableViews, TokenViews
-from coun.data.views import Transform
+from coun.data.views import OF_GREY, Transform
 from coun.errors import CounError
 from coun.models import preprocessing
 from coun.runs.record import DataRecord, ViewsRecord
@@ -24,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def for_model(data: Data, name: str | None) -> Data:
-    """Return *data* with the mean, deviation and size that the model *name* expects.
+    """Return *data* with the mean, deviation, channels and size that the model *name* expects.
 
     Numbers that the user gave stay. Images are scaled only for a model that runs at one size.
     """
@@ -33,15 +35,52 @@ def for_model(data: Data, name: str | None) -> Data:
         return data
     changes: dict[str, Any] = {}
     if views.is_default and expected.mean and expected.std:
-        if len(expected.mean) not in (1, data.shape[0]):
-            raise CounError(
-                f"model '{name}' expects images of {len(expected.mean)} channels; these have "
-                f"{data.shape[0]}"
-            )
+        if len(expected.mean) > 1:
+            data = with_channels(data, len(expected.mean))
         changes = {"mean": expected.mean, "std": expected.std, "origin": expected.origin}
     if expected.fixed and views.size is None and data.shape[1:] != expected.size:
         changes["size"] = expected.size
-    return replace(data, views=replace(views, **changes)) if changes else data
+    changed: Any = data.views
+    return replace(data, views=replace(changed, **changes)) if changes else data
+
+
+def for_network(data: Data, network: nn.Module) -> Data:
+    """Return *data* in colour or in grey, as the first convolution of *network* takes it."""
+    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None or first.in_channels not in (1, 3):
+        return data
+    return with_channels(data, first.in_channels)
+
+
+def with_channels(data: Data, channels: int, *, quiet: bool = False) -> Data:
+    """Return *data* whose images reach the model with *channels*.
+
+    A warning says what changed, unless *quiet*. Data that does not consist of grey or colour
+    images, or has views of its own, stays as it is.
+
+    Raises: CounError if the user gave three means for a model that takes grey images.
+    """
+    views = data.views
+    if len(data.shape) != 3 or data.shape[0] not in (1, 3) or not isinstance(views, Views):
+        return data
+    if (views.channels or data.shape[0]) == channels or channels not in (1, 3):
+        return data
+    changes: dict[str, Any] = {"channels": None if data.shape[0] == channels else channels}
+    if not quiet:
+        _log.warning(
+            "the model takes images in colour; these are grey, and are repeated on three channels"
+            if channels == 3
+            else "the model takes grey images; these are in colour, and are turned to grey"
+        )
+    if channels == 1:
+        if views.is_default:
+            changes |= {"mean": (0.5,), "std": (0.5,), "origin": OF_GREY}
+        elif len(views.mean) > 1 or len(views.std) > 1:
+            raise CounError(
+                "the model takes grey images, so that --mean and --std are one number each; these "
+                f"are {len(views.mean)} and {len(views.std)}"
+            )
+    return replace(data, views=replace(views, **changes))
 
 
 def in_order_of_model(data: Data, names: tuple[str, ...], where: str) -> Data:
@@ -77,6 +116,7 @@ def describe_views(data: Data) -> ViewsRecord | None:
         std=list(views.std),
         per_batch=views.per_batch,
         size=list(views.size) if views.size else None,
+        channels=views.channels,
         origin=views.origin,
     )
 
@@ -101,6 +141,7 @@ def made_again(record: DataRecord) -> Transform | None:
         tuple(recorded.std),
         recorded.per_batch,
         (recorded.size[0], recorded.size[1]) if recorded.size else None,
+        recorded.channels,
         recorded.origin,
     )
 

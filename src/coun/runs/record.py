@@ -56,7 +56,7 @@ class ViewsRecord(Record):
     """What was done with images before the model saw them.
 
     Attributes:
-        letters, padding, mean, std, per_batch, size: of `coun.Views`.
+        letters, padding, mean, std, per_batch, size, channels: of `coun.Views`.
         origin: where mean and deviation are from, in words; empty where the user gave them.
         code: the `package.module:factory` that made the views, in place of all these.
     """
@@ -67,6 +67,7 @@ class ViewsRecord(Record):
     std: list[float] = Field(default_factory=list)
     per_batch: bool = False
     size: list[int] | None = None
+    channels: int | None = None
     origin: str = ""
     code: str = ""
 

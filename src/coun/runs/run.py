@@ -44,7 +44,14 @@ from coun.runs.folder import (
 )
 from coun.runs.new_records import given_record
 from coun.runs.prepared import carried
-from coun.runs.preprocessing import as_recorded, check_trust, for_model, in_order_of_model
+from coun.runs.preprocessing import (
+    as_recorded,
+    check_trust,
+    for_model,
+    for_network,
+    in_order_of_model,
+    with_channels,
+)
 from coun.runs.record import RunRecord
 from coun.runs.start import builder, wrap
 from coun.trust import Trust, require_trust
@@ -188,17 +195,21 @@ class Run:
             data = in_order_of_model(data, names, str(weights))
         data = for_model(data, name)
         config = recorded_config(name)
-        maker: Callable[[], nn.Module] | None = None
-        if model is not None and not isinstance(model, str):
-            maker = partial(make_model, model, data.input_shape)
-        if name is not None:
-            maker = builder(name, data, trust=True, config=config)
+
+        def maker_for(data: Data) -> Callable[[], nn.Module] | None:
+            if name is not None:
+                return builder(name, data, trust=True, config=config)
+            if model is None or isinstance(model, str):
+                return None
+            return partial(make_model, model, data.input_shape)
+
         if module is None:
-            assert maker is not None
             assert not isinstance(weights, nn.Module)
-            module = maker().eval()
             refuse_weights_of_run(expanded(weights))
-            load_weights(module, expanded(weights))
+            module, data = _with_weights(expanded(weights), data, maker_for)
+        else:
+            data = for_network(data, module)
+        maker = maker_for(data)
         check_finite(module, "the model" if isinstance(weights, nn.Module) else str(weights))
         record = given_record(module, data, name, head, config)
         return cls(module, data, None, record, None, maker)
@@ -219,6 +230,35 @@ class Run:
     def where(self) -> str:
         """How messages name this run: its folder, or its method for a run in memory."""
         return str(self.folder) if self.folder else f"a run of {self.record.method.name}"
+
+
+def _with_weights(
+    path: Path, data: Data, maker_for: Callable[[Data], Callable[[], nn.Module] | None]
+) -> tuple[nn.Module, Data]:
+    """Make the network of the weights in *path*, which may take other channels than the images.
+
+    Returns: the network with its weights, and the data with the channels that it takes.
+    """
+    make = maker_for(data)
+    assert make is not None
+    module = make()
+    adapted = for_network(data, module)
+    try:
+        load_weights(module, path)
+    except CounError as error:
+        # A network that is built for grey images has no place for weights of colour, and inversely.
+        channels = 4 - data.input_shape[0]
+        other = with_channels(data, channels, quiet=True)
+        if adapted is not data or other is data:
+            raise
+        try:
+            make = maker_for(other)
+            assert make is not None
+            load_weights(module := make(), path)
+        except CounError:
+            raise error from None
+        adapted = with_channels(data, channels)
+    return module.eval(), adapted
 
 
 def recorded_data(

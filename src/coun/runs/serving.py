@@ -251,6 +251,7 @@ def _document(
             else "as it is",
             "divide_pixels_by": 255,
             "resize": list(views.size) if views.size else None,
+            "channels": views.channels or record.data.shape[0],
             "mean": list(views.mean) if normalised else None,
             "std": list(views.std) if normalised else None,
         }
@@ -335,7 +336,7 @@ def _write_hf(model: nn.Module, folder: Path, record: RunRecord, views: Transfor
     network.config.label2id = {name: number for number, name in enumerate(record.data.classes)}
     network.save_pretrained(str(folder))
     if isinstance(views, Views) and len(record.data.shape) == 3:
-        channels = record.data.shape[0]
+        channels = views.channels or record.data.shape[0]
         size = views.size or tuple(record.data.shape[1:])
         mean, std = (list(x) * (channels if len(x) == 1 else 1) for x in (views.mean, views.std))
         settings = {

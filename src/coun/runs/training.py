@@ -26,7 +26,7 @@ from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
 from coun.runs.folder import RECORD, expanded
 from coun.runs.options import Options
-from coun.runs.preprocessing import for_model
+from coun.runs.preprocessing import for_model, for_network
 from coun.runs.probing import needs_probe, probe
 from coun.runs.recipes import by_family, inherited, recipe
 from coun.runs.record import Kind, ParentRecord
@@ -84,18 +84,24 @@ def train(
     if isinstance(model, str):
         data = for_model(data, model)
         config = recorded_config(model)
-        maker = builder(model, data, trust=True, config=config)
     elif isinstance(model, nn.Module):
         if split is not None:
             raise CounError(
                 "a Retrain must not start from given weights; pass the function that makes it"
             )
-        maker = partial(copy_model, model)
         parent = _bare_parent(model)
-    else:
-        maker = partial(make_model, model, data.input_shape)
+
+    def maker_for(data: Data) -> Callable[[], nn.Module]:
+        if isinstance(model, str):
+            return builder(model, data, trust=True, config=config)
+        if isinstance(model, nn.Module):
+            return partial(copy_model, model)
+        return partial(make_model, model, data.input_shape)
+
     with Seeds(seed).as_global("init", "shape"):
-        start = Start(maker(), name, maker, parent=parent, head=options.head, config=config)
+        network = maker_for(data)()
+    data = for_network(data, network)
+    start = Start(network, name, maker_for(data), parent=parent, head=options.head, config=config)
     how: Method = recipe(name, settings, method, network=start.model)
     if federation is not None:
         how = Federated(how, Federation.of(federation).bound_to(data))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coun.data.checks import first_line
-from coun.data.images import SUFFIXES
+from coun.data.images import SUFFIXES, is_image_file
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
@@ -166,7 +166,7 @@ class Tree:
         below = next((e.path for e in files if e.is_dir()), None)
         if below is not None:
             raise CounError(f"{below} is a folder; expected image files in a class folder")
-        strange = [e.path for e in files if not _is_image(e) or not e.is_file()]
+        strange = [e.path for e in files if not e.is_file() or not is_image_file(e.path)]
         if strange:
             more = f" (and {len(strange) - 1:,} more)" if len(strange) > 1 else ""
             kinds = ", ".join(SUFFIXES)
@@ -196,15 +196,11 @@ def _rows(tree: Tree, folder: Path, classes: list[str], *, training: bool = True
                 tree.problems.append(f"class folder {entry.path} is empty; expected images in it")
             paths += files
             labels += [classes.index(entry.name)] * len(files)
-        elif _is_image(entry):
+        elif entry.is_file() and is_image_file(entry.path):
             raise CounError(f"{entry.path} is in no class folder; expected one folder per class")
     if not paths:
         raise CounError(f"{folder} has no class folder with images; expected one folder per class")
     return Part.of_files(paths, labels, tree.root)
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    return entry.name.lower().endswith(SUFFIXES)
 
 
 SOURCE = Source("folder", read, "image files in one folder per class")
