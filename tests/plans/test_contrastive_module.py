@@ -185,3 +185,54 @@ def test_the_momentum_encoder_follows(small, make_task, original):
     memory.follow(model, MoCo().momentum)
     for old, new in zip(before, memory.encoder.parameters(), strict=True):
         torch.testing.assert_close(new - old, torch.full_like(old, 1 - 0.999), rtol=0, atol=1e-6)
+
+
+def test_both_views_are_apart_from_the_view_whose_labels_are_learned(original, split):
+    def cost(**module):
+        run = coun.unlearn(original, split, "finetune", **FAST, contrast={"weight": 0.5, **module})
+        return digest(run), run.record["cost"]["forward_images"]
+
+    second, images = cost(views="CN")
+    assert cost(views="CN", both_views=True) == (second, images)  # CN is the data's own
+    both, more = cost(views="HN", both_views=True)
+    assert more == 3 * images // 2
+    assert both != cost(views="HN")[0]
+    plain = coun.unlearn(original, split, "finetune", **FAST)
+    assert cost(views="HN", both_views=True, weight=0) == (digest(plain), images // 2)
+
+
+def test_both_views_are_those_of_the_letters(original, split):
+    """The term is the loss between views 1 and 2, whatever view 0 is."""
+    module = coun.contrast(make("finetune", FAST), views="N", both_views=True).module
+    seen = {}
+
+    class Context:
+        def outputs(self, role, view=0, *, grad=True):
+            features = torch.arange(12.0).reshape(4, 3) ** (view + 1)
+            seen[view] = features
+            return coun.models.Outputs(features, features)
+
+        def gather(self, local):
+            return local
+
+        def labels(self, role):
+            return torch.zeros(4, dtype=torch.int64)
+
+    (stage,) = module.add_to(
+        [Fit((Phase(cross_entropy("retain"), {"retain": 4}),), epochs=1)],
+        type("T", (), {"data": original.data, "seeds": coun.seeds.Seeds(0),
+                       "teacher": None, "indices": lambda self, role: torch.arange(4)})(),
+    )  # fmt: skip
+    phase = stage.phases[0]
+    assert {number: view.letters for number, view in phase.views.items()} == {1: "N", 2: "N"}
+    (_, term) = phase.objective.parts[1]
+    value = term(Context())
+    assert set(seen) == {1, 2}
+    torch.testing.assert_close(value, module.loss.loss(seen[1], seen[2], torch.zeros(4)))
+
+
+def test_both_views_need_letters(original):
+    with pytest.raises(coun.CounError, match="both_views needs views"):
+        coun.contrast(make("finetune"), both_views=True)
+    with pytest.raises(coun.CounError, match="expected true or false"):
+        coun.contrast(make("finetune"), views="CN", both_views="yes")

@@ -15,17 +15,18 @@ from coun.bench.execute.runner import run
 from coun.bench.execute.store import Store
 from coun.bench.execute.tuning import tune
 from coun.bench.execute.worker import Job
-from coun.bench.output import results
+from coun.bench.output import maps, results
 from coun.bench.spec.config import Config
 from coun.bench.spec.experiment import Experiment, closure
 from coun.bench.spec.plan import make_plan
-from coun.bench.spec.reading import parse, read_text
+from coun.bench.spec.reading import configured, parse, read_text
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, unknown
 from coun.files import expanded, refuse_foreign, write_json, write_text
 from coun.trust import Trust
 
 CONFIG, STORE, FAILURES, TUNED = "config.toml", "store", "failures", "tuned.json"
+TINY = "# coun bench --tiny\n"  # the first line of the config of a tiny form in its folder
 
 
 def bench(
@@ -41,6 +42,8 @@ def bench(
     minutes: float = math.inf,
     quiet: bool = False,
     trust: Trust = False,
+    tiny: bool = False,
+    data_root: str | Path | None = None,
 ) -> dict[str, Any]:
     """Run a bench and write `results.json` and `results.parquet` into *out*.
 
@@ -63,6 +66,8 @@ def bench(
         trust: run the code that the config names as a model or a method, such as
             `package.module:Class`. By default a config runs nothing, because it may be a
             stranger's.
+        tiny: run the tiny form of the config, see `coun.bench.spec.tiny`.
+        data_root: the folder that replaces `{root}` in the sources of the config.
 
     Returns: the content of `results.json`; its `rows` hold one record for each model and seed.
 
@@ -71,9 +76,10 @@ def bench(
     """
     out = expanded(out)
     refuse_foreign(out, CONFIG, TUNED)
-    text = _config_text(config, out, resume)
+    text = _config_text(config, out, resume, tiny)
     where = str(config or out / CONFIG)
-    parsed = _with_selected_workloads(parse(text, where, trust=trust), only)
+    parsed = configured(parse(text, where, trust=trust), text.startswith(TINY), data_root)
+    parsed = _with_selected_workloads(parsed, only)
     is_main = ProcessGroup.current().is_main
     computer = _Computer(parsed, out, store, workers, ray, quiet, time.time() + 60 * minutes)
     tuned = None
@@ -89,6 +95,7 @@ def bench(
     if is_main:
         records = collect(plan, computer.store)
         results.write(plan, records, out, failures, {"tuning": tuned})
+        maps.draw(plan, computer.store, out)
     ProcessGroup.current().barrier()
     return results.read(out)
 
@@ -102,6 +109,7 @@ def search(
     ray: str | None = None,
     quiet: bool = False,
     trust: Trust = False,
+    data_root: str | Path | None = None,
 ) -> dict[str, Any]:
     """Only tune: write `tuned.json` into *out* and return its content, see `tune`.
 
@@ -111,7 +119,7 @@ def search(
     """
     out = expanded(out)
     refuse_foreign(out, TUNED, CONFIG, STORE)
-    parsed = parse(read_text(config), str(config), trust=trust)
+    parsed = configured(parse(read_text(config), str(config), trust=trust), False, data_root)
     if not parsed.tune or not any(method.search for method in parsed.method):
         raise CounError(
             f"{config} has nothing to tune; add [tune], and search ranges to its methods"
@@ -189,8 +197,8 @@ def _with_selected_workloads(config: Config, only: Sequence[str]) -> Config:
     return config.model_copy(update={"workload": workloads})
 
 
-def _config_text(config: str | Path | None, out: Path, resume: bool) -> str:
-    """The text of the config to run, if *out* may hold its results."""
+def _config_text(config: str | Path | None, out: Path, resume: bool, tiny: bool) -> str:
+    """The text of the config to run, if *out* may hold its results; that of a tiny form says so."""
     existing = out / CONFIG
     if config is None:
         if not (resume and existing.is_file()):
@@ -199,7 +207,7 @@ def _config_text(config: str | Path | None, out: Path, resume: bool) -> str:
                 "folder of a bench"
             )
         return read_text(existing)
-    text = read_text(config)
+    text = TINY * tiny + read_text(config)
     if existing.is_file() and not resume and existing.read_text(encoding="utf-8") != text:
         raise CounError(
             f"{out} holds another bench ({existing} differs from {config}); choose another --out, "

@@ -29,6 +29,25 @@ command = BenchGroup(
 )
 
 
+tiny_option = click.option(
+    "--tiny",
+    is_flag=True,
+    help="Take the tiny form: a few random images, a small network, two seeds. It needs no data "
+    "and about a minute; its numbers have no meaning.",
+)
+root_option = click.option(
+    "--data-root",
+    type=app.PATH,
+    metavar="DIR",
+    help="Folder that holds the data of the config.  [default: COUN_DATA, or as the config says]",
+)
+only_option = click.option(
+    "--only",
+    multiple=True,
+    metavar="KEY=VALUES",
+    help="Take only a part. KEY is row, workload, scenario or seed: --only seed=0,1 --only FT.",
+)
+
 run_options = app.options(
     click.option("--out", type=app.PATH, required=True, help="Folder for the results."),
     click.option(
@@ -47,6 +66,7 @@ run_options = app.options(
         metavar="ADDRESS",
         help="Run the workers on the Ray cluster at ADDRESS; 'local' starts one here.",
     ),
+    root_option,
     app.trust_option,
 )
 
@@ -64,12 +84,8 @@ run_options = app.options(
     is_flag=True,
     help="Continue in DIR although CONFIG has changed, or, without CONFIG, with the config in DIR.",
 )
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="KEY=VALUES",
-    help="Run only a part. KEY is row, workload, scenario or seed: --only seed=0,1 --only FT.",
-)
+@only_option
+@tiny_option
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
@@ -89,9 +105,11 @@ def run(
     workers: int,
     store: Path | None,
     ray: str | None,
+    data_root: Path | None,
     trust: bool,
     resume: bool,
     only: tuple[str, ...],
+    tiny: bool,
     minutes: float,
     no_tune: bool,
     as_json: bool,
@@ -110,6 +128,8 @@ def run(
         ray=ray,
         trust=trust,
         minutes=minutes,
+        tiny=tiny,
+        data_root=data_root,
     )
     if not ProcessGroup.current().is_main:
         return
@@ -136,13 +156,16 @@ def tune(
     workers: int,
     store: Path | None,
     ray: str | None,
+    data_root: Path | None,
     trust: bool,
     as_json: bool,
 ) -> None:
     from coun.bench.main import search
     from coun.engine.process_group import ProcessGroup
 
-    tuned = search(config, out, workers=workers, store=store, ray=ray, trust=trust)
+    tuned = search(
+        config, out, workers=workers, store=store, ray=ray, trust=trust, data_root=data_root
+    )
     if not ProcessGroup.current().is_main:
         return
     if as_json:

@@ -29,6 +29,13 @@ from coun.cli.views_options import views_options
     help="Name of the method, see 'coun methods'; auto chooses one by rule.",
 )
 @click.option("--epochs", type=int, help="Passes over the rows.  [default: by method and model]")
+@click.option(
+    "--retain-share",
+    type=float,
+    metavar="SHARE",
+    help="Let the method read only this share of the retain rows, drawn by the seed.  "
+    "[default: all]",
+)
 @app.seed_option
 @forget_options
 @app.set_option
@@ -44,6 +51,7 @@ def command(
     start: Path,
     method: str,
     epochs: int | None,
+    retain_share: float | None,
     seed: int,
     forget: ForgetOptions,
     settings: tuple[str, ...],
@@ -73,6 +81,8 @@ def command(
         contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set
     )
     common: dict[str, Any] = {"seed": seed, "out": out, "options": options, **values}
+    if retain_share is not None:
+        common["retain_access"] = retain_share
     if module is not None:
         common["contrast"] = module
     run = open_start(

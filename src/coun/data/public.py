@@ -13,6 +13,19 @@ from coun.data.sources import load
 from coun.errors import CounError, unknown
 from coun.files import expanded
 
+CIFAR_10 = "airplane automobile bird cat deer dog frog horse ship truck"
+CIFAR_100 = (
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus "
+    "butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach "
+    "couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster "
+    "house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree "
+    "motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear "
+    "pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket "
+    "rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar "
+    "sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip "
+    "turtle wardrobe whale willow_tree wolf woman worm"
+)
+
 
 @dataclass(frozen=True)
 class PublicSet:
@@ -27,6 +40,7 @@ class PublicSet:
         train, test, classes: numbers of rows and of classes; all classes have one size.
         shape: of one image.
         terms: what its page says of its use.
+        names: of the classes, in the order of their labels; empty where they are numbers here.
     """
 
     name: str
@@ -41,6 +55,7 @@ class PublicSet:
     classes: int
     shape: tuple[int, int, int]
     terms: str
+    names: tuple[str, ...] = ()
 
 
 SETS = {
@@ -61,6 +76,7 @@ SETS = {
             (3, 32, 32),
             "no licence is stated; cite Krizhevsky, Learning multiple layers of features from "
             "tiny images, 2009",
+            tuple(CIFAR_10.split()),
         ),
         PublicSet(
             "cifar-100",
@@ -75,6 +91,7 @@ SETS = {
             100,
             (3, 32, 32),
             "as for cifar-10",
+            tuple(CIFAR_100.split()),
         ),
         PublicSet(
             "tiny-imagenet",

@@ -7,18 +7,21 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from coun.data import Data, Views
 from coun.data.row_views import TableViews, TokenViews
 from coun.data.views import Transform
 from coun.engine import Stage, Task, with_term
 from coun.errors import CounError, unknown
+from coun.models import Outputs
 from coun.objectives import Objective, labels_of_second_view
+from coun.objectives.context import BatchContext
 from coun.objectives.contrastive.registry import LOSSES, ContrastiveLoss
+from coun.objectives.objective import Term
 from coun.plans.method import Method, from_settings
 
 EQUAL_VIEWS = 8  # rows whose views are compared
@@ -37,6 +40,8 @@ class ContrastiveModule:
             it changes; None means those of the data.
         second_view_labels: Weight of the second view's own cross entropy.
         per_batch: Whether all images of a batch share one crop and one flip.
+        both_views: Whether both views of the loss are drawn by *letters*, apart from the view
+            whose labels are learned. This costs a third forward pass.
     """
 
     loss: ContrastiveLoss
@@ -44,6 +49,7 @@ class ContrastiveModule:
     letters: str | None = None
     second_view_labels: float = 0.0
     per_batch: bool = False
+    both_views: bool = False
 
     def add_to(self, stages: Iterable[Stage], task: Task) -> Iterator[Stage]:
         """Yield *stages*, with the loss in every phase that reads retain data.
@@ -55,7 +61,8 @@ class ContrastiveModule:
             self._warn_of_equal_views(task, views)
             generator = task.seeds.torch("contrast", self.loss.name)
             state = self.loss.state(task.teacher, generator)
-            term = self.weight * self.loss.objective(state)
+            loss = self.loss.objective(state)
+            term = self.weight * (_of_later_views(loss) if self._is_apart(task.data) else loss)
         term += labels_of_second_view(self.second_view_labels, self.loss.second_view_gradient)
         yield from with_term(stages, term, views, state)
 
@@ -72,7 +79,13 @@ class ContrastiveModule:
             )
         if self.letters is None:
             return replace(data.views, per_batch=True)
-        return {1: replace(data.views, letters=self.letters)}
+        views = replace(data.views, letters=self.letters)
+        return {1: views, 2: views} if self.both_views else {1: views}
+
+    def _is_apart(self, data: Data) -> bool:
+        """Whether the loss has two views of its own: where they are not drawn as the first is."""
+        views = data.views
+        return self.both_views and isinstance(views, Views) and self.letters != views.letters
 
     def _share(self, data: Data) -> float | None:
         """The share of a row that the second view changes, where rows are not images."""
@@ -109,6 +122,31 @@ class ContrastiveModule:
             )
 
 
+class _LaterViews:
+    """A batch context in which view 0 is view 1 of another one, view 1 its view 2, and so on."""
+
+    def __init__(self, context: BatchContext) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def inputs(self, role: str, view: int = 0) -> Tensor:
+        return self._context.inputs(role, view + 1)
+
+    def outputs(self, role: str, view: int = 0, **options: Any) -> Outputs:
+        return self._context.outputs(role, view + 1, **options)
+
+
+def _of_later_views(objective: Objective) -> Objective:
+    """Return the same terms of the second and third view of each batch."""
+
+    def shifted(term: Term) -> Term:
+        return lambda context: term(cast(BatchContext, _LaterViews(context)))
+
+    return Objective(tuple((weight, shifted(term)) for weight, term in objective.parts))
+
+
 @dataclass(frozen=True)
 class Contrasted(Method):
     """A method with CoUn's contrastive module added; `contrast` makes it."""
@@ -136,6 +174,8 @@ class Contrasted(Method):
             "weight": self.module.weight,
             "views": self.module.letters,
             "second_view_labels": self.module.second_view_labels,
+            # Left out where it is not set, so that records and hashes of 0.1 stay as they are.
+            **({"both_views": True} if self.module.both_views else {}),
         }
         return {**self.method.settings(), "contrast": {**module, **asdict(self.module.loss)}}
 
@@ -149,6 +189,7 @@ def contrast(
     weight: float = 1.0,
     views: str | None = None,
     second_view_labels: float = 0.0,
+    both_views: bool = False,
     **settings: Any,
 ) -> Contrasted:
     """Add CoUn's contrastive module to *method*.
@@ -166,6 +207,9 @@ def contrast(
             means those of the data.
         second_view_labels: Weight of the second view's own cross entropy, which needs no further
             forward pass. It is not in the paper, and suits methods that learn the retain labels.
+        both_views: Draw both views of the loss as *views* says, apart from the view whose labels
+            are learned, as in the paper's Figure 9. A step then has three forward passes, unless
+            *views* are those of the data.
         settings: Settings of the loss, for example `temperature=0.1`.
 
     Returns: The method with the module, called for example "not+info_nce".
@@ -184,6 +228,10 @@ def contrast(
         raise unknown("contrastive loss", loss, LOSSES)
     if reason := method.contrast_refusal():
         raise CounError(f"{method.name} does not accept the contrastive module: {reason}")
+    if not isinstance(both_views, bool):
+        raise CounError(f"the contrastive both_views is {both_views!r}; expected true or false")
+    if both_views and views is None:
+        raise CounError("both_views needs views: letters of the two views, for example CHJGN")
     weight = _non_negative("weight", weight)
     labels = _non_negative("second_view_labels", second_view_labels)
     chosen = from_settings(LOSSES[loss], loss, settings)
@@ -191,7 +239,9 @@ def contrast(
     if views is not None and not SHARE.fullmatch(views):
         Views(letters=views)
     labels_of_second_view(labels, chosen.second_view_gradient)
-    return Contrasted(method, ContrastiveModule(chosen, weight, views, labels))
+    return Contrasted(
+        method, ContrastiveModule(chosen, weight, views, labels, both_views=both_views)
+    )
 
 
 def _non_negative(name: str, value: Any) -> float:

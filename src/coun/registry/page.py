@@ -8,7 +8,8 @@ from pathlib import Path
 from coun.errors import CounError
 from coun.registry.summary import RegistrySummary, RequestSummary, VersionSummary
 from coun.report.figures.drift import drift_curve
-from coun.report.html import Picture, Section, write_report
+from coun.report.html import Section, write_report
+from coun.report.picture import Picture
 from coun.report.table import Grid
 
 SOON = 7  # days before a due date from which an open request is marked

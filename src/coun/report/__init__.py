@@ -1,7 +1,8 @@
 """Tables, pictures and the self-contained page."""
 
 from coun.report.audit import write_audit
-from coun.report.html import Picture, Section, write_report
+from coun.report.html import Section, write_report
+from coun.report.picture import Picture
 from coun.report.table import Cell, Grid, Row, tabulate
 
 __all__ = [

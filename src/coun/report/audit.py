@@ -25,7 +25,8 @@ from coun.report.figures import (
     roc_curves,
 )
 from coun.report.figures.rows import row_pictures
-from coun.report.html import Picture, Section, write_report
+from coun.report.html import Section, write_report
+from coun.report.picture import Picture
 from coun.report.style import method_style
 from coun.report.table import Grid
 from coun.runs import Predictions

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,33 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coun.files import write_text
-from coun.report.style import without_mathtext
+from coun.report.picture import Picture
 from coun.report.table import Grid
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-    from matplotlib.figure import Figure
-
-
-@dataclass
-class Picture:
-    """A figure with a caption that says what to look for.
-
-    >>> from coun.report.figures import gaps
-    >>> Picture(gaps([], floor=0.5), "Shorter bars are better.").data[:4]
-    'iVBO'
-    """
-
-    figure: Figure
-    caption: str
-
-    @property
-    def data(self) -> str:
-        """The figure as a PNG, in the text form that a page can hold."""
-        buffer = io.BytesIO()
-        without_mathtext(self.figure)
-        self.figure.savefig(buffer, format="png")
-        return base64.b64encode(buffer.getvalue()).decode()
 
 
 LEGEND = (

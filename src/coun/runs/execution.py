@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from coun.data import Data, Split
+from coun.data.examples import stratified
 from coun.data.row_table import RowTable
 from coun.engine import Checkpoint, Compute, Cost, Engine, Task, forward_flops
 from coun.engine.device import keep_freed_memory
@@ -109,6 +110,8 @@ def execute(
             out_of_fold=start.out_of_fold,
             held_out=start.held_out,
         )
+        if start.retain_access is not None:
+            task = task.with_rows(retain=readable_rows(data, split, start.retain_access, seed))
         engine = Engine(
             task,
             compute,
@@ -128,6 +131,14 @@ def execute(
             run.record = _save(folder, run)
             checkpoint.clear()
     return run
+
+
+def readable_rows(data: Data, split: Split | None, share: float, seed: int) -> torch.Tensor:
+    """Return the positions of a seeded *share* of the retain rows, the same share of each class."""
+    assert split is not None
+    retain = split.rows(data, "retain")
+    count = max(1, round(share * len(retain)))
+    return retain[stratified(data.train.labels[retain], count, seed)]
 
 
 def _save(folder: Path, run: Run) -> RunRecord:

@@ -53,6 +53,7 @@ def new_record(
         parent=start.parent,
         ancestors=start.ancestors,
         retrain_share=start.retrain_share,
+        retain_access=start.retain_access,
         chosen_because=start.chosen_because,
         probe=start.probe.record if start.probe else None,
         environment=environment(),

@@ -254,6 +254,7 @@ class RunRecord(Record):
             spent before the request was known.
         retrain_share: the cost that was expected before the run, as a share of a Retrain;
             None where it is unknown.
+        retain_access: the share of the retain rows that the method could read; None for all.
         probe: the trials that chose the learning rate, where there were any.
         chosen_because: why the method was chosen, where the user left the choice to "auto".
         out_of_fold: the predictions in the run's folder by models that had not seen the rows.
@@ -281,6 +282,7 @@ class RunRecord(Record):
     cost: Cost = Field(default_factory=Cost)
     preparation_cost: Cost | None = None
     retrain_share: float | None = None
+    retain_access: float | None = None
     chosen_because: str = ""
     probe: ProbeRecord | None = None
     out_of_fold: OutOfFoldRecord | None = None
@@ -323,6 +325,8 @@ class RunRecord(Record):
             parts["earlier"] = self.split["earlier"]
         if self.split and self.split.get("held_out"):  # measurements leave these rows out
             parts["held_out"] = self.split["held_out"]
+        if self.retain_access is not None:
+            parts["retain_access"] = self.retain_access
         if self.parent and self.parent.out_of_fold_sha256:
             parts["out_of_fold"] = self.parent.out_of_fold_sha256
         text = json.dumps(parts, sort_keys=True)
@@ -330,7 +334,10 @@ class RunRecord(Record):
 
     def differences(self, other: RunRecord) -> list[str]:
         """Name the parts in which *other* is another run."""
-        parts = ("data", "model", "split", "method", "seed", "compute", "parent")
+        parts = (
+            *("data", "model", "split", "method", "seed", "compute", "parent"),
+            "retain_access",
+        )
         here, there = (json.loads(json.dumps(r.to_json())) for r in (self, other))
         for content in (here, there):
             del content["data"]["rows_sha256"]  # known only when the run is complete

@@ -39,6 +39,7 @@ class Start:
     ancestors: list[StepRecord] = field(default_factory=list)
     head: str | None = None
     retrain_share: float | None = None
+    retain_access: float | None = None
     chosen_because: str = ""
     probe: Probe | None = None
     out_of_fold: OutOfFold | None = None

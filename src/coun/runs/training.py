@@ -121,6 +121,7 @@ def unlearn(
     out: str | Path | None = None,
     options: Options | None = None,
     contrast: Mapping[str, Any] | None = None,
+    retain_access: float | None = None,
     trust: Trust = False,
     **settings: Any,
 ) -> Run:
@@ -144,6 +145,10 @@ def unlearn(
         out: a run folder to write; an interrupted run in it is resumed, a finished one
             returned.
         contrast: arguments of `coun.contrast`, to add the contrastive module to the method.
+        retain_access: the share of the retain rows that the method may read, for a method whose
+            user does not have all of them any more: above 0, below 1. The rows are drawn by
+            *seed*, the same share of each class, so all methods of one seed read the same rows.
+            None lets it read all of them. A Retrain reads them all.
         trust: run code that the record of a run folder names (see `Run.open`).
 
     Returns: the unlearned run. Its model is a new object.
@@ -209,13 +214,15 @@ def unlearn(
     retrain = method.name == Retrain.name
     if retrain:
         origin.parent = None  # it starts afresh
+    origin.retain_access = _checked_access(retain_access, method)
     method = method.with_defaults_from(origin.original)
     if "held_out" in method.reads:
         rows = split.calibration_rows(start.data)
         origin.held_out = start.data.test.take(rows)
         split = split.leaving_out(start.data.test.numbers[rows])
     kind_of_run: Kind = "retrain" if retrain else "unlearned"
-    origin.retrain_share = retrain_share(method, split, origin.original)
+    expected = retrain_share(method, split, origin.original)
+    origin.retrain_share = expected and expected * (origin.retain_access or 1.0)
     if options.progress and origin.retrain_share and ProcessGroup.current().is_main:
         print(in_words(origin.retrain_share), file=sys.stderr)
     run = execute(kind_of_run, method, start.data, split, origin, seed, out, options)
@@ -233,6 +240,25 @@ def _in_federation(method: Method, federation: Federation | None, start: Run) ->
             "train the Original with clients (--clients), or choose another method"
         )
     return method
+
+
+def _checked_access(share: float | None, method: Method) -> float | None:
+    """Refuse a share of the retain rows that is none, or that *method* cannot work with."""
+    if share is None:
+        return None
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+        raise CounError(
+            f"retain_access is {share!r}; expected a share of the retain rows above 0 and below 1, "
+            "or leave it out for all of them"
+        )
+    if method.exact:
+        raise CounError(
+            f"{method.name} is exact, which needs all retain rows; leave retain_access "
+            "(--retain-share) out, or use another method"
+        )
+    if "retain" not in method.reads:
+        raise CounError(f"{method.name} reads no retain rows; leave retain_access out")
+    return float(share)
 
 
 def _opened(

@@ -31,6 +31,21 @@ from coun.report.style import method_style
         ('label = "CoUn"', 'label = "FT"', ["method 'FT' appears twice"]),
         (
             "settings = { epochs = 1 }\n\n",
+            "search = { lrr = [0.1] }\n\n",
+            ["unknown setting 'lrr' of finetune", "did you mean 'lr'"],
+        ),
+        (
+            "settings = { epochs = 1 }\n\n",
+            "search = { lr = { low = -1.0, high = 0.1 } }\n\n",
+            ["lr of finetune is -1.0", "greater than 0"],
+        ),
+        (
+            "settings = { epochs = 1 }\n\n",
+            "vary = { retain_access = [0.5, 2.0] }\n\n",
+            ["retain_access of FT is 2.0", "0 < share <= 1"],
+        ),
+        (
+            "settings = { epochs = 1 }\n\n",
             'settings = { epochs = 1 }\nvary = { "contrast.weight" = [1] }\n\n',
             ["does not use the module"],
         ),
@@ -89,7 +104,8 @@ def test_an_unknown_config_is_refused_with_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_every_shipped_config_is_valid_and_can_be_planned(name: str) -> None:
+def test_every_shipped_config_is_valid_and_can_be_planned(name: str, monkeypatch) -> None:
+    monkeypatch.setenv("COUN_DATA", "nowhere")  # a plan needs no data
     config = load(name)
     estimated = estimate(name, timed=False)
     assert estimated["total"]["experiments"] > 0

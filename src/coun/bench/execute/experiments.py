@@ -20,13 +20,16 @@ from coun.bench.spec.experiment import (
     ExperimentSetting,
     ForgetSpec,
     Score,
+    Semantics,
     Train,
     Unlearn,
 )
 from coun.data import Data, Split
 from coun.data.requests import ModelPredictions
+from coun.data.requests.whole_class import class_label
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
+from coun.metrics import centroid_distances, centroids, prediction_rows
 from coun.runs import Options, Run, measure, predictions, prepare, train, unlearn
 from coun.runs.evaluation import measurements
 
@@ -59,6 +62,8 @@ def execute(experiment: Experiment, store: Store, options: ComputeOptions, worke
             result = _evaluate(experiment, store)
         elif isinstance(experiment, Compare):
             result = {"metrics": _compare(experiment, store)}
+        elif isinstance(experiment, Semantics):
+            result = _semantics(experiment, store)
         else:
             assert isinstance(experiment, Score)
             result = {"scores": _score(experiment, store)}
@@ -107,6 +112,7 @@ def _unlearn(experiment: Unlearn, store: Store, options: Options) -> Run:
         out=store.place(experiment) / RUN,
         options=options,
         contrast=experiment.contrast,
+        retain_access=experiment.retain_access,
         **experiment.settings,
     )
 
@@ -135,6 +141,35 @@ def _compare(experiment: Compare, store: Store) -> dict[str, float | None]:
     return {name: measured.get(name) for name in experiment.metrics}
 
 
+def _semantics(experiment: Semantics, store: Store) -> dict[str, Any]:
+    """Which classes the forget rows of one class are predicted as, and how far centroids are.
+
+    Source: CoUn, Tables 1, 5 and 6 (predictions, percent) and Table 4 (distances to the
+        centroids of the retain rows, divided by the largest). A class without retain rows, or
+        forget rows, has no distance (None).
+    """
+    data = _data(experiment.setting)
+    split = _split(experiment.forget, data, store)
+    run = _open(experiment.subject, store, data)
+    outputs = predictions(run.classifier, data, split)
+    of, classes = class_label(data, experiment.of), len(data.classes)
+    forget, labels = outputs.outputs["forget"], outputs.labels["forget"]
+    rows = labels == of
+    if not rows.any():
+        return {"of": experiment.of, "rows": 0, "predicted": {}, "distance": {}}
+    shares = prediction_rows(forget.logits[rows], labels[rows])[of]
+    retain = outputs.outputs["retain"].features
+    centres = centroids(retain, outputs.labels["retain"], classes)
+    present = [k for k in range(classes) if not np.isnan(centres[k]).any()]
+    distances = centroid_distances(forget.features[rows], centres[present])
+    return {
+        "of": experiment.of,
+        "rows": int(rows.sum()),
+        "predicted": dict(zip(data.classes, map(float, shares), strict=True)),
+        "distance": {data.classes[k]: float(x) for k, x in zip(present, distances, strict=True)},
+    }
+
+
 def _score(experiment: Score, store: Store) -> list[float]:
     data = _data(experiment.setting)
     answers = []
@@ -146,6 +181,14 @@ def _score(experiment: Score, store: Store) -> list[float]:
             trained_on = torch.isin(data.train.numbers, retain)
         answers.append(ModelPredictions(outputs.logits, outputs.features, trained_on))
     return [float(score) for score in experiment.request.score(answers, data)]
+
+
+def open_model(
+    experiment: Train | Unlearn, forget: ForgetSpec, store: Store
+) -> tuple[Run, Data, Split]:
+    """Open a finished model with the whole data of its setting, and the rows of *forget*."""
+    data = _data(experiment.setting)
+    return _open(experiment, store, data), data, _split(forget, data, store)
 
 
 def _open(experiment: Train | Unlearn, store: Store, data: Data) -> Run:

@@ -70,6 +70,8 @@ def _record(plan: Plan, model: PlannedModel, store: Store) -> dict[str, Any]:
     record |= {name: measured[name] for name in (*GAP_METRICS, *optional) if name in measured}
     if model.comparison:
         record |= store.result(model.comparison)["metrics"]
+    if model.semantics:
+        record["semantics"] = store.result(model.semantics)
     gaps = {m: measured[m] - retrain[m] for m in plan.config.metrics if m in GAP_METRICS}
     record |= {f"gap_{name}": gap for name, gap in gaps.items()}
     record["gap"] = sum(map(abs, gaps.values())) / len(gaps)

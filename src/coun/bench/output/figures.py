@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +67,29 @@ def gap_against_cost(table: ResultTable) -> Figure:
             "operations over Retrain's; filled: with the module; (f): reads forget data"
         )
         figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def improvements(table: ResultTable, printed: Mapping[str, float] | None = None) -> Figure:
+    """By how many percent the module makes the gap of each method smaller (CoUn, Figure 4).
+
+    Args: printed: the values of the paper, by label of the method; shown as diamonds.
+    """
+    tests, printed = table.module, printed or {}
+    with styled():
+        figure, (axes,) = subplots((max(3.6, 1.1 * len(tests) + 1.4), 3.4))
+        for place, test in enumerate(tests):
+            style = method_style(test.name)
+            bar = axes.bar(place, test.improvement, 0.6, color=style.colour, hatch=style.hatch)
+            axes.bar_label(bar, fmt="%.0f%%", padding=2, fontsize=8)
+            if test.name in printed:
+                axes.plot(place, printed[test.name], "D", color="black", markersize=5)
+        if printed.keys() & {test.name for test in tests}:
+            axes.plot([], [], "D", color="black", markersize=5, label="printed")
+            figure.legend(loc="outside right upper", fontsize=8)
+        axes.axhline(0, color="black", linewidth=1)
+        axes.set_xticks(range(len(tests)), [test.name for test in tests])
+        axes.set_ylabel("gap made smaller by the module, %")
     return figure
 
 

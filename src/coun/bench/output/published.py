@@ -15,7 +15,7 @@ from scipy import stats
 
 from coun.bench.output.tables import ResultRow, ResultTable, metric_of
 from coun.bench.spec.forget import label
-from coun.bench.spec.plan import METHOD, RETRAIN
+from coun.bench.spec.plan import FLOOR, METHOD, ORIGINAL, RETRAIN
 from coun.data.requests import Class, Random, Request, parse
 from coun.errors import CounError
 from coun.methods import without_contrast
@@ -26,6 +26,7 @@ from coun.report.style import method_style
 
 SHIPPED = files("coun.bench") / "paper_values" / "coun_neurips_2025.csv"
 SEEDS = 10  # trials behind every printed value (CoUn, section 4.1)
+MODULE = " + CL"  # what a label adds for the module
 ROUNDING = 0.015  # a rounded gap, computed from values that were rounded to 0.01 before
 PRINTED = {
     "retain_accuracy": "retain_acc",
@@ -138,7 +139,7 @@ def compare(
     """
     settings = {w["name"]: w["paper"] for w in results["config"]["workload"] if w["paper"]}
     requests = [parse(record) for record in results["config"]["scenario"]]
-    scenarios = {label(request): _printed_scenario(request) for request in requests}
+    scenarios = {label(request): printed_scenario(request) for request in requests}
     compared: list[Compared] = []
     for table in tables:
         if table.workload not in settings or table.scenario not in scenarios or table.stage > 1:
@@ -151,7 +152,7 @@ def compare(
     return compared
 
 
-def _printed_scenario(request: Request) -> tuple[str, str]:
+def printed_scenario(request: Request) -> tuple[str, str]:
     """Scenario and percentage, as the file of printed values names them; empty for others."""
     if isinstance(request, Random):
         return "random", f"{100 * request.fraction:.0f}"
@@ -163,10 +164,9 @@ def _compare_row(
 ) -> Iterator[Compared]:
     if row.role not in (METHOD, RETRAIN) or row.varied:
         return
-    is_coun = row.module and without_contrast(row.method) == FineTune.name
-    name = method_style(CoUn.name if is_coun else row.method).label
+    name = method_name(row.role, row.method, row.module)
     for published in printed:
-        if (published.method, published.module) != (name, row.module and not is_coun):
+        if published.method + MODULE * published.module != name:
             continue
         for metric in row.differences:
             cell = row.metrics[metric]
@@ -177,6 +177,43 @@ def _compare_row(
             yield Compared(table.title, row.name, "gap", published.gap, row.gap_of_means, None)
         measured_pflops = row.costs["paper_flops"] / 1e15
         yield Compared(table.title, row.name, "PFLOP", published.pflops, measured_pflops, None)
+
+
+def method_name(role: str, method: str, module: bool) -> str:
+    """What the files of printed values call a row: by its method, and by its role otherwise.
+
+    The module added to fine-tuning is CoUn.
+
+    >>> method_name("method", "finetune", True), method_name("Original", "retrain", False)
+    ('CoUn', 'Original')
+    """
+    if role in (ORIGINAL, RETRAIN, FLOOR):
+        return role
+    is_coun = module and without_contrast(method) == FineTune.name
+    return method_style(CoUn.name if is_coun else method).label + MODULE * (module and not is_coun)
+
+
+def improvements(rows: Sequence[Published], setting: tuple[str, str, str, str]) -> dict[str, float]:
+    """By how many percent the module made the printed gap of each method smaller (Figure 4)."""
+    gaps = {x.method + MODULE * x.module: x.gap for x in rows if x.setting == setting}
+    return {
+        name: 100 * (1 - gaps[name + MODULE] / gap)
+        for name, gap in gaps.items()
+        if name + MODULE in gaps
+    }
+
+
+def improvements_of(
+    results: Mapping[str, Any], table: ResultTable, rows: Sequence[Published]
+) -> dict[str, float]:
+    """The printed `improvements` of the setting of *table*; none where the paper has none."""
+    for workload in results["config"]["workload"]:
+        if workload["name"] == table.workload and (paper := workload["paper"]):
+            for request in map(parse, results["config"]["scenario"]):
+                if label(request) == table.scenario:
+                    scenario = printed_scenario(request)
+                    return improvements(rows, (paper["dataset"], paper["model"], *scenario))
+    return {}
 
 
 def _within(
@@ -207,7 +244,7 @@ def contradictions(rows: Sequence[Published]) -> list[list[str]]:
     return [
         [
             f"Table {row.table}: {', '.join(row.setting[:3])} {row.setting[3]}%",
-            row.method + (" + CL" if row.module else ""),
+            row.method + MODULE * row.module,
             f"{row.gap:.2f}",
             f"{gap:.2f}",
         ]

@@ -78,9 +78,10 @@ def grids(table: ResultTable) -> list[Grid]:
     if table.module:
         tests = []
         for t in table.module:
-            p_values = (number(t.p, 4), number(t.corrected, 4))
-            tests.append([t.base, number(t.without), number(t.with_module), *p_values])
-        parts.append(Grid.of(["the module", "gap without", "gap with", "p", "Holm"], tests))
+            values = (number(t.without), number(t.with_module), number(t.improvement, 1))
+            tests.append([t.base, *values, number(t.p, 4), number(t.corrected, 4)])
+        header = ["the module", "gap without", "gap with", "improvement %", "p", "Holm"]
+        parts.append(Grid.of(header, tests))
     if not math.isnan(table.floor) and table.methods:
         header = ["cost over Retrain's to come within", *(f"{x} floors" for x in WITHIN)]
         quality = table.cost_to_quality

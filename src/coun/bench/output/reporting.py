@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coun.bench.output import published, render
+from coun.bench.output import maps, published, render, semantics
 from coun.bench.output.results import read
+from coun.bench.output.semantics import semantics_tables
 from coun.bench.output.tables import ResultTable, legend, result_tables
 from coun.files import write_text
 from coun.report import Grid, Picture, Section, write_report
+
+MAP = (
+    "Features of forget rows (marks) and retain rows (dots) in the plane, in the colour of the "
+    "predicted class. Neighbourhoods can be compared between models, positions cannot."
+)
 
 
 def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
@@ -28,9 +34,10 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
     results = read(out)
     tables = result_tables(results)
     shown = [table for table in tables if table.last]
-    sections = [_section(table, tables) for table in shown]
+    printed = published.read(None if paper is True else paper) if paper else []
+    sections = [_section(out, results, table, tables, printed) for table in shown]
     if paper:
-        sections += _comparison(results, tables, None if paper is True else paper)
+        sections += _comparison(results, tables, printed)
     sections.append(_protocol(results))
     explanation, origin = legend(results), _origin(results)
     failures = list(results["failures"].values())
@@ -63,17 +70,35 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
     return [*(out / name for name in texts), page]
 
 
-def _section(table: ResultTable, tables: Sequence[ResultTable]) -> Section:
-    pictures = _pictures(table, tables)
-    return Section(table.title, render.summary(table), render.grids(table), pictures)
+def _section(
+    out: Path,
+    results: Mapping[str, Any],
+    table: ResultTable,
+    tables: Sequence[ResultTable],
+    printed: Sequence[published.Published],
+) -> Section:
+    pictures = _pictures(table, tables, published.improvements_of(results, table, printed))
+    name = maps.name_of(table.workload, table.scenario, table.stage)
+    if (drawn := out / maps.FOLDER / f"{name}.png").is_file():
+        pictures.append(Picture(drawn, MAP))
+    followed = semantics_tables(results, table.workload, table.scenario, table.stage)
+    grids = [*render.grids(table), *(part.grid for part in followed)]
+    return Section(table.title, render.summary(table), grids, pictures)
 
 
 def _comparison(
-    results: Mapping[str, Any], tables: Sequence[ResultTable], file: str | Path | None
+    results: Mapping[str, Any],
+    tables: Sequence[ResultTable],
+    printed: Sequence[published.Published],
 ) -> list[Section]:
     """The paper's values beside those of this bench, and contradictions within the paper."""
-    printed = published.read(file)
-    compared = published.compare(results, tables, printed)
+    followed = [
+        part
+        for table in tables
+        if table.last
+        for part in semantics_tables(results, table.workload, table.scenario, table.stage)
+    ]
+    compared = published.compare(results, tables, printed) + semantics.compare(results, followed)
     within = [pair.within for pair in compared if pair.within is not None]
     lead = (
         f"{sum(within)} of {len(within)} metrics lie within the combined 95% interval. The "
@@ -107,7 +132,9 @@ def _protocol(results: Mapping[str, Any]) -> Section:
     return Section(f"Protocol {protocol['name']}", protocol["notes"], [grid])
 
 
-def _pictures(table: ResultTable, tables: Sequence[ResultTable]) -> list[Picture]:
+def _pictures(
+    table: ResultTable, tables: Sequence[ResultTable], printed: Mapping[str, float]
+) -> list[Picture]:
     # Matplotlib is slow to import, and workers, which import this package too, draw nothing.
     from coun.bench.output import figures
 
@@ -118,29 +145,44 @@ def _pictures(table: ResultTable, tables: Sequence[ResultTable]) -> list[Picture
             figures.gap_bars(table),
             "Gap to Retrain: mean, standard deviation and every seed. Dashed: the mean gap between "
             "two Retrains (the floor).",
+            "gaps",
         ),
         Picture(
             figures.gap_against_cost(table),
             "Gap against cost. The grey line joins the methods that are nearer to Retrain than "
             "every cheaper one.",
+            "gap-against-cost",
         ),
     ]
+    if table.module:
+        pictures.append(
+            Picture(
+                figures.improvements(table, printed),
+                "By how many percent the contrastive module makes the mean gap of each method "
+                "smaller.",
+                "improvements",
+            )
+        )
     if table.ranks:
         pictures.append(
             Picture(
                 figures.ranks(table),
                 "Ranks by gap over bootstrap resamples of the seeds: at 100, the rank does not "
                 "depend on which seeds were run.",
+                "ranks",
             )
         )
     stages = [t for t in tables if (t.workload, t.scenario) == (table.workload, table.scenario)]
     if len(stages) > 1:
-        pictures.append(Picture(figures.stage_curves(stages), "The gap after each stage."))
+        pictures.append(
+            Picture(figures.stage_curves(stages), "The gap after each stage.", "stages")
+        )
     for base, setting in figures.ablations(table):
         pictures.append(
             Picture(
                 figures.ablation_curve(table, base, setting),
                 f"{base} over {setting}: the gap, and the signed differences that it averages.",
+                f"{base}-{setting}",
             )
         )
     return pictures

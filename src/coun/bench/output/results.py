@@ -55,7 +55,7 @@ def _write_parquet(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow.parquet as pq
 
     columns = list(dict.fromkeys(key for record in records for key in record))
-    nested = ("varied", "settings")
+    nested = ("varied", "settings", "semantics")
     plain = [
         {key: json.dumps(record.get(key)) if key in nested else record.get(key) for key in columns}
         for record in records

@@ -22,6 +22,7 @@ Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+ACCESS = "retain_access"  # the key of a method that is no setting of it, and can vary
 # Any kind of forget request that coun or a plug-in registers.
 Scenario = Annotated[
     SerializeAsAny[requests.Request],
@@ -49,9 +50,11 @@ class StrictModel(BaseModel):
 class ExpectedData(StrictModel):
     """The sizes that a data set must have.
 
-    With them a bench can be planned on a machine that does not hold the data.
+    With them a bench can be planned on a machine that does not hold the data. *data_set* is a
+    name of `coun.data.public.SETS`, which tells the names of the classes.
     """
 
+    data_set: str | None = None
     classes: Annotated[int, Field(ge=2)]
     shape: tuple[Count, ...]
     train: Count
@@ -125,8 +128,11 @@ class MethodConfig(StrictModel):
         on: settings that replace the others on single workloads, by workload name.
         vary: a list of values by setting; every combination is a row of its own.
         search: ranges or lists of values by setting, from which `[tune]` draws.
+        retain_access: the share of the retain rows that the method may read; None for all.
+            Retrain reads all of them in any case.
 
-    In *on*, *vary* and *search*, `contrast.NAME` is a setting of the module.
+    In *on*, *vary* and *search*, `contrast.NAME` is a setting of the module. `retain_access` can
+    vary as well.
     """
 
     name: Text
@@ -136,6 +142,7 @@ class MethodConfig(StrictModel):
     on: dict[str, dict[str, Any]] = {}
     vary: dict[str, tuple[Any, ...]] = {}
     search: dict[str, SearchRange | tuple[Any, ...]] = {}
+    retain_access: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @property
     def title(self) -> str:
@@ -159,11 +166,18 @@ class MethodConfig(StrictModel):
         settings, module = {**(preset or {}), **self.settings}, dict(self.contrast or {})
         for key, value in {**self.on.get(workload, {}), **chosen}.items():
             prefix, _, name = key.partition(".")
+            if key == ACCESS:
+                continue
             if prefix == "contrast" and name:
                 module[name] = value
             else:
                 settings[key] = value
         return settings, module if self.contrast is not None else None
+
+    def access(self, chosen: Mapping[str, Any]) -> float | None:
+        """The share of the retain rows that the method may read; None for all of them."""
+        share = chosen.get(ACCESS, self.retain_access)
+        return None if share in (None, 1) else float(share)
 
     def build(
         self, workload: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None
@@ -210,6 +224,36 @@ class TuneConfig(StrictModel):
     frozen: bool = False
 
 
+class SemanticsConfig(StrictModel):
+    """Where the forget rows of one class go: the tables of which classes they are predicted as.
+
+    Args:
+        of: the class, by name or label; those of its rows that are forgotten are followed.
+        classes: the classes in the columns; by default the four that Retrain predicts most often.
+    """
+
+    of: Text
+    classes: tuple[Text, ...] = ()
+
+
+class MapsConfig(StrictModel):
+    """Maps of the features of models, one picture for each table, of the first seed.
+
+    Args:
+        rows: the rows of the table that are drawn; by default the first Original, Retrain and all
+            methods.
+        of: the class of the forget rows that are drawn; by default all.
+        retain, forget: at most so many rows of each kind; 0 retain rows draws forget rows only.
+        projection: t-SNE, or principal components.
+    """
+
+    rows: tuple[Text, ...] = ()
+    of: Text | None = None
+    retain: Annotated[int, Field(ge=0)] = 400
+    forget: Count = 300
+    projection: Literal["tsne", "pca"] = "tsne"
+
+
 class Config(StrictModel):
     """A whole bench, as its TOML file describes it. Read one with `load`.
 
@@ -220,6 +264,8 @@ class Config(StrictModel):
             that are in `GAP_METRICS`.
         data_root: folders where data may be; the first one that exists replaces `{root}`.
         switches: single settings that differ from those of *protocol*.
+        semantics: further tables of where the rows of one class go.
+        maps: pictures of features.
 
     >>> from coun.bench import load
     >>> load("demo").seeds
@@ -239,6 +285,8 @@ class Config(StrictModel):
     scenario: Annotated[tuple[Scenario, ...], Field(min_length=1)]
     method: tuple[MethodConfig, ...] = ()
     tune: TuneConfig | None = None
+    semantics: SemanticsConfig | None = None
+    maps: MapsConfig | None = None
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Config:
@@ -286,8 +334,11 @@ def _check_method(method: MethodConfig, workloads: Sequence[str]) -> None:
     for name in method.on:
         if name not in workloads:
             raise unknown("workload", name, workloads)
+    for share in (method.retain_access, *method.vary.get(ACCESS, ())):
+        if share is not None and not (isinstance(share, int | float) and 0 < share <= 1):
+            raise ValueError(f"{ACCESS} of {method.title} is {share!r}; expected 0 < share <= 1")
     for workload in workloads:
-        for chosen in method.variants():
+        for chosen in (*method.variants(), *_ends(method.search)):
             method.build(workload, chosen)
     module = [key for key in (*method.vary, *method.search) if key.startswith("contrast.")]
     if module and method.contrast is None:
@@ -320,6 +371,15 @@ def _check_federation(
     for method in methods:
         for chosen in method.variants():
             Federated(method.build(workload.name, chosen), workload.federation)
+
+
+def _ends(search: Mapping[str, SearchRange | tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Every value of a list, and both ends of a range, each as the choice of one setting."""
+    return [
+        {key: value}
+        for key, item in search.items()
+        for value in ((item.low, item.high) if isinstance(item, SearchRange) else item)
+    ]
 
 
 def _check_unique(what: str, names: Sequence[Any]) -> None:

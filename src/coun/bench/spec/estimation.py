@@ -10,7 +10,16 @@ from typing import Any
 import torch
 
 from coun.bench.spec.config import Config, Workload
-from coun.bench.spec.experiment import Compare, Evaluate, Experiment, Score, Train, Unlearn, closure
+from coun.bench.spec.experiment import (
+    Compare,
+    Evaluate,
+    Experiment,
+    Score,
+    Semantics,
+    Train,
+    Unlearn,
+    closure,
+)
 from coun.bench.spec.plan import Plan, make_plan
 from coun.bench.spec.reading import load
 from coun.engine import Compute
@@ -24,6 +33,7 @@ KINDS = {
     "unlearn": "unlearnings",
     "evaluate": "measurements",
     "compare": "comparisons",
+    "semantics": "semantics",
 }
 AMOUNTS = ("experiments", "epochs", "flops", "seconds", "bytes")
 RECORD_BYTES = 20_000  # size of a measurement or a score on disk
@@ -101,7 +111,8 @@ def _tuning(config: Config, workload: Workload, speed: float) -> dict[str, Any]:
     )
     trials = config.tune.trials
     subjects = [
-        (e, e.subject if isinstance(e, Evaluate | Compare) else e) for e in plan.experiments
+        (e, e.subject if isinstance(e, Evaluate | Compare | Semantics) else e)
+        for e in plan.experiments
     ]
     counted = [(e, trials if isinstance(subject, Unlearn) else 1) for e, subject in subjects]
     return _part(workload.name, "tuning", counted, plan, speed)
@@ -130,7 +141,7 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     info = plan.workloads[experiment.setting.name]
     if isinstance(experiment, Score):
         return info.flops * info.train * len(experiment.models)
-    if isinstance(experiment, Evaluate | Compare):
+    if isinstance(experiment, Evaluate | Compare | Semantics):
         models = 1 + isinstance(experiment, Compare)
         return info.flops * (info.train + info.test) * models
     assert isinstance(experiment, Train | Unlearn)

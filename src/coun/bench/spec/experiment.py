@@ -170,6 +170,7 @@ class Unlearn(Experiment):
         settings, contrast: as the config sets them.
         resolved: all settings, with their defaults.
         earlier: the rows that earlier stages have already forgotten.
+        retain_access: the share of the retain rows that the method may read; None for all.
     """
 
     setting: ExperimentSetting
@@ -181,6 +182,7 @@ class Unlearn(Experiment):
     resolved: dict[str, Any]
     seed: int
     earlier: ForgetSpec | None = None
+    retain_access: float | None = None
     kind = "unlearn"
 
     @property
@@ -196,6 +198,7 @@ class Unlearn(Experiment):
             "settings": self.resolved,
             "seed": self.seed,
             **({"preparation": self.preparation} if self.preparation else {}),
+            **({} if self.retain_access is None else {"retain_access": self.retain_access}),
             **code_of(find(self.method, trust=True)),
         }
 
@@ -262,6 +265,28 @@ class Compare(Experiment):
     @property
     def title(self) -> str:
         return f"compare {self.subject.title} with Retrain"
+
+
+@dataclass(frozen=True)
+class Semantics(Experiment):
+    """Where a model puts the forget rows of the class *of*, among the predictions and centroids."""
+
+    setting: ExperimentSetting
+    subject: Train | Unlearn
+    forget: ForgetSpec
+    of: str
+    kind = "semantics"
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        return (self.subject, *self.forget.needs)
+
+    def content(self) -> dict[str, Any]:
+        return {"subject": self.subject.key, "cut": self.forget.content(), "of": self.of}
+
+    @property
+    def title(self) -> str:
+        return f"where {self.of} goes in {self.subject.title}"
 
 
 @dataclass(frozen=True)

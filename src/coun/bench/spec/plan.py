@@ -15,12 +15,19 @@ from coun.bench.spec.experiment import (
     ExperimentSetting,
     ForgetSpec,
     Score,
+    Semantics,
     Train,
     Unlearn,
     closure,
 )
 from coun.bench.spec.forget import label, seed_of_draw
-from coun.bench.spec.workload import WorkloadInfo, data_spec, protocol_of, workload_info
+from coun.bench.spec.workload import (
+    WorkloadInfo,
+    check_request,
+    data_spec,
+    protocol_of,
+    workload_info,
+)
 from coun.data.requests import Client, Random, Request
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
@@ -51,6 +58,7 @@ class PlannedModel:
         evaluation: measures the model.
         retrain: measures the Retrain of the same seed.
         comparison: computes metrics of the config that `Evaluate` does not; None without any.
+        semantics: says where the rows of one class go; None where the config names no class.
     """
 
     workload: str
@@ -69,12 +77,13 @@ class PlannedModel:
     evaluation: Evaluate
     retrain: Evaluate
     comparison: Compare | None = None
+    semantics: Semantics | None = None
 
     @property
     def measured(self) -> tuple[Experiment, ...]:
         """The measurements from which the record of the model is made."""
-        comparison = (self.comparison,) if self.comparison else ()
-        return (self.retrain, self.evaluation, *comparison)
+        further = (self.comparison, self.semantics)
+        return (self.retrain, self.evaluation, *(e for e in further if e is not None))
 
 
 @dataclass
@@ -165,6 +174,7 @@ def make_plan(
         plan.workloads[workload.name] = info
         setting = _setting(config, workload, info, holdout)
         for scenario in config.scenario:
+            check_request(config, workload, scenario)
             for seed in config.seeds if seeds is None else seeds:
                 plan.models += _SeedPlanner(config, workload, setting, scenario, seed).models(
                     config.method if methods is None else methods,
@@ -283,6 +293,7 @@ class _SeedPlanner:
             evaluation=self.evaluation(experiment, retrain.forget),
             retrain=retrain,
             comparison=self.comparison(experiment, retrain),
+            semantics=self.semantics(experiment, retrain.forget),
             **{**reference, **details},
         )
 
@@ -309,7 +320,16 @@ class _SeedPlanner:
         )
         resolved = full.with_defaults_from(self.setting.recipe).settings()
         return Unlearn(
-            self.setting, start, forget, method.name, settings, module, resolved, self.seed, earlier
+            self.setting,
+            start,
+            forget,
+            method.name,
+            settings,
+            module,
+            resolved,
+            self.seed,
+            earlier,
+            method.access(values),
         )
 
     def evaluation(self, subject: Train | Unlearn, forget: ForgetSpec) -> Evaluate:
@@ -321,6 +341,10 @@ class _SeedPlanner:
             return None
         assert isinstance(retrain.subject, Train)
         return Compare(self.setting, subject, retrain.subject, retrain.forget, further)
+
+    def semantics(self, subject: Train | Unlearn, forget: ForgetSpec) -> Semantics | None:
+        of = self.config.semantics and self.config.semantics.of
+        return Semantics(self.setting, subject, forget, of) if of else None
 
     def forget_specs(self, original: Train) -> list[ForgetSpec]:
         """The request as growing forget sets, one for each stage."""

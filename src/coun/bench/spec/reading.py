@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from coun.bench.spec.config import Config
+from coun.bench.spec.tiny import tiny
 from coun.errors import CounError, nearest
+from coun.files import expanded
 from coun.models.zoo import code_name
 from coun.trust import Trust, require_trust
 
@@ -77,6 +79,13 @@ def parse(text: str, where: str = "config", *, trust: Trust = False) -> Config:
         if first["type"] in ("value_error", "missing", "union_tag_invalid"):
             raise CounError(f"{where}{' at ' + place if place else ''}: {message}") from error
         raise CounError(f"{where} at {place}: {first['input']!r}; expected {message}") from error
+
+
+def configured(config: Config, is_tiny: bool, data_root: str | Path | None) -> Config:
+    """Return *config* in its tiny form, or with another folder of the data, where asked for."""
+    if data_root is not None:
+        config = config.model_copy(update={"data_root": (str(expanded(data_root)),)})
+    return tiny(config) if is_tiny else config
 
 
 def _code(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

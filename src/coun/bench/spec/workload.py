@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,12 +11,15 @@ import torch
 
 from coun.bench.spec.config import Config, DataConfig, Workload
 from coun.bench.spec.protocols import PROTOCOLS, Protocol
-from coun.data import Data, TensorExamples, Views, load
+from coun.data import Data, Split, TensorExamples, Views, load
 from coun.data.examples import stratified
+from coun.data.public import public_set
+from coun.data.requests import Request
 from coun.engine import Compute, forward_flops
 from coun.errors import CounError, unknown
 from coun.models import Classifier, build
 
+ROOT = "COUN_DATA"  # the environment variable that replaces the `data_root` of a config
 PIXEL_ROWS = 10_000  # rows from which mean and standard deviation of the pixels are computed
 HELD_OUT_SEED = 20  # rows are set aside with this seed, independent of every other draw
 
@@ -87,16 +91,32 @@ def protocol_of(config: Config) -> Protocol:
 def data_spec(config: Config, workload: Workload, *, holdout: float = 0.0) -> DataSpec:
     """Describe the data of *workload* under the protocol of the bench."""
     protocol = protocol_of(config)
-    existing = [root for root in config.data_root if Path(root).is_dir()]
-    root = (existing or list(config.data_root) or ["."])[0]
+    data = _placed(config, workload.data)
     return DataSpec(
-        workload.data.model_dump_json(),
-        workload.data.source.replace("{root}", root),
+        data.model_dump_json(),
+        data.source,
         protocol.validation,
         protocol.normalise,
         protocol.augment,
         holdout,
     )
+
+
+def _placed(config: Config, data: DataConfig) -> DataConfig:
+    """*data* with `{root}` replaced, or the official files of its data set, where only they exist.
+
+    The folder is that of `COUN_DATA`, or the first one of the config's `data_root` that exists.
+    """
+    roots = [os.environ[ROOT]] if os.environ.get(ROOT) else list(config.data_root)
+    root = next((root for root in roots if Path(root).is_dir()), (roots or ["."])[0])
+    source = data.source.replace("{root}", root)
+    if data.expect and data.expect.data_set and "{root}" in data.source:
+        kind, _, folder = public_set(data.expect.data_set).spelling.partition(":")
+        official = Path(root) / folder
+        if official.is_dir() and not Path(source.partition(":")[2]).exists():
+            columns = {"image_column": None, "label_column": None}
+            return data.model_copy(update={"source": f"{kind}:{official}", **columns})
+    return data.model_copy(update={"source": source})
 
 
 @lru_cache(maxsize=4)
@@ -111,7 +131,9 @@ def _load(spec: DataSpec) -> Data:
             label_column=options.label_column,
         )
     except CounError as error:
-        raise MissingDataError(str(error)) from error
+        advice = f"; name the folder that holds the data with --data-root DIR or {ROOT}=DIR"
+        advice += " (coun data where tells where to get it)" if options.expect else ""
+        raise MissingDataError(f"{error}{advice}") from error
     if options.groups:
         data = _merge_classes(data, options.groups)
     _check_sizes(options, spec.source, data)
@@ -214,7 +236,7 @@ def workload_info(
     except MissingDataError:
         if not allow_missing_data or expect is None:
             raise
-        classes: tuple[str, ...] = tuple(map(str, range(expect.classes)))
+        classes = _expected_classes(workload.data)
         shape, fingerprint, views = expect.shape, "", ""
         whole = expect.train - round(protocol_of(config).validation * expect.train)
         held_out = round(holdout * whole)
@@ -239,6 +261,38 @@ def workload_info(
         compute.device.type,
         compute.precision,
     )
+
+
+def _expected_classes(data: DataConfig) -> tuple[str, ...]:
+    """Names of the classes of data that is missing; numbers where nothing tells the names."""
+    assert data.expect is not None
+    if data.groups:
+        return tuple(data.groups)
+    names = public_set(data.expect.data_set).names if data.expect.data_set else ()
+    return names or tuple(map(str, range(data.expect.classes)))
+
+
+def check_request(config: Config, workload: Workload, request: Request) -> None:
+    """Refuse a request that does not fit the data, as far as that shows before anything runs.
+
+    Where the data is missing, only names of classes are checked, if `expect` tells them.
+
+    Raises: CounError if *request* names no class or no row.
+    """
+    try:
+        data = data_spec(config, workload).load()
+    except MissingDataError:
+        expect = workload.data.expect
+        names = public_set(expect.data_set).names if expect and expect.data_set else ()
+        merged = workload.data.groups and request.kind == "class"
+        names = tuple(workload.data.groups) if merged else names
+        wanted = getattr(request, "name", None)
+        if names and isinstance(wanted, str) and not wanted.isdecimal() and wanted not in names:
+            raise unknown(request.kind, wanted, names) from None
+        return
+    for stage in request.in_stages():
+        if not stage.needs_scores:
+            Split.of(data, stage)
 
 
 @lru_cache(maxsize=32)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Projection = Literal["tsne", "pca"]
 SHAPES = "os^vD<>PX*"
+LEGEND = 20  # most classes in the legend
 
 
 @styled()
@@ -49,10 +50,12 @@ def feature_maps(
     for axes, (name, of_model) in zip(grid, predictions.items(), strict=True):
         _map(axes, of_model, classes, method, retain, seed)
         axes.set_title(name)
-    marks = [
-        Line2D([], [], linestyle="", label=name, **_mark(i)) for i, name in enumerate(classes[:20])
-    ]
-    figure.legend(handles=marks, loc="outside lower center", ncols=min(10, len(marks)))
+    # Of more classes than marks the legend names those that some forget row is predicted as.
+    present = {int(y) for p in predictions.values() for y in p.outputs["forget"].logits.argmax(1)}
+    shown = range(len(classes)) if len(classes) <= LEGEND else sorted(present)[:LEGEND]
+    marks = [Line2D([], [], linestyle="", label=classes[i], **_mark(i)) for i in shown]
+    columns = max(2, min(len(marks), int(figure.get_figwidth() / 1.25)))
+    figure.legend(handles=marks, loc="outside lower center", ncols=columns, fontsize=9)
     return figure
 
 

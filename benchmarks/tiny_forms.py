@@ -1,0 +1,67 @@
+"""Run the tiny form of every shipped config end to end, with its report, and write what it took.
+
+docs/results/tiny.md has the table. Run it with `nice`; it takes about a minute for each config.
+
+    python benchmarks/tiny_forms.py                 # all that have no result yet
+    python benchmarks/tiny_forms.py paper/table1    # single ones
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from coun.bench import bench, report, shipped
+from coun.files import read_json, write_json, write_text
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+HEAD = """# The tiny form of every bench
+
+Every config that comes with coun was run by `coun bench CONFIG --tiny` and `coun report DIR --paper`: the
+same rows, scenarios and outputs on a few random images with a small network. The table shows that each
+one runs from its plan to its report. Its numbers have no meaning, and are not shown. CPU seconds are those
+of one thread, on a machine that other programs used as well. `python benchmarks/tiny_forms.py` makes this
+page.
+
+| config | models measured | experiments that failed | printed values beside ours | CPU seconds |
+|---|---:|---:|---:|---:|
+"""
+
+
+def run(name: str, folder: Path) -> dict[str, object]:
+    """Run one config and count what it gave."""
+    start = time.process_time()
+    results = bench(name, folder, tiny=True, quiet=True)
+    text = report(folder, paper=True)[0].read_text(encoding="utf-8")
+    _, _, compared = text.partition("## Comparison with the paper")
+    rows = compared.partition("\n## ")[0].count("\n| ") - 2
+    return {
+        "models": f"{len(results['rows'])} of {results['planned']}",
+        "failures": len(results["failures"]),
+        "printed": max(rows, 0),
+        "seconds": round(time.process_time() - start),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="configs; by default all without a result")
+    parser.add_argument("--out", type=Path, default=Path("runs/tiny"))
+    arguments = parser.parse_args()
+    table = arguments.out / "tiny.json"
+    done = read_json(table) if table.exists() else {}
+    for name in arguments.names or [name for name in shipped() if name not in done]:
+        done[name] = run(name, arguments.out / name.removesuffix(".toml"))
+        write_json(table, done)
+        print(name, done[name], flush=True)
+    lines = [
+        f"| {name.removesuffix('.toml')} | {x['models']} | {x['failures']} | {x['printed']} | "
+        f"{x['seconds']} |\n"
+        for name, x in sorted(done.items())
+    ]
+    write_text(RESULTS / "tiny.md", HEAD + "".join(lines))
+
+
+if __name__ == "__main__":
+    main()
