@@ -108,7 +108,9 @@ def _placed(config: Config, data: DataConfig) -> DataConfig:
     The folder is that of `COUN_DATA`, or the first one of the config's `data_root` that exists.
     """
     roots = [os.environ[ROOT]] if os.environ.get(ROOT) else list(config.data_root)
-    root = next((root for root in roots if Path(root).is_dir()), (roots or ["."])[0])
+    # A folder that does not exist must not be taken for a name on the Hub of Hugging Face.
+    missing = os.path.abspath((roots or ["."])[0])
+    root = next((root for root in roots if Path(root).is_dir()), missing)
     source = data.source.replace("{root}", root)
     if data.expect and data.expect.data_set and "{root}" in data.source:
         kind, _, folder = public_set(data.expect.data_set).spelling.partition(":")
