@@ -256,6 +256,8 @@ def _checked_access(share: float | None, method: Method) -> float | None:
             f"{method.name} is exact, which needs all retain rows; leave retain_access "
             "(--retain-share) out, or use another method"
         )
+    if isinstance(method, Federated):
+        raise CounError("the clients of a federation read their own rows; leave retain_access out")
     if "retain" not in method.reads:
         raise CounError(f"{method.name} reads no retain rows; leave retain_access out")
     return float(share)
