@@ -51,7 +51,7 @@ def test_a_bench_is_planned_run_and_reported(coun_command, config: Path, tmp_pat
     assert coun_command("report", "out", "--paper").code == 0
     assert "Printed gaps that contradict" in Path("out/report.md").read_text()
     page = Path("out/report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2  # ranks need more seeds
+    assert page.count("data:image/png;base64,") == 3  # ranks need more seeds
     assert "http" not in page
     assert "<script" not in page
     assert "hours" in coun_command("bench", "plan", config).out
