@@ -14,7 +14,7 @@ from coun.bench.spec.protocols import PROTOCOLS, Protocol
 from coun.data import Data, Split, TensorExamples, Views, load
 from coun.data.examples import stratified
 from coun.data.public import public_set
-from coun.data.requests import Request
+from coun.data.requests import Client, Request
 from coun.engine import Compute, forward_flops
 from coun.errors import CounError, unknown
 from coun.models import Classifier, build
@@ -293,7 +293,7 @@ def check_request(config: Config, workload: Workload, request: Request) -> None:
             raise unknown(request.kind, wanted, names) from None
         return
     for stage in request.in_stages():
-        if not stage.needs_scores:
+        if not (stage.needs_scores or isinstance(stage, Client)):  # whose partition a run draws
             Split.of(data, stage)
 
 
