@@ -151,7 +151,7 @@ def _commands(command: click.Command, name: str) -> Iterator[str]:
     records = [
         record
         for parameter in command.params
-        if (record := parameter.get_help_record(context)) is not None
+        if (record := parameter.get_help_record(context)) is not None and record[1]
     ]
     level = "#" * (len(name.split()))
     rows = ((f"`{option}`", _sentences(words)) for option, words in records)
@@ -237,6 +237,31 @@ def example_page() -> str:
         "# Examples\n\nThese files are in `examples/`. Each is a whole program of less than 60 "
         "lines that needs no network, and the tests run all of them.\n\n" + "\n\n".join(sections)
     )
+
+
+def notebook_page() -> str:
+    """Return the executed notebook of `examples/` as a page."""
+    path = ROOT / "examples" / "forget_a_digit.ipynb"
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    blocks = []
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            blocks.append(source)
+            continue
+        blocks.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "image/png" in data:
+                picture = "".join(data["image/png"]).strip()
+                about = "".join(data["text/plain"])
+                blocks.append(f'<img alt="{about}" src="data:image/png;base64,{picture}">')
+            else:
+                blocks.append(f"```text\n{''.join(output.get('text') or data['text/plain'])}\n```")
+    title, *rest = blocks
+    note = f"*This page is the notebook `examples/{path.name}` with its outputs.*"
+    heading, _, body = title.partition("\n\n")
+    return "\n\n".join((heading, note, body, *rest))
 
 
 # The import diagram

@@ -6,7 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from generate import ROOT, api_pages, example_page, import_diagram, method_pages, reference_page
+from generate import (
+    ROOT,
+    api_pages,
+    example_page,
+    import_diagram,
+    method_pages,
+    notebook_page,
+    reference_page,
+)
 
 TOP_PAGES = {
     "index.md": "README.md",
@@ -47,7 +55,11 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     pages = {page: (ROOT / source).read_text("utf-8") for page, source in TOP_PAGES.items()}
-    pages |= {"examples.md": example_page(), "reference/cli.md": reference_page()}
+    pages |= {
+        "examples.md": example_page(),
+        "notebook.md": notebook_page(),
+        "reference/cli.md": reference_page(),
+    }
     pages |= method_pages() | api_pages()
     for path in (ROOT / "docs" / "results").glob("*/report.md"):
         # Under its own name the page would overwrite the report.html beside it.
@@ -78,6 +90,8 @@ def relocated(match: re.Match[str], uri: str) -> str:
         goal = pages[absolute.as_posix()]
     elif absolute.parts[0] == "examples":
         goal, anchor = "examples.md", absolute.stem.replace("_", "-")
+        if absolute.suffix == ".ipynb":
+            goal, anchor = "notebook.md", ""
     elif absolute.parts[0] == "docs":
         goal = absolute.relative_to("docs").as_posix().replace("/report.md", "/tables.md")
     else:

@@ -41,7 +41,14 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
 
 def test_the_navigation_names_pages_that_exist():
     pages = re.findall(r": ([\w-]+\.md)\n", (ROOT / "mkdocs.yml").read_text("utf-8"))
-    made = {"index.md", "examples.md", "contributing.md", "changelog.md", "security.md"}
+    made = {
+        "index.md",
+        "examples.md",
+        "notebook.md",
+        "contributing.md",
+        "changelog.md",
+        "security.md",
+    }
     assert [
         name for name in pages if name not in made and not (ROOT / "docs" / name).exists()
     ] == []
@@ -76,6 +83,13 @@ def test_every_method_has_a_page_with_its_result(website):
             assert f"({name}.md)" in pages["methods/index.md"]
     assert "| coun | 66.98 ± 2.39 |" in pages["methods/coun.md"]
     assert "| neggrad\\_plus + module |" in pages["methods/neggrad_plus.md"]
+
+
+def test_the_notebook_is_a_page_with_its_picture(website):
+    page = website["generate"].notebook_page()
+    assert page.startswith("# What does a model say")
+    assert page.count("<img") == 1
+    assert "row agreement" in page
 
 
 def test_the_diagram_has_every_package_and_no_circle(website):
