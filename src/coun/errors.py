@@ -52,6 +52,16 @@ def require_type(value: object, types: type | tuple[type, ...], what: str, expec
         raise CounError(f"{what} is an object of type {name}; expected {expected}")
 
 
+def listed(noun: str, numbers: Iterable[int]) -> str:
+    """Return *noun*, in the plural unless there is one number, and the numbers.
+
+    >>> listed("request", [3]), listed("request", [1, 2])
+    ('request 3', 'requests 1, 2')
+    """
+    texts = [str(number) for number in numbers]
+    return f"{noun}{'s' * (len(texts) != 1)} {', '.join(texts)}"
+
+
 def counted(number: int, noun: str) -> str:
     """Return *number* and *noun*, in the plural unless the number is 1.
 

@@ -111,6 +111,7 @@ def show(folder: Path, page: Path | None, as_json: bool) -> int:
         from coun.registry.page import write_page
 
         write_page(summary, page)
+        click.echo(f"the page is {page}", err=True)
     if as_json:
         app.emit(summary.model_dump(mode="json"))
     else:
@@ -185,6 +186,7 @@ def _print(summary: RegistrySummary) -> None:
         "", "from", "method", "requests", "rows", "test acc.", "drift", "cost", "made",
         box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False,
     )  # fmt: skip
+    versions.columns[2].overflow = "fold"
     for version in summary.versions:
         share = None
         if version.flops and version.retrain_flops:
@@ -204,9 +206,9 @@ def _print(summary: RegistrySummary) -> None:
         )
     app.console.print(versions)
     app.console.print(
-        "*: served. rows: all rows forgotten by then. drift: percent of test rows that are "
-        "classified otherwise than by the last Retrain or first version. cost: share of a "
-        "Retrain's operations."
+        "*: served. from: the version that it was made from; a Retrain starts afresh. rows: all "
+        "rows forgotten by then. drift: percent of test rows that are classified otherwise than "
+        "by the last Retrain or first version. cost: share of a Retrain's operations."
     )
     if summary.requests:
         app.console.print(table_of(summary.requests))

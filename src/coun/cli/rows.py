@@ -136,7 +136,7 @@ def _rows_of_run(
     table = Table("number", "id", "class", "part", "forgotten by", box=SIMPLE_HEAD)
     table.columns[1].overflow = "fold"
     for row in rows[:limit_shown]:
-        cells = (str(row.number), row.id, row.label, row.part, row.forgotten_by)
+        cells = (str(row.number), _short(row.id), row.label, row.part, row.forgotten_by)
         table.add_row(*(Text(cell) for cell in cells))
     app.console.print(table)
     if len(rows) > limit_shown:
@@ -144,6 +144,14 @@ def _rows_of_run(
             f"{limit_shown:,} of {len(rows):,} rows; more with --limit-shown, fewer with --find",
             highlight=False,
         )
+
+
+def _short(row_id: str) -> str:
+    """An id as a table shows it: of a keyed hash, the first digits of the key and of the hash."""
+    scheme, *parts = row_id.split(":")
+    if scheme == "hmac" and len(parts) == 2:
+        return f"hmac:{parts[0][:8]}:{parts[1][:8]}…"
+    return row_id
 
 
 def _alike(data: Data, picture: Path, folder: Path | None, count: int, trust: bool) -> list[Row]:

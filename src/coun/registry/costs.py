@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ class Estimate:
 
 
 def _amount(name: str, flops: float, minutes: float) -> str:
-    time = f"{minutes:,.1f} min" if minutes >= 1 else f"{minutes * 60:,.0f} s"
+    time = f"{minutes:,.1f} min" if minutes >= 1 else f"{max(1, math.ceil(minutes * 60))} s"
     return f"{name} about {flops / 1e12:,.3g} TFLOP, {time}"
 
 

@@ -11,7 +11,7 @@ from coun.audit import Audit
 from coun.certificates import issue, load_key, statement_digest
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
-from coun.errors import CounError
+from coun.errors import CounError, listed
 from coun.files import file_digest
 from coun.methods import catalogue
 from coun.plans.choice import Choice
@@ -263,6 +263,7 @@ class Fulfilment:
             forget_ids(connection, self.requests)
         for number in self.requests:
             shutil.rmtree(review_folder(registry, number), ignore_errors=True)
+        self._say_what_remains()
         registry.recover()
         return Fulfilled(
             requests=self.requests,
@@ -275,6 +276,14 @@ class Fulfilment:
             attempts=tuple(tried),
             certificates=tuple(str(registry.folder / c["path"]) for c in certificates.values()),
         )
+
+    def _say_what_remains(self) -> None:
+        """Say that forgotten rows are still in the source, and what is to be done with them."""
+        if len(self.split.rows(self.data, "forget")):
+            self.say(
+                f"the rows of {listed('request', self.requests)} are still in {self.data.source}; "
+                "delete them there, then destroy the key of each request with 'coun request shred'"
+            )
 
     def _certify(
         self,

@@ -143,7 +143,10 @@ def examine(
                 result=_of_verdict(verdict.label, exact),
             )
         )
-        notes.append(f"audit: {verdict.headline}")
+        if not exact:  # of a Retrain it is no news that it cannot be told from a Retrain
+            notes.append(f"audit: {verdict.headline}")
+            if verdict.label == "inconclusive" and not against:
+                notes.append("if you have a Retrain, --retrain RUN lets the audit compare with it")
     elif gates.max_remembered is not None:
         checks.append(_memory(None, gates.max_remembered, exact))
     if exact:

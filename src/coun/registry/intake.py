@@ -12,7 +12,7 @@ import torch
 
 from coun.certificates import new_key
 from coun.data import Data
-from coun.errors import CounError
+from coun.errors import CounError, listed
 from coun.registry import rows as request_rows
 from coun.registry.layout import REVIEW
 
@@ -64,8 +64,7 @@ def add(
     for note in rows.notes:
         registry.say(note)
     if shared:
-        listed = ", ".join(map(str, shared))
-        registry.say(f"rows of this request are also in the open requests {listed}")
+        registry.say(f"rows of this request are also in the open {listed('request', shared)}")
     return number
 
 

@@ -74,7 +74,7 @@ class Plan:
         """
         if self.method != AUTO:
             made = make(self.method, dict(self.settings))
-            chosen = Choice(made.name, dict(self.settings), "named by the user")
+            chosen = Choice(made.name, dict(self.settings), "the user named it")
             if made.exact:
                 return [chosen]
             return [chosen, Choice("retrain", {}, f"{made.name} did not pass the gates")]

@@ -15,7 +15,7 @@ from coun.certificates import verify as verify_certificate
 from coun.data import Data, Split
 from coun.data.keyed_rows import KEYS
 from coun.data.near_copies import SIMILARITY
-from coun.errors import CounError, TamperingFound
+from coun.errors import CounError, TamperingFound, listed
 from coun.files import cannot_write
 from coun.ledger import Entry
 from coun.plans.choice import BUDGET
@@ -279,7 +279,7 @@ class Registry(RegistryReader):
             self.refuse_tampering()
             self.recover()
             chosen = self._open_requests(requests)
-            self.say(f"requests: {', '.join(map(str, chosen))}")
+            self.say(f"fulfilling {listed('request', chosen)}")
             work = Fulfilment(self, chosen, plan, data=data, options=options, say=self.say)
             return work.run()
 
@@ -313,7 +313,7 @@ class Registry(RegistryReader):
         reopened = [r.number for r in self.state().requests.values() if r.versions]
         open_again = [n for n in reopened if self.state().is_open(self.state().requests[n])]
         if open_again:
-            self.say(f"open again: requests {', '.join(map(str, open_again))}")
+            self.say(f"open again: {listed('request', open_again)}")
         return target
 
     def discard(self, version: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from coun.data.examples import Data
 from coun.data.requests.base import Request
-from coun.errors import CounError, nearest
+from coun.errors import CounError, counted, nearest
 
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 SHOWN = 3  # names in a message
@@ -122,9 +122,10 @@ class Listed(Request):
         return wanted[trained], named_test
 
     def describe(self) -> str:
-        count = len(self.ids or self.rows) + len(self.test_rows)
+        count = len(self.ids or self.rows)
+        tests = f" and {counted(len(self.test_rows), 'test row')}" if self.test_rows else ""
         # Whoever removes names from a record leaves numbers, whatever the rows were named by.
-        return f"{count:,} row{'s' * (count != 1)} listed" + " by id" * bool(self.ids)
+        return f"{counted(count, 'row')}{tests} listed" + " by id" * bool(self.ids)
 
     def _refuse_repetition(self) -> None:
         names: Sequence[object] = self.ids or self.rows
