@@ -19,6 +19,7 @@ from bench.rows import reproducible
 
 import coun
 from coun.bench import bench, make_plan
+from coun.bench.execute import experiments
 from coun.bench.execute.records import paper_forwards
 from coun.bench.execute.store import Store
 from coun.bench.output import tables
@@ -362,17 +363,41 @@ def test_a_registered_metric_is_a_column_as_soon_as_the_config_names_it(
     assert f"| {zeros:.1f} |" in next(x for x in text.splitlines() if x.startswith("| FT |"))
 
 
-def test_a_method_that_needs_a_preparation_gets_one_and_its_cost_is_apart(
-    config_file, tmp_path: Path
+def test_rows_of_one_seed_share_a_preparation_whose_cost_is_apart(
+    config_file, tmp_path: Path, monkeypatch
 ) -> None:
-    row = '[[method]]\nname = "out_of_fold"\nlabel = "matching"\nsettings = { epochs = 1 }'
-    results = bench(config_file(more=row), tmp_path / "out", only=["seed=0"], quiet=True)
+    calls = []
+    prepare = experiments.prepare
+    monkeypatch.setattr(experiments, "prepare", lambda *a, **k: calls.append(a) or prepare(*a, **k))
+    row = '[[method]]\nname = "out_of_fold"\nlabel = "{}"\nsettings = {{ epochs = {} }}\n'
+    more = row.format("matching", 1) + row.format("longer", 2)
+    results = bench(config_file(more=more), tmp_path / "out", only=["seed=0"], quiet=True)
     records = {record["row"]: record for record in results["rows"]}
+    assert len(calls) == 1
     assert records["FT"]["preparation_flops"] == 0
     # 3 times 4 folds, each with three quarters of the rows for one epoch of two, of 180 in Retrain
     whole = 3 * 4 * (0.75 * 200) * 1 / (180 * 2)
-    assert records["matching"]["preparation_flops_ratio"] == pytest.approx(whole, rel=0.05)
-    assert records["matching"]["flops_ratio"] < 1
+    for name in ("matching", "longer"):
+        assert records[name]["preparation_flops_ratio"] == pytest.approx(whole, rel=0.05)
+        assert records[name]["flops_ratio"] < 1.3
+    assert records["longer"]["flops"] > 1.9 * records["matching"]["flops"]
+
+
+def test_a_row_that_reads_test_rows_is_measured_on_the_others(config_file, tmp_path: Path) -> None:
+    row = '[[method]]\nname = "held_out"\nlabel = "half"\nsettings = { epochs = 1 }'
+    out = tmp_path / "out"
+    results = bench(config_file(more=row), out, only=["seed=0"], quiet=True)
+    records = {record["row"]: record for record in results["rows"]}
+    store = out / "store"
+    run = coun.Run.open(store / records["half"]["model"] / "run")
+    retrain = coun.Run.open(store / records["Retrain"]["model"] / "run")
+    assert len(run.split.test_rows(run.data)) == 50
+    measured = coun.evaluate(run)  # the run knows which rows it has read
+    exact = coun.evaluate(retrain, split=run.split)
+    for name in ("test_accuracy", "mia_efficacy"):
+        assert records["half"][name] == measured[name]
+        assert records["half"][f"gap_{name}"] == pytest.approx(measured[name] - exact[name])
+    assert records["Retrain"]["test_accuracy"] == coun.evaluate(retrain)["test_accuracy"]
 
 
 def test_a_bench_overwrites_nothing_and_gives_its_folder_back(config_file, tmp_path: Path) -> None:

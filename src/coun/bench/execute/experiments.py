@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from coun.bench.spec.experiment import (
     Experiment,
     ExperimentSetting,
     ForgetSpec,
+    Preparation,
     Score,
     Semantics,
     Train,
@@ -29,6 +31,7 @@ from coun.data.requests import ModelPredictions
 from coun.data.requests.whole_class import class_label
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
+from coun.files import locked
 from coun.metrics import centroid_distances, centroids, prediction_rows
 from coun.runs import Options, Run, measure, predictions, prepare, train, unlearn
 from coun.runs.evaluation import measurements
@@ -96,14 +99,7 @@ def _unlearn(experiment: Unlearn, store: Store, options: Options) -> Run:
         data, split = _without_earlier(experiment, data, store)
         start = replace(start, data=data, split=None)
     if (how := experiment.preparation) is not None:
-        # Not in the folder of the Original, which other experiments read meanwhile.
-        start = prepare(
-            replace(start, folder=None),
-            seed=experiment.seed,
-            options=options,
-            folds=how.folds,
-            repeats=how.repeats,
-        )
+        start = _prepared(experiment, start, how, store, options)
     return unlearn(
         start,
         split,
@@ -117,9 +113,34 @@ def _unlearn(experiment: Unlearn, store: Store, options: Options) -> Run:
     )
 
 
+def _prepared(
+    experiment: Unlearn, start: Run, how: Preparation, store: Store, options: Options
+) -> Run:
+    """Give *start* its out-of-fold predictions, which all rows of one Original share.
+
+    They are in a copy of the Original's folder, which other experiments read meanwhile. The
+    process that comes first makes them, and the others wait. Where processes train together, or
+    rows of earlier stages are gone, each experiment makes its own.
+    """
+    arguments = {**how._asdict(), "seed": experiment.seed, "options": options}
+    if experiment.earlier is not None or experiment.setting.processes > 1:
+        return prepare(replace(start, folder=None), **arguments)
+    name = f"prepared-{how.folds}-{how.repeats}-{experiment.seed}"
+    place = store.place(experiment.start) / name
+    with locked(place, wait=-1):
+        if not (place / RUN).exists():
+            shutil.rmtree(place / "copy", ignore_errors=True)  # of a process that was killed
+            shutil.copytree(store.place(experiment.start) / RUN, place / "copy")
+            (place / "copy").rename(place / RUN)
+        run = Run.open(place / RUN, data=start.data, trust=frozenset({experiment.setting.model}))
+        if run.out_of_fold is None:
+            run = prepare(run, **arguments)
+    return replace(run, folder=None)
+
+
 def _evaluate(experiment: Evaluate, store: Store) -> dict[str, Any]:
     data = _data(experiment.setting)
-    split = _split(experiment.forget, data, store)
+    split = _measured(experiment, data, store)
     run = _open(experiment.subject, store, data)
     outputs = predictions(run.classifier, data, split)
     result = measure(outputs, split)
@@ -131,7 +152,7 @@ def _evaluate(experiment: Evaluate, store: Store) -> dict[str, Any]:
 def _compare(experiment: Compare, store: Store) -> dict[str, float | None]:
     """Compute registered metrics; None where a metric has no value, such as one per class."""
     data = _data(experiment.setting)
-    split = _split(experiment.forget, data, store)
+    split = _measured(experiment, data, store)
     measured = None
     for model in (experiment.retrain, experiment.subject):
         run = _open(model, store, data)
@@ -202,6 +223,14 @@ def _split(forget: ForgetSpec, data: Data, store: Store) -> Split:
     """Choose the rows that *forget* forgets and retains."""
     scores = np.array(store.result(forget.scores)["scores"]) if forget.scores else None
     return Split.of(data, forget.request, seed=forget.seed or 0, scores=scores)
+
+
+def _measured(experiment: Evaluate | Compare, data: Data, store: Store) -> Split:
+    """The rows of the request, without the half of the test rows that some methods read."""
+    split = _split(experiment.forget, data, store)
+    if experiment.unread:
+        split = split.leaving_out(data.test.numbers[split.calibration_rows(data)])
+    return split
 
 
 def _without_earlier(experiment: Unlearn, data: Data, store: Store) -> tuple[Data, Split]:

@@ -215,12 +215,18 @@ class Unlearn(Experiment):
 
 @dataclass(frozen=True)
 class Evaluate(Experiment):
-    """A model measured on the rows of a request; *mia* is the attack of the protocol."""
+    """A model measured on the rows of a request.
+
+    Args:
+        mia: the attack of the protocol.
+        unread: whether only the half of the test rows is measured that no method reads.
+    """
 
     setting: ExperimentSetting
     subject: Train | Unlearn
     forget: ForgetSpec
     mia: Attack
+    unread: bool = False
     kind = "evaluate"
 
     @property
@@ -228,7 +234,12 @@ class Evaluate(Experiment):
         return (self.subject, *self.forget.needs)
 
     def content(self) -> dict[str, Any]:
-        return {"subject": self.subject.key, "cut": self.forget.content(), "mia": self.mia}
+        return {
+            "subject": self.subject.key,
+            "cut": self.forget.content(),
+            "mia": self.mia,
+            **({"unread": True} if self.unread else {}),
+        }
 
     @property
     def title(self) -> str:
@@ -240,6 +251,7 @@ class Compare(Experiment):
     """Further registered metrics of a model, computed beside the Retrain of the same seed.
 
     They are apart from `Evaluate`, so that asking for one more metric repeats nothing else.
+    *unread* is as there.
     """
 
     setting: ExperimentSetting
@@ -247,6 +259,7 @@ class Compare(Experiment):
     retrain: Train
     forget: ForgetSpec
     metrics: tuple[str, ...]
+    unread: bool = False
     kind = "compare"
 
     @property
@@ -259,6 +272,7 @@ class Compare(Experiment):
             "retrain": self.retrain.key,
             "cut": self.forget.content(),
             "metrics": self.metrics,
+            **({"unread": True} if self.unread else {}),
             **code_of(*(catalogue()[name].function for name in self.metrics)),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from coun.bench.spec.config import Config, MethodConfig, Workload
@@ -233,13 +233,16 @@ class _SeedPlanner:
             for method in methods:
                 for row, values, role in self.rows(method, tuned.get(method.title, {})):
                     start = latest.get(row, original)
+                    # The half of the test rows that a method reads must not measure it.
+                    unread = "held_out" in find(method.name, trust=True).reads
+                    reference = replace(retrain, unread=True) if unread else retrain
                     experiment = self.unlearning(method, values, start, forget, earlier)
                     latest[row] = experiment
                     models.append(
                         self.planned(
                             row,
                             experiment,
-                            retrain,
+                            reference,
                             stage,
                             base=method.title,
                             role=role,
@@ -290,7 +293,7 @@ class _SeedPlanner:
             row=row,
             seed=self.seed,
             experiment=experiment,
-            evaluation=self.evaluation(experiment, retrain.forget),
+            evaluation=replace(retrain, subject=experiment),
             retrain=retrain,
             comparison=self.comparison(experiment, retrain),
             semantics=self.semantics(experiment, retrain.forget),
@@ -340,7 +343,9 @@ class _SeedPlanner:
         if not further:
             return None
         assert isinstance(retrain.subject, Train)
-        return Compare(self.setting, subject, retrain.subject, retrain.forget, further)
+        return Compare(
+            self.setting, subject, retrain.subject, retrain.forget, further, retrain.unread
+        )
 
     def semantics(self, subject: Train | Unlearn, forget: ForgetSpec) -> Semantics | None:
         of = self.config.semantics and self.config.semantics.of
