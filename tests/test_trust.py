@@ -5,6 +5,7 @@ import sys
 import pytest
 
 import coun
+from coun.bench.spec.reading import parse
 from coun.errors import CounError
 from coun.methods import make
 from coun.trust import import_code, importable, is_code, source_digest
@@ -167,3 +168,59 @@ def test_changed_code_is_another_experiment(module):
     assert before == code_of_model("./trusted_or_not.py:net") != {}
     (module / "trusted_or_not.py").write_text(NET + "\n")
     assert code_of_model("./trusted_or_not.py:net") != before
+
+
+LOSS = """
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+from coun.objectives.contrastive.registry import FROZEN, ContrastiveLoss
+
+Path(__file__).with_name("ran").touch()
+
+@dataclass(frozen=True, config=FROZEN)
+class Nearness(ContrastiveLoss):
+    \"\"\"Squared distance of the two views.\"\"\"
+
+    name: ClassVar[str] = "nearness"
+    source: ClassVar[str] = "a test"
+    power: float = 2.0
+
+    def loss(self, a, b, labels):
+        return (a - b).abs().pow(self.power).mean()
+
+class InfoNCE(Nearness):
+    name = "info_nce"
+"""
+
+
+def test_a_contrastive_loss_by_the_name_of_its_class(module):
+    (module / "trusted_or_not_loss.py").write_text(LOSS)
+    name = "./trusted_or_not_loss.py:Nearness"
+    method = coun.contrast(make("finetune"), name, 0.5, power=3)
+    assert method.name == "finetune+nearness"
+    assert method.settings()["contrast"]["power"] == 3
+    data = coun.load("digits", limit=50)
+    start = coun.train(data, "mlp", epochs=1)
+    split = coun.Split.random(data, 0.1)
+    run = coun.unlearn(start, split, "finetune", epochs=1, contrast={"loss": name})
+    plain = coun.unlearn(start, split, "finetune", epochs=1)
+    assert run.record.weights_sha256 != plain.record.weights_sha256
+    for wrong, message in (
+        ("trusted_or_not_loss:InfoNCE", "calls itself 'info_nce', as another loss does"),
+        ("trusted_or_not_loss:Path", "expected a subclass of"),
+        ("info_nec", "did you mean 'info_nce'"),
+    ):
+        with pytest.raises(CounError, match=message):
+            coun.contrast(make("finetune"), wrong)
+
+
+@pytest.mark.parametrize("place", ["contrast.loss = '{}'", "vary = {{'contrast.loss' = ['{}']}}"])
+def test_a_config_runs_no_loss_without_trust(module, place):
+    (module / "trusted_or_not_loss.py").write_text(LOSS)
+    name = "trusted_or_not_loss:Nearness"
+    text = f"[[method]]\nname = 'finetune'\n{place.format(name)}\n"
+    with pytest.raises(CounError, match=f"contrastive loss '{name}' is code that a file names"):
+        parse(text)
+    assert not (module / "ran").exists()

@@ -10,7 +10,11 @@ from coun.cli import app
 from coun.errors import CounError
 
 contrast_options = app.options(
-    click.option("--contrast", metavar="LOSS", help="Add a contrastive loss, e.g. info_nce."),
+    click.option(
+        "--contrast",
+        metavar="LOSS",
+        help="Add a contrastive loss, e.g. info_nce, or package.module:Class.",
+    ),
     click.option(
         "--contrast-weight",
         type=float,

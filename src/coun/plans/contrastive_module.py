@@ -16,11 +16,11 @@ from coun.data import Data, Views
 from coun.data.row_views import TableViews, TokenViews
 from coun.data.views import Transform
 from coun.engine import Stage, Task, with_term
-from coun.errors import CounError, unknown
+from coun.errors import CounError
 from coun.models import Outputs
 from coun.objectives import Objective, labels_of_second_view
 from coun.objectives.context import BatchContext
-from coun.objectives.contrastive.registry import LOSSES, ContrastiveLoss
+from coun.objectives.contrastive.registry import ContrastiveLoss, find_loss
 from coun.objectives.objective import Term
 from coun.plans.method import Method, from_settings
 
@@ -199,7 +199,8 @@ def contrast(
 
     Args:
         method: A method that trains on retain data and is not exact.
-        loss: The name of a contrastive loss, see `coun.objectives.contrastive.registry.LOSSES`.
+        loss: The name of a contrastive loss, see `coun.objectives.contrastive.registry.LOSSES`, or
+            `package.module:Class` or `./file.py:Class` for one of your own.
         weight: Weight of the loss, lambda in the paper; at 0 the result is that of *method*, to
             the last bit.
         views: Letters of the second view's transforms, for example "CHJN"; for tables and
@@ -224,8 +225,8 @@ def contrast(
     >>> contrast(make("not"), temperature=0.1).name
     'not+info_nce'
     """
-    if loss not in LOSSES:
-        raise unknown("contrastive loss", loss, LOSSES)
+    # Whoever passes the name asks to run its code; a config is asked for trust when it is read.
+    kind = find_loss(loss, trust=True)
     if reason := method.contrast_refusal():
         raise CounError(f"{method.name} does not accept the contrastive module: {reason}")
     if not isinstance(both_views, bool):
@@ -234,7 +235,7 @@ def contrast(
         raise CounError("both_views needs views: letters of the two views, for example CHJGN")
     weight = _non_negative("weight", weight)
     labels = _non_negative("second_view_labels", second_view_labels)
-    chosen = from_settings(LOSSES[loss], loss, settings)
+    chosen = from_settings(kind, kind.name, settings)
     # Both calls only check, so that a mistake is reported now and not at the first batch.
     if views is not None and not SHARE.fullmatch(views):
         Views(letters=views)

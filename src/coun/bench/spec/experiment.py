@@ -18,6 +18,7 @@ from coun.data.requests import Request
 from coun.federated import Federation
 from coun.methods import find
 from coun.metrics import catalogue
+from coun.objectives.contrastive.registry import find_loss
 
 FORMAT = 2  # of the store; results written with another number are never reused
 FLOOR_SEED_OFFSET = 1000  # the second Retrain has the seed of the first one plus this
@@ -199,8 +200,14 @@ class Unlearn(Experiment):
             "seed": self.seed,
             **({"preparation": self.preparation} if self.preparation else {}),
             **({} if self.retain_access is None else {"retain_access": self.retain_access}),
-            **code_of(find(self.method, trust=True)),
+            **code_of(find(self.method, trust=True), *self._loss),
         }
+
+    @property
+    def _loss(self) -> tuple[type, ...]:
+        """The class of the contrastive loss."""
+        name = (self.contrast or {}).get("loss")
+        return () if name is None else (find_loss(name, trust=True),)
 
     @property
     def preparation(self) -> Preparation | None:

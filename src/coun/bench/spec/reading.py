@@ -89,14 +89,32 @@ def configured(config: Config, is_tiny: bool, data_root: str | Path | None) -> C
 
 
 def _code(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What code a config names, whether it is well-formed or not: models, views and methods."""
-    for table, key in (("workload", "model"), ("method", "name"), ("data", "views")):
-        tables = document.get(table, []) if table != "data" else document.get("workload", [])
-        for entry in tables if isinstance(tables, list) else []:
-            entry = entry.get("data") if table == "data" and isinstance(entry, dict) else entry
+    """What code a config names, whether it is well-formed or not."""
+    places = (
+        ("model", "workload", "model"),
+        ("views", "workload", "data"),
+        ("method", "method", "name"),
+        # A loss may be in any of these, as `contrast.loss`.
+        *(("contrastive loss", "method", key) for key in ("contrast", "on", "vary", "search")),
+    )
+    for what, table, key in places:
+        entries = document.get(table, [])
+        for entry in entries if isinstance(entries, list) else []:
             value = entry.get(key) if isinstance(entry, dict) else None
-            if isinstance(value, str) and (name := code_name(value)) is not None:
-                yield (key if table != "method" else "method"), name
+            if what == "views":
+                value = value.get("views") if isinstance(value, dict) else None
+            for text in _texts(value):
+                if (name := code_name(text)) is not None:
+                    yield what, name
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value of a TOML document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def load(name: str | Path, *, trust: Trust = False) -> Config:

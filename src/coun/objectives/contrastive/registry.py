@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coun.errors import CounError, unknown
 from coun.models import Classifier
 from coun.objectives.context import BatchContext
 from coun.objectives.contrastive.cross_view import Directions, info_nce_loss
@@ -19,6 +20,7 @@ from coun.objectives.contrastive.redundancy import barlow_twins_loss, vicreg_los
 from coun.objectives.contrastive.relational import co2_loss, sce_loss
 from coun.objectives.contrastive.supcon import supcon_loss
 from coun.objectives.objective import Objective
+from coun.trust import Trust, import_code, is_code
 
 FROZEN = ConfigDict(extra="forbid")
 Temperature = Annotated[float, Field(gt=0)]
@@ -253,3 +255,36 @@ LOSSES: dict[str, type[ContrastiveLoss]] = {
     kind.name: kind
     for kind in (InfoNCE, NTXent, MoCo, Debiased, SupCon, BarlowTwins, VICReg, SCE, CO2)
 }
+
+
+def find_loss(name: str, *, trust: Trust) -> type[ContrastiveLoss]:
+    """Return the contrastive loss called *name*.
+
+    Args:
+        name: A name in `LOSSES`, or `package.module:Class` or `./file.py:Class`, a subclass of
+            `ContrastiveLoss` with a name of its own.
+        trust: Whether such a class may be imported: True for a name that the user gave.
+
+    Raises: CounError for an unknown loss, or a class that is not trusted, is no loss, or has the
+        name of another loss.
+
+    >>> find_loss("info_nce", trust=False).__name__
+    'InfoNCE'
+    """
+    if name in LOSSES:
+        return LOSSES[name]
+    if not is_code(name):
+        raise unknown("contrastive loss", name, [*LOSSES, "package.module:Class"])
+    kind = import_code(name, "contrastive loss", trust=trust)
+    of_loss = isinstance(kind, type) and issubclass(kind, ContrastiveLoss)
+    if not (of_loss and isinstance(vars(kind).get("name"), str)):
+        raise CounError(
+            f"contrastive loss '{name}': expected a subclass of "
+            "coun.objectives.contrastive.registry.ContrastiveLoss with a name"
+        )
+    if LOSSES.get(kind.name, kind) is not kind:
+        raise CounError(
+            f"contrastive loss '{name}' calls itself '{kind.name}', as another loss does; rename it"
+        )
+    chosen: type[ContrastiveLoss] = kind
+    return chosen
