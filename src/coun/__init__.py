@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; `__getattr__` imports t
         load_model,
         load_views,
         prepare,
+        suspicious_labels,
         train,
         unlearn,
     )
@@ -61,6 +62,7 @@ __all__ = [
     "load_views",
     "prepare",
     "read_index",
+    "suspicious_labels",
     "train",
     "unlearn",
 ]
@@ -71,7 +73,8 @@ _MODULES = {  # the module that defines each public name
     "methods": "Method contrast",
     "models": "MODELS",
     "registry": "Registry",
-    "runs": "Options Run evaluate export load_model load_views prepare train unlearn",
+    "runs": "Options Run evaluate export load_model load_views prepare suspicious_labels train "
+    "unlearn",
 }
 _DEFINED_IN = {name: module for module, names in _MODULES.items() for name in names.split()}
 _SUBMODULES = {

@@ -10,6 +10,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import coun
+from coun.demo import Story
+from coun.demo.digit import ForgottenDigit
+from coun.demo.mistake import MODELS, Answer, Mistake, WrongRow
+from coun.report import Cell, Row
 
 TRAIN = ("train", "--data", "digits", "--limit", 300, "--model", "cnn", "--epochs", 2)
 FORGET = ("--forget-fraction", 0.1, "--forget-seed", 3)
@@ -123,15 +127,23 @@ def test_methods_are_listed(coun_command) -> None:
     assert "NoT" in coun_command("methods").out
 
 
-def test_demo_fast(coun_command, tmp_path: Path) -> None:
+def test_demo_fast(coun_command, monkeypatch, tmp_path: Path) -> None:
+    """The printed lines are those of the story; tests/demo looks at the story itself."""
+    row = WrongRow("digit-0001", "", True, {m: Answer("8", 0.9) for m in MODELS})
+    checks = (("model", "PASSED", "is the certified model"),)
+    part = Mistake(
+        (row,), 146, 2, {}, "finetune", 0.25, "different", "Different.", "", 2, (), checks
+    )
+    digit = ForgottenDigit((Row("FT", {"average_gap": Cell.of([1.5])}),), {}, {}, "pca", "", "")
+    monkeypatch.setattr("coun.demo.demo", lambda out, **_: Story(part, digit, Path(out) / "x.html"))
     done = coun_command("demo", "--fast", "--out", "demo")
     assert done.code == 0, done.err
-    assert "Forget the digit 8" in done.out
-    page = (tmp_path / "demo" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4
-    assert "http" not in page.replace("http-equiv", "")
-    results = json.loads((tmp_path / "demo" / "results.json").read_text())
-    assert results["class"]["Retrain"][0]["unlearn_accuracy"] == 100
+    words = " ".join(done.out.split())
+    assert "1 of 146 images of a 3 are labelled 8; the model learned 1 of them" in words
+    assert "2 rows are suspicious, 1 of them wrong" in words
+    assert "Audited against 2 Retrains: Different." in words
+    assert "checked without network." in words
+    assert "1.50" in words
 
 
 def test_prepare_and_match(coun_command, tmp_path: Path) -> None:

@@ -102,3 +102,17 @@ def test_brackets_and_dollars_in_names_are_shown_as_they_are(coun_command, photo
     (photos / "train" / "cat" / "cat1.png").rename(photos / "train" / "cat" / "[red]$x$_{^.png")
     assert "[red]$x$_{^.png" in coun_command("rows", "folder:photos", "--find", "[red]").out
     assert coun_command("rows", "folder:photos", "--find", "[red]", "--out", "s.png").code == 0
+
+
+def test_rows_with_suspicious_labels_are_listed(coun_command, photos, tmp_path) -> None:
+    folds = ("--folds", 2, "--repeats", 1, "--fold-epochs", 1)
+    train = ("train", "--data", "folder:photos", "--model", "mlp", "--epochs", 1)
+    assert coun_command(*train, *folds, "--out", "o").code == 0
+    done = coun_command("rows", "o", "--suspicious", "--json", "--out", "wrong.txt")
+    rows = coun.suspicious_labels(coun.Run.open(tmp_path / "o"))
+    assert json.loads(done.out)["shown"] == [vars(row) for row in rows]
+    assert (tmp_path / "wrong.txt").read_text() == "".join(f"{row.id}\n" for row in rows)
+    assert f"of {len(rows)} suspicious rows" in coun_command("rows", "o", "--suspicious").out
+    refused = coun_command("rows", "folder:photos", "--suspicious")
+    assert refused.code == 2
+    assert "needs a run folder" in refused.err

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     help="With --like: compare the features of this run's model instead of pixels.",
 )
 @click.option(
+    "--suspicious",
+    is_flag=True,
+    help="For a run folder that coun prepare worked on: only the rows whose labels look wrong to "
+    "models that never saw them, the least credible label first.",
+)
+@click.option(
     "--limit-shown",
     type=click.IntRange(min=1),
     default=20,
@@ -61,6 +67,7 @@ def command(
     find: str,
     like: Path | None,
     features: Path | None,
+    suspicious: bool,
     limit_shown: int,
     out: Path | None,
     id_column: str | None,
@@ -82,10 +89,18 @@ def command(
         if like is not None or limits or id_column or (out and out.suffix.lower() != ".txt"):
             raise CounError(
                 f"{source} is a run folder, which holds no pictures; of the options it takes "
-                "--find, --limit-shown, --json and --out FILE.txt"
+                "--find, --suspicious, --limit-shown, --json and --out FILE.txt"
             )
+        if suspicious:
+            _suspicious_rows(source, find, limit_shown, out, trust, as_json=as_json)
+            return
         _rows_of_run(source, find, limit_shown, out, as_json=as_json)
         return
+    if suspicious:
+        raise CounError(
+            f"--suspicious needs a run folder, and {source} is a data source; train a model and "
+            "prepare it (coun train --folds)"
+        )
     sheet = out if out is not None and out.suffix.lower() != ".txt" else None
     if like is None and sheet is None:
         rows, opened = rows_of_source(source, find, **with_id_column(source, limits, id_column))
@@ -152,6 +167,34 @@ def _short(row_id: str) -> str:
     if scheme == "hmac" and len(parts) == 2:
         return f"hmac:{parts[0][:8]}:{parts[1][:8]}…"
     return row_id
+
+
+def _suspicious_rows(
+    folder: str, find: str, limit_shown: int, out: Path | None, trust: bool, *, as_json: bool
+) -> None:
+    """List the rows of the run in *folder* whose labels look wrong."""
+    from coun.files import write_text
+    from coun.runs import Run, suspicious_labels
+
+    run = Run.open(folder, allow_missing=True, trust=trust)
+    rows = [row for row in suspicious_labels(run) if find.casefold() in row.id.casefold()]
+    if out is not None:
+        write_text(out, "".join(f"{row.id}\n" for row in rows))
+    if as_json:
+        app.emit({"run": folder, "rows": len(rows), "shown": [vars(r) for r in rows[:limit_shown]]})
+        return
+    heads = ("number", "id", "class", "looks like", "credible")
+    table = Table(*heads, box=SIMPLE_HEAD)
+    table.columns[1].overflow = "fold"
+    for row in rows[:limit_shown]:
+        cells = (str(row.number), row.id, row.label, row.suggested, f"{row.probability:.1%}")
+        table.add_row(*(Text(cell) for cell in cells))
+    app.console.print(table)
+    app.console.print(
+        f"{min(limit_shown, len(rows)):,} of {len(rows):,} suspicious rows; look at each before "
+        "you delete it",
+        highlight=False,
+    )
 
 
 def _alike(data: Data, picture: Path, folder: Path | None, count: int, trust: bool) -> list[Row]:

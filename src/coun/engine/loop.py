@@ -243,8 +243,14 @@ class Engine:
             group["lr"] = rate
         # Dropout draws from the global generator; seeding it by position makes a resumed run
         # draw the same numbers without a saved state.
-        torch.manual_seed(self.task.seeds.number("layers", *self._where(at)))
         device = self.compute.device
+        number = self.task.seeds.number("layers", *self._where(at))
+        if device.type == "cpu":
+            # `torch.manual_seed` would format three stack traces, one for each absent accelerator:
+            # a third of a step of a small network.
+            torch.default_generator.manual_seed(number)
+        else:
+            torch.manual_seed(number)
         batches = {
             role: Batch(x.to(device), y.to(device), slots) for role, (x, y, slots) in loaded.items()
         }

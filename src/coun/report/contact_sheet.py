@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from coun.data.lookup import Row
 from coun.data.near_copies import NearCopy
 from coun.errors import CounError
 from coun.files import write_text
+from coun.report.html import render
+from coun.report.picture import png
 
 MOST_SHOWN = 200  # pairs on the page of near-copies
 
@@ -118,15 +119,8 @@ def _is_picture(data: Data) -> bool:
 
 
 def _png(data: Data, row: Row) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(row_image(data, row)).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return png(row_image(data, row))
 
 
 def _page(title: str, lead: str, tiles: Sequence[Tile]) -> str:
-    from jinja2 import Environment, PackageLoader
-
-    pages = Environment(loader=PackageLoader("coun.report"), autoescape=True, trim_blocks=True)
-    return pages.get_template("contact_sheet.html").render(title=title, lead=lead, tiles=tiles)
+    return render("contact_sheet.html", title=title, lead=lead, tiles=tiles)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coun.files import write_text
 from coun.report.picture import Picture
@@ -14,6 +14,18 @@ from coun.report.table import Grid
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page: the file *template* of `coun/report/templates`, filled with *values*.
+
+    Values are escaped, so that names of classes and rows are text on the page.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    pages = Environment(loader=PackageLoader("coun.report"), autoescape=True, trim_blocks=True)
+    pages.filters["unbroken_dates"] = _unbroken_dates
+    return pages.get_template(template).render(**values)
 
 
 LEGEND = (
@@ -78,11 +90,8 @@ def write_report(
     >>> "Three seeds." in page.read_text()
     True
     """
-    from jinja2 import Environment, PackageLoader
-
-    pages = Environment(loader=PackageLoader("coun.report"), autoescape=True, trim_blocks=True)
-    pages.filters["unbroken_dates"] = _unbroken_dates
-    text = pages.get_template("report.html").render(
+    text = render(
+        "report.html",
         title=title,
         lead=lead,
         sections=sections,

@@ -13,6 +13,7 @@ from coun.files import atomically
 from coun.report.style import without_mathtext
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 # What the formats write of the time, so that the same figure gives the same file.
@@ -43,6 +44,20 @@ class Picture:
         without_mathtext(self.figure)
         self.figure.savefig(buffer, format="png")
         return base64.b64encode(buffer.getvalue()).decode()
+
+
+def png(image: np.ndarray) -> str:
+    """Return an image, (H, W) or (H, W, 3) uint8, as a PNG in the text form that a page can hold.
+
+    >>> import numpy as np
+    >>> png(np.zeros((8, 8), np.uint8))[:4]
+    'iVBO'
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def save_figure(figure: Figure, paths: Iterable[Path]) -> list[Path]:

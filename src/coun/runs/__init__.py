@@ -2,6 +2,7 @@
 
 from coun.runs.chain import history
 from coun.runs.evaluation import Predictions, evaluate, measure, predictions
+from coun.runs.label_errors import SuspiciousLabel, suspicious_labels
 from coun.runs.metrics_record import Metrics
 from coun.runs.options import Options
 from coun.runs.preparation import prepare
@@ -22,6 +23,7 @@ __all__ = [
     "RunRecord",
     "RunRow",
     "Shadows",
+    "SuspiciousLabel",
     "evaluate",
     "export",
     "history",
@@ -34,6 +36,7 @@ __all__ = [
     "request_scores",
     "rows_of_run",
     "shadows",
+    "suspicious_labels",
     "train",
     "unlearn",
 ]

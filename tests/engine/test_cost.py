@@ -1,0 +1,23 @@
+"""Operations are counted as torch counts them, without importing its compiler."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from coun.engine import forward_flops
+from coun.engine.cost import _Operations
+from coun.models.zoo import build
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet8", "vit", "mlp"])
+def test_operations_are_those_of_torch(name: str) -> None:
+    model, image = build(name, classes=10, shape=(3, 32, 32)).eval(), torch.zeros(1, 3, 32, 32)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image)
+    assert forward_flops(model, image) == counter.get_total_flops() > 0
+
+
+def test_torch_does_not_wrap_the_counter_with_its_compiler() -> None:
+    assert not hasattr(_Operations.__torch_dispatch__, "__wrapped__")
