@@ -49,8 +49,8 @@ GATE_FAILED = 3
     type=float,
     default=5.0,
     metavar="POINTS",
-    help="Gate on the retain accuracy: how far it may be from what a Retrain is expected to "
-    "have.  [default: 5]",
+    help="Gate on the retain accuracy: how far it may be above what a Retrain is expected to "
+    "have, and twice as far below.  [default: 5]",
 )
 @click.option(
     "--retrain",

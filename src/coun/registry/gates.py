@@ -34,8 +34,8 @@ class Gates:
     Args:
         min_test_accuracy: percent.
         max_remembered: share of the forgotten rows, 0..1.
-        max_retain_change: points by which the retain accuracy may differ from what a Retrain
-            is expected to have.
+        max_retain_change: points by which the retain accuracy may be above what a Retrain is
+            expected to have; it may be twice as far below.
     """
 
     min_test_accuracy: float | None = None
@@ -195,13 +195,16 @@ def _retained(value: float, expected: float | None, change: float, exact: bool) 
     """The check that the model fits its rows about as well as a Retrain would.
 
     Training that comes with each request raises this accuracy, and test accuracy may rise with
-    it; a method that damages the model lowers it. A Retrain cannot fail.
+    it, so that no other gate sees it. Unlearning that reads retained rows only lowers it; the
+    test accuracy shows the harm of that too, and twice the change is allowed. A Retrain cannot
+    fail.
     """
     if expected is None:
         return _check("retain accuracy: nothing to compare with", value=value, result="WARNED")
-    passed = abs(value - expected) <= change
+    low, high = max(0.0, expected - 2 * change), min(100.0, expected + change)
+    passed = low <= value <= high
     result = "PASSED" if passed else "WARNED" if exact else "FAILED"
-    name = f"retain accuracy within {change:g} of {expected:.1f}"
+    name = f"retain accuracy between {low:.1f} and {high:.1f}"
     return _check(name, value=value, result=result)
 
 

@@ -256,8 +256,8 @@ class Registry(RegistryReader):
             budget: what "auto" may cost, as a share of a Retrain.
             min_test_accuracy: gate, in percent.
             max_remembered: gate on the share of forgotten rows that the model remembers, 0..1.
-            max_retain_change: gate: points by which the retain accuracy may differ from what a
-                Retrain is expected to have.
+            max_retain_change: gate: points by which the retain accuracy may be above what a
+                Retrain is expected to have; it may be twice as far below.
             retrains: run folders of Retrains without all rows that are forgotten by then, for
                 the audit; without one, the audit of listed rows is often inconclusive.
             seed: of the method and of the audit.
