@@ -19,9 +19,9 @@ from coun.bench.output import maps, results
 from coun.bench.spec.config import Config
 from coun.bench.spec.experiment import Experiment, closure
 from coun.bench.spec.plan import make_plan
-from coun.bench.spec.reading import configured, parse, read_text
+from coun.bench.spec.reading import configured, parse, read_text, with_selected_workloads
 from coun.engine.process_group import ProcessGroup
-from coun.errors import CounError, unknown
+from coun.errors import CounError
 from coun.files import expanded, refuse_foreign, write_json, write_text
 from coun.trust import Trust
 
@@ -79,7 +79,7 @@ def bench(
     text = _config_text(config, out, resume, tiny)
     where = str(config or out / CONFIG)
     parsed = configured(parse(text, where, trust=trust), text.startswith(TINY), data_root)
-    parsed = _with_selected_workloads(parsed, only)
+    parsed = with_selected_workloads(parsed, only)
     is_main = ProcessGroup.current().is_main
     computer = _Computer(parsed, out, store, workers, ray, quiet, time.time() + 60 * minutes)
     tuned = None
@@ -183,18 +183,6 @@ class _Computer:
                 "time limit reached before tuning finished; run the command again to continue"
             )
         return failures
-
-
-def _with_selected_workloads(config: Config, only: Sequence[str]) -> Config:
-    """Keep the workloads that *only* selects, so that the data of others is not needed."""
-    prefix = "workload="
-    selections = [text.removeprefix(prefix).split(",") for text in only if text.startswith(prefix)]
-    known = [workload.name for workload in config.workload]
-    for name in (name for names in selections for name in names):
-        if name not in known:
-            raise unknown("workload", name, known)
-    workloads = tuple(w for w in config.workload if all(w.name in names for names in selections))
-    return config.model_copy(update={"workload": workloads})
 
 
 def _config_text(config: str | Path | None, out: Path, resume: bool, tiny: bool) -> str:

@@ -184,29 +184,59 @@ def _settings(chosen: dict[str, Any]) -> str:
 
 
 @command.command(
-    "plan", help="Estimate what CONFIG takes: trainings, epochs, operations, time and disk space."
+    "plan",
+    help="Estimate what CONFIG takes: trainings, epochs, operations, time and disk space, by "
+    "workload and by seed. What the run would refuse is refused.",
 )
 @click.argument("config")
+@only_option
+@tiny_option
+@click.option(
+    "--tflops",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Estimate the time on a machine of N x 1e12 operations per second.  "
+    "[default: a few steps are timed here]",
+)
+@root_option
 @app.trust_option
 @app.json_option
-def plan(config: str, trust: bool, as_json: bool) -> None:
+def plan(
+    config: str,
+    only: tuple[str, ...],
+    tiny: bool,
+    tflops: float | None,
+    data_root: Path | None,
+    trust: bool,
+    as_json: bool,
+) -> None:
     from coun.bench.spec.estimation import estimate
 
-    estimated = estimate(config, trust=trust)
+    estimated = estimate(
+        config, trust=trust, only=only, tflops=tflops, tiny=tiny, data_root=data_root
+    )
     if as_json:
         app.emit(estimated)
         return
-    amounts = ("experiments", "epochs", "PFLOP", "hours here", "GiB")
-    parts = [*estimated["parts"], estimated["total"]]
-    _print_table(["workload", "kind"], [[p["workload"], *_texts(p)] for p in parts], amounts)
+    hours = "hours here" if tflops is None else f"hours at {tflops:g} TFLOPS"
+    amounts = ("experiments", "epochs", "PFLOP", hours, "GiB")
+    rows = []
+    for workload in estimated["workloads"]:
+        name = workload["workload"]
+        parts = [part for part in estimated["parts"] if part["workload"] == name]
+        rows += [[name, part["kind"], *_amounts(part)] for part in parts]
+        rows.append([name, "together", *_amounts(workload)])
+    rows.append(["all", "", *_amounts(estimated["total"])])
+    _print_table(["workload", "kind"], rows, amounts)
+    seeds = [[f"seed {seed['seed']}", *_amounts(seed)] for seed in estimated["seeds"]]
+    _print_table(["without tuning"], seeds, amounts)
     for note in estimated["notes"]:
         app.console.print(note, highlight=False)
 
 
-def _texts(part: dict[str, Any]) -> list[str]:
+def _amounts(part: dict[str, Any]) -> list[str]:
     amounts = (part["flops"] / 1e15, part["seconds"] / 3600, part["bytes"] / 2**30)
     return [
-        part["kind"],
         f"{part['experiments']:,}",
         f"{part['epochs']:,}",
         *(f"{x:,.0f}" if x >= 10 else f"{x:.2g}" for x in amounts),
@@ -224,7 +254,7 @@ def _print_table(
         table.add_column(name, justify="right")
     previous = None
     for first, *others in rows:
-        if previous is not None and first != previous:
+        if previous is not None and first != previous and others and not first.startswith("seed"):
             table.add_section()
         table.add_row("" if first == previous else first, *others)
         previous = first

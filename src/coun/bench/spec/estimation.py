@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from coun.bench.spec.config import Config, Workload
 from coun.bench.spec.experiment import (
@@ -21,10 +25,13 @@ from coun.bench.spec.experiment import (
     closure,
 )
 from coun.bench.spec.plan import Plan, make_plan
-from coun.bench.spec.reading import load
-from coun.engine import Compute
+from coun.bench.spec.reading import configured, load, with_selected_workloads
+from coun.bench.spec.workload import MissingDataError, WorkloadInfo, data_spec
+from coun.data import Data, from_arrays
 from coun.methods import find, without_contrast
-from coun.models import build
+from coun.metrics import Measurements
+from coun.runs import Options, predictions, train
+from coun.runs.recipes import recipe
 from coun.trust import Trust
 
 KINDS = {
@@ -37,68 +44,145 @@ KINDS = {
 }
 AMOUNTS = ("experiments", "epochs", "flops", "seconds", "bytes")
 RECORD_BYTES = 20_000  # size of a measurement or a score on disk
-TIMED_IMAGES = 16  # images of the step that is timed
+TIMED_FLOPS = 2e11  # operations of the training that is timed: seconds on one core
+TIMED_STEPS = 4
 
 
-def estimate(config: str | Path, *, timed: bool = True, trust: Trust = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Speed:
+    """How fast this machine computes the experiments of one workload.
+
+    Args:
+        train, predict: floating-point operations per second; forward passes count once, and a
+            training step three times.
+        run: seconds that every training or unlearning takes besides its steps.
+        measurement: seconds of the metrics and the attack of one measurement.
+    """
+
+    train: float
+    predict: float
+    run: float = 0.0
+    measurement: float = 0.0
+
+    def seconds(self, experiment: Experiment, flops: float) -> float:
+        """The seconds of one experiment of *flops* operations."""
+        if isinstance(experiment, Train | Unlearn):
+            return flops / self.train + self.run
+        fixed = 0.0 if isinstance(experiment, Score) else self.measurement
+        return flops / self.predict + fixed
+
+
+def estimate(
+    config: str | Path,
+    *,
+    timed: bool = True,
+    trust: Trust = False,
+    only: Sequence[str] = (),
+    tflops: float | None = None,
+    tiny: bool = False,
+    data_root: str | Path | None = None,
+) -> dict[str, Any]:
     """Estimate the experiments, epochs, operations, seconds and bytes of a bench.
 
     The operations of a training follow from its recipe. An unlearning is counted as one
     forward and backward pass over the retain rows per epoch, with a second view where the
     contrastive module is on, and with one forget batch per retain batch where the method reads
     forget rows. Anything else that a method computes (masks, importances) is counted as one
-    such epoch. Seconds come from the fastest of three training steps of each model, with one
-    experiment at a time.
+    such epoch. Seconds come from a short training of each model, a few predictions and one
+    measurement of the size of the workload, with one experiment at a time.
 
     Args:
         config: a TOML file or the name of a shipped config. The data may be missing where the
             config has `expect`.
         timed: False leaves all seconds at 0.
-        trust: run the code that the config names, see `coun.bench.bench`.
+        trust, only, tiny, data_root: as for `coun.bench.bench`. What `bench` would refuse is
+            refused.
+        tflops: seconds are those of a machine that computes so many 1e12 operations per second,
+            in training and prediction alike; nothing is timed here.
 
-    Returns: `parts`, one for each workload and kind of experiment, their `total`, and `notes`.
+    Returns: `parts`, one for each workload and kind of experiment; `workloads` and `seeds`, the
+        same summed by workload and by seed, where what seeds share counts for the first of
+        them; their `total`; and `notes`.
+
+    Raises: CounError for a config or a selection that is wrong.
 
     >>> estimate("demo", timed=False)["total"]["experiments"]
     42
     """
-    plan = make_plan(load(config, trust=trust), allow_missing_data=True)
+    parsed = with_selected_workloads(configured(load(config, trust=trust), tiny, data_root), only)
+    plan = make_plan(parsed, allow_missing_data=True).only(only)
+    speeds = {w.name: _speed(plan, w, timed, tflops) for w in plan.config.workload}
+    by_seed = _by_seed(plan)
+    every = [experiment for experiments in by_seed.values() for experiment in experiments]
     parts: list[dict[str, Any]] = []
     for workload in plan.config.workload:
-        experiments = [e for e in plan.experiments if e.setting.name == workload.name]
-        speed = _flops_per_second(plan, workload) if timed else 0.0
+        experiments = [e for e in every if e.setting.name == workload.name]
+        speed = speeds[workload.name]
         for kind, title in KINDS.items():
             if counted := [(e, 1) for e in experiments if e.kind == kind]:
-                parts.append(_part(workload.name, title, counted, plan, speed))
+                parts.append(
+                    _part({"workload": workload.name, "kind": title}, counted, plan, speed)
+                )
         if plan.config.tune and not plan.config.tune.frozen:
             parts.append(_tuning(plan.config, workload, speed))
-    total = {
-        "workload": "all",
-        "kind": "",
-        **{name: sum(part[name] for part in parts) for name in AMOUNTS},
+    workloads = [
+        _sum({"workload": w.name}, [part for part in parts if part["workload"] == w.name])
+        for w in plan.config.workload
+    ]
+    seeds = [
+        _sum(
+            {"seed": seed},
+            [_part({}, [(e, 1)], plan, speeds[e.setting.name]) for e in experiments],
+        )
+        for seed, experiments in by_seed.items()
+    ]
+    total = _sum({"workload": "all", "kind": ""}, parts)
+    return {
+        "parts": parts,
+        "workloads": workloads,
+        "seeds": seeds,
+        "total": total,
+        "notes": _notes(plan, tflops),
     }
-    return {"parts": parts, "total": total, "notes": _notes(plan)}
+
+
+def _by_seed(plan: Plan) -> dict[int, list[Experiment]]:
+    """The experiments of every seed; those that seeds share are in the list of the first."""
+    counted: set[str] = set()
+    by_seed = {}
+    for seed in sorted({model.seed for model in plan.models}):
+        needed = closure(e for m in plan.models if m.seed == seed for e in m.measured)
+        by_seed[seed] = [e for e in needed if e.key not in counted]
+        counted |= {e.key for e in needed}
+    return by_seed
+
+
+def _sum(names: dict[str, Any], parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {**names, **{name: sum(part[name] for part in parts) for name in AMOUNTS}}
 
 
 def _part(
-    workload: str, kind: str, counted: Iterable[tuple[Experiment, int]], plan: Plan, speed: float
+    names: dict[str, Any],
+    counted: Iterable[tuple[Experiment, int]],
+    plan: Plan,
+    speed: Speed | None,
 ) -> dict[str, Any]:
     """One line of the estimate, from experiments and how often each is done."""
-    counted = list(counted)
-    flops = sum(times * _flops(e, plan) for e, times in counted)
-    weights = plan.workloads[workload].weight_bytes
-    size = {"train": weights, "unlearn": weights}
-    return {
-        "workload": workload,
-        "kind": kind,
-        "experiments": sum(times for _, times in counted),
-        "epochs": sum(times * _epochs(e) for e, times in counted),
-        "flops": flops,
-        "seconds": flops / speed if speed else 0.0,
-        "bytes": sum(times * size.get(e.kind, RECORD_BYTES) for e, times in counted),
-    }
+    amounts = dict.fromkeys(AMOUNTS, 0.0)
+    experiments = epochs = size = 0
+    for experiment, times in counted:
+        flops = _flops(experiment, plan)
+        weights = plan.workloads[experiment.setting.name].weight_bytes
+        is_model = experiment.kind in ("train", "unlearn")
+        experiments += times
+        epochs += times * _epochs(experiment)
+        size += times * (weights if is_model else RECORD_BYTES)
+        amounts["flops"] += times * flops
+        amounts["seconds"] += times * speed.seconds(experiment, flops) if speed else 0.0
+    return {**names, **amounts, "experiments": experiments, "epochs": epochs, "bytes": size}
 
 
-def _tuning(config: Config, workload: Workload, speed: float) -> dict[str, Any]:
+def _tuning(config: Config, workload: Workload, speed: Speed | None) -> dict[str, Any]:
     """What `[tune]` adds on one workload: its references, and *trials* candidates by method."""
     assert config.tune
     plan = make_plan(
@@ -110,20 +194,18 @@ def _tuning(config: Config, workload: Workload, speed: float) -> dict[str, Any]:
         floor=False,
     )
     trials = config.tune.trials
-    subjects = [
-        (e, e.subject if isinstance(e, Evaluate | Compare | Semantics) else e)
-        for e in plan.experiments
-    ]
+    subjects = [(e, getattr(e, "subject", e)) for e in plan.experiments]
     counted = [(e, trials if isinstance(subject, Unlearn) else 1) for e, subject in subjects]
-    return _part(workload.name, "tuning", counted, plan, speed)
+    return _part({"workload": workload.name, "kind": "tuning"}, counted, plan, speed)
 
 
-def _notes(plan: Plan) -> list[str]:
+def _notes(plan: Plan, tflops: float | None) -> list[str]:
     separate = sum(len(closure(m.measured)) for m in plan.models)
+    machine = f"{tflops:g} TFLOP per second" if tflops else "this machine"
     notes = [
         f"The tables have {len(plan.models)} models, made by {len(plan.experiments)} experiments. "
         f"Without sharing, they would need {separate}.",
-        "Times are an estimate for this machine, with one experiment at a time.",
+        f"Times are an estimate for {machine}, with one experiment at a time.",
     ]
     missing = [name for name, info in plan.workloads.items() if not info.fingerprint]
     if missing:
@@ -151,6 +233,7 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     retain = info.train * (1 - share)
     if isinstance(experiment, Train):
         return 3 * info.flops * retain * _epochs(experiment)
+    retain *= experiment.retain_access or 1.0
     reads, epochs = find(experiment.method, trust=True).reads, _epochs(experiment) or 1
     if "retain" not in reads:
         return 3 * info.flops * info.train * share * epochs
@@ -159,25 +242,75 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     return 3 * info.flops * retain * (1 + has_module + ("forget" in reads)) * epochs
 
 
-def _flops_per_second(plan: Plan, workload: Workload) -> float:
-    """Measure the speed of a training step under the compute settings of the bench."""
-    info, settings = plan.workloads[workload.name], plan.config.compute
-    compute = Compute.choose(settings.device, info.precision)  # type: ignore[arg-type]
+def _speed(plan: Plan, workload: Workload, timed: bool, tflops: float | None) -> Speed | None:
+    """The speed that was stated, or that of this machine under the settings of the bench."""
+    if tflops is not None:
+        return Speed(1e12 * tflops, 1e12 * tflops)
+    if not timed:
+        return None
+    settings, info = plan.config.compute, plan.workloads[workload.name]
+    batch = int(recipe(workload.model, workload.train).settings()["batch_size"])
+    rows = int(min(info.train, TIMED_STEPS * batch, max(8, TIMED_FLOPS / (3 * info.flops))))
+    sample = _sample(plan.config, workload, info, rows)
+    settled = {**workload.train, "epochs": 1, "batch_size": min(batch, max(2, rows // 2))}
+    options = Options(settings.device, info.precision, compile=settings.compile)  # type: ignore[arg-type]
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
-        model = build(workload.model, classes=len(info.classes), shape=info.shape, trust=True)
-        compute.to_device(model)
-        images = torch.randn(TIMED_IMAGES, *info.shape, device=compute.device)
-        times = []
-        for _ in range(3):
+        with threadpool_limits(settings.threads), tempfile.TemporaryDirectory() as folder:
+            warm = sample.train.take(torch.arange(min(4, rows)))
+            train(replace(sample, train=warm), workload.model, options=options, **settled)
             start = time.perf_counter()
-            with compute.autocast():
-                loss = model(images).float().logsumexp(1).sum()
-            loss.backward()
-            if compute.device.type == "cuda":
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - start)
+            run = train(
+                sample, workload.model, out=Path(folder) / "run", options=options, **settled
+            )
+            whole = time.perf_counter() - start
+            start = time.perf_counter()
+            predictions(run.classifier, sample, None)
+            predicted = time.perf_counter() - start
+            start = time.perf_counter()
+            _random_measurements(info).values_by_name()
+            measured = time.perf_counter() - start
     finally:
         torch.set_num_threads(threads)
-    return 3 * info.flops * TIMED_IMAGES / min(times)
+    cost = run.record.cost
+    images = len(sample.train) + len(sample.test)
+    return Speed(
+        3 * info.flops * cost.trained_images / cost.seconds,
+        info.flops * images / predicted,
+        whole - cost.seconds,
+        measured,
+    )
+
+
+def _sample(config: Config, workload: Workload, info: WorkloadInfo, rows: int) -> Data:
+    """The first rows of the data, or random images of its shape where it is missing."""
+    try:
+        data = data_spec(config, workload).load()
+    except MissingDataError:
+        rng, classes = np.random.default_rng(0), len(info.classes)
+        channels, *sides = info.shape
+        images = rng.integers(0, 256, (rows, *sides, channels), dtype=np.uint8)
+        labels = np.arange(rows) % classes
+        names = list(map(str, range(classes)))
+        return from_arrays(images, labels, images[:8], labels[:8], classes=names)
+    train_rows = torch.arange(min(rows, len(data.train)))
+    test_rows = torch.arange(min(8, len(data.test)))
+    return replace(
+        data, train=data.train.take(train_rows), test=data.test.take(test_rows), source=""
+    )
+
+
+def _random_measurements(info: WorkloadInfo) -> Measurements:
+    """The metrics of a model that fits, of the size of the workload, to time one measurement."""
+    generator = torch.Generator().manual_seed(0)
+    forget = max(1, info.train // 10)
+    size = min(info.train - forget, info.test)
+    sizes = {"retain": info.train - forget, "forget": forget, "test": info.test}
+    inputs: dict[str, torch.Tensor] = {}
+    for part, count in {**sizes, "members": size, "others": size}.items():
+        labels = torch.arange(count) % len(info.classes)
+        logits = 2 * torch.randn(count, len(info.classes), generator=generator)
+        logits[torch.arange(count), labels] += 6.0
+        inputs |= {f"{part}.logits": logits, f"{part}.labels": labels}
+    return Measurements(inputs)

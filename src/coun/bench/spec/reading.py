@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from coun.bench.spec.config import Config
 from coun.bench.spec.tiny import tiny
-from coun.errors import CounError, nearest
+from coun.errors import CounError, nearest, unknown
 from coun.files import expanded
 from coun.models.zoo import code_name
 from coun.trust import Trust, require_trust
@@ -86,6 +86,18 @@ def configured(config: Config, is_tiny: bool, data_root: str | Path | None) -> C
     if data_root is not None:
         config = config.model_copy(update={"data_root": (str(expanded(data_root)),)})
     return tiny(config) if is_tiny else config
+
+
+def with_selected_workloads(config: Config, only: Sequence[str]) -> Config:
+    """Keep the workloads that *only* selects, so that the data of others is not needed."""
+    prefix = "workload="
+    selections = [text.removeprefix(prefix).split(",") for text in only if text.startswith(prefix)]
+    known = [workload.name for workload in config.workload]
+    for name in (name for names in selections for name in names):
+        if name not in known:
+            raise unknown("workload", name, known)
+    workloads = tuple(w for w in config.workload if all(w.name in names for names in selections))
+    return config.model_copy(update={"workload": workloads})
 
 
 def _code(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
