@@ -13,9 +13,11 @@ from typing import Any
 import griffe
 
 SECTION = re.compile(
-    r"^(Returns|Raises|Yields|Source|Formula|Cost|Limits|Differences|Note): (.*(?:\n[ ]+\S.*)*)",
+    r"^(Args|Attributes|Returns|Raises|Yields|Source|Formula|Cost|Limits|Differences|Note): "
+    r"(.*(?:\n[ ]+\S.*)*)",
     re.M,
 )
+NAMES = re.compile(r"^    (\*{0,2}\w+(?:, \*{0,2}\w+)+): (.*(?:\n {5,}\S.*)*)", re.M)
 EXAMPLE = re.compile(r"^>>> .*(?:\n(?!\s*$).*)*", re.M)
 
 
@@ -34,7 +36,14 @@ def rewritten(docstring: str) -> str:
     Raises:
         CounError: for bad input.
     """
-    return EXAMPLE.sub(lambda match: f"```pycon\n{match[0]}\n```", SECTION.sub(_section, docstring))
+    text = docstring.replace("Class attributes:\n", "Attributes:\n")
+    text = NAMES.sub(_one_by_one, SECTION.sub(_section, text))
+    return EXAMPLE.sub(lambda match: f"```pycon\n{match[0]}\n```", text)
+
+
+def _one_by_one(match: re.Match[str]) -> str:
+    """Describe each of several names that share a description."""
+    return "\n".join(f"    {name}: {match[2]}" for name in match[1].split(", "))
 
 
 def _section(match: re.Match[str]) -> str:
@@ -44,6 +53,8 @@ def _section(match: re.Match[str]) -> str:
         if re.fullmatch(r"\w+(Error|Exception)", error.rstrip(",")):
             body = f"{error.rstrip(',')}: {rest}"
         return f"Raises:\n{indent(body, '    ')}"
-    if name in ("Returns", "Yields"):
+    if name in ("Args", "Attributes"):
+        body = re.sub(r"; (?=\w+(, \w+)*: )", "\n", body)
+    if name in ("Args", "Attributes", "Returns", "Yields"):
         return f"{name}:\n{indent(body, '    ')}"
     return f"\n**{name}.** {body}\n"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import importlib
 import inspect
 import json
@@ -254,7 +255,7 @@ def notebook_page() -> str:
             data = output.get("data", {})
             if "image/png" in data:
                 picture = "".join(data["image/png"]).strip()
-                about = "".join(data["text/plain"])
+                about = html.escape(" ".join(blocks[-2].split()), quote=True)
                 blocks.append(f'<img alt="{about}" src="data:image/png;base64,{picture}">')
             else:
                 blocks.append(f"```text\n{''.join(output.get('text') or data['text/plain'])}\n```")

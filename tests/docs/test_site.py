@@ -88,7 +88,7 @@ def test_every_method_has_a_page_with_its_result(website):
 def test_the_notebook_is_a_page_with_its_picture(website):
     page = website["generate"].notebook_page()
     assert page.startswith("# What does a model say")
-    assert page.count("<img") == 1
+    assert page.count('<img alt="Each row of the picture is a model') == 1
     assert "row agreement" in page
 
 
@@ -133,8 +133,14 @@ def test_docstrings_become_sections():
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    text = "What.\n\nRaises: CounError if\n    bad.\n\nSource: a paper.\n\n>>> 1 + 1\n2\n"
+    text = (
+        "What.\n\nArgs: x, y: (N,); z: one.\n\n"
+        "Args:\n    a, b: two\n        lines.\n    c: one.\n\n"
+        "Raises: CounError if\n    bad.\n\nSource: a paper.\n\n>>> 1 + 1\n2\n"
+    )
     assert module.rewritten(text) == (
-        "What.\n\nRaises:\n    CounError: if bad.\n\n\n**Source.** a paper.\n\n\n"
+        "What.\n\nArgs:\n    x: (N,)\n    y: (N,)\n    z: one.\n\n"
+        "Args:\n    a: two\n        lines.\n    b: two\n        lines.\n    c: one.\n\n"
+        "Raises:\n    CounError: if bad.\n\n\n**Source.** a paper.\n\n\n"
         "```pycon\n>>> 1 + 1\n2\n```\n"
     )
