@@ -21,7 +21,7 @@ LEVELS = [
     {"engine"},
     {"plans"},
     {"methods"},
-    {"federated"},
+    {"federated", "multitask"},
     {"runs"},
     {"analysis"},
     {"audit"},

@@ -80,7 +80,17 @@ _DEFINED_IN = {name: module for module, names in _MODULES.items() for name in na
 _SUBMODULES = {
     *("analysis", "attacks", "audit", "bench", "certificates", "cli", "data", "demo", "engine"),
     *("errors", "federated", "files"),
-    *("methods", "metrics", "models", "objectives", "plans", "plugins", "registry", "report"),
+    *(
+        "methods",
+        "metrics",
+        "models",
+        "multitask",
+        "objectives",
+        "plans",
+        "plugins",
+        "registry",
+        "report",
+    ),
     *("runs", "seeds", "trust"),
 }
 

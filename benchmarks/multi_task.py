@@ -1,0 +1,157 @@
+"""Forget rows for one task, rows for all tasks, or a whole task: what happens to other tasks.
+
+The bed has three tasks on the same images: class, kind (vehicle or animal) and rotation. Results
+are kept seed by seed, so a command that was interrupted continues. docs/results/multi-task.md has
+the tables.
+
+    python benchmarks/multi_task.py --data hf:data/cifar10 --out runs/multi-task
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import coun
+from coun.engine.device import keep_freed_memory
+from coun.files import read_json, write_json, write_text
+from coun.multitask import (
+    MultiTaskData,
+    MultiTaskRun,
+    TaskRequest,
+    measure,
+    three_tasks,
+    train,
+    unlearn,
+    unlearning_impact_score,
+)
+from coun.multitask.bed import VEHICLES
+from coun.multitask.measures import task_gap
+
+METHODS = ("finetune", "gradient_difference", "interference_aware")
+FLOOR = 1000  # added to the seed of the second Retrain
+
+
+def requests(bed: MultiTaskData, seed: int) -> dict[str, TaskRequest]:
+    """The three requests: rows for one task, rows for all tasks, and all rows for one task."""
+    rows = coun.Split.random(bed.data, 0.1, seed=seed).forget
+    return {
+        "10% of the rows, task class": TaskRequest(rows, ("class",)),
+        "10% of the rows, all tasks": TaskRequest(rows, bed.tasks.names),
+        "the whole task rotation": TaskRequest(bed.data.train.numbers, ("rotation",)),
+    }
+
+
+def results_of_seed(bed: MultiTaskData, model: str, seed: int, epochs: int) -> dict[str, Any]:
+    """Train and unlearn everything that one seed needs, and measure it."""
+    recipe = {"epochs": epochs, "batch_size": 32, "lr": 0.1}
+    original = train(bed, model, seed=seed, **recipe)
+    results: dict[str, Any] = {}
+    for title, request in requests(bed, seed).items():
+        runs: dict[str, MultiTaskRun] = {
+            "Original": original,
+            "Retrain": train(bed, model, request=request, seed=seed, **recipe),
+            "Retrain again": train(bed, model, request=request, seed=seed + FLOOR, **recipe),
+        }
+        for method in METHODS:
+            runs[method] = unlearn(
+                original, request, method, seed=seed, epochs=max(1, epochs // 4), batch_size=32
+            )
+        cost = runs["Retrain"].cost.flops
+        results[title] = {
+            name: {"cost": run.cost.flops / cost, "tasks": measure(run, request)}
+            for name, run in runs.items()
+        }
+    return results
+
+
+def summarised(results: dict[str, dict[str, Any]]) -> str:
+    """Tables in Markdown: for every request the gap of every task, and UIS where rows go."""
+    lines = []
+    seeds = list(results.values())
+    for title in seeds[0]:
+        tasks = list(seeds[0][title]["Retrain"]["tasks"])
+        header = ["", *(f"{task}: gap" for task in tasks), *(f"{task}: TA" for task in tasks)]
+        lines += ["", f"### {title}", ""]
+        lines += [
+            "| " + " | ".join([*header, "UIS", "cost"]) + " |",
+            "|---" * (len(header) + 2) + "|",
+        ]
+        for name in seeds[0][title]:
+            cells = [name]
+            gaps = {task: [_gap(seed[title], name, task) for seed in seeds] for task in tasks}
+            tests = {
+                task: [seed[title][name]["tasks"][task]["test_accuracy"] for seed in seeds]
+                for task in tasks
+            }
+            cells += [_cell(gaps[task]) if name != "Retrain" else "0" for task in tasks]
+            cells += [_cell(tests[task], 1) for task in tasks]
+            scores = [_uis(seed[title], name) for seed in seeds]
+            cells.append(_cell([s for s in scores if s is not None], 3))
+            cells.append(f"{statistics.fmean(seed[title][name]['cost'] for seed in seeds):.2f}")
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _gap(results: dict[str, Any], name: str, task: str) -> float:
+    return task_gap(results[name]["tasks"][task], results["Retrain"]["tasks"][task])
+
+
+def _uis(results: dict[str, Any], name: str) -> float | None:
+    """The mean UIS over the tasks that are forgotten."""
+    scores = [
+        unlearning_impact_score(
+            results["Original"]["tasks"][task]["test_accuracy"],
+            values["test_accuracy"],
+            100 - values["unlearn_accuracy"],
+        )
+        for task, values in results[name]["tasks"].items()
+        if "unlearn_accuracy" in values
+    ]
+    return statistics.fmean(scores) if scores else None
+
+
+def _cell(values: list[float], digits: int = 2) -> str:
+    if not values:
+        return ""
+    spread = f"±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{spread}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="hf:data/cifar10", help="CIFAR-10, or data like it.")
+    parser.add_argument("--rows", type=int, default=1000, help="Training rows.")
+    parser.add_argument("--test-rows", type=int, default=1000)
+    parser.add_argument("--size", type=int, default=16, help="Pixels that images are scaled to.")
+    parser.add_argument(
+        "--vehicles", nargs="+", default=sorted(VEHICLES), help="Classes of kind 1."
+    )
+    parser.add_argument("--model", default="cnn")
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--seeds", type=int, default=3, help="Number of seeds, from 0.")
+    parser.add_argument("--out", type=Path, default=Path("runs/multi-task"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    data = coun.load(given.data, limit=given.rows, test_limit=given.test_rows)
+    bed = three_tasks(data, vehicles=frozenset(given.vehicles))
+    views = replace(bed.data.views, size=(given.size, given.size))
+    bed = MultiTaskData(replace(bed.data, views=views), bed.tasks)
+    results = {}
+    for seed in range(given.seeds):
+        path = given.out / f"seed-{seed}.json"
+        if not path.exists():
+            write_json(path, results_of_seed(bed, given.model, seed, given.epochs))
+        results[str(seed)] = read_json(path)
+    write_text(given.out / "tables.md", summarised(results))
+    print(summarised(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Requests of rows x tasks: which rows must be forgotten for which tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coun.data.requests.listed import row_numbers
+from coun.errors import CounError
+from coun.multitask.tasks import MultiTaskData
+
+
+@dataclass(frozen=True, eq=False)
+class TaskRequest:
+    """Forget *rows* for *tasks*.
+
+    A request for all tasks is a full-task request, and the rows are then not used at all; one for
+    some of them is a partial-task request, and the rows keep serving the others.
+
+    Args:
+        rows: numbers of training rows, such as `split.forget`.
+        tasks: names of tasks.
+
+    >>> TaskRequest([3, 5], ("class",)).tasks
+    ('class',)
+    """
+
+    rows: Tensor | Iterable[int]
+    tasks: tuple[str, ...]
+
+    def pairs(self, bed: MultiTaskData) -> Tensor:
+        """Return the pairs of row and task that must be forgotten, (n, T) bool.
+
+        Raises: CounError for an unknown task or row, or if nothing would be forgotten or kept.
+        """
+        numbers, wanted = bed.data.train.numbers, row_numbers(self.rows)
+        if not len(wanted) or not self.tasks:
+            raise CounError("the request names no row or no task; expected at least one of each")
+        strange = wanted[~torch.isin(wanted, numbers)]
+        if len(strange):
+            raise CounError(f"row {int(strange[0])} is not a training row; expected its number")
+        forgotten = torch.zeros(len(numbers), len(bed.tasks.names), dtype=torch.bool)
+        for name in self.tasks:
+            forgotten[:, bed.tasks.place(name)] = torch.isin(numbers, wanted)
+        if bool(forgotten.all()):
+            raise CounError("the request names every row for every task; expected some to be left")
+        return forgotten

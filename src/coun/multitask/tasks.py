@@ -1,0 +1,70 @@
+"""Several tasks over the same rows: their labels, and which outputs of a model are whose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+from torch import Tensor
+
+from coun.data import Data
+from coun.errors import CounError, unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Tasks:
+    """The tasks of a model with several heads.
+
+    The heads are blocks of one linear layer on the shared features: K1 + K2 + ... outputs in
+    the order of the tasks. That is the same function, with the same gradients, as one linear
+    layer for each task.
+
+    Args:
+        names: of the T tasks.
+        sizes: number of classes of each.
+        train, test: labels of both parts, (n, T) and (m, T) int64.
+
+    >>> import torch
+    >>> tasks = Tasks(("kind", "side"), (3, 2), torch.zeros(5, 2).long(), torch.zeros(4, 2).long())
+    >>> tasks.outputs, tasks.columns("side")
+    (5, slice(3, 5, None))
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    train: Tensor
+    test: Tensor
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.sizes) == self.train.shape[1] == self.test.shape[1]:
+            raise CounError(
+                f"{len(self.names)} tasks, {len(self.sizes)} sizes and labels of "
+                f"{self.train.shape[1]} and {self.test.shape[1]} tasks; expected as many of each"
+            )
+        if len(set(self.names)) < len(self.names):
+            raise CounError(f"tasks are called {', '.join(self.names)}; expected different names")
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of a model for all tasks."""
+        return sum(self.sizes)
+
+    def place(self, name: str) -> int:
+        """Return the position of a task. Raises: CounError for an unknown one."""
+        if name not in self.names:
+            raise unknown("task", name, self.names)
+        return self.names.index(name)
+
+    def columns(self, name: str) -> slice:
+        """Return which outputs belong to a task."""
+        ends = list(accumulate(self.sizes))
+        place = self.place(name)
+        return slice(ends[place] - self.sizes[place], ends[place])
+
+
+@dataclass(frozen=True, eq=False)
+class MultiTaskData:
+    """Rows, whose own labels are not used, and the tasks over them."""
+
+    data: Data
+    tasks: Tasks
