@@ -55,6 +55,5 @@ def _section(match: re.Match[str]) -> str:
         return f"Raises:\n{indent(body, '    ')}"
     if name in ("Args", "Attributes"):
         body = re.sub(r"; (?=\w+(, \w+)*: )", "\n", body)
-    if name in ("Args", "Attributes", "Returns", "Yields"):
         return f"{name}:\n{indent(body, '    ')}"
     return f"\n**{name}.** {body}\n"

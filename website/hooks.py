@@ -111,7 +111,31 @@ def _normal(path: str) -> str:
     return "/".join(parts)
 
 
+def on_post_build(config: Any, **_: Any) -> None:
+    """Refuse a site that would load something from a network.
+
+    Raises: PluginError with the page and the address.
+    """
+    from mkdocs.exceptions import PluginError
+
+    loads = re.compile(
+        r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(https?://[^"]*)"'
+        r'|<link\b[^>]*rel="(?:stylesheet|preconnect|preload|icon)"[^>]*href="(https?://[^"]*)"'
+    )
+    for path in sorted(Path(config.site_dir).rglob("*.html")):
+        if match := loads.search(path.read_text("utf-8")):
+            raise PluginError(f"{path} loads {match[1] or match[2]}; the site must work offline")
+
+
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Replace the one script that the theme would load from a network by one of the site."""
-    place = "../" * page.file.src_uri.count("/") + "search.js"
-    return re.sub(r'<script src="https://unpkg[^"]*">', f'<script src="{place}">', output)
+    return _without_network(output, "../" * page.file.src_uri.count("/"))
+
+
+def on_post_template(output: str, **_: Any) -> str:
+    """Do the same for the page that a server shows where a page does not exist."""
+    return _without_network(output, "/")
+
+
+def _without_network(output: str, top: str) -> str:
+    return re.sub(r'<script src="https://unpkg[^"]*">', f'<script src="{top}search.js">', output)
