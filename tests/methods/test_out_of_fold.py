@@ -13,10 +13,12 @@ from torch import nn
 
 import coun
 from coun.data import OutOfFold
+from coun.engine import Task
 from coun.methods import make
 from coun.metrics import margins
 from coun.models import weights_digest
 from coun.plans.matching import averaged, distance
+from coun.seeds import Seeds
 
 FAST = {"epochs": 2, "batch_size": 32, "lr": 0.02}
 
@@ -88,7 +90,46 @@ def test_forget_rows_come_nearer_to_their_targets_than_by_fine_tuning(fitted, sp
 def test_a_step_costs_one_pass_over_both_batches(original, split) -> None:
     run = coun.unlearn(original, split, "out_of_fold", **FAST, forget_batch_size=10)
     cost, steps = run.record.cost, run.record.cost.steps
-    assert cost.samples_seen == cost.trained_images == cost.forward_images == 2 * 170 + 10 * steps
+    assert cost.samples_seen == cost.trained_images == 2 * 170 + 10 * steps
+    assert cost.forward_images == cost.trained_images + 170 + 30  # the answers before
+
+
+def test_the_original_takes_part_in_the_odds_of_the_other_classes_only(original, split) -> None:
+    data, method = original.data, make("out_of_fold", {"original_share": 0.5})
+    run = prepared(original, repeats=1)
+    reads = frozenset({"retain", "forget"})
+    task = Task(data, split, Seeds(0), reads, run.classifier, None, torch.device("cpu"))
+    task.out_of_fold = run.out_of_fold
+    target = method.targets(task)
+    rows = split.rows(data, "forget")
+    labels = data.train.labels[rows]
+    folds = run.out_of_fold.of(data.train.take(rows))[0]
+    with torch.no_grad():
+        logits = run.model(data.views.evaluate(data.train.images[rows]))
+    assert margins(target, labels) == pytest.approx(margins(folds, labels), abs=1e-3)
+    for row, label in enumerate(labels.tolist()):
+        others = [c for c in range(10) if c != label]
+        mixed = folds[row, others].exp() * logits[row].softmax(0)[others] ** 0.5
+        torch.testing.assert_close(
+            target[row, others].softmax(0), mixed / mixed.sum(), rtol=1e-3, atol=1e-5
+        )
+
+
+def test_retain_rows_keep_what_the_model_answered(fitted, split, small) -> None:
+    """With the term for retain rows, their confidence moves less far from where it was."""
+    data = still(small)
+    start = prepared(replace(fitted, data=data))
+    labels = data.train.labels[split.rows(data, "retain")]
+    images = data.views.evaluate(data.train.images[split.rows(data, "retain")])
+    moved = []
+    with torch.no_grad():
+        before = margins(start.model(images), labels)
+    for weight in (0.0, 1.0):
+        settings = {**FAST, "lr": 0.05, "retain_weight": weight}
+        run = coun.unlearn(start, split, "out_of_fold", **settings)
+        with torch.no_grad():
+            moved.append(np.abs(margins(run.model(images), labels) - before).mean())
+    assert moved[1] < 0.9 * moved[0]
 
 
 def test_its_epochs_are_a_share_of_the_originals() -> None:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from coun.data.out_of_fold import log_odds
 from coun.engine import Task
-from coun.plans.matching import ROLES, Matching, averaged, labels_by_role
+from coun.plans.matching import (
+    ROLES,
+    Matching,
+    answers,
+    averaged,
+    labels_by_role,
+    with_log_odds,
+)
 from coun.plans.method import FROZEN
 
 
@@ -24,12 +33,17 @@ class OutOfFoldMatching(Matching):
 
     The target of a row is the mean of the log-probabilities of all repeats. Because the mean
     of several models is less extreme than one model, the log-odds of the true class are then
-    mapped, by rank, to those of the single repeats; the odds among the other classes stay.
+    mapped, by rank, to those of the single repeats.
 
-    Formula: L = CE(retain) + weight * (H + 2 KL(target || model)), where H is the Huber loss of the
-        log-odds of the true class (`Matching`).
-    Cost: one forward and one backward pass of every retain and forget row in each epoch. The
-        preparation costs some trainings, once for all requests, and is stated apart.
+    The odds among the other classes are those of the folds and, with half their weight, those of
+    the Original. It has learned the label of a forget row, which says nothing of the other
+    classes; but it shares all retain rows with a Retrain, where the models of folds have fewer.
+
+    Formula: L = CE(retain) + retain_weight * D(retain, before) + weight * D(forget, target), where
+        D = H + 2 KL, and H is the Huber loss of the log-odds of the true class (`Matching`).
+    Cost: one forward and one backward pass of every retain and forget row in each epoch, and one
+        forward pass of all rows. The preparation costs some trainings, once for all requests, and
+        is stated apart.
     Limits: the models of folds saw rows like the forgotten ones. Whole classes are refused, and for
         clusters of similar rows the targets are too well informed, unless the cluster was one group
         of the preparation. The models of folds also learned from rows that were forgotten since.
@@ -41,9 +55,18 @@ class OutOfFoldMatching(Matching):
     source: ClassVar[str] = "this project, after oracle matching, Georgiev et al., ICLR 2025"
     needs_out_of_fold: ClassVar[bool] = True
 
+    original_share: float = Field(
+        0.5,
+        ge=0,
+        description="Weight of the Original's log-probabilities in the odds of the other classes.",
+    )
+
     def targets(self, task: Task) -> Tensor:
         labels = labels_by_role(task)
         # Ranks are taken among all rows, because the forget rows may be few.
         predictions = torch.cat([task.unseen_predictions(role) for role in ROLES], 1)
         everything = averaged(predictions, torch.cat([labels[role] for role in ROLES]))
-        return everything[len(labels["retain"]) :]
+        unseen = everything[len(labels["retain"]) :].double()
+        mixed = unseen + self.original_share * answers(task, "forget")
+        odds = log_odds(unseen, labels["forget"])
+        return with_log_odds(mixed, labels["forget"], odds).float()

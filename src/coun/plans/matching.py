@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.data.out_of_fold import log_odds
-from coun.engine import Phase, Stage, Task
+from coun.engine import Phase, Stage, Task, predict
 from coun.errors import CounError
 from coun.objectives import BatchContext, Objective
 from coun.plans.method import FROZEN, Positive, Training
@@ -26,10 +26,12 @@ ROLES = ("retain", "forget")
 class Matching(Training):
     """Base class of methods that fine-tune and match a target for each forget row.
 
-    Every step minimises CE(retain) + weight * (H + 2 KL(target || model)) over one batch of both
-    sets. H is the Huber loss of the log-odds of the true class, which pulls harder than KL where
-    model and target are far apart. Because each row has a target, none is forgotten too little or
-    too much, and no Retrain of the request is needed to stop in time. A subclass has `targets`.
+    Every step minimises CE(retain) + retain_weight * D(retain, before) + weight * D(forget, target)
+    over one batch of both sets. D is `distance`, and "before" are the answers of the model from
+    which unlearning starts: few epochs do not bring the confidence of retain rows back, and the
+    rows would look less like members than those of a Retrain do. Because each forget row has a
+    target, none is forgotten too little or too much, and no Retrain of the request is needed to
+    stop in time. A subclass has `targets`.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
@@ -38,6 +40,9 @@ class Matching(Training):
         None, description="Passes over the retain set. Default: 0.12 of the Original's epochs."
     )
     weight: float = Field(0.1, ge=0, description="Weight of the forget term.")
+    retain_weight: float = Field(
+        0.2, ge=0, description="Weight of the term that keeps the answers to retain rows."
+    )
     forget_batch_size: Positive | None = Field(
         None, description="Forget rows per step. Default: a quarter of batch_size."
     )
@@ -55,18 +60,23 @@ class Matching(Training):
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
-        targets = self.targets(task)
+        wanted = {"forget": self.targets(task)}
+        if self.retain_weight:
+            wanted["retain"] = answers(task, "retain")
+        weights = {"retain": self.retain_weight, "forget": self.weight}
 
         def matched(context: BatchContext) -> Tensor:
             # One forward pass for both sets, so that BatchNorm sees the mixture: forget rows
             # alone would meet their targets under statistics that the final model does not have.
-            logits = context.forward(torch.cat([context.inputs(r) for r in ROLES])).logits
-            retain, forget = torch.split(logits, [len(context.labels(r)) for r in ROLES])
-            loss = F.cross_entropy(retain, context.labels("retain"))
-            if not self.weight:
-                return loss
-            target = targets[context.slots("forget")].to(forget.device)
-            return loss + self.weight * distance(forget, target, context.labels("forget"))
+            outputs = context.forward(torch.cat([context.inputs(r) for r in ROLES])).logits
+            parts = torch.split(outputs, [len(context.labels(r)) for r in ROLES])
+            logits = dict(zip(ROLES, parts, strict=True))
+            loss = F.cross_entropy(logits["retain"], context.labels("retain"))
+            for role, weight in weights.items():
+                if weight:
+                    target = wanted[role][context.slots(role)].to(outputs.device)
+                    loss = loss + weight * distance(logits[role], target, context.labels(role))
+            return loss
 
         batch_sizes = {"retain": size, "forget": self.forget_batch_size or max(1, size // 4)}
         yield self.fit(Phase(Objective.of(matched), batch_sizes))
@@ -86,6 +96,14 @@ def labels_by_role(task: Task) -> dict[str, Tensor]:
             "this class; use a method without targets, such as coun or not"
         )
     return labels
+
+
+def answers(task: Task, role: str) -> Tensor:
+    """Compute what the model now answers to the rows of *role*, log-probabilities (n, K)."""
+    rows = task.data.train.take(task.indices(role))
+    task.charge(len(rows), grad=False)
+    outputs = predict(task.classifier, task.data, rows, with_features=False)
+    return outputs.logits.log_softmax(1)
 
 
 def distance(logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
