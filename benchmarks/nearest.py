@@ -3,18 +3,18 @@
     python benchmarks/nearest.py run --seeds 100 101 102   # resumable: every seed is a file
     python benchmarks/nearest.py report                    # docs/results/nearest.json and tables
 
-The bed is small, so that many variants can be tried: CIFAR-10 at 8x8 pixels, a perceptron with
-BatchNorm that fits its rows. docs/results/nearest.md has the results.
+There are two beds, both small, so that many variants and seeds can be tried: a perceptron with
+BatchNorm on CIFAR-10 at 8x8 pixels, and with `--bed cnn` the network `cnn` on 1,500 pictures of
+full size. docs/results/nearest.md has the results.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
-from typing import Any
+from statistics import fmean, stdev
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -25,55 +25,87 @@ from coun.engine import environment
 from coun.files import read_json, write_json
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "nearest.json"
-ROWS, TEST_ROWS, SIDE, EPOCHS = 1200, 1200, 8, 24
-RECIPE: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 100, "lr": 0.1}
-OPTIONS = coun.Options(device="cpu", precision="fp32", keep_freed_memory=True)
+SOURCE, SIDE = "hf:../shared/data/cifar10", 8
 MEASURES = ("average_gap", "row_agreement", "js_to_retrain", "log_odds_correlation")
 SHOWN_IN_FLOORS = (("average_gap", 1), ("js_to_retrain", 3))  # and their decimals
-# Preparations: folds, repeats, epochs of each model of a fold.
-SHORT, SIX = "3 x 4 short", "6 x 4 short"
+# Preparations: folds, repeats, the share of the Original's epochs of each model of a fold.
+HALF, CHEAP = "2 x 4 half", "1 x 4 half"
 PREPARATIONS = {
-    **{SHORT: (4, 3, 8), "1 x 4 full": (4, 1, 24), "3 x 2 full": (2, 3, 24)},
-    SIX: (4, 6, 8),
+    HALF: (4, 2, 1 / 2),
+    CHEAP: (4, 1, 1 / 2),
+    "3 x 4 short": (4, 3, 1 / 3),
+    "1 x 4 full": (4, 1, 1.0),
 }
-# What is compared: label, preparation, method, settings.
-TRIED: list[tuple[str, str | None, str, dict[str, Any]]] = [
-    ("FT", None, "finetune", {"epochs": 7}),
-    ("NegGrad+ few", None, "neggrad_plus",
-     {"epochs": 3, "alpha": 0.85, "lr": 0.04, "forget_batch_size": 25}),
-    ("NegGrad+ few, strong", None, "neggrad_plus",
-     {"epochs": 3, "alpha": 0.6, "lr": 0.05, "forget_batch_size": 25}),
-    ("CoUn", None, "coun", {"epochs": 4, "lr": 0.1, "temperature": 0.25}),
-    ("matching", SHORT, "out_of_fold", {"epochs": 3}),
-    ("matching, 5 epochs", SHORT, "out_of_fold", {"epochs": 5}),
-    ("matching, 2 epochs", SHORT, "out_of_fold", {"epochs": 2}),
-    ("matching, weight 0.05", SHORT, "out_of_fold", {"epochs": 3, "weight": 0.05}),
-    ("matching, weight 0.2", SHORT, "out_of_fold", {"epochs": 3, "weight": 0.2}),
-    ("matching, lr 0.02", SHORT, "out_of_fold", {"epochs": 3, "lr": 0.02}),
-    ("matching, 1 x 4 full", "1 x 4 full", "out_of_fold", {"epochs": 3}),
-    ("matching, 3 x 2 full", "3 x 2 full", "out_of_fold", {"epochs": 3}),
-    ("matching + CL", SHORT, "out_of_fold", {"epochs": 3, "contrast": {"weight": 0.1}}),
-    ("matching, 5 epochs, 6 x 4 short", SIX, "out_of_fold", {"epochs": 5}),
-    ("held-out, nothing prepared", None, "held_out", {"epochs": 3}),
-    ("held-out, 5 epochs", None, "held_out", {"epochs": 5}),
-    ("oracle, 1 Retrain, 5 epochs", None, "oracle", {"epochs": 5}),
-    ("oracle, 3 Retrains, 5 epochs", None, "oracle", {"epochs": 5, "oracles": 3}),
-]  # fmt: skip
 
 
-def data() -> coun.Data:
-    """CIFAR-10, averaged over 4x4 pixels, without augmentation."""
-    source = "hf:../shared/data/cifar10"
-    whole = coun.load(source, limit=ROWS, test_limit=TEST_ROWS)
+class Bed(NamedTuple):
+    """Data, a network and the recipe of its training.
+
+    Args: epochs: for methods that cost about 0.15, 0.25 and 0.3 of a Retrain.
+    """
+
+    rows: int
+    test_rows: int
+    recipe: dict[str, Any]
+    options: coun.Options
+    epochs: tuple[int, int, int]
+
+
+def _options(precision: Literal["fp32", "bf16"]) -> coun.Options:
+    return coun.Options(device="cpu", precision=precision, keep_freed_memory=True)
+
+
+BEDS = {
+    "perceptron": Bed(
+        1200, 1200, {"epochs": 24, "batch_size": 100, "lr": 0.1}, _options("fp32"), (3, 5, 7)
+    ),
+    "cnn": Bed(
+        1500, 3000, {"epochs": 40, "batch_size": 64, "lr": 0.1}, _options("bf16"), (5, 8, 12)
+    ),
+}
+
+
+def tried(bed: Bed) -> list[tuple[str, str | None, str, dict[str, Any]]]:
+    """What is compared: label, preparation, method, settings."""
+    few, some, many = bed.epochs
+    old = {"original_share": 0.0, "retain_weight": 0.0}
+    push = {"epochs": few, "forget_batch_size": bed.recipe["batch_size"] // 4}
+    return [
+        ("FT", None, "finetune", {"epochs": many}),
+        ("NegGrad+ few", None, "neggrad_plus", {**push, "alpha": 0.85, "lr": 0.04}),
+        ("NegGrad+ few, strong", None, "neggrad_plus", {**push, "alpha": 0.6, "lr": 0.05}),
+        ("AMUN", None, "amun", {"epochs": few, "lr": 0.02}),
+        ("CoUn", None, "coun", {"epochs": few + 1, "lr": 0.1, "temperature": 0.25}),
+        ("matching", HALF, "out_of_fold", {"epochs": few}),
+        ("matching, longer", HALF, "out_of_fold", {"epochs": some}),
+        ("matching as in the first form", HALF, "out_of_fold", {"epochs": few, **old}),
+        ("matching, folds only", HALF, "out_of_fold", {"epochs": few, "original_share": 0.0}),
+        ("matching, labels only for retain rows", HALF, "out_of_fold",
+         {"epochs": few, "retain_weight": 0.0}),
+        ("matching, 1 x 4 half", CHEAP, "out_of_fold", {"epochs": few}),
+        ("matching, 3 x 4 short", "3 x 4 short", "out_of_fold", {"epochs": few}),
+        ("matching, 1 x 4 full", "1 x 4 full", "out_of_fold", {"epochs": few}),
+        ("held-out, nothing prepared", None, "held_out", {"epochs": few}),
+        ("held-out, longer", None, "held_out", {"epochs": some}),
+        ("oracle, 1 Retrain", None, "oracle", {"epochs": few}),
+        ("oracle, 3 Retrains", None, "oracle", {"epochs": few, "oracles": 3}),
+    ]  # fmt: skip
+
+
+def data(bed: str) -> coun.Data:
+    """CIFAR-10 without augmentation, for the perceptron averaged over 4x4 pixels."""
+    whole = coun.load(SOURCE, limit=BEDS[bed].rows, test_limit=BEDS[bed].test_rows)
     parts = []
     for part in (whole.train, whole.test):
-        images = part.fetch(torch.arange(len(part))).float()
-        parts += [F.adaptive_avg_pool2d(images, SIDE).round().to(torch.uint8), part.labels]
+        images = part.fetch(torch.arange(len(part)))
+        if bed == "perceptron":
+            images = F.adaptive_avg_pool2d(images.float(), SIDE).round().to(torch.uint8)
+        parts += [images, part.labels]
     made = coun.from_arrays(*parts)
     return replace(made, views=replace(made.views, letters="N"))  # type: ignore[type-var]
 
 
-def network() -> nn.Module:
+def perceptron() -> nn.Module:
     """A perceptron with two hidden layers and BatchNorm."""
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs in (3 * SIDE**2, 256):
@@ -81,37 +113,53 @@ def network() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(256, 10))
 
 
-def one_seed(seed: int, folder: Path) -> None:
-    """Original, three Retrains, and what is not computed yet of `TRIED`, for one seed."""
-    path = folder / f"{seed}.json"
-    results: dict[str, Any] = {"seed": seed, "seconds": 0.0, "preparation": {}, "rows": {}}
+def one_seed(bed: str, seed: int, folder: Path) -> None:
+    """Original, three Retrains, and what is not computed yet of `tried`, for one seed."""
+    path = folder / bed / f"{seed}.json"
+    results: dict[str, Any] = {"bed": bed, "seed": seed, "preparation": {}, "rows": {}}
     if path.exists():
         results = read_json(path)
-    missing = [row for row in TRIED if row[0] not in results["rows"]]
+    missing = [row for row in tried(BEDS[bed]) if row[0] not in results["rows"]]
     if not missing:
         return
-    began, rows = time.process_time(), data()
+    rows, recipe, options = data(bed), BEDS[bed].recipe, BEDS[bed].options
+    network = perceptron if bed == "perceptron" else "cnn"
     split = coun.Split.random(rows, 0.1, seed=seed)
-    original = coun.train(rows, network, seed=seed, options=OPTIONS, **RECIPE)
+    kept: Path = folder / bed / f"{seed}"  # finished models, so that a killed run continues
+    original = coun.train(
+        rows, network, seed=seed, options=options, out=kept / "original", **recipe
+    )
     retrains = [
-        coun.train(rows, network, split=split, seed=seed + 1000 * k, options=OPTIONS, **RECIPE)
+        coun.train(
+            rows,
+            network,
+            split=split,
+            seed=seed + 1000 * k,
+            options=options,
+            out=kept / f"retrain-{k}",
+            **recipe,
+        )
         for k in (1, 2, 3)
     ]
     retrain_flops = fmean(run.record.cost.flops for run in retrains)
     prepared: dict[str | None, coun.Run] = {None: original}
-    needed = {preparation for _, preparation, _, _ in missing}
-    for name, (folds, repeats, epochs) in PREPARATIONS.items():
-        if name not in needed:
-            continue
-        run = coun.prepare(
-            original, folds=folds, repeats=repeats, epochs=epochs, seed=seed, options=OPTIONS
-        )
-        prepared[name] = run
-        assert run.record.out_of_fold is not None
-        results["preparation"][name] = run.record.out_of_fold.cost.flops / retrain_flops
+    for name, (folds, repeats, share) in PREPARATIONS.items():
+        if name in {preparation for _, preparation, _, _ in missing}:
+            epochs = round(share * recipe["epochs"])
+            run = coun.prepare(
+                replace(original, folder=None),
+                folds=folds,
+                repeats=repeats,
+                epochs=epochs,
+                seed=seed,
+                options=options,
+            )
+            prepared[name] = run
+            assert run.record.out_of_fold is not None
+            results["preparation"][name] = run.record.out_of_fold.cost.flops / retrain_flops
     for label, preparation, method, settings in missing:
         run = coun.unlearn(
-            prepared[preparation], split, method, seed=seed, options=OPTIONS, **settings
+            prepared[preparation], split, method, seed=seed, options=options, **settings
         )
         measured = coun.evaluate(run, against=retrains)
         results["rows"][label] = {
@@ -120,47 +168,65 @@ def one_seed(seed: int, folder: Path) -> None:
             "cost": run.record.cost.flops / retrain_flops,
         }
         results["floor"] = {name: measured["floor"][name] for name in MEASURES}
-    results["seconds"] += time.process_time() - began
-    results["environment"] = environment()
-    write_json(path, results)
-    print(f"seed {seed}: {results['seconds']:.0f} s", flush=True)
+        results["environment"] = environment()
+        write_json(path, results)
+    print(f"{bed}, seed {seed}: done", flush=True)
 
 
 def report(folder: Path) -> None:
-    """Write the results of all seeds, and print their means as a table."""
-    seeds = [read_json(path) for path in sorted(folder.glob("*.json"))]
-    write_json(RESULTS, seeds)
-    print("| | seeds | cost | gap (floors) | row agreement | JS (floors) | correlation |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for label in ("floor", *(row[0] for row in TRIED)):
-        done = [s for s in seeds if label == "floor" or label in s["rows"]]
-        if not done:
+    """Write the results of all seeds, and print their means as a table for each bed."""
+    everything = []
+    for bed in BEDS:
+        seeds = [read_json(path) for path in sorted((folder / bed).glob("*.json"))]
+        seeds = [s for s in seeds if len(s["rows"]) == len(tried(BEDS[bed]))]
+        if not seeds:
             continue
-        floor = {name: fmean(s["floor"][name] for s in done) for name in MEASURES}
-        rows = [{**s["floor"], "cost": 1.0} if label == "floor" else s["rows"][label] for s in done]
-        mean = {name: fmean(row[name] for row in rows) for name in (*MEASURES, "cost")}
-        gap, js = (f"{mean[m]:.{d}f} ({mean[m] / floor[m]:.1f})" for m, d in SHOWN_IN_FLOORS)
-        print(
-            f"| {label} | {len(done)} | {mean['cost']:.2f} | {gap} | {mean['row_agreement']:.1f} | "
-            f"{js} | {mean['log_odds_correlation']:.2f} |"
-        )
-    for name in PREPARATIONS:
-        shares = [s["preparation"][name] for s in seeds if name in s["preparation"]]
-        if shares:
-            print(f"preparation {name}: {fmean(shares):.1f} Retrains")
+        everything += seeds
+        numbers = ", ".join(str(s["seed"]) for s in seeds)
+        print(f"\n{bed}, seeds {numbers}\n")
+        print("| | cost | gap (floors) | row agreement | JS (floors) | correlation |")
+        print("|---|---:|---:|---:|---:|---:|")
+        floors = {name: [s["floor"][name] for s in seeds] for name in MEASURES}
+        print(_line("floor", {**floors, "cost": [1.0] * len(seeds)}, floors))
+        for label, *_ in tried(BEDS[bed]):
+            rows = [s["rows"][label] for s in seeds]
+            values = {name: [row[name] for row in rows] for name in (*MEASURES, "cost")}
+            print(_line(label, values, floors))
+        for name in PREPARATIONS:
+            print(
+                f"preparation {name}: {fmean(s['preparation'][name] for s in seeds):.1f} Retrains"
+            )
+    write_json(RESULTS, everything)
+
+
+def _line(label: str, values: dict[str, list[float]], floors: dict[str, list[float]]) -> str:
+    """One row of the table: means, and the standard deviations of gap and agreement over seeds."""
+    mean = {name: fmean(numbers) for name, numbers in values.items()}
+    spread = {name: stdev(numbers) if len(numbers) > 1 else 0.0 for name, numbers in values.items()}
+    gap, js = (
+        f"{mean[m]:.{d}f}" + (f"±{spread[m]:.{d}f}" if d == 1 else "")
+        + f" ({mean[m] / fmean(floors[m]):.1f})"
+        for m, d in SHOWN_IN_FLOORS
+    )  # fmt: skip
+    return (
+        f"| {label} | {mean['cost']:.2f} | {gap} | "
+        f"{mean['row_agreement']:.1f}±{spread['row_agreement']:.1f} | {js} | "
+        f"{mean['log_odds_correlation']:.2f} |"
+    )
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "report"])
+    parser.add_argument("--bed", choices=list(BEDS), default="perceptron")
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     parser.add_argument("--folder", type=Path, default=Path("runs/nearest"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "run":
         for seed in given.seeds:
-            one_seed(seed, given.folder)
+            one_seed(given.bed, seed, given.folder)
     else:
         report(given.folder)
 

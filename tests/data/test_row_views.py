@@ -119,7 +119,7 @@ def test_two_equal_views_are_said(small_table, caplog):
     data = replace(small_table, views=coun.Views(letters=""))
     original = coun.train(data, "mlp", epochs=1)
     coun.unlearn(original, coun.Split.by_index(data, [3]), "coun", epochs=1)
-    assert "both views of a row are identical" in caplog.text
+    assert "the two views of each row are identical" in caplog.text
 
 
 def test_letters_of_images_are_refused_for_rows(small_table):

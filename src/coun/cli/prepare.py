@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FOLDS, REPEATS = 4, 3  # those of `coun.prepare`, repeated here because importing it loads torch
+FOLDS, REPEATS = 4, 2  # those of `coun.prepare`, repeated here because importing it loads torch
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ _fold_options = app.options(
     click.option(
         "--fold-epochs",
         type=click.IntRange(min=1),
-        help="Epochs of each model of a fold.  [default: a third of the model's]",
+        help="Epochs of each model of a fold.  [default: half of the model's]",
     ),
     click.option(
         "--groups",

@@ -115,7 +115,7 @@ class ContrastiveModule:
         ]
         if torch.equal(*pair):
             _log.warning(
-                "both views of a %s are identical, so the contrastive loss only pushes different "
+                "the two views of each %s are identical, so the contrastive loss only pushes different "
                 "%ss apart; choose views that change something (views=..., --contrast-views)",
                 task.data.noun,
                 task.data.noun,

@@ -32,14 +32,14 @@ from coun.seeds import Seeds
 from coun.trust import Trust
 
 FOLDERS = "folds"  # where unfinished preparations keep the models of finished folds
-EPOCHS_SHARE = 1 / 3  # of the Original's: enough to order rows by how hard they are
+EPOCHS_SHARE = 1 / 2  # of the Original's: its models tell more than more models of fewer epochs
 
 
 def prepare(
     run: Run | str | Path,
     *,
     folds: int = 4,
-    repeats: int = 3,
+    repeats: int = 2,
     epochs: int | None = None,
     groups: Mapping[str, str] | None = None,
     predictions: str | Path | None = None,
@@ -51,14 +51,14 @@ def prepare(
 
     The rows are divided into *folds* parts, and a model is trained without each part and asked
     about it; this is repeated with other divisions. All of this is done once, before any request,
-    and costs R (K - 1) epochs / E trainings of the Original: 3 * 3 / 3 = 3 by default. In a run
+    and costs R (K - 1) epochs / E trainings of the Original: 2 * 3 / 2 = 3 by default. In a run
     folder it continues where it was interrupted.
 
     Args:
         run: an Original, or the result of earlier requests, whose retained rows are then used.
         folds: number of parts, K; a model of a fold sees (K - 1)/K of the rows.
         repeats: number of divisions, R, whose predictions are averaged later.
-        epochs: of the models of folds; by default a third of the Original's.
+        epochs: of the models of folds; by default half of the Original's.
         groups: by id the group (a customer) that a row belongs to; a group is in one fold. Rows
             of equal content always are.
         predictions: an npz file with predictions of your own, in place of all training

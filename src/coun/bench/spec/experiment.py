@@ -158,7 +158,7 @@ class Preparation(NamedTuple):
     """How `coun.prepare` prepares an Original in a bench."""
 
     folds: int = 4
-    repeats: int = 3
+    repeats: int = 2
 
 
 @dataclass(frozen=True)
