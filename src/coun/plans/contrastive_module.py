@@ -116,7 +116,8 @@ class ContrastiveModule:
         if torch.equal(*pair):
             _log.warning(
                 "the two views of each %s are identical, so the contrastive loss only pushes "
-                "different %ss apart; choose views that change something (views=..., --contrast-views)",
+                "different %ss apart; choose views that change something (views=..., "
+                "--contrast-views)",
                 task.data.noun,
                 task.data.noun,
             )
