@@ -12,7 +12,7 @@ import coun
 from coun.audit import RequestParts, Subject, audit, judge
 from coun.audit.auditing import spent
 from coun.audit.optional import relearn_half
-from coun.audit.planning import plan
+from coun.audit.planning import _note, plan
 from coun.audit.verdict import Gap, decide
 from coun.audit.wording import headline, sentence
 from coun.errors import CounError
@@ -310,6 +310,20 @@ def test_a_plan_says_what_to_add(retrains):
     assert [row["retrains"] for row in rows] == [0, 1, 2, 3, 5, 10]
     least = [row["detectable"] or 1e9 for row in rows]
     assert least == sorted(least, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("retrains", "listed", "verdicts"),
+    [
+        (0, 5, "inconclusive"),
+        (0, 0, "different"),
+        (2, 5, "different (from 3 Retrains on: under- or over-forgotten)"),
+        (2, 0, "under-forgotten, over-forgotten or different"),
+        (3, 5, "under-forgotten, over-forgotten or different"),
+    ],
+)
+def test_a_plan_says_which_verdicts_a_difference_can_give(retrains, listed, verdicts):
+    assert _note(retrains, listed) == verdicts
 
 
 def test_the_plan_agrees_with_the_audit_and_with_its_advice(hard_rows):

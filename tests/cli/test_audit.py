@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from coun.audit import WORDS, auditing, evidence
+from coun.cli import app
 from coun.cli import audit as cli
 
 TRAIN = ("train", "--data", "digits", "--limit", 200, "--model", "mlp", "--epochs", 4)
@@ -50,6 +51,9 @@ def test_from_runs_to_a_verdict_and_a_page(coun_command, tmp_path: Path) -> None
     assert coun_command(*words, "--fail-on", passing).code == 0
     planned = coun_command(*words, "--plan", "--json")
     assert [row["retrains"] for row in planned.json] == [0, 1, 2, 3, 5, 10]
+    with app.console.capture() as printed:
+        cli._show_plan(planned.json)
+    assert "If no test finds a difference, the verdict is" in printed.get().replace("\n", " ")
 
 
 def test_what_the_command_repeats_is_what_the_library_says() -> None:

@@ -27,8 +27,9 @@ def plan(audit: Audit) -> list[dict[str, Any]]:
     would find.
 
     Returns: one row per number of Retrains: `retrains`; `detectable`, the smallest number of
-        remembered rows that would be found 4 times in 5, None if not even all; `best`, the best
-        word that is possible; `note`, what a directed accusation needs.
+        remembered rows that would be found 4 times in 5, None if not even all; `best`, the verdict
+        if no test finds a difference ("equivalent" may take the place of "no difference
+        found"); `note`, the verdicts that are possible if a test finds one.
     """
     subjects = (audit.unlearned, audit.retrains, audit.original)
     return plan_of(audit.family, *subjects, margin=audit.verdict.margin)
@@ -102,8 +103,9 @@ def advice(rows: Sequence[dict[str, Any]], retrains: int, listed: int) -> str:
 
 
 def _note(count: int, listed: int) -> str:
+    """Which verdicts are possible with *count* Retrains if a test finds a difference."""
     if count == 0:
-        return "no accusation with a direction, and no equivalence"
+        return "inconclusive" if listed else "different"
     if listed and count < FEWEST_RETRAINS:
-        return f"an accusation with a direction needs {FEWEST_RETRAINS} Retrains for listed rows"
-    return "an accusation with a direction is possible"
+        return f"different (from {FEWEST_RETRAINS} Retrains on: under- or over-forgotten)"
+    return "under-forgotten, over-forgotten or different"

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 MARGIN, ALPHA = 2.0, 0.01  # those of `coun.audit`, repeated here because importing it loads torch
 FAILED = 3
+PLAN_LEGEND = (
+    "Each row says what this audit could conclude with so many Retrains. Memory it would find: if "
+    "the model remembers at least so many of the forgotten rows, the audit finds it 4 times in 5; "
+    '"none" means that it would miss even a model that remembers all of them. The last two columns '
+    'are two cases. If no test finds a difference, the verdict is "inconclusive" where too little '
+    'could have been found, and "no difference found" or "equivalent" otherwise. If a test finds a difference, the '
+    "last column says which verdicts are possible."
+)
 WORDS = (
     "equivalent",
     "no difference found",
@@ -178,8 +186,14 @@ def show(result: Audit) -> None:
 
 
 def _show_plan(rows: list[dict[str, Any]]) -> None:
-    table = Table("Retrains", "found 4 times in 5 from", "best word", "what that needs")
+    table = Table(
+        "Retrains",
+        "memory it would find",
+        "verdict if nothing is found",
+        "if a difference is found",
+    )
     for row in rows:
-        least = f"{row['detectable']:,.0f} rows" if row["detectable"] else "not even all rows"
+        least = f"{row['detectable']:,.0f} rows or more" if row["detectable"] else "none"
         table.add_row(str(row["retrains"]), least, row["best"], row["note"])
     app.console.print(table)
+    app.console.print(PLAN_LEGEND, highlight=False, markup=False)
