@@ -53,7 +53,7 @@ def test_from_runs_to_a_verdict_and_a_page(coun_command, tmp_path: Path) -> None
     assert [row["retrains"] for row in planned.json] == [0, 1, 2, 3, 5, 10]
     with app.console.capture() as printed:
         cli._show_plan(planned.json)
-    assert "If no test finds a difference, the verdict is" in printed.get().replace("\n", " ")
+    assert "If no test finds a difference, the verdict is" in " ".join(printed.get().split())
 
 
 def test_what_the_command_repeats_is_what_the_library_says() -> None:

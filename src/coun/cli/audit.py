@@ -21,8 +21,8 @@ PLAN_LEGEND = (
     "the model remembers at least so many of the forgotten rows, the audit finds it 4 times in 5; "
     '"none" means that it would miss even a model that remembers all of them. The last two columns '
     'are two cases. If no test finds a difference, the verdict is "inconclusive" where too little '
-    'could have been found, and "no difference found" or "equivalent" otherwise. If a test finds a difference, the '
-    "last column says which verdicts are possible."
+    'could have been found, and "no difference found" or "equivalent" otherwise. If a test finds '
+    "a difference, the last column says which verdicts are possible."
 )
 WORDS = (
     "equivalent",
