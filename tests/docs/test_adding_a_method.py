@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from docs.conftest import DOCS
 
 PAGE = "adding-a-method.md"
@@ -42,3 +43,21 @@ def test_it_is_listed_and_takes_settings_and_the_contrastive_module(
     settings = json.loads((out / "run.json").read_text())["method"]["settings"]
     assert settings["strength"] == 0.5
     assert settings["contrast"]["loss"] == "info_nce"
+
+
+def test_the_bench_compares_it(
+    install: Callable[[str], Path], command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The config of the page names the class in a file, and the report has its row."""
+    folder = install(PAGE)
+    monkeypatch.chdir(folder)
+    text = (DOCS / PAGE).read_text(encoding="utf-8")
+    (config,) = re.findall(r"```toml\n(title.*?)```", text, re.S)
+    (words,) = re.findall(r"^    coun (bench .*)$", text, re.M)
+    (folder / "flatten.toml").write_text(config)
+    # Under another name, because `install` has made the page's own name a plug-in.
+    code = (folder / "your_package.py").read_text().replace('"flatten"', '"flatten_in_a_file"')
+    (folder / "flatten.py").write_text(code)
+    command(words.split())
+    rows = json.loads((folder / "runs" / "flatten" / "results.json").read_text())["rows"]
+    assert {"FT", "Flatten", "Original"} <= {row["row"] for row in rows}
