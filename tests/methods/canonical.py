@@ -49,6 +49,7 @@ CANONICAL: dict[str, dict[str, Any]] = {
     "munba": FAST,
     "negmerge": {**FAST, "copies": 2},
     "regun": FAST,
+    "rewind": {"epochs": 1},
     "rl_proximal": FAST,
     "sfron": {**FAST, "strength": 1.0},
     "trw": FAST,

@@ -17,7 +17,11 @@ from coun.models import weights_digest
 from coun.runs.start import Start, shaped
 from coun.seeds import Seeds
 
-RETAIN_ONLY = sorted(n for n, kind in catalogue().items() if kind.reads <= {"retain"})
+RETAIN_ONLY = sorted(
+    name
+    for name, kind in catalogue().items()
+    if kind.reads <= {"retain"} and not kind.needs_kept_epochs
+)
 
 
 def digest(run: coun.Run) -> str:
@@ -121,6 +125,7 @@ def test_a_method_describes_itself(name: str) -> None:
         "held-out",
         "original training",
         "predictions",
+        "kept epochs",
     }
     assert json.loads(json.dumps(about)) == about
     for key, field in about["settings"].items():

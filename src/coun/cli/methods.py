@@ -21,6 +21,7 @@ LETTERS = {
     "held-out": "H",
     "original training": "O",
     "predictions": "P",
+    "kept epochs": "K",
 }
 
 

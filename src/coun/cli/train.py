@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ from coun.errors import CounError
     metavar="N",
     help="Mark N rows with wrong labels and let a coin put half of them into training, for audits.",
 )
+@click.option(
+    "--keep-every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the weights after every N epochs, for --method rewind.",
+)
 @app.seed_option
 @fold_options
 @federation_options
@@ -64,6 +71,7 @@ def command(
     seed: int,
     limits: dict[str, Any],
     canaries: int | None,
+    keep_every: int | None,
     folds: FoldOptions,
     federation: Settings,
     forget: ForgetOptions,
@@ -82,7 +90,8 @@ def command(
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
     make(method, values)  # a wrong setting is refused before any data is read
-    common: dict[str, Any] = {"seed": seed, "out": out, "options": app.run_options(**compute)}
+    options = replace(app.run_options(**compute), keep_every=keep_every or 0)
+    common: dict[str, Any] = {"seed": seed, "out": out, "options": options}
     if request_of is not None:
         if model or forget or method != "retrain" or limits or folds or federation:
             raise CounError(

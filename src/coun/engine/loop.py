@@ -62,6 +62,7 @@ class Engine:
         profile: Whether to measure where the time goes, into the log.
         observe: Entered around each optimizer step, with the minibatches; for plans that replay a
             training and record what it did.
+        after_epoch: Called with the number of epochs that a stage has finished.
 
     >>> from coun.data import load
     >>> from coun.models import Classifier
@@ -86,12 +87,14 @@ class Engine:
         workers: int = 0,
         profile: bool = False,
         observe: Observer = lambda batches: contextlib.nullcontext(),
+        after_epoch: Callable[[int], object] = lambda epochs: None,
     ) -> None:
         self.task = task
         self.compute = compute
         self.group = ProcessGroup.current()
         self.workers = workers
         self.observe = observe
+        self.after_epoch = after_epoch
         self.checkpoint = checkpoint
         self.progress = progress
         self.title = title
@@ -211,6 +214,8 @@ class Engine:
                         bar.show(done, total, f"loss {loss:.3f}  {speed:,.0f} {noun}s/s")
                     if last:
                         self._record(stage, at, rate)
+                    if following.epoch != at.epoch:
+                        self.after_epoch(following.epoch)
                     self._at = following
                     self._clock()
                     if self.checkpoint and self._tick - self._saved >= self.checkpoint.every:

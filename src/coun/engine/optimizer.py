@@ -29,6 +29,7 @@ class Optimizer:
         warmup: Fraction of the run in which the rate first rises linearly from 0.
         milestones: When "multistep" changes the rate, as fractions of the run.
         gamma: The factor of "multistep".
+        begin: Fraction of the schedule that is behind when the run starts.
 
     >>> Optimizer(lr=0.1, schedule="multistep").rate(0.6)
     0.010000000000000002
@@ -43,9 +44,11 @@ class Optimizer:
     warmup: float = 0.0
     milestones: tuple[float, ...] = (0.5, 0.75)
     gamma: float = 0.1
+    begin: float = 0.0
 
     def rate(self, progress: float) -> float:
         """Return the learning rate when the fraction *progress* (0 <= progress < 1) is done."""
+        progress = self.begin + (1 - self.begin) * progress
         if progress < self.warmup:
             return self.lr * progress / self.warmup
         if self.schedule == "constant":

@@ -34,6 +34,7 @@ class Task:
         original: "settings" and "seed" of the Original's training; empty for bare weights.
         out_of_fold: Predictions by models that had not seen the rows; None where nobody made them.
         held_out: Rows that no model was trained on, for methods that declared to read "held_out".
+        kept_epochs: What fills a module with the Original's weights after an epoch, by epoch.
         cost: What was spent so far, by the engine and by plans that compute (`charge`).
         preparation: What was spent to prepare for requests, which is kept apart.
 
@@ -58,6 +59,7 @@ class Task:
     preparation: Cost = field(default_factory=Cost)
     out_of_fold: OutOfFold | None = None
     held_out: Examples | None = None
+    kept_epochs: Mapping[int, Callable[[nn.Module], object]] = field(default_factory=dict)
     _indices: dict[str, Tensor] = field(default_factory=dict)
     _sources: dict[str, Examples] = field(default_factory=dict)
 

@@ -145,6 +145,7 @@ def describe(kind: type[Method]) -> dict[str, Any]:
             *sorted(role.replace("_", "-") for role in kind.reads),
             *["original training"] * kind.needs_original,
             *["predictions"] * kind.needs_out_of_fold,
+            *["kept epochs"] * kind.needs_kept_epochs,
         ],
         "needs": kind.needs(),
         "trains": kind.trains,

@@ -112,6 +112,8 @@ def _reads(kind: type[Method]) -> str:
         roles.append("the settings and the seed of the Original's training")
     if kind.needs_out_of_fold:
         roles.append("the out-of-fold predictions of coun prepare")
+    if kind.needs_kept_epochs:
+        roles.append("the epochs that coun train --keep-every kept")
     return ", ".join(roles)
 
 

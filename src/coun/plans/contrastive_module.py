@@ -159,7 +159,8 @@ class Contrasted(Method):
         # A frozen dataclass refuses assignments, so the values go past it.
         self.__dict__["name"] = f"{self.method.name}+{self.module.loss.name}"
         self.__dict__["contrast_of"] = self.method.name
-        for key in ("source", "reads", "trains", "needs_original", "needs_out_of_fold"):
+        capabilities = ("needs_original", "needs_out_of_fold", "needs_kept_epochs")
+        for key in ("source", "reads", "trains", *capabilities):
             self.__dict__[key] = getattr(self.method, key)
 
     @classmethod

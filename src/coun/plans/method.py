@@ -73,6 +73,7 @@ class Method:
         prepares: Whether a model that the method did not train itself is first trained in a
             special way, before requests; this is charged as `preparation_cost`.
         needs_out_of_fold: Whether the method needs out-of-fold predictions (`coun prepare`).
+        needs_kept_epochs: Whether the method needs weights of earlier epochs (`--keep-every`).
         contrast_of: The method that this one equals if the contrastive module is added to it.
     """
 
@@ -87,6 +88,7 @@ class Method:
     changes_inputs: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
     needs_out_of_fold: ClassVar[bool] = False
+    needs_kept_epochs: ClassVar[bool] = False
     contrast_of: ClassVar[str | None] = None
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
@@ -125,13 +127,13 @@ class Method:
 
         "retain" and "forget" are the rows that it reads; "held_out" are rows that no model has
         trained on; "original_training" is the record of the Original's training; "preparation"
-        is a special training, or out-of-fold predictions, before the request.
+        is a special training, out-of-fold predictions or kept epochs, before the request.
         """
         roles = {role: role in cls.reads for role in ("retain", "forget", "held_out")}
         return {
             **roles,
             "original_training": cls.needs_original,
-            "preparation": cls.prepares or cls.needs_out_of_fold,
+            "preparation": cls.prepares or cls.needs_out_of_fold or cls.needs_kept_epochs,
         }
 
     @classmethod

@@ -130,6 +130,7 @@ STYLES = {
     "negmerge": MethodStyle("NegMerge", GREY, "s", MIXED, "O\\"),
     "ct": MethodStyle("CT", SKY, "s", DOUBLE, "O+"),
     "msg": MethodStyle("MSG", YELLOW, "s", SPARSE, "O-"),
+    "rewind": MethodStyle("Rewind", ORANGE, "^", DASHED, "*o"),
     "rl_proximal": MethodStyle("RL-proximal", PINK, "^", SOLID, "..o"),
     "pgd": MethodStyle("PGD", RED, "d", SPARSE, "/*"),
     "fed_eraser": MethodStyle("FedEraser", BLUE, "8", DOTTED, "-*"),

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from coun.data import Data, Split
 from coun.data.examples import stratified
@@ -16,6 +17,7 @@ from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, require_type
 from coun.files import file_digest
 from coun.methods import Method
+from coun.methods.retrain import Retrain
 from coun.models import copy_model, load_weights, save_weights
 from coun.runs.folder import (
     CHECKPOINT,
@@ -27,6 +29,7 @@ from coun.runs.folder import (
     reserved,
     write_record,
 )
+from coun.runs.kept_epochs import EpochKeeper, kept_in
 from coun.runs.new_records import completed_record, new_record
 from coun.runs.options import Options
 from coun.runs.prepared import carried, with_digest_of_predictions, with_predictions_of
@@ -87,6 +90,7 @@ def execute(
             check_weights(folder, present := read_record(folder), model)
             run = Run(model.eval(), data, split, present, folder, start.build)
             run.out_of_fold = carried(folder, present, data)
+            run.kept_epochs = kept_in(folder, present)
             return run
         checkpoint = None
         if folder is not None:
@@ -109,9 +113,13 @@ def execute(
             start.probe.cost if start.probe else Cost(),
             out_of_fold=start.out_of_fold,
             held_out=start.held_out,
+            kept_epochs=start.kept_epochs,
         )
         if start.retain_access is not None:
             task = task.with_rows(retain=readable_rows(data, split, start.retain_access, seed))
+        keeper = None
+        if options.keep_every and ProcessGroup.current().is_main:
+            keeper = _keeper(method, model, folder, options.keep_every)
         engine = Engine(
             task,
             compute,
@@ -120,13 +128,18 @@ def execute(
             title=method.name,
             workers=options.workers,
             profile=options.profile,
+            after_epoch=keeper or (lambda epochs: None),
         )
         if options.keep_freed_memory and compute.device.type == "cpu":
             keep_freed_memory()
         log = engine.run(method.plan(model, task))
         compute.to_cpu(model)
         record = completed_record(record, log, model.eval())
+        if keeper:
+            record = record.model_copy(update={"kept_epochs": keeper.digests()})
         run = with_predictions_of(start, Run(model, data, split, record, folder, start.build))
+        if keeper:
+            run.kept_epochs = keeper.loaders if folder is None else kept_in(folder, record)
         if folder is not None and checkpoint is not None and ProcessGroup.current().is_main:
             run.record = _save(folder, run)
             checkpoint.clear()
@@ -139,6 +152,19 @@ def readable_rows(data: Data, split: Split | None, share: float, seed: int) -> t
     retain = split.rows(data, "retain")
     count = max(1, round(share * len(retain)))
     return retain[stratified(data.train.labels[retain], count, seed)]
+
+
+def _keeper(method: Method, model: nn.Module, folder: Path | None, every: int) -> EpochKeeper:
+    """Make what keeps the weights of every so many epochs.
+
+    Raises: CounError if *method* does not train one network in one stage.
+    """
+    if not isinstance(method, Retrain):
+        raise CounError(
+            f"epochs of {method.name} cannot be kept; keep_every is for plain training, which is "
+            "the method retrain"
+        )
+    return EpochKeeper(model, every, method.epochs, folder)
 
 
 def _save(folder: Path, run: Run) -> RunRecord:

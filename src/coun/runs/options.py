@@ -26,6 +26,8 @@ class Options:
         compile: torch.compile the training step; it pays on long runs (docs/results/speed.md).
         workers: processes that read streamed data ahead of the training loop.
         profile: measure where the time goes, into the record's "profile".
+        keep_every: number of epochs of a training from scratch after which its weights are kept,
+            for the method rewind; 0 keeps none.
         keep_freed_memory: let the C library keep memory that tensors free, for the whole
             process: about 10% faster for small networks on a CPU. The command line and bench
             workers set it; the library changes nothing in its process unless this is True.
@@ -42,6 +44,7 @@ class Options:
     compile: bool = False
     workers: int = 0
     profile: bool = False
+    keep_every: int = 0
     keep_freed_memory: bool = False
 
     def __post_init__(self) -> None:
@@ -51,6 +54,9 @@ class Options:
         require_type(self.checkpoint_every, (int, float), "checkpoint_every", "seconds")
         if str(self.precision) not in get_args(Precision):
             raise CounError(f"precision is {self.precision!r}; expected auto, fp32 or bf16")
+        require_type(self.keep_every, int, "keep_every", "a number of epochs")
+        if self.keep_every < 0:
+            raise CounError(f"keep_every is {self.keep_every}; expected 0 or more")
         if not self.checkpoint_every >= 0:
             raise CounError(f"checkpoint_every is {self.checkpoint_every}; expected 0 or more")
         if not 0 <= self.workers <= MOST_WORKERS:

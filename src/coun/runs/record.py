@@ -258,6 +258,7 @@ class RunRecord(Record):
         probe: the trials that chose the learning rate, where there were any.
         chosen_because: why the method was chosen, where the user left the choice to "auto".
         out_of_fold: the predictions in the run's folder by models that had not seen the rows.
+        kept_epochs: digests of the weights that were kept of earlier epochs, by epoch.
         profile: seconds by part of the training loop, where they were measured.
         weights_sha256: the digest of the weights; empty while the run is not complete.
     """
@@ -286,6 +287,7 @@ class RunRecord(Record):
     chosen_because: str = ""
     probe: ProbeRecord | None = None
     out_of_fold: OutOfFoldRecord | None = None
+    kept_epochs: dict[int, str] = Field(default_factory=dict)
     profile: dict[str, float] = Field(default_factory=dict)
     weights_sha256: str = ""
     finished: str = ""

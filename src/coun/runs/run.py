@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from coun.runs.folder import (
     refuse_weights_of_run,
     warn_unverified,
 )
+from coun.runs.kept_epochs import Loader, kept_in
 from coun.runs.new_records import given_record
 from coun.runs.prepared import carried
 from coun.runs.preprocessing import (
@@ -71,6 +72,7 @@ class Run:
         build: makes the model afresh; None where that is not known.
         start: the run that this one was unlearned from, while both are in memory.
         out_of_fold: predictions by models that had not seen the rows (`coun.prepare`), if any.
+        kept_epochs: what fills a module with the weights after an earlier epoch, by epoch.
     """
 
     model: nn.Module
@@ -81,6 +83,7 @@ class Run:
     build: Callable[[], nn.Module] | None = None
     start: Run | None = None
     out_of_fold: OutOfFold | None = None
+    kept_epochs: dict[int, Loader] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """A few lines for people: kind, model, method, where it is, data and request."""
@@ -161,7 +164,9 @@ class Run:
                 if warning:
                     _log.warning("%s", warning)
         predictions = carried(folder, record, data)
-        return cls(model.eval(), data, split, record, folder, maker, out_of_fold=predictions)
+        run = cls(model.eval(), data, split, record, folder, maker, out_of_fold=predictions)
+        run.kept_epochs = kept_in(folder, record)
+        return run
 
     @classmethod
     def from_weights(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ class Start:
     probe: Probe | None = None
     out_of_fold: OutOfFold | None = None
     held_out: Examples | None = None
+    kept_epochs: Mapping[int, Callable[[nn.Module], object]] = field(default_factory=dict)
     out_of_fold_record: OutOfFoldRecord | None = None
     config: dict[str, Any] | None = None
 

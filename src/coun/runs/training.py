@@ -25,6 +25,7 @@ from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
 from coun.runs.folder import RECORD, expanded
+from coun.runs.kept_epochs import kept_before
 from coun.runs.options import Options
 from coun.runs.preprocessing import for_model, for_network
 from coun.runs.probing import needs_probe, probe
@@ -220,6 +221,8 @@ def unlearn(
         rows = split.calibration_rows(start.data)
         origin.held_out = start.data.test.take(rows)
         split = split.leaving_out(start.data.test.numbers[rows])
+    if method.needs_kept_epochs:
+        origin.kept_epochs = kept_before(start)
     kind_of_run: Kind = "retrain" if retrain else "unlearned"
     expected = retrain_share(method, split, origin.original)
     origin.retrain_share = expected and expected * (origin.retain_access or 1.0)

@@ -1,0 +1,92 @@
+"""Weights of earlier epochs of an Original's training, kept so that `rewind` can return to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from coun.errors import CounError
+from coun.files import file_digest
+from coun.models import copy_model, load_weights, save_weights
+from coun.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from coun.runs.run import Run
+
+FOLDER = "epochs"
+Loader = Callable[[nn.Module], object]  # fills a module with the weights
+
+
+@dataclass
+class EpochKeeper:
+    """Keeps the weights of *model* after every so many epochs, on disk or in memory.
+
+    Args:
+        model: The module in training.
+        every: Number of epochs between two that are kept.
+        last: The epoch that ends the training; its weights are those of the run itself.
+        folder: The run folder; None keeps copies in memory.
+    """
+
+    model: nn.Module
+    every: int
+    last: int
+    folder: Path | None = None
+    loaders: dict[int, Loader] = field(default_factory=dict)
+
+    def __call__(self, epoch: int) -> None:
+        """Keep the weights if *epoch*, counted from 1, is one to keep."""
+        if epoch % self.every or epoch == self.last:
+            return
+        if self.folder is None:
+            weights = copy_model(self.model).cpu().state_dict()
+            self.loaders[epoch] = lambda module: module.load_state_dict(weights)
+        else:
+            (self.folder / FOLDER).mkdir(exist_ok=True)
+            save_weights(self.model, _path(self.folder, epoch))
+
+    def digests(self) -> dict[int, str]:
+        """Return the digests of the files, by epoch; those of an interrupted run are included."""
+        if self.folder is None:
+            return {}
+        files = {e: _path(self.folder, e) for e in range(self.every, self.last, self.every)}
+        return {epoch: file_digest(path) for epoch, path in files.items() if path.exists()}
+
+
+def kept_in(folder: Path, record: RunRecord) -> dict[int, Loader]:
+    """Return what loads the weights of each epoch that the run in *folder* still holds."""
+
+    def loader(path: Path, digest: str) -> Loader:
+        def load(module: nn.Module) -> None:
+            if file_digest(path) != digest:
+                raise CounError(
+                    f"{path} is not the file that the run wrote; restore it from a copy, or "
+                    "train the model again"
+                )
+            load_weights(module, path)
+
+        return load
+
+    return {
+        epoch: loader(_path(folder, epoch), digest)
+        for epoch, digest in record.kept_epochs.items()
+        if _path(folder, epoch).exists()
+    }
+
+
+def kept_before(run: Run) -> dict[int, Loader]:
+    """Return the kept epochs of *run*, or else those of the nearest run before it that has any."""
+    present: Run | None = run
+    while present is not None:
+        if present.kept_epochs:
+            return present.kept_epochs
+        present = present.opened_start()
+    return {}
+
+
+def _path(folder: Path, epoch: int) -> Path:
+    return folder / FOLDER / f"epoch-{epoch:04d}.safetensors"
