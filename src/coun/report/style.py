@@ -132,8 +132,8 @@ STYLES = {
     "msg": MethodStyle("MSG", YELLOW, "s", SPARSE, "O-"),
     "rewind": MethodStyle("Rewind", ORANGE, "^", DASHED, "*o"),
     "rl_proximal": MethodStyle("RL-proximal", PINK, "^", SOLID, "..o"),
-    "pgd": MethodStyle("PGD", RED, "d", SPARSE, "/*"),
-    "fed_eraser": MethodStyle("FedEraser", BLUE, "8", DOTTED, "-*"),
+    "pgd": MethodStyle("PGD", RED, "d", DASHED, "/*"),
+    "fed_eraser": MethodStyle("FedEraser", BLUE, "8", DOTTED, "xo"),
 }
 _KEYS = {style.label.lower(): key for key, style in STYLES.items()}
 _SPARE = list(
