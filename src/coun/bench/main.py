@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coun.bench.execute.experiments import ComputeOptions
-from coun.bench.execute.records import collect
+from coun.bench.execute.records import collect, collect_ensembles
 from coun.bench.execute.runner import run
 from coun.bench.execute.store import Store
 from coun.bench.execute.tuning import tune
@@ -94,7 +94,9 @@ def bench(
         failures = computer.compute(plan.experiments)
     if is_main:
         records = collect(plan, computer.store)
-        results.write(plan, records, out, failures, {"tuning": tuned})
+        ensembles = collect_ensembles(plan, computer.store)
+        extra = {"tuning": tuned, **({"ensembles": ensembles} if plan.ensembles else {})}
+        results.write(plan, records, out, failures, extra)
         maps.draw(plan, computer.store, out)
     ProcessGroup.current().barrier()
     return results.read(out)

@@ -11,9 +11,13 @@ import numpy as np
 from coun.errors import CounError
 from coun.metrics.arrays import Floats, Ints, Values, class_numbers, floats
 from coun.metrics.ensembles import margins
+from coun.metrics.registry import Metric
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+
+
+PROBED = 3_000  # retain rows that the metric fits the probe to
 
 
 @dataclass(frozen=True)
@@ -106,3 +110,21 @@ def _fit(features: Floats, labels: Ints, iterations: int) -> Pipeline:
         warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` reports it
         model.fit(features, labels)
     return model
+
+
+def _forget_accuracy(
+    _: bool, retain: Values, retain_labels: Values, forget: Values, forget_labels: Values
+) -> float:
+    """The probe's forget accuracy, fitted to the forget rows and at most 3,000 retain rows."""
+    rows, labels = np.asarray(retain), np.asarray(retain_labels)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:PROBED])
+    part = np.asarray(forget), np.asarray(forget_labels)
+    both = np.concatenate([rows[chosen], part[0]]), np.concatenate([labels[chosen], part[1]])
+    return linear_probe(both, part, part, iterations=50).forget_accuracy
+
+
+PROBE = Metric(
+    "probe_accuracy", "probe", "%", _forget_accuracy,
+    ("on_request", "retain.features", "retain.labels", "forget.features", "forget.labels"),
+    title="Forget accuracy of a linear probe on the features", column=None, digits=1,
+)  # fmt: skip

@@ -12,7 +12,11 @@ from typing import Any, Literal, NamedTuple
 
 from coun.plugins import load_plugins
 
-PACKAGES = ("coun.metrics", "coun.attacks")  # whose modules are searched for metrics
+PACKAGES = (
+    "coun.metrics",
+    "coun.attacks",
+    "coun.analysis",
+)  # whose modules are searched for metrics
 GROUP = "coun.metrics"  # the entry points of other packages
 
 
@@ -35,9 +39,11 @@ class Metric:
             (equally many retain and test rows, for attacks); `start.test.logits` and
             `start.test.labels`, of the model before unlearning; `cost`, the cost in the run's
             record; `metrics.NAME`, the value of another metric;
-            `runs.PART.logits` (M, N, K) where the same request was run M times. With
-            "retrain." in front, each of these is that of the Retrain. A metric is left out
-            where an input is missing.
+            `runs.PART.logits` (M, N, K) where the same request was run M times, and
+            `original.runs.PART.logits` of M Originals. With "retrain." in front, each of these is
+            that of the Retrain. A metric is left out where an input is missing. Four inputs are
+            there only where the user names the metric, so that it is not computed otherwise:
+            `on_request` (True), `model` (the `Run`), `original.model`, and `split`.
         title: the name in full, such as "Retain accuracy"; by default the label.
         direction: "nearer" where the value of Retrain is the aim, else "lower" or "higher".
         aims_at: the ideal value where it is a constant; None where it is Retrain's.
@@ -61,6 +67,11 @@ class Metric:
     aims_at: float | None = None
     column: int | None = 80
     digits: int = 2
+
+    @property
+    def compares_runs(self) -> bool:
+        """Whether the metric compares many runs of one request."""
+        return any(".runs." in f".{need}" for need in self.needs)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", self.title or self.label)
@@ -126,10 +137,13 @@ def columns() -> dict[str, Metric]:
 def any_needs(kind: str) -> bool:
     """Tell whether a metric needs the "logits", "features" or "labels" of any part.
 
+    Metrics that are computed on request only do not count.
+
     >>> any_needs("logits"), any_needs("features")
     (True, False)
     """
-    return any(need.endswith(f".{kind}") for m in catalogue().values() for need in m.needs)
+    usual = [m for m in catalogue().values() if "on_request" not in m.needs]
+    return any(need.endswith(f".{kind}") for metric in usual for need in metric.needs)
 
 
 class Measurements(Mapping[str, Any]):

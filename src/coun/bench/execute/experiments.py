@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from coun.attacks.vulnerable import RULI, vulnerable_rows
 from coun.bench.execute.attacks import attack
 from coun.bench.execute.store import RUN, Store
 from coun.bench.spec.experiment import (
     Compare,
+    Ensemble,
     Evaluate,
     Experiment,
     ExperimentSetting,
@@ -29,10 +31,11 @@ from coun.bench.spec.experiment import (
 from coun.data import Data, Split
 from coun.data.requests import ModelPredictions
 from coun.data.requests.whole_class import class_label
+from coun.engine import predict
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import locked
-from coun.metrics import centroid_distances, centroids, prediction_rows
+from coun.metrics import Measurements, centroid_distances, centroids, prediction_rows
 from coun.runs import Options, Run, measure, predictions, prepare, train, unlearn
 from coun.runs.evaluation import measurements
 
@@ -65,6 +68,8 @@ def execute(experiment: Experiment, store: Store, options: ComputeOptions, worke
             result = _evaluate(experiment, store)
         elif isinstance(experiment, Compare):
             result = {"metrics": _compare(experiment, store)}
+        elif isinstance(experiment, Ensemble):
+            result = _ensemble(experiment, store)
         elif isinstance(experiment, Semantics):
             result = _semantics(experiment, store)
         else:
@@ -153,13 +158,48 @@ def _compare(experiment: Compare, store: Store) -> dict[str, float | None]:
     """Compute registered metrics; None where a metric has no value, such as one per class."""
     data = _data(experiment.setting)
     split = _measured(experiment, data, store)
-    measured = None
+    measured, given, begun = None, dict[str, Any](), None
+    if experiment.original is not None:
+        original = _open(experiment.original, store, data)
+        given["original.model"] = original
+        begun = predictions(original.classifier, data, split, with_features=False).outputs["test"]
     for model in (experiment.retrain, experiment.subject):
         run = _open(model, store, data)
         outputs = predictions(run.classifier, data, split)
-        measured = measurements(outputs, split, cost=run.record["cost"], retrain=measured)
+        usual = measurements(outputs, split, cost=run.record["cost"], start=begun)
+        inputs = {**usual.inputs, **given, "on_request": True, "model": run, "split": split}
+        measured = Measurements(inputs, retrain=measured)
     assert measured is not None
     return {name: measured.get(name) for name in experiment.metrics}
+
+
+def _ensemble(experiment: Ensemble, store: Store) -> dict[str, Any]:
+    """Compute metrics over the models of all seeds, and attack the most vulnerable rows."""
+    data = _data(experiment.setting)
+    split = _split(experiment.forget, data, store)
+    rows = split.rows(data, "forgotten")
+    examples = data.train.take(rows)
+
+    def logits(models: Iterable[Train | Unlearn]) -> list[torch.Tensor]:
+        runs = (_open(model, store, data) for model in models)
+        return [predict(run.classifier, data, examples).logits for run in runs]
+
+    unlearned, retrained, originals = (
+        logits(group) for group in (experiment.subjects, experiment.retrains, experiment.originals)
+    )
+    labels, name = examples.labels.cpu(), "runs.forget.logits"
+    inputs = {name: unlearned, f"original.{name}": originals, "forget.labels": labels}
+    measured = Measurements(inputs, retrain=Measurements({name: retrained}))
+    result: dict[str, Any] = {"metrics": {name: measured.get(name) for name in experiment.metrics}}
+    if RULI.name in experiment.metrics and result["metrics"][RULI.name] is not None:
+        attacked = vulnerable_rows(unlearned, retrained, originals, labels)
+        numbers = data.train.numbers[rows[torch.tensor(attacked.slots)]].tolist()
+        values = zip(numbers, attacked.vulnerability, attacked.accuracy, strict=True)
+        result["rows"] = [
+            {"number": number, "vulnerability": apart, "accuracy": accuracy}
+            for number, apart, accuracy in values
+        ]
+    return result
 
 
 def _semantics(experiment: Semantics, store: Store) -> dict[str, Any]:

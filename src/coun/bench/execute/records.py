@@ -36,6 +36,26 @@ def collect(plan: Plan, store: Store) -> list[dict[str, Any]]:
     return [_record(plan, model, store) for model in plan.models if _finished(model, store)]
 
 
+def collect_ensembles(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """Make a record for every row of which the models of all seeds were compared.
+
+    `metrics` are values by name, None where there are too few models; `rows` the vulnerable rows
+    and what the attack tells of each, where it was asked for.
+    """
+    return [
+        {
+            "workload": planned.workload,
+            "scenario": planned.scenario,
+            "stage": planned.stage,
+            "row": planned.row,
+            "models": len(planned.experiment.subjects),
+            **store.result(planned.experiment),
+        }
+        for planned in plan.ensembles
+        if store.has(planned.experiment)
+    ]
+
+
 def _finished(model: PlannedModel, store: Store) -> bool:
     needed = (*model.measured, model.retrain.subject, *_stages(model.experiment))
     return all(map(store.has, needed))

@@ -8,6 +8,7 @@ from typing import Any
 
 from coun.bench.output import maps, published, render, semantics
 from coun.bench.output.results import read
+from coun.bench.output.seed_tests import ensemble_grid, seed_tests
 from coun.bench.output.semantics import semantics_tables
 from coun.bench.output.tables import ResultTable, legend, result_tables
 from coun.files import write_text
@@ -82,7 +83,12 @@ def _section(
     if (drawn := out / maps.FOLDER / f"{name}.png").is_file():
         pictures.append(Picture(drawn, MAP))
     followed = semantics_tables(results, table.workload, table.scenario, table.stage)
-    grids = [*render.grids(table), *(part.grid for part in followed)]
+    further = (seed_tests(results, table), ensemble_grid(results, table))
+    grids = [
+        *render.grids(table),
+        *(grid for grid in further if grid is not None),
+        *(part.grid for part in followed),
+    ]
     return Section(table.title, render.summary(table), grids, pictures)
 
 

@@ -107,6 +107,8 @@ class ResultTable:
         metrics: names of the metrics in the columns.
         rows: references, methods and candidates, in the order of the plan.
         ranks: by row, how often it has each rank over bootstrap resamples of the seeds.
+        fit: the Original's mean accuracy on its own training rows, percent, whether or not it is
+            a column.
     """
 
     workload: str
@@ -118,6 +120,7 @@ class ResultTable:
     rows: list[ResultRow]
     module: list[ModuleTest] = field(default_factory=list)
     ranks: dict[str, list[float]] = field(default_factory=dict)
+    fit: float = math.nan
 
     @property
     def title(self) -> str:
@@ -145,11 +148,9 @@ class ResultTable:
     def warnings(self) -> list[str]:
         """Why the table must not be believed, one sentence each."""
         texts = []
-        original = next((row for row in self.rows if row.role == ORIGINAL), None)
-        fit = original.metrics.get("retain_accuracy") if original else None
-        if fit is not None and fit.mean < FITS:
+        if self.fit < FITS:
             texts.append(
-                f"{self.title}: the Original answers only {fit.mean:.1f}% of its own training rows "
+                f"{self.title}: the Original answers only {self.fit:.1f}% of its own training rows "
                 "rightly. A model that has not learned its training rows has little to forget; "
                 "train it longer."
             )
@@ -161,6 +162,11 @@ class ResultTable:
                 f"{self.title}: all methods have {seeds} seed{'' if seeds == 1 else 's'} in "
                 f"common; the test of which method is nearest needs {FEWEST_SEEDS}, so which one "
                 "is nearest is not shown."
+            )
+        if math.isnan(self.floor):
+            texts.append(
+                f"{self.title}: Retrain was trained once for each seed, so how far two Retrains "
+                "are apart is not known, and no difference can be held against it (see floor)."
             )
         gaps = [row.gap.mean for row in self.methods]
         if max(gaps) - min(gaps) <= self.floor:
@@ -232,7 +238,8 @@ def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
     last: dict[tuple[str, str], int] = {}
     for workload, scenario, stage in groups:
         last[workload, scenario] = max(stage, last.get((workload, scenario), 0))
-    metrics = tuple(results["config"]["metrics"])
+    named = results["config"]["metrics"]
+    metrics = tuple(name for name in named if not metric_of(name).compares_runs)
     tables = []
     for (workload, scenario, stage), records in groups.items():
         seeds = tuple(sorted({record["seed"] for record in records}))
@@ -242,6 +249,8 @@ def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
         table = ResultTable(
             workload, scenario, stage, is_last, metrics, seeds, _compared_with_best(rows)
         )
+        of_original = [r["retain_accuracy"] for r in records if r["role"] == ORIGINAL]
+        table.fit = _mean([value for value in of_original if value is not None])
         table.module = _module_tests(table.methods)
         table.ranks = _ranks(table.methods)
         tables.append(table)

@@ -259,6 +259,8 @@ class Config(StrictModel):
 
     Args:
         seeds: seeds whose results are reported.
+        request_seed: draws the rows of every request, so that all seeds forget the same rows. By
+            default each seed draws its own. Metrics that compare many runs of one request need it.
         floor: the seeds for which Retrain is trained a second time; by default all of them.
         metrics: registered metrics, each a column of the tables. The gap averages those of them
             that are in `GAP_METRICS`.
@@ -277,6 +279,7 @@ class Config(StrictModel):
     protocol: str = "coun"
     switches: dict[str, Any] = {}
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    request_seed: Seed | None = None
     floor: tuple[Seed, ...] | None = None
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = GAP_METRICS
     data_root: tuple[str, ...] = ("data", "../shared/data")
@@ -298,7 +301,14 @@ class Config(StrictModel):
         for seed in self.floor or ():
             if seed not in self.seeds:
                 raise ValueError(f"floor seed {seed} is not one of the seeds {list(self.seeds)}")
-        _check_metrics(self.metrics)
+        _check_metrics(self.metrics, self.request_seed)
+        if self.request_seed is not None and self.seeds[1:]:
+            for scenario in self.scenario:
+                if scenario.needs_original:
+                    raise ValueError(
+                        f"request_seed: {label(scenario)} looks at the Original of each seed, so "
+                        "its rows differ between seeds; leave request_seed out"
+                    )
         if self.protocol not in PROTOCOLS:
             raise unknown("protocol", self.protocol, PROTOCOLS)
         PROTOCOLS[self.protocol].with_switches(self.switches)
@@ -311,15 +321,15 @@ class Config(StrictModel):
         return self
 
 
-def _check_metrics(metrics: Sequence[str]) -> None:
+def _check_metrics(metrics: Sequence[str], request_seed: int | None) -> None:
     """Refuse metrics that are not registered, or that a bench cannot compute."""
     for name in metrics:
         if name not in catalogue():
             raise unknown("metric", name, catalogue())
-        if any(".runs." in f".{need}" for need in catalogue()[name].needs):
+        if catalogue()[name].compares_runs and request_seed is None:
             raise ValueError(
-                f"metric {name} compares many runs of one request, which a bench does not make; "
-                "remove it from metrics"
+                f"metric {name} compares many runs of one request; set request_seed, so that all "
+                "seeds forget the same rows, or remove it from metrics"
             )
     if not set(metrics) & set(GAP_METRICS):
         raise ValueError(

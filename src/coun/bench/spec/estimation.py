@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from coun.bench.spec.config import Config, Workload
 from coun.bench.spec.experiment import (
     Compare,
+    Ensemble,
     Evaluate,
     Experiment,
     Score,
@@ -41,6 +42,7 @@ KINDS = {
     "evaluate": "measurements",
     "compare": "comparisons",
     "semantics": "semantics",
+    "ensemble": "comparisons of all seeds",
 }
 AMOUNTS = ("experiments", "epochs", "flops", "seconds", "bytes")
 RECORD_BYTES = 20_000  # size of a measurement or a score on disk
@@ -101,8 +103,8 @@ def estimate(
             in training and prediction alike; nothing is timed here.
 
     Returns: `parts`, one for each workload and kind of experiment; `workloads` and `seeds`, the
-        same summed by workload and by seed, where what seeds share counts for the first of
-        them; their `total`; and `notes`.
+        same summed by workload and by seed, where what seeds share counts for the first or last
+        of them; their `total`; and `notes`.
 
     Raises: CounError for a config or a selection that is wrong.
 
@@ -154,6 +156,9 @@ def _by_seed(plan: Plan) -> dict[int, list[Experiment]]:
         needed = closure(e for m in plan.models if m.seed == seed for e in m.measured)
         by_seed[seed] = [e for e in needed if e.key not in counted]
         counted |= {e.key for e in needed}
+    last = [e for e in plan.experiments if e.key not in counted]
+    if last:
+        by_seed[max(by_seed)] += last
     return by_seed
 
 
@@ -223,6 +228,9 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     info = plan.workloads[experiment.setting.name]
     if isinstance(experiment, Score):
         return info.flops * info.train * len(experiment.models)
+    if isinstance(experiment, Ensemble):
+        models = sum(map(len, (experiment.subjects, experiment.retrains, experiment.originals)))
+        return info.flops * info.train / 10 * models
     if isinstance(experiment, Evaluate | Compare | Semantics):
         models = 1 + isinstance(experiment, Compare)
         return info.flops * (info.train + info.test) * models

@@ -258,7 +258,7 @@ class Compare(Experiment):
     """Further registered metrics of a model, computed beside the Retrain of the same seed.
 
     They are apart from `Evaluate`, so that asking for one more metric repeats nothing else.
-    *unread* is as there.
+    *unread* is as there; *original* is given where a metric needs the model before unlearning.
     """
 
     setting: ExperimentSetting
@@ -267,11 +267,13 @@ class Compare(Experiment):
     forget: ForgetSpec
     metrics: tuple[str, ...]
     unread: bool = False
+    original: Train | None = None
     kind = "compare"
 
     @property
     def needs(self) -> tuple[Experiment, ...]:
-        return (self.subject, self.retrain, *self.forget.needs)
+        original = () if self.original is None else (self.original,)
+        return (self.subject, self.retrain, *original, *self.forget.needs)
 
     def content(self) -> dict[str, Any]:
         return {
@@ -280,12 +282,43 @@ class Compare(Experiment):
             "cut": self.forget.content(),
             "metrics": self.metrics,
             **({"unread": True} if self.unread else {}),
+            **({"original": self.original.key} if self.original else {}),
             **code_of(*(catalogue()[name].function for name in self.metrics)),
         }
 
     @property
     def title(self) -> str:
         return f"compare {self.subject.title} with Retrain"
+
+
+@dataclass(frozen=True)
+class Ensemble(Experiment):
+    """Metrics that compare the models of all seeds with all Retrains of the same request."""
+
+    setting: ExperimentSetting
+    subjects: tuple[Train | Unlearn, ...]
+    retrains: tuple[Train, ...]
+    originals: tuple[Train, ...]
+    forget: ForgetSpec
+    metrics: tuple[str, ...]
+    kind = "ensemble"
+
+    @property
+    def needs(self) -> tuple[Experiment, ...]:
+        return (*self.subjects, *self.retrains, *self.originals, *self.forget.needs)
+
+    def content(self) -> dict[str, Any]:
+        groups = (self.subjects, self.retrains, self.originals)
+        return {
+            "models": [[model.key for model in group] for group in groups],
+            "cut": self.forget.content(),
+            "metrics": self.metrics,
+            **code_of(*(catalogue()[name].function for name in self.metrics)),
+        }
+
+    @property
+    def title(self) -> str:
+        return f"compare {self.subjects[0].title} and {len(self.subjects) - 1} more with Retrains"
 
 
 @dataclass(frozen=True)

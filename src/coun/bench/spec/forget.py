@@ -69,7 +69,7 @@ def score_name(request: Request) -> str:
 
 
 def seed_of_draw(request: Request, seed: int) -> int | None:
-    """The seed with which rows are drawn in the run of *seed*; None if nothing is drawn."""
+    """The seed with which rows are drawn in a bench that draws with *seed*; None for no draw."""
     if request.kind in _UNSEEDED:
         return None
     fixed = getattr(request, "seed", None)

@@ -10,6 +10,7 @@ from coun.bench.spec.config import Config, MethodConfig, Workload
 from coun.bench.spec.experiment import (
     FLOOR_SEED_OFFSET,
     Compare,
+    Ensemble,
     Evaluate,
     Experiment,
     ExperimentSetting,
@@ -32,7 +33,7 @@ from coun.data.requests import Client, Random, Request
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
 from coun.methods import find, without_contrast
-from coun.metrics import GAP_METRICS
+from coun.metrics import GAP_METRICS, catalogue
 from coun.runs.recipes import inherited, recipe
 
 ORIGINAL, RETRAIN, FLOOR = "Original", "Retrain", "Retrain again"  # reference rows and roles
@@ -86,6 +87,17 @@ class PlannedModel:
         return (self.retrain, self.evaluation, *(e for e in further if e is not None))
 
 
+@dataclass(frozen=True)
+class PlannedEnsemble:
+    """One row of one table, whose models of all seeds are compared with all Retrains."""
+
+    workload: str
+    scenario: str
+    stage: int
+    row: str
+    experiment: Ensemble
+
+
 @dataclass
 class Plan:
     """Everything that a bench computes.
@@ -103,7 +115,36 @@ class Plan:
     def experiments(self) -> list[Experiment]:
         """All experiments, each once, seed by seed, in an order that can be computed."""
         ordered = sorted(self.models, key=lambda model: model.seed)
-        return closure(e for model in ordered for e in model.measured)
+        measured = [e for model in ordered for e in model.measured]
+        return closure([*measured, *(ensemble.experiment for ensemble in self.ensembles)])
+
+    @property
+    def ensembles(self) -> list[PlannedEnsemble]:
+        """The comparisons of the models of all seeds, one for each row; none without metrics."""
+        metrics = tuple(name for name in self.config.metrics if catalogue()[name].compares_runs)
+        tables: dict[tuple[str, str, int], dict[str, list[PlannedModel]]] = {}
+        for model in self.models if metrics else ():
+            rows = tables.setdefault((model.workload, model.scenario, model.stage), {})
+            rows.setdefault(model.row, []).append(model)
+        planned = []
+        for table, by_row in tables.items():
+            retrains, originals = (
+                tuple(m.experiment for m in by_row.get(role, []) if isinstance(m.experiment, Train))
+                for role in (RETRAIN, ORIGINAL)
+            )
+            for row, group in by_row.items():
+                if group[0].role in (RETRAIN, CANDIDATE) or not retrains:
+                    continue
+                experiment = Ensemble(
+                    group[0].evaluation.setting,
+                    tuple(model.experiment for model in group),
+                    retrains,
+                    originals,
+                    group[0].evaluation.forget,
+                    metrics,
+                )
+                planned.append(PlannedEnsemble(*table, row, experiment))
+        return planned
 
     def only(self, selections: Iterable[str]) -> Plan:
         """Keep the part of the plan that all *selections* name.
@@ -339,12 +380,21 @@ class _SeedPlanner:
         return Evaluate(self.setting, subject, forget, protocol_of(self.config).mia)
 
     def comparison(self, subject: Train | Unlearn, retrain: Evaluate) -> Compare | None:
-        further = tuple(name for name in self.config.metrics if name not in GAP_METRICS)
+        names = [name for name in self.config.metrics if name not in GAP_METRICS]
+        further = tuple(name for name in names if not catalogue()[name].compares_runs)
         if not further:
             return None
+        needs = {need.partition(".")[0] for name in further for need in catalogue()[name].needs}
+        original = Train(self.setting, self.seed) if needs & {"original", "start"} else None
         assert isinstance(retrain.subject, Train)
         return Compare(
-            self.setting, subject, retrain.subject, retrain.forget, further, retrain.unread
+            self.setting,
+            subject,
+            retrain.subject,
+            retrain.forget,
+            further,
+            retrain.unread,
+            original,
         )
 
     def semantics(self, subject: Train | Unlearn, forget: ForgetSpec) -> Semantics | None:
@@ -354,13 +404,15 @@ class _SeedPlanner:
     def forget_specs(self, original: Train) -> list[ForgetSpec]:
         """The request as growing forget sets, one for each stage."""
         request, draw = self.scenario, protocol_of(self.config).draw
+        fixed = self.config.request_seed
+        draw_seed = self.seed if fixed is None else fixed
         if getattr(request, "draw", draw) != draw and "draw" not in request.model_fields_set:
             request = request.model_copy(update={"draw": draw})
         if isinstance(request, Client) and self.workload.federation is not None:
             partition = request.partition or self.workload.federation.partition
             request = request.model_copy(update={"partition": partition})
         return [
-            ForgetSpec(stage, seed_of_draw(stage, self.seed), self.scores(stage, original))
+            ForgetSpec(stage, seed_of_draw(stage, draw_seed), self.scores(stage, original))
             for stage in request.in_stages()
         ]
 

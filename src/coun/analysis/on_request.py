@@ -1,0 +1,97 @@
+"""Metrics that need the models themselves, computed only where they are asked for by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from coun.analysis.relearning import relearn
+from coun.data import Split
+from coun.data.views import Transform
+from coun.engine import predict
+from coun.errors import CounError
+from coun.metrics import accuracy
+from coun.metrics.registry import Metric
+from coun.runs import Run
+from coun.seeds import Seeds
+
+NOISE = 0.1  # of each row's own standard deviation
+DRAWS = 5
+
+
+@dataclass(frozen=True)
+class _Noisy:
+    """The evaluation view of *views* with noise; *draw* fixes it."""
+
+    views: Transform
+    noise: float
+    draw: int
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return self.views(images, generator)
+
+    def evaluate(self, images: Tensor) -> Tensor:
+        inputs = self.views.evaluate(images)
+        generator = Seeds(self.draw).torch("perturbed forget rows")
+        spread = inputs.flatten(1).std(1, correction=0).view(-1, *(1,) * (inputs.ndim - 1))
+        noise = torch.randn(inputs.shape, generator=generator)
+        return inputs + self.noise * spread * noise.to(inputs)
+
+
+def perturbed_accuracy(
+    run: Run, split: Split, *, noise: float = NOISE, draws: int = DRAWS
+) -> float:
+    """Measure how many percent of slightly changed forget rows *run* still classifies rightly.
+
+    Args:
+        noise: standard deviation of the Gaussian noise, in units of each row's own.
+        draws: copies of each row. All models with one request get the same noise.
+
+    Raises: CounError for rows that are token ids, which noise cannot be added to.
+    """
+    data = run.data
+    if data.noun == "text":
+        raise CounError("residual knowledge adds noise to inputs, which token ids do not have")
+    rows = data.train.take(split.rows(data, "forget"))
+    shares = []
+    for draw in range(draws):
+        noisy = replace(data, views=_Noisy(data.views, noise, draw))
+        shares.append(accuracy(predict(run.classifier, noisy, rows).logits, rows.labels.cpu()))
+    return sum(shares) / draws
+
+
+def residual_knowledge(run: Run, retrain: Run, split: Split) -> float:
+    """Compare what is left near the forget rows with what Retrain generalises to them.
+
+    Returns: `perturbed_accuracy` of *run* divided by that of *retrain*; above 1 the model
+        recognises rows near the forgotten ones more often than Retrain does. NaN where both are 0.
+
+    Source: residual knowledge (Hsu et al., 2025): the ratio of the probabilities that the
+        unlearned and the re-trained model classify perturbed forget samples rightly. They search
+        within a ball; here the noise is Gaussian, and fixed.
+    """
+    of_retrain = perturbed_accuracy(retrain, split)
+    of_run = perturbed_accuracy(run, split)
+    if of_retrain == 0:
+        return float("nan") if of_run == 0 else float("inf")
+    return of_run / of_retrain
+
+
+def relearn_steps(run: Run, original: Run, split: Split) -> float:
+    """Count the steps until *run* knows its forget rows as the Original does, at most 200."""
+    return float(relearn(run, original, split).steps)
+
+
+RESIDUAL = Metric(
+    "residual_knowledge", "residual", "", residual_knowledge,
+    ("model", "retrain.model", "split"),
+    title="Residual knowledge of perturbed forget rows", direction="lower", aims_at=1.0,
+    column=None,
+)  # fmt: skip
+RELEARN = Metric(
+    "relearn_steps", "relearn", "steps", relearn_steps,
+    ("model", "original.model", "split"),
+    title="Steps until the forget rows are known again, at most 200", column=None, digits=0,
+)  # fmt: skip

@@ -1,0 +1,100 @@
+"""Tests over seeds of every column, and the metrics that compare the models of all seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from coun.bench.output.tables import ResultTable, metric_of
+from coun.bench.spec.plan import FLOOR, METHOD, RETRAIN
+from coun.metrics import equivalence, holm, paired
+from coun.report import Grid
+
+FEWEST = 3  # seeds below which nothing is tested
+HEADER = ["tests by seed", "method", "difference", "p", "margin", "equivalent (p)"]
+
+
+def seed_tests(results: Mapping[str, Any], table: ResultTable) -> Grid | None:
+    """Test for every metric whether a method differs from Retrain, and whether it is equivalent.
+
+    A metric that each model has by itself is compared with Retrain's of the same seed; the margin
+    of the equivalence is the mean |difference| between two Retrains. A metric that compares a
+    model with Retrain is compared with that of the second Retrain; the margin is its standard
+    deviation over seeds. Differences are tested by paired t tests, Holm-corrected over the methods
+    of a metric; equivalence by two one-sided paired t tests at 5%.
+
+    Returns: None with fewer than three seeds in common.
+    """
+    place = (table.workload, table.scenario, table.stage)
+    records = [r for r in results["rows"] if (r["workload"], r["scenario"], r["stage"]) == place]
+    lines = [line for name in table.metrics for line in _of_metric(name, records)]
+    return Grid.of(HEADER, lines, words=True) if lines else None
+
+
+def _of_metric(name: str, records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    metric = metric_of(name)
+    role = RETRAIN if metric.direction == "nearer" else FLOOR
+    reference = _by_seed([r for r in records if r["role"] == role], name)
+    again = _by_seed([r for r in records if r["role"] == FLOOR], name)
+    methods = dict.fromkeys(r["row"] for r in records if r["role"] == METHOD)
+    pairs = {}
+    for row in methods:
+        values = _by_seed([r for r in records if r["row"] == row], name)
+        seeds = sorted(values.keys() & reference.keys())
+        if len(seeds) >= FEWEST:
+            pairs[row] = ([values[s] for s in seeds], [reference[s] for s in seeds])
+    corrected = holm({row: _p(*pair) for row, pair in pairs.items()})
+    margin = _margin(role, reference, again)
+    lines = []
+    for row, (of_row, of_reference) in pairs.items():
+        difference = fmean(of_row) - fmean(of_reference)
+        texts = ["", ""]
+        if margin > 0:
+            test = equivalence(of_row, of_reference, margin=margin)
+            said = "yes" if test.equivalent else "not shown"
+            texts = [f"{margin:.{metric.digits}f}", f"{said} ({test.p:.3f})"]
+        signed = f"{difference:+.{metric.digits}f}"
+        lines.append([metric.label, row, signed, f"{corrected[row]:.4f}", *texts])
+    return lines
+
+
+def _by_seed(records: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:
+    values = {r["seed"]: r.get(name) for r in records}
+    return {s: float(v) for s, v in values.items() if v is not None and math.isfinite(v)}
+
+
+def _p(values: Sequence[float], reference: Sequence[float]) -> float:
+    p = paired(values, reference).p
+    return 1.0 if math.isnan(p) else p  # equal on every seed
+
+
+def _margin(role: str, reference: Mapping[int, float], again: Mapping[int, float]) -> float:
+    """The difference that two Retrains have; 0 where there is no second Retrain."""
+    if role == FLOOR:
+        return stdev(again.values()) if len(again) > 1 else 0.0
+    shared = reference.keys() & again.keys()
+    return fmean(abs(reference[s] - again[s]) for s in shared) if shared else 0.0
+
+
+def ensemble_grid(results: Mapping[str, Any], table: ResultTable) -> Grid | None:
+    """The metrics that compare the models of all seeds with the Retrains; None without any."""
+    place = (table.workload, table.scenario, table.stage)
+    records = [
+        r
+        for r in results.get("ensembles", [])
+        if (r["workload"], r["scenario"], r["stage"]) == place
+    ]
+    if not records:
+        return None
+    metrics = [metric_of(name) for name in records[0]["metrics"]]
+    rows = []
+    for record in records:
+        values = [record["metrics"][m.name] for m in metrics]
+        texts = [
+            "" if value is None else f"{value:.{m.digits}f}"
+            for m, value in zip(metrics, values, strict=True)
+        ]
+        rows.append([record["row"], *texts, str(record["models"])])
+    return Grid.of(["all seeds together", *(m.label for m in metrics), "models"], rows)

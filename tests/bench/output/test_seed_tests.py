@@ -1,0 +1,113 @@
+"""Tests over seeds, and metrics over the models of all seeds, against direct computation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from bench.rows import record
+from scipy import stats
+
+import coun
+from coun.bench import bench, report
+from coun.bench.output.seed_tests import seed_tests
+from coun.bench.output.tables import result_tables
+from coun.bench.spec.plan import FLOOR, ORIGINAL, RETRAIN
+from coun.engine import predict
+from coun.metrics import GAP_METRICS, mean_klom
+
+RETRAINS = [90.0, 91.0, 90.5, 89.5, 90.2, 90.8]
+
+
+def results(shift: list[float]) -> dict:
+    def rows(name: str, values: list[float], role: str) -> list[dict]:
+        return [
+            record(name, seed, 1.0, role, test_accuracy=value) for seed, value in enumerate(values)
+        ]
+
+    again = [x + (-1) ** k for k, x in enumerate(RETRAINS)]  # two Retrains are 1 point apart
+    moved = [x + d for x, d in zip(RETRAINS, shift, strict=True)]
+    return {
+        "config": {"metrics": list(GAP_METRICS), "workload": [], "scenario": []},
+        "rows": [
+            *rows(ORIGINAL, RETRAINS, ORIGINAL),
+            *rows(RETRAIN, RETRAINS, RETRAIN),
+            *rows(FLOOR, again, FLOOR),
+            *rows("FT", moved, "method"),
+        ],
+    }
+
+
+def line(shift: list[float]) -> list[str]:
+    content = results(shift)
+    (table,) = result_tables(content)
+    grid = seed_tests(content, table)
+    assert grid is not None
+    return next(list(texts) for _, texts in grid.rows if texts[:2] == ["TA", "FT"])
+
+
+def test_a_shift_is_tested_and_a_small_one_is_equivalent() -> None:
+    shift = [0.30, 0.25, 0.35, 0.28, 0.31, 0.27]
+    expected = stats.ttest_1samp(shift, 0).pvalue
+    assert line(shift)[2:5] == [f"{sum(shift) / 6:+.2f}", f"{expected:.4f}", "1.00"]
+    assert line(shift)[5].startswith("yes")
+    assert line([5 * x for x in shift])[5].startswith("not shown")
+
+
+def test_the_box_sees_the_fit_and_the_floor_without_their_columns() -> None:
+    content = results([0.0] * 6)
+    content["config"]["metrics"] = ["test_accuracy"]
+    content["rows"] = [r for r in content["rows"] if r["role"] != FLOOR]
+    content["rows"] += [
+        r | {"row": "NoT", "base": "NoT"} for r in content["rows"] if r["row"] == "FT"
+    ]
+    (table,) = result_tables(content)  # the records have 50 to 55% retain accuracy
+    assert any("answers only" in text for text in table.warnings)
+    assert any("Retrain was trained once" in text for text in table.warnings)
+
+
+def test_all_seeds_forget_the_same_rows_and_their_models_are_compared(
+    config_file, tmp_path: Path
+) -> None:
+    names = '["unlearn_accuracy", "kl_to_retrain", "forget_auc", "forget_tpr_at_1", "tow", '
+    names += '"probe_accuracy", "relearn_steps", "residual_knowledge", "rf_jsd", '
+    names += '"klom", "ulira_accuracy", "ruli_accuracy"]'
+    config = config_file(top=f"metrics = {names}\nrequest_seed = 5")
+    config.write_text(config.read_text().replace("seeds = [0, 1]", "seeds = [0, 1, 2]"))
+    outcome = bench(config, tmp_path / "out", quiet=True)
+    assert not outcome["failures"]
+    folder = tmp_path / "out" / "store"
+    runs = {
+        (r["row"], r["seed"]): coun.Run.open(folder / r["model"] / "run") for r in outcome["rows"]
+    }
+    splits = {run.split.digest for run in runs.values() if run.split}
+    assert len(splits) == 1
+    data, split = runs["FT", 0].data, runs["FT", 0].split
+    forget = data.train.take(split.rows(data, "forget"))
+    logits = {
+        row: [predict(runs[row, seed].classifier, data, forget).logits for seed in range(3)]
+        for row in ("FT", RETRAIN)
+    }
+    ensembles = {e["row"]: e for e in outcome["ensembles"]}
+    assert ensembles.keys() == {ORIGINAL, FLOOR, "FT", "CoUn"}
+    expected = mean_klom(logits["FT"], logits[RETRAIN], forget.labels)
+    assert ensembles["FT"]["metrics"]["klom"] == pytest.approx(expected)
+    assert len(ensembles["FT"]["rows"]) == max(1, round(0.1 * len(forget)))
+    assert {r["number"] for r in ensembles["FT"]["rows"]} <= set(split.forget.tolist())
+    by_row = {(r["row"], r["seed"]): r for r in outcome["rows"]}
+    row, exact = by_row["FT", 1], by_row[RETRAIN, 1]
+    assert exact["residual_knowledge"] == 1
+    assert exact["kl_to_retrain"] == pytest.approx(0, abs=1e-6)
+    assert row["relearn_steps"] <= 200
+    p, q = (torch.as_tensor(logits[n][1]).double().log_softmax(1) for n in (RETRAIN, "FT"))
+    assert row["kl_to_retrain"] == pytest.approx(float((p.exp() * (p - q)).sum(1).mean()), rel=1e-4)
+    assert all(isinstance(row[name], float) for name in ("rf_jsd", "probe_accuracy", "forget_auc"))
+    text = report(tmp_path / "out")[0].read_text()
+    assert "| all seeds together | KLOM | U-LiRA | RULI | models |" in text
+    assert "| tests by seed | method |" in text
+
+
+def test_metrics_of_many_runs_need_the_same_rows(config_file) -> None:
+    with pytest.raises(coun.CounError, match="set request_seed"):
+        bench(config_file(top='metrics = ["unlearn_accuracy", "klom"]'), "unused", quiet=True)
