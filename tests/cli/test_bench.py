@@ -50,6 +50,12 @@ def test_a_bench_is_planned_run_and_reported(coun_command, config: Path, tmp_pat
     assert [Path(name).suffix for name in written] == [".md", ".tex", ".csv", ".html"]
     assert coun_command("report", "out", "--paper").code == 0
     assert "Printed gaps that contradict" in Path("out/report.md").read_text()
+    done = coun_command("report", "out", "--figures", "--columns", "UA,gap", "--digits", "1")
+    names = {Path(name).name for name in done.out.split()}
+    assert {"digits-random-10-gaps.pdf", "digits-random-10-gap-against-cost.svg"} <= names
+    assert r"Method & UA & Gap \\" in Path("out/report.tex").read_text()
+    wrong = coun_command("report", "out", "--columns", "UU")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
     page = Path("out/report.html").read_text()
     assert page.count("data:image/png;base64,") == 3  # ranks need more seeds
     assert "http" not in page

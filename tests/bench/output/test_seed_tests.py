@@ -13,7 +13,7 @@ import coun
 from coun.bench import bench, report
 from coun.bench.output.seed_tests import seed_tests
 from coun.bench.output.tables import result_tables
-from coun.bench.spec.plan import FLOOR, ORIGINAL, RETRAIN
+from coun.bench.spec.planned import FLOOR, ORIGINAL, RETRAIN
 from coun.engine import predict
 from coun.metrics import GAP_METRICS, mean_klom
 

@@ -12,7 +12,7 @@ from bench.rows import record
 import coun
 from coun.bench import bench, report
 from coun.bench.output.semantics import compare, semantics_tables
-from coun.bench.spec.plan import RETRAIN
+from coun.bench.spec.planned import RETRAIN
 from coun.runs import predictions
 
 PREDICTED = {

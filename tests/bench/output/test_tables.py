@@ -11,7 +11,7 @@ from bench.rows import FLOOR, GAPS, record
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from coun.bench.output import figures, render
+from coun.bench.output import figures, latex, render
 from coun.bench.output.tables import result_tables
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.reading import parse
@@ -69,9 +69,9 @@ def test_with_too_few_seeds_nothing_is_set_off_and_the_table_says_so(results) ->
     assert "4 seeds in common; the test of which method is nearest needs 6" in text_
     assert "resamples" not in render.summary(table)
     assert "too few seeds to test which method is nearest" in render.summary(table)
-    assert "mathbf" not in render.latex([table])
-    assert "underline" not in render.latex([table])
-    assert "No method could be shown not to be the nearest" in render.latex([table])
+    assert "mathbf" not in latex.latex([table])
+    assert "underline" not in latex.latex([table])
+    assert "No method could be shown not to be the nearest" in latex.latex([table])
 
 
 def test_a_table_that_must_not_be_believed_says_why() -> None:
@@ -165,9 +165,9 @@ def test_every_format_marks_the_best_and_the_methods_that_read_forget_data() -> 
     assert "| NegGrad | yes |" in markdown
     assert markdown.count("†") == 1
     assert "| CoUn † | no |" in markdown
-    tex = render.latex(tables)
+    tex = latex.latex(tables)
     assert tex.count(r"\mathbf{") == tex.count(r"\underline{") == 1
-    assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == 1
+    assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == 2  # results, and the module
     assert "NegGrad$^{f}$" in tex
     assert "random 10\\%" in tex
     rows = list(csv.DictReader(io.StringIO(render.as_csv(tables))))
@@ -183,7 +183,7 @@ def test_one_seed_gives_neither_tests_nor_intervals(results) -> None:
     assert not table.ranks
     assert not any(table.mark(row) for row in table.rows)
     assert ".." not in text([table])
-    assert "nan" not in text([table]) + render.latex([table]) + render.as_csv([table])
+    assert "nan" not in text([table]) + latex.latex([table]) + render.as_csv([table])
 
 
 def test_methods_that_agree_on_every_seed_may_both_be_the_nearest() -> None:
@@ -266,7 +266,7 @@ def test_names_are_text_in_every_form_of_a_table():
         hostile["rows"] += [record("Retrain", seed, 0.0, "Retrain"), record(HOSTILE, seed, 1.0)]
     tables = result_tables(hostile)
     assert f"'{HOSTILE}" in [row[3] for row in csv.reader(io.StringIO(render.as_csv(tables)))]
-    tex = render.latex(tables)
+    tex = latex.latex(tables)
     for written in (
         r"\textasciicircum{}",
         r"\textasciitilde{}",

@@ -8,7 +8,7 @@ from typing import Any
 
 from coun.bench.execute.store import Store
 from coun.bench.spec.experiment import Train, Unlearn
-from coun.bench.spec.plan import Plan, PlannedModel
+from coun.bench.spec.planned import Plan, PlannedModel
 from coun.metrics import GAP_METRICS
 
 COSTS = (

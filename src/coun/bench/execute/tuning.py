@@ -10,7 +10,8 @@ from coun.bench.execute.records import collect
 from coun.bench.execute.store import Store
 from coun.bench.spec.config import Config, MethodConfig, SearchRange, TuneConfig, Workload
 from coun.bench.spec.experiment import Experiment
-from coun.bench.spec.plan import Plan, make_plan
+from coun.bench.spec.plan import make_plan
+from coun.bench.spec.planned import Plan
 from coun.bench.spec.workload import protocol_of
 from coun.errors import CounError
 from coun.runs.recipes import recipe

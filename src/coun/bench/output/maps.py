@@ -11,7 +11,7 @@ import torch
 from coun.bench.execute.experiments import open_model
 from coun.bench.execute.store import Store
 from coun.bench.spec.config import MapsConfig
-from coun.bench.spec.plan import FLOOR, Plan, PlannedModel
+from coun.bench.spec.planned import FLOOR, Plan, PlannedModel
 from coun.data.requests.whole_class import class_label
 from coun.models import Outputs
 from coun.report.picture import save_figure

@@ -15,7 +15,7 @@ from scipy import stats
 
 from coun.bench.output.tables import ResultRow, ResultTable, metric_of
 from coun.bench.spec.forget import label
-from coun.bench.spec.plan import FLOOR, METHOD, ORIGINAL, RETRAIN
+from coun.bench.spec.planned import FLOOR, METHOD, ORIGINAL, RETRAIN
 from coun.data.requests import Class, Random, Request, parse
 from coun.errors import CounError
 from coun.methods import without_contrast

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from coun.bench.execute.records import COSTS, RATIOS
 from coun.bench.output.tables import WITHIN, ResultRow, ResultTable, metric_of
-from coun.bench.spec.plan import METHOD, RETRAIN
-from coun.errors import counted
+from coun.bench.spec.planned import RETRAIN
 from coun.report import Grid, Section
 
 
@@ -159,75 +158,6 @@ def _told_apart(table: ResultTable) -> str:
     return f"{worse} of the {len(table.methods)} methods are shown not to be the nearest; " + (
         f"besides the first, {', '.join(others)} may be" if others else "only the first may be"
     )
-
-
-def latex(tables: Sequence[ResultTable]) -> str:
-    """The tables for a paper; they need the LaTeX package booktabs."""
-    return "\n\n".join(["% needs \\usepackage{booktabs}", *map(_latex_table, tables)]) + "\n"
-
-
-def _latex_table(table: ResultTable) -> str:
-    header = ["Method", *(_escape(metric_of(m).label) for m in table.metrics), "Gap", "FLOPs"]
-    rows = ["  " + " & ".join(_latex_cells(table, row)) + r" \\" for row in table.shown]
-    references = sum(row.role != METHOD for row in table.shown)
-    rows.insert(references, "  \\midrule")
-    seeds = counted(len(table.seeds), "seed")
-    caption = (
-        f"{_escape(table.title)}. Mean and standard deviation over {seeds}; in "
-        f"brackets the distance to Retrain. {_latex_marks(table)} $f$: reads forget data."
-    )
-    return (
-        "\\begin{table}\n  \\centering\n"
-        f"  \\caption{{{caption}}}\n  \\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}\n"
-        "  \\toprule\n  "
-        + " & ".join(header)
-        + " \\\\\n  \\midrule\n"
-        + "\n".join(rows)
-        + "\n  \\bottomrule\n  \\end{tabular}\n\\end{table}"
-    )
-
-
-def _latex_marks(table: ResultTable) -> str:
-    if not table.can_tell:
-        return "No method could be shown not to be the nearest."
-    return (
-        "Bold: the smallest gap; underlined: not shown to be farther than the nearest method "
-        "(sign flips over seeds, corrected for the choice of the nearest, $p \\geq 0.05$)."
-    )
-
-
-def _latex_cells(table: ResultTable, row: ResultRow) -> list[str]:
-    is_retrain = row.role == RETRAIN
-    cells = [_escape(row.name) + ("$^{f}$" if row.reads_forget else "")]
-    for metric in table.metrics:
-        cell, digits = row.metrics.get(metric), metric_of(metric).digits
-        if cell is None:
-            cells.append("")
-            continue
-        spread = "" if cell.std is None else f"_{{\\pm {cell.std:.{digits}f}}}"
-        shown = metric in row.differences and not is_retrain
-        distance = f"\\,({abs(row.differences[metric]):.2f})" if shown else ""
-        cells.append(f"${cell.mean:.{digits}f}{spread}{distance}$")
-    spread = "" if row.gap.std is None else f" \\pm {row.gap.std:.2f}"
-    gap = "0" if is_retrain else f"{row.gap.mean:.2f}{spread}"
-    mark = table.mark(row)
-    gap = f"\\mathbf{{{gap}}}" if mark == "best" else gap
-    cells.append(f"\\underline{{${gap}$}}" if mark == "tied" else f"${gap}$")
-    return [*cells, f"${row.costs['flops_ratio']:.3f}$"]
-
-
-_LATEX = str.maketrans(
-    {
-        **{sign: "\\" + sign for sign in "&%$#_{}"},
-        **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
-        **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " "},
-    }
-)
-
-
-def _escape(text: str) -> str:
-    """*text* as LaTeX prints it: no character of it is a command."""
-    return text.translate(_LATEX)
 
 
 def plain_cell(text: str) -> str:

@@ -7,25 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from coun.bench.output import maps, published, render, semantics
+from coun.bench.output.latex import Latex, latex_of_grid, slug
+from coun.bench.output.latex import latex as write_latex
 from coun.bench.output.results import read
 from coun.bench.output.seed_tests import ensemble_grid, seed_tests
 from coun.bench.output.semantics import semantics_tables
 from coun.bench.output.tables import ResultTable, legend, result_tables
 from coun.files import write_text
 from coun.report import Grid, Picture, Section, write_report
+from coun.report.picture import save_figure
 
+FIGURES = "figures"  # the folder of the pictures as files
 MAP = (
     "Features of forget rows (marks) and retain rows (dots) in the plane, in the colour of the "
     "predicted class. Neighbourhoods can be compared between models, positions cannot."
 )
 
 
-def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
+def report(
+    out: str | Path,
+    *,
+    paper: str | Path | bool = False,
+    latex: Latex | None = None,
+    figures: bool = False,
+) -> list[Path]:
     """Write `report.md`, `report.tex`, `report.csv` and `report.html` into *out*.
 
     Args:
         out: the folder of a bench.
         paper: True compares with the values printed in the CoUn paper, a file with those in it.
+        latex: columns, digits, brackets and labels of `report.tex`.
+        figures: write every picture to `figures/` of *out* as well, as PDF and as SVG.
 
     Returns: the paths of the files.
 
@@ -51,7 +63,7 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
         + f"\n{failed}\n\n{box}\n"
         + "".join(map(render.markdown, sections))
         + f"{explanation}\n\n{origin}\n",
-        "report.tex": render.latex(shown),
+        "report.tex": _tex(results, shown, latex or Latex()),
         "report.csv": render.as_csv(tables),
     }
     for name, text in texts.items():
@@ -68,7 +80,34 @@ def report(out: str | Path, *, paper: str | Path | bool = False) -> list[Path]:
         warnings=warnings,
         legend=explanation,
     )
-    return [*(out / name for name in texts), page]
+    saved = _save_pictures(sections, out / FIGURES) if figures else []
+    return [*(out / name for name in texts), *saved, page]
+
+
+def _tex(results: Mapping[str, Any], tables: Sequence[ResultTable], how: Latex) -> str:
+    """The tables for a paper: those of results and of the module, and the tests by seed."""
+    parts = [write_latex(tables, how)]
+    for table in tables:
+        for name, grid in (
+            ("tests", seed_tests(results, table)),
+            ("all-seeds", ensemble_grid(results, table)),
+        ):
+            if grid is not None:
+                label = f"{how.label}{name}-{slug(table.title)}"
+                parts.append(latex_of_grid(grid, f"{table.title}: {grid.header[0]}.", label))
+    return "\n\n".join(parts) + "\n" * (len(parts) > 1)
+
+
+def _save_pictures(sections: Sequence[Section], folder: Path) -> list[Path]:
+    """Write each picture that has a name as PDF and as SVG; files of maps are there already."""
+    saved = []
+    for section in sections:
+        for picture in section.pictures:
+            if picture.name and not isinstance(picture.figure, Path):
+                stem = f"{slug(section.title)}-{slug(picture.name)}"
+                paths = [folder / f"{stem}{suffix}" for suffix in (".pdf", ".svg")]
+                saved += save_figure(picture.figure, paths)
+    return saved
 
 
 def _section(

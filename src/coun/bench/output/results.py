@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from coun.bench.spec.plan import FLOOR, Plan
+from coun.bench.spec.planned import FLOOR, Plan
 from coun.bench.spec.workload import protocol_of
 from coun.engine import environment
 from coun.errors import CounError

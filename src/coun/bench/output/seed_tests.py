@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from coun.bench.output.tables import ResultTable, metric_of
-from coun.bench.spec.plan import FLOOR, METHOD, RETRAIN
+from coun.bench.spec.planned import FLOOR, METHOD, RETRAIN
 from coun.metrics import equivalence, holm, paired
 from coun.report import Grid
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from coun.bench.output.published import Compared, method_name, printed_scenario
 from coun.bench.spec.forget import label
-from coun.bench.spec.plan import CANDIDATE, RETRAIN
+from coun.bench.spec.planned import CANDIDATE, RETRAIN
 from coun.data.requests import parse
 from coun.errors import CounError
 from coun.report import Cell, Grid

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from coun.bench.execute.records import COSTS, RATIOS
-from coun.bench.spec.plan import CANDIDATE, FLOOR, METHOD, ORIGINAL, RETRAIN
+from coun.bench.spec.planned import CANDIDATE, FLOOR, METHOD, ORIGINAL, RETRAIN
 from coun.bench.spec.protocols import ATTACKS
 from coun.methods import without_contrast
 from coun.metrics import (

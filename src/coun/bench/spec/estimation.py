@@ -25,7 +25,8 @@ from coun.bench.spec.experiment import (
     Unlearn,
     closure,
 )
-from coun.bench.spec.plan import Plan, make_plan
+from coun.bench.spec.plan import make_plan
+from coun.bench.spec.planned import Plan
 from coun.bench.spec.reading import configured, load, with_selected_workloads
 from coun.bench.spec.workload import MissingDataError, WorkloadInfo, data_spec
 from coun.data import Data, from_arrays
