@@ -34,10 +34,8 @@ COLUMNS = {
     "gap": "average_gap",
     "cost": "cost_ratio",
 }
-PACKAGES = (
-    *("data", "plans", "methods", "engine", "objectives", "models", "metrics", "attacks"),
-    *("runs", "analysis", "audit", "report", "certificates", "registry", "bench"),
-)
+FIRST = ("data", "plans", "methods", "engine", "objectives", "models", "metrics", "attacks", "runs")
+PRIVATE = {"cli", "demo"}
 
 
 def text(words: str) -> str:
@@ -167,12 +165,18 @@ def _sentences(words: str | None) -> str:
 # Python
 
 
+def public_packages() -> list[str]:
+    """Return the packages of `coun` that users import: a reading order, then by name."""
+    names = {path.parent.name for path in (ROOT / "src" / "coun").glob("*/__init__.py")}
+    return [*FIRST, *sorted(names - {*FIRST, *PRIVATE})]
+
+
 @cache
 def api_pages() -> dict[str, str]:
     """Return one page for each public package; mkdocstrings fills in the descriptions."""
     described: dict[str, str] = {}
     pages = {"reference/index.md": ""}
-    for package in PACKAGES:
+    for package in public_packages():
         module = importlib.import_module(f"coun.{package}")
         names = getattr(module, "__all__", None) or ["Card", "Setting", "Method", "Training"]
         places = [place for name in sorted(names) if (place := _place(module, name))]

@@ -85,6 +85,14 @@ def test_every_method_has_a_page_with_its_result(website):
     assert "| neggrad\\_plus + module |" in pages["methods/neggrad_plus.md"]
 
 
+def test_every_public_package_has_a_page(website):
+    pages = website["generate"].api_pages()
+    packages = {path.parent.name for path in (ROOT / "src/coun").glob("*/__init__.py")}
+    assert {f"reference/{name}.md" for name in packages - {"cli", "demo"}} < set(pages)
+    assert "::: coun.data.split.Split" in pages["reference/data.md"]
+    assert "(runs.md#coun.runs.training.train)" in pages["reference/index.md"]
+
+
 def test_the_notebook_is_a_page_with_its_picture(website):
     page = website["generate"].notebook_page()
     assert page.startswith("# What does a model say")
