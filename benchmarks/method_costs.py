@@ -6,7 +6,7 @@ The request is a random 10% of 300 digits, and the Original counts as trained by
 paper, 182 epochs, with batches of 16. Of every phase of a training one step is computed, and its
 operations are multiplied by the number of steps; what a method computes beside the training is
 computed whole. The share hardly depends on the network. `coun methods` shows the numbers, which go
-to src/coun/methods/costs.json.
+to src/coun/plans/costs.json.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 import coun
+import coun.plans
 from coun.data import OutOfFold
 from coun.engine import Engine, Fit
 from coun.engine.batches import BatchLoader, Progress
@@ -28,7 +29,7 @@ from coun.objectives.context import Batch
 from coun.runs import execution
 from coun.runs.record import OutOfFoldRecord
 
-COSTS = Path(coun.methods.__file__).parent / "costs.json"
+COSTS = Path(coun.plans.__file__).parent / "costs.json"
 ROWS, BATCH = 300, 16
 COUNTED = ("forward_images", "trained_images", "flops")
 

@@ -124,6 +124,7 @@ def test_methods_are_listed(coun_command) -> None:
     listed = coun_command("methods", "--json").json
     assert set(listed) >= {"coun", "finetune", "not", "retrain"}
     assert listed["coun"]["settings"]["temperature"]["exclusiveMinimum"] == 0
+    assert listed["finetune"]["share_of_retrain"] == 0.275  # 50 of 182 epochs
     assert "NoT" in coun_command("methods").out
 
 

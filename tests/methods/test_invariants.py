@@ -126,6 +126,7 @@ def test_a_method_describes_itself(name: str) -> None:
         "original training",
         "predictions",
         "kept epochs",
+        "shards",
     }
     assert json.loads(json.dumps(about)) == about
     for key, field in about["settings"].items():

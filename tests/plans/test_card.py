@@ -20,6 +20,8 @@ def test_the_card_is_whole(name):
     assert {"idea", "formula", "reads", "cost", "limits", "source", "module"} <= set(card.parts)
     assert list(card.parts) == [key for key in HEADINGS if key in card.parts]
     assert card.parts["idea"].count(".") >= 2
+    assert card.share is not None, "python benchmarks/method_costs.py counts it"
+    assert 0 < card.share < 1.5
     assert [setting.name for setting in card.settings] == [field.name for field in fields(kind)]
     assert all(setting.description for setting in card.settings)
 

@@ -22,7 +22,13 @@ LETTERS = {
     "original training": "O",
     "predictions": "P",
     "kept epochs": "K",
+    "shards": "S",
 }
+LEGEND = (
+    "R retain rows, F forget rows, H held-out rows, O the record of the Original's training; "
+    "prepared before a request: P predictions of coun prepare, K epochs of "
+    "coun train --keep-every, S shards of coun train --method"
+)
 
 
 @app.command(
@@ -43,16 +49,23 @@ def command(name: str | None, as_json: bool) -> None:
         found = {key: describe(kind) for key, kind in known.items()}
         app.emit(found if name is None else found[name])
     elif name is None:
-        table = Table("method", "reads", "trains", "what it does, and its source", box=SIMPLE_HEAD)
-        table.columns[0].no_wrap = True
+        table = Table("method", "needs", "cost", "what it does, and its source", box=SIMPLE_HEAD)
+        table.columns[0].no_wrap = table.columns[1].no_wrap = True
+        table.columns[2].justify = "right"
         for key, kind in known.items():
             about = describe(kind)
-            reads = " ".join(LETTERS[role] for role in about["reads"])
+            needs = "".join(LETTERS[role] for role in about["reads"])
+            share = about["share_of_retrain"]
+            cost = "" if share is None else f"{share:.2f}" if share >= 0.1 else f"{share:.3f}"
             what = Text.assemble(about["summary"], "\n", (about["source"], "dim"))
-            table.add_row(key, reads, "yes" if about["trains"] else "no", what)
+            table.add_row(key, needs, cost, what)
         app.console.print(table)
-        legend = ", ".join(f"{letter} {role}" for role, letter in LETTERS.items())
-        app.console.print(f"Reads: {legend} (made before by coun prepare).", highlight=False)
+        app.console.print(f"Needs: {LEGEND}.", highlight=False)
+        app.console.print(
+            "Cost: at the defaults, as a share of a Retrain's operations, where 10% of the rows "
+            "are forgotten and the Original was trained for 182 epochs.",
+            highlight=False,
+        )
         app.console.print(
             f"In a federation only (coun train --clients): {', '.join(federated())}.",
             highlight=False,

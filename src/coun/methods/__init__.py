@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from coun.errors import CounError, unknown
-from coun.plans.card import Card
+from coun.plans.card import Card, default_share
 from coun.plans.contrastive_module import contrast
 from coun.plans.method import Method, Training, from_settings
 from coun.plugins import load_plugins
@@ -146,11 +146,13 @@ def describe(kind: type[Method]) -> dict[str, Any]:
             *["original training"] * kind.needs_original,
             *["predictions"] * kind.needs_out_of_fold,
             *["kept epochs"] * kind.needs_kept_epochs,
+            *["shards"] * kind.prepares,
         ],
         "needs": kind.needs(),
         "trains": kind.trains,
         "accepts_contrast": kind.accepts_contrast(),
         "card": Card.of(kind).parts,
+        "share_of_retrain": default_share(kind.name),
         "settings": schema["properties"],
     }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from textwrap import dedent
 from typing import Any
 
@@ -56,12 +59,14 @@ class Card:
         parts: The text of each part, by a key of `HEADINGS`, in this order; parts for which the
             docstring has no section are left out.
         settings: The settings in the order of the fields.
+        share: What the method costs at its defaults, as a share of a Retrain (`default_share`).
     """
 
     name: str
     title: str
     parts: dict[str, str]
     settings: tuple[Setting, ...]
+    share: float | None = None
 
     @classmethod
     def of(cls, kind: type[Method]) -> Card:
@@ -72,6 +77,10 @@ class Card:
         'retain rows'
         """
         found = {**_sections(kind), "reads": _reads(kind), "module": _module(kind)}
+        share = default_share(kind.name)
+        if share is not None:
+            about = f"At its defaults it costs {share:.2g} of a Retrain where 10% are forgotten."
+            found["cost"] = " ".join(filter(None, (found.get("cost"), about)))
         parts = {key: found[key] for key in HEADINGS if found.get(key)}
         properties = TypeAdapter(kind).json_schema()["properties"]
         settings = (
@@ -83,7 +92,25 @@ class Card:
             )
             for name, field in properties.items()
         )
-        return cls(kind.name, kind.summary(), parts, tuple(settings))
+        return cls(kind.name, kind.summary(), parts, tuple(settings), share)
+
+
+def default_share(name: str) -> float | None:
+    """Return what the method *name* costs at its defaults, as a share of a Retrain.
+
+    The shares are those of executed operations, for a request of 10% of the rows and an Original of
+    182 epochs. `benchmarks/method_costs.py` counts them; None for a method that it did not count.
+
+    >>> default_share("retrain")
+    1.0
+    """
+    return _shares().get(name)
+
+
+@cache
+def _shares() -> dict[str, float]:
+    shares: dict[str, float] = json.loads(files(__package__).joinpath("costs.json").read_text())
+    return shares
 
 
 def _sections(kind: type[Method]) -> dict[str, str]:
@@ -112,6 +139,8 @@ def _reads(kind: type[Method]) -> str:
         roles.append("the settings and the seed of the Original's training")
     if kind.needs_out_of_fold:
         roles.append("the out-of-fold predictions of coun prepare")
+    if kind.prepares:
+        roles.append("networks that coun train --method trained on parts of the rows")
     if kind.needs_kept_epochs:
         roles.append("the epochs that coun train --keep-every kept")
     return ", ".join(roles)
