@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coun.audit import Audit
-from coun.certificates import issue, load_key, statement_digest
+from coun.certificates import Check, issue, load_key, statement_digest
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
 from coun.errors import CounError, listed
@@ -95,7 +95,7 @@ class Fulfilment:
                 outcome = self._examine(run)
                 for note in outcome.notes:
                     self.say(note)
-                wrong = [check.name for check in outcome.checks if check.result == "FAILED"]
+                wrong = [_in_words(check) for check in outcome.checks if check.result == "FAILED"]
                 why = f"gate failed: {', '.join(wrong)}" if wrong else ""
             with self.registry.ledger.transaction():
                 body = {"fulfilment": number, "attempt": place, "method": choice.name}
@@ -130,7 +130,7 @@ class Fulfilment:
             "split": self.split.digest,
         }
         if running is not None:
-            if {key: running.body[key] for key in body} == body:
+            if {key: running.body.get(key) for key in body} == body:
                 self.say(f"fulfilment {running.number} was interrupted; it goes on")
                 return running.number
             self.say(f"fulfilment {running.number} was interrupted and is another one; it is ended")
@@ -334,6 +334,11 @@ class Fulfilment:
                 "statement": previous,
             }
         return written
+
+
+def _in_words(check: Check) -> str:
+    """A check that failed, with its value."""
+    return check.name if check.value is None else f"{check.name}: {check.value:.4g}"
 
 
 def write_page(result: Audit, folder: Path) -> Path:

@@ -212,7 +212,8 @@ def _made_by(version: VersionSummary) -> str:
     if version.parent is None:
         return "the first model"
     name = "a Retrain" if version.method == "retrain" else version.method
-    return f"{name} (exact)" if version.exact else name
+    start = f" from version {version.start}" if version.start else ""
+    return f"{name} (exact){start}" if version.exact else f"{name}{start}"
 
 
 def _drift(version: VersionSummary) -> str:

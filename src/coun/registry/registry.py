@@ -286,7 +286,7 @@ class Registry(RegistryReader):
     def rollback(self, version: int | None = None) -> int:
         """Serve an earlier version again; requests that it does not fulfil are open again.
 
-        Args: version: by default the one that the served version was made from.
+        Args: version: by default the one that was served before.
 
         Returns: the version that is served now.
 
