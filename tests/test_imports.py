@@ -28,7 +28,7 @@ LEVELS = [
     {"report"},
     {"certificates"},
     {"registry"},
-    {"demo", "bench"},
+    {"demo", "bench", "integrations"},
     {"cli"},
     {"__main__", "__init__"},
 ]

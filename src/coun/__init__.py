@@ -79,7 +79,7 @@ _MODULES = {  # the module that defines each public name
 _DEFINED_IN = {name: module for module, names in _MODULES.items() for name in names.split()}
 _SUBMODULES = {
     *("analysis", "attacks", "audit", "bench", "certificates", "cli", "data", "demo", "engine"),
-    *("errors", "federated", "files"),
+    *("errors", "federated", "files", "integrations"),
     *(
         "methods",
         "metrics",

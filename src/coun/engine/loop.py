@@ -28,6 +28,7 @@ from coun.models import Outputs
 from coun.objectives.context import Batch, BatchContext
 
 Observer = Callable[[dict[str, Batch]], contextlib.AbstractContextManager[object]]
+OnEpoch = Callable[[dict[str, Any]], object]  # takes a row of `Log.history`
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Engine:
         observe: Entered around each optimizer step, with the minibatches; for plans that replay a
             training and record what it did.
         after_epoch: Called with the number of epochs that a stage has finished.
+        on_epoch: Called with every new row of the history, in the main process only.
 
     >>> from coun.data import load
     >>> from coun.models import Classifier
@@ -88,6 +90,7 @@ class Engine:
         profile: bool = False,
         observe: Observer = lambda batches: contextlib.nullcontext(),
         after_epoch: Callable[[int], object] = lambda epochs: None,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         self.task = task
         self.compute = compute
@@ -95,6 +98,7 @@ class Engine:
         self.workers = workers
         self.observe = observe
         self.after_epoch = after_epoch
+        self.on_epoch = on_epoch
         self.checkpoint = checkpoint
         self.progress = progress
         self.title = title
@@ -339,9 +343,12 @@ class Engine:
 
     def _record(self, stage: Fit, at: Progress, rate: float) -> None:
         loss = fmean(self._losses)
-        row = {"stage": stage.name, "epoch": at.epoch + 1, "phase": at.phase + 1}
-        self.log.history.append({**row, "loss": loss, "lr": rate})
+        place = {"stage": stage.name, "epoch": at.epoch + 1, "phase": at.phase + 1}
+        row = {**place, "loss": loss, "lr": rate}
+        self.log.history.append(row)
         self._losses.clear()
+        if self.on_epoch is not None and self.group.is_main:
+            self.on_epoch(dict(row))
 
     def _save(self, tensors: dict[str, Tensor]) -> None:
         self._bill.note_memory(self.compute.device)

@@ -129,6 +129,7 @@ def execute(
             workers=options.workers,
             profile=options.profile,
             after_epoch=keeper or (lambda epochs: None),
+            on_epoch=options.on_epoch,
         )
         if options.keep_freed_memory and compute.device.type == "cpu":
             keep_freed_memory()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from coun.engine.device import Precision
+from coun.engine.loop import OnEpoch
 from coun.errors import CounError, require_type
 
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # more would only use up the memory
@@ -31,6 +32,10 @@ class Options:
         keep_freed_memory: let the C library keep memory that tensors free, for the whole
             process: about 10% faster for small networks on a CPU. The command line and bench
             workers set it; the library changes nothing in its process unless this is True.
+        on_epoch: a function that is called after every epoch (where an epoch has several phases,
+            after each of them) with a dictionary: "stage", "epoch" and "phase", counted from 1,
+            the mean "loss" and the learning rate "lr". `coun.integrations` has writers for
+            TensorBoard, Weights & Biases and MLflow. What it raises ends the run.
 
     >>> Options(device="cpu").keep_freed_memory
     False
@@ -46,11 +51,16 @@ class Options:
     profile: bool = False
     keep_every: int = 0
     keep_freed_memory: bool = False
+    on_epoch: OnEpoch | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", str(self.device))  # accepts a torch.device
         require_type(self.workers, int, "workers", "a number of processes")
         require_type(self.head, (str, type(None)), "head", "the name of a layer")
+        if not (self.on_epoch is None or callable(self.on_epoch)):
+            raise CounError(
+                f"on_epoch is a {type(self.on_epoch).__name__}; expected a function of a dictionary"
+            )
         require_type(self.checkpoint_every, (int, float), "checkpoint_every", "seconds")
         if str(self.precision) not in get_args(Precision):
             raise CounError(f"precision is {self.precision!r}; expected auto, fp32 or bf16")

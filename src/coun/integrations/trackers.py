@@ -1,0 +1,117 @@
+"""Writers of training curves for `Options(on_epoch=...)`: TensorBoard, Weights & Biases, MLflow.
+
+All of them work without network: the files that they write can be looked at or sent later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from coun.files import expanded
+from coun.integrations.packages import optional_package
+
+Writer = Callable[[Mapping[str, Any]], None]
+
+
+@contextlib.contextmanager
+def tensorboard_writer(folder: str | Path) -> Iterator[Writer]:
+    """Write loss and learning rate of every epoch for TensorBoard.
+
+    Args: folder: of the event files, for `tensorboard --logdir`.
+
+    Yields: a function for `Options(on_epoch=...)`.
+
+    Raises: CounError if the package tensorboard is not installed.
+
+        with tensorboard_writer("logs") as on_epoch:
+            coun.unlearn(run, split, "coun", options=coun.Options(on_epoch=on_epoch))
+    """
+    module = optional_package("torch.utils.tensorboard", "tensorboard")
+    writer = module.SummaryWriter(str(expanded(folder)))
+    try:
+        steps = _Steps()
+
+        def write(row: Mapping[str, Any]) -> None:
+            step = steps.next(row)
+            for name, value in _values(row).items():
+                writer.add_scalar(name, value, step)
+
+        yield write
+    finally:
+        writer.close()
+
+
+@contextlib.contextmanager
+def wandb_writer(project: str, *, mode: str = "offline", **settings: Any) -> Iterator[Writer]:
+    """Write loss and learning rate of every epoch for Weights & Biases.
+
+    Args:
+        project: its name there.
+        mode: "offline" writes files for `wandb sync`; "online" sends them.
+        settings: of `wandb.init`, such as dir="logs" or name="march".
+
+    Yields: a function for `Options(on_epoch=...)`.
+
+    Raises: CounError if the package wandb is not installed.
+    """
+    run = optional_package("wandb", "wandb").init(project=project, mode=mode, **settings)
+    try:
+        yield lambda row: run.log(_values(row))
+    finally:
+        run.finish()
+
+
+@contextlib.contextmanager
+def mlflow_writer(experiment: str, *, tracking_uri: str | None = None) -> Iterator[Writer]:
+    """Write loss and learning rate of every epoch as one run of MLflow.
+
+    Args:
+        experiment: its name; it is made if there is none.
+        tracking_uri: where MLflow writes, such as "sqlite:///mlflow.db"; by default where
+            MLflow itself would.
+
+    Yields: a function for `Options(on_epoch=...)`.
+
+    Raises: CounError if the package mlflow is not installed.
+    """
+    client = optional_package("mlflow", "mlflow").MlflowClient(tracking_uri)
+    known = client.get_experiment_by_name(experiment)
+    number = known.experiment_id if known else client.create_experiment(experiment)
+    run = client.create_run(number).info.run_id
+    status = "FAILED"
+    try:
+        steps = _Steps()
+
+        def write(row: Mapping[str, Any]) -> None:
+            step = steps.next(row)
+            for name, value in _values(row).items():
+                client.log_metric(run, name, value, step=step)
+
+        yield write
+        status = "FINISHED"
+    finally:
+        client.set_terminated(run, status)
+
+
+class _Steps:
+    """Counts the rows of each stage and phase, which have a curve of their own."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def next(self, row: Mapping[str, Any]) -> int:
+        """The number of this row on its curve, from 1 on."""
+        curve = _curve(row)
+        self._counts[curve] = self._counts.get(curve, 0) + 1
+        return self._counts[curve]
+
+
+def _curve(row: Mapping[str, Any]) -> str:
+    return f"{row['stage']}/phase {row['phase']}"
+
+
+def _values(row: Mapping[str, Any]) -> dict[str, float]:
+    return {f"{_curve(row)}/{name}": float(row[name]) for name in ("loss", "lr")}

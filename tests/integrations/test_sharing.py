@@ -1,0 +1,82 @@
+"""Model cards and MLflow's registry: what they say is what the run and the audit say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import coun
+from coun.audit.auditing import audit
+from coun.errors import CounError
+from coun.integrations import model_card, to_mlflow
+
+
+@pytest.fixture(scope="module")
+def forgot() -> tuple[coun.Run, coun.audit.Audit]:
+    data = coun.load("digits", limit=60)
+    original = coun.train(data, "mlp", epochs=2)
+    run = coun.unlearn(original, coun.Split.random(data, 0.2), "finetune", epochs=1)
+    return run, audit(run, rest=False, relearn=False)
+
+
+def test_the_card_says_what_was_forgotten_and_what_was_shown(forgot, tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    run, result = forgot
+    card = model_card(run, result, name="Digits | 2026", license="apache-2.0")
+    card.save(tmp_path / "README.md")
+    read = hub.ModelCard.load(tmp_path / "README.md")
+    assert read.data.license == "apache-2.0"
+    assert read.data.library_name == "coun"
+    for text in ("12 of 60 training rows", result.verdict.headline, run.record.weights_sha256):
+        assert text in read.text
+    assert all(caveat in read.text for caveat in result.verdict.caveats)
+    assert "No audit is part of this card" in model_card(run).text
+
+
+@pytest.mark.parametrize(("label", "served"), [("equivalent", True), ("inconclusive", False)])
+def test_the_alias_moves_only_if_the_audit_clears_the_model(
+    forgot, label, served, mlflow_store, tmp_path: Path, monkeypatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    run, result = forgot
+    monkeypatch.setitem(vars(result.verdict), "label", label)
+    where = mlflow_store
+    monkeypatch.chdir(tmp_path)
+    client = mlflow.MlflowClient(where, where)
+    first = to_mlflow(run, "digits", result, tracking_uri=where)
+    assert (first.served, first.version) == (served, "1")
+    assert bool(client.get_registered_model("digits").aliases) == served
+    tags = client.get_model_version("digits", "1").tags
+    assert tags["coun.verdict"] == label
+    assert tags["coun.weights_sha256"] == run.record.weights_sha256
+
+
+def test_an_audit_of_another_model_is_refused(forgot, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    run, result = forgot
+    result.save(tmp_path)
+    other = coun.train(run.data, "mlp", epochs=1, seed=5)
+    with pytest.raises(CounError, match="the audit is of a model with the weights"):
+        to_mlflow(other, "digits", tmp_path)
+
+
+def test_the_command_writes_a_card_and_refuses_what_does_not_fit(
+    forgot, tmp_path: Path, coun_command
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    run, result = forgot
+    result.save(tmp_path / "audit")
+    coun.train(run.data, "mlp", epochs=1, out="run")
+    words = ("export", "run", "README.md", "--to", "card", "--audit", "audit")
+    done = coun_command(*words)
+    assert done.code == 0, done.err
+    assert result.verdict.headline in (tmp_path / "README.md").read_text()
+    assert "exists" in coun_command(*words).err
+    for wrong, message in (
+        (("--to", "mlflow"), "needs --audit"),
+        (("--to", "card", "--alias", "x"), "go with --to mlflow"),
+        (("--audit", "audit"), "--audit goes with"),
+    ):
+        refused = coun_command("export", "run", "new", *wrong)
+        assert (refused.code, message in refused.err) == (2, True)
