@@ -3,8 +3,8 @@
 A module here imports its package when it is used, so that `coun` does not need it.
 """
 
+from coun.integrations.cards import model_card
 from coun.integrations.estimator import Unlearner
-from coun.integrations.model_card import model_card
 from coun.integrations.model_registry import to_mlflow
 from coun.integrations.trackers import mlflow_writer, tensorboard_writer, wandb_writer
 
