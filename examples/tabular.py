@@ -23,10 +23,10 @@ data = coun.load(f"table:{folder / 'people.csv'}", id_column="id")
 print(data.shape, data.classes, data.ids[:3])
 split = coun.Split.by_id(data, data.ids[:40])
 
-original = coun.train(data, "mlp", epochs=10)
+original = coun.train(data, "mlp", epochs=20)
 # CoUn's second view of a row has some columns of other rows (SCARF).
-forgot = coun.unlearn(original, split, "coun", epochs=6)
+forgot = coun.unlearn(original, split, "coun", epochs=4, temperature=0.5)
 
-retrain = coun.train(data, "mlp", split=split, epochs=10)
+retrain = coun.train(data, "mlp", split=split, epochs=20)
 metrics = coun.evaluate(forgot, against=retrain)
 print(f"average gap to Retrain: {metrics['average_gap']:.2f} points")

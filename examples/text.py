@@ -22,10 +22,10 @@ data = coun.from_dataset([text() for _ in range(300)], [text() for _ in range(10
 print(data.shape, data.vocabulary)
 split = coun.Split.by_index(data, range(5))
 
-original = coun.train(data, "text", epochs=4)
+original = coun.train(data, "text", epochs=10)
 # CoUn's second view of a text lacks some of its tokens.
 forgot = coun.unlearn(original, split, "coun", epochs=2)
 
-retrain = coun.train(data, "text", split=split, epochs=4)
+retrain = coun.train(data, "text", split=split, epochs=10)
 metrics = coun.evaluate(forgot, against=retrain)
 print(f"average gap to Retrain: {metrics['average_gap']:.2f} points")

@@ -132,7 +132,7 @@ def locked(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         lock.acquire(timeout=wait)
     except Timeout:
         raise CounError(
-            f"another process is writing {folder}; wait until it ends, or choose another --out"
+            f"another process is writing {folder}; wait until it ends, or choose another folder"
         ) from None
     except OSError as error:
         raise cannot_write(folder, error) from error
@@ -144,6 +144,21 @@ def locked(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse *folder* as a place to write if it, or the folder to make it in, is not writable.
+
+    Raises: CounError as writing there would, but before any work was done.
+
+    >>> check_writable(Path(tempfile.mkdtemp()) / "new" / "run")
+    """
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    code = errno.ENOTDIR if not place.is_dir() else errno.EACCES
+    if code == errno.ENOTDIR or not os.access(place, os.W_OK | os.X_OK):
+        raise cannot_write(folder, OSError(code, os.strerror(code)))
+
+
 def refuse_foreign(folder: Path, *marks: str) -> None:
     """Refuse *folder* as a place to write if it holds files of something else.
 
@@ -153,7 +168,7 @@ def refuse_foreign(folder: Path, *marks: str) -> None:
     Raises: CounError if it is a file, or is not empty and holds none of *marks*.
     """
     if folder.exists() and not folder.is_dir():
-        raise CounError(f"{folder} is a file; expected a folder, choose another --out")
+        raise CounError(f"{folder} is a file; expected a folder, choose another name")
     if not folder.exists() or any((folder / mark).exists() for mark in marks):
         return
     if any(path.name != LOCK and not is_temporary(path) for path in folder.iterdir()):

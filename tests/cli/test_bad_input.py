@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,7 @@ def refuse(result, *words: str) -> None:
         ([*TRAIN, "--out", "x", "--forget-class", "1", "--forget-worst", ".1"], ["worst_case"]),
         ([*TRAIN, "--out", "x", "--forget-index", "no.txt"], ["no.txt"]),
         ([*TRAIN, "--out", "x", "--device", "tpu9"], ["tpu9"]),
+        ([*TRAIN, "--out", "x", "--device", "mps"], ["'mps' cannot be used here", "--device auto"]),
         ([*TRAIN, "--out", "x", "--head", "nose"], ["nose"]),
         (["unlearn", "nowhere", "--method", "coun", "--out", "x"], ["nowhere"]),
         (["evaluate", "nowhere"], ["nowhere", "run folder"]),
@@ -146,3 +148,49 @@ def test_a_full_disk_is_one_line_and_leaves_no_weights(tmp_path: Path, every: st
     assert "cannot write" in done.stderr
     assert {p.name for p in (tmp_path / "x").iterdir()} <= {"run.json", "checkpoint"}
     assert not list((tmp_path / "x" / "checkpoint").iterdir())
+
+
+def test_what_cannot_work_is_refused_before_the_request_is_printed(
+    coun_command, trained, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    words = ("unlearn", "o", "--method", "finetune", "--forget-fraction", "0.1", "--out")
+    for out, message in (
+        ("file/x", "cannot write file/x: Not a directory"),
+        ("file", "is a file; expected a folder"),
+        ("full", "is not empty and not a run folder; choose another --out"),
+    ):
+        result = coun_command(*words, out)
+        refuse(result, message)
+        assert "request" not in result.err
+    # The tests may run as root, who may write anywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
+    result = coun_command(*words, "new/x")
+    refuse(result, "cannot write new/x: Permission denied")
+    assert "request" not in result.err
+    refuse(coun_command(*TRAIN, "--out", "x"), "cannot write x: Permission denied")
+
+
+def test_a_method_of_images_is_refused_for_texts_before_the_request(coun_command, tmp_path):
+    ids = np.random.default_rng(0).integers(0, 9, (20, 4))
+    labels = np.arange(20) % 2
+    np.savez(tmp_path / "t.npz", x_train=ids, y_train=labels, x_test=ids, y_test=labels)
+    data = ("--data", "npz:t.npz", "--model", "text", "--epochs", 1)
+    assert coun_command("train", *data, "--out", "o").code == 0
+    words = ("unlearn", "o", "--method", "unsir", "--forget-fraction", "0.2", "--out", "u")
+    result = coun_command(*words)
+    refuse(result, "unsir moves inputs along gradients, which token ids do not have")
+    assert "request" not in result.err
+
+
+def test_a_method_that_the_user_names_is_trusted(coun_command, trained, tmp_path):
+    (tmp_path / "own_method.py").write_text(
+        "from coun.methods.finetune import FineTune\n"
+        "class Own(FineTune):\n    name = 'own'\n    source = 'a test'\n"
+    )
+    words = ("--epochs", 1, "--forget-fraction", "0.1", "--out", "u")
+    result = coun_command("unlearn", "o", "--method", "./own_method.py:Own", *words)
+    assert result.code == 0, result.err
+    assert "unlearned by own" in result.out

@@ -23,7 +23,7 @@ def make_summary(overdue=True, problems=(), **changes):
             folder=f"versions/{number}",
             weights_sha256=f"{number}" * 64,
             method="retrain" if number == 4 else "coun" if number > 1 else "given",
-            reason="unlearning costs 18% of a Retrain" if number > 1 else "",
+            reason="unlearning costs 0.18 of a Retrain" if number > 1 else "",
             created=f"2026-11-{number:02}T10:00:00Z",
             requests=(number - 1,) if number > 1 else (),
             forgotten_rows=10 * (number - 1),

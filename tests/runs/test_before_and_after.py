@@ -67,7 +67,7 @@ def test_the_cost_beside_a_retrain_follows_from_epochs_and_rows(split, method, s
 
 
 def test_from_four_fifths_on_retrain_is_recommended(original, split, capsys):
-    assert in_words(0.99).startswith("this will cost about 99% of a Retrain: consider Retrain")
+    assert in_words(0.99).startswith("this will cost about 0.99 of a Retrain: consider Retrain")
     options = coun.Options(progress=True)
     run = coun.unlearn(original, split, "finetune", epochs=1, options=options)
     assert "of a Retrain" in capsys.readouterr().err

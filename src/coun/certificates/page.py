@@ -192,7 +192,7 @@ def _how_to_verify(statement: Statement, keyids: Sequence[str]) -> Section:
 def _cost(cost: Cost) -> str:
     text = f"{cost.flops:.3g} floating-point operations"
     if cost.retrain_flops:
-        text += f", {cost.flops / cost.retrain_flops:.0%} of a Retrain"
+        text += f", {cost.flops / cost.retrain_flops:.2f} of a Retrain"
     if cost.seconds is not None:
         text += f", {cost.seconds:,.0f} s"
     return text

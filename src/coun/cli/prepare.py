@@ -123,6 +123,7 @@ def command(
     **compute: Any,
 ) -> None:
     from coun.runs import Run, prepare
+    from coun.runs.cost import operations
 
     if predictions is not None and folds:
         raise CounError("--from takes predictions that exist; leave the options of folds out")
@@ -138,10 +139,9 @@ def command(
     if as_json:
         app.emit({"run": str(folder), "out_of_fold": record.to_json()})
         return
-    flops = record.cost.flops / 1e12
     app.console.print(
         f"{len(run.out_of_fold.ids):,} rows have {record.repeats} out-of-fold prediction"
         f"{'s' * (record.repeats > 1)} each, made in {record.cost.seconds:.1f} s, "
-        f"{flops:,.2f} TFLOP.",
+        f"{operations(record.cost.flops)}.",
         highlight=False,
     )

@@ -11,6 +11,7 @@ from coun.cli import app
 from coun.engine.process_group import ProcessGroup
 from coun.metrics import catalogue
 from coun.runs import Run, evaluate
+from coun.runs.cost import operations
 
 
 def finish(run: Run, *, as_json: bool) -> None:
@@ -83,7 +84,7 @@ def _description(run: Run) -> list[str]:
         return lines
     share = record.retrain_share
     lines.append(
-        f"{cost.seconds:.1f} s, {cost.flops / 1e12:,.2f} TFLOP, {cost.samples_seen:,} "
+        f"{cost.seconds:.1f} s, {operations(cost.flops)}, {cost.samples_seen:,} "
         f"{run.data.noun}s seen, peak {cost.peak_memory_mib:,.0f} MiB"
         + (f", about {share:.2f} of a Retrain" if share is not None else "")
     )
@@ -91,8 +92,8 @@ def _description(run: Run) -> list[str]:
         lines.append(f"{cost.bytes_sent / 2**20:,.1f} MiB sent between server and clients")
     if record.preparation_cost is not None:
         preparation = record.preparation_cost
-        seconds, flops = preparation.seconds, preparation.flops / 1e12
-        lines.append(f"before the request: {seconds:.1f} s, {flops:,.2f} TFLOP")
+        flops = operations(preparation.flops)
+        lines.append(f"before the request: {preparation.seconds:.1f} s, {flops}")
     return lines
 
 

@@ -85,11 +85,13 @@ def command(
     from coun.methods import make
     from coun.models import check_name, preprocessing
     from coun.runs import Run, train, unlearn
+    from coun.runs.folder import check_place
     from coun.runs.preprocessing import for_model
 
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
-    make(method, values)  # a wrong setting is refused before any data is read
+    make(method, values, trust=True)  # a wrong setting is refused before any data is read
+    check_place(out)
     options = replace(app.run_options(**compute), keep_every=keep_every or 0)
     common: dict[str, Any] = {"seed": seed, "out": out, "options": options}
     if request_of is not None:

@@ -71,11 +71,14 @@ def command(
     from coun.cli import show
     from coun.methods import make
     from coun.runs import request_scores, unlearn
+    from coun.runs.execution import check_fits
+    from coun.runs.folder import check_place
 
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
     values = app.parse_settings(given)
-    if method != "auto":
-        make(method, values)  # a wrong setting is refused before any data is read
+    # What cannot work is refused before any data is read, and the request before it is printed.
+    chosen = None if method == "auto" else make(method, values, trust=True)
+    check_place(out)
     options = app.run_options(**compute)
     module = make_contrast(
         contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set
@@ -88,6 +91,8 @@ def command(
     run = open_start(
         start, source, model, limits, head=options.head, allow_missing=True, trust=trust
     )
+    if chosen is not None:
+        check_fits(chosen, run.data)
     split = split_from_options(
         run.data,
         forget,

@@ -81,9 +81,10 @@ class Compute:
             where = torch.device(device)
             torch.empty(0, device=where)
         except (RuntimeError, AssertionError) as error:
+            reason = _first_line(error).partition(". ")[0]
             raise CounError(
-                f"device '{device}' cannot be used here ({_first_line(error)}); "
-                "expected a device of this machine; try --device auto"
+                f"device '{device}' cannot be used here ({reason}); expected a device of this "
+                "machine, try --device auto"
             ) from error
         if precision == "auto":
             precision = "bf16" if _has_bf16(where) and macs >= BF16_MACS else "fp32"

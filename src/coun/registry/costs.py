@@ -13,7 +13,7 @@ from coun.models import copy_model
 from coun.objectives import cross_entropy
 from coun.plans.choice import NEARLY_RETRAIN, Choice
 from coun.runs import Options, Run
-from coun.runs.cost import retrain_share
+from coun.runs.cost import operations, retrain_share
 from coun.runs.recipes import inherited, recipe
 from coun.runs.start import blank, wrap
 from coun.seeds import Seeds
@@ -58,7 +58,7 @@ class Estimate:
 
 def _amount(name: str, flops: float, minutes: float) -> str:
     time = f"{minutes:,.1f} min" if minutes >= 1 else f"{max(1, math.ceil(minutes * 60))} s"
-    return f"{name} about {flops / 1e12:,.3g} TFLOP, {time}"
+    return f"{name} about {operations(flops)}, {time}"
 
 
 def retrain_settings(start: Run) -> dict[str, Any]:

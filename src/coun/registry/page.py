@@ -174,7 +174,7 @@ def _versions(summary: RegistrySummary) -> Section:
             "that climbs says that unlearning adds up; a Retrain sets it back to 0."
         )
         pictures.append(Picture(figure, caption))
-    lead = "Cost is in percent of a Retrain's operations."
+    lead = "Cost is the share of a Retrain's operations."
     table = Grid(header, rows, "Versions, the newest first", words=True)
     return Section("Versions and their drift", lead, [table], pictures)
 
@@ -227,7 +227,7 @@ def _percent(value: float | None) -> str:
 def _cost(version: VersionSummary) -> str:
     if not version.retrain_flops or version.flops is None:
         return ""
-    return f"{version.flops / version.retrain_flops:.0%}"
+    return f"{version.flops / version.retrain_flops:.2f}"
 
 
 def _days(number: int) -> str:

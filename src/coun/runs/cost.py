@@ -8,6 +8,7 @@ from typing import Any
 from coun.data import Split
 from coun.methods import Method
 
+UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
 CONSIDER_RETRAIN = 0.8  # of a Retrain's cost; from here on the exact answer is hardly dearer
 
 
@@ -45,9 +46,17 @@ def in_words(share: float) -> str:
     >>> in_words(0.3)
     'this will cost about 0.30 of a Retrain'
     """
+    text = f"this will cost about {share:.2f} of a Retrain"
     if share < CONSIDER_RETRAIN:
-        return f"this will cost about {share:.2f} of a Retrain"
-    return (
-        f"this will cost about {share:.0%} of a Retrain: consider Retrain (--method retrain), "
-        "which is exact"
-    )
+        return text
+    return f"{text}: consider Retrain (--method retrain), which is exact"
+
+
+def operations(flops: float) -> str:
+    """Return a number of floating-point operations with a unit that suits it.
+
+    >>> operations(2.34e9), operations(1.5e15)
+    ('2.3 GFLOP', '1,500.0 TFLOP')
+    """
+    unit, size = next((pair for pair in UNITS if flops >= pair[1]), UNITS[-1])
+    return f"{flops / size:,.1f} {unit}"

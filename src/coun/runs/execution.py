@@ -67,11 +67,7 @@ def execute(
         )
     if method.needs_out_of_fold:
         start = with_digest_of_predictions(start, method)
-    if method.changes_inputs and data.noun == "text":
-        raise CounError(
-            f"{method.name} moves inputs along gradients, which token ids do not have; use a "
-            "method that does not, such as finetune, coun or scrub"
-        )
+    check_fits(method, data)
     model = copy_model(start.model)
     classifier = wrap(model, data, start.head)
     flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))
@@ -166,6 +162,15 @@ def _keeper(method: Method, model: nn.Module, folder: Path | None, every: int) -
             "the method retrain"
         )
     return EpochKeeper(model, every, method.epochs, folder)
+
+
+def check_fits(method: Method, data: Data) -> None:
+    """Refuse a method that the rows of *data* do not allow. Raises: CounError."""
+    if method.changes_inputs and data.noun == "text":
+        raise CounError(
+            f"{method.name} moves inputs along gradients, which token ids do not have; use a "
+            "method that does not, such as finetune, coun or scrub"
+        )
 
 
 def _save(folder: Path, run: Run) -> RunRecord:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
-from coun.files import LOCK, is_temporary, locked, read_json, sweep, write_sealed
+from coun.files import (
+    LOCK,
+    check_writable,
+    is_temporary,
+    locked,
+    read_json,
+    sweep,
+    write_sealed,
+)
 from coun.files import expanded as expanded
 from coun.runs.record import RunRecord, parse_record
 
@@ -108,8 +116,6 @@ def reserved(folder: Path | None, record: RunRecord) -> Iterator[bool]:
 
 def _check_content(folder: Path, record: RunRecord) -> bool:
     """Return whether *folder* holds the run *record*, complete; refuse any other content."""
-    if folder.exists() and not folder.is_dir():
-        raise CounError(f"{folder} is a file; expected a folder, choose another --out")
     if (folder / RECORD).exists():
         present = read_record(folder, complete=False)
         if present.identity != record.identity:
@@ -119,9 +125,28 @@ def _check_content(folder: Path, record: RunRecord) -> bool:
                 "--out, or delete it first"
             )
         return present.status == "complete"
+    _check_no_other_files(folder)
+    return False
+
+
+def check_place(folder: str | Path | None) -> None:
+    """Refuse a place for a run that cannot be written or holds something else.
+
+    `reserved` checks the same, and which run it is, when the work that leads to its record is done.
+
+    Raises: CounError if *folder* is neither new, nor empty, nor a run folder.
+    """
+    if folder is None or (expanded(folder) / RECORD).exists():
+        return
+    _check_no_other_files(expanded(folder))
+    check_writable(expanded(folder))
+
+
+def _check_no_other_files(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise CounError(f"{folder} is a file; expected a folder, choose another --out")
     if folder.exists() and any(p for p in folder.iterdir() if not _is_incidental(p)):
         raise CounError(f"{folder} is not empty and not a run folder; choose another --out")
-    return False
 
 
 def _is_incidental(path: Path) -> bool:

@@ -21,6 +21,7 @@ from coun.errors import CounError, unknown
 from coun.files import cannot_write, write_json
 from coun.models import Classifier, copy_model, load_weights, make_model, save_weights
 from coun.models import build as build_model
+from coun.models.families.hf import quiet
 from coun.models.inputs import run as run_model
 from coun.models.outputs import candidates
 from coun.models.zoo import code_name
@@ -334,7 +335,8 @@ def _write_hf(model: nn.Module, folder: Path, record: RunRecord, views: Transfor
     network: Any = model
     network.config.id2label = dict(enumerate(record.data.classes))
     network.config.label2id = {name: number for number, name in enumerate(record.data.classes)}
-    network.save_pretrained(str(folder))
+    with quiet():
+        network.save_pretrained(str(folder))
     if isinstance(views, Views) and len(record.data.shape) == 3:
         channels = views.channels or record.data.shape[0]
         size = views.size or tuple(record.data.shape[1:])

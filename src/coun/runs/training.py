@@ -23,8 +23,8 @@ from coun.models.ensemble import Layout, Shards
 from coun.plans.choice import AUTO, choose_method
 from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
-from coun.runs.execution import execute
-from coun.runs.folder import RECORD, expanded
+from coun.runs.execution import check_fits, execute
+from coun.runs.folder import RECORD, check_place, expanded
 from coun.runs.kept_epochs import kept_before
 from coun.runs.options import Options
 from coun.runs.preprocessing import for_model, for_network
@@ -76,6 +76,7 @@ def train(
     ('original', 1)
     """
     options = Options.of(options)
+    check_place(out)
     require_type(data, Data, "data", "what coun.load, from_arrays or from_dataset returns")
     require_type(split, (Split, type(None)), "split", "a coun.Split")
     if not (isinstance(model, str) or callable(model)):
@@ -164,6 +165,7 @@ def unlearn(
     ('unlearned', 'retrain')
     """
     options = Options.of(options)
+    check_place(out)
     require_type(split, (Split, type(None)), "split", "a coun.Split")
     require_type(method, (str, Method), "method", "a name that coun methods lists, or a Method")
     start = _opened(start, data, build, name, options.head, trust)
@@ -201,6 +203,7 @@ def unlearn(
             defaults = by_family(start.model)
         settings = {**defaults, **settings}
         chosen = make(method, settings, trust=True)
+        check_fits(chosen, start.data)
         if needs_probe(chosen, settings, origin.original):
             origin.probe = probe(chosen, settings, start.data, split, origin, seed, options)
             chosen = make(method, {**settings, **origin.probe.settings}, trust=True)

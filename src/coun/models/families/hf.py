@@ -6,7 +6,9 @@ Nothing is downloaded, and no code of the folder is run: its own modelling code
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +81,15 @@ def load(folder: str) -> nn.Module:
     automatic, settings = _classes(folder, content)
     place = path_of(folder)
     try:
-        model, report = automatic.from_pretrained(
-            str(place.absolute()),
-            config=settings,
-            local_files_only=True,
-            trust_remote_code=False,
-            weights_only=True,
-            output_loading_info=True,
-        )
+        with quiet():
+            model, report = automatic.from_pretrained(
+                str(place.absolute()),
+                config=settings,
+                local_files_only=True,
+                trust_remote_code=False,
+                weights_only=True,
+                output_loading_info=True,
+            )
     except Exception as error:
         hint = "" if is_path_of_weights(place) else " (expected model.safetensors in it)"
         raise CounError(f"'{folder}' cannot be loaded{hint}: {one_line(error)[:300]}") from error
@@ -100,6 +103,19 @@ def load(folder: str) -> nn.Module:
     model = model.float().eval()
     assert isinstance(model, nn.Module)
     return model
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Let transformers draw no progress bars within the block."""
+    logging = require("transformers.utils.logging", "hf")
+    visible = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if visible:
+            logging.enable_progress_bar()
 
 
 def classes(folder: str) -> tuple[str, ...]:
