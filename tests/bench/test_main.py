@@ -383,6 +383,16 @@ def test_rows_of_one_seed_share_a_preparation_whose_cost_is_apart(
     assert records["longer"]["flops"] > 1.9 * records["matching"]["flops"]
 
 
+def test_rewind_returns_to_epochs_that_the_bench_keeps(config_file, tmp_path: Path) -> None:
+    row = '[[method]]\nname = "rewind"\nlabel = "Rewind"\nsettings = { epochs = 1 }'
+    out = tmp_path / "out"
+    results = bench(config_file(more=row), out, only=["seed=0"], quiet=True)
+    record = next(record for record in results["rows"] if record["row"] == "Rewind")
+    assert record["flops_ratio"] == pytest.approx(0.5)  # one of two epochs
+    run = read_json(out / "store" / record["model"] / "run" / "run.json")
+    assert run["stages"] == ["return to epoch 1", "rewind"]
+
+
 def test_a_row_that_reads_test_rows_is_measured_on_the_others(config_file, tmp_path: Path) -> None:
     row = '[[method]]\nname = "held_out"\nlabel = "half"\nsettings = { epochs = 1 }'
     out = tmp_path / "out"

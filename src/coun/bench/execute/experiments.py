@@ -35,10 +35,13 @@ from coun.engine import predict
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import locked
+from coun.methods import find
 from coun.metrics import Measurements, centroid_distances, centroids, prediction_rows
 from coun.runs import Options, Run, measure, predictions, prepare, train, unlearn
 from coun.runs.evaluation import measurements
+from coun.runs.kept_epochs import Loader
 
+KEPT = 10  # epochs of an Original that are kept for the method rewind
 # Parts of a run's record that the tables need.
 RECORDED = ("weights_sha256", "cost", "preparation_cost", "kind", "method", "environment")
 
@@ -105,6 +108,8 @@ def _unlearn(experiment: Unlearn, store: Store, options: Options) -> Run:
         start = replace(start, data=data, split=None)
     if (how := experiment.preparation) is not None:
         start = _prepared(experiment, start, how, store, options)
+    if find(experiment.method, trust=True).needs_kept_epochs:
+        start = replace(start, kept_epochs=_kept_epochs(experiment, store, options))
     return unlearn(
         start,
         split,
@@ -141,6 +146,28 @@ def _prepared(
         if run.out_of_fold is None:
             run = prepare(run, **arguments)
     return replace(run, folder=None)
+
+
+def _kept_epochs(experiment: Unlearn, store: Store, options: Options) -> dict[int, Loader]:
+    """Train the Original once more, to the same bits, and keep about ten of its epochs.
+
+    Keeping them would have cost nothing, so this training is charged to no row.
+    """
+    original: Train | Unlearn = experiment.start
+    while isinstance(original, Unlearn):
+        original = original.start
+    setting, place = original.setting, store.place(original) / "kept"
+    keeping = replace(options, keep_every=max(1, setting.recipe["epochs"] // KEPT))
+    with locked(place, wait=-1):
+        run = train(
+            _data(setting),
+            setting.model,
+            seed=original.seed,
+            out=place / RUN,
+            options=keeping,
+            **setting.recipe,
+        )
+    return run.kept_epochs
 
 
 def _evaluate(experiment: Evaluate, store: Store) -> dict[str, Any]:
