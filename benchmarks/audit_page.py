@@ -207,6 +207,9 @@ NO_NETWORKS = "Not validated in this run: convolutional networks (`--network-see
 
 PAGE = """# How often an audit errs
 
+This page shows how often the words of `coun audit` are wrong, for each kind of request, with models
+of which it is known whether they remember the rows.
+
 Made on {date} by `{command}`: {audits} audits at alpha {alpha} and a margin of {margin:g} points.
 {machine}.
 

@@ -269,6 +269,22 @@ def notebook_page() -> str:
     return "\n\n".join((heading, note, body, *rest))
 
 
+def results_page() -> str:
+    """Return the overview of the results: one row for each page, with its first paragraph."""
+
+    def rows() -> Iterator[tuple[str, str]]:
+        for path in sorted((ROOT / "docs" / "results").glob("*.md")):
+            title, about, *_ = path.read_text("utf-8").split("\n\n")
+            first = re.split(r"(?<=[a-z)][.?]) (?=[A-Z])", " ".join(about.split()))[0]
+            yield f"[{title.removeprefix('# ').strip()}]({path.name})", first
+
+    return (
+        "# Results\n\nEach page says how something was measured, with the commands, seeds, "
+        "machine and date, and what the numbers do not show.\n\n"
+        + table(("page", "what it shows"), rows())
+    )
+
+
 # The import diagram
 
 

@@ -14,6 +14,7 @@ from generate import (
     method_pages,
     notebook_page,
     reference_page,
+    results_page,
 )
 
 TOP_PAGES = {
@@ -32,7 +33,8 @@ def on_config(config: Any) -> Any:
     sections = {
         "methods/": [*method_pages()],
         "reference/": [*api_pages()],
-        "results/": [f"results/{path.name}" for path in sorted(results.glob("*.md"))],
+        "results/": ["results/index.md"]
+        + [f"results/{path.name}" for path in sorted(results.glob("*.md"))],
     }
     config.nav = _filled(config.nav, sections)
     listed = re.findall(r"[\w/-]+\.md", str(config.nav))
@@ -58,6 +60,7 @@ def on_files(files: Any, config: Any) -> Any:
     pages |= {
         "examples.md": example_page(),
         "notebook.md": notebook_page(),
+        "results/index.md": results_page(),
         "reference/cli.md": reference_page(),
     }
     pages |= method_pages() | api_pages()
