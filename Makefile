@@ -4,13 +4,37 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types site notebook clean
+.PHONY: demo test test-quick coverage wheel-test lowest-test lint types site notebook clean
 
 demo: $(READY)
 	$(BIN)/coun demo --out out/demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
+
+# Without the tests that take more than about three seconds each.
+test-quick: $(READY)
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+coverage: $(READY)
+	$(BIN)/python -m pytest -n auto --cov=coun --cov-report=term:skip-covered --cov-fail-under=95
+
+# The wheel as a user gets it: in an environment of its own, without any package for development.
+wheel-test: $(READY)
+	rm -rf dist out/wheel
+	$(BIN)/python -m pip install --quiet build twine
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv out/wheel
+	out/wheel/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	cd out/wheel && bin/coun --version && bin/coun demo --fast --out demo && bin/coun verify demo/mistake/registry/certificates/1 --registry demo/mistake/registry
+
+# The oldest versions that pyproject.toml allows, with the oldest Python.
+lowest-test: $(READY)
+	$(PYTHON) -m venv out/lowest
+	out/lowest/bin/python -m pip install --quiet uv
+	out/lowest/bin/uv pip install --quiet --python out/lowest/bin/python --resolution lowest-direct --editable . "pytest>=8" "hypothesis>=6.100"
+	out/lowest/bin/python -m pytest -q tests/audit tests/data tests/metrics tests/report tests/runs
 
 lint: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks examples website

@@ -21,6 +21,23 @@ from coun.engine import Task
 from coun.models import Classifier
 from coun.seeds import Seeds
 
+# What `make test-quick` leaves out: tests that start processes, train on every network, run pages.
+SLOW = (
+    "bench/execute", "bench/test_main.py", "cli/test_audit.py", "cli/test_startup.py", "demo",
+    "docs", "engine/test_process_group.py", "methods/test_on_models.py", "models/test_plugin.py",
+    "pages",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow folders and files."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            name = item.path.relative_to(here).as_posix()
+            if name.startswith(SLOW):
+                item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():

@@ -61,7 +61,7 @@ def record(name: str, seed: int, gap: float, role: str = "method", **more: Any) 
         "preparation_flops_ratio": 0.0,
         "preparation_seconds": 0.0,
         "peak_memory_mib": 100,
-        **{metric: 50.0 + seed for metric in GAP_METRICS},
+        **dict.fromkeys(GAP_METRICS, 50.0 + seed),
         # Signs alternate, so that the gap of the means is smaller than the mean gap.
         **{f"gap_{metric}": gap * (-1) ** seed for metric in GAP_METRICS},
         **more,

@@ -99,7 +99,7 @@ def test_a_deleted_picture_leaves_the_cache_with_its_file(kept, photos):
     (photos / "train" / "cat" / "02.png").unlink()
     assert any(entry.is_stale() for entry in cache.entries(photos))
     coun.load(f"folder:{photos}")
-    held = [entry for entry in cache.entries(photos)]
+    held = list(cache.entries(photos))
     assert not any(entry.is_stale() for entry in held)
     assert len(before & {entry.path for entry in held}) in (1, 2)  # the test part, the limited part
     assert not any(

@@ -229,10 +229,9 @@ def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
 
 
 def test_hidden_files_are_ignored(tree):
-    junk = {
-        name: "junk"
-        for name in ("a/.DS_Store", "a/Thumbs.db", "__MACOSX/a/._x.png", ".git/x", "README.txt")
-    }
+    junk = dict.fromkeys(
+        ("a/.DS_Store", "a/Thumbs.db", "__MACOSX/a/._x.png", ".git/x", "README.txt"), "junk"
+    )
     assert load(f"folder:{tree(flat(5) | junk)}").fingerprint == (
         load(f"folder:{tree(flat(5))}").fingerprint
     )

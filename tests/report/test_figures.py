@@ -13,6 +13,7 @@ from coun.analysis import Slice
 from coun.attacks.roc_curves import curve
 from coun.models import Outputs
 from coun.report import figures, tabulate
+from coun.report.figures.maps import _project
 from coun.report.style import CLASS_COLOURS, method_style
 from coun.runs import Predictions
 
@@ -161,3 +162,24 @@ def test_maps_are_coloured_by_prediction_and_keep_neighbours(method: str) -> Non
     for first, second in zip(figure.axes, again.axes, strict=True):
         offsets = [axes.collections[0].get_offsets() for axes in (first, second)]
         assert np.array_equal(*offsets)
+
+
+@pytest.mark.parametrize("name", ["n_iter", "max_iter"])
+def test_maps_are_drawn_with_every_supported_scikit_learn(name, monkeypatch) -> None:
+    """Version 1.5 renamed the number of iterations."""
+    given = {}
+
+    def old(self, perplexity=30, *, init, random_state, n_iter=1000):
+        given["iterations"] = n_iter
+
+    def new(self, perplexity=30, *, init, random_state, max_iter=1000):
+        given["iterations"] = max_iter
+
+    methods = {
+        "__init__": old if name == "n_iter" else new,
+        "fit_transform": lambda self, features: features[:, :2],
+    }
+    monkeypatch.setattr("sklearn.manifold.TSNE", type("TSNE", (), methods))
+    features = np.random.default_rng(0).normal(size=(8, 3))
+    assert _project(None, features, "tsne", 0).shape == (8, 2)
+    assert given["iterations"] == 500

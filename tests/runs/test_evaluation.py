@@ -220,7 +220,7 @@ def test_no_metrics_are_overwritten(original, split, small, tmp_path):
     second = coun.evaluate(run, against=other)
     assert "holds other metrics and is kept" in second["warnings"][-1]
     assert path.read_bytes() == before
-    beside = [p for p in path.parent.glob("metrics-*.json")]
+    beside = list(path.parent.glob("metrics-*.json"))
     assert [read_metrics(p).average_gap for p in beside] == [second["average_gap"]]
     coun.evaluate(run, against=other)
     assert len(list(path.parent.glob("metrics-*.json"))) == 1

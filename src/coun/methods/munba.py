@@ -95,7 +95,7 @@ def nash_step(
     if bool(lengths[0] * lengths[1] == 0) or bool(1 + cosine < 1e-6):
         weights = torch.ones_like(cosine), torch.full_like(cosine, FALLBACK)
     else:
-        weights = tuple(1 / (length * (1 + cosine).sqrt()) for length in lengths)  # type: ignore
+        weights = tuple(1 / (length * (1 + cosine).sqrt()) for length in lengths)  # type: ignore[assignment]
     step = [weights[0] * r + weights[1] * f for r, f in zip(retain, forget, strict=True)]
     factor = (max_norm / dot(step, step).sqrt().clamp(min=1e-30)).clamp(max=1)
     return [factor * s for s in step]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,7 +99,9 @@ def _project(axes: Axes, features: np.ndarray, method: Projection, seed: int) ->
     features /= np.linalg.norm(features, axis=1, keepdims=True) + 1e-12
     if method == "tsne":
         perplexity = max(1, min(30, len(features) // 4))
-        tsne = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
+        # scikit-learn 1.5 renamed the number of iterations.
+        name = "max_iter" if "max_iter" in inspect.signature(TSNE).parameters else "n_iter"
+        tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, **{name: 500})
         return np.asarray(tsne.fit_transform(features))
     pca = PCA(2, svd_solver="full")
     places = np.asarray(pca.fit_transform(features))
