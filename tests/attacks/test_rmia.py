@@ -63,3 +63,25 @@ def test_bad_arguments_are_refused():
         rmia_ratio(p[0], p, ~all_members, a=2)
     with pytest.raises(CounError, match="population is empty"):
         rmia_score(p[0], p[0, :0])
+
+
+def test_the_reference_takes_the_largest_half_of_all_models():
+    gen = torch.Generator().manual_seed(3)
+    shadow = torch.rand((6, 40), generator=gen).double()
+    member = torch.rand((6, 40), generator=gen).argsort(0) < 3  # each sample is in half of them
+    nobody = torch.zeros((6, 40), dtype=torch.bool)
+    target = torch.rand(40, generator=gen).double()
+    samples = [rmia_ratio(target, shadow, member, variant=v) for v in ("correct", "reference")]
+    torch.testing.assert_close(*samples)
+    right, biased = (
+        rmia_ratio(target, shadow, nobody, variant=v) for v in ("correct", "reference")
+    )
+    for n in range(40):
+        largest = sorted(shadow[:, n].tolist())[3:]
+        expected = float(target[n]) / (0.65 * sum(largest) / 3 + 0.35)
+        assert float(biased[n]) == pytest.approx(expected)
+    assert (biased <= right).all()
+    two, one = shadow[:2], torch.tensor([[True], [False]]).expand(2, 40)
+    estimated = ((two[0] + 0.3 - 1) / 0.3 + two[1]) / 2
+    found = rmia_ratio(target, two, one, variant="reference")
+    torch.testing.assert_close(found, target / (0.65 * estimated + 0.35))

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from coun.engine import Optimizer
+from coun.engine.optimizer import set_rate
 
 STEPS = 40
 
@@ -53,3 +54,22 @@ def test_the_rate_rises_from_zero_to_the_peak_and_then_decays() -> None:
 
 def test_the_floor_never_raises_a_small_rate() -> None:
     assert Optimizer(lr=1e-5, lr_floor=1e-4).rate(0.9) == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_a_rate_in_a_tensor_gives_the_same_weights_to_the_bit(kind) -> None:
+    """As on a GPU, where a number would be copied to the device at each step."""
+    how = Optimizer(kind=kind, lr=0.1, warmup=0.2)
+    results = []
+    for place in (None, torch.device("cpu")):
+        torch.manual_seed(0)
+        net = nn.Linear(9, 9)
+        optimizer = how.build(net.parameters(), rate_on=place)
+        for step in range(12):
+            set_rate(optimizer, how.rate(step / 12))
+            optimizer.zero_grad()
+            net(torch.randn(4, 9)).square().sum().backward()
+            optimizer.step()
+        assert isinstance(optimizer.param_groups[0]["lr"], torch.Tensor) == (place is not None)
+        results.append(net.weight.detach())
+    assert torch.equal(*results)

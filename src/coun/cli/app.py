@@ -85,6 +85,12 @@ compute_options = options(
         default=60.0,
         help="Seconds between checkpoints.  [default: 60]",
     ),
+    click.option(
+        "--memory-format",
+        type=click.Choice(["channels_last", "contiguous"]),
+        default="channels_last",
+        help="Layout of images; contiguous is slower and more exact.  [default: channels_last]",
+    ),
     click.option("--compile", is_flag=True, help="Compile the training step; pays on long runs."),
     click.option(
         "--workers",
@@ -127,6 +133,7 @@ def run_options(
     precision: Any,
     head: str | None,
     checkpoint_every: float,
+    memory_format: Any,
     compile: bool,
     workers: int,
     profile: bool,
@@ -146,6 +153,7 @@ def run_options(
         workers=workers,
         profile=profile,
         keep_freed_memory=True,
+        memory_format=memory_format,
     )
 
 

@@ -37,12 +37,12 @@ class Jitter:
     @classmethod
     def draw(cls, count: int, generator: torch.Generator, *, shared: bool = False) -> Jitter:
         """Draw the changes for *count* images; with *shared*, one draw serves all of them."""
-        draws = 1 if shared else count
-        chosen = torch.rand(draws, generator=generator) < JITTER_CHANCE
-        spread = 2 * torch.rand(draws, 4, generator=generator) - 1
-        order = torch.rand(draws, 4, generator=generator).argsort(1)
-        amounts = spread * torch.tensor([STRENGTH, STRENGTH, STRENGTH, HUE])
-        amounts += torch.tensor([1.0, 1.0, 1.0, 0.0])
+        draws, where = 1 if shared else count, generator.device
+        chosen = torch.rand(draws, generator=generator, device=where) < JITTER_CHANCE
+        spread = 2 * torch.rand(draws, 4, generator=generator, device=where) - 1
+        order = torch.rand(draws, 4, generator=generator, device=where).argsort(1)
+        amounts = spread * torch.tensor([STRENGTH, STRENGTH, STRENGTH, HUE], device=where)
+        amounts += torch.tensor([1.0, 1.0, 1.0, 0.0], device=where)
         rows = chosen.expand(count).nonzero()[:, 0]
         return cls(rows, amounts.expand(count, 4)[rows], order.expand(count, 4)[rows])
 
@@ -64,7 +64,7 @@ class Jitter:
 
 def grey_rows(count: int, generator: torch.Generator, *, shared: bool = False) -> Tensor:
     """Draw which of *count* images turn grey: positions, int64; with *shared*, all or none."""
-    draws = torch.rand(1 if shared else count, generator=generator)
+    draws = torch.rand(1 if shared else count, generator=generator, device=generator.device)
     return (draws < GREY_CHANCE).expand(count).nonzero()[:, 0]
 
 

@@ -7,7 +7,7 @@ torchvision or albumentations serves as well, through `coun.data.transforms`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -86,6 +86,8 @@ class Views:
     >>> Views("CHN")(images, torch.Generator().manual_seed(0)).shape
     torch.Size([8, 3, 32, 32])
     """
+
+    draws_on_device: ClassVar[bool] = True  # all draws are made where the generator lives
 
     letters: str = "CHN"
     padding: int = 4
@@ -192,8 +194,10 @@ class Views:
         n, _, height, width = images.shape
         draws = 1 if self.per_batch else n
         pad = self.padding if "C" in self.letters else 0
-        offset = torch.randint(0, 2 * pad + 1, (2, draws), generator=generator)
-        flip = torch.rand(draws, generator=generator) < (0.5 if "H" in self.letters else 0.0)
+        where = generator.device
+        offset = torch.randint(0, 2 * pad + 1, (2, draws), generator=generator, device=where)
+        chance = 0.5 if "H" in self.letters else 0.0
+        flip = torch.rand(draws, generator=generator, device=where) < chance
         offset, flip = offset.expand(2, n).to(images.device), flip.expand(n).to(images.device)
         cols = torch.arange(width, device=images.device).expand(n, width)
         cols = torch.where(flip[:, None], width - 1 - cols, cols) + offset[1][:, None]

@@ -13,14 +13,17 @@ from typing import Literal, cast
 
 import torch
 from threadpoolctl import threadpool_limits
-from torch import nn
+from torch import Tensor, nn
 
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
+from coun.seeds import Seeds
 
 Precision = Literal["auto", "fp32", "bf16"]
+MemoryFormat = Literal["channels_last", "contiguous"]
 # Below this many multiply-adds per image, casting costs more than half precision saves.
 BF16_MACS = 5e6
+LAYOUTS = {"channels_last": "channels_last", "contiguous": "contiguous_format"}  # torch's names
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 
@@ -31,7 +34,8 @@ class Compute:
 
     With precision "bf16", convolutions and matrix products run in bfloat16 autocast; weights,
     losses, similarities and every metric stay in float32 or float64. With `compile`, the forward
-    and backward passes of training go through torch.compile.
+    and backward passes of training go through torch.compile. `memory_format` is the layout of
+    images and convolution weights.
 
     >>> Compute.choose("cpu", "fp32").precision
     'fp32'
@@ -40,6 +44,7 @@ class Compute:
     device: torch.device
     precision: Literal["fp32", "bf16"]
     compile: bool = False
+    memory_format: MemoryFormat = "channels_last"
 
     @classmethod
     def choose(
@@ -49,6 +54,7 @@ class Compute:
         *,
         macs: float = 0,
         compile: bool = False,
+        memory_format: MemoryFormat = "channels_last",
     ) -> Compute:
         """Decide what "auto" means here.
 
@@ -61,6 +67,8 @@ class Compute:
                 enough to gain from it.
             macs: Multiply-adds of the network per image.
             compile: Whether to use torch.compile.
+            memory_format: "channels_last", which is faster, or "contiguous", in which BatchNorm
+                is more exact on the CPU (docs/results/parity.md).
 
         Raises: CounError if the device cannot be used, or compiling is not possible here.
         """
@@ -95,7 +103,7 @@ class Compute:
                 "--compile needs a C++ compiler on the CPU, and g++ is not installed; install it, "
                 "or leave --compile out"
             )
-        return cls(where, precision, compile)
+        return cls(where, precision, compile, memory_format)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Return a context in which forward passes use the precision."""
@@ -106,8 +114,33 @@ class Compute:
         return cast(nn.Module, torch.compile(model, dynamic=False)) if self.compile else model
 
     def to_device(self, model: nn.Module) -> None:
-        """Move *model* to the device, with convolution weights in channels-last layout."""
-        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Move *model* to the device, with convolution weights in the memory format."""
+        layout = getattr(torch, LAYOUTS[self.memory_format])
+        model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+
+    def send(self, batch: Tensor) -> Tensor:
+        """Return *batch* on the device; copies to a GPU do not make the program wait."""
+        if self.device.type != "cuda" or batch.is_cuda:
+            return batch.to(self.device)
+        pinned = batch if batch.is_pinned() else batch.pin_memory()
+        return pinned.to(self.device, non_blocking=True)
+
+    def view_generator(
+        self, seeds: Seeds, transform: object, path: tuple[str | int, ...]
+    ) -> torch.Generator:
+        """Return the generator of a view, on a GPU where the transform can draw there.
+
+        A GPU has a random stream of its own: drawing on the CPU would make it wait for a copy of
+        the draws at each step. On a CPU the stream is that of version 0.1.
+        """
+        if self.device.type == "cuda" and getattr(transform, "draws_on_device", False):
+            number = seeds.number("views on the device", *path)
+            return torch.Generator(self.device).manual_seed(number)
+        return seeds.torch("views", *path)
+
+    def laid_out(self, images: Tensor) -> Tensor:
+        """Return a batch of *images* in the memory format; views give it channels last."""
+        return images.contiguous() if self.memory_format == "contiguous" else images
 
     @staticmethod
     def to_cpu(model: nn.Module) -> None:

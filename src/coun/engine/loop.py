@@ -18,6 +18,7 @@ from coun.engine.checkpoint import Checkpoint, pack, unpack
 from coun.engine.cost import Cost, forward_flops
 from coun.engine.device import Compute
 from coun.engine.frozen import Frozen
+from coun.engine.optimizer import set_rate
 from coun.engine.process_group import ProcessGroup
 from coun.engine.profile import Profile
 from coun.engine.progress_bar import ProgressBar
@@ -178,11 +179,15 @@ class Engine:
             module.to(self.compute.device)
         start = Progress(number)
         with Frozen(model.inner, stage.mask) as frozen, torch.random.fork_rng():
+            place = self.compute.device if self.compute.device.type == "cuda" else None
             shared = stage.optimizer.build(
-                p for m in (model, *stage.modules) for p in m.parameters() if p.requires_grad
+                (p for m in (model, *stage.modules) for p in m.parameters() if p.requires_grad),
+                rate_on=place,
             )
             of_phases = [
-                phase.optimizer.build(p for p in model.parameters() if p.requires_grad)
+                phase.optimizer.build(
+                    (p for p in model.parameters() if p.requires_grad), rate_on=place
+                )
                 if phase.optimizer
                 else shared
                 for phase in stage.phases
@@ -248,8 +253,7 @@ class Engine:
         progress: float,
     ) -> None:
         """Make one optimizer step."""
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(optimizer, rate)
         # Dropout draws from the global generator; seeding it by position makes a resumed run
         # draw the same numbers without a saved state.
         device = self.compute.device
@@ -260,9 +264,8 @@ class Engine:
             torch.default_generator.manual_seed(number)
         else:
             torch.manual_seed(number)
-        batches = {
-            role: Batch(x.to(device), y.to(device), slots) for role, (x, y, slots) in loaded.items()
-        }
+        send = self.compute.send
+        batches = {role: Batch(send(x), send(y), slots) for role, (x, y, slots) in loaded.items()}
         with self.profile.part("losses"):
             loss = phase.objective(self._context(at, phase, forward, batches, progress))
         optimizer.zero_grad(set_to_none=True)
@@ -288,12 +291,13 @@ class Engine:
         group = self.group
 
         def view(role: str, number: int, images: Tensor) -> Tensor:
-            generator = self.task.seeds.torch("views", *self._where(at), role, number)
             transform = (
                 given.get(number, default) if isinstance(given, Mapping) else given or default
             )
+            path = (*self._where(at), role, number)
+            generator = self.compute.view_generator(self.task.seeds, transform, path)
             with self.profile.part("augmentation"):
-                return transform(images, generator)
+                return self.compute.laid_out(transform(images, generator))
 
         def forward(model: nn.Module, x: Tensor) -> Outputs:
             if model not in self._flops:

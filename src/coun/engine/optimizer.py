@@ -59,12 +59,30 @@ class Optimizer:
         floor = min(self.lr_floor, self.lr)
         return floor + (self.lr - floor) * (1 + math.cos(math.pi * annealed)) / 2
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Make the torch optimizer of *parameters*, fused to one kernel per step."""
+    def build(
+        self, parameters: Iterable[nn.Parameter], *, rate_on: torch.device | None = None
+    ) -> torch.optim.Optimizer:
+        """Make the torch optimizer of *parameters*, fused to one kernel per step.
+
+        Args: rate_on: a device on which the learning rate lives as a tensor, so that a step can be
+            captured in a graph and is not compiled again for each rate; None keeps a number.
+        """
+        rate: float | torch.Tensor = self.lr
+        if rate_on is not None:
+            # Kernels of a GPU read float32; on a CPU the rate keeps all digits of the number.
+            dtype = torch.float64 if rate_on.type == "cpu" else torch.float32
+            rate = torch.tensor(self.lr, dtype=dtype, device=rate_on)
         if self.kind == "adamw":
-            return torch.optim.AdamW(
-                parameters, self.lr, weight_decay=self.weight_decay, fused=True
-            )
+            return torch.optim.AdamW(parameters, rate, weight_decay=self.weight_decay, fused=True)
         return torch.optim.SGD(
-            parameters, self.lr, self.momentum, weight_decay=self.weight_decay, fused=True
+            parameters, rate, self.momentum, weight_decay=self.weight_decay, fused=True
         )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step, in place where it is a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

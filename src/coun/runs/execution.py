@@ -72,7 +72,11 @@ def execute(
     classifier = wrap(model, data, start.head)
     flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))
     compute = Compute.choose(
-        options.device, options.precision, macs=flops / 2, compile=options.compile
+        options.device,
+        options.precision,
+        macs=flops / 2,
+        compile=options.compile,
+        memory_format=options.memory_format,
     )
     record = new_record(kind, method, data, split, start, seed, classifier, compute)
     folder = expanded(out) if out is not None else None

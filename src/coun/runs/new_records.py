@@ -49,6 +49,7 @@ def new_record(
             precision=compute.precision,
             compile=compute.compile,
             ranks=ProcessGroup.current().count,
+            memory_format=compute.memory_format,
         ),
         parent=start.parent,
         ancestors=start.ancestors,

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import get_args
 
-from coun.engine.device import Precision
+from coun.engine.device import MemoryFormat, Precision
 from coun.engine.loop import OnEpoch
 from coun.errors import CounError, require_type
 
@@ -36,6 +36,8 @@ class Options:
             after each of them) with a dictionary: "stage", "epoch" and "phase", counted from 1,
             the mean "loss" and the learning rate "lr". `coun.integrations` has writers for
             TensorBoard, Weights & Biases and MLflow. What it raises ends the run.
+        memory_format: "channels_last", which is faster, or "contiguous", in which BatchNorm in
+            float32 on a CPU is more exact (docs/results/parity.md).
 
     >>> Options(device="cpu").keep_freed_memory
     False
@@ -52,6 +54,7 @@ class Options:
     keep_every: int = 0
     keep_freed_memory: bool = False
     on_epoch: OnEpoch | None = field(default=None, compare=False)
+    memory_format: MemoryFormat = "channels_last"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", str(self.device))  # accepts a torch.device
@@ -67,6 +70,10 @@ class Options:
         require_type(self.keep_every, int, "keep_every", "a number of epochs")
         if self.keep_every < 0:
             raise CounError(f"keep_every is {self.keep_every}; expected 0 or more")
+        if str(self.memory_format) not in get_args(MemoryFormat):
+            raise CounError(
+                f"memory_format is {self.memory_format!r}; expected channels_last or contiguous"
+            )
         if not self.checkpoint_every >= 0:
             raise CounError(f"checkpoint_every is {self.checkpoint_every}; expected 0 or more")
         if not 0 <= self.workers <= MOST_WORKERS:

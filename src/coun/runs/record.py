@@ -124,12 +124,14 @@ class MethodRecord(Record):
 
 
 class ComputeRecord(Record):
-    """The device, the precision, whether the step was compiled, and how many processes ran."""
+    """The device, the precision, whether the step was compiled, how many processes ran, and how
+    images lay in memory."""
 
     device: str
     precision: str
     compile: bool = False
     ranks: int = 1
+    memory_format: str = "channels_last"
 
 
 class ParentRecord(Record):

@@ -344,6 +344,7 @@ def _run_options(setting: ExperimentSetting, options: ComputeOptions, worker: in
         "bf16" if setting.precision == "bf16" else "fp32",
         checkpoint_every=options.checkpoint_every,
         compile=setting.compile,
+        memory_format=setting.memory_format,
         progress=options.progress,
         keep_freed_memory=True,
     )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsA
 from coun.bench.spec.forget import label
 from coun.bench.spec.protocols import PROTOCOLS
 from coun.data import requests
-from coun.engine.device import Precision
+from coun.engine.device import MemoryFormat, Precision
 from coun.errors import CounError, nearest, unknown
 from coun.federated import Federated, Federation
 from coun.methods import Method, federated, make
@@ -199,6 +199,7 @@ class ComputeConfig(StrictModel):
     threads: Count = 1
     checkpoint_every: Annotated[float, Field(ge=0)] = 60.0
     compile: bool = False
+    memory_format: MemoryFormat = "channels_last"
 
 
 class TuneConfig(StrictModel):

@@ -15,6 +15,7 @@ from coun.bench.spec.forget import hashed_record, label, score_name
 from coun.bench.spec.protocols import Attack
 from coun.bench.spec.workload import DataSpec
 from coun.data.requests import Request
+from coun.engine.device import MemoryFormat
 from coun.federated import Federation
 from coun.methods import find
 from coun.metrics import catalogue
@@ -50,6 +51,7 @@ class ExperimentSetting:
     compile: bool = False
     processes: int = 1
     federation: Federation | None = None
+    memory_format: MemoryFormat = "channels_last"
 
     def content(self) -> dict[str, Any]:
         """Return what results depend on; the data counts by its fingerprint, not its place."""
@@ -61,6 +63,7 @@ class ExperimentSetting:
             "compute": [
                 *(self.device, self.precision, self.threads, self.compile),
                 *([self.processes] if self.processes > 1 else []),
+                *([self.memory_format] if self.memory_format != "channels_last" else []),
             ],
             **code_of_model(self.model),
             **({"federation": self.federation.model_dump()} if self.federation else {}),

@@ -106,6 +106,7 @@ def _setting(
         config.compute.compile,
         ProcessGroup.current().count,
         workload.federation,
+        config.compute.memory_format,
     )
 
 
