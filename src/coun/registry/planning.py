@@ -94,7 +94,7 @@ class Plan:
                 kind=split.content_kind,
                 forget_rows=len(split.new),
                 retain_rows=len(split.retain),
-                forget_rows_present=reads_forget_rows and present,
+                forget_rows_present=present,
                 original=start.record.original or retrain_settings(start),
                 budget=self.budget,
                 exclude=tried,
