@@ -61,6 +61,13 @@ def swap_checkpoint(folder):
     )
 
 
+def swap_first_checkpoint(folder):
+    shutil.copy(
+        folder / "versions" / "2" / "model.safetensors",
+        folder / "versions" / "1" / "model.safetensors",
+    )
+
+
 def edit_record(folder):
     path = folder / "versions" / "2" / "run.json"
     record = json.loads(path.read_text())
@@ -159,7 +166,10 @@ def test_check_names_it(fulfilled, monkeypatch, capsys, tamper, named):
     assert named in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("tamper", [edit_row, remove_row, swap_rows, swap_checkpoint, swap_keys])
+@pytest.mark.parametrize(
+    "tamper",
+    [edit_row, remove_row, swap_rows, swap_checkpoint, swap_first_checkpoint, swap_keys],
+)
 def test_nothing_is_built_on_it(fulfilled, tamper):
     fulfilled.close()
     tamper(fulfilled.folder)
@@ -201,6 +211,16 @@ def test_entries_that_no_coun_wrote(fulfilled, kind):
             entries[place] = entries[place]._replace(body=body)
             with pytest.raises(TamperingFound, match="not as coun wrote"):
                 State.of(entries)
+
+
+@pytest.mark.parametrize("kind", ["served", "discarded"])
+def test_a_served_version_that_is_not_there(fulfilled, kind):
+    last = fulfilled.ledger.entries()[-1]
+    for version in (2, 9) if kind == "discarded" else (9,):
+        with pytest.raises(TamperingFound):
+            State.of(
+                [*fulfilled.ledger.entries(), last._replace(kind=kind, body={"version": version})]
+            )
 
 
 def test_a_path_outside_the_registry_is_refused(fulfilled):

@@ -37,9 +37,8 @@ class Baseline:
 
     def __init__(self, registry: Registry, requests: Sequence[int], data: Data | str | None):
         state, connection = registry.state(), registry.ledger.connection
-        chain = state.kept_ancestry(state.served)
-        versions = state.versions
-        self.number = next((v for v in chain if versions[v].body["exact"]), chain[-1])
+        chain, versions = state.kept_ancestry(state.served), state.versions
+        self.number = state.start
         self.served = self.run = registry.open_version(state.served, data)
         if self.number != state.served:
             self.run = registry.open_version(self.number, self.served.data)

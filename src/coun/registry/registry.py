@@ -383,7 +383,8 @@ class Registry(RegistryReader):
 
     def refuse_tampering(self) -> None:
         """Refuse to build on a changed ledger, or on a changed version."""
-        problems = find_problems(self, versions=[self.state().served])
+        state = self.state()
+        problems = find_problems(self, versions={state.start, state.served})
         if problems:
             more = f" ({len(problems) - 1} more; see coun registry check)" * (len(problems) > 1)
             raise TamperingFound(f"{self.folder}: {problems[0]}{more}")

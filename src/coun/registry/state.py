@@ -95,7 +95,7 @@ class State:
                     f"entry {entry.sequence} ({entry.kind}) of the ledger is not as coun wrote "
                     "it; restore registry.sqlite from a copy"
                 ) from None
-        if not state.served:
+        if state.served not in state.kept_ancestry(state.served):
             raise TamperingFound(
                 "the ledger has no version that is served; restore registry.sqlite from a copy"
             )
@@ -112,6 +112,12 @@ class State:
     def kept_ancestry(self, version: int) -> list[int]:
         """The same without versions that were discarded."""
         return [number for number in self.ancestry(version) if not self.versions[number].discarded]
+
+    @property
+    def start(self) -> int:
+        """The version that methods start from: the last Retrain, or the first one that is kept."""
+        chain = self.kept_ancestry(self.served)
+        return next((v for v in chain if self.versions[v].body["exact"]), chain[-1])
 
     def fulfilment_of(self, request: Request) -> tuple[int, dict[str, Any]] | None:
         """The version that fulfilled *request*, of those that the served one descends from."""
