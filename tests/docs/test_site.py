@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -37,6 +38,31 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
             headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.M)
             slugs = [re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in headings]
             assert anchor in slugs, target
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The commands of `coun` in the code blocks of a page, in words."""
+    text = page.read_text("utf-8").replace("\\\n", " ")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S) + re.findall(r"(?m)^    (coun .*)$", text)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("coun ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_option_of_a_command_exists(page):
+    for words in commands_of(page):
+        command: click.Command = group
+        rest = words[1:]
+        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+            inner = command.get_command(click.Context(command), rest[0])
+            if inner is None and command is not group:
+                inner, rest = command.get_command(click.Context(command), "run"), ["run", *rest]
+            assert inner is not None, words
+            command, rest = inner, rest[1:]
+        options = {name for parameter in command.params for name in parameter.opts}
+        options |= {name for parameter in command.params for name in parameter.secondary_opts}
+        given = {word.split("=")[0] for word in rest if word.startswith("--")}
+        assert given <= options | {"--help", "--version"}, words
 
 
 def test_the_navigation_names_pages_that_exist():
