@@ -14,6 +14,7 @@ from PIL import Image
 
 from coun.data import load
 from coun.data.examples import limited
+from coun.errors import CounError
 
 IMAGE = {"_type": "Image"}
 
@@ -514,3 +515,31 @@ def test_real_cifar_10(cifar):
     # The known mean of CIFAR-10, in every channel.
     mean = cifar.test.images.float().mean((0, 2, 3)) / 255
     assert (mean - torch.tensor(cifar.views.mean)).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("split", ["test", "held out"])
+def test_columns_of_token_ids_are_texts(tmp_path, split):
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(1, 30, rng.integers(2, 6)).tolist() for _ in range(20)]
+    columns = {"input_ids": texts, "attention_mask": [[1] * len(t) for t in texts]}
+    table = pa.table({**columns, "label": [0, 1] * 10, "name": [f"t{n}" for n in range(20)]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    options = {"id_column": "name"}
+    if split == "test":
+        pq.write_table(table.slice(0, 4), tmp_path / "test.parquet")
+    else:
+        options["test_share"] = 0.2
+    data = load(f"hf:{tmp_path}", **options)
+    assert (data.noun, data.vocabulary) == ("text", max(map(max, texts)) + 1)
+    assert data.shape == (max(map(len, texts)),)
+    for part in (data.train, data.test):
+        for row, name in enumerate(part.ids):
+            tokens = part.fetch(torch.tensor([row]))[0].tolist()
+            assert [t for t in tokens if t >= 0] == texts[int(name[1:])]
+    # A recorded reading keeps length and vocabulary when rows are deleted.
+    again = load(data.source, **{**data.origin, "encoding": {"length": 3, "vocabulary": 99}})
+    assert (again.shape, again.vocabulary) == ((3,), 99)
+    assert load(data.source, **data.origin).fingerprint == data.fingerprint
+    assert load(data.source, **options, length=2).shape == (2,)
+    with pytest.raises(CounError, match="--size applies to encoded images"):
+        load(data.source, **options, size=8)

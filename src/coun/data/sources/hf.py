@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from coun.data.checks import NAMEABLE, nameable
+from coun.data.examples import Data
 from coun.data.labels import label_values
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
+from coun.data.tokens import TOKENS
 from coun.errors import CounError, unknown
 
 if TYPE_CHECKING:
@@ -49,14 +51,17 @@ def read(
     test_seed: int | None = None,
     test_ids: str | Path | Sequence[str] | None = None,
     test_split: str | None = None,
-) -> Table:
+    length: int | None = None,
+    encoding: dict[str, Any] | None = None,
+) -> Data | Table:
     """Read parquet with columns as Hugging Face names them.
 
     Files, or the folders they are in, are called train*.parquet and test*, validation*,
     valid* or val*.parquet. Shards are joined in name order, and that order numbers the rows
     of each part. Columns are found by the `huggingface` metadata or by their types: images
     are binary or a struct with `bytes`, labels are integers. A test part whose labels are all
-    -1, which stands for unknown, gives way to the validation part.
+    -1, which stands for unknown, gives way to the validation part. Rows with a column
+    `input_ids` and without images are texts, as those of `tokens:`.
 
     Args:
         path: a folder of parquet files, a folder that `datasets` wrote with `save_to_disk`,
@@ -72,6 +77,7 @@ def read(
         test_ids: ids of the rows to hold out instead, or a file that lists them.
         test_split: the name of the test part, where it is called otherwise or several might
             be it.
+        length, encoding: of texts, as for `tokens:`.
 
     Raises: CounError for files, columns or labels that are missing, ambiguous or damaged.
     """
@@ -82,7 +88,10 @@ def read(
         raise CounError("--test-split names a test part; leave the options that hold one out")
     train, test = _parts(path, hold_out=bool(held_out), test_split=test_split)
     features = train.features()
-    image = columns.image_column(features, image_column)
+    texts = image_column is None and columns.holds_texts(features)
+    image = TOKENS if texts else columns.image_column(features, image_column)
+    if length is not None and not texts:
+        raise CounError("--length applies to texts, and these rows are images")
     label = columns.label_column(features, label_column)
     if id_column is not None and id_column not in features:
         raise unknown("id column", id_column, features)
@@ -99,7 +108,8 @@ def read(
     rows = _part("train", train, image, values, id_column)
     if test is None:
         table = held_out.split(rows, classes)
-        return replace(table, notes=table.notes + notes)
+        table = replace(table, notes=table.notes + notes)
+        return _as_texts(table, train, train, length, encoding) if texts else table
     if test_split is None and _are_unknown(test, label):
         test = _parts(path, hold_out=False, test_split="val")[1]
         notes += ("the labels of the test part are all -1, so validation is the test part",)
@@ -109,7 +119,25 @@ def read(
         test_values = _as_training(label, test_values, distinct)
     elif columns.class_names(test.features().get(label, {})) not in (None, classes):
         raise CounError(f"column '{label}' names other classes in the test part than in training")
-    return Table(rows, _part("test", test, image, test_values, id_column), classes, notes)
+    table = Table(rows, _part("test", test, image, test_values, id_column), classes, notes)
+    return _as_texts(table, train, test, length, encoding) if texts else table
+
+
+def _as_texts(
+    table: Table, train: Columns, test: Columns, length: int | None, encoding: dict[str, Any] | None
+) -> Data:
+    """The rows of *table* with the token ids that *train* and *test* hold at their numbers."""
+    import pyarrow as pa
+
+    from coun.data.tabular import token_lists
+
+    train_lists, test_lists = (
+        pa.table(
+            {name: source.column(name) for name in token_lists.columns(source.features())}
+        ).take(pa.array(part.row_numbers))
+        for part, source in ((table.train, train), (table.test, test))
+    )
+    return token_lists.as_data(table, train_lists, test_lists, length, encoding)
 
 
 def _parts(path: Path, *, hold_out: bool, test_split: str | None) -> tuple[Columns, Columns | None]:

@@ -12,8 +12,6 @@ from coun.data.row_views import TokenViews
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 
-LONGEST = 512  # tokens of a text that are kept by default
-
 
 def read(
     path: Path,
@@ -52,7 +50,7 @@ def read(
     length = encoding["length"] if encoding else length
     if length is None:
         training = labelled.table.take(labelled.train_rows)
-        length = min(token_lists.longest(training), LONGEST)
+        length = min(token_lists.longest(training), token_lists.LONGEST)
     train, test = labelled.parts(partial(token_lists.encode, length=length))
     vocabulary = encoding["vocabulary"] if encoding else token_lists.vocabulary(train, test)
     recorded = {

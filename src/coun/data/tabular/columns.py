@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from coun.data.tokens import TOKENS
 from coun.errors import CounError, unknown
 
 PREFERRED = ("label", "labels", "fine_label")  # where several columns may be the label
@@ -43,6 +44,12 @@ def _by_type(kind: pa.DataType) -> dict[str, Any]:
     if pa.types.is_binary(inner) or pa.types.is_large_binary(inner):
         return {"_type": "Image"}
     return {"_type": "Value", "dtype": str(kind)}
+
+
+def holds_texts(features: Features) -> bool:
+    """Whether rows are texts: token ids, and no images."""
+    images = any(feature.get("_type") == "Image" for feature in features.values())
+    return TOKENS in features and not images
 
 
 def image_column(features: Features, chosen: str | None = None) -> str:

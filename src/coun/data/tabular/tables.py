@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coun.data.checks import first_line
+from coun.data.tabular.arrow import is_saved
 from coun.errors import CounError, unknown
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
@@ -26,27 +27,29 @@ def read_parts(
     Raises: CounError for a missing or damaged file, and for parts with other columns.
     """
     if not path.exists():
-        raise CounError(f"table: there is no file or folder {path}")
+        raise CounError(f"there is no file or folder {path}")
     if not path.is_dir():
         return _read(path, id_column), None
+    if is_saved(path):
+        raise CounError(f"{path} is a folder that datasets wrote with save_to_disk; say hf:{path}")
     parts = []
     for part in ("train", "test"):
         files = [path / f"{part}{suffix}" for suffix in SUFFIXES]
         present = [file for file in files if file.is_file()]
         if len(present) != 1:
             raise CounError(
-                f"table: {path} holds {len(present) or 'no'} files called {part}.csv, .tsv, .txt "
+                f"{path} holds {len(present) or 'no'} files called {part}.csv, .tsv, .txt "
                 "or .parquet; expected one, or give a single file and hold a part of it out"
             )
         parts.append(_read(present[0], id_column))
     if hold_out:
         raise CounError(
-            f"table: {path} has a test part already; --test-share, --test-seed and --test-ids "
+            f"{path} has a test part already; --test-share, --test-seed and --test-ids "
             "apply to a single file"
         )
     for name in parts[0].column_names:
         if name not in parts[1].column_names:
-            raise CounError(f"table: the test part has no column '{name}', which training has")
+            raise CounError(f"the test part has no column '{name}', which training has")
     return parts[0], parts[1]
 
 

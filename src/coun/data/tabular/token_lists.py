@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pyarrow as pa
+import torch
 from torch import Tensor
 
-from coun.data.examples import TensorExamples
+from coun.data.examples import Data, TensorExamples
+from coun.data.row_views import TokenViews
+from coun.data.sources.table import Table
 from coun.data.tokens import MASK, SEGMENTS, TOKENS, padded, second_text
 from coun.errors import CounError
+
+LONGEST = 512  # tokens of a text that are kept by default
 
 
 def encode(table: pa.Table, *, length: int) -> Tensor:
@@ -19,6 +27,55 @@ def encode(table: pa.Table, *, length: int) -> Tensor:
     if SEGMENTS in table.column_names and any(any(row) for row in _lists(table, SEGMENTS)):
         raise CounError(second_text("the table"))
     return padded(_lists(table, TOKENS), masks, length)
+
+
+def columns(names: Iterable[str]) -> list[str]:
+    """Those of *names* that hold the tokens of texts."""
+    return [name for name in (TOKENS, MASK, SEGMENTS) if name in names]
+
+
+def as_data(
+    table: Table,
+    train: pa.Table,
+    test: pa.Table,
+    length: int | None,
+    recorded: Mapping[str, Any] | None,
+) -> Data:
+    """Return the texts of a source as data.
+
+    Args:
+        table: what the source says of its rows; the images that it names are not looked at.
+        train, test: the columns of tokens of the same rows.
+        length: number of tokens to keep; by default that of the longest training text, `LONGEST`
+            at most.
+        recorded: length and vocabulary of an earlier reading, which later deletions must not
+            change.
+
+    Raises: CounError for labels or tokens that cannot be used.
+    """
+    if recorded is None:
+        table.check()
+        recorded = {"length": length or min(longest(train), LONGEST)}
+    train_part, test_part = (
+        TensorExamples(
+            encode(lists, length=recorded["length"]),
+            torch.from_numpy(part.labels),
+            torch.from_numpy(part.row_numbers),
+            None if part.names is None else tuple(part.names),
+        )
+        for part, lists in ((table.train, train), (table.test, test))
+    )
+    recorded = {"vocabulary": vocabulary(train_part, test_part), **recorded}
+    return Data(
+        train_part,
+        test_part,
+        table.classes,
+        TokenViews(),
+        origin={"encoding": recorded},
+        one_numbering=table.one_numbering,
+        notes=table.notes + cut(train, recorded["length"]),
+        vocabulary=recorded["vocabulary"],
+    )
 
 
 def longest(table: pa.Table) -> int:
