@@ -261,9 +261,11 @@ def _print_table(
     app.console.print(table)
 
 
-@command.command("list", help="List the configs that come with coun.")
+@command.command("list", help="List the configs that come with coun, with their titles.")
 def list_configs() -> None:
-    from coun.bench import shipped
+    from coun.bench import load, shipped
 
-    for name in shipped():
-        click.echo(name)
+    names = shipped()
+    width = max(map(len, names)) + 2
+    for name in names:
+        click.echo(f"{name:{width}}{load(name).title}")

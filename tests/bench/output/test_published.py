@@ -14,7 +14,7 @@ from coun.bench.output.tables import result_tables
 from coun.metrics import GAP_METRICS
 
 
-def test_printed_rowsthat_contradict_themselves_are_listed() -> None:
+def test_printed_rows_that_contradict_themselves_are_listed() -> None:
     rows = published.read()
     assert len(rows) == 110
     results = {
@@ -62,3 +62,16 @@ def test_a_damaged_file_names_its_line(tmp_path: Path) -> None:
         published.read(tmp_path / "bad.csv")
     with pytest.raises(coun.CounError, match=r"cannot read"):
         published.read(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [
+        ("10", {"NegGrad+": 44.8, "l1-sparse": 42.1, "NoT": 43.3}),
+        ("50", {"NegGrad+": 50.0, "l1-sparse": 87.7, "NoT": 73.1}),
+    ],
+)
+def test_the_printed_improvements_are_those_of_figure_4(percent, expected) -> None:
+    setting = ("CIFAR-10", "ResNet-18", "random", percent)
+    found = published.improvements(published.read(), setting)
+    assert {name: round(value, 1) for name, value in found.items()} == expected

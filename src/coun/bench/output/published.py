@@ -149,6 +149,12 @@ def compare(
         printed = [row for row in rows if row.setting == setting]
         for row in table.shown:
             compared += _compare_row(table, row, printed)
+        by_method = improvements(rows, setting)
+        for test in table.module:
+            if test.name in by_method and not math.isnan(test.improvement):
+                values = (by_method[test.name], test.improvement)
+                words = "gap made smaller by the module, %"
+                compared.append(Compared(table.title, test.base, words, *values, None))
     return compared
 
 
