@@ -123,7 +123,7 @@ def test_more_parts_than_rows_leaves_some_out(original, small):
     assert [s.split(", ")[1] for s in run.record["stages"]] == ["part 1", "part 2"]
 
 
-@pytest.mark.parametrize("name", ["retrain", "rum", "finetun"])
+@pytest.mark.parametrize("name", ["retrain", "rum", "finetun", "held_out", "out_of_fold", "rewind"])
 def test_a_method_that_cannot_unlearn_a_part_is_refused(name):
     with pytest.raises(coun.CounError, match=f"{name}"):
         make("rum", {"methods": f"finetune,{name}"}).with_defaults_from({})

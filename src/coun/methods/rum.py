@@ -72,7 +72,8 @@ class RUM(Method):
         if name == "nothing":
             return None
         method = make(name)
-        if method.exact or method.needs_original or isinstance(method, RUM):
+        more = method.needs_original or method.needs_out_of_fold or not method.reads <= self.reads
+        if method.exact or more or isinstance(method, RUM):
             raise CounError(
                 f"rum cannot use {name} for a part; expected a method that starts from the present "
                 "weights and needs nothing else"
