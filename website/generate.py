@@ -356,10 +356,11 @@ def import_diagram() -> str:
             f'<text x="{x:.0f}" y="{y + 5:.0f}">{name}</text>'
         )
     return (
+        '<div class="scrolled">'
         f'<svg class="imports" viewBox="0 0 {wide} {48 + step * top}" role="img" '
         'aria-label="Which package imports which; the table below says the same in words">'
         + "".join((*lines, *boxes))
-        + "</svg>"
+        + "</svg></div>"
     )
 
 
