@@ -7,7 +7,8 @@ from docs.conftest import DOCS
 TEXT = (DOCS / "federated.md").read_text(encoding="utf-8")
 
 
-def test_the_commands_work(command):
+def test_the_commands_work(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     # Fewer rows and epochs than on the page; what is checked is that the commands fit together.
     lines = re.findall(r"^    coun (.+)$", TEXT, re.MULTILINE)
     words = [line.replace("--epochs 10", "--epochs 1 --limit 300").split() for line in lines]
