@@ -339,6 +339,21 @@ def test_a_folder_is_reserved_for_one_run(finished, tmp_path):
         other.__enter__()
 
 
+def test_a_finished_run_is_rid_of_what_a_late_kill_left(finished, tmp_path):
+    record = read_record(finished)
+    shutil.copytree(finished, tmp_path / "run")
+    before = sorted(os.listdir(tmp_path / "run"))
+    (tmp_path / "run" / "checkpoint").mkdir()
+    for name in (".lock", "checkpoint/step.safetensors", ".run.json.a1b2c3d4.tmp"):
+        (tmp_path / "run" / name).touch()
+    with locked(tmp_path / "run"), reserved(tmp_path / "run", record) as complete:
+        assert complete
+        assert "checkpoint" in os.listdir(tmp_path / "run")  # another process holds the lock
+    with reserved(tmp_path / "run", record) as complete:
+        assert complete
+    assert sorted(os.listdir(tmp_path / "run")) == before
+
+
 def test_a_killed_process_leaves_no_temporary_files(tmp_path, digits200):
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     for name in (".run.json.a1b2c3d4.tmp", ".lock", "checkpoint/.step.safetensors.a1b2c3d4.tmp"):

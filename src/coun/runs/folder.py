@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,8 +77,8 @@ def write_record(folder: Path, record: RunRecord) -> None:
 def reserved(folder: Path | None, record: RunRecord) -> Iterator[bool]:
     """Reserve *folder* for the run *record* within the block; no folder needs none.
 
-    Yields whether that run is already complete there; the folder is then neither locked nor
-    written, so that it may lie on a read-only share. Otherwise it stays locked within the
+    Yields whether that run is already complete there; the folder then need not be writable, so
+    that it may lie on a read-only share. Otherwise it stays locked within the
     block. If the block fails before any weights were saved, the folder is given back.
 
     Of several processes the main one does it for all; the others wait and read the result.
@@ -91,6 +92,7 @@ def reserved(folder: Path | None, record: RunRecord) -> Iterator[bool]:
         yield folder is not None and read_record(folder, complete=False).status == "complete"
         return
     if _check_content(folder, record):
+        _clear_traces(folder)
         processes.barrier()
         yield True
         return
@@ -152,6 +154,15 @@ def _check_no_other_files(folder: Path) -> None:
 def _is_incidental(path: Path) -> bool:
     """Whether *path* is only a trace of a process that is starting, or was killed."""
     return path.name == LOCK or is_temporary(path)
+
+
+def _clear_traces(folder: Path) -> None:
+    """Remove from a finished run what a process left that was killed just before its end."""
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.exists() or any(map(_is_incidental, folder.iterdir())):
+        # A folder that is read-only, or that another process is reading in, stays as it is.
+        with contextlib.suppress(CounError), locked(folder):
+            shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def _give_back(folder: Path) -> None:
