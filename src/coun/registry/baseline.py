@@ -37,7 +37,7 @@ class Baseline:
 
     def __init__(self, registry: Registry, requests: Sequence[int], data: Data | str | None):
         state, connection = registry.state(), registry.ledger.connection
-        chain, versions = state.kept_ancestry(state.served), state.versions
+        chain, versions = state.ancestry(state.served), state.versions
         self.number = state.start
         self.served = self.run = registry.open_version(state.served, data)
         if self.number != state.served:
@@ -59,9 +59,10 @@ class Baseline:
         return replace(self.split, earlier=earlier, request=self._requests)
 
     def start(self, *, reads_forget_rows: bool) -> tuple[Run, Split]:
-        """The model that a method starts from, and what it has to make it forget.
+        """The model that a method starts from, and the rows that it has to make it forget.
 
-        A method that reads rows which are deleted since starts from the served version instead.
+        A method that reads rows to forget of which some are deleted by now goes on from the
+        served version, which has forgotten these already.
         """
         if self.run is self.served:
             return self.run, self.split
@@ -91,8 +92,9 @@ class Baseline:
     def retain_accuracy(self) -> float | None:
         """What a Retrain is expected to reach on its own rows, in percent; None where unknown.
 
-        The model of before was trained on these rows in the same way, and on some more. Its
-        answers count without the classes that are forgotten, which a Retrain does not know.
+        The last Retrain or first version was trained on these rows in the same way, and on some
+        more, so its accuracy on them is a good guess. The classes that are forgotten are left
+        out of its answers, because a Retrain does not know them.
         """
         if not self._entry["exact"] and self._entry["parent"] is not None:
             expected: float | None = self._entry.get("expected_retain_accuracy")
