@@ -39,7 +39,19 @@ from audit_models import (
     shadow_scores,
 )
 from audit_networks import NETWORK_REQUESTS, network_audits
-from audit_page import ALPHA, ALWAYS, BAD, GUILTY, KEPT, MARGIN, RETRAINS, Cells, write
+from audit_page import (
+    ACCUSING,
+    ALPHA,
+    ALWAYS,
+    BAD,
+    GUILTY,
+    KEPT,
+    MARGIN,
+    RETRAINS,
+    Cells,
+    Draws,
+    write,
+)
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
@@ -356,22 +368,27 @@ def main(arguments: list[str] | None = None) -> None:
     sets = pools(given.data)
     data_seeds = given.seeds if given.data_seeds is None else given.data_seeds
     cells: Cells = {}
+    draws: Draws = {}
     for k in range(max(given.seeds, given.network_seeds)):
         seed = given.first_seed + k
         for name in given.requests:
-            rows: list[dict[str, Any]] = []
+            worlds: dict[str, list[dict[str, Any]]] = {}
             if name in REQUESTS and k < given.seeds:
                 columns = BAD if k < given.bad_seeds else ("Retrain", *ALWAYS)
                 for pool, load in sets.items():
                     if pool == "digits" or k < data_seeds:
-                        rows += world(pool, load, name, seed, given.cache, columns)
+                        worlds[pool] = world(pool, load, name, seed, given.cache, columns)
             elif name in NETWORK_REQUESTS and k < given.network_seeds:
-                rows += network_audits(given.data, name, seed, given.cache)
-            for row in rows:
-                key = (name, row["model"], row["retrains"])
-                cells.setdefault(key, Counter())[row["word"]] += 1
+                worlds["resnet8"] = network_audits(given.data, name, seed, given.cache)
+            for pool, rows in worlds.items():
+                for row in rows:
+                    key = (name, row["model"], row["retrains"])
+                    cells.setdefault(key, Counter())[row["word"]] += 1
+                    if row["model"] == "Retrain" and row["word"] in ACCUSING:
+                        drawn = draws.setdefault((name, row["retrains"]), Counter())
+                        drawn[f"{pool}, seed {seed}"] += 1
         print(f"seeds {given.first_seed} to {seed}", flush=True)
-        write(cells, _command(given, k + 1), given.out)
+        write(cells, draws, _command(given, k + 1), given.out)
 
 
 def _command(given: argparse.Namespace, done: int) -> str:
