@@ -34,21 +34,21 @@ def measure(run: MultiTaskRun, request: TaskRequest) -> dict[str, dict[str, floa
         columns, labels = tasks.columns(name), tasks.train[:, place]
         test_labels = tasks.test[:, place]
         stays, goes = ~forgotten[:, place], forgotten[:, place]
-        own = {"test_accuracy": accuracy(test[:, columns], test_labels)}
+        of_task = {"test_accuracy": accuracy(test[:, columns], test_labels)}
         if bool(stays.any()):
-            own["retain_accuracy"] = accuracy(train[stays][:, columns], labels[stays])
+            of_task["retain_accuracy"] = accuracy(train[stays][:, columns], labels[stays])
         if bool(goes.any()):
-            own["unlearn_accuracy"] = 100 - accuracy(train[goes][:, columns], labels[goes])
+            of_task["unlearn_accuracy"] = 100 - accuracy(train[goes][:, columns], labels[goes])
         if bool(stays.any() and goes.any()):
             size = min(int(stays.sum()), len(test))
             members = stratified(labels[stays], size, MEMBER_SEED)
             others = stratified(test_labels, size, MEMBER_SEED)
-            own["mia_efficacy"] = efficacy_by_feature(
+            of_task["mia_efficacy"] = efficacy_by_feature(
                 *_part(train[stays][:, columns], labels[stays], members),
                 *_part(test[:, columns], test_labels, others),
                 *(train[goes][:, columns], labels[goes]),
             )["confidence"]
-        values[name] = own
+        values[name] = of_task
     return values
 
 
