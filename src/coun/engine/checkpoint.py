@@ -76,6 +76,12 @@ class Checkpoint:
             )
         return tensors, state
 
+    def forget_before(self, stage: int) -> None:
+        """Remove what was saved of the stages before number *stage*."""
+        for path in self.folder.glob("stage-*.safetensors"):
+            if int(path.stem.removeprefix("stage-")) < stage:
+                path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove the folder, because the run is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)

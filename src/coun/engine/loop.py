@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from statistics import fmean
 from typing import Any
@@ -107,6 +107,9 @@ class Engine:
         self.log = Log(task.cost, task.preparation)
         self._bill = task.cost  # what the present stage is charged to
         self._at = Progress()
+        self._complete = (
+            -1
+        )  # the last complete edit in the checkpoint; stages before it are left out
         self._model = task.classifier  # what the present stage trains
         self._modules: tuple[nn.Module, ...] = ()  # what it trains along with it
         self._flops: dict[nn.Module, float] = {task.classifier: task.flops}
@@ -130,19 +133,22 @@ class Engine:
             self._at = Progress(**state["at"])
             self.log.history = state["history"]
             self._losses = state["losses"]
+            self._complete = state.get("complete", -1)
         done = self._at.stage
         self._tick = time.monotonic()
         for number, stage in enumerate(stages):
             self.log.stages.append(stage.name)
             self._model = (isinstance(stage, Fit) and stage.model) or self.task.classifier
             self._bill = self.task.bill(stage.preparation)
-            if isinstance(stage, Edit):
+            if number == self._complete < done:
+                self._restore_stage(number)
+            elif isinstance(stage, Edit):
                 # A resumed run applies edits again. They are exact functions of the weights, and
                 # whatever later stages took from the model (teachers, masks) is rebuilt.
                 with self.task.seeds.as_global("edit", number):
                     stage.apply(model)
-            elif number < done:
-                self._restore_stage(number, stage)
+            elif self._complete < number < done:
+                self._restore_stage(number, stage.modules)
             # The cost of repeated stages is already in the checkpoint; restore it, so that they
             # are not charged twice. What the plan computes before the first step of stage `done`
             # is in the checkpoint only if that stage had begun.
@@ -153,6 +159,8 @@ class Engine:
                 self._fit(number, stage, resumed[0] if resumed and number == done else None)
             if number >= done:
                 self._at = Progress(stage=number + 1)
+                if isinstance(stage, Edit) and stage.complete:
+                    self._keep_complete(number)
             self._clock()
         self.log.cost.note_memory(self.compute.device)
         self.log.profile = self.profile.seconds
@@ -164,14 +172,24 @@ class Engine:
         self._bill.seconds += now - self._tick
         self._tick = now
 
-    def _restore_stage(self, number: int, stage: Fit) -> None:
+    def _keep_complete(self, number: int) -> None:
+        """Save the model after a complete edit, in place of the stages before it."""
+        if self.checkpoint is None:
+            return
+        self._write(f"stage-{number:03d}", pack(self.task.classifier.inner), {})
+        self._complete = number
+        self._save({})
+        if self.group.is_main:
+            self.checkpoint.forget_before(number)
+
+    def _restore_stage(self, number: int, modules: Sequence[nn.Module] = ()) -> None:
         saved = self.checkpoint.load(f"stage-{number:03d}") if self.checkpoint else None
         if saved is None:
             raise CounError(
                 f"the checkpoint of stage {number} is missing; delete the checkpoint folder to "
                 "start this run again"
             )
-        unpack(saved[0], self._model.inner, stage.modules)
+        unpack(saved[0], self._model.inner, modules)
 
     def _fit(self, number: int, stage: Fit, saved: dict[str, Tensor] | None) -> None:
         model, self._modules = self._model, stage.modules
@@ -362,6 +380,7 @@ class Engine:
             "preparation": self.log.preparation.to_json(),
             "history": self.log.history,
             "losses": self._losses + _numbers(self._unread),
+            "complete": self._complete,
         }
         self._write("step", tensors, state)
         self._saved = time.monotonic()

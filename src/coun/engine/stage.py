@@ -21,6 +21,9 @@ class Edit:
         name: Name of the stage in the record.
         apply: A function that changes the user's module in place.
         preparation: Whether the stage prepares for requests, so that its cost is kept apart.
+        complete: Whether the weights afterwards are all that later stages need. A checkpoint then
+            keeps these weights and forgets the stages before, which a resumed run leaves out: what
+            the plan reads from the model before this stage is then not what it was.
 
     >>> import torch
     >>> layer = torch.nn.Linear(2, 1)
@@ -33,6 +36,7 @@ class Edit:
     name: str
     apply: Callable[[nn.Module], object]
     preparation: bool = False
+    complete: bool = False
 
 
 @dataclass(frozen=True)

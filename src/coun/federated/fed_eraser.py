@@ -80,7 +80,7 @@ class FedEraser(FederatedMethod):
             recipe.optimization(),
             self.name,
         )
-        yield from in_rounds([whole], task, federation, merge=calibrated)
+        yield from in_rounds([whole], task, federation, merge=calibrated, complete=True)
 
 
 def replay(

@@ -89,4 +89,4 @@ class Federated(Method):
         if isinstance(self.method, FederatedMethod):
             yield from self.method.federated_plan(model, task, federation)
         else:
-            yield from in_rounds(self.method.plan(model, task), task, federation)
+            yield from in_rounds(self.method.plan(model, task), task, federation, complete=True)

@@ -53,6 +53,7 @@ def in_rounds(
     *,
     without: int | None = None,
     merge: Merge | None = None,
+    complete: bool = False,
 ) -> Iterator[Stage]:
     """Turn every `Fit` of a plan into rounds of local training on the rows of each client.
 
@@ -67,6 +68,8 @@ def in_rounds(
         without: a client that takes no part.
         merge: makes the next model of the present one, those of the clients, who the clients
             are, and the number of the round; by default the average.
+        complete: whether a checkpoint needs only the last average of the first training stage
+            (`Edit.complete`). False keeps the model of every client and round until the end.
 
     Raises: CounError for a stage that cannot be federated.
     """
@@ -76,7 +79,10 @@ def in_rounds(
             yield stage
         else:
             _check(stage)
-            yield from _rounds(stage, task, federation, clients, without, merge or _average)
+            yield from _rounds(
+                stage, task, federation, clients, without, merge or _average, complete
+            )
+            complete = False  # a later stage may depend on what the plan reads from the model
 
 
 def members_of(
@@ -124,6 +130,7 @@ def _rounds(
     clients: torch.Tensor,
     without: int | None,
     merge: Merge,
+    complete: bool,
 ) -> Iterator[Stage]:
     model = task.classifier.inner
     members = members_of(stage, task, federation, clients, without)
@@ -137,7 +144,8 @@ def _rounds(
             yield local_fit(stage, task, federation, clients, member.client, round)
             states.append(state_of(model))
         merged = merge(present, states, members, round)
-        yield _send(f"{stage.name}, round {round + 1}, server", merged, stage.preparation)
+        name = f"{stage.name}, round {round + 1}, server"
+        yield replace(_send(name, merged, stage.preparation), complete=complete)
 
 
 def _send(name: str, state: State, preparation: bool) -> Edit:
