@@ -54,7 +54,12 @@ def main() -> None:
     for name in arguments.names or [name for name in shipped() if name not in done]:
         done[name] = run(name, arguments.out / name.removesuffix(".toml"))
         write_json(table, done)
+        write_page(done)
         print(name, done[name], flush=True)
+
+
+def write_page(done: dict[str, dict[str, object]]) -> None:
+    """Write docs/results/tiny.md from what is done."""
     lines = [
         f"| {name.removesuffix('.toml')} | {x['models']} | {x['failures']} | {x['printed']} | "
         f"{x['seconds']} |\n"

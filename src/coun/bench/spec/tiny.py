@@ -12,6 +12,7 @@ from coun.methods import find
 SEEDS = 2
 ROWS = 4  # training rows of each class; FEWEST in all
 FEWEST, TEST = 120, 60
+OF_CLIENT = 40  # rows for each client of a federation, as a Dirichlet partition needs many
 MODEL = "cnn"
 TRAIN = {"epochs": 2, "batch_size": 32}
 NOTE = (
@@ -53,7 +54,9 @@ def _workload(workload: Workload) -> Workload:
         data = workload.data.model_copy(update={"limit": FEWEST, "test_limit": TEST})
     else:
         classes = sum(len(names) for names in workload.data.groups.values()) or expect.classes
-        train, test = max(ROWS * classes, FEWEST), max(classes, TEST)
+        clients = workload.federation.clients if workload.federation else 0
+        train = max(ROWS * classes, FEWEST, OF_CLIENT * clients)
+        test = max(classes, TEST)
         source = f"rehearsal:{expect.data_set},train={train},test={test}"
         data = DataConfig(source=source, views=workload.data.views, groups=workload.data.groups)
     return workload.model_copy(update={"data": data, "model": MODEL, "train": TRAIN})
