@@ -6,7 +6,7 @@ from coun.engine import predict
 
 
 def test_predictions_are_those_of_one_batch(small, original, monkeypatch):
-    monkeypatch.setattr("coun.engine.prediction.BATCH", 64)
+    monkeypatch.setattr("coun.engine.prediction.CPU_BATCH", 64)
     outputs = predict(original.classifier, small, small.train)
     with torch.no_grad():
         at_once = original.classifier(small.views.evaluate(small.train.images))
