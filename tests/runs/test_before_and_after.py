@@ -51,6 +51,17 @@ def test_a_start_near_chance_and_a_fall_are_said(original):
     assert words(80.0, 76.0) == ""
 
 
+def test_a_retrain_that_was_trained_too_little_is_said(original):
+    def words(exact):
+        start = StartRecord(weights_sha256="", counts={}, metrics={"test_accuracy": 80.0})
+        retrain = {"test_accuracy": exact}
+        result = {"start": start, "test_accuracy": 79.0, "retrain": retrain}
+        return " ".join(_warnings(original, result))
+
+    assert "the Retrain has a test accuracy of 60.0%, 20.0 points below" in words(60.0)
+    assert words(72.0) == ""
+
+
 @pytest.mark.parametrize(
     ("method", "settings", "share"),
     [

@@ -37,6 +37,7 @@ from coun.trust import Trust
 Retrains = Run | str | Path | Sequence[Run | str | Path]
 
 NEAR_CHANCE = LARGE_FALL = 5.0  # points of test accuracy
+POOR_RETRAIN = 10.0  # points: a Retrain differs from the model before by other weights and rows
 MEMBER_SEED = 0  # of the attack's stratified members: fixed, so two models face one attack
 
 
@@ -320,7 +321,7 @@ def _start(
 
 
 def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
-    """What to say loudly of a start without skill, and of a loss of test accuracy."""
+    """What to say loudly of a start or a Retrain without skill, and of a loss of test accuracy."""
     start: StartRecord | None = result.get("start")
     before = start.metrics.get("test_accuracy") if start else None
     after = result["test_accuracy"]
@@ -338,5 +339,12 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
         warnings.append(
             f"test accuracy fell by {before - after:.1f} points, from {before:.1f}% to "
             f"{after:.1f}%; try a lower lr, other epochs, another method, or retrain"
+        )
+    exact = (result.get("retrain") or {}).get("test_accuracy")
+    if exact is not None and before - exact > POOR_RETRAIN:
+        warnings.append(
+            f"the Retrain has a test accuracy of {exact:.1f}%, {before - exact:.1f} points below "
+            "that of the model before unlearning; it was trained too little or otherwise than that "
+            "model, so the gaps to it say little"
         )
     return warnings
