@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from optional_packages import package
+from tiny_vit import write_vit
 from torch import nn
 
 from coun.cli import main
@@ -54,31 +53,11 @@ def place(tmp_path_factory):
     return place
 
 
-def write_folder(place):
-    transformers = package("transformers")
-    config = transformers.ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=16,
-        patch_size=8,
-        num_labels=2,
-    )
-    transformers.ViTForImageClassification(config).save_pretrained(place / "my-vit")
-    settings = {
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-        "size": {"height": 16, "width": 16},
-    }
-    (place / "my-vit" / "preprocessor_config.json").write_text(json.dumps(settings))
-
-
 def test_the_commands_run_one_after_the_other(place, monkeypatch, capsys):
     """They are one test, because later ones need the runs of earlier ones."""
     with_transformers = importlib.util.find_spec("transformers") is not None
     if with_transformers:
-        write_folder(place)
+        write_vit(place / "my-vit")
     monkeypatch.chdir(place)
     for words in COMMANDS:
         if not with_transformers and {"my-vit", "forgot-hf"} & set(words):

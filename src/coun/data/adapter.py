@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from coun.data.checks import check_labels, checked_ids, first_line
-from coun.data.examples import Data, Examples, NamedRows, TensorExamples
+from coun.data.examples import Data, Examples, TensorExamples
 from coun.data.images import pixels
 from coun.data.items import Pairs, all_labels, class_names, listed_labels
 from coun.data.labels import Coding, coding, label_values
+from coun.data.lazy import PlacedRows
 from coun.data.row_views import default_views
 from coun.data.tokens import from_tokenized, is_tokenized
 from coun.data.transforms import ViewsLike, as_views
@@ -182,30 +183,22 @@ def _recoded(examples: Examples, labels: Coding, part: str) -> Examples:
     return replace(examples, labels=numbers)
 
 
-@dataclass(frozen=True, eq=False)
-class StreamedExamples(NamedRows):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StreamedExamples(PlacedRows):
     """Examples that stay in a map-style dataset until they are fetched.
+
+    Their places are positions in the dataset, which differ from the row numbers where a record
+    numbered the rows before some were deleted.
 
     Args:
         dataset: gives (image, label) for each position in `places`.
-        labels, numbers: (N,) int64, in memory.
         like: one image (C, H, W), or float of any shape; all others must have its shape and type.
         part: "train" or "test", for errors.
-        places: positions in *dataset*, (N,) int64. They differ from `numbers` where a record
-            numbered the rows before some were deleted.
-        names: one id per row; None where the row numbers serve as ids.
     """
 
     dataset: Any
-    labels: Tensor
-    numbers: Tensor
     like: Tensor
     part: str
-    places: Tensor
-    names: Sequence[str] | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     def fetch(self, rows: Tensor) -> Tensor:
         """Images of *rows* (B, C, H, W), read now; refuses a label that changed since."""
@@ -219,15 +212,6 @@ class StreamedExamples(NamedRows):
                     "both must be equal (does a target transform change it?)"
                 )
         return out
-
-    def take(self, rows: Tensor) -> StreamedExamples:
-        return replace(
-            self,
-            labels=self.labels[rows],
-            numbers=self.numbers[rows],
-            places=self.places[rows],
-            names=self.names_at(rows),
-        )
 
     def in_memory(self) -> TensorExamples:
         """All images and their labels, in one pass over the dataset."""
@@ -262,7 +246,15 @@ def _examples(dataset: Any, part: str, stream: bool | None, ids: Sequence[str] |
     like, _ = _item(dataset, 0, part)
     names = None if ids is None else checked_ids(ids, count)
     places = torch.arange(count)
-    lazy = StreamedExamples(dataset, torch.zeros_like(places), places, like, part, places, names)
+    lazy = StreamedExamples(
+        dataset=dataset,
+        like=like,
+        part=part,
+        labels=torch.zeros_like(places),
+        numbers=places,
+        places=places,
+        names=names,
+    )
     if stream is False or (stream is None and like.nbytes * count <= IN_MEMORY):
         return lazy.in_memory()
     return replace(lazy, labels=torch.tensor(list(_listed(lazy))))

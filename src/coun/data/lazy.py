@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
 import torch
@@ -109,35 +109,25 @@ class EncodedImages:
         return out[inverse]
 
 
-@dataclass(frozen=True, eq=False)
-class LazyExamples(NamedRows):
-    """Examples whose images are read when they are fetched; a subset copies no image.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlacedRows(NamedRows):
+    """Rows whose images lie elsewhere, each at a place; a subset copies no image.
 
     Args:
-        images: the images.
         labels, numbers: (N,) int64, in memory.
-        places: where the images of the rows are in *images*, (N,) int64.
-        channels: of the fetched images; grey images are repeated.
+        places: where the images of the rows are, (N,) int64.
         names: one id per row; None where the row numbers serve as ids.
     """
 
-    images: Images
     labels: Tensor
     numbers: Tensor
     places: Tensor
-    channels: int
     names: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def fetch(self, rows: Tensor) -> Tensor:
-        images = torch.from_numpy(self.images.read(self.places[rows].numpy()))
-        if images.shape[1] == self.channels:
-            return images
-        return images.expand(-1, self.channels, -1, -1).contiguous()
-
-    def take(self, rows: Tensor) -> LazyExamples:
+    def take(self, rows: Tensor) -> Self:
         return replace(
             self,
             labels=self.labels[rows],
@@ -145,6 +135,25 @@ class LazyExamples(NamedRows):
             places=self.places[rows],
             names=self.names_at(rows),
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LazyExamples(PlacedRows):
+    """Examples whose images are read when they are fetched.
+
+    Args:
+        images: the images, in which the rows have places.
+        channels: of the fetched images; grey images are repeated.
+    """
+
+    images: Images
+    channels: int
+
+    def fetch(self, rows: Tensor) -> Tensor:
+        images = torch.from_numpy(self.images.read(self.places[rows].numpy()))
+        if images.shape[1] == self.channels:
+            return images
+        return images.expand(-1, self.channels, -1, -1).contiguous()
 
 
 @dataclass(frozen=True, eq=False)

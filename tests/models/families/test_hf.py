@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from optional_packages import package
+from tiny_vit import write_vit
 
 import coun
 from coun.errors import CounError
@@ -23,23 +24,7 @@ def transformers():
 def vit(transformers, tmp_path_factory):
     """A folder with a vision transformer, its weights and its image processor."""
     folder = tmp_path_factory.mktemp("hf") / "my-vit"
-    config = transformers.ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=16,
-        patch_size=8,
-        id2label=LABELS,
-        label2id={name: number for number, name in LABELS.items()},
-    )
-    transformers.ViTForImageClassification(config).save_pretrained(folder)
-    settings = {
-        "image_mean": [0.5] * 3,
-        "image_std": [0.25] * 3,
-        "size": {"height": 16, "width": 16},
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    write_vit(folder, tuple(LABELS.values()))
     return folder
 
 
@@ -111,6 +96,15 @@ def changed(vit, tmp_path, **entries):
     content = json.loads((folder / "config.json").read_text()) | entries
     (folder / "config.json").write_text(json.dumps(content))
     return folder
+
+
+def test_no_progress_bar_is_drawn_and_the_host_keeps_its_own(vit, capfd):
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
+    load_trained(f"hf:{vit}")
+    assert "%|" not in capfd.readouterr().err
+    assert logging.is_progress_bar_enabled() == before
 
 
 def test_code_of_the_folder_is_not_run(transformers, vit, tmp_path):

@@ -88,7 +88,14 @@ class Part:
                 images = images.repeat(channels, axis=1)
             return TensorExamples(torch.from_numpy(images), labels, numbers, names)
         places = rows if isinstance(images, EncodedImages) else torch.arange(len(rows))
-        return LazyExamples(images, labels, numbers, places, channels, names)
+        return LazyExamples(
+            images=images,
+            channels=channels,
+            labels=labels,
+            numbers=numbers,
+            places=places,
+            names=names,
+        )
 
     def images(
         self, rows: np.ndarray, *, size: int | None, stream: bool, cache: Cache | None
