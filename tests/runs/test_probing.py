@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import coun
-from coun.methods import make
+from coun.methods import catalogue, make
 from coun.models import build, copy_model, weights_digest
 from coun.runs import probing
 from coun.runs.recipes import by_family, family, recipe
@@ -133,3 +133,9 @@ def test_trials_of_negation_start_from_negated_weights(normalised, split, small)
     plain = unlearn(normalised, split, small, "finetune").record.probe
     assert negated.loss > plain.loss
     assert negated.trials[-1].loss < negated.loss
+
+
+@pytest.mark.parametrize("name", [n for n, kind in sorted(catalogue().items()) if kind.edits_first])
+def test_an_edit_before_the_trials_may_read_what_the_method_reads(name, small, split):
+    model = build("cnn", classes=10, shape=(1, 8, 8))
+    assert unlearn(model, split, small, name).record.probe is not None

@@ -47,6 +47,7 @@ class Amun(Training):
     name: ClassVar[str] = "amun"
     source: ClassVar[str] = "AMUN, Ebrahimpour-Boroojeny et al., ICML 2025"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
+    changes_inputs: ClassVar[bool] = True
 
     epochs: Positive | None = Field(10, description="Passes over both sets.")
     lr: LearningRate = Field(0.01)

@@ -117,8 +117,8 @@ def probe(
     classifier = wrap(model, data, start.head)
     flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))
     compute = Compute.choose(options.device, options.precision, macs=flops / 2)
-    seeds, reads = Seeds(seed).fork("probe"), frozenset({role})
-    task = Task(data, split, seeds, reads, classifier, None, compute.device, flops)
+    seeds = Seeds(seed).fork("probe")
+    task = Task(data, split, seeds, method.reads, classifier, None, compute.device, flops)
     rows = task.indices(role)
     rows = rows[torch.randperm(len(rows), generator=seeds.torch("rows"))]
     # A request of one row leaves nothing to hold back; the row then serves for both.
