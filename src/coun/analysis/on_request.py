@@ -91,7 +91,7 @@ RESIDUAL = Metric(
     column=None,
 )  # fmt: skip
 RELEARN = Metric(
-    "relearn_steps", "relearn", "steps", relearn_steps,
+    "relearn_steps", "relearn", "", relearn_steps,
     ("model", "original.model", "split"),
     title="Steps until the forget rows are known again, at most 200", column=None, digits=0,
 )  # fmt: skip
