@@ -204,6 +204,19 @@ def test_methods_forget_without_changing_the_start(start, request_of_a_task, wei
     assert torch.equal(weights(start), before)
 
 
+def test_the_backward_passes_of_the_pieces_are_counted(start, request_of_a_task):
+    """One epoch; the rows that stay pass once forward and once for each piece backward."""
+    without = InterferenceAware(across_tasks=False, across_rows=False)
+    rows_only = InterferenceAware(across_tasks=False, pieces=3)
+    costs = [
+        unlearn(start, request_of_a_task, epochs=1, settings=how).cost
+        for how in (without, rows_only)
+    ]
+    retained = len(start.bed.data.train)
+    a_pass = costs[0].flops / (3 * costs[0].forward_images)
+    assert costs[1].flops - costs[0].flops == pytest.approx(2 * 3 * retained * a_pass)
+
+
 def test_a_run_is_repeated_to_the_bit(start, request_of_a_task, weights):
     runs = [unlearn(start, request_of_a_task, epochs=1, seed=3) for _ in range(2)]
     assert torch.equal(*map(weights, runs))

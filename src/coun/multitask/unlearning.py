@@ -119,9 +119,11 @@ class _Step:
         self.staying = [name for name in self.tasks.names if name not in request.tasks]
         self.rows = {role: rows_and_pairs(run.bed, request, role) for role in ("retain", "forget")}
         self.basis: Tensor | None = None
+        self.task: Task | None = None
 
     def stages(self, task: Task, whole: Fit) -> Iterator[Stage]:
         """Yield one stage for each epoch, before which the directions of tasks are computed."""
+        self.task = task
         (size, *_) = whole.phases[0].batch_sizes.values()
         for stage in one_stage_per_epoch(whole):
             if self.how.across_tasks and self.staying:
@@ -157,6 +159,9 @@ class _Step:
             per_row = losses["retain"][0].sum(1)
             parts = [part.sum() for part in per_row.chunk(self.how.pieces)]
             gradients = [flat_gradient(part, shared) for part in parts]
+            if self.task is not None:  # the engine counts one backward pass of the batch only
+                rows = len(per_row) * len(parts)
+                self.task.cost.flops += 2 * rows * self.task.flops
             if self.basis is not None:
                 # Otherwise the second projection would bring back a part of what the first removed.
                 gradients = [removed(gradient, self.basis) for gradient in gradients]
