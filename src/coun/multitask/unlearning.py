@@ -160,8 +160,8 @@ class _Step:
             parts = [part.sum() for part in per_row.chunk(self.how.pieces)]
             gradients = [flat_gradient(part, shared) for part in parts]
             if self.task is not None:  # the engine counts one backward pass of the batch only
-                rows = len(per_row) * len(parts)
-                self.task.cost.flops += 2 * rows * self.task.flops
+                passes = len(per_row) * len(parts)
+                self.task.cost.flops += 2 * passes * self.task.flops
             if self.basis is not None:
                 # Otherwise the second projection would bring back a part of what the first removed.
                 gradients = [removed(gradient, self.basis) for gradient in gradients]
