@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from coun.engine import forward_flops
@@ -21,3 +22,11 @@ def test_operations_are_those_of_torch(name: str) -> None:
 
 def test_torch_does_not_wrap_the_counter_with_its_compiler() -> None:
     assert not hasattr(_Operations.__torch_dispatch__, "__wrapped__")
+
+
+def test_layers_of_a_transformer_are_counted_also_without_gradients() -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    products = 5 * (16 * 48 + 16 * 16 + 2 * 16 * 32)  # projections, output, two linear layers
+    # torch does not count the fused attention of a CPU itself, 800 more here.
+    assert forward_flops(layer, torch.zeros(1, 5, 16)) >= 2 * products
+    assert torch.backends.mha.get_fastpath_enabled()

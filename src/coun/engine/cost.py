@@ -96,11 +96,15 @@ def forward_flops(classifier: nn.Module, image: Tensor) -> float:
     60.0
     """
     was_training = {m: m.training for m in classifier.modules()}
+    fast = torch.backends.mha.get_fastpath_enabled()
     classifier.eval()
     try:
+        # The fused layer of torch's transformers is one operation, which would count as nothing.
+        torch.backends.mha.set_fastpath_enabled(False)
         with torch.random.fork_rng(), torch.no_grad(), _Operations() as operations:
             classifier(image)
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module, mode in was_training.items():
             module.training = mode
     return float(operations.total)
