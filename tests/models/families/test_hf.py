@@ -2,13 +2,17 @@
 
 import json
 import shutil
+import sys
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from optional_packages import package
 from tiny_vit import write_vit
 
 import coun
+from coun.cli import main
 from coun.errors import CounError
 from coun.models import Classifier, build, load_trained
 
@@ -156,3 +160,28 @@ def test_padding_of_texts_is_masked(transformers, tmp_path):
         logits = classifier(ids).logits
         short = classifier(ids[:1, :3]).logits
     torch.testing.assert_close(logits[0], short[0])
+
+
+def test_a_text_classifier_is_unlearned_from_the_command_line(
+    transformers, tmp_path, monkeypatch, capsys
+):
+    texts = [[1, 2 + n % 7, 9 + n % 5, 15 + n % 2][: 3 + n % 2] for n in range(40)]
+    table = pyarrow.table({"input_ids": texts, "label": [n % 2 for n in range(40)]})
+    pyarrow.parquet.write_table(table, tmp_path / "texts.parquet")
+    config = transformers.DistilBertConfig(
+        vocab_size=20, dim=8, hidden_dim=8, n_layers=1, n_heads=2, max_position_embeddings=8
+    )
+    model = transformers.DistilBertForSequenceClassification(config)
+    model.save_pretrained(tmp_path / "my-classifier")
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        "unlearn my-classifier --data tokens:texts.parquet --method finetune --epochs 1 "
+        "--forget-fraction 0.1 --out forgot",
+        "train --from-request forgot --epochs 1 --out retrain",
+        "evaluate forgot --against retrain",
+        "export forgot served --to hf",
+    ):
+        monkeypatch.setattr(sys, "argv", ["coun", *words.split()])
+        assert main() == 0, capsys.readouterr().err
+    assert "texts seen" in capsys.readouterr().out
+    assert type(load_trained("hf:served")[0]) is type(model)
