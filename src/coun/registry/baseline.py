@@ -55,6 +55,8 @@ class Baseline:
     @cached_property
     def whole_split(self) -> Split:
         """The same rows, of which all that were named since the last Retrain are new."""
+        if self.run is self.served:
+            return self.split
         earlier = self.split.earlier[:0] if self.run.split is None else self.run.split.forget
         return replace(self.split, earlier=earlier, request=self._requests)
 
@@ -64,16 +66,10 @@ class Baseline:
         A method that reads rows to forget of which some are deleted by now goes on from the
         served version, which has forgotten these already.
         """
-        if self.run is self.served:
-            return self.run, self.split
         rows = self.whole_split.rows(self.run.data, "forget")
         if reads_forget_rows and len(rows) < len(self.whole_split.new):
             return self.served, self.split
         return self.run, self.whole_split
-
-    def unlearned_rows(self, start: Run) -> int:
-        """How many rows *start* was made to forget since the last Retrain."""
-        return 0 if start is self.run else len(self.whole_split.new) - len(self.split.new)
 
     @cached_property
     def test_accuracy(self) -> float:

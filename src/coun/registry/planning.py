@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from coun.certificates import Check
 from coun.errors import CounError
-from coun.methods import catalogue, make
+from coun.methods import make
 from coun.plans.choice import AUTO, BUDGET, Choice, choose_method
 from coun.registry.baseline import Baseline
 from coun.registry.costs import retrain_settings
@@ -80,30 +80,22 @@ class Plan:
             return [chosen, Choice("retrain", {}, f"{made.name} did not pass the gates")]
         if self.settings:
             raise CounError("--set goes with --method NAME; the rule of auto chooses the settings")
+        start, split = baseline.run, baseline.whole_split
         choices: list[Choice] = []
         while not choices or choices[-1].name != "retrain":
-            choices.append(self._next(baseline, [choice.name for choice in choices]))
-        return choices
-
-    def _next(self, baseline: Baseline, tried: list[str]) -> Choice:
-        """What `choose_method` says. Where a method starts from depends on what it reads."""
-        for reads_forget_rows in (True, False):
-            start, split = baseline.start(reads_forget_rows=reads_forget_rows)
-            present = len(split.rows(start.data, "forget")) == len(split.new)
-            choice = choose_method(
-                kind=split.content_kind,
-                forget_rows=len(split.new),
-                retain_rows=len(split.retain),
-                forget_rows_present=present,
-                original=start.record.original or retrain_settings(start),
-                budget=self.budget,
-                exclude=tried,
-                prepared=start.out_of_fold is not None,
-                earlier_rows=baseline.unlearned_rows(start),
+            choices.append(
+                choose_method(
+                    kind=split.content_kind,
+                    forget_rows=len(split.new),
+                    retain_rows=len(split.retain),
+                    forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),
+                    original=start.record.original or retrain_settings(start),
+                    budget=self.budget,
+                    exclude=[choice.name for choice in choices],
+                    prepared=start.out_of_fold is not None,
+                )
             )
-            if ("forget" in catalogue()[choice.name].reads) == reads_forget_rows:
-                break
-        return choice
+        return choices
 
     def to_json(self) -> dict[str, Any]:
         """What decides whether an interrupted fulfilment is continued."""
