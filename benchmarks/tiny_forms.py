@@ -18,11 +18,12 @@ from coun.files import read_json, write_json, write_text
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 HEAD = """# The tiny form of every bench
 
-Every config that comes with coun was run by `coun bench CONFIG --tiny` and `coun report DIR
---paper`: the same rows, scenarios and outputs on a few random images with a small network. The
-table shows that each one runs from its plan to its report. Its numbers have no meaning, and are
-not shown. CPU seconds are those of one thread, on a machine that other programs used as well.
-`python benchmarks/tiny_forms.py` makes this page.
+These configs were run by `coun bench CONFIG --tiny` and `coun report DIR --paper`: the same rows,
+scenarios and outputs on a few random images with a small network. The table shows that each one
+runs from its plan to its report. Its numbers have no meaning, and are not shown. CPU seconds are
+those of one thread; a run that was interrupted and continued has none. A config that is not in
+the table was not run in this form; `python benchmarks/tiny_forms.py` runs those and makes this
+page.
 
 | config | models measured | experiments that failed | printed values beside ours | CPU seconds |
 |---|---:|---:|---:|---:|
