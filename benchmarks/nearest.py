@@ -41,7 +41,9 @@ PREPARATIONS = {
 class Bed(NamedTuple):
     """Data, a network and the recipe of its training.
 
-    Args: epochs: for methods that cost about 0.15, 0.25 and 0.3 of a Retrain.
+    Args:
+        epochs: for methods that cost about 0.15, 0.25 and 0.3 of a Retrain.
+        quick: whether rows that cost many Retrains are run as well.
     """
 
     rows: int
@@ -49,6 +51,7 @@ class Bed(NamedTuple):
     recipe: dict[str, Any]
     options: coun.Options
     epochs: tuple[int, int, int]
+    quick: bool = False
 
 
 def _options(precision: Literal["fp32", "bf16"]) -> coun.Options:
@@ -57,7 +60,7 @@ def _options(precision: Literal["fp32", "bf16"]) -> coun.Options:
 
 BEDS = {
     "perceptron": Bed(
-        1200, 1200, {"epochs": 24, "batch_size": 100, "lr": 0.1}, _options("fp32"), (3, 5, 7)
+        1200, 1200, {"epochs": 24, "batch_size": 100, "lr": 0.1}, _options("fp32"), (3, 5, 7), True
     ),
     "cnn": Bed(
         1500, 3000, {"epochs": 40, "batch_size": 64, "lr": 0.1}, _options("bf16"), (5, 8, 12)
@@ -70,7 +73,7 @@ def tried(bed: Bed) -> list[tuple[str, str | None, str, dict[str, Any]]]:
     few, some, many = bed.epochs
     old = {"original_share": 0.0, "retain_weight": 0.0}
     push = {"epochs": few, "forget_batch_size": bed.recipe["batch_size"] // 4}
-    return [
+    rows: list[tuple[str, str | None, str, dict[str, Any]]] = [
         ("FT", None, "finetune", {"epochs": many}),
         ("NegGrad+ few", None, "neggrad_plus", {**push, "alpha": 0.85, "lr": 0.04}),
         ("NegGrad+ few, strong", None, "neggrad_plus", {**push, "alpha": 0.6, "lr": 0.05}),
@@ -83,13 +86,17 @@ def tried(bed: Bed) -> list[tuple[str, str | None, str, dict[str, Any]]]:
         ("matching, labels only for retain rows", HALF, "out_of_fold",
          {"epochs": few, "retain_weight": 0.0}),
         ("matching, 1 x 4 half", CHEAP, "out_of_fold", {"epochs": few}),
-        ("matching, 3 x 4 short", "3 x 4 short", "out_of_fold", {"epochs": few}),
-        ("matching, 1 x 4 full", "1 x 4 full", "out_of_fold", {"epochs": few}),
         ("held-out, nothing prepared", None, "held_out", {"epochs": few}),
         ("held-out, longer", None, "held_out", {"epochs": some}),
         ("oracle, 1 Retrain", None, "oracle", {"epochs": few}),
-        ("oracle, 3 Retrains", None, "oracle", {"epochs": few, "oracles": 3}),
     ]  # fmt: skip
+    if bed.quick:
+        rows += [
+            ("matching, 3 x 4 short", "3 x 4 short", "out_of_fold", {"epochs": few}),
+            ("matching, 1 x 4 full", "1 x 4 full", "out_of_fold", {"epochs": few}),
+            ("oracle, 3 Retrains", None, "oracle", {"epochs": few, "oracles": 3}),
+        ]
+    return rows
 
 
 def data(bed: str) -> coun.Data:
