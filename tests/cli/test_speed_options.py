@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 TRAIN = ("train", "--data", "digits", "--limit", 200, "--model", "cnn", "--epochs", 1)
+MODULE = ("--method", "finetune", "--contrast", "info_nce")
 PARTS = ("loading", "augmentation", "forward", "backward", "optimizer")
 
 
@@ -38,6 +39,10 @@ def test_contrast_on_the_wrong_method_or_without_a_loss_is_refused(coun_command)
         (("--method", "coun", "--contrast", "info_nce"), "has one already"),
         (("--method", "finetune", "--contrast", "info_nec"), "info_nce"),
         (("--method", "finetune", "--contrast-temperature", 0.1), "--contrast"),
+        (("--method", "finetune", "--contrast-weight", 2), "need --contrast"),
+        ((*MODULE, "--contrast-set", "loss=moco"), "--contrast-set has loss"),
+        ((*MODULE, "--contrast-set", "weight=3"), "--contrast-set has weight"),
+        ((*MODULE, "--contrast-temperature", "inf"), "temperature"),
     ):
         done = coun_command(*base, *arguments)
         assert done.code == 2

@@ -48,6 +48,7 @@ def test_it_learns_and_fits_into_pipelines(iris) -> None:
 
 def test_bad_positions_are_refused(iris) -> None:
     model = Unlearner(epochs=1).fit(*iris)
-    for wrong in ([], [150]):
+    # A mask is no list of positions: it would be read as the positions 0 and 1.
+    for wrong in ([], [150], [1.7], [True, False], np.arange(150) < 5, ["a"], 5):
         with pytest.raises(CounError):
             model.unlearn(wrong)

@@ -13,10 +13,11 @@ from coun.integrations import model_card, to_mlflow
 
 
 @pytest.fixture(scope="module")
-def forgot() -> tuple[coun.Run, coun.audit.Audit]:
+def forgot(tmp_path_factory) -> tuple[coun.Run, coun.audit.Audit]:
     data = coun.load("digits", limit=60)
     original = coun.train(data, "mlp", epochs=2)
-    run = coun.unlearn(original, coun.Split.random(data, 0.2), "finetune", epochs=1)
+    out = tmp_path_factory.mktemp("forgot") / "run"
+    run = coun.unlearn(original, coun.Split.random(data, 0.2), "finetune", epochs=1, out=out)
     return run, audit(run, rest=False, relearn=False)
 
 
@@ -52,13 +53,35 @@ def test_the_alias_moves_only_if_the_audit_clears_the_model(
     assert tags["coun.weights_sha256"] == run.record.weights_sha256
 
 
-def test_an_audit_of_another_model_is_refused(forgot, tmp_path: Path) -> None:
-    pytest.importorskip("mlflow")
+def test_a_wrong_name_is_refused_before_anything_is_written(forgot, mlflow_store) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    run, result = forgot
+    with pytest.raises(CounError, match="quote, slash or colon"):
+        to_mlflow(run, "it's", result, tracking_uri=mlflow_store)
+    assert mlflow.MlflowClient(mlflow_store).get_experiment_by_name("it's") is None
+
+
+@pytest.mark.parametrize(
+    ("package", "share"),
+    [
+        ("mlflow", lambda run, audit: to_mlflow(run, "digits", audit)),
+        ("huggingface_hub", model_card),
+    ],
+)
+def test_an_audit_of_another_model_or_a_damaged_one_is_refused(
+    forgot, tmp_path: Path, package, share
+) -> None:
+    pytest.importorskip(package)
     run, result = forgot
     result.save(tmp_path)
     other = coun.train(run.data, "mlp", epochs=1, seed=5)
-    with pytest.raises(CounError, match="the audit is of a model with the weights"):
-        to_mlflow(other, "digits", tmp_path)
+    for audit_of_run in (result, tmp_path):
+        with pytest.raises(CounError, match="the audit is of a model with the weights"):
+            share(other, audit_of_run)
+    for content in ("{}", "[]", '{"verdict": {"label": 1}, "models": {}}'):
+        (tmp_path / "audit.json").write_text(content)
+        with pytest.raises(CounError, match="does not fit"):
+            share(run, tmp_path)
 
 
 def test_the_command_writes_a_card_and_refuses_what_does_not_fit(
@@ -67,8 +90,7 @@ def test_the_command_writes_a_card_and_refuses_what_does_not_fit(
     pytest.importorskip("huggingface_hub")
     run, result = forgot
     result.save(tmp_path / "audit")
-    coun.train(run.data, "mlp", epochs=1, out="run")
-    words = ("export", "run", "README.md", "--to", "card", "--audit", "audit")
+    words = ("export", run.folder, "README.md", "--to", "card", "--audit", "audit")
     done = coun_command(*words)
     assert done.code == 0, done.err
     assert result.verdict.headline in (tmp_path / "README.md").read_text()
@@ -78,5 +100,5 @@ def test_the_command_writes_a_card_and_refuses_what_does_not_fit(
         (("--to", "card", "--alias", "x"), "go with --to mlflow"),
         (("--audit", "audit"), "--audit goes with"),
     ):
-        refused = coun_command("export", "run", "new", *wrong)
+        refused = coun_command("export", run.folder, "new", *wrong)
         assert (refused.code, message in refused.err) == (2, True)

@@ -8,6 +8,7 @@ import coun
 from coun.errors import CounError
 from coun.multitask import (
     InterferenceAware,
+    MultiTaskData,
     TaskRequest,
     Tasks,
     measure,
@@ -271,3 +272,25 @@ def test_mistakes_are_refused(bed, start, request_of_a_task):
         InterferenceAware(alpha=2)
     with pytest.raises(CounError, match="some of them, and not all"):
         three_tasks(bed.data, vehicles=frozenset("0123456789"))
+
+
+def test_labels_that_do_not_fit_are_refused(small):
+    """The loss would ignore -100, and other rows than the data's would get the labels."""
+    rows, others = len(small.train), len(small.test)
+    train_labels, test_labels = torch.zeros(rows, 1).long(), torch.zeros(others, 1).long()
+    for wrong in (train_labels - 100, train_labels + 2, train_labels.float(), train_labels[:, 0]):
+        with pytest.raises(CounError, match="label"):
+            Tasks(("side",), (2,), wrong, test_labels)
+    with pytest.raises(CounError, match="label of every row"):
+        MultiTaskData(small, Tasks(("side",), (2,), train_labels[1:], test_labels))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"epochs": 1.5}, {"batch_size": 0}, {"lr": -1}, {"lr": float("nan")}]
+)
+def test_numbers_that_cannot_train_are_refused(bed, start, request_of_a_task, wrong):
+    name = next(iter(wrong))
+    with pytest.raises(CounError, match=f"{name} is"):
+        train(bed, "mlp", **wrong)
+    with pytest.raises(CounError, match=f"{name} is"):
+        unlearn(start, request_of_a_task, "finetune", **wrong)

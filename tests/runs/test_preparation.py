@@ -171,3 +171,27 @@ def test_the_rows_of_a_table_are_found_by_id() -> None:
     table = torch.full((1, 2, 2), 0.5).log()
     with pytest.raises(coun.CounError, match="expected .repeats, rows, classes."):
         OutOfFold(("a",), table, ("x", "y"))
+
+
+def test_a_federation_is_refused(data) -> None:
+    """No method of a federation would read the predictions."""
+    original = coun.train(data, "mlp", epochs=1, federation={"clients": 2})
+    with pytest.raises(coun.CounError, match="federation"):
+        coun.prepare(original, folds=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"probabilities": np.full((60, 10), "a")}, "expected numbers"),
+        ({"probabilities": np.array([{}, None])}, "arrays of numbers"),
+        (
+            {"probabilities": np.full((60, 10), 0.1), "log_probabilities": np.zeros((60, 10))},
+            "expected one of them",
+        ),
+    ],
+)
+def test_a_file_of_something_else_is_refused(data, tmp_path, content, message) -> None:
+    np.savez(tmp_path / "p.npz", **content)
+    with pytest.raises(coun.CounError, match=message):
+        OutOfFold.load(tmp_path / "p.npz", data)

@@ -18,7 +18,6 @@ contrast_options = app.options(
     click.option(
         "--contrast-weight",
         type=float,
-        default=1.0,
         help="Weight of that loss.  [default: 1]",
     ),
     click.option("--contrast-temperature", type=float, help="Temperature of that loss."),
@@ -36,17 +35,21 @@ contrast_options = app.options(
 
 def make_contrast(
     loss: str | None,
-    weight: float,
+    weight: float | None,
     temperature: float | None,
     views: str | None,
     pairs: tuple[str, ...],
 ) -> dict[str, Any] | None:
     """Make the arguments of `coun.contrast` from the options; None where they name no loss."""
     settings = app.parse_settings(pairs)
-    if temperature is not None:
-        settings["temperature"] = temperature
+    options = {"loss": loss, "weight": weight, "temperature": temperature, "views": views}
+    given = {name: value for name, value in options.items() if value is not None}
     if loss is None:
-        if settings or views is not None:
+        if settings or given:
             raise CounError("contrast options need --contrast LOSS, e.g. --contrast info_nce")
         return None
-    return {"loss": loss, "weight": weight, "views": views, **settings}
+    for name in options:
+        if name in settings and (name != "temperature" or temperature is not None):
+            option = "--contrast" if name == "loss" else f"--contrast-{name}"
+            raise CounError(f"--contrast-set has {name}, which {option} says; give it there only")
+    return settings | given

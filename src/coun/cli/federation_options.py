@@ -70,6 +70,8 @@ def _settings(
             raise CounError("--partition and --local-epochs need --clients; add --clients 10")
         return None
     spread, colon, alpha = (partition or "iid").partition(":")
+    if colon and spread == "iid":
+        raise CounError(f"--partition is {partition!r}; iid takes no number, expected iid alone")
     settings |= {"clients": clients, "spread": spread, **({"alpha": alpha} if colon else {})}
     from coun.federated import Federation
 

@@ -14,6 +14,7 @@ from coun.cli import app
 from coun.errors import CounError
 
 if TYPE_CHECKING:
+    from coun.data import Data
     from coun.runs import Options, Run
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,9 +35,17 @@ class FoldOptions:
         """Tell whether any of them was given."""
         return any(value is not None for value in vars(self).values())
 
+    def check(self, data: Data) -> None:
+        """Refuse folds that the rows of *data* cannot fill, before a model is trained on them."""
+        import torch
+
+        from coun.runs.preparation import units_to_divide
+
+        rows = torch.arange(len(data.train))
+        units_to_divide(data, rows, self.folds or FOLDS, self._owners())
+
     def prepare(self, run: Run, seed: int, options: Options) -> Run:
         """Make the predictions of *run* by cross-validation."""
-        from coun.audit.owners import read_owners
         from coun.runs import prepare
 
         return prepare(
@@ -44,10 +53,15 @@ class FoldOptions:
             folds=FOLDS if self.folds is None else self.folds,
             repeats=REPEATS if self.repeats is None else self.repeats,
             epochs=self.epochs,
-            groups=read_owners(self.groups) if self.groups else None,
+            groups=self._owners(),
             seed=seed,
             options=options,
         )
+
+    def _owners(self) -> dict[str, str] | None:
+        from coun.audit.owners import read_owners
+
+        return read_owners(self.groups) if self.groups else None
 
 
 _fold_options = app.options(

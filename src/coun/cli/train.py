@@ -117,10 +117,13 @@ def command(
     data = for_model(load_data(source, limits, forget.id_column), model)
     say_views(data)
     split = split_from_options(data, forget, partition=partition_of(federation))
-    if folds and (split is not None or method != "retrain"):
-        raise CounError(
-            "--folds prepares an Original for requests; leave --method and the forget options out"
-        )
+    if folds:
+        if split is not None or method != "retrain" or federation:
+            raise CounError(
+                "--folds prepares an Original for requests; leave --method, --clients and the "
+                "forget options out"
+            )
+        folds.check(data)
     run = train(data, model, method=method, split=split, federation=federation, **common, **values)
     if folds:
         run = folds.prepare(run, seed, common["options"])

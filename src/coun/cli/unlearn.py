@@ -56,7 +56,7 @@ def command(
     forget: ForgetOptions,
     settings: tuple[str, ...],
     contrast: str | None,
-    contrast_weight: float,
+    contrast_weight: float | None,
     contrast_temperature: float | None,
     contrast_views: str | None,
     contrast_set: tuple[str, ...],

@@ -139,13 +139,20 @@ class OutOfFold:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+        except OSError as error:
+            reason = error.strerror or str(error).splitlines()[0]
+            raise CounError(f"cannot read {path}: {reason}; expected an npz file") from None
+        except (ValueError, AttributeError, TypeError):
+            reason = "it does not hold arrays of numbers and texts"
             raise CounError(f"cannot read {path}: {reason}; expected an npz file") from None
         names = ("log_probabilities", "probabilities")
         given = next((name for name in names if name in content), None)
         if given is None:
             raise CounError(f"{path} holds {sorted(content)}; expected {' or '.join(names)}")
+        if all(name in content for name in names):
+            raise CounError(f"{path} holds {' and '.join(names)}; expected one of them")
+        if content[given].dtype.kind not in "fiu":
+            raise CounError(f"{given} in {path} is {content[given].dtype}; expected numbers")
         table = torch.from_numpy(np.asarray(content[given], np.float64))
         if given == "probabilities":
             table = table.clamp(min=1e-12).log()

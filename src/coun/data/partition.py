@@ -42,7 +42,7 @@ class Partition(BaseModel):
 
     clients: Annotated[int, Field(ge=1, le=10_000)] = 10
     spread: Literal["iid", "dirichlet"] = "iid"
-    alpha: Annotated[float, Field(gt=0)] = 0.1
+    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     partition_seed: int = 0
 
     def assign(self, labels: Tensor) -> Tensor:

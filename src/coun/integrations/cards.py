@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from coun.audit import Audit
-from coun.files import read_json
+from coun.integrations.audits import Verdict, verdict_about
 from coun.integrations.packages import optional_package
 from coun.runs import Run
 
@@ -58,12 +58,16 @@ def model_card(
     Returns: a `huggingface_hub.ModelCard`; `.save("README.md")` writes it, and
         `.push_to_hub("owner/name")` sends it.
 
-    Raises: CounError if the package huggingface_hub is not installed.
+    Raises: CounError if the package huggingface_hub is not installed, or the audit is of another
+        model.
     """
     hub = optional_package("huggingface_hub", "huggingface_hub")
     if not isinstance(run, Run):
         run = Run.open(run, allow_missing=True, trust=trust)
     record = run.record
+    evidence = NO_AUDIT
+    if audit is not None:
+        evidence = _evidence(verdict_about(record.weights_sha256, audit))
     data: dict[str, Any] = {"library_name": "coun", "tags": ["machine-unlearning"], **metadata}
     settings = ", ".join(f"{k}={v}" for k, v in record.method.settings.items())
     text = TEXT.format(
@@ -77,19 +81,15 @@ def model_card(
         request=_cell("none" if run.split is None else f"{len(run.split.forget):,} rows"),
         flops=record.cost.flops,
         digest=record.weights_sha256,
-        evidence=NO_AUDIT if audit is None else _evidence(audit),
+        evidence=evidence,
     )
     header = hub.ModelCardData(**data).to_yaml()
     return hub.ModelCard(f"---\n{header}\n---\n\n{text}", ignore_metadata_errors=False)
 
 
-def _evidence(audit: Audit | str | Path) -> str:
-    if isinstance(audit, Audit):
-        verdict = audit.verdict.to_json()
-    else:
-        verdict = read_json(Path(audit) / "audit.json")["verdict"]
-    caveats = "".join(f"- {text}\n" for text in verdict["caveats"])
-    return f"**{verdict['headline']}**\n\n{verdict['sentence']}\n\n{caveats}"
+def _evidence(verdict: Verdict) -> str:
+    caveats = "".join(f"- {text}\n" for text in verdict.caveats)
+    return f"**{verdict.headline}**\n\n{verdict.sentence}\n\n{caveats}"
 
 
 def _cell(text: str) -> str:

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 
 from coun.data import Split, TensorExamples, from_arrays
+from coun.data.requests.listed import row_numbers
 from coun.engine import predict
 from coun.errors import CounError
 from coun.runs import Run, train, unlearn
@@ -87,11 +88,12 @@ class Unlearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Rows of earlier calls stay forgotten, and are never trained on again.
 
-        Raises: CounError for positions that do not exist, or if no row would be left.
+        Raises: CounError for positions that do not exist or are no integers, such as a mask, or
+            if no row would be left.
         """
         check_is_fitted(self)
-        positions = [int(position) for position in ids]
-        if not positions:
+        positions = row_numbers(ids, "position")
+        if not len(positions):
             raise CounError("no row to forget; expected at least one position")
         split = Split.by_index(self.run_.data, positions, earlier=self.run_.split)
         settings = self.settings or {}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from coun.audit import Audit
 from coun.audit.verdict import CLEAR
 from coun.errors import CounError
-from coun.files import read_json
+from coun.integrations.audits import verdict_about
 from coun.integrations.packages import optional_package
 from coun.runs import Run, export
 
@@ -55,17 +54,10 @@ def to_mlflow(
     mlflow = optional_package("mlflow", "mlflow")
     if not isinstance(run, Run):
         run = Run.open(run, allow_missing=True, trust=trust)
-    label, weights = _verdict(audit)
     record = run.record
-    if record.weights_sha256 not in weights:
-        raise CounError(
-            f"the audit is of a model with the weights {', '.join(w[:12] for w in weights)}; "
-            f"expected {record.weights_sha256[:12]}, those of the run"
-        )
+    label = verdict_about(record.weights_sha256, audit).label
+    quoted = _quoted(name)  # a wrong name is refused before anything is written
     client = mlflow.MlflowClient(tracking_uri, tracking_uri)
-    known = client.get_experiment_by_name(name)
-    number = known.experiment_id if known else client.create_experiment(name)
-    number_of_run = client.create_run(number).info.run_id
     forgotten = 0 if run.split is None else len(run.split.forget)
     tags = {
         "coun.method": record.method.name,
@@ -74,10 +66,14 @@ def to_mlflow(
         "coun.weights_sha256": record.weights_sha256,
     }
     with tempfile.TemporaryDirectory() as folder:
-        client.log_artifacts(number_of_run, str(export(run, Path(folder) / "model")), "model")
+        exported = export(run, Path(folder) / "model")
+        known = client.get_experiment_by_name(name)
+        number = known.experiment_id if known else client.create_experiment(name)
+        number_of_run = client.create_run(number).info.run_id
+        client.log_artifacts(number_of_run, str(exported), "model")
     client.log_metric(number_of_run, "flops", record.cost.flops)
     client.set_terminated(number_of_run)
-    if not client.search_registered_models(f"name = '{_quoted(name)}'"):
+    if not client.search_registered_models(f"name = '{quoted}'"):
         client.create_registered_model(name)
     source = f"{client.get_run(number_of_run).info.artifact_uri}/model"
     made = client.create_model_version(name, source, run_id=number_of_run, tags=tags)
@@ -91,17 +87,3 @@ def _quoted(name: str) -> str:
     if "'" in name or "/" in name or ":" in name:
         raise CounError(f"the name {name!r} has a quote, slash or colon; expected none of them")
     return name
-
-
-def _verdict(audit: Audit | str | Path) -> tuple[str, tuple[str, ...]]:
-    """The verdict, and the digests of the weights of the models that it is about."""
-    if isinstance(audit, Audit):
-        runs = [s.run for s in audit.unlearned if s.run is not None]
-        return audit.verdict.label, tuple(run.record.weights_sha256 for run in runs)
-    document: Mapping[str, Any] = read_json(Path(audit) / "audit.json")
-    digests = tuple(
-        model["weights_sha256"]
-        for name, model in document["models"].items()
-        if name.partition(" ")[0] not in ("Retrain", "Original")
-    )
-    return document["verdict"]["label"], digests

@@ -44,7 +44,9 @@ class Influence(Method):
     trains: ClassVar[bool] = False
 
     alpha: float = Field(
-        1.0, description="Length of the step: 1 is Newton's step, 0 changes nothing."
+        1.0,
+        allow_inf_nan=False,
+        description="Length of the step: 1 is Newton's step, 0 changes nothing.",
     )
     mode: Literal["exact", "reference"] = Field(
         "exact", description="How H^-1 is applied: exactly, or as in the authors' code."

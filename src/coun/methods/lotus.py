@@ -68,6 +68,7 @@ class LoTUS(Training):
     share: float = Field(0.3, gt=0, le=1, description="Share of the retain rows, drawn once.")
     stop: float = Field(
         -1.0,
+        allow_inf_nan=False,
         description="Accuracy on forget rows minus that on held-out rows, in points, at which "
         "the training ends.",
     )

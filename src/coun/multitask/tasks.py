@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate
 
+import torch
 from torch import Tensor
 
 from coun.data import Data
@@ -36,6 +37,12 @@ class Tasks:
     test: Tensor
 
     def __post_init__(self) -> None:
+        for labels in (self.train, self.test):
+            if labels.ndim != 2 or labels.dtype != torch.int64:
+                raise CounError(
+                    f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected int64 of "
+                    "shape (rows, tasks)"
+                )
         if not len(self.names) == len(self.sizes) == self.train.shape[1] == self.test.shape[1]:
             raise CounError(
                 f"{len(self.names)} tasks, {len(self.sizes)} sizes and labels of "
@@ -43,6 +50,14 @@ class Tasks:
             )
         if len(set(self.names)) < len(self.names):
             raise CounError(f"tasks are called {', '.join(self.names)}; expected different names")
+        for place, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
+            column = torch.cat([self.train[:, place], self.test[:, place]])
+            wrong = column[(column < 0) | (column >= size)]
+            if len(wrong):
+                raise CounError(
+                    f"task {name} has a label {int(wrong[0])}; expected 0 to {size - 1}, its "
+                    f"{size} classes"
+                )
 
     @property
     def outputs(self) -> int:
@@ -68,3 +83,14 @@ class MultiTaskData:
 
     data: Data
     tasks: Tasks
+
+    def __post_init__(self) -> None:
+        for labels, part in (
+            (self.tasks.train, self.data.train),
+            (self.tasks.test, self.data.test),
+        ):
+            if len(labels) != len(part):
+                raise CounError(
+                    f"tasks have labels of {len(labels):,} rows, and the data has {len(part):,}; "
+                    "expected a label of every row"
+                )

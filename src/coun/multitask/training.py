@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,6 +70,7 @@ def train(
     >>> train(bed, "mlp", epochs=1).classifier.out_features
     16
     """
+    check_recipe(epochs, batch_size, lr, warmup)
     purpose = "original" if request is None else "retrain"
     data = bed.data
     build_network = partial(build, model, classes=bed.tasks.outputs, shape=data.input_shape)
@@ -79,6 +81,17 @@ def train(
     loss = pair_loss(bed.tasks, "retain", *rows_and_pairs(bed, request, "retain"))
     stage = Fit((Phase(loss, {"retain": batch_size}),), epochs, optimizer, purpose)
     return carried_out(run, lambda task: [stage])
+
+
+def check_recipe(epochs: int, batch_size: int, lr: float, warmup: float = 0.0) -> None:
+    """Refuse what cannot train. Raises: CounError."""
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise CounError(f"{name} is {value}; expected a whole number of 1 or more")
+    if not 0 < lr < math.inf:
+        raise CounError(f"lr is {lr}; expected a number above 0")
+    if not 0 <= warmup <= 1:
+        raise CounError(f"warmup is {warmup}; expected a share of the epochs, 0 to 1")
 
 
 def carried_out(run: MultiTaskRun, plan: Callable[[Task], Iterable[Stage]]) -> MultiTaskRun:

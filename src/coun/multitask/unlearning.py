@@ -15,6 +15,7 @@ from coun.multitask.request import TaskRequest
 from coun.multitask.training import (
     MultiTaskRun,
     carried_out,
+    check_recipe,
     copied,
     mean_by_task,
     pair_loss,
@@ -92,10 +93,11 @@ def unlearn(
         lr: peak of a cosine.
         settings: of the last two methods.
 
-    Raises: CounError for an unknown method.
+    Raises: CounError for an unknown method, or numbers that cannot train.
     """
     if method not in METHODS:
         raise unknown("multi-task method", method, METHODS)
+    check_recipe(epochs, batch_size, lr)
     run = copied(original, request, method, seed)
     optimizer = Optimizer(lr=lr, lr_floor=1e-4)
     if method == "finetune":

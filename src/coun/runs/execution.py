@@ -165,6 +165,11 @@ def _keeper(method: Method, model: nn.Module, folder: Path | None, every: int) -
             f"epochs of {method.name} cannot be kept; keep_every is for plain training, which is "
             "the method retrain"
         )
+    if every > method.epochs:
+        raise CounError(
+            f"keep_every is {every}, but the training has {method.epochs} epochs, so none would be "
+            "kept; expected fewer"
+        )
     return EpochKeeper(model, every, method.epochs, folder)
 
 

@@ -21,6 +21,7 @@ from coun.data.content import row_hashes
 from coun.engine import predict
 from coun.engine.cost import Cost
 from coun.errors import CounError, require_type
+from coun.federated.federation import federation_of
 from coun.files import locked
 from coun.runs.folder import OUT_OF_FOLD, expanded, write_record
 from coun.runs.options import Options
@@ -78,6 +79,11 @@ def prepare(
     if isinstance(run, str | Path):
         run = Run.open(run, trust=trust)
     require_type(run, Run, "run", "a run, or its folder")
+    if federation_of(run.record.original):
+        raise CounError(
+            "the run was trained in a federation, whose clients cannot carry out out_of_fold; "
+            "prepare a run that was trained without clients"
+        )
     with locked(run.folder) if run.folder else contextlib.nullcontext():
         if predictions is not None:
             return _given(run, expanded(predictions))
@@ -110,12 +116,7 @@ def _cross_validated(
 ) -> Run:
     """Make the predictions of *run*; arguments as for `prepare`."""
     rows = _retained(run)
-    units = units_of(run.data, rows, groups)
-    if not 2 <= folds <= int(units.max()) + 1:
-        raise CounError(
-            f"{folds} folds of {int(units.max()) + 1:,} groups of rows; expected between 2 and "
-            "the number of groups"
-        )
+    units = units_to_divide(run.data, rows, folds, groups)
     if repeats < 1:
         raise CounError(f"{repeats} repeats; expected at least 1")
     model, settings = training_of(run)
@@ -200,6 +201,19 @@ def _with_predictions(run: Run, predictions: OutOfFold, record: OutOfFoldRecord)
         predictions.save(run.folder / OUT_OF_FOLD)
         write_record(run.folder, changed)
     return replace(run, record=changed, out_of_fold=predictions)
+
+
+def units_to_divide(
+    data: Data, rows: Tensor, folds: int, groups: Mapping[str, str] | None
+) -> np.ndarray:
+    """Return `units_of`, and refuse *folds* that they cannot fill. Raises: CounError."""
+    units = units_of(data, rows, groups)
+    if not 2 <= folds <= int(units.max()) + 1:
+        raise CounError(
+            f"{folds} folds of {int(units.max()) + 1:,} groups of rows; expected between 2 and "
+            "the number of groups"
+        )
+    return units
 
 
 def units_of(data: Data, rows: Tensor, groups: Mapping[str, str] | None) -> np.ndarray:

@@ -23,7 +23,7 @@ from coun.objectives.objective import Objective
 from coun.trust import Trust, import_code, is_code
 
 FROZEN = ConfigDict(extra="forbid")
-Temperature = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0)]
 Part = Annotated[float, Field(ge=0, le=1)]
 
