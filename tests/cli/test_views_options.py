@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import safetensors.torch
@@ -43,6 +44,29 @@ def test_numbers_of_the_user(coun_command, tmp_path):
     result = coun_command("unlearn", "o", *UNLEARN, "--out", "u", "--mean", "1")
     assert result.code == 2
     assert "come from the record" in result.err
+
+
+def test_a_registry_of_given_weights(coun_command, tmp_path):
+    coun_command(*TRAIN)
+    shutil.copy(tmp_path / "o/model.safetensors", tmp_path / "w.safetensors")
+    given = ("--weights", "w.safetensors", "--model", "cnn", "--data", "folder:photos")
+    accuracy = json.loads((tmp_path / "o/metrics.json").read_text())["test_accuracy"]
+    result = coun_command("registry", "init", "same", *given)
+    assert "if test rows of folder:photos were among its training rows" in result.err
+    assert f"the weights classify {accuracy:.1f}% of 8 test rows correctly" in result.err
+    result = coun_command("registry", "init", "r", *given, "--mean", "0.5", "--std", "0.25")
+    assert "mean 0.5, std 0.25" in result.err
+    assert views(tmp_path, "r/versions/1")["mean"] == [0.5]
+    result = coun_command("registry", "init", "x", "--from", "o", "--mean", "0.5", "--std", "0.25")
+    assert (result.code, "come from the record of o" in result.err) == (2, True)
+    result = coun_command("registry", "init", "x", *given[2:], "--weights", "o")
+    assert (result.code, "o is a run folder; give it with --from" in result.err) == (2, True)
+
+    # A registry stands for the version that it serves.
+    listed = coun_command("rows", "r", "--find", "cat", "--json").json
+    assert listed["run"] == str(tmp_path / "r/versions/1")
+    assert {row["label"] for row in listed["shown"]} == {"cat"}
+    assert coun_command("history", "r", "--json").json[0]["kind"] == "given"
 
 
 @pytest.mark.parametrize(

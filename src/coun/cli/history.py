@@ -9,19 +9,21 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coun.cli import app
+from coun.cli.start import served_version
 
 
 @app.command(
     "history",
     help="Show the chain that led to the model in DIR: which request, when, by which method, at "
-    "what cost. Only DIR/run.json is read.",
+    "what cost. DIR is a run folder, of which only run.json is read, or a registry, of which the "
+    "served version is shown.",
 )
 @click.argument("folder", metavar="DIR", type=app.PATH)
 @app.json_option
 def command(folder: Path, as_json: bool) -> None:
     from coun.runs import history
 
-    steps = history(folder)
+    steps = history(served_version(folder))
     if as_json:
         app.emit([step.to_json() for step in steps])
         return

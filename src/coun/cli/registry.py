@@ -10,11 +10,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coun.cli import app
-from coun.cli.data_options import data_options, load_data
+from coun.cli.data_options import data_options, with_id_column
+from coun.cli.start import open_start
+from coun.cli.views_options import views_options
 from coun.errors import CounError, TamperingFound, counted
 
 if TYPE_CHECKING:
     from coun.registry import Registry, RegistryReader, RegistrySummary
+    from coun.runs import Run
 
 command = click.Group(
     "registry", help="Keep deletion requests, versions of a model and the record of both."
@@ -31,7 +34,11 @@ _folder = click.argument("folder", metavar="DIR", type=app.PATH)
 @_folder
 @click.option("--from", "start", metavar="RUN", type=app.PATH, help="Run folder to begin with.")
 @click.option("--weights", metavar="FILE", type=app.PATH, help="Weights file to begin with.")
-@click.option("--model", help="Only with --weights: a built-in name, or module:factory.")
+@click.option(
+    "--model",
+    help="Only with --weights: a built-in name, timm:NAME, torchvision:NAME, module:factory or "
+    "./file.py:factory.",
+)
 @click.option("--data", "source", metavar="SRC", help="Where the data is; --weights needs it.")
 @click.option("--id-column", metavar="NAME", help="Column of the ids in an hf: source.")
 @click.option("--head", help="Name of the last linear layer, where it cannot be found.")
@@ -50,6 +57,7 @@ _folder = click.argument("folder", metavar="DIR", type=app.PATH)
 )
 @app.trust_option
 @data_options
+@views_options
 @app.json_option
 def init(
     folder: Path,
@@ -69,7 +77,10 @@ def init(
     if (start is None) == (weights is None):
         raise CounError("expected --from RUN, or --weights FILE with --model and --data")
     if start is not None and (model or limits or settings or id_column or head):
-        raise CounError(f"model, recipe, limits and columns come from the record of {start}")
+        raise CounError(
+            f"model, recipe, limits, columns and views come from the record of {start}; leave "
+            "them out"
+        )
     from coun.registry import Registry
     from coun.runs import Run
 
@@ -77,11 +88,13 @@ def init(
         run = Run.open(start, data=source, trust=trust)
     else:
         assert weights is not None
-        if model is None or source is None:
-            raise CounError(f"{weights} is a weights file; say --model and --data as well")
-        data = load_data(source, limits, id_column)
-        run = Run.from_weights(weights, data, model, head=head)
+        if (weights / "run.json").exists():
+            raise CounError(f"{weights} is a run folder; give it with --from")
+        limits = with_id_column(source or "", limits, id_column)
+        run = open_start(weights, source, model, limits, head=head)
     registry = Registry.init(folder, run, key=key, recipe_settings=settings)
+    if start is None:
+        _say_accuracy(run)
     if as_json:
         app.emit(registry.summary().model_dump(mode="json"))
         return
@@ -89,6 +102,20 @@ def init(
     made = words.get(run.record.kind, f"made by {run.record.method.name}")
     click.echo(f"{folder} serves version 1, {made}")
     click.echo(f"certificates are signed with {registry.signing_key}; keep a copy of it")
+
+
+def _say_accuracy(run: Run) -> None:
+    """Print how well given weights classify the data, which shows a wrong preprocessing."""
+    from coun.engine.prediction import predict
+    from coun.metrics.accuracies import accuracy
+
+    test = run.data.test
+    correct = accuracy(predict(run.classifier, run.data, test).logits, test.labels.cpu())
+    click.echo(
+        f"the weights classify {correct:.1f}% of {len(test):,} test rows correctly; if you expect "
+        "more, delete the registry, and repeat with --size, --mean and --std of their training",
+        err=True,
+    )
 
 
 @command.command(

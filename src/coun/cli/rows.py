@@ -12,6 +12,7 @@ from rich.text import Text
 
 from coun.cli import app
 from coun.cli.data_options import data_options, load_data, with_id_column
+from coun.cli.start import served_version
 from coun.errors import CounError
 from coun.files import atomically, expanded, write_text
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     "rows",
     help="List the rows of SRC with number, id, class and part: the names that --forget-index "
     "and --forget-ids take. For a run folder, list the rows that the run recorded, also those "
-    "that are deleted by now, and which request forgot each.",
+    "that are deleted by now, and which request forgot each; for a registry, those of the version "
+    "that it serves.",
 )
-@click.argument("source", metavar="SRC|RUN")
+@click.argument("source", metavar="SRC|RUN|REGISTRY")
 @click.option("--find", metavar="TEXT", default="", help="Only rows whose id contains TEXT.")
 @click.option(
     "--like",
@@ -85,7 +87,9 @@ def command(
         raise CounError(f"--out is {out}; expected a name that ends in .png, .html or .txt")
     if out is not None and out.exists():
         raise CounError(f"{out} exists; choose another --out, or delete it first")
-    if (expanded(source) / "run.json").exists():
+    folder = served_version(expanded(source))
+    if (folder / "run.json").exists():
+        source = str(folder)
         if like is not None or limits or id_column or (out and out.suffix.lower() != ".txt"):
             raise CounError(
                 f"{source} is a run folder, which holds no pictures; of the options it takes "

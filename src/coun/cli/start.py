@@ -84,6 +84,17 @@ def open_start(
     return run
 
 
+def served_version(folder: Path) -> Path:
+    """Return the run folder that a registry in *folder* serves, or *folder* if it is another one.
+
+    Raises: CounError if the registry cannot be read.
+    """
+    from coun.registry.layout import DATABASE
+    from coun.registry.reading import RegistryReader
+
+    return RegistryReader(folder).served if (folder / DATABASE).is_file() else folder
+
+
 def sized(source: str, limits: dict[str, Any], expected: Preprocessing | None) -> dict[str, Any]:
     """Return *limits* with the size that a model expects, for photographs of any size."""
     if expected is None or expected.size is None or "size" in limits:

@@ -55,5 +55,5 @@ def drift_curve(versions: Sequence[int], drift: Sequence[float], exact: Sequence
     axes.set_xlabel("version")
     axes.set_ylabel("drift, % of test rows")
     axes.margins(y=0.15)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=max(1.0, axes.get_ylim()[1]))  # 1% where nothing has drifted yet
     return figure
