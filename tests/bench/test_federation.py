@@ -85,6 +85,8 @@ def test_a_federation_is_part_of_what_a_result_depends_on():
         ('name = "not"', 'name = "scrub"', "scrub does not train on retain rows alone"),
         ('kind = "client"\nclient = 2', 'kind = "sequential"', "sequential request cannot"),
         ("clients = 4", "clients = 0", "clients"),
+        ("client = 2", "client = 4", "client 4, but workload digits has 4"),
+        ('name = "pgd"', 'name = "rewind"', "no federation keeps any"),
         (
             "federation = { clients = 4, local_epochs = 2 }\n[[scenario]]\n"
             'kind = "client"\nclient = 2',

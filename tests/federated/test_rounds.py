@@ -159,6 +159,8 @@ def test_what_cannot_be_federated_is_refused(start, split, original, small):
     for method in ("scrub", "ssd", "neggrad_plus"):
         with pytest.raises(CounError, match=f"{method} does not train on retain rows alone"):
             coun.unlearn(start, split, method)
+    with pytest.raises(CounError, match="no federation keeps any"):
+        coun.unlearn(start, split, "rewind")
     with pytest.raises(CounError, match="cannot be averaged"):
         coun.unlearn(start, split, "finetune", contrast={"loss": "moco"}, epochs=1)
     with pytest.raises(CounError, match="pgd works in a federation only"):

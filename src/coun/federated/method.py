@@ -69,6 +69,12 @@ class Federated(Method):
                 "retrain"
             )
 
+        if self.method.needs_kept_epochs:
+            raise CounError(
+                f"{self.name} returns to an earlier epoch, and no federation keeps any; use "
+                "finetune, not or retrain"
+            )
+
     @classmethod
     def contrast_refusal(cls) -> str:
         return "it is in a federation already; add the module to the method inside"

@@ -36,6 +36,9 @@ def test_a_stated_throughput_gives_the_seconds(config_file) -> None:
     total = estimated["total"]
     assert total["seconds"] == pytest.approx(total["flops"] / 2e12)
     assert "2 TFLOP per second" in estimated["notes"][1]
+    for wrong in (float("nan"), float("inf"), 0.0):
+        with pytest.raises(coun.CounError, match="tflops is"):
+            estimate(config_file(), tflops=wrong)
 
 
 def test_timing_counts_what_runs_take_besides_their_steps(config_file) -> None:

@@ -379,6 +379,13 @@ def _check_federation(
         return
     if "sequential" in kinds:
         raise CounError("a sequential request cannot be run in a federation; name other rows")
+    for scenario in scenarios:
+        client = getattr(scenario, "client", 0)
+        if client >= workload.federation.clients:
+            raise CounError(
+                f"a scenario names client {client}, but workload {workload.name} has "
+                f"{workload.federation.clients}, counted from 0"
+            )
     for method in methods:
         for chosen in method.variants():
             Federated(method.build(workload.name, chosen), workload.federation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ from coun.bench.spec.planned import Plan
 from coun.bench.spec.reading import configured, load, with_selected_workloads
 from coun.bench.spec.workload import MissingDataError, WorkloadInfo, data_spec
 from coun.data import Data, from_arrays
+from coun.errors import CounError
 from coun.methods import find, without_contrast
 from coun.metrics import Measurements
 from coun.runs import Options, predictions, train
@@ -112,6 +114,8 @@ def estimate(
     >>> estimate("demo", timed=False)["total"]["experiments"]
     42
     """
+    if tflops is not None and not 0 < tflops < math.inf:
+        raise CounError(f"tflops is {tflops}; expected a number above 0")
     parsed = with_selected_workloads(configured(load(config, trust=trust), tiny, data_root), only)
     plan = make_plan(parsed, allow_missing_data=True).only(only)
     speeds = {w.name: _speed(plan, w, timed, tflops) for w in plan.config.workload}
