@@ -41,7 +41,7 @@ the paper's.
 runs `coun bench {config}`: {bed}. Ten clients hold the training rows, IID or by Dirichlet 0.1;
 client 0 leaves. The Original and both Retrains train for {epochs} epochs in rounds of {local}
 local epochs, and FT and NoT for {short}, at the same learning rate. Nothing was tuned, for
-neither method. One row is one model; RA, UA, TA and MIA are in percent and gaps in points, each
+either method. One row is one model; RA, UA, TA and MIA are in percent and gaps in points, each
 as the mean ± the standard deviation over seeds. UA is 100 minus the accuracy on the rows of the
 client that left; the published pages report the accuracy itself. Retrain is trained twice with
 different seeds, and the gap between the two is the floor.
