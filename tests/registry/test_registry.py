@@ -227,6 +227,9 @@ def test_the_page_of_the_audit_names_no_forgotten_row(fulfilled):
     folder = fulfilled.folder / "certificates" / "2"
     assert "bob" not in (folder / "audit.html").read_text()
     assert "bob" not in (folder / "audit.json").read_text()
+    for file in ("audit.html", "audit.json"):  # nor how the disk is arranged
+        assert str(fulfilled.folder.parent) not in (folder / file).read_text()
+        assert "versions/1" in (folder / file).read_text()
     assert {s.name for s in verify(result.certificates[0]).statement.subject} == {
         "model.safetensors",
         "audit.html",

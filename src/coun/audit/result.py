@@ -70,10 +70,12 @@ class Audit:
             for s in self.family.suspicious
         ]
 
-    def to_json(self, *, show_rows: bool = True) -> dict[str, Any]:
+    def to_json(self, *, show_rows: bool = True, below: Path | None = None) -> dict[str, Any]:
         """Everything except the models; a number that is not finite is written as null.
 
-        Args: show_rows: also the ids of the forgotten rows that stand out.
+        Args:
+            show_rows: also the ids of the forgotten rows that stand out.
+            below: the folder from which paths of models are named (see `folder_of`).
         """
         return {
             "verdict": self.verdict.to_json(),
@@ -88,7 +90,7 @@ class Audit:
             },
             "models": {
                 name: {
-                    "folder": str(run.folder) if run.folder else None,
+                    "folder": folder_of(run, below),
                     "kind": run.record.kind,
                     "method": run.record.method.name,
                     "seed": run.record.seed,
@@ -107,8 +109,22 @@ class Audit:
             **self.optional,
         }
 
-    def save(self, folder: str | Path, *, show_rows: bool = True) -> Path:
+    def save(
+        self, folder: str | Path, *, show_rows: bool = True, below: Path | None = None
+    ) -> Path:
         """Write `audit.json` in *folder*, with what `to_json` gives, and return its path."""
         path = Path(folder) / "audit.json"
-        write_json(path, self.to_json(show_rows=show_rows))
+        write_json(path, self.to_json(show_rows=show_rows, below=below))
         return path
+
+
+def folder_of(run: Run, below: Path | None = None) -> str | None:
+    """The folder of *run*, or None for a run in memory.
+
+    Args: below: name the folder from here, and one elsewhere by its last part, so that a page for
+        others does not show how the disk of its writer is arranged.
+    """
+    if run.folder is None or below is None:
+        return str(run.folder) if run.folder else None
+    folder = run.folder.absolute()
+    return folder.relative_to(below).as_posix() if folder.is_relative_to(below) else folder.name

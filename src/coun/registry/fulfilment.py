@@ -313,7 +313,7 @@ class Fulfilment:
             folder.mkdir(parents=True)
             subjects = {WEIGHTS: files[WEIGHTS]}
             if self.plan.page and outcome.audit is not None:
-                page = write_page(outcome.audit, folder)
+                page = write_page(outcome.audit, folder, registry.folder)
                 numbers = page.with_name("audit.json")
                 subjects |= {file.name: file_digest(file) for file in (page, numbers)}
             statement = statement_of(
@@ -341,9 +341,9 @@ def _in_words(check: Check) -> str:
     return check.name if check.value is None else f"{check.name}: {check.value:.4g}"
 
 
-def write_page(result: Audit, folder: Path) -> Path:
-    """Write the page of an audit without names and pictures of forgotten rows."""
+def write_page(result: Audit, folder: Path, below: Path) -> Path:
+    """Write the page of an audit, with paths in the registry *below* and no forgotten rows."""
     from coun.report import write_audit
 
-    page = write_audit(result, folder, show_rows=False)
+    page = write_audit(result, folder, show_rows=False, below=below)
     return page.replace(folder / "audit.html")

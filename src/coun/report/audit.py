@@ -13,6 +13,7 @@ import torch
 from coun.attacks import loss, scaled_logit
 from coun.attacks.roc_curves import curve
 from coun.audit import Audit, Evidence, Subject
+from coun.audit.result import folder_of
 from coun.audit.wording import effect_text, p_text, short
 from coun.data.examples import stratified
 from coun.metrics import confusion
@@ -47,7 +48,12 @@ LEGEND = (
 
 
 def write_audit(
-    audit: Audit, folder: str | Path, *, maps: bool = False, show_rows: bool = True
+    audit: Audit,
+    folder: str | Path,
+    *,
+    maps: bool = False,
+    show_rows: bool = True,
+    below: Path | None = None,
 ) -> Path:
     """Write `report.html` and `audit.json` in *folder*.
 
@@ -55,11 +61,12 @@ def write_audit(
         maps: also draw how each model arranges rows (t-SNE, which takes seconds).
         show_rows: also list the forgotten rows that stand out, with their ids and pictures,
             which may be personal data.
+        below: name the folders of models from this one on, for a page that others read.
 
     Returns: the page's path.
     """
     path = Path(folder) / "report.html"
-    audit.save(folder, show_rows=show_rows)
+    audit.save(folder, show_rows=show_rows, below=below)
     verdict, model = audit.verdict, audit.unlearned[0]
     method = ", ".join(dict.fromkeys(_label(s) for s in audit.unlearned))
     digest = model.run.record.weights_sha256 if model.run else ""
@@ -68,7 +75,7 @@ def write_audit(
         f"Audit of {method}",
         verdict.sentence,
         [
-            _who(audit),
+            _who(audit, below),
             _numbers(audit),
             _evidence(audit),
             _rows(audit) if show_rows else Section(ROWS, WITHOUT_ROWS),
@@ -82,7 +89,7 @@ def write_audit(
     return path
 
 
-def _who(audit: Audit) -> Section:
+def _who(audit: Audit, below: Path | None) -> Section:
     """Which models, from which parent, how they were made and at what cost."""
     runs = audit.runs
     flops = [runs[s.name].record.cost.flops for s in audit.retrains if s.name in runs]
@@ -95,7 +102,7 @@ def _who(audit: Audit) -> Section:
         rows.append(
             [
                 name,
-                str(run.folder or "in memory"),
+                folder_of(run, below) or "in memory",
                 record.weights_sha256[:12],
                 record.parent.weights_sha256[:12] if record.parent else "from scratch",
                 f"{_METHODS.get(record.kind, method.name)}, seed {record.seed}",
