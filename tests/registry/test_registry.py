@@ -335,3 +335,9 @@ def test_an_earlier_version_can_be_deleted_for_good(fulfilled):
     fulfilled.discard(2)
     assert not fulfilled.verify(1).tampered
     assert [v.discarded for v in fulfilled.summary().versions] == [True, True, False]
+
+
+def test_a_method_of_federations_is_refused_before_a_fulfilment_begins(fulfilled) -> None:
+    with pytest.raises(coun.CounError, match="pgd works in a federation only"):
+        fulfilled.fulfil(method="pgd")
+    assert fulfilled.state().running is None

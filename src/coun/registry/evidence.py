@@ -21,7 +21,7 @@ from coun.certificates import (
 )
 from coun.certificates import Cost as StatedCost
 from coun.data.content import row_hashes
-from coun.methods import catalogue
+from coun.methods import find
 from coun.registry.state import Request
 from coun.runs import Run
 
@@ -59,7 +59,7 @@ def statement_of(
     """
     body, record = request.body, run.record
     now = datetime.datetime.now(datetime.UTC)
-    method = catalogue()[record.method.name]
+    method = find(record.method.name)
     predicate = Predicate(
         request=RequestServed(
             id=str(request.number),

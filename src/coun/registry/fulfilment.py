@@ -12,8 +12,9 @@ from coun.certificates import Check, issue, load_key, statement_digest
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
 from coun.errors import CounError, listed
+from coun.federated.federation import federation_of
 from coun.files import file_digest
-from coun.methods import catalogue
+from coun.methods import federated, find
 from coun.plans.choice import Choice
 from coun.registry.baseline import Baseline
 from coun.registry.costs import Estimate, estimate, retrain_settings
@@ -70,7 +71,18 @@ class Fulfilment:
                 "leave it out, or say with --data where a copy of them is"
             )
         self.choices = plan.choices(self.baseline)
+        self._check_methods()
         self.estimate: Estimate | None = None
+
+    def _check_methods(self) -> None:
+        """Refuse methods of federations where the model was not trained in one."""
+        clients = federation_of(self.baseline.run.record.original)
+        for name in (choice.name for choice in self.choices):
+            if name in federated() and clients is None:
+                raise CounError(
+                    f"{name} works in a federation only, and the model was not trained in one; "
+                    "choose another method"
+                )
 
     def run(self) -> Fulfilled:
         """Try the methods in order until one passes the gates, and serve its model."""
@@ -171,7 +183,7 @@ class Fulfilment:
 
     def _start(self, choice: Choice) -> tuple[Run, Split]:
         """The model that a method starts from, and what it has to make it forget."""
-        return self.baseline.start(reads_forget_rows="forget" in catalogue()[choice.name].reads)
+        return self.baseline.start(reads_forget_rows="forget" in find(choice.name).reads)
 
     def _number_of_start(self, run: Run, choice: Choice) -> int | None:
         """The version that *run* was made from; None for a Retrain."""
@@ -213,7 +225,7 @@ class Fulfilment:
         registry, state = self.registry, self.registry.state()
         assert run.folder is not None
         version = max(state.versions) + 1
-        exact = catalogue()[choice.name].exact
+        exact = find(choice.name).exact
         fulfilled = {r.number for r in state.requests.values() if r.versions and not r.shredded}
         fulfilled.update(self.requests)
         rows = registry.rows_by_key(fulfilled)
