@@ -375,11 +375,11 @@ def test_rows_of_one_seed_share_a_preparation_whose_cost_is_apart(
     records = {record["row"]: record for record in results["rows"]}
     assert len(calls) == 1
     assert records["FT"]["preparation_flops"] == 0
-    # 3 times 4 folds, each with three quarters of the rows for one epoch of two, of 180 in Retrain
-    whole = 3 * 4 * (0.75 * 200) * 1 / (180 * 2)
+    # 2 times 4 folds, each with three quarters of the rows for one epoch of two, of 180 in Retrain
+    whole = 2 * 4 * (0.75 * 200) * 1 / (180 * 2)
     for name in ("matching", "longer"):
         assert records[name]["preparation_flops_ratio"] == pytest.approx(whole, rel=0.05)
-        assert records[name]["flops_ratio"] < 1.3
+        assert records[name]["flops_ratio"] < 1.5  # without the preparation
     assert records["longer"]["flops"] > 1.9 * records["matching"]["flops"]
 
 

@@ -71,6 +71,6 @@ def test_the_command_line_lists_all_methods_and_names_the_broken_plugins():
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    assert set(json.loads(result.stdout)) == BUILT_IN | {"scale"}
+    assert set(json.loads(result.stdout)) == BUILT_IN | set(methods.federated()) | {"scale"}
     assert len(result.stderr.splitlines()) == 3
     assert "plug-in 'broken'" in result.stderr

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from coun.engine import Phase, Stage, Task
+from coun.engine.process_group import ProcessGroup
+from coun.errors import CounError
 from coun.objectives import BatchContext, Objective
 from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training, WeightDecay
 
@@ -53,6 +55,11 @@ class MUMis(Training):
     weight_decay: WeightDecay = Field(0.0)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
+        if ProcessGroup.current().count > 1:
+            raise CounError(
+                "mu_mis takes gradients of gradients, which several processes cannot average, but "
+                "torchrun started several; run it without torchrun"
+            )
         _, size = self.budget()
         classes = len(task.data.classes)
 

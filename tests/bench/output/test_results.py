@@ -27,8 +27,9 @@ def test_the_report_of_published_results_has_the_published_numbers(tmp_path: Pat
     )
     assert len(published) == len(made) == 25
     for row, expected in zip(made, published, strict=True):
-        assert numbers(row) == pytest.approx(numbers(expected), nan_ok=True)
+        assert row.pop("bytes_sent") == ""  # a column of federations, which came later
         assert row.keys() == expected.keys()
+        assert numbers(row) == pytest.approx(numbers(expected), nan_ok=True)
 
 
 def numbers(row: dict[str, str]) -> list[float]:
