@@ -199,10 +199,10 @@ def report(folder: Path) -> None:
             rows = [s["rows"][label] for s in seeds]
             values = {name: [row[name] for row in rows] for name in (*MEASURES, "cost")}
             print(_line(label, values, floors))
+        print()
         for name in PREPARATIONS:
-            print(
-                f"preparation {name}: {fmean(s['preparation'][name] for s in seeds):.1f} Retrains"
-            )
+            if shares := [s["preparation"][name] for s in seeds if name in s["preparation"]]:
+                print(f"preparation {name}: {fmean(shares):.1f} Retrains")
     write_json(RESULTS, everything)
 
 
