@@ -183,7 +183,7 @@ def api_pages() -> dict[str, str]:
         module = importlib.import_module(f"coun.{package}")
         names = getattr(module, "__all__", None) or ["Card", "Setting", "Method", "Training"]
         places = [place for name in sorted(names) if (place := _place(module, name))]
-        entries = [f"::: {place}" for place in places if place not in described]
+        entries = [_entry(module, place) for place in places if place not in described]
         others = [
             f"[`{place.split('.')[-1]}`]({described[place]}.md#{place})"
             for place in places
@@ -209,6 +209,18 @@ def _place(module: Any, name: str) -> str:
     if home.startswith("coun.") and getattr(value, "__qualname__", "") == name:
         return f"{home}.{name}"
     return ""
+
+
+def _entry(module: Any, place: str) -> str:
+    """Return the lines that describe *place*, with what it inherits from unlisted classes."""
+    value = getattr(module, place.rpartition(".")[2], None)
+    bases = value.__bases__ if isinstance(value, type) else ()
+    unlisted = [
+        base
+        for base in bases
+        if base.__module__.startswith("coun.") and not hasattr(module, base.__name__)
+    ]
+    return f"::: {place}" + "\n    options: {inherited_members: true}" * bool(unlisted)
 
 
 def _top_page(described: dict[str, str]) -> str:

@@ -1,42 +1,24 @@
-"""Which training rows must be forgotten and which are retained: checked, hashed and stored."""
+"""Which training rows must be forgotten and which are retained, from requests or a record."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data, stratified
+from coun.data.examples import AbsentRows, Data
 from coun.data.requests import Class, Listed, Random, Request
-from coun.data.split_parts import (
-    ContentKind,
-    check_draw,
-    check_same_ids,
-    check_typed,
-    earlier_rows,
-    forgotten_and_absent,
-    ids_of,
-    in_lines,
-    labels_of,
-    lost_rows,
-    recorded_fields,
-)
-from coun.errors import CounError, counted
-
-CALIBRATION_SEED = 0  # fixed, so that all methods and seeds leave the same test rows to measure on
+from coun.data.requests.listed import row_numbers
+from coun.data.split_record import recorded_fields
+from coun.data.split_rows import SplitRows, ids_of, no_rows, union
+from coun.errors import CounError, counted, require_type
 
 
-def _none() -> Tensor:
-    return torch.zeros(0, dtype=torch.int64)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Split:
+class Split(SplitRows):
     """Forget requests, applied to one data set.
 
     Row numbers are those of the source (`Examples.numbers`), sorted, (n,) int64. Make a split
@@ -53,30 +35,10 @@ class Split:
             (`calibration_rows`): no model was trained on them, and measurements leave them out.
         forgotten_classes: labels of the classes without a retained row; test accuracy leaves
             them out.
-        content_kind: what *forget* consists of, whatever words named it.
-        forget_ids: ids of the rows in *forget* by number, where the data has ids of its own;
-            other data, in which a number means another row, is refused by them.
+        content_kind: what *forget* consists of, however the rows were named.
+        forget_ids: ids of the rows in *forget* by number, where the data has ids of its own.
+            They serve to refuse other data in which a number means another row.
     """
-
-    forget: Tensor
-    retain: Tensor
-    request: tuple[Request, ...] = ()
-    earlier: Tensor = field(default_factory=_none)
-    drawn: Tensor = field(default_factory=_none)
-    held_out: Tensor = field(default_factory=_none)
-    forgotten_classes: tuple[int, ...] = ()
-    content_kind: ContentKind = "listed"
-    forget_ids: Mapping[int, str] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        """A few lines for people: the request, and how many rows have which role.
-
-        >>> import coun
-        >>> Split.random(coun.load("digits"), 0.1, seed=3)
-        Split: 10% of the rows, drawn at random (seed 3)
-          144 rows to forget, 144 of them new; 1,294 to retain
-        """
-        return in_lines(self)
 
     @classmethod
     def of(
@@ -105,12 +67,11 @@ class Split:
         >>> len(first.new), len(second.new), len(second.forget)
         (20, 8, 28)
         """
-        check_typed(data, requests)
+        _check_typed(data, requests)
         past = _earlier(earlier, data)
         before = past.forget
         if not requests and len(before) == 0:
             raise CounError("no forget request is given; expected at least one")
-        remaining = ~torch.isin(data.train.numbers, before)
         chosen = [before, data.canary_numbers[: None if requests else 0]]
         drawn, held_out = [past.drawn], [past.held_out]
         for request in requests:
@@ -118,17 +79,11 @@ class Split:
                 numbers, named_test = request.resolve(data, before)
                 held_out.append(named_test)
             else:
-                values = request.scores_from(scores)
-                part = data
-                if request.among_remaining and not bool(remaining.all()):
-                    part = replace(data, train=data.train.take(remaining.nonzero().flatten()))
-                    values = None if values is None else np.asarray(values)[remaining.numpy()]
-                numbers = request.numbers(part, seed=seed, scores=values)
+                numbers = _numbers(request, data, before, seed=seed, scores=scores)
             chosen.append(numbers)
             if request.drawn:
                 drawn.append(numbers)
-        forget, tests = _sorted(torch.cat(chosen)), _sorted(torch.cat(held_out))
-        gone, gone_tests = forgotten_and_absent(data)
+        forget, tests = union(*chosen), union(*held_out)
         if len(forget) == len(before) and requests:
             if len(tests) > len(past.held_out):
                 raise CounError(
@@ -140,17 +95,16 @@ class Split:
                 "in all; name at least one other row"
             )
         # Rows that were forgotten and then deleted stay forgotten, also where nobody says so.
-        gone = gone[~torch.isin(gone, forget)]
-        forget, before = _sorted(torch.cat([forget, gone])), _sorted(torch.cat([before, gone]))
-        tests = _sorted(torch.cat([tests, gone_tests]))
+        deleted, deleted_tests = _forgotten_and_absent(data)
+        absent = deleted[~torch.isin(deleted, forget)]
         return cls._with_content(
             data,
-            forget,
+            union(forget, absent),
             forget_ids=past.forget_ids,
             request=tuple(request.completed(data, seed) for request in requests),
-            earlier=before,
-            drawn=_sorted(torch.cat(drawn)),
-            held_out=tests,
+            earlier=union(before, absent),
+            drawn=union(*drawn),
+            held_out=union(tests, deleted_tests),
             forgotten_classes=past.forgotten_classes,
         )
 
@@ -169,7 +123,7 @@ class Split:
         >>> len(Split.random(coun.load("digits"), 0.1).forget)
         144
         """
-        check_draw(fraction, seed)
+        _check_draw(fraction, seed)
         return cls.of(data, Random(fraction=float(fraction), seed=seed), earlier=earlier)
 
     @classmethod
@@ -229,8 +183,8 @@ class Split:
         """
         self.check_ids(data)
         past = _earlier(earlier, data)
-        before = _sorted(torch.cat([past.forget, self.earlier]))
-        forget = _sorted(torch.cat([self.forget, before]))
+        before = union(past.forget, self.earlier)
+        forget = union(self.forget, before)
         if len(forget) == len(before):
             raise CounError(
                 f"all {len(self.forget):,} rows of the request were forgotten before; "
@@ -242,8 +196,8 @@ class Split:
             forget_ids={**past.forget_ids, **self.forget_ids},
             request=self.request,
             earlier=before,
-            drawn=_sorted(torch.cat([past.drawn, self.drawn])),
-            held_out=_sorted(torch.cat([past.held_out, self.held_out])),
+            drawn=union(past.drawn, self.drawn),
+            held_out=union(past.held_out, self.held_out),
             forgotten_classes=past.forgotten_classes,
         )
 
@@ -256,181 +210,13 @@ class Split:
         more = Listed(rows=tuple(rows.tolist()), test_rows=tuple(test_rows.tolist()))
         return self._with_content(
             data,
-            _sorted(torch.cat([self.forget, rows])),
+            union(self.forget, rows),
             forget_ids=self.forget_ids,
             request=(*self.request, more),
             earlier=self.earlier,
             drawn=self.drawn,
-            held_out=_sorted(torch.cat([self.held_out, test_rows])),
+            held_out=union(self.held_out, test_rows),
         )
-
-    @classmethod
-    def _with_content(
-        cls, data: Data, forget: Tensor, *, allow_missing: bool = False, **fields: Any
-    ) -> Split:
-        """The split of *data* that forgets these numbers, with what they consist of."""
-        numbers, labels = data.train.numbers, data.train.labels.cpu()
-        forgotten = torch.isin(numbers, forget)
-        retain = numbers[~forgotten]
-        if data.absent is not None and allow_missing:
-            absent = data.absent.numbers
-            retain = torch.cat([retain, absent[~torch.isin(absent, forget)]])
-        fields["forget_ids"] = {**fields.get("forget_ids", {}), **ids_of(data, forget)}
-        split = cls(forget, retain.sort().values, **fields)
-        with_rows = _sorted(torch.cat([labels[forgotten], split._absent_labels(data)]))
-        whole = with_rows[~torch.isin(with_rows, labels[~forgotten])]
-        # A class whose rows were deleted is known by the record only.
-        recorded = set(fields.get("forgotten_classes", ())) - set(labels[~forgotten].tolist())
-        split = replace(split, forgotten_classes=tuple(sorted({*whole.tolist(), *recorded})))
-        if "content_kind" not in fields:
-            parts = [kind for kind, _ in split.parts(data)]
-            split = replace(split, content_kind=parts[0] if len(parts) == 1 else "mixed")
-        if not allow_missing:
-            split.check(data)
-        return split
-
-    def check(self, data: Data) -> None:
-        """Raise CounError unless this split fits *data*.
-
-        Forget and retain are disjoint, neither is empty, and together they cover the training
-        rows. Rows to forget may be deleted from the data; retained rows may not.
-        """
-        if len(self.forget) == 0 or len(self.retain) == 0:
-            empty = "forget" if len(self.forget) == 0 else "retain"
-            raise CounError(f"the {empty} set is empty; expected at least one row in each")
-        if bool(torch.isin(self.forget, self.retain).any()):
-            raise CounError("forget and retain share rows; expected disjoint sets")
-        self.check_ids(data)
-        numbers = data.train.numbers
-        covered = torch.isin(numbers, torch.cat([self.forget, self.retain])).all()
-        if not bool(covered and torch.isin(self.retain, numbers).all()):
-            raise CounError(
-                f"forget ({len(self.forget)}) and retain ({len(self.retain)}) do not fit the "
-                f"{len(numbers)} training rows; was the split made for other data?"
-            )
-        lost = lost_rows(data, self.forget)
-        if lost:
-            raise CounError(
-                f"the data lacks {counted(len(lost), 'row')} of the run that the request does not "
-                f"name, '{lost[0]}' first; restore what is missing, or name it in the request too"
-            )
-
-    def check_ids(self, data: Data) -> None:
-        """Raise CounError if a number to forget means another row in *data* than it did."""
-        check_same_ids(data, self.forget, self.forget_ids)
-
-    @property
-    def new(self) -> Tensor:
-        """Numbers of the rows that this request forgets and no earlier one did, (n,) int64."""
-        return self.forget[~torch.isin(self.forget, self.earlier)]
-
-    def rows(self, data: Data, role: str) -> Tensor:
-        """Positions in `data.train` of the rows of *role*, in file order.
-
-        Args: role: "retain"; "forget", the new rows, which methods work on; "forgotten", all
-            rows that must be forgotten by now, which measurements look at; or "earlier".
-        """
-        numbers = {"forget": self.new, "forgotten": self.forget}
-        wanted = numbers[role] if role in numbers else getattr(self, role)
-        return torch.isin(data.train.numbers, wanted).nonzero().flatten()
-
-    def test_rows(self, data: Data) -> Tensor:
-        """Positions in `data.test` of the rows to measure on: all that the request leaves."""
-        return (~torch.isin(data.test.numbers, self.held_out)).nonzero().flatten()
-
-    def calibration_rows(self, data: Data) -> Tensor:
-        """Positions in `data.test` of a fixed half of `test_rows`, balanced over classes.
-
-        Methods that may read rows that no model has seen read these; `leaving_out` then keeps
-        measurements to the other half.
-
-        Raises: CounError if there are fewer than two test rows.
-        """
-        rows = self.test_rows(data)
-        if len(rows) < 2:
-            raise CounError(f"{len(rows)} test rows are left; expected at least 2 to divide")
-        half = stratified(data.test.labels.cpu()[rows], len(rows) // 2, CALIBRATION_SEED)
-        return rows[half]
-
-    def leaving_out(self, tests: Tensor) -> Split:
-        """Return the same split where measurements leave out more test rows.
-
-        Args: tests: their row numbers, (n,) int64.
-        """
-        return replace(self, held_out=_sorted(torch.cat([self.held_out, tests])))
-
-    def missing(self, data: Data) -> Tensor:
-        """Numbers of rows to forget that the data no longer has, (n,) int64."""
-        return self.forget[~torch.isin(self.forget, data.train.numbers)]
-
-    def parts(self, data: Data) -> list[tuple[Literal["random", "class", "listed"], Tensor]]:
-        """Divide the forgotten rows by what they consist of.
-
-        Returns: (kind, row numbers) pairs without empty ones: rows drawn at random, rows of
-            whole classes, and all others. A list that holds all rows of a class counts as
-            that class. Missing rows whose label is unknown count as listed. Canaries are in no
-            part.
-        """
-        labels = labels_of(data, self.forget)
-        random = torch.isin(self.forget, self.drawn)
-        classes = torch.tensor(self.forgotten_classes, dtype=torch.int64)
-        whole = torch.isin(labels, classes) & ~random
-        masks = {"random": random, "class": whole, "listed": ~random & ~whole}
-        usual = ~torch.isin(self.forget, data.canary_numbers)
-        parts = {kind: self.forget[mask & usual] for kind, mask in masks.items()}
-        return [(kind, rows) for kind, rows in parts.items() if len(rows)]  # type: ignore[misc]
-
-    @property
-    def scenario(self) -> dict[str, Any]:
-        """What the request is, as records of version 0.1 say it."""
-        if len(self.request) == 1 and not len(self.earlier):
-            if isinstance(self.request[0], Random):
-                return {"kind": "random", "fraction": self.request[0].fraction}
-            if isinstance(self.request[0], Class):
-                return {"kind": "class", "name": self.request[0].name}
-        return {"kind": "index", "count": len(self.forget)}
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of the first random draw, None where nothing was drawn."""
-        return next((r.seed for r in self.request if isinstance(r, Random)), None)
-
-    @property
-    def forget_class(self) -> int | None:
-        """The label of the one class that was forgotten whole, None for none or several."""
-        return self.forgotten_classes[0] if len(self.forgotten_classes) == 1 else None
-
-    def describe(self) -> str:
-        """Say in a few words what is forgotten: the requests, then the rows of earlier ones."""
-        words = " and ".join(request.describe() for request in self.request) or "no new request"
-        before = f", after {len(self.earlier):,} rows of earlier requests"
-        return words + before * bool(len(self.earlier))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the sorted forget and retain rows."""
-        digest = hashlib.sha256()
-        for part in (self.forget, self.retain):
-            digest.update(str(len(part)).encode() + part.numpy().tobytes())
-        return digest.hexdigest()
-
-    def to_json(self) -> dict[str, Any]:
-        """A record that `from_json` turns back into this split; retain follows from the data."""
-        return {
-            "scenario": self.scenario,
-            "seed": self.seed,
-            "request": [request.model_dump(mode="json") for request in self.request],
-            "forgotten_classes": list(self.forgotten_classes),
-            "content_kind": self.content_kind,
-            "forget_count": len(self.forget),
-            "new_count": len(self.new),
-            "retain_count": len(self.retain),
-            "sha256": self.digest,
-            "forget": self.forget.tolist(),
-            "earlier": self.earlier.tolist(),
-            "drawn": "all" if len(self.drawn) == len(self.forget) else self.drawn.tolist(),
-            "held_out": self.held_out.tolist(),
-        }
 
     @classmethod
     def from_json(
@@ -455,10 +241,40 @@ class Split:
             )
         return split
 
-    def _absent_labels(self, data: Data) -> Tensor:
-        if data.absent is None:
-            return _none()
-        return data.absent.labels[torch.isin(data.absent.numbers, self.forget)]
+    @classmethod
+    def _with_content(
+        cls, data: Data, forget: Tensor, *, allow_missing: bool = False, **fields: Any
+    ) -> Split:
+        """The split of *data* that forgets these numbers, with what they consist of."""
+        numbers, labels = data.train.numbers, data.train.labels.cpu()
+        forgotten = torch.isin(numbers, forget)
+        retain = numbers[~forgotten]
+        if data.absent is not None and allow_missing:
+            absent = data.absent.numbers
+            retain = torch.cat([retain, absent[~torch.isin(absent, forget)]])
+        fields["forget_ids"] = {**fields.get("forget_ids", {}), **ids_of(data, forget)}
+        split = cls(forget, retain.sort().values, **fields)
+        with_rows = union(torch.cat([labels[forgotten], split.absent_labels(data)]))
+        whole = with_rows[~torch.isin(with_rows, labels[~forgotten])]
+        # A class whose rows were deleted is known by the record only.
+        recorded = set(fields.get("forgotten_classes", ())) - set(labels[~forgotten].tolist())
+        split = replace(split, forgotten_classes=tuple(sorted({*whole.tolist(), *recorded})))
+        if "content_kind" not in fields:
+            parts = [kind for kind, _ in split.parts(data)]
+            split = replace(split, content_kind=parts[0] if len(parts) == 1 else "mixed")
+        if not allow_missing:
+            split.check(data)
+        return split
+
+
+def _numbers(request: Request, data: Data, before: Tensor, *, seed: int, scores: Any) -> Tensor:
+    """Numbers of the rows that *request* names or draws, where *before* were forgotten, (n,)."""
+    values = request.scores_from(scores)
+    remaining = ~torch.isin(data.train.numbers, before)
+    if request.among_remaining and not bool(remaining.all()):
+        data = replace(data, train=data.train.take(remaining.nonzero().flatten()))
+        values = None if values is None else np.asarray(values)[remaining.numpy()]
+    return request.numbers(data, seed=seed, scores=values)
 
 
 def _earlier(earlier: Split | Tensor | Iterable[int] | None, data: Data) -> Split:
@@ -467,10 +283,48 @@ def _earlier(earlier: Split | Tensor | Iterable[int] | None, data: Data) -> Spli
         earlier.check_ids(data)
         return earlier
     if earlier is None:
-        return Split(_none(), _none())
-    return Split(_sorted(earlier_rows(earlier, data)), _none())
+        return Split(no_rows(), no_rows())
+    return Split(union(_earlier_rows(earlier, data)), no_rows())
 
 
-def _sorted(numbers: Tensor) -> Tensor:
-    """The numbers in order, each once."""
-    return numbers.unique()  # type: ignore[no-untyped-call, no-any-return]
+def _earlier_rows(earlier: Tensor | Iterable[int], data: Data) -> Tensor:
+    """Check numbers of rows that were forgotten before; (n,) int64."""
+    numbers = row_numbers(earlier, "earlier row number")
+    known = data.train.numbers
+    if data.absent is not None:
+        known = torch.cat([known, data.absent.numbers])
+    strange = numbers[~torch.isin(numbers, known)]
+    if len(strange):
+        raise CounError(
+            f"earlier row {int(strange[0])} is not a training row of this data; expected row "
+            "numbers of rows that were forgotten before, or the earlier split"
+        )
+    return numbers
+
+
+def _check_typed(data: Any, requests: Iterable[Any]) -> None:
+    """Refuse what is not data, and what is no request."""
+    require_type(data, Data, "data", "what coun.load, from_arrays or from_dataset returns")
+    wrong = next((entry for entry in requests if not isinstance(entry, Request)), None)
+    if wrong is not None:
+        raise CounError(
+            f"{str(wrong)[:60]!r} is of type {type(wrong).__name__}, not a request; pass "
+            "requests such as Listed(...) one by one, or use Split.by_id"
+        )
+
+
+def _check_draw(fraction: Any, seed: Any) -> None:
+    """Refuse a share that is not between 0 and 1, and a seed that is no integer."""
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.number):
+        raise CounError(f"forget fraction is {fraction!r}; expected a number between 0 and 1")
+    if seed is not None and not isinstance(seed, int | np.integer):
+        raise CounError(f"seed is {seed!r}; expected an integer")
+    if not 0 < fraction < 1:
+        raise CounError(f"forget fraction is {fraction}; expected a number between 0 and 1")
+
+
+def _forgotten_and_absent(data: Data) -> tuple[Tensor, Tensor]:
+    """Numbers of the deleted training and test rows that the run's request named."""
+    parts = [part or AbsentRows.none() for part in (data.absent, data.absent_test)]
+    train, test = (no_rows() if p.named is None else p.numbers[p.named] for p in parts)
+    return train, test
