@@ -151,4 +151,4 @@ def test_the_checks_find_faults(tmp_path) -> None:
 def test_every_template_is_looked_at() -> None:
     """A new template needs a page above."""
     names = {path.name for path in TEMPLATES.glob("*.html")}
-    assert names == {"report.html", "demo.html", "contact_sheet.html", "table.html"}
+    assert names == {"base.html", "report.html", "demo.html", "contact_sheet.html", "table.html"}
