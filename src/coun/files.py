@@ -178,6 +178,25 @@ def refuse_foreign(folder: Path, *marks: str) -> None:
         )
 
 
+def refuse_other_text(path: Path, mark: str, what: str) -> None:
+    """Refuse to overwrite *path* unless it is an earlier file of the same kind.
+
+    Args:
+        mark: text that every file of the kind holds.
+        what: the kind in words.
+
+    Raises: CounError if *path* is anything but a text with *mark*.
+    """
+    if not path.exists():
+        return
+    try:
+        earlier = mark in path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        earlier = False
+    if not earlier:
+        raise CounError(f"{path} exists and is not {what}; move it away, or choose another place")
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files that killed processes left in *folder*, which is locked."""
     for path in folder.iterdir():

@@ -37,3 +37,8 @@ def test_what_is_no_retrain_is_refused_as_one_and_accepted_beside_others(small, 
         with pytest.raises(CounError, match=reason):
             check_comparable(run, small, split, as_retrain=True)
         check_comparable(run, small, split, as_retrain=False)
+
+
+def test_given_weights_are_taken_for_the_retrain_that_the_caller_says_they_are(small, split):
+    given = coun.Run.from_weights(coun.train(small, "mlp", epochs=1).model, small)
+    check_comparable(given, small, split, as_retrain=True)

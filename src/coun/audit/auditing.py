@@ -19,6 +19,7 @@ from coun.audit.optional import (
     attack_scores,
     canary_scores,
     nearby_odds,
+    recipe_of_shadows,
     relearn_half,
     relearn_times,
     relearning_is_cheap,
@@ -113,7 +114,10 @@ def audit(
     assert isinstance(data, Data)
     split = split or next((run.split for run in runs if run.split), None)
     if split is None:
-        raise CounError("no run has a forget request on record; pass split=...")
+        raise CounError(
+            "no run has a forget request on record; name the forgotten rows, with --forget-ids or "
+            "another option (in Python split=...)"
+        )
     if len(split.rows(data, "forgotten")) == 0:
         raise CounError(
             "none of the forgotten rows is in the data any more, so how the model treats them "
@@ -125,6 +129,7 @@ def audit(
     weights = [run.record.weights_sha256 for run in runs[:count]]
     if len(set(weights)) < count:
         raise CounError("two of the runs have the same weights; expected each model once")
+    recipe = recipe_of_shadows(runs) if shadows else None
     subjects = [
         Subject(name, _predict(run, data, split, progress), run, seed)
         for name, run in zip(_names(runs, len(models), len(exact)), runs, strict=True)
@@ -139,10 +144,10 @@ def audit(
     for subject, run in zip(subjects, runs, strict=True):
         subject.optional = {"nearby": nearby_odds(run, split)}
     optional: dict[str, Any] = {}
-    if shadows:
+    if recipe is not None:
         looked_at.append("membership attacks with shadow models")
         by_name = {s.name: run for s, run in zip(subjects, runs, strict=True)}
-        attacks = shadow_attacks(by_name, data, split, shadows, cache)
+        attacks = shadow_attacks(by_name, data, split, shadows, cache, recipe)
         optional["shadows"] = {name: a.to_json() for name, a in attacks.items()}
         for subject in subjects:
             subject.optional = {**(subject.optional or {}), **attack_scores(attacks[subject.name])}
@@ -190,7 +195,11 @@ def spent(alpha: float, audits_so_far: int | None) -> float:
 
 
 def _predict(run: Run, data: Data, split: Split, progress: bool) -> Predictions:
-    """Outputs on all rows that must be forgotten by now, on retained and on test rows."""
+    """Outputs on all rows that must be forgotten by now, on retained and on test rows.
+
+    The model sees the rows of *data* as it was trained to see them, by views of its own.
+    """
+    data = replace(data, views=run.data.views)
     parts = {
         "test": subset(data.test, split.test_rows(data)),
         "retain": subset(data.train, split.rows(data, "retain")),
@@ -239,10 +248,8 @@ def _judged(
         **settings,
     )
     missing = len(split.missing(data))
-    other_recipe = _other_recipe(retrains, original)
     notes = caveats(verdict, family, looked_at)
-    if other_recipe:
-        notes.append(f"The Retrains differ from the Original in their recipe: {other_recipe}.")
+    notes += _recipe_notes(retrains, original)
     if missing:
         notes.append(
             f"{missing:,} of {len(split.forget):,} forgotten rows are no longer in the data; how "
@@ -271,20 +278,33 @@ def _judged(
     )
 
 
-def _other_recipe(retrains: Sequence[Subject], original: Subject | None) -> str:
-    """The settings in which Retrains differ from the Original, in words; empty if in none."""
-    if original is None or original.run is None:
-        return ""
-    recipe = original.run.record.original
-    differences = []
-    for retrain in retrains:
-        own = retrain.run.record.original if retrain.run else recipe
-        differences += [
-            f"{retrain.name} has {name}={own.get(name)}, not {recipe.get(name)}"
-            for name in sorted({*own, *recipe})
-            if own.get(name) != recipe.get(name)
-        ]
-    return "; ".join(differences)
+def _recipe_notes(retrains: Sequence[Subject], original: Subject | None) -> list[str]:
+    """Say in which settings Retrains differ from the Original, and for which this is unknown."""
+    recipes = {
+        subject.name: subject.run.record.original
+        for subject in (*retrains, *([] if original is None else [original]))
+        if subject.run is not None
+    }
+    expected = recipes.get("Original") or {}
+    differences = [
+        f"{subject.name} has {name}={recipe.get(name)}, not {expected.get(name)}"
+        for subject in retrains
+        if (recipe := recipes.get(subject.name)) and expected
+        for name in sorted({*recipe, *expected})
+        if recipe.get(name) != expected.get(name)
+    ]
+    notes = []
+    if differences:
+        notes.append(
+            f"The Retrains differ from the Original in their recipe: {'; '.join(differences)}."
+        )
+    unknown = [name for name, recipe in recipes.items() if not recipe]
+    if unknown and retrains:
+        notes.append(
+            f"coun did not train {', '.join(unknown)}, so whether the Retrains have the recipe of "
+            "the Original is taken on trust as well."
+        )
+    return notes
 
 
 def _gap(
@@ -340,7 +360,7 @@ def _names(runs: Sequence[Run], models: int, retrains: int) -> list[str]:
     for k, run in enumerate(runs):
         if k < models:
             method = run.record.method.name
-            name = "this model" if method in ("retrain", "original") else method
+            name = "this model" if method in ("retrain", "original", "given") else method
             names.append(f"{name} {k + 1}" if models > 1 else name)
         elif k < models + retrains:
             names.append(f"Retrain {k - models + 1}" if retrains > 1 else "Retrain")

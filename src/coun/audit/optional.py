@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +27,7 @@ from coun.metrics.arrays import Floats
 from coun.models import Classifier, Outputs
 from coun.objectives import cross_entropy
 from coun.runs import Membership, Run, membership, shadows
+from coun.runs.record import RunRecord
 from coun.seeds import Seeds
 
 BATCH = 64
@@ -146,19 +147,38 @@ def relearn_times(models: Mapping[str, Run], retrain: str, original: str, split:
     }
 
 
+def recipe_of_shadows(runs: Sequence[Run]) -> RunRecord:
+    """The record of the first run of which it is known how its Original was trained.
+
+    Raises: CounError if there is none, or its model cannot be built by name.
+    """
+    record = next((run.record for run in runs if run.record.original), None)
+    if record is None:
+        raise CounError(
+            "shadow models are trained as the Original was, and no model of this audit has a "
+            "record of that; leave out shadows"
+        )
+    if record.model.name is None:
+        raise CounError("shadow models need a model that can be built by name; leave out shadows")
+    return record
+
+
 def shadow_attacks(
-    models: Mapping[str, Run], data: Data, split: Split, count: int, cache: str | Path | None
+    models: Mapping[str, Run],
+    data: Data,
+    split: Split,
+    count: int,
+    cache: str | Path | None,
+    recipe: RunRecord,
 ) -> dict[str, Membership]:
     """LiRA offline and RMIA of forget rows against test rows, with *count* shadow models.
 
-    They are trained as the Original was, and kept under *cache* if it is given.
+    They are trained as *recipe* records it of the Original, and kept under *cache* if it is given.
     """
-    record = next(iter(models.values())).record
-    name = record.model.name
-    if name is None:
-        raise CounError("shadow models need a model that can be built by name; leave out shadows")
+    name = recipe.model.name
+    assert name is not None
     place = Path(cache) / "shadows" if cache is not None else None
-    made = shadows(data, name, count, out=place, **record.original)
+    made = shadows(data, name, count, out=place, **recipe.original)
     return {key: membership(run, made, split) for key, run in models.items()}
 
 

@@ -119,12 +119,13 @@ class Audit:
 
 
 def folder_of(run: Run, below: Path | None = None) -> str | None:
-    """The folder of *run*, or None for a run in memory.
+    """The folder of *run* or the file of given weights, or None for a model in memory.
 
     Args: below: name the folder from here, and one elsewhere by its last part, so that a page for
         others does not show how the disk of its writer is arranged.
     """
-    if run.folder is None or below is None:
-        return str(run.folder) if run.folder else None
-    folder = run.folder.absolute()
+    where = run.folder or run.weights_file
+    if where is None or below is None:
+        return str(where) if where else None
+    folder = where.absolute()
     return folder.relative_to(below).as_posix() if folder.is_relative_to(below) else folder.name

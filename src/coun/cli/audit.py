@@ -9,6 +9,10 @@ import click
 from rich.table import Table
 
 from coun.cli import app
+from coun.cli.data_options import data_options
+from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
+from coun.cli.start import open_together, start_options
+from coun.cli.views_options import views_options
 from coun.errors import CounError
 
 if TYPE_CHECKING:
@@ -37,21 +41,26 @@ WORDS = (
 
 @app.command(
     "audit",
-    help="Judge the runs in DIR (seeds of one request) against Retrains.\n\n"
+    help="Judge the models in MODEL (seeds of one request) against Retrains. Each model is a run "
+    "folder, or a weights file, for which --data, --model and a forget option are needed.\n\n"
     "Exit code 3 if the verdict is a word of --fail-on.",
 )
-@click.argument("unlearned", metavar="DIR...", nargs=-1, required=True, type=app.PATH)
+@click.argument("unlearned", metavar="MODEL...", nargs=-1, required=True, type=app.PATH)
 @click.option(
     "--against",
     multiple=True,
-    metavar="DIR",
+    metavar="PATH",
     type=app.PATH,
-    help="A Retrain's run folder; repeat it for several seeds.",
+    help="A Retrain's run folder or weights file; repeat it for several seeds.",
 )
-@click.option("--original", type=app.PATH, help="The model before unlearning.")
 @click.option(
-    "--data", metavar="SRC", help="Where the data of all these runs is now, if it was moved."
+    "--original",
+    metavar="PATH",
+    type=app.PATH,
+    help="Run folder or weights file of the model before unlearning.",
 )
+@start_options
+@click.option("--head", help="Name of the last linear layer, where it cannot be found.")
 @click.option(
     "--margin",
     type=float,
@@ -107,10 +116,20 @@ WORDS = (
 )
 @click.option("--out", type=app.PATH, help="Write report.html and audit.json into this folder.")
 @app.trust_option
+@data_options
+@views_options
+@forget_options
 @app.json_option
 def command(
     unlearned: tuple[Path, ...],
     against: tuple[Path, ...],
+    original: Path | None,
+    source: str | None,
+    model: str | None,
+    head: str | None,
+    limits: dict[str, Any],
+    forget: ForgetOptions,
+    trust: bool,
     plan: bool,
     fail_on: str | None,
     maps: bool,
@@ -125,7 +144,28 @@ def command(
     from coun.audit import audit
     from coun.audit.planning import plan as make_plan
 
-    result = audit(unlearned, against, rest=not plan, cache=out, progress=True, **settings)
+    paths = (*unlearned, *against, *([] if original is None else [original]))
+    runs = open_together(
+        paths,
+        source,
+        model,
+        limits,
+        id_column=forget.id_column,
+        head=head,
+        allow_missing=True,
+        trust=trust,
+    )
+    count = len(unlearned) + len(against)
+    result = audit(
+        runs[: len(unlearned)],
+        runs[len(unlearned) : count],
+        original=runs[-1] if original is not None else None,
+        split=split_from_options(runs[0].data, forget),
+        rest=not plan,
+        cache=out,
+        progress=True,
+        **settings,
+    )
     if plan:
         rows = make_plan(result)
         if as_json:

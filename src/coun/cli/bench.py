@@ -115,8 +115,10 @@ def run(
     as_json: bool,
 ) -> None:
     from coun.bench import bench, report
+    from coun.bench.output.reporting import refuse_other_reports
     from coun.engine.process_group import ProcessGroup
 
+    refuse_other_reports(out)
     results = bench(
         config,
         out,

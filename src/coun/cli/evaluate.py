@@ -11,7 +11,7 @@ import click
 from coun.cli import app
 from coun.cli.data_options import data_options
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
-from coun.cli.start import open_start, start_options
+from coun.cli.start import open_together, start_options
 from coun.cli.views_options import views_options
 from coun.errors import CounError
 
@@ -26,9 +26,10 @@ from coun.errors import CounError
 @click.option(
     "--against",
     multiple=True,
-    metavar="DIR",
+    metavar="PATH",
     type=app.PATH,
-    help="A Retrain's run folder; repeated, comparisons are means, and the floor is shown.",
+    help="A Retrain's run folder or weights file; repeated, comparisons are means, and the floor "
+    "is shown.",
 )
 @start_options
 @app.trust_option
@@ -49,8 +50,14 @@ def command(
     from coun.cli import show
     from coun.runs import evaluate, request_scores
 
-    run = open_start(
-        folder, source, model, limits, allow_missing=bool(forget or against), trust=trust
+    run, *retrains = open_together(
+        (folder, *against),
+        source,
+        model,
+        limits,
+        id_column=forget.id_column,
+        allow_missing=bool(forget or against),
+        trust=trust,
     )
     score = partial(request_scores, run)
     try:
@@ -62,5 +69,5 @@ def command(
             split = split_from_options(run.data, forget, score=score)
         except CounError:
             raise error from None
-    metrics = evaluate(run, against=against, split=split, trust=trust, progress=True)
+    metrics = evaluate(run, against=retrains, split=split, trust=trust, progress=True)
     show.result(run, metrics, as_json=as_json)

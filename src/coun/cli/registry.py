@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coun.cli import app
-from coun.cli.data_options import data_options, with_id_column
+from coun.cli.data_options import data_options
 from coun.cli.start import open_start
 from coun.cli.views_options import views_options
 from coun.errors import CounError, TamperingFound, counted
@@ -90,8 +90,7 @@ def init(
         assert weights is not None
         if (weights / "run.json").exists():
             raise CounError(f"{weights} is a run folder; give it with --from")
-        limits = with_id_column(source or "", limits, id_column)
-        run = open_start(weights, source, model, limits, head=head)
+        run = open_start(weights, source, model, limits, id_column=id_column, head=head)
     registry = Registry.init(folder, run, key=key, recipe_settings=settings)
     if start is None:
         _say_accuracy(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,28 +30,82 @@ start_options = app.options(
 )
 
 
-def open_start(
-    path: Path,
+def open_start(path: Path, source: str | None, model: str | None, *args: Any, **named: Any) -> Run:
+    """Open the one model that a command is given; the arguments are those of `open_together`."""
+    return open_together((path,), source, model, *args, **named)[0]
+
+
+def open_together(
+    paths: Sequence[Path],
     source: str | None,
     model: str | None,
     limits: dict[str, Any],
     *,
+    id_column: str | None = None,
     head: str | None = None,
     allow_missing: bool = False,
     trust: bool = False,
-) -> Run:
-    """Open the run folder, the weights file or the Hugging Face folder that a command is given.
+) -> list[Run]:
+    """Open run folders, weights files and Hugging Face folders on the same data.
 
     Args:
-        source, model, limits: the values of --data, --model, the limits, columns and views; of
-            these a run folder takes --data, and --model where its record names that code.
+        source, model, limits: the values of --data, --model, the limits, columns and views. They
+            describe the weights files; of these a run folder takes --data, and --model where its
+            record names that code.
+        id_column: the value of --id-column, for a source with columns.
+        head: the last linear layer of the weights files, where it cannot be found.
         allow_missing, trust: as for `Run.open`.
 
-    Raises: CounError if *path* is neither, or an option does not apply to it.
+    Raises: CounError if a path is none of the three, or an option does not apply to any of them.
     """
-    from coun.models import name_of_folder, preprocessing
+    from coun.data import Data
+    from coun.models import preprocessing
     from coun.runs import Run
-    from coun.runs.folder import RECORD, refuse_weights_of_run
+
+    trained = {path: _name_of_model(path) for path in paths}
+    weights = [path for path in paths if path.is_file() or trained[path] is not None]
+    for path in weights:
+        _check_weights(path, trained[path], source, model)
+    named = frozenset([model] if model and is_code(model) else [])
+    if not weights and (limits or (model and not named)):
+        raise CounError(
+            f"--model, the limits, the columns and the views come from the record of {paths[0]}; "
+            "leave them out"
+        )
+    data: Data | str | None = source
+    if weights and source is not None:
+        expected = preprocessing(trained[weights[0]] or model)
+        data = load_data(source, sized(source, limits, expected), id_column)
+    runs = []
+    for path in paths:
+        if path in weights:
+            assert isinstance(data, Data)
+            run = Run.from_weights(path, data, model, head=head)
+        else:
+            accepted = trust or named
+            run = Run.open(path, data=data, allow_missing=allow_missing, trust=accepted)
+        if not isinstance(data, Data) or path.is_file():
+            data = run.data  # what a network needs of the images is found, and said, once
+        runs.append(run)
+    if weights:
+        say_views(runs[list(paths).index(weights[0])].data)
+        whose = "its" if len(weights) == 1 else "their"
+        click.echo(
+            f"{', '.join(map(str, dict.fromkeys(weights)))}: {whose} training is not recorded; if "
+            f"test rows of {source} were among {whose} training rows, test accuracy and audits are "
+            "too favourable",
+            err=True,
+        )
+    return runs
+
+
+def _name_of_model(path: Path) -> str | None:
+    """The name of the model in a Hugging Face folder; None for a run folder or a weights file.
+
+    Raises: CounError if nothing is at *path*.
+    """
+    from coun.models import name_of_folder
+    from coun.runs.folder import RECORD
 
     if not path.exists():
         called = f" (--model {path} names code)" * is_code(str(path))
@@ -58,30 +113,19 @@ def open_start(
             f"{path} does not exist{called}; expected a run folder, a file of weights or a folder "
             "of a Hugging Face model"
         )
-    trained = None if (path / RECORD).exists() else name_of_folder(path)
-    if not path.is_file() and trained is None:
-        named = frozenset([model] if model and is_code(model) else [])
-        if limits or (model and not named):
-            raise CounError(
-                f"--model, the limits, the columns and the views come from the record of {path}; "
-                "leave them out"
-            )
-        return Run.open(path, data=source, allow_missing=allow_missing, trust=trust or named)
+    return None if (path / RECORD).exists() else name_of_folder(path)
+
+
+def _check_weights(path: Path, trained: str | None, source: str | None, model: str | None) -> None:
+    """Refuse weights of a run, and weights without the options that describe them."""
+    from coun.runs.folder import refuse_weights_of_run
+
     refuse_weights_of_run(path)
     if trained is not None:
         if source is None or model is not None:
             raise CounError(f"{path} is a Hugging Face model; say --data, and no --model")
     elif source is None or model is None:
         raise CounError(f"{path} is a weights file; say --data and --model as well")
-    limits = sized(source, limits, preprocessing(trained or model))
-    run = Run.from_weights(path, load_data(source, limits), model, head=head)
-    say_views(run.data)
-    click.echo(
-        f"{path}: its training is not recorded; if test rows of {source} were among its training "
-        "rows, test accuracy and audits are too favourable",
-        err=True,
-    )
-    return run
 
 
 def served_version(folder: Path) -> Path:

@@ -89,7 +89,14 @@ def command(
     if module is not None:
         common["contrast"] = module
     run = open_start(
-        start, source, model, limits, head=options.head, allow_missing=True, trust=trust
+        start,
+        source,
+        model,
+        limits,
+        id_column=forget.id_column,
+        head=options.head,
+        allow_missing=True,
+        trust=trust,
     )
     if chosen is not None:
         check_fits(chosen, run.data)

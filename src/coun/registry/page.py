@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from coun.errors import CounError
+from coun.files import refuse_other_text
 from coun.registry.summary import RegistrySummary, RequestSummary, VersionSummary
 from coun.report.figures.drift import drift_curve
 from coun.report.html import Section, write_report
@@ -33,7 +33,7 @@ def write_page(summary: RegistrySummary, path: str | Path) -> Path:
         page of this registry.
     """
     made = f"Registry {summary.registry[:12]}"
-    _refuse_other_file(Path(path), made)
+    refuse_other_text(Path(path), made, "an earlier page of this registry")
     alarming = bool(summary.overdue or summary.ledger.problems)
     write_report(
         Path(path),
@@ -46,20 +46,6 @@ def write_page(summary: RegistrySummary, path: str | Path) -> Path:
         legend=LEGEND,
     )
     return Path(path)
-
-
-def _refuse_other_file(path: Path, mark: str) -> None:
-    """Refuse to overwrite a file that has not *mark*, which the pages of a registry have."""
-    if not path.exists():
-        return
-    try:
-        earlier = mark in path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        earlier = False
-    if not earlier:
-        raise CounError(
-            f"{path} exists and is not an earlier page of this registry; choose another name"
-        )
 
 
 def headline(summary: RegistrySummary) -> str:

@@ -93,26 +93,28 @@ def _who(audit: Audit, below: Path | None) -> Section:
     """Which models, from which parent, how they were made and at what cost."""
     runs = audit.runs
     flops = [runs[s.name].record.cost.flops for s in audit.retrains if s.name in runs]
-    retrain = float(np.mean(flops)) if flops else 0.0
+    retrain = float(np.mean(flops)) if flops and all(flops) else 0.0
     rows = []
     settings: dict[str, list[str]] = {}
     for name, run in runs.items():
         record = run.record
         method, cost = record.method, record.cost
-        rows.append(
-            [
-                name,
-                folder_of(run, below) or "in memory",
-                record.weights_sha256[:12],
-                record.parent.weights_sha256[:12] if record.parent else "from scratch",
-                f"{_METHODS.get(record.kind, method.name)}, seed {record.seed}",
-                f"{cost.seconds:.1f} s",
-                f"{100 * cost.flops / retrain:.0f}%" if retrain else "unknown",
-            ]
-        )
+        named = [name, folder_of(run, below) or "in memory", record.weights_sha256[:12]]
+        if record.kind == "given":
+            rows.append([*named, "unknown", "not recorded", "unknown", "unknown"])
+        else:
+            rows.append(
+                [
+                    *named,
+                    record.parent.weights_sha256[:12] if record.parent else "from scratch",
+                    f"{_METHODS.get(record.kind, method.name)}, seed {record.seed}",
+                    f"{cost.seconds:.1f} s",
+                    f"{100 * cost.flops / retrain:.0f}%" if retrain else "unknown",
+                ]
+            )
         text = ", ".join(f"{k}={v}" for k, v in method.settings.items())
         settings.setdefault(text or "none", []).append(name)
-    head = ["", "folder", "weights", "made from", "method", "time", "cost (Retrain: 100%)"]
+    head = ["", "folder or file", "weights", "made from", "method", "time", "cost (Retrain: 100%)"]
     forget, missing = len(audit.split.forget), audit.missing
     lead = (
         f"Request: {audit.split.describe()}. {forget:,} of {forget + len(audit.split.retain):,} "

@@ -17,7 +17,8 @@ def check_comparable(run: Run, data: Data, split: Split | None, *, as_retrain: b
         data: the data that all models are measured on.
         split: the request that all models are measured on.
         as_retrain: whether the run is to serve as the Retrain. It must then be trained without
-            the forgotten rows: a Retrain, or the result of an exact method.
+            the forgotten rows: a Retrain, or the result of an exact method. Given weights are
+            taken for what the caller says they are, because their training is not recorded.
 
     Raises: CounError if the run is of other rows or another request, or is to serve as the
         Retrain and is not one.
@@ -42,7 +43,7 @@ def check_comparable(run: Run, data: Data, split: Split | None, *, as_retrain: b
     if split is None:
         return
     if run.split is None:
-        if as_retrain:
+        if as_retrain and not _is_bare(run):
             raise CounError(
                 f"{run.where} was trained on everything; expected a Retrain (coun train with the "
                 "same forget options, or with --from-request)"
@@ -53,6 +54,11 @@ def check_comparable(run: Run, data: Data, split: Split | None, *, as_retrain: b
             f"model under test {len(split.forget)} ({split.digest[:12]}); expected the same "
             "request for all runs"
         )
+
+
+def _is_bare(run: Run) -> bool:
+    """Whether *run* holds given weights, and is not the first version of a registry."""
+    return run.record.kind == "given" and run.folder is None
 
 
 def _is_exact(method: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -227,13 +227,17 @@ def evaluate(
         result["not_measured"] = _reasons(missing, len(split.forget))
     if exact:
         of_retrains = [
-            measurements(predict_parts(retrain.classifier), split, cost=retrain.record["cost"])
+            measurements(
+                predict_parts(retrain.classifier, data=replace(run.data, views=retrain.data.views)),
+                split,
+                cost=retrain.record["cost"],
+            )
             for retrain in exact
         ]
         result |= nearness(values, of_retrains)
-        folders = [str(retrain.folder) if retrain.folder else None for retrain in exact]
-        several = [folder for folder in folders if folder is not None]
-        result["against"] = folders[0] if len(folders) == 1 else several
+        paths = [retrain.folder or retrain.weights_file for retrain in exact]
+        several = [str(path) for path in paths if path is not None]
+        result["against"] = next(iter(several), None) if len(paths) == 1 else several
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
     stored = None
     with contextlib.suppress(CounError):  # `write_metrics` says what is wrong with the file

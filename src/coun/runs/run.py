@@ -73,6 +73,7 @@ class Run:
         start: the run that this one was unlearned from, while both are in memory.
         out_of_fold: predictions by models that had not seen the rows (`coun.prepare`), if any.
         kept_epochs: what fills a module with the weights after an earlier epoch, by epoch.
+        weights_file: what given weights were read from; None for a run of coun's.
     """
 
     model: nn.Module
@@ -84,6 +85,7 @@ class Run:
     start: Run | None = None
     out_of_fold: OutOfFold | None = None
     kept_epochs: dict[int, Loader] = field(default_factory=dict)
+    weights_file: Path | None = None
 
     def __repr__(self) -> str:
         """A few lines for people: kind, model, method, where it is, data and request."""
@@ -217,7 +219,8 @@ class Run:
         maker = maker_for(data)
         check_finite(module, "the model" if isinstance(weights, nn.Module) else str(weights))
         record = given_record(module, data, name, head, config)
-        return cls(module, data, None, record, None, maker)
+        source = None if isinstance(weights, nn.Module) else expanded(weights)
+        return cls(module, data, None, record, None, maker, weights_file=source)
 
     def opened_start(self) -> Run | None:
         """Return the run that this one was unlearned from, if it is in memory or on disk."""
@@ -233,8 +236,8 @@ class Run:
 
     @property
     def where(self) -> str:
-        """How messages name this run: its folder, or its method for a run in memory."""
-        return str(self.folder) if self.folder else f"a run of {self.record.method.name}"
+        """How messages name this run: its folder or file, or its method for a run in memory."""
+        return str(self.folder or self.weights_file or f"a run of {self.record.method.name}")
 
 
 def _with_weights(

@@ -11,6 +11,7 @@ import pytest
 
 import coun
 from coun.bench import report
+from coun.bench.output.reporting import refuse_other_reports
 from coun.bench.output.results import read
 from coun.bench.output.tables import result_tables
 
@@ -21,6 +22,8 @@ def test_the_report_of_published_results_has_the_published_numbers(tmp_path: Pat
     """`docs/results/cpu-cifar10/results.json` was written by version 0.1."""
     shutil.copy(PUBLISHED / "results.json", tmp_path)
     report(tmp_path)
+    for folder in (tmp_path, PUBLISHED):  # both are recognised as reports, and may be replaced
+        refuse_other_reports(folder)
     published, made = (
         list(csv.DictReader((folder / "report.csv").open(encoding="utf-8")))
         for folder in (PUBLISHED, tmp_path)
@@ -30,6 +33,17 @@ def test_the_report_of_published_results_has_the_published_numbers(tmp_path: Pat
         assert row.pop("bytes_sent") == ""  # a column of federations, which came later
         assert row.keys() == expected.keys()
         assert numbers(row) == pytest.approx(numbers(expected), nan_ok=True)
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.tex", "report.csv", "report.html"])
+def test_a_file_that_is_no_report_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    shutil.copy(PUBLISHED / "results.json", tmp_path)
+    for content in (b"my notes: 3 models, workload, seeds", b"\xff\xfe"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(coun.CounError, match=f"{name} exists and is not an earlier report"):
+            report(tmp_path)
+        assert (tmp_path / name).read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def numbers(row: dict[str, str]) -> list[float]:

@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from coun.bench.output import maps, published, render, semantics
-from coun.bench.output.latex import Latex, latex_of_grid, slug
+from coun.bench.output.latex import HEAD, Latex, latex_of_grid, slug
 from coun.bench.output.latex import latex as write_latex
 from coun.bench.output.results import read
 from coun.bench.output.seed_tests import ensemble_grid, seed_tests
 from coun.bench.output.semantics import semantics_tables
 from coun.bench.output.tables import ResultTable, legend, result_tables
-from coun.files import write_text
+from coun.files import refuse_other_text, write_text
 from coun.report import Grid, Picture, Section, write_report
 from coun.report.picture import save_figure
 
+MEASURED = "models measured; seeds"
+MARKS = {  # what a file of an earlier report holds, by name
+    "report.md": MEASURED,
+    "report.tex": HEAD.partition(" and ")[0],
+    "report.csv": "workload,scenario,stage,row,",
+    "report.html": MEASURED,
+}
 FIGURES = "figures"  # the folder of the pictures as files
 MAP = (
     "Features of forget rows (marks) and retain rows (dots) in the plane, in the colour of the "
@@ -41,9 +48,11 @@ def report(
 
     Returns: the paths of the files.
 
-    Raises: CounError if the results in *out* are missing or damaged.
+    Raises: CounError if the results in *out* are missing or damaged, or if one of the files is
+        there and is not an earlier report.
     """
     out = Path(out)
+    refuse_other_reports(out)
     results = read(out)
     tables = result_tables(results)
     shown = [table for table in tables if table.last]
@@ -82,6 +91,12 @@ def report(
     )
     saved = _save_pictures(sections, out / FIGURES) if figures else []
     return [*(out / name for name in texts), *saved, page]
+
+
+def refuse_other_reports(out: Path) -> None:
+    """Refuse a folder in which a report would overwrite a file that is not an earlier report."""
+    for name, mark in MARKS.items():
+        refuse_other_text(out / name, mark, "an earlier report of coun")
 
 
 def _tex(results: Mapping[str, Any], tables: Sequence[ResultTable], how: Latex) -> str:
@@ -241,7 +256,7 @@ def _origin(results: Mapping[str, Any]) -> str:
     missing = planned - measured
     part = f" {missing} of {planned} models have no result yet." if missing else ""
     return (
-        f"{measured} models measured; seeds {seeds}.{part} coun {results['coun']}, torch "
+        f"{measured} {MEASURED} {seeds}.{part} coun {results['coun']}, torch "
         f"{environment['torch']}, Python {environment['python']}, "
         f"{environment['gpu'] or environment['machine']}."
     )
