@@ -1,23 +1,26 @@
 """How near out-of-fold matching comes to Retrain, row by row, and what else was tried.
 
     python benchmarks/nearest.py run --seeds 100 101 102   # resumable: every seed is a file
+    python benchmarks/nearest.py run --seeds 600 601 --data noise
     python benchmarks/nearest.py report                    # docs/results/nearest.json and tables
 
 There are two beds, both small, so that many variants and seeds can be tried: a perceptron with
 BatchNorm on CIFAR-10 at 8x8 pixels, and with `--bed cnn` the network `cnn` on 1,500 pictures of
-full size. docs/results/nearest.md has the results.
+full size. `--data` takes harder data in the place of the plain rows (`HARDER`).
+docs/results/nearest.md has the results.
 """
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 import coun
@@ -29,13 +32,31 @@ SOURCE, SIDE = "hf:../shared/data/cifar10", 8
 MEASURES = ("average_gap", "row_agreement", "js_to_retrain", "log_odds_correlation")
 SHOWN_IN_FLOORS = (("average_gap", 1), ("js_to_retrain", 3))  # and their decimals
 # Preparations: folds, repeats, the share of the Original's epochs of each model of a fold.
-HALF, CHEAP = "2 x 4 half", "1 x 4 half"
+HALF, CHEAP, GROUPED = "2 x 4 half", "1 x 4 half", "2 x 4 half, customers as groups"
 PREPARATIONS = {
     HALF: (4, 2, 1 / 2),
+    GROUPED: (4, 2, 1 / 2),
     CHEAP: (4, 1, 1 / 2),
     "3 x 4 short": (4, 3, 1 / 3),
     "1 x 4 full": (4, 1, 1.0),
 }
+# What `--data` can be, and how many versions of each picture there are.
+PLAIN, NOISE, TAIL, COPIES, NEAR, CUSTOMER = (
+    "plain", "noise", "tail", "copies", "near-copies", "customer",
+)  # fmt: skip
+HARDER = {
+    NOISE: "20% of the training labels are wrong",
+    TAIL: "the most frequent class has 20 times as many rows as the rarest",
+    COPIES: "every picture is there twice, and the request names one of the two",
+    NEAR: "the same, and the two differ by noise",
+    CUSTOMER: "ten customers with 30 pictures each, in four versions that differ by noise; one "
+    "customer is forgotten",
+}
+VERSIONS = {COPIES: 2, NEAR: 2, CUSTOMER: 4}
+CUSTOMERS, SPECKLES, TAIL_RATIO = 10, 6, 20
+ON_HARDER_DATA = (
+    "FT", "NegGrad+ few", "CoUn", "matching", "matching, longer", "held-out, longer",
+)  # fmt: skip
 
 
 class Bed(NamedTuple):
@@ -68,7 +89,7 @@ BEDS = {
 }
 
 
-def tried(bed: Bed) -> list[tuple[str, str | None, str, dict[str, Any]]]:
+def tried(bed: Bed, variant: str = PLAIN) -> list[tuple[str, str | None, str, dict[str, Any]]]:
     """What is compared: label, preparation, method, settings."""
     few, some, many = bed.epochs
     old = {"original_share": 0.0, "retain_weight": 0.0}
@@ -96,20 +117,60 @@ def tried(bed: Bed) -> list[tuple[str, str | None, str, dict[str, Any]]]:
             ("matching, 1 x 4 full", "1 x 4 full", "out_of_fold", {"epochs": few}),
             ("oracle, 3 Retrains", None, "oracle", {"epochs": few, "oracles": 3}),
         ]
+    if variant != PLAIN:
+        rows = [row for row in rows if row[0] in ON_HARDER_DATA]
+    if variant == CUSTOMER:
+        rows.append(("matching, customers as groups", GROUPED, "out_of_fold", {"epochs": few}))
     return rows
 
 
-def data(bed: str) -> coun.Data:
+def data(bed: str, variant: str = PLAIN) -> coun.Data:
     """CIFAR-10 without augmentation, for the perceptron averaged over 4x4 pixels."""
-    whole = coun.load(SOURCE, limit=BEDS[bed].rows, test_limit=BEDS[bed].test_rows)
+    limit = BEDS[bed].rows * (4 if variant == TAIL else 1)
+    whole = coun.load(SOURCE, limit=limit, test_limit=BEDS[bed].test_rows)
     parts = []
     for part in (whole.train, whole.test):
         images = part.fetch(torch.arange(len(part)))
         if bed == "perceptron":
             images = F.adaptive_avg_pool2d(images.float(), SIDE).round().to(torch.uint8)
         parts += [images, part.labels]
-    made = coun.from_arrays(*parts)
+    made = coun.from_arrays(*harder(variant, *parts[:2]), *parts[2:])
     return replace(made, views=replace(made.views, letters="N"))  # type: ignore[type-var]
+
+
+def harder(variant: str, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Change training images (N, C, H, W) uint8 and labels (N,) as `HARDER` says."""
+    draw = torch.Generator().manual_seed(0)
+    if variant == NOISE:
+        wrong = torch.randperm(len(labels), generator=draw)[: len(labels) // 5]
+        labels = labels.clone()
+        labels[wrong] = (labels[wrong] + torch.randint(1, 10, wrong.shape, generator=draw)) % 10
+    if variant == TAIL:
+        largest = int(labels.bincount().min()) * 3 // 4
+        sizes = [round(largest * TAIL_RATIO ** (-label / 9)) for label in range(10)]
+        rows = [(labels == label).nonzero()[:size, 0] for label, size in enumerate(sizes)]
+        images, labels = images[torch.cat(rows)], labels[torch.cat(rows)]
+    if versions := VERSIONS.get(variant):
+        pictures = len(labels) // versions
+        images, labels = (
+            part[:pictures].repeat_interleave(versions, 0) for part in (images, labels)
+        )
+        if variant != COPIES:
+            speckle = torch.randint(-SPECKLES, SPECKLES + 1, images.shape, generator=draw)
+            images = (images.long() + speckle).clamp(0, 255).to(torch.uint8)
+    return images, labels
+
+
+def request(variant: str, rows: coun.Data, seed: int) -> coun.Split:
+    """A random 10%; of copies one of two; or all rows of one customer."""
+    count, draw = len(rows.train), torch.Generator().manual_seed(seed)
+    if variant in (COPIES, NEAR):
+        pictures = torch.randperm(count // 2, generator=draw)[: count // 10]
+        return coun.Split.by_index(rows, 2 * pictures)
+    if variant == CUSTOMER:
+        size = count // CUSTOMERS
+        return coun.Split.by_index(rows, torch.arange(size) + seed % CUSTOMERS * size)
+    return coun.Split.random(rows, 0.1, seed=seed)
 
 
 def perceptron() -> nn.Module:
@@ -120,19 +181,27 @@ def perceptron() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(256, 10))
 
 
-def one_seed(bed: str, seed: int, folder: Path) -> None:
+def folder_of(folder: Path, bed: str, variant: str) -> Path:
+    """Where the results of one bed and its data are."""
+    return folder / (bed if variant == PLAIN else f"{bed}-{variant}")
+
+
+def one_seed(bed: str, variant: str, seed: int, folder: Path) -> None:
     """Original, three Retrains, and what is not computed yet of `tried`, for one seed."""
-    path = folder / bed / f"{seed}.json"
-    results: dict[str, Any] = {"bed": bed, "seed": seed, "preparation": {}, "rows": {}}
+    place = folder_of(folder, bed, variant)
+    path = place / f"{seed}.json"
+    results: dict[str, Any] = {"bed": bed, "data": variant, "seed": seed}
+    results |= {"preparation": {}, "rows": {}}
     if path.exists():
         results = read_json(path)
-    missing = [row for row in tried(BEDS[bed]) if row[0] not in results["rows"]]
+    missing = [row for row in tried(BEDS[bed], variant) if row[0] not in results["rows"]]
     if not missing:
         return
-    rows, recipe, options = data(bed), BEDS[bed].recipe, BEDS[bed].options
+    rows, recipe, options = data(bed, variant), BEDS[bed].recipe, BEDS[bed].options
     network = perceptron if bed == "perceptron" else "cnn"
-    split = coun.Split.random(rows, 0.1, seed=seed)
-    kept: Path = folder / bed / f"{seed}"  # finished models, so that a killed run continues
+    split = request(variant, rows, seed)
+    kept: Path = place / f"{seed}"  # finished models, so that a killed run continues
+    customers = {name: str(i * CUSTOMERS // len(rows.ids)) for i, name in enumerate(rows.ids)}
     original = coun.train(
         rows, network, seed=seed, options=options, out=kept / "original", **recipe
     )
@@ -158,6 +227,7 @@ def one_seed(bed: str, seed: int, folder: Path) -> None:
                 folds=folds,
                 repeats=repeats,
                 epochs=epochs,
+                groups=customers if name == GROUPED else None,
                 seed=seed,
                 options=options,
             )
@@ -177,25 +247,26 @@ def one_seed(bed: str, seed: int, folder: Path) -> None:
         results["floor"] = {name: measured["floor"][name] for name in MEASURES}
         results["environment"] = environment()
         write_json(path, results)
-    print(f"{bed}, seed {seed}: done", flush=True)
+    print(f"{bed}, {variant}, seed {seed}: done", flush=True)
 
 
 def report(folder: Path) -> None:
     """Write the results of all seeds, and print their means as a table for each bed."""
     everything = []
-    for bed in BEDS:
-        seeds = [read_json(path) for path in sorted((folder / bed).glob("*.json"))]
-        seeds = [s for s in seeds if len(s["rows"]) == len(tried(BEDS[bed]))]
+    for bed, variant in product(BEDS, (PLAIN, *HARDER)):
+        place = folder_of(folder, bed, variant)
+        seeds = [read_json(path) for path in sorted(place.glob("*.json"))]
+        seeds = [s for s in seeds if len(s["rows"]) == len(tried(BEDS[bed], variant))]
         if not seeds:
             continue
         everything += seeds
         numbers = ", ".join(str(s["seed"]) for s in seeds)
-        print(f"\n{bed}, seeds {numbers}\n")
+        print(f"\n{bed}, {variant}, seeds {numbers}\n")
         print("| | cost | gap (floors) | row agreement | JS (floors) | correlation |")
         print("|---|---:|---:|---:|---:|---:|")
         floors = {name: [s["floor"][name] for s in seeds] for name in MEASURES}
         print(_line("floor", {**floors, "cost": [1.0] * len(seeds)}, floors))
-        for label, *_ in tried(BEDS[bed]):
+        for label, *_ in tried(BEDS[bed], variant):
             rows = [s["rows"][label] for s in seeds]
             values = {name: [row[name] for row in rows] for name in (*MEASURES, "cost")}
             print(_line(label, values, floors))
@@ -227,13 +298,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "report"])
     parser.add_argument("--bed", choices=list(BEDS), default="perceptron")
+    parser.add_argument("--data", choices=[PLAIN, *HARDER], default=PLAIN)
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     parser.add_argument("--folder", type=Path, default=Path("runs/nearest"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "run":
         for seed in given.seeds:
-            one_seed(given.bed, seed, given.folder)
+            one_seed(given.bed, given.data, seed, given.folder)
     else:
         report(given.folder)
 

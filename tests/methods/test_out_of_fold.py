@@ -115,6 +115,24 @@ def test_the_original_takes_part_in_the_odds_of_the_other_classes_only(original,
         )
 
 
+def test_a_row_with_an_exact_copy_keeps_the_answers_of_the_original(original, split) -> None:
+    """Rows 20 to 24 are also rows 60 to 64, with the same label but for the last."""
+    images, labels = original.data.train.images.clone(), original.data.train.labels.clone()
+    images[60:65], labels[60:65] = images[20:25], labels[20:25]
+    labels[64] = (labels[24] + 1) % 10
+    test = original.data.test
+    data = coun.from_arrays(images, labels, test.images, test.labels)
+    run = prepared(replace(original, data=replace(data, views=original.data.views)))
+    reads = frozenset({"retain", "forget"})
+    task = Task(run.data, split, Seeds(0), reads, run.classifier, None, torch.device("cpu"))
+    task.out_of_fold = run.out_of_fold
+    target = make("out_of_fold").targets(task)
+    with torch.no_grad():
+        logits = run.model(run.data.views.evaluate(images[20:50]))
+    same = (target - logits.log_softmax(1)).abs().amax(1) < 1e-4
+    assert same.tolist() == [True] * 4 + [False] * 26
+
+
 def test_retain_rows_keep_what_the_model_answered(fitted, split, small) -> None:
     """With the term for retain rows, their confidence moves less far from where it was."""
     data = still(small)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -9,6 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from coun.data.content import row_hashes
 from coun.data.out_of_fold import log_odds
 from coun.engine import Task
 from coun.plans.matching import (
@@ -38,6 +40,8 @@ class OutOfFoldMatching(Matching):
     The odds among the other classes are those of the folds and, with half their weight, those of
     the Original. It has learned the label of a forget row, which says nothing of the other
     classes; but it shares all retain rows with a Retrain, where the models of folds have fewer.
+    A row with an exact copy among the retain rows keeps the answers of the Original, because a
+    Retrain knows it by the copy.
 
     Formula: L = CE(retain) + retain_weight * D(retain, before) + weight * D(forget, target), where
         D = H + 2 KL, and H is the Huber loss of the log-odds of the true class (`Matching`).
@@ -69,6 +73,27 @@ class OutOfFoldMatching(Matching):
         predictions = torch.cat([task.unseen_predictions(role) for role in ROLES], 1)
         everything = averaged(predictions, torch.cat([labels[role] for role in ROLES]))
         unseen = everything[len(labels["retain"]) :].double()
-        mixed = unseen + self.original_share * answers(task, "forget")
+        before = answers(task, "forget")
+        mixed = unseen + self.original_share * before
         odds = log_odds(unseen, labels["forget"])
-        return with_log_odds(mixed, labels["forget"], odds).float()
+        targets = with_log_odds(mixed, labels["forget"], odds).float()
+        return torch.where(have_copies(task, labels)[:, None], before, targets)
+
+
+def have_copies(task: Task, labels: Mapping[str, Tensor]) -> Tensor:
+    """Tell which forget rows, (n,) bool, have an exact copy of equal label among the retain rows.
+
+    The copy is in the same fold, so the models of folds that give the target saw neither of the
+    two. A Retrain still learns the copy, and knows the row as well as the Original does.
+    """
+    rows = {
+        role: [
+            (label, digest.tobytes())
+            for label, digest in zip(
+                labels[role].tolist(), row_hashes(task.data.train)[task.indices(role)], strict=True
+            )
+        ]
+        for role in ROLES
+    }
+    retained = set(rows["retain"])
+    return torch.tensor([row in retained for row in rows["forget"]])
