@@ -35,11 +35,9 @@ from coun.audit.semantics import semantics
 from coun.audit.verdict import Gap, allowed_gap, judge
 from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split
-from coun.data.lazy import subset
-from coun.engine import predict
 from coun.errors import CounError, require_type
 from coun.metrics import average_gap
-from coun.runs import Predictions, Run
+from coun.runs import Predictions, Run, SharedOutputs, predictions
 from coun.runs.comparison import check_comparable
 from coun.trust import Trust
 
@@ -66,6 +64,7 @@ def audit(
     seed: int = 0,
     trust: Trust = False,
     progress: bool = False,
+    shared: SharedOutputs | None = None,
 ) -> Audit:
     """Judge *unlearned* against Retrains, or without any by the forgotten rows alone.
 
@@ -94,6 +93,7 @@ def audit(
         cache: a folder for shadow models.
         seed: of permutations and subsets.
         trust: run code that the records of run folders name (see `Run.open`).
+        shared: outputs that other functions computed or will read as well, with features.
 
     Raises: CounError if runs are of other data or other requests, a Retrain saw everything, a
         model is given twice, no forgotten row is in the data, or a number is out of range.
@@ -131,7 +131,7 @@ def audit(
         raise CounError("two of the runs have the same weights; expected each model once")
     recipe = recipe_of_shadows(runs) if shadows else None
     subjects = [
-        Subject(name, _predict(run, data, split, progress), run, seed)
+        Subject(name, _predict(run, data, split, progress, shared), run, seed)
         for name, run in zip(_names(runs, len(models), len(exact)), runs, strict=True)
     ]
     several = len(split.rows(data, "forgotten")) > 1
@@ -194,29 +194,25 @@ def spent(alpha: float, audits_so_far: int | None) -> float:
     return alpha / ((audits_so_far + 1) * (audits_so_far + 2))
 
 
-def _predict(run: Run, data: Data, split: Split, progress: bool) -> Predictions:
+def _predict(
+    run: Run, data: Data, split: Split, progress: bool, shared: SharedOutputs | None
+) -> Predictions:
     """Outputs on all rows that must be forgotten by now, on retained and on test rows.
 
     The model sees the rows of *data* as it was trained to see them, by views of its own.
     """
     data = replace(data, views=run.data.views)
-    parts = {
-        "test": subset(data.test, split.test_rows(data)),
-        "retain": subset(data.train, split.rows(data, "retain")),
-        "forget": subset(data.train, split.rows(data, "forgotten")),
-    }
-    outputs = {
-        name: predict(run.classifier, data, part, progress=progress, title=f"audit: {name}")
-        for name, part in parts.items()
-    }
-    for name, answers in outputs.items():
+    predicted = predictions(
+        run.classifier, data, split, progress=progress, title="audit", shared=shared
+    )
+    for name, answers in predicted.outputs.items():
         wrong = ~torch.isfinite(answers.logits).all(1) | ~torch.isfinite(answers.features).all(1)
         if wrong.any():
             raise CounError(
                 f"{run.folder or 'the model'} gives no finite numbers for {int(wrong.sum()):,} of "
                 f"{len(wrong):,} {name} rows; expected numbers, so it cannot be audited"
             )
-    return Predictions(outputs, {name: part.labels.cpu() for name, part in parts.items()})
+    return predicted
 
 
 def _judged(
@@ -323,9 +319,9 @@ def _gap(
 
 def _rest(result: Audit, margin: float) -> None:
     """Compute all other metrics into *result*."""
-    tables = result.measures
+    tables, untrained = result.measures, SharedOutputs(with_features=False)
     for subject in result.subjects:
-        tables[subject.name] = describe(subject, result.split)
+        tables[subject.name] = describe(subject, result.split, untrained)
 
     def distance(a: Subject, b: Subject) -> dict[str, Any]:
         return compare(a, b, tables[a.name], tables[b.name])

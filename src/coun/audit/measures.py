@@ -29,8 +29,6 @@ from coun.attacks import (
 from coun.audit.scores import PROBED, Subject
 from coun.data import Split
 from coun.data.examples import stratified
-from coun.data.lazy import subset
-from coun.engine import predict
 from coun.metrics import (
     activation_distance,
     agreement,
@@ -47,6 +45,7 @@ from coun.metrics import (
     zero_retrain_forgetting,
 )
 from coun.metrics import probabilities as shares
+from coun.runs import SharedOutputs
 from coun.seeds import Seeds
 
 PARTS = ("forget", "test", "retain")
@@ -55,8 +54,10 @@ FEWEST = 10  # rows in each group for a logistic regression
 ENSEMBLE = 5  # models of each kind for KLOM and U-LiRA
 
 
-def describe(subject: Subject, split: Split) -> dict[str, Any]:
+def describe(subject: Subject, split: Split, untrained: SharedOutputs) -> dict[str, Any]:
     """Measure one model; percent unless the unit is given. JSON-able.
+
+    Args: untrained: outputs of untrained networks, which the models of one audit share.
 
     Returns: everything of `coun.runs.measure`, and: `mia` with all five features;
         `logistic_loss_accuracy` (50 is ideal); `logistic_entropy_members` (percent of forget
@@ -73,7 +74,7 @@ def describe(subject: Subject, split: Split) -> dict[str, Any]:
         ),
         "threshold_efficacy": _thresholds(subject, split),
         "calibration_error": {p: calibration_error(logits[p], labels[p]) for p in PARTS},
-        "zrf": _zrf(subject, split),
+        "zrf": _zrf(subject, split, untrained),
         "probe": _probe(subject),
         "roc": {},
     }
@@ -166,18 +167,18 @@ def _weights_apart(subject: Subject, retrain: Subject) -> dict[str, float] | Non
     }
 
 
-def _zrf(subject: Subject, split: Split) -> dict[str, float] | None:
+def _zrf(subject: Subject, split: Split, untrained: SharedOutputs) -> dict[str, float] | None:
     """Against a network with fresh weights from a fixed seed; None if it cannot be made."""
     run = subject.run
     if run is None or run.build is None:
         return None
     with Seeds(0).as_global("untrained"):
         fresh = replace(run, model=run.build().eval()).classifier
-    examples = subset(run.data.train, split.rows(run.data, "forgotten"))
-    untrained = shares(predict(fresh, run.data, examples).logits)
+    rows = split.rows(run.data, "forgotten")
+    reference = shares(untrained.predict(fresh, run.data, "train", rows).logits)
     model = subject.probabilities["forget"]
     kinds: tuple[Literal["correct", "reference"], ...] = ("correct", "reference")
-    return {kind: zero_retrain_forgetting(model, untrained, kind) for kind in kinds}
+    return {kind: zero_retrain_forgetting(model, reference, kind) for kind in kinds}
 
 
 def _probe(subject: Subject) -> dict[str, float]:

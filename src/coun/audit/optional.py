@@ -59,17 +59,22 @@ def relearn_half(run: Run, split: Split, *, seed: int = 0) -> RelearnedHalf:
     order = torch.randperm(len(rows), generator=Seeds(seed).torch("relearned half"))
     first, other = order[: len(rows) // 2], order[len(rows) // 2 :].sort().values
     right = np.zeros(len(rows))
-    copies = []
+    relearned = []  # each copy, and its outputs at the last checkpoint
     for trained_on, measured in ((first, other), (other, first.sort().values)):
         classifier = copy.deepcopy(run.classifier).requires_grad_(True)
         examples = data.train.take(rows[measured])
         numbers = data.train.numbers[rows[trained_on]]
         for _ in _relearning(classifier, data, split, numbers, seed):
-            answers = predict(classifier, data, examples).logits.argmax(1)
+            outputs = predict(classifier, data, examples)
+            answers = outputs.logits.argmax(1)
             right[measured.numpy()] += (answers == examples.labels.cpu()).numpy()
-        copies.append(classifier)
-    parts = (data.train.take(rows[other]), data.test.take(split.test_rows(data)))
-    odds = Groups(*(log_odds(predict(copies[0], data, part), part.labels) for part in parts))
+        relearned.append((classifier, outputs))
+    classifier, outputs = relearned[0]
+    test = data.test.take(split.test_rows(data))
+    odds = Groups(
+        log_odds(outputs, data.train.labels.cpu()[rows[other]]),
+        log_odds(predict(classifier, data, test), test.labels),
+    )
     return RelearnedHalf(other.numpy(), odds, 100.0 * right / len(CHECKPOINTS))
 
 

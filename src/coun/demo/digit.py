@@ -15,7 +15,7 @@ from coun.report import Row, tabulate
 from coun.report.figures import feature_maps, prediction_row
 from coun.report.figures.maps import Projection
 from coun.report.picture import Picture
-from coun.runs import Predictions, Run, evaluate, predictions, train, unlearn
+from coun.runs import Predictions, Run, SharedOutputs, evaluate, predictions, train, unlearn
 
 MODEL = "cnn"
 DIGIT = "8"
@@ -76,12 +76,13 @@ def tell(folder: Path, *, fast: bool, tick: Callable[[str], None]) -> ForgottenD
             runs[LABELS[name]] = unlearn(original, split, name, seed=0, out=out, **chosen)
         tick("map of features")
         projection: Projection = "pca" if fast else "tsne"
+        shared = SharedOutputs()
         results = {
-            name: evaluate(run, against=None if run is exact else exact, split=split)
+            name: evaluate(run, against=None if run is exact else exact, split=split, shared=shared)
             for name, run in runs.items()
         }
         shown = {
-            name: predictions(run.classifier, data, split)
+            name: predictions(run.classifier, data, split, shared=shared)
             for name, run in runs.items()
             if name != FLOOR
         }

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from coun.data import Data, Examples, Split
-from coun.data.lazy import subset
-from coun.engine import predict
+from coun.data import Data, Split
 from coun.metrics import accuracy
 from coun.registry.rows import as_request
-from coun.runs import Run
+from coun.runs import Run, SharedOutputs
 
 if TYPE_CHECKING:
     from coun.registry.registry import Registry
@@ -33,9 +31,11 @@ class Baseline:
             version. Versions whose folders were deleted do not count.
         run, served: that version, and the one that is served.
         split: the open requests *requests*, after everything that is forgotten already.
+        shared: the models' outputs, for all that measures them in one fulfilment.
     """
 
     def __init__(self, registry: Registry, requests: Sequence[int], data: Data | str | None):
+        self.shared = SharedOutputs()
         state, connection = registry.state(), registry.ledger.connection
         chain, versions = state.ancestry(state.served), state.versions
         self.number = state.start
@@ -77,7 +77,8 @@ class Baseline:
 
         The served version alone would let a little be lost with every request.
         """
-        labels = self._test.labels.cpu()
+        data = self.served.data
+        labels = data.test.labels.cpu()[self.split.test_rows(data)]
         others = ~torch.isin(labels, self._forgotten_classes)
         return max(
             accuracy(logits[others], labels[others])
@@ -96,10 +97,10 @@ class Baseline:
             expected: float | None = self._entry.get("expected_retain_accuracy")
             return expected
         data = self.run.data
-        rows = subset(data.train, self.split.rows(data, "retain"))
-        logits = predict(self.run.classifier, data, rows).logits.clone()
+        rows = self.split.rows(data, "retain")
+        logits = self.shared.predict(self.run.classifier, data, "train", rows).logits.clone()
         logits[:, self._forgotten_classes] = -torch.inf
-        return accuracy(logits, rows.labels.cpu())
+        return accuracy(logits, data.train.labels.cpu()[rows])
 
     def drift(self, run: Run) -> float:
         """Percent of test rows that *run* classifies otherwise than the last Retrain."""
@@ -110,11 +111,8 @@ class Baseline:
     def _forgotten_classes(self) -> Tensor:
         return torch.tensor(self.split.forgotten_classes, dtype=torch.int64)
 
-    @cached_property
-    def _test(self) -> Examples:
-        data = self.served.data
-        return data.test.take(self.split.test_rows(data))
-
     def _answers(self, model: Run) -> Tensor:
         """Logits of the test rows that are measured, (N, K)."""
-        return predict(model.classifier, self.served.data, self._test).logits
+        data = self.served.data
+        rows = self.split.test_rows(data)
+        return self.shared.predict(model.classifier, data, "test", rows).logits

@@ -115,6 +115,8 @@ class Fulfilment:
             if not why and run is not None and outcome is not None:
                 return self._release(run, choice, outcome, tried)
             self.say(f"method {choice.name}: {why}")
+            if run is not None:
+                self.baseline.shared.drop(run.classifier)
         with self.registry.ledger.transaction():
             self.registry.append("ended", {"fulfilment": number, "result": "FAILED"})
         shutil.rmtree(work, ignore_errors=True)
@@ -202,6 +204,7 @@ class Fulfilment:
             against=self.retrains,
             original=self._original(),
             seed=self.plan.seed,
+            shared=self.baseline.shared,
         )
 
     def _as_retrain(self, folder: Path) -> Run:

@@ -16,7 +16,7 @@ from coun.audit import Audit
 from coun.audit.auditing import audit
 from coun.certificates import Check
 from coun.errors import CounError
-from coun.runs import Predictions, Run, evaluate
+from coun.runs import Predictions, Run, SharedOutputs, evaluate
 
 LARGE_FALL = 5.0  # points of test accuracy
 RETAIN_CHANGE = 5.0  # points of retain accuracy; Retrains differ by about one point
@@ -106,6 +106,7 @@ def examine(
     against: Sequence[Run] = (),
     original: Run | None = None,
     seed: int = 0,
+    shared: SharedOutputs | None = None,
 ) -> Outcome:
     """Measure *run*, audit it, and apply the gates.
 
@@ -115,19 +116,23 @@ def examine(
         against: Retrains of the same request, where there are any. Their retain accuracy counts
             in place of the expected one.
         original: a model that was trained on all rows, as control of the audit.
+        shared: outputs that the caller computed, or will read as well.
     """
-    metrics = evaluate(run)
+    shared = shared or SharedOutputs()
+    metrics = evaluate(run, shared=shared)
     exact = run.record.kind == "retrain"
     usual = expected.retain_accuracy
     if against:
-        usual = statistics.fmean(evaluate(retrain)["retain_accuracy"] for retrain in against)
+        usual = statistics.fmean(
+            evaluate(retrain, shared=shared)["retain_accuracy"] for retrain in against
+        )
     checks = [
         _accuracy(metrics, gates.min_test_accuracy, expected.test_accuracy, exact),
         _retained(metrics["retain_accuracy"], usual, gates.max_retain_change, exact),
     ]
     notes, result = [], None
     try:
-        result = audit(run, against, original=original, relearn=False, seed=seed)
+        result = audit(run, against, original=original, relearn=False, seed=seed, shared=shared)
     except CounError as error:
         notes.append(f"not audited: {error}")
         checks.append(_check("audit: not possible", result="WARNED"))

@@ -12,6 +12,7 @@ from coun.runs.run_rows import RunRow, rows_of_run
 from coun.runs.scoring import request_scores
 from coun.runs.serving import export, load_model, load_views
 from coun.runs.shadow_models import Membership, Shadows, membership, shadows
+from coun.runs.shared_outputs import SharedOutputs
 from coun.runs.training import train, unlearn
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RunRecord",
     "RunRow",
     "Shadows",
+    "SharedOutputs",
     "SuspiciousLabel",
     "evaluate",
     "export",

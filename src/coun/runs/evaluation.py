@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from coun.data import Data, Examples, Split
+from coun.data import Data, Split
 from coun.data.examples import stratified
-from coun.data.lazy import subset
-from coun.engine import predict
 from coun.errors import CounError, require_type
 from coun.metrics import GAP_METRICS, Measurements, catalogue
 from coun.metrics.registry import any_needs
@@ -32,6 +30,7 @@ from coun.runs.metrics_record import (
 )
 from coun.runs.nearness import nearness
 from coun.runs.run import Run
+from coun.runs.shared_outputs import SharedOutputs
 from coun.trust import Trust
 
 Retrains = Run | str | Path | Sequence[Run | str | Path]
@@ -56,32 +55,33 @@ def predictions(
     *,
     progress: bool = False,
     with_features: bool = True,
+    title: str = "evaluate",
+    shared: SharedOutputs | None = None,
 ) -> Predictions:
     """Run the model over every part once; without a split all training rows are retained.
 
     "forget" holds all rows that must be forgotten by now, those of earlier requests included,
     as far as the data still has them; the part is left out where it has none. The test part
     leaves out rows that the request names. Without features, those of the outputs are (N, 0).
+    Outputs that *shared* has are not computed again; it then decides about features as well.
     """
-    parts: dict[str, Examples] = {"test": data.test, "retain": data.train}
+    shared = shared or SharedOutputs(with_features=with_features)
+    rows: dict[str, Tensor | None] = {"test": None, "retain": None}
     if split is not None:
-        parts["retain"] = subset(data.train, split.rows(data, "retain"))
+        rows["retain"] = split.rows(data, "retain")
         if len(forgotten := split.rows(data, "forgotten")):
-            parts["forget"] = subset(data.train, forgotten)
+            rows["forget"] = forgotten
         if len(split.held_out):
-            parts["test"] = subset(data.test, split.test_rows(data))
-    outputs = {
-        name: predict(
-            classifier,
-            data,
-            part,
-            progress=progress,
-            title=f"evaluate: {name}",
-            with_features=with_features,
+            rows["test"] = split.test_rows(data)
+    outputs, labels = {}, {}
+    for name, places in rows.items():
+        part: Literal["train", "test"] = "test" if name == "test" else "train"
+        outputs[name] = shared.predict(
+            classifier, data, part, places, progress=progress, title=f"{title}: {name}"
         )
-        for name, part in parts.items()
-    }
-    return Predictions(outputs, {name: part.labels.cpu() for name, part in parts.items()})
+        of_part = (data.test if name == "test" else data.train).labels.cpu()
+        labels[name] = of_part if places is None else of_part[places]
+    return Predictions(outputs, labels)
 
 
 def measurements(
@@ -167,6 +167,7 @@ def evaluate(
     build: Callable[[], nn.Module] | nn.Module | None = None,
     trust: Trust = False,
     progress: bool = False,
+    shared: SharedOutputs | None = None,
 ) -> dict[str, Any]:
     """Measure *run*, and how near it is to the Retrain *against*; write `metrics.json`.
 
@@ -182,6 +183,7 @@ def evaluate(
             *run* has forgotten already is added to them.
         data, build: as for `Run.open`, where *run* is a folder.
         trust: as for `Run.open`, for all folders.
+        shared: outputs that other functions computed or will read as well (`SharedOutputs`).
 
     Returns: every metric of `coun.metrics.catalogue` whose inputs are at hand, by name, and
         the fields of `coun.runs.Metrics`: `start` and `change` for an unlearned run, `retrain`,
@@ -217,9 +219,10 @@ def evaluate(
         progress=progress,
         with_features=any_needs("features"),
     )
-    predicted = predict_parts(run.classifier)
+    predicted = predict_parts(run.classifier, shared=shared)
     begun = run.opened_start() if run.record.kind == "unlearned" else None
-    unseen = None if begun is None else _on_test(begun, run.data, split, progress)
+    of_start = shared or SharedOutputs(with_features=any_needs("features"))
+    unseen = None if begun is None else _on_test(begun, run.data, split, progress, of_start)
     values = measurements(predicted, split, cost=run.record["cost"], start=unseen)
     result = _as_json(values, predicted)
     result["split_sha256"] = split.digest if split else None
@@ -228,7 +231,11 @@ def evaluate(
     if exact:
         of_retrains = [
             measurements(
-                predict_parts(retrain.classifier, data=replace(run.data, views=retrain.data.views)),
+                predict_parts(
+                    retrain.classifier,
+                    data=replace(run.data, views=retrain.data.views),
+                    shared=shared,
+                ),
                 split,
                 cost=retrain.record["cost"],
             )
@@ -244,7 +251,8 @@ def evaluate(
         stored = read_metrics(path) if path is not None else None
     if begun is None and stored is not None and stored.counts == result["counts"]:
         result = {**_of_start(stored), **result}
-    start = _start(run, begun, split, result["counts"], stored, predict_parts)
+    predict_start = partial(predict_parts, shared=of_start)
+    start = _start(run, begun, split, result["counts"], stored, predict_start)
     if start is not None:
         result["start"] = start
         before = start.metrics
@@ -280,13 +288,13 @@ def _reasons(missing: int, total: int) -> dict[str, str]:
     return dict.fromkeys(("unlearn_accuracy", "mia_efficacy"), reason)
 
 
-def _on_test(start: Run, data: Data, split: Split | None, progress: bool) -> Outputs:
+def _on_test(
+    start: Run, data: Data, split: Split | None, progress: bool, shared: SharedOutputs
+) -> Outputs:
     """What the model before unlearning predicts for the test rows that are measured."""
-    rows = data.test if split is None else subset(data.test, split.test_rows(data))
+    rows = None if split is None else split.test_rows(data)
     title = "evaluate: test, before"
-    return predict(
-        start.classifier, data, rows, progress=progress, title=title, with_features=False
-    )
+    return shared.predict(start.classifier, data, "test", rows, progress=progress, title=title)
 
 
 def _of_start(stored: Metrics) -> dict[str, Any]:
