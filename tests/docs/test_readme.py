@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,21 @@ def test_every_link_leads_to_a_file():
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_a_package_index_shows_no_link_or_picture_that_leads_nowhere():
+    """An index has no files beside the README: what the build makes of it links to the web only."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shown = TEXT
+    for rule in project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        shown = re.sub(rule["pattern"], rule["replacement"], shown)
+    assert set(re.findall(r"\]\(([^)]*)\)", shown)) == {"https://arxiv.org/abs/2509.16391"}
+    assert "![" not in shown
+    assert set(project["project"]["urls"].values()) <= set(re.findall(r"https?:[^)]*", TEXT))
+    # Every line without a link is there, but for the caption of the picture.
+    (caption,) = re.findall(r"\n(\*The first half.*?\*)\n\n", TEXT, re.S)
+    lines = {line for line in TEXT.splitlines() if "[" not in line and "](" not in line}
+    assert lines - set(shown.splitlines()) <= set(caption.splitlines())
 
 
 def test_the_method_is_the_one_of_the_example():

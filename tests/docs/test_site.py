@@ -40,6 +40,33 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
             assert anchor in slugs, target
 
 
+WEB = {
+    # Looked up on 2026-11-26; a link to another page is looked up by whoever adds it.
+    "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    "https://arxiv.org/abs/2509.16391",
+    "https://flower.ai",
+    "https://github.com/OPTML-Group/Unlearn-Saliency",
+    "https://github.com/if-loops/selective-synaptic-dampening",
+    "https://github.com/in-toto/attestation",
+    "https://github.com/lightly-ai/lightly",
+    "https://github.com/meghdadk/SCRUB",
+    "https://github.com/privacytrustlab/ml_privacy_meter",
+    "https://github.com/secure-systems-lab/dsse",
+    "https://github.com/tensorflow/privacy",
+    "https://www.contributor-covenant.org/version/2/1/code_of_conduct/",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+}
+
+
+def test_links_to_the_web_lead_to_pages_that_were_looked_up():
+    texts = [
+        page.read_text("utf-8") for page in [*PAGES, *ROOT.glob("*.md"), ROOT / "CITATION.cff"]
+    ]
+    links = {link for text in texts for link in re.findall(r"https?://[^\s)>\"'`|,]+", text)}
+    assert links == WEB
+
+
 def commands_of(page: Path) -> list[list[str]]:
     """The commands of `coun` in the code blocks of a page, in words."""
     text = page.read_text("utf-8").replace("\\\n", " ")

@@ -13,7 +13,7 @@ from coun.runs import Run
 TEXT = """# {name}
 
 A classifier with {classes} classes that was made to forget {forgotten:,} of {rows:,} training rows with
-[coun](https://pypi.org/project/coun/).
+`coun`, the library of [CoUn](https://arxiv.org/abs/2509.16391).
 
 | | |
 |---|---|
