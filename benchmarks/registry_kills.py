@@ -11,45 +11,17 @@ certificate. At the end of half of the trials two processes fulfil at the same t
 
 from __future__ import annotations
 
-import argparse
-import collections
-import json
-import os
 import random
 import shutil
-import signal
-import sys
 import tempfile
-import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from kills import Trials, child, exit_code, options, report, seconds_of
 
 import coun
 from coun.certificates import verify
 from coun.registry import Registry
-
-MOST_KILLS = 3  # in one trial
-
-
-def child(work: Callable[[], object]) -> int:
-    """Start *work* in a process of its own; returns its id."""
-    process = os.fork()
-    if process:
-        return process
-    code = 1
-    try:
-        work()
-        code = 0
-    except coun.CounError as error:
-        print(f"  {error}", file=sys.stderr)
-        code = error.exit_code
-    except BaseException:
-        traceback.print_exc()
-        code = 99
-    os._exit(code)
 
 
 def fulfil(folder: Path) -> object:
@@ -106,62 +78,33 @@ def faults_at_the_end(folder: Path) -> list[str]:
     return problems
 
 
+def repeat(folder: Path, number: int) -> list[str]:
+    """Fulfil without a kill, in two processes at once in each second trial; what is wrong then."""
+    processes = [child(fulfil, folder) for _ in range(1 + number % 2)]
+    codes = [exit_code(process) for process in processes]
+    unexpected = [f"repeated with exit codes {codes}"] * (not set(codes) <= {0, 2})
+    return unexpected + faults_at_the_end(folder)
+
+
+def fulfilled(folder: Path) -> bool:
+    """Whether no request is open."""
+    return not Registry.open(folder).summary(check=False).open
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kills", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    draw = random.Random(arguments.seed)
+    arguments = options(__doc__)
     base = Path(tempfile.mkdtemp()) / "base"
     make_registry(base)
-    trial = base.with_name("timed")
-    shutil.copytree(base, trial)
-    start = time.perf_counter()
-    os.waitpid(child(lambda: fulfil(trial)), 0)
-    seconds = time.perf_counter() - start
-    counts: collections.Counter[str] = collections.Counter()
-    problems: list[str] = faults_at_the_end(trial)
-    number = 0
-    while counts["kills"] < arguments.kills:
-        number += 1
-        folder = base.with_name(f"trial-{number}")
-        shutil.copytree(base, folder)
-        for _ in range(draw.randint(1, MOST_KILLS)):
-            process = child(lambda folder=folder: fulfil(folder))  # type: ignore[misc]
-            time.sleep(draw.uniform(0, 1.1 * seconds))
-            os.kill(process, signal.SIGKILL)
-            _, status = os.waitpid(process, 0)
-            killed = os.WIFSIGNALED(status)
-            counts["kills" if killed else "finished before the kill"] += 1
-            if not killed and os.WEXITSTATUS(status) not in (0, 2):
-                problems.append(f"trial {number}: exit code {os.WEXITSTATUS(status)}")
-            problems += [f"trial {number}: {fault}" for fault in faults(folder)]
-            if not Registry.open(folder).summary(check=False).open:
-                counts["switched before the last kill"] += 1
-                break
-        at_once = 1 + number % 2
-        codes = []
-        for process in [child(lambda folder=folder: fulfil(folder)) for _ in range(at_once)]:  # type: ignore[misc]
-            codes.append(os.WEXITSTATUS(os.waitpid(process, 0)[1]))
-        counts["two at once"] += at_once == 2
-        if not set(codes) <= {0, 2}:
-            problems.append(f"trial {number}: repeated with exit codes {codes}")
-        problems += [f"trial {number}, at the end: {f}" for f in faults_at_the_end(folder)]
-        shutil.rmtree(folder)
-        print(f"trial {number}: {dict(counts)}, {len(problems)} faults", file=sys.stderr)
+    quiet = base.with_name("quiet")
+    shutil.copytree(base, quiet)
+    seconds = seconds_of(fulfil, quiet)
+    problems = faults_at_the_end(quiet)
+    trials = Trials(fulfil, faults, repeat, fulfilled)
+    result = trials.run(base, arguments.kills, seconds, random.Random(arguments.seed))
     shutil.rmtree(base.parent)
-    result = {
-        "seconds of one fulfilment": round(seconds, 2),
-        "trials": number,
-        **counts,
-        "faults": problems,
-    }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+    result["faults"] = problems + result["faults"]
+    result["two at once"] = (result["trials"] + 1) // 2
+    report(result, arguments.out)
 
 
 if __name__ == "__main__":

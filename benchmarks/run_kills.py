@@ -10,22 +10,14 @@ must open, or be an unfinished run, after each kill. So many kills are made of e
 
 from __future__ import annotations
 
-import argparse
-import collections
 import json
-import os
 import random
 import shutil
-import signal
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from registry_kills import MOST_KILLS, child
+from kills import Trials, Work, child, exit_code, options, report, seconds_of
 
 import coun
 
@@ -72,49 +64,30 @@ def faults(folder: Path, expected: dict[str, Any]) -> list[str]:
     return problems + ["other metrics"] * wrong
 
 
-def trials(
-    work: Callable[[Path], object], base: Path, kills: int, draw: random.Random
-) -> dict[str, Any]:
-    """Kill *work* on copies of *base* until *kills* processes were killed before their end."""
+def trials(work: Work, base: Path, kills: int, draw: random.Random) -> dict[str, Any]:
+    """Kill *work* on copies of *base*, and compare each copy with one that nobody disturbed."""
     quiet = base.with_name("quiet")
     shutil.copytree(base, quiet)
-    start = time.perf_counter()
-    os.waitpid(child(lambda: work(quiet)), 0)
-    seconds = time.perf_counter() - start
+    seconds = seconds_of(work, quiet)
     expected = outcome(quiet)
     shutil.rmtree(quiet)
-    counts: collections.Counter[str] = collections.Counter()
-    problems: list[str] = []
-    while counts["kills"] < kills:
-        counts["trials"] += 1
-        where = f"trial {counts['trials']}"
-        folder = base.with_name("trial")
-        shutil.copytree(base, folder)
-        for _ in range(draw.randint(1, MOST_KILLS)):
-            process = child(lambda: work(folder))  # noqa: B023
-            time.sleep(draw.uniform(0, 1.05 * seconds))
-            os.kill(process, signal.SIGKILL)
-            _, status = os.waitpid(process, 0)
-            counts["kills" if os.WIFSIGNALED(status) else "ended before the kill"] += 1
-            problems += [f"{where}: {fault}" for fault in faults(folder, expected)]
-        _, status = os.waitpid(child(lambda: work(folder)), 0)  # noqa: B023
-        if status:
-            problems.append(f"{where}: the repeated call ended with {os.WEXITSTATUS(status)}")
-        after = outcome(folder)
-        problems += [f"{where}: other {name}" for name in expected if after[name] != expected[name]]
-        problems += [f"left: {name}" for name in set(after["files"]) - set(expected["files"])]
-        shutil.rmtree(folder)
-        print(f"{work.__name__}, {where}: {dict(counts)}, {len(problems)} faults", file=sys.stderr)
-    return {"seconds of a quiet call": round(seconds, 2), **counts, "faults": problems}
+
+    def repeat(folder: Path, number: int) -> list[str]:
+        code = exit_code(child(work, folder))
+        left = outcome(folder)
+        extra = set(left["files"]) - set(expected["files"])
+        return [
+            *[f"the repeated call ended with {code}"] * bool(code),
+            *[f"other {name}" for name in expected if left[name] != expected[name]],
+            *[f"left: {name}" for name in extra],
+        ]
+
+    series = Trials(work, lambda folder: faults(folder, expected), repeat)
+    return series.run(base, kills, seconds, draw)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kills", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = options(__doc__)
     draw = random.Random(arguments.seed)
     base = Path(tempfile.mkdtemp()) / "base"
     coun.train(coun.load("digits", limit=200), "mlp", epochs=2, out=base / "original")
@@ -122,10 +95,7 @@ def main() -> None:
     unlearn(base)
     result["evaluate"] = trials(evaluate, base, arguments.kills, draw)
     shutil.rmtree(base.parent)
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+    report(result, arguments.out)
 
 
 if __name__ == "__main__":
