@@ -371,15 +371,18 @@ def test_rows_of_one_seed_share_a_preparation_whose_cost_is_apart(
     monkeypatch.setattr(experiments, "prepare", lambda *a, **k: calls.append(a) or prepare(*a, **k))
     row = '[[method]]\nname = "out_of_fold"\nlabel = "{}"\nsettings = {{ epochs = {} }}\n'
     more = row.format("matching", 1) + row.format("longer", 2)
+    more += row.format("cheap", 1) + "preparation = { folds = 2, repeats = 1 }\n"
     results = bench(config_file(more=more), tmp_path / "out", only=["seed=0"], quiet=True)
     records = {record["row"]: record for record in results["rows"]}
-    assert len(calls) == 1
+    assert len(calls) == 2
     assert records["FT"]["preparation_flops"] == 0
     # 2 times 4 folds, each with three quarters of the rows for one epoch of two, of 180 in Retrain
     whole = 2 * 4 * (0.75 * 200) * 1 / (180 * 2)
     for name in ("matching", "longer"):
         assert records[name]["preparation_flops_ratio"] == pytest.approx(whole, rel=0.05)
         assert records[name]["flops_ratio"] < 1.5  # without the preparation
+    half = 2 * (0.5 * 200) * 1 / (180 * 2)
+    assert records["cheap"]["preparation_flops_ratio"] == pytest.approx(half, rel=0.05)
     assert records["longer"]["flops"] > 1.7 * records["matching"]["flops"]
 
 

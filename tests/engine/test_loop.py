@@ -145,3 +145,28 @@ def test_the_random_state_of_the_caller_is_unchanged(small: coun.Data) -> None:
     torch.manual_seed(7)
     coun.train(small, net, epochs=1)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_last_epochs_can_learn_from_images_as_they_are(small: coun.Data) -> None:
+    """A transform counts the batches that it changes at random, and those that it does not."""
+    rows = len(small.train)  # of a batch; fewer rows are read to look at the network
+
+    class Counted:
+        random, exact = 0, 0
+
+        def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+            self.random += len(images) == rows
+            return images.float()
+
+        def evaluate(self, images: Tensor) -> Tensor:
+            self.exact += len(images) == rows
+            return images.float()
+
+    views = Counted()
+    settings = {"epochs": 3, "batch_size": rows}
+    augmented = coun.train(replace(small, views=views), "mlp", **settings, unaugmented_epochs=2)
+    assert (views.random, views.exact) == (1, 2)
+    # Both of its views are the same images, so the weights are those of a training without.
+    assert weights_digest(augmented.model) == weights_digest(
+        coun.train(replace(small, views=Counted()), "mlp", **settings).model
+    )

@@ -31,6 +31,18 @@ def test_one_client_with_all_rows_is_plain_training_to_the_bit(small, schedule):
     assert weights(alone) == weights(plain)
 
 
+def test_epochs_without_augmentation_are_the_last_of_all_rounds(small):
+    federation = {"clients": 2, "local_epochs": 2}
+    settings = {"epochs": 3, "federation": federation}
+    unchanged = replace(small, views=replace(small.views, letters="N"))
+    digests = [
+        weights(coun.train(data, "mlp", **settings, unaugmented_epochs=epochs))
+        for data, epochs in ((small, 0), (small, 1), (small, 3), (unchanged, 0))
+    ]
+    assert digests[2] == digests[3]
+    assert len(set(digests)) == 3
+
+
 def test_rounds_are_those_of_a_naive_loop(small):
     """Full batches and no augmentation leave no randomness but the initial weights."""
     data = replace(small, views=coun.Views(letters=""))

@@ -15,7 +15,9 @@ def test_each_epoch_has_its_phases_and_its_learning_rate():
     first = Phase(cross_entropy("forget"), {"forget": 8}, until_epoch=2)
     second = Phase(cross_entropy("retain"), {"retain": 8})
     adam = Optimizer("adamw", 0.1, schedule="cosine", lr_floor=0.01)
-    stages = list(one_stage_per_epoch(Fit((first, second), 4, adam, "x")))
+    whole = Fit((first, second), 4, adam, "x", unaugmented_epochs=1)
+    stages = list(one_stage_per_epoch(whole))
+    assert [s.unaugmented_epochs for s in stages] == [0, 0, 0, 1]
     assert [len(s.phases) for s in stages] == [2, 2, 1, 1]
     assert all(s.epochs == 1 and p.until_epoch is None for s in stages for p in s.phases)
     for number, stage in enumerate(stages):

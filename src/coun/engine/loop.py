@@ -112,6 +112,7 @@ class Engine:
         )  # the last complete edit in the checkpoint; stages before it are left out
         self._model = task.classifier  # what the present stage trains
         self._modules: tuple[nn.Module, ...] = ()  # what it trains along with it
+        self._unaugmented_from = math.inf  # the epoch of the present stage
         self._flops: dict[nn.Module, float] = {task.classifier: task.flops}
         self._losses: list[float] = []  # of the present phase so far
         # Losses that are still on the device: reading each one would make the GPU wait.
@@ -193,6 +194,7 @@ class Engine:
 
     def _fit(self, number: int, stage: Fit, saved: dict[str, Tensor] | None) -> None:
         model, self._modules = self._model, stage.modules
+        self._unaugmented_from = stage.epochs - stage.unaugmented_epochs
         for module in stage.modules:
             module.to(self.compute.device)
         start = Progress(number)
@@ -315,6 +317,8 @@ class Engine:
             path = (*self._where(at), role, number)
             generator = self.compute.view_generator(self.task.seeds, transform, path)
             with self.profile.part("augmentation"):
+                if number == 0 and at.epoch >= self._unaugmented_from:
+                    return self.compute.laid_out(transform.evaluate(images))
                 return self.compute.laid_out(transform(images, generator))
 
         def forward(model: nn.Module, x: Tensor) -> Outputs:

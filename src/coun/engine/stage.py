@@ -94,6 +94,8 @@ class Fit:
             stays as it is.
         after_step: Changes the weights in place after every step, given the module and the
             fraction of the stage that was done before the step; for proximal methods.
+        unaugmented_epochs: The number of last epochs in which view 0 of every batch is that of
+            measurements, without random changes. Other views stay as they are.
         preparation: Whether the stage prepares for requests, so that its cost is kept apart.
 
     >>> from coun.objectives import cross_entropy
@@ -110,6 +112,7 @@ class Fit:
     model: Classifier | None = None
     preparation: bool = False
     after_step: Callable[[nn.Module, float], object] | None = None
+    unaugmented_epochs: int = 0
 
 
 Stage = Edit | Fit

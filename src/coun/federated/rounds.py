@@ -120,7 +120,15 @@ def local_fit(
         share=epochs / stage.epochs,
     )
     name = f"{stage.name}, round {round + 1}, client {client}"
-    return replace(stage, phases=tuple(phases), epochs=epochs, optimizer=optimizer, name=name)
+    later = stage.epochs - first - epochs
+    return replace(
+        stage,
+        phases=tuple(phases),
+        epochs=epochs,
+        optimizer=optimizer,
+        name=name,
+        unaugmented_epochs=min(epochs, max(0, stage.unaugmented_epochs - later)),
+    )
 
 
 def _rounds(

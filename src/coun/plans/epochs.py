@@ -37,7 +37,14 @@ def one_stage_per_epoch(whole: Fit) -> Iterator[Fit]:
         )
         optimizer = _constant(whole.optimizer, middle)
         name = f"{whole.name}, epoch {epoch + 1}"
-        yield replace(whole, phases=phases, epochs=1, optimizer=optimizer, name=name)
+        yield replace(
+            whole,
+            phases=phases,
+            epochs=1,
+            optimizer=optimizer,
+            name=name,
+            unaugmented_epochs=int(epoch >= whole.epochs - whole.unaugmented_epochs),
+        )
 
 
 def _constant(optimizer: Optimizer, progress: float) -> Optimizer:

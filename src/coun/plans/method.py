@@ -180,6 +180,19 @@ class Training(Method):
     optimizer: OptimizerKind = Field("sgd")
     momentum: Share = Field(0.9, description="Momentum of SGD.")
     weight_decay: WeightDecay = Field(5e-4)
+    unaugmented_epochs: int = Field(
+        0,
+        ge=0,
+        description="Last epochs in which the labels are learned on images without random "
+        "changes, so that the training rows are fitted as they are.",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        settings = super().settings()
+        # Left out where it is not set, so that records and hashes of 0.1 stay as they are.
+        if not self.unaugmented_epochs:
+            del settings["unaugmented_epochs"]
+        return settings
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         epochs = self.epochs or max(1, round(PAPER_SHARE * original.get("epochs", 182)))
@@ -232,6 +245,7 @@ class Training(Method):
             name or self.name,
             mask,
             modules,
+            unaugmented_epochs=self.unaugmented_epochs,
         )
 
 

@@ -46,6 +46,11 @@ from coun.report.style import method_style
         ),
         (
             "settings = { epochs = 1 }\n\n",
+            "settings = { epochs = 1 }\npreparation = { repeats = 1 }\n\n",
+            ["FT reads no out-of-fold predictions", "remove preparation"],
+        ),
+        (
+            "settings = { epochs = 1 }\n\n",
             'settings = { epochs = 1 }\nvary = { "contrast.weight" = [1] }\n\n',
             ["does not use the module"],
         ),

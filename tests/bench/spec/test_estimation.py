@@ -31,6 +31,22 @@ def test_a_part_is_estimated_as_it_would_be_run(config_file) -> None:
         estimate(config, timed=False, only=["workload=digit"])
 
 
+def test_a_preparation_counts_once_for_the_rows_that_share_it(config_file) -> None:
+    row = '[[method]]\nname = "out_of_fold"\nlabel = "{0}"\nsettings = {{ epochs = 1, lr = {0} }}\n'
+    rows = [row.format(lr) for lr in (0.1, 0.2, 0.3)]
+    rows[2] += "preparation = { folds = 2, repeats = 1 }\n"
+
+    def flops(*rows: str) -> float:
+        total = estimate(config_file(more="".join(rows)), timed=False, only=["seed=0"])["total"]
+        return float(total["flops"])
+
+    one, two, three = (flops(*rows[:count]) for count in (1, 2, 3))
+    method = two - one  # the second row brings no preparation
+    original = 2 * (three - two - method)  # one model of half the rows and half the epochs
+    # Two times four models, each of three quarters of the rows and half of the epochs.
+    assert one - method - flops() == pytest.approx(8 * 3 / 4 / 2 * original, rel=0.01)
+
+
 def test_a_stated_throughput_gives_the_seconds(config_file) -> None:
     estimated = estimate(config_file(), tflops=2.0)
     total = estimated["total"]

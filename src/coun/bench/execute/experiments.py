@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from coun.attacks.vulnerable import RULI, vulnerable_rows
 from coun.bench.execute.attacks import attack
 from coun.bench.execute.store import RUN, Store
+from coun.bench.spec.config import PreparationConfig
 from coun.bench.spec.experiment import (
     Compare,
     Ensemble,
@@ -22,7 +23,6 @@ from coun.bench.spec.experiment import (
     Experiment,
     ExperimentSetting,
     ForgetSpec,
-    Preparation,
     Score,
     Semantics,
     Train,
@@ -124,7 +124,7 @@ def _unlearn(experiment: Unlearn, store: Store, options: Options) -> Run:
 
 
 def _prepared(
-    experiment: Unlearn, start: Run, how: Preparation, store: Store, options: Options
+    experiment: Unlearn, start: Run, how: PreparationConfig, store: Store, options: Options
 ) -> Run:
     """Give *start* its out-of-fold predictions, which all rows of one Original share.
 
@@ -132,7 +132,7 @@ def _prepared(
     process that comes first makes them, and the others wait. Where processes train together, or
     rows of earlier stages are gone, each experiment makes its own.
     """
-    arguments = {**how._asdict(), "seed": experiment.seed, "options": options}
+    arguments = {**how.model_dump(), "seed": experiment.seed, "options": options}
     if experiment.earlier is not None or experiment.setting.processes > 1:
         return prepare(replace(start, folder=None), **arguments)
     name = f"prepared-{how.folds}-{how.repeats}-{experiment.seed}"

@@ -14,7 +14,7 @@ from coun.data import requests
 from coun.engine.device import MemoryFormat, Precision
 from coun.errors import CounError, nearest, unknown
 from coun.federated import Federated, Federation
-from coun.methods import Method, federated, make
+from coun.methods import Method, federated, find, make
 from coun.methods import contrast as add_contrast
 from coun.metrics import GAP_METRICS, catalogue
 
@@ -117,6 +117,16 @@ class SearchRange(StrictModel):
         return self
 
 
+class PreparationConfig(StrictModel):
+    """How `coun.prepare` makes out-of-fold predictions of an Original.
+
+    Args: folds, repeats: the rows are divided *repeats* times into *folds* parts.
+    """
+
+    folds: Annotated[int, Field(ge=2)] = 4
+    repeats: Count = 2
+
+
 class MethodConfig(StrictModel):
     """One method of the bench: a row of its tables, or several rows with *vary*.
 
@@ -130,6 +140,7 @@ class MethodConfig(StrictModel):
         search: ranges or lists of values by setting, from which `[tune]` draws.
         retain_access: the share of the retain rows that the method may read; None for all.
             Retrain reads all of them in any case.
+        preparation: of the Originals, for a method that needs out-of-fold predictions.
 
     In *on*, *vary* and *search*, `contrast.NAME` is a setting of the module. `retain_access` can
     vary as well.
@@ -143,6 +154,7 @@ class MethodConfig(StrictModel):
     vary: dict[str, tuple[Any, ...]] = {}
     search: dict[str, SearchRange | tuple[Any, ...]] = {}
     retain_access: Annotated[float, Field(gt=0, le=1)] | None = None
+    preparation: PreparationConfig | None = None
 
     @property
     def title(self) -> str:
@@ -178,6 +190,13 @@ class MethodConfig(StrictModel):
         """The share of the retain rows that the method may read; None for all of them."""
         share = chosen.get(ACCESS, self.retain_access)
         return None if share in (None, 1) else float(share)
+
+    @property
+    def preparation_of_original(self) -> PreparationConfig | None:
+        """How Originals are prepared; None for a method that needs no preparation."""
+        if not find(self.name, trust=True).needs_out_of_fold:  # `parse` asked for trust
+            return None
+        return self.preparation or PreparationConfig()
 
     def build(
         self, workload: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None
@@ -348,6 +367,8 @@ def _check_method(method: MethodConfig, workloads: Sequence[str]) -> None:
     for share in (method.retain_access, *method.vary.get(ACCESS, ())):
         if share is not None and not (isinstance(share, int | float) and 0 < share <= 1):
             raise ValueError(f"{ACCESS} of {method.title} is {share!r}; expected 0 < share <= 1")
+    if method.preparation and not method.preparation_of_original:
+        raise ValueError(f"{method.title} reads no out-of-fold predictions; remove preparation")
     for workload in workloads:
         for chosen in (*method.variants(), *_ends(method.search)):
             method.build(workload, chosen)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from coun.bench.spec.config import Config, Workload
+from coun.bench.spec.config import Config, PreparationConfig, Workload
 from coun.bench.spec.experiment import (
     Compare,
     Ensemble,
@@ -35,6 +35,7 @@ from coun.errors import CounError
 from coun.methods import find, without_contrast
 from coun.metrics import Measurements
 from coun.runs import Options, predictions, train
+from coun.runs.preparation import EPOCHS_SHARE
 from coun.runs.recipes import recipe
 from coun.trust import Trust
 
@@ -92,9 +93,10 @@ def estimate(
     The operations of a training follow from its recipe. An unlearning is counted as one
     forward and backward pass over the retain rows per epoch, with a second view where the
     contrastive module is on, and with one forget batch per retain batch where the method reads
-    forget rows. Anything else that a method computes (masks, importances) is counted as one
-    such epoch. Seconds come from a short training of each model, a few predictions and one
-    measurement of the size of the workload, with one experiment at a time.
+    forget rows. A preparation counts once for all methods that share it. Anything else that a
+    method computes (masks, importances) is counted as one such epoch. Seconds come from a short
+    training of each model, a few predictions and one measurement of the size of the workload, with
+    one experiment at a time.
 
     Args:
         config: a TOML file or the name of a shipped config. The data may be missing where the
@@ -139,7 +141,10 @@ def estimate(
     seeds = [
         _sum(
             {"seed": seed},
-            [_part({}, [(e, 1)], plan, speeds[e.setting.name]) for e in experiments],
+            [
+                _part({}, [(e, 1) for e in experiments if e.setting.name == name], plan, speed)
+                for name, speed in speeds.items()
+            ],
         )
         for seed, experiments in by_seed.items()
     ]
@@ -180,6 +185,7 @@ def _part(
     """One line of the estimate, from experiments and how often each is done."""
     amounts = dict.fromkeys(AMOUNTS, 0.0)
     experiments = epochs = size = 0
+    prepared = set()
     for experiment, times in counted:
         flops = _flops(experiment, plan)
         weights = plan.workloads[experiment.setting.name].weight_bytes
@@ -189,6 +195,13 @@ def _part(
         size += times * (weights if is_model else RECORD_BYTES)
         amounts["flops"] += times * flops
         amounts["seconds"] += times * speed.seconds(experiment, flops) if speed else 0.0
+        if isinstance(experiment, Unlearn) and (how := experiment.preparation):
+            place = (experiment.start.key, experiment.seed, how.folds, how.repeats)
+            if place not in prepared:
+                prepared.add(place)
+                flops = _preparation_flops(experiment, how, plan)
+                amounts["flops"] += flops
+                amounts["seconds"] += flops / speed.train if speed else 0.0
     return {**names, **amounts, "experiments": experiments, "epochs": epochs, "bytes": size}
 
 
@@ -253,6 +266,12 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     plain = without_contrast(experiment.method)
     has_module = experiment.contrast is not None or plain != experiment.method
     return 3 * info.flops * retain * (1 + has_module + ("forget" in reads)) * epochs
+
+
+def _preparation_flops(experiment: Unlearn, how: PreparationConfig, plan: Plan) -> float:
+    info = plan.workloads[experiment.setting.name]
+    epochs = max(1, round(EPOCHS_SHARE * float(experiment.setting.recipe["epochs"])))
+    return 3 * info.flops * info.train * how.repeats * (how.folds - 1) * epochs
 
 
 def _speed(plan: Plan, workload: Workload, timed: bool, tflops: float | None) -> Speed | None:

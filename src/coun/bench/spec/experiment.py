@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 from coun.bench.spec.code import code_of, code_of_model
+from coun.bench.spec.config import PreparationConfig
 from coun.bench.spec.forget import hashed_record, label, score_name
 from coun.bench.spec.protocols import Attack
 from coun.bench.spec.workload import DataSpec
@@ -157,13 +158,6 @@ class Train(Experiment):
         return f"{self.setting.name}: Retrain, {label(self.forget.request)}, seed {self.seed}"
 
 
-class Preparation(NamedTuple):
-    """How `coun.prepare` prepares an Original in a bench."""
-
-    folds: int = 4
-    repeats: int = 2
-
-
 @dataclass(frozen=True)
 class Unlearn(Experiment):
     """One method applied to one model.
@@ -175,6 +169,7 @@ class Unlearn(Experiment):
         resolved: all settings, with their defaults.
         earlier: the rows that earlier stages have already forgotten.
         retain_access: the share of the retain rows that the method may read; None for all.
+        preparation: how the model is prepared for the method; None where it needs no preparation.
     """
 
     setting: ExperimentSetting
@@ -187,6 +182,7 @@ class Unlearn(Experiment):
     seed: int
     earlier: ForgetSpec | None = None
     retain_access: float | None = None
+    preparation: PreparationConfig | None = None
     kind = "unlearn"
 
     @property
@@ -201,7 +197,7 @@ class Unlearn(Experiment):
             "method": self.method,
             "settings": self.resolved,
             "seed": self.seed,
-            **({"preparation": self.preparation} if self.preparation else {}),
+            **({"preparation": [how.folds, how.repeats]} if (how := self.preparation) else {}),
             **({} if self.retain_access is None else {"retain_access": self.retain_access}),
             **code_of(find(self.method, trust=True), *self._loss),
         }
@@ -211,11 +207,6 @@ class Unlearn(Experiment):
         """The class of the contrastive loss."""
         name = (self.contrast or {}).get("loss")
         return () if name is None else (find_loss(name, trust=True),)
-
-    @property
-    def preparation(self) -> Preparation | None:
-        """How the model is prepared for the method; None where it needs no preparation."""
-        return Preparation() if find(self.method, trust=True).needs_out_of_fold else None
 
     @property
     def title(self) -> str:

@@ -239,6 +239,7 @@ class _SeedPlanner:
             self.seed,
             earlier,
             method.access(values),
+            method.preparation_of_original,
         )
 
     def evaluation(self, subject: Train | Unlearn, forget: ForgetSpec) -> Evaluate:
