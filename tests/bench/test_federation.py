@@ -4,6 +4,7 @@ import pytest
 
 import coun
 from coun.bench import bench, load, report, shipped
+from coun.bench.spec.estimation import estimate
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.reading import parse
 from coun.bench.spec.workload import data_spec
@@ -67,9 +68,9 @@ def test_the_report_shows_the_bytes(results):
 
 def test_a_federation_is_part_of_what_a_result_depends_on():
     request = 'kind = "class"\nname = "3"'
-    text = CONFIG.replace('kind = "client"\nclient = 2', request)
+    text = CONFIG.replace('kind = "client"\nclient = 2', request).replace('"pgd"', '"finetune"')
     federation = "federation = { clients = 4, local_epochs = 2 }"
-    plain = parse(text.replace(federation, "").replace('"pgd"', '"finetune"'))
+    plain = parse(text.replace(federation, ""))
     pair = [parse(text), parse(text.replace("local_epochs = 2", "local_epochs = 1"))]
     keys = [
         {model.experiment.key for model in make_plan(config).models} for config in (plain, *pair)
@@ -115,3 +116,33 @@ def test_images_are_scaled_where_the_config_says(shared):
     data = data_spec(config, config.workload[0]).load()
     assert data.shape == (3, 32, 32)
     assert data.input_shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"clients = 4": "clients = 300"}, "300 clients share 200 rows"),
+        ({"clients = 4": "clients = 200"}, "none of the 200 clients has 2 rows"),
+        ({"clients = 4": "clients = 1", "client = 2": "client = 0"}, "retain set is empty"),
+        (
+            {"clients = 4": 'spread = "dirichlet", clients = 50'},
+            "200 Dirichlet partitions of 200 rows",
+        ),
+        ({"client = 2": "client = 2\npartition = { clients = 2 }"}, "client 2; expected 0 to 1"),
+        ({'kind = "client"\nclient = 2': 'kind = "random"'}, "pgd needs rows of one client, but 4"),
+        ({'label = "NoT"': 'contrast = { loss = "moco" }'}, "trains modules beside the model"),
+        ({'name = "not"': 'name = "sisa"'}, "sisa trains several networks"),
+        ({'label = "NoT"': "retain_access = 0.5"}, "leave retain_access out"),
+    ],
+)
+def test_a_plan_refuses_what_the_clients_of_a_run_would_refuse(tmp_path, changes, message):
+    text = CONFIG
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(CounError, match=message):
+        estimate(tmp_path / "config.toml", timed=False)
+    with pytest.raises(CounError, match=message):
+        bench(tmp_path / "config.toml", tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()

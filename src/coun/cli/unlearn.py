@@ -71,7 +71,6 @@ def command(
     from coun.cli import show
     from coun.methods import make
     from coun.runs import request_scores, unlearn
-    from coun.runs.execution import check_fits
     from coun.runs.folder import check_place
 
     given = settings if epochs is None else (*settings, f"epochs={epochs}")
@@ -99,7 +98,7 @@ def command(
         trust=trust,
     )
     if chosen is not None:
-        check_fits(chosen, run.data)
+        chosen.check(run.classifier, run.data, None)
     split = split_from_options(
         run.data,
         forget,

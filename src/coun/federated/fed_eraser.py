@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from coun.data import Data, Split
 from coun.engine import Compute, Edit, Engine, Fit, Phase, Stage, Task
 from coun.errors import CounError
 from coun.federated.averaging import State, average
@@ -52,15 +53,17 @@ class FedEraser(FederatedMethod):
 
     interval: Positive = Field(2, description="Every how many rounds one is repeated.")
 
-    def federated_plan(
-        self, model: nn.Module, task: Task, federation: Federation
-    ) -> Iterator[Stage]:
-        recipe = _recipe(task.original["settings"])
-        if len(task.indices("forget")) + len(task.indices("retain")) < len(task.data.train):
+    def check_clients(self, federation: Federation, data: Data, split: Split | None) -> None:
+        if split is not None and len(split.earlier):
             raise CounError(
                 "fed_eraser starts from the Original, but this model has forgotten rows before; "
                 "name all rows in one request"
             )
+
+    def federated_plan(
+        self, model: nn.Module, task: Task, federation: Federation
+    ) -> Iterator[Stage]:
+        recipe = _recipe(task.original["settings"])
         initial, lengths = replay(task, federation, recipe)
         chosen = lengths[:: self.interval]
 

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 from pydantic.dataclasses import dataclass as settings_dataclass
 from torch import nn
 
-from coun.data import Data
+from coun.data import Data, Split
 from coun.engine import Stage, Task
 from coun.errors import CounError
 from coun.federated.federation import KEY, Federation
-from coun.federated.rounds import in_rounds
+from coun.federated.rounds import FEWEST, in_rounds
+from coun.models import Classifier
 from coun.models.ensemble import Layout
+from coun.plans.contrastive_module import Contrasted
 from coun.plans.method import FROZEN, Method
 
 
@@ -27,6 +29,9 @@ class FederatedMethod(Method):
             f"{self.name} works in a federation only; start from a run that was trained with "
             "clients (coun train --clients), or choose another method"
         )
+
+    def check_clients(self, federation: Federation, data: Data, split: Split | None) -> None:
+        """Refuse a request that does not fit the clients, see `Method.check`. Raises: CounError."""
 
     def federated_plan(
         self, model: nn.Module, task: Task, federation: Federation
@@ -68,7 +73,11 @@ class Federated(Method):
                 "cannot carry it out; use finetune, not, coun, l1_sparse, pgd, fed_eraser or "
                 "retrain"
             )
-
+        if isinstance(self.method, Contrasted) and self.method.module.has_state:
+            raise CounError(
+                f"{self.name} trains modules beside the model, which cannot be averaged, so it "
+                "cannot be federated; use another loss, such as info_nce"
+            )
         if self.method.needs_kept_epochs:
             raise CounError(
                 f"{self.name} returns to an earlier epoch, and no federation keeps any; use "
@@ -78,6 +87,19 @@ class Federated(Method):
     @classmethod
     def contrast_refusal(cls) -> str:
         return "it is in a federation already; add the module to the method inside"
+
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        self.method.check(classifier, data, split)
+        self.layout(data)
+        clients = self.federation.bound_to(data).clients_of(data)
+        retained = clients if split is None else clients[split.rows(data, "retain")]
+        if int(retained.bincount(minlength=1).max()) < FEWEST:
+            raise CounError(
+                f"none of the {self.federation.clients} clients has {FEWEST} rows to train on; "
+                "use fewer clients, or more rows"
+            )
+        if isinstance(self.method, FederatedMethod):
+            self.method.check_clients(self.federation, data, split)
 
     def layout(self, data: Data) -> Layout | None:
         if self.method.layout(data) is not None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from coun.data import Data, Split
 from coun.engine import Edit, Fit, Optimizer, Phase, Stage, Task
 from coun.errors import CounError
 from coun.federated.federation import Federation
@@ -61,10 +62,20 @@ class PGD(FederatedMethod, Training):
         1 / 3, gt=0, description="Radius of the ball, relative to the distance to random models."
     )
 
+    def check_clients(self, federation: Federation, data: Data, split: Split | None) -> None:
+        if split is None:
+            return
+        holders = set(federation.clients_of(data)[split.rows(data, "forget")].tolist())
+        if len(holders) != 1:
+            raise CounError(
+                f"pgd needs rows of one client, but {len(holders)} clients hold rows to forget; "
+                "name one client (--forget-client), or choose another method"
+            )
+
     def federated_plan(
         self, model: nn.Module, task: Task, federation: Federation
     ) -> Iterator[Stage]:
-        client = leaving_client(task, federation)
+        client = int(federation.clients_of(task.data)[task.indices("forget")][0])
         _, size = self.budget()
         one_round = self.fit(
             cross_entropy("retain"),
@@ -88,17 +99,6 @@ class PGD(FederatedMethod, Training):
             yield replace(ascent, name=f"ascent {step + 1}")
             yield Edit(f"projection {step + 1}", partial(project, center=reference, radius=radius))
         yield from in_rounds([self.fit(cross_entropy("retain"))], task, federation, without=client)
-
-
-def leaving_client(task: Task, federation: Federation) -> int:
-    """Return the client that holds all rows to forget. Raises: CounError if several do."""
-    holders = set(federation.clients_of(task.data)[task.indices("forget")].tolist())
-    if len(holders) != 1:
-        raise CounError(
-            f"pgd needs rows of one client, but {len(holders)} clients hold rows to forget; name "
-            "one client (--forget-client), or choose another method"
-        )
-    return int(holders.pop())
 
 
 def distance(model: nn.Module, weights: dict[str, Tensor]) -> float:

@@ -11,8 +11,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coun.data import Data, Split
 from coun.engine import Phase, Stage, Task
 from coun.errors import CounError
+from coun.models import Classifier
 from coun.objectives import BatchContext, Objective
 from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training, WeightDecay
 
@@ -52,6 +54,14 @@ class BoundaryShrink(Training):
     weight_decay: WeightDecay = Field(0.0)
     eps: float = Field(0.1, ge=0, description="Size of the attack, for pixels in 0..1.")
 
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        super().check(classifier, data, split)
+        if data.input_shape != data.shape:
+            raise CounError(
+                f"the views turn images {tuple(data.shape)} into {tuple(data.input_shape)}; "
+                "expected views that keep the shape, because boundary_shrink attacks pixels"
+            )
+
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
         true = task.data.train.labels.cpu()[task.indices("forget")]
@@ -69,10 +79,9 @@ class BoundaryShrink(Training):
 def nearest_labels(task: Task, eps: float, *, batch: int = 256) -> Tensor:
     """Predict the class of each forget row after an attack of size *eps*.
 
-    Returns: (N,) int64 on the CPU, the predictions of the model in eval mode.
+    The views must keep the shape of an image, because the attack needs one gradient per pixel.
 
-    Raises: CounError if the views change the shape of an image, because the attack needs one
-        gradient per pixel.
+    Returns: (N,) int64 on the CPU, the predictions of the model in eval mode.
     """
     model, source, evaluate = task.teacher(), task.source("forget"), task.data.views.evaluate
     predictions = []
@@ -80,11 +89,6 @@ def nearest_labels(task: Task, eps: float, *, batch: int = 256) -> Tensor:
         slots = slots.to(source.labels.device)
         images, labels = source.fetch(slots).to(task.device), source.labels[slots].to(task.device)
         x = evaluate(images).detach().requires_grad_()
-        if x.shape != images.shape:
-            raise CounError(
-                f"the views turn images {tuple(images.shape[1:])} into {tuple(x.shape[1:])}; "
-                "expected views that keep the shape, because boundary_shrink attacks pixels"
-            )
         task.charge(len(slots), grad=True)
         (gradient,) = torch.autograd.grad(F.cross_entropy(model(x).logits, labels), x)
         # Normalising divides by a positive number, so the sign is that of the pixels' gradient.

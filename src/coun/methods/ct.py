@@ -10,9 +10,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from coun.data import Data, Split
 from coun.engine import Edit, Stage, Task
 from coun.errors import CounError
 from coun.methods.finetune import FineTune
+from coun.models import Classifier
 from coun.plans.method import FROZEN, LearningRate, Positive
 
 
@@ -45,12 +47,15 @@ class CT(FineTune):
         0.0, ge=0, description="Learning rate at the end of the cosine schedule."
     )
 
-    def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        if not any(map(_has_kernel, model.modules())):
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        super().check(classifier, data, split)
+        if not any(map(_has_kernel, classifier.modules())):
             raise CounError(
                 "the model has no square convolution kernel to transpose; expected a "
                 "convolutional network; use another method, such as not"
             )
+
+    def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         yield Edit("transpose kernels", transpose)
         yield from super().plan(model, task)
 

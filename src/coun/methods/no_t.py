@@ -10,9 +10,11 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from coun.data import Data, Split
 from coun.engine import Edit, Stage, Task
 from coun.errors import CounError, unknown
 from coun.methods.finetune import FineTune
+from coun.models import Classifier
 from coun.models.vit import ViT
 from coun.plans.method import FROZEN
 
@@ -46,6 +48,10 @@ class NoT(FineTune):
         description="Names of the parameters to negate, separated by commas. Default: the first "
         "weight; for a ViT, parameters 0 and 4.",
     )
+
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        super().check(classifier, data, split)
+        self.targets(classifier.inner)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         targets = self.targets(model)

@@ -11,8 +11,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from coun.data import Data, Split
 from coun.engine import Edit, Stage, Task
 from coun.errors import CounError
+from coun.models import Classifier
 from coun.objectives import cross_entropy
 from coun.plans.masks import top_k_masks
 from coun.plans.method import FROZEN, Share, Training
@@ -41,6 +43,11 @@ class Prune(Training):
     source: ClassVar[str] = "Jia et al., NeurIPS 2023"
 
     sparsity: Share = Field(0.95, description="Share of the weights that is set to zero.")
+
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        super().check(classifier, data, split)
+        if self.sparsity:
+            prunable(classifier.inner, classifier.head)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         fit = self.fit(cross_entropy("retain"))

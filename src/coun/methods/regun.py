@@ -11,9 +11,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coun.data import Data, Split
 from coun.engine import Stage, Task, predict
+from coun.models import Classifier
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.matching import labels_by_role
+from coun.plans.matching import refuse_whole_classes
 from coun.plans.method import FROZEN, LearningRate, Positive, Schedule
 from coun.plans.two_losses import TwoLosses
 
@@ -54,9 +56,12 @@ class ReGUn(TwoLosses):
         None, description="Forget rows per step. Default: batch_size."
     )
 
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        super().check(classifier, data, split)
+        refuse_whole_classes(data, split)
+
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
-        labels_by_role(task)  # refuses whole classes
         assert task.held_out is not None
         held_out, classes = task.held_out, len(task.data.classes)
         task.charge(len(held_out), grad=False)

@@ -10,10 +10,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from coun.data import Data, Split
 from coun.engine import Edit, Phase, Stage, Task
+from coun.models import Classifier
 from coun.objectives import cross_entropy
 from coun.objectives.distillation import distil
-from coun.plans.epochs import error_rate, hold_out, one_stage_per_epoch
+from coun.plans.epochs import error_rate, held_out_rows, hold_out, one_stage_per_epoch
 from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Share
 from coun.plans.two_losses import TwoLosses
 
@@ -76,11 +78,22 @@ class Scrub(TwoLosses):
         "rows.",
     )
 
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        super().check(classifier, data, split)
+        if split is not None and self._measures:
+            labels = data.train.labels.cpu()
+            forget, retain = (split.rows(data, role) for role in ("forget", "retain"))
+            held_out_rows(labels, retain, forget, self.held_out)
+
+    @property
+    def _measures(self) -> bool:
+        """Whether the reference error is measured on rows that are held out."""
+        return self.rewind and self.reference_error is None
+
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
         teacher, t = task.teacher(), self.temperature
-        measures = self.rewind and self.reference_error is None
-        rest, held_out = hold_out(task, self.held_out) if measures else ("retain", "")
+        rest, held_out = hold_out(task, self.held_out) if self._measures else ("retain", "")
         keep = self.gamma * cross_entropy("retain") + self.alpha * distil("retain", teacher, t)
         phases = [Phase(keep, {"retain": size}, roles={"retain": rest})]
         if self.max_steps:

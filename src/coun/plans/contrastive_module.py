@@ -12,12 +12,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from coun.data import Data, Views
+from coun.data import Data, Split, Views
 from coun.data.row_views import TableViews, TokenViews
 from coun.data.views import Transform
 from coun.engine import Stage, Task, with_term
 from coun.errors import CounError
-from coun.models import Outputs
+from coun.models import Classifier, Outputs
 from coun.objectives import Objective, labels_of_second_view
 from coun.objectives.context import BatchContext
 from coun.objectives.contrastive.registry import ContrastiveLoss, find_loss
@@ -56,7 +56,7 @@ class ContrastiveModule:
 
         At weight 0 the loss is left out, so the result is that of *stages* to the last bit.
         """
-        term, state, views = Objective(()), (), self._views(task.data)
+        term, state, views = Objective(()), (), self.views(task.data)
         if self.weight:
             self._warn_of_equal_views(task, views)
             generator = task.seeds.torch("contrast", self.loss.name)
@@ -66,7 +66,16 @@ class ContrastiveModule:
         term += labels_of_second_view(self.second_view_labels, self.loss.second_view_gradient)
         yield from with_term(stages, term, views, state)
 
-    def _views(self, data: Data) -> Transform | Mapping[int, Transform] | None:
+    @property
+    def has_state(self) -> bool:
+        """Whether modules beside the model are trained or followed, such as a queue of keys."""
+        return self.weight > 0 and type(self.loss).state is not ContrastiveLoss.state
+
+    def views(self, data: Data) -> Transform | Mapping[int, Transform] | None:
+        """Return the transforms that are not those of *data*; None where all of them are.
+
+        Raises: CounError for views that do not fit the data.
+        """
         if isinstance(data.views, TableViews | TokenViews) and not self.per_batch:
             return {1: data.views.second_view(self._share(data))}
         if self.letters is None and not self.per_batch:
@@ -166,6 +175,10 @@ class Contrasted(Method):
     @classmethod
     def contrast_refusal(cls) -> str:
         return "it has one already"
+
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        self.method.check(classifier, data, split)
+        self.module.views(data)
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Contrasted:
         return replace(self, method=self.method.with_defaults_from(original))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from coun.data.examples import stratified
 from coun.engine import Fit, Optimizer, Task, predict
@@ -64,17 +65,28 @@ def hold_out(task: Task, share: float) -> tuple[str, str]:
     """Hold out *share* of the retain rows that have the classes of the forget rows.
 
     Returns: The role of the rows to train on, and the role of the rows held out.
-
-    Raises: CounError if no row would be held out.
     """
     labels, retain = task.data.train.labels.cpu(), task.indices("retain")
-    candidates = retain[torch.isin(labels[retain], labels[task.indices("forget")])]
+    candidates, count = held_out_rows(labels, retain, task.indices("forget"), share)
+    held_out = candidates[stratified(labels[candidates], count, task.seeds.number("held out"))]
+    rest = retain[~torch.isin(retain, held_out)]
+    return task.define("retain, trained on", rest), task.define("retain, held out", held_out)
+
+
+def held_out_rows(
+    labels: Tensor, retain: Tensor, forget: Tensor, share: float
+) -> tuple[Tensor, int]:
+    """Return the retain rows that have the classes of the forget rows, and *share* of their number.
+
+    Args: labels: (N,), of all rows; retain, forget: positions of rows.
+
+    Raises: CounError if the share is no row.
+    """
+    candidates = retain[torch.isin(labels[retain], labels[forget])]
     count = round(share * len(candidates))
     if count == 0:
         raise CounError(
             f"rewind holds out {share:.0%} of the {len(candidates)} retain rows of the forgotten "
             "classes, which is no row; expected one at least; give reference_error instead"
         )
-    held_out = candidates[stratified(labels[candidates], count, task.seeds.number("held out"))]
-    rest = retain[~torch.isin(retain, held_out)]
-    return task.define("retain, trained on", rest), task.define("retain, held out", held_out)
+    return candidates, count

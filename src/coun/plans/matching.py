@@ -12,9 +12,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coun.data import Data, Split
 from coun.data.out_of_fold import log_odds
 from coun.engine import Phase, Stage, Task, predict
 from coun.errors import CounError
+from coun.models import Classifier
 from coun.objectives import BatchContext, Objective
 from coun.plans.method import FROZEN, Positive, Training
 
@@ -54,6 +56,10 @@ class Matching(Training):
         size = self.forget_batch_size or max(1, filled.batch_size // 4)
         return replace(filled, epochs=epochs, forget_batch_size=size)
 
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        super().check(classifier, data, split)
+        refuse_whole_classes(data, split)
+
     def targets(self, task: Task) -> Tensor:
         """Compute the log-probabilities (n, K) that the forget rows should have, in their order."""
         raise NotImplementedError
@@ -83,19 +89,25 @@ class Matching(Training):
 
 
 def labels_by_role(task: Task) -> dict[str, Tensor]:
-    """Return the labels of the retain and the forget rows, on the CPU.
+    """Return the labels of the retain and the forget rows, on the CPU."""
+    return {role: task.source(role).labels.cpu() for role in ROLES}
 
-    Raises: CounError if a class is forgotten whole: the models that give targets know it.
+
+def refuse_whole_classes(data: Data, split: Split | None) -> None:
+    """Refuse a request for a whole class, which the models that give targets know.
+
+    Raises: CounError that names the classes.
     """
-    labels = {role: task.source(role).labels.cpu() for role in ROLES}
-    whole = set(labels["forget"].tolist()) - set(labels["retain"].tolist())
-    if whole:
-        names = ", ".join(task.data.classes[label] for label in sorted(whole))
+    if split is None:
+        return
+    labels = data.train.labels.cpu()
+    forget, retain = (set(labels[split.rows(data, role)].tolist()) for role in ("forget", "retain"))
+    if whole := forget - retain:
+        names = ", ".join(data.classes[label] for label in sorted(whole))
         raise CounError(
             f"the request forgets class {names} as a whole, and the models that give targets know "
             "this class; use a method without targets, such as coun or not"
         )
-    return labels
 
 
 def answers(task: Task, role: str) -> Tensor:

@@ -23,13 +23,14 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from coun.data import Data
+from coun.data import Data, Split
 from coun.engine import Fit, Optimizer, Phase, Stage, Task
 from coun.errors import CounError, nearest
+from coun.models import Classifier
 from coun.models.ensemble import Layout
 from coun.objectives import Objective
 
-FROZEN = ConfigDict(extra="forbid")
+FROZEN = ConfigDict(extra="forbid", allow_inf_nan=False)
 PAPER_SHARE = 50 / 182  # unlearning epochs over training epochs, in the CoUn paper
 
 Positive = Annotated[int, Field(gt=0)]
@@ -97,6 +98,25 @@ class Method:
         A plan reads *model* but never changes it; only the engine does, by running the stages.
         """
         raise NotImplementedError
+
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        """Refuse a model, data or a request that the method cannot work with.
+
+        A run calls it before anything is computed or written, and a bench when it is planned, so
+        both refuse the same. A subclass that needs more adds to it.
+
+        Args:
+            classifier: The model, of which only the architecture matters.
+            split: The request; None where the method trains on all rows, or while the request is
+                not known yet.
+
+        Raises: CounError that says what does not fit, and what to use instead.
+        """
+        if self.changes_inputs and data.noun == "text":
+            raise CounError(
+                f"{self.name} moves inputs along gradients, which token ids do not have; use a "
+                "method that does not, such as finetune, coun or scrub"
+            )
 
     def layout(self, data: Data) -> Layout | None:
         """Describe the ensemble that the method needs; None if the result is one network."""

@@ -67,9 +67,9 @@ def execute(
         )
     if method.needs_out_of_fold:
         start = with_digest_of_predictions(start, method)
-    check_fits(method, data)
     model = copy_model(start.model)
     classifier = wrap(model, data, start.head)
+    method.check(classifier, data, split)
     flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))
     compute = Compute.choose(
         options.device,
@@ -171,15 +171,6 @@ def _keeper(method: Method, model: nn.Module, folder: Path | None, every: int) -
             "kept; expected fewer"
         )
     return EpochKeeper(model, every, method.epochs, folder)
-
-
-def check_fits(method: Method, data: Data) -> None:
-    """Refuse a method that the rows of *data* do not allow. Raises: CounError."""
-    if method.changes_inputs and data.noun == "text":
-        raise CounError(
-            f"{method.name} moves inputs along gradients, which token ids do not have; use a "
-            "method that does not, such as finetune, coun or scrub"
-        )
 
 
 def _save(folder: Path, run: Run) -> RunRecord:

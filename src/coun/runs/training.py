@@ -23,7 +23,7 @@ from coun.models.ensemble import Layout, Shards
 from coun.plans.choice import AUTO, choose_method
 from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
-from coun.runs.execution import check_fits, execute
+from coun.runs.execution import execute
 from coun.runs.folder import RECORD, check_place, expanded
 from coun.runs.kept_epochs import kept_before
 from coun.runs.options import Options
@@ -203,7 +203,7 @@ def unlearn(
             defaults = by_family(start.model)
         settings = {**defaults, **settings}
         chosen = make(method, settings, trust=True)
-        check_fits(chosen, start.data)
+        chosen.check(start.classifier, start.data, split)
         if needs_probe(chosen, settings, origin.original):
             origin.probe = probe(chosen, settings, start.data, split, origin, seed, options)
             chosen = make(method, {**settings, **origin.probe.settings}, trust=True)
@@ -218,7 +218,7 @@ def unlearn(
     retrain = method.name == Retrain.name
     if retrain:
         origin.parent = None  # it starts afresh
-    origin.retain_access = _checked_access(retain_access, method)
+    origin.retain_access = checked_access(retain_access, method)
     method = method.with_defaults_from(origin.original)
     if "held_out" in method.reads:
         rows = split.calibration_rows(start.data)
@@ -248,7 +248,7 @@ def _in_federation(method: Method, federation: Federation | None, start: Run) ->
     return method
 
 
-def _checked_access(share: float | None, method: Method) -> float | None:
+def checked_access(share: float | None, method: Method) -> float | None:
     """Refuse a share of the retain rows that is none, or that *method* cannot work with."""
     if share is None:
         return None

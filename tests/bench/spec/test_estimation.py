@@ -69,6 +69,8 @@ def test_timing_counts_what_runs_take_besides_their_steps(config_file) -> None:
         ('kind = "class"\nname = "eleven"', "unknown class 'eleven'"),
         ('kind = "subclass"\nname = "maple"', "second label column"),
         ('kind = "listed"\nrows = [5000]', "5000"),
+        ('kind = "worst_case"\nfraction = 0.999', "leaves nothing to retain"),
+        ('kind = "memorised"\nfraction = 0.0001\nmodels = 2', "forgets nothing"),
     ],
 )
 def test_a_request_that_does_not_fit_the_data_is_refused(config_file, scenario, words) -> None:

@@ -33,7 +33,7 @@ Scenario = Annotated[
 class StrictModel(BaseModel):
     """A table of the config that refuses unknown keys and suggests the nearest known one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -364,6 +364,11 @@ def _check_method(method: MethodConfig, workloads: Sequence[str]) -> None:
     for name in method.on:
         if name not in workloads:
             raise unknown("workload", name, workloads)
+    for key, values in {**method.vary, **method.search}.items():
+        if values == ():
+            raise ValueError(f"{key} of {method.title} has an empty list; expected some values")
+        if not isinstance(values, SearchRange):
+            _check_unique(f"{key} of {method.title}", values)
     for share in (method.retain_access, *method.vary.get(ACCESS, ())):
         if share is not None and not (isinstance(share, int | float) and 0 < share <= 1):
             raise ValueError(f"{ACCESS} of {method.title} is {share!r}; expected 0 < share <= 1")

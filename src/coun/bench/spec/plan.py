@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from coun.bench.spec.checks import check_classes, check_models
 from coun.bench.spec.config import Config, MethodConfig, Workload
 from coun.bench.spec.experiment import (
     FLOOR_SEED_OFFSET,
@@ -32,10 +33,11 @@ from coun.bench.spec.workload import (
     WorkloadInfo,
     check_request,
     data_spec,
+    in_federation,
     protocol_of,
     workload_info,
 )
-from coun.data.requests import Client, Random, Request
+from coun.data.requests import Random, Request
 from coun.engine.process_group import ProcessGroup
 from coun.methods import find, without_contrast
 from coun.metrics import GAP_METRICS, catalogue
@@ -78,14 +80,18 @@ def make_plan(
         )
         plan.workloads[workload.name] = info
         setting = _setting(config, workload, info, holdout)
+        check_classes(config, workload)
         for scenario in config.scenario:
             check_request(config, workload, scenario)
-            for seed in config.seeds if seeds is None else seeds:
-                plan.models += _SeedPlanner(config, workload, setting, scenario, seed).models(
+            for number, seed in enumerate(config.seeds if seeds is None else seeds):
+                models = _SeedPlanner(config, workload, setting, scenario, seed).models(
                     config.method if methods is None else methods,
                     (tuned or {}).get(workload.name, {}),
                     floor and (config.floor is None or seed in config.floor),
                 )
+                if number == 0:  # the others differ in their draws only
+                    check_models(config, workload, models)
+                plan.models += models
     return plan
 
 
@@ -274,9 +280,7 @@ class _SeedPlanner:
         draw_seed = self.seed if fixed is None else fixed
         if getattr(request, "draw", draw) != draw and "draw" not in request.model_fields_set:
             request = request.model_copy(update={"draw": draw})
-        if isinstance(request, Client) and self.workload.federation is not None:
-            partition = request.partition or self.workload.federation.partition
-            request = request.model_copy(update={"partition": partition})
+        request = in_federation(self.workload, request)
         return [
             ForgetSpec(stage, seed_of_draw(stage, draw_seed), self.scores(stage, original))
             for stage in request.in_stages()

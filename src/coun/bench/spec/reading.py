@@ -74,7 +74,8 @@ def parse(text: str, where: str = "config", *, trust: Trust = False) -> Config:
         return Config.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        # pydantic names validators among the keys, in brackets
+        place = ".".join(part for part in map(str, first["loc"]) if "[" not in part)
         message = first["msg"].removeprefix("Value error, ").replace("Input should be ", "")
         if first["type"] in ("value_error", "missing", "union_tag_invalid"):
             raise CounError(f"{where}{' at ' + place if place else ''}: {message}") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from coun.bench.spec.config import Config, DataConfig, Workload
@@ -293,15 +294,30 @@ def check_request(config: Config, workload: Workload, request: Request) -> None:
             raise unknown(request.kind, wanted, names) from None
         return
     for stage in request.in_stages():
-        if not (stage.needs_scores or isinstance(stage, Client)):  # whose partition a run draws
-            Split.of(data, stage)
+        # Which rows models would choose is not known yet, but how many are.
+        scores = np.zeros(len(data.train)) if stage.needs_scores else None
+        Split.of(data, in_federation(workload, stage), scores=scores).check(data)
+
+
+def in_federation(workload: Workload, request: Request) -> Request:
+    """Return *request*, which names clients of the workload's federation if it names any."""
+    if not isinstance(request, Client) or workload.federation is None:
+        return request
+    partition = request.partition or workload.federation.partition
+    return request.model_copy(update={"partition": partition})
+
+
+@lru_cache(maxsize=2)
+def new_classifier(name: str, classes: int, shape: tuple[int, ...]) -> Classifier:
+    """Build the model of a workload, to look at its architecture."""
+    model = build(name, classes=classes, shape=shape, trust=True)  # `parse` asked for trust
+    return Classifier(model, example=torch.zeros(2, *shape))
 
 
 @lru_cache(maxsize=32)
 def _model_size(name: str, classes: int, shape: tuple[int, ...]) -> tuple[float, int]:
     """Operations of a model's forward pass of one image, and bytes of its weights."""
-    model = build(name, classes=classes, shape=shape, trust=True)  # `parse` asked for trust
-    example = torch.zeros(2, *shape)
-    flops = forward_flops(Classifier(model, example=example), example[:1])
-    weights = [*model.parameters(), *model.buffers()]
+    classifier = new_classifier(name, classes, shape)
+    flops = forward_flops(classifier, torch.zeros(1, *shape))
+    weights = [*classifier.inner.parameters(), *classifier.inner.buffers()]
     return flops, sum(t.numel() * t.element_size() for t in weights)
