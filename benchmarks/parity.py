@@ -10,36 +10,30 @@ code is part of this repository. A checkout that is not there is left out, and t
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib.util
+import ast
 import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
 import torch
+from parity_common import Case, Line, case, differences, module_of
+from parity_methods import boundary_shrink, finetune, influence, salun_mask, scrub, ssd
 from torch import Tensor, nn
 
-import coun
 from coun.attacks import lira_offline, lira_online, rmia_ratio, rmia_score
 from coun.attacks.signals import entropy, modified_entropy
 from coun.attacks.svc import svc_efficacy
-from coun.engine import Task, batch_gradients
 from coun.files import write_text
-from coun.methods.salun import salient
-from coun.methods.ssd import dampen
-from coun.metrics import zero_retrain_forgetting
+from coun.metrics.ensembles import klom
+from coun.metrics.tradeoff import tow
 from coun.objectives.contrastive.nt_xent import moco_loss, nt_xent_loss
 from coun.objectives.contrastive.redundancy import barlow_twins_loss, vicreg_loss
 from coun.objectives.contrastive.relational import co2_loss
-from coun.objectives.distillation import kl_loss
-from coun.seeds import Seeds
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 COMMITS = {
@@ -49,73 +43,9 @@ COMMITS = {
     "lightly": ("lightly-ai", "e8d317fc5a87f4387a85a35e689869039ec249ee"),
     "ml_privacy_meter": ("privacytrustlab", "e384af8fd9319b8eeb1303aa82474df1441e3c59"),
     "privacy": ("tensorflow", "03035d5d4a271ac795dab80f5bc1cef82fc3d462"),
+    "RUM": ("kairanzhao", "f593c9d605ca175a6f44ac0b977a18d86f13866e"),
+    "data-unlearning-bench": ("RoyRin", "eb261f9c652aa1daae62c7f23f4e56286edf745c"),
 }
-# Modules that the authors' files import and that the compared functions do not use.
-UNUSED = ("imagenet", "arg_parser", "unlearn", "utils", "wandb", "seaborn", "torchvision")
-
-
-@dataclass(frozen=True)
-class Line:
-    """One comparison: what, with which repository, the largest differences, and in words."""
-
-    what: str
-    repository: str
-    absolute: float
-    relative: float
-    words: str = ""
-
-
-def differences(ours: Any, theirs: Any) -> tuple[float, float]:
-    """The largest absolute difference, and the same over the largest |value| of the other side."""
-    a, b = (np.asarray(x, dtype=np.float64).ravel() for x in (ours, theirs))
-    largest = float(np.abs(a - b).max())
-    scale = float(np.abs(b).max())
-    return largest, largest / scale if scale else 0.0
-
-
-@contextlib.contextmanager
-def stubbed(names: tuple[str, ...] = UNUSED) -> Iterator[None]:
-    """Stand in for modules that are imported and not used, where they are not installed."""
-    added = []
-    for name in names:
-        if name not in sys.modules and importlib.util.find_spec(name) is None:
-            sys.modules[name] = MagicMock(name=name)
-            added.append(name)
-    try:
-        yield
-    finally:
-        for name in added:
-            del sys.modules[name]
-
-
-def module_of(path: Path) -> ModuleType:
-    """Import one file of a checkout."""
-    spec = importlib.util.spec_from_file_location(f"other_side_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with stubbed():
-        spec.loader.exec_module(module)
-    return module
-
-
-@dataclass(frozen=True)
-class Case:
-    """Logits of one trained model on rows that it knows, must forget, and never saw."""
-
-    logits: dict[str, Tensor]
-    labels: dict[str, Tensor]
-    run: coun.Run
-    split: coun.Split
-
-
-def case() -> Case:
-    data = coun.load("digits", limit=600)
-    run = coun.train(data, "cnn", epochs=8, options=coun.Options(device="cpu", precision="fp32"))
-    split = coun.Split.random(data, 0.2)
-    out = coun.runs.predictions(run.classifier, data, split)
-    logits = {part: x.logits for part, x in out.outputs.items()}
-    return Case(logits, out.labels, run, split)
 
 
 def salun(folder: Path, c: Case) -> Iterator[Line]:
@@ -139,104 +69,8 @@ def salun(folder: Path, c: Case) -> Iterator[Line]:
         "modified entropy", name, *differences(right, theirs),
         "theirs writes ln p for ln(1 - p) and replaces the columns of all labels of the batch",
     )  # fmt: skip
-    yield from salun_mask(folder, c)
-
-
-def salun_mask(folder: Path, c: Case) -> Iterator[Line]:
-    """The mask of SalUn: their loop runs on CUDA, which is made to mean the CPU here."""
-    script = module_of(folder / "Classification/generate_mask.py")
-    model = coun.models.copy_model(c.run.model)
-    task = task_of(c)
-    size = 32
-    masks = salient(task, 0.5, size)
-    images, labels = forget_rows(c)
-    loader = [(images[k : k + size], labels[k : k + size]) for k in range(0, len(labels), size)]
-    saved: dict[str, dict[str, Tensor]] = {}
-    arguments = types.SimpleNamespace(unlearn_lr=0.1, momentum=0.9, weight_decay=0.0, save_dir="")
-    cuda, save = torch.Tensor.cuda, torch.save
-    try:
-        torch.Tensor.cuda = lambda self, *a, **k: self  # type: ignore[method-assign, assignment]
-        torch.save = lambda value, path: saved.update({str(path): value})  # type: ignore[assignment]
-        script.save_gradient_ratio({"forget": loader}, model, nn.CrossEntropyLoss(), arguments)
-    finally:
-        torch.Tensor.cuda, torch.save = cuda, save  # type: ignore[method-assign]
-    theirs = saved["with_0.5.pt"]
-    pairs = [
-        (masks[f"inner.{k}"] if f"inner.{k}" in masks else masks[k], m) for k, m in theirs.items()
-    ]
-    other = sum(int((a != b.bool()).sum()) for a, b in pairs)
-    total = sum(m.numel() for m in theirs.values())
-    yield Line(
-        "saliency mask at 50%, entries that differ",
-        "Unlearn-Saliency",
-        float(other),
-        other / total,
-        f"of {total:,} entries",
-    )
-
-
-def forget_rows(c: Case) -> tuple[Tensor, Tensor]:
-    """The forget rows as the model evaluates them."""
-    data = c.run.data
-    rows = data.train.take(c.split.rows(data, "forget"))
-    return data.views.evaluate(rows.fetch(torch.arange(len(rows)))), rows.labels
-
-
-def task_of(c: Case) -> Task:
-    cpu, roles = torch.device("cpu"), frozenset({"forget", "retain"})
-    return Task(c.run.data, c.split, Seeds(0), roles, c.run.classifier, None, cpu)
-
-
-def ssd(folder: Path, c: Case) -> Iterator[Line]:
-    name = "selective-synaptic-dampening"
-    other = module_of(folder / "src/ssd.py")
-    values = {
-        "lower_bound": 1, "exponent": 1, "magnitude_diff": None, "min_layer": -1, "max_layer": -1,
-        "forget_threshold": 1, "dampening_constant": 1.0, "selection_weighting": 3.0,
-    }  # fmt: skip
-    model = coun.models.copy_model(c.run.model).eval()
-    with contextlib.redirect_stdout(None):
-        theirs = other.ParameterPerturber(
-            model, torch.optim.SGD(model.parameters(), 0.1), "cpu", values
-        )
-    task, size, importances = task_of(c), 20, {}
-    for role in ("retain", "forget"):
-        data = c.run.data
-        rows = data.train.take(task.indices(role))
-        count = len(rows) // size
-        images = data.views.evaluate(rows.fetch(torch.arange(count * size)))
-        batches = [
-            (images[k : k + size], None, rows.labels[k : k + size])
-            for k in range(0, count * size, size)
-        ]
-        ours: dict[str, Tensor] = {}
-        used = task.define(f"{role}, whole batches", task.indices(role)[: count * size])
-        for _, gradients in batch_gradients(task, used, batch_size=size):
-            for key, g in gradients.items():
-                ours[key] = ours.get(key, 0) + g.square() / count
-        importances[role] = (ours, theirs.calc_importance(batches))
-    pairs = zip(importances["forget"][0].values(), importances["forget"][1].values(), strict=True)
-    flat = [torch.cat([x.flatten() for x in side]) for side in zip(*pairs, strict=True)]
-    yield Line("SSD: importances", name, *differences(*flat))
-    damped = coun.models.copy_model(c.run.model)
-    dampen(damped, importances["retain"][0], importances["forget"][0], 3.0, 1.0)
-    theirs.modify_weight(importances["retain"][1], importances["forget"][1])
-    sides = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (damped, model)]
-    before = torch.cat([p.detach().flatten() for p in c.run.model.parameters()])
-    moved = int((sides[1] != before).sum())
-    yield Line("SSD: dampened weights", name, *differences(*sides), f"{moved:,} weights move")
-    metrics = module_of(folder / "src/metrics.py")
-    p, q = (c.logits["forget"].roll(k, 0).double().softmax(1) for k in (0, 1))
-    ours_zrf = zero_retrain_forgetting(p, q, "reference")
-    theirs_zrf = float(1 - metrics.JSDiv(p, q))
-    yield Line("zero-retrain forgetting, `reference`", name, *differences(ours_zrf, theirs_zrf))
-
-
-def scrub(folder: Path, c: Case) -> Iterator[Line]:
-    loss = module_of(folder / "thirdparty/repdistiller/distiller_zoo/KD.py").DistillKL(4.0)
-    student, teacher = c.logits["forget"].double(), c.logits["forget"].roll(1, 0).double()
-    ours = 16.0 * kl_loss(student, teacher, temperature=4.0)
-    yield Line("SCRUB: distillation loss", "SCRUB", *differences(ours, loss(student, teacher)))
+    for compare in (salun_mask, boundary_shrink, influence, finetune):
+        yield from compare(folder, c)
 
 
 def lightly(folder: Path, c: Case) -> Iterator[Line]:
@@ -346,6 +180,68 @@ def rmia(folder: Path, c: Case) -> Iterator[Line]:
         )
 
 
+def rum(folder: Path, c: Case) -> Iterator[Line]:
+    """ToW, by the statements of their analysis script that compute it."""
+    import pandas as pd  # they compute in its tables
+
+    tree = ast.parse((folder / "surgical_plugins/analysis.py").read_text(encoding="utf-8"))
+    loops = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For) and "df[ratio_col_name] = 1 -" in ast.unparse(node)
+    ]
+    # The innermost loop over accuracies, and the product that follows it.
+    loop = min(loops, key=lambda node: len(ast.unparse(node)))
+    product = next(
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "df['tow']"
+    )
+    sides = [
+        {"retain": 99.1, "forget": 93.4, "test": 91.7, "val": 92.0},
+        {"retain": 98.2, "forget": 90.9, "test": 92.3, "val": 91.0},
+    ]
+    names = {"columns_to_compare": list(sides[0])}
+    names |= {k: pd.DataFrame([v]) for k, v in zip(("df", "df_rt"), sides, strict=True)}
+    module = ast.Module([loop, product], [])
+    exec(compile(module, "analysis.py", "exec"), names)
+    ours = [
+        {
+            "retain_accuracy": side["retain"],
+            "unlearn_accuracy": 100 - side["forget"],
+            "test_accuracy": side["test"],
+        }
+        for side in sides
+    ]
+    theirs = float(names["df"]["tow"].iloc[0])
+    yield Line("ToW", "RUM", *differences(tow(*ours), theirs))
+
+
+def data_unlearning_bench(folder: Path, c: Case) -> Iterator[Line]:
+    """KLOM, as their code counts margins, and with the largest margin of a sample counted."""
+    name = "data-unlearning-bench"
+    other = module_of(folder / "unlearning_bench/eval.py")
+    generator = np.random.default_rng(0)
+    p, q = generator.normal(3, 1, (100, 50)), generator.normal(3.5, 1.5, (100, 50))
+    ours = klom(p, q)
+    pairs = list(zip(p.T, q.T, strict=True))
+    theirs = np.array([other.compute_binned_KL_div(a, b) for a, b in pairs])
+    yield Line(
+        "KLOM", name, *differences(ours, theirs),
+        "theirs leaves the largest margin of each sample out, because it lies on the last edge "
+        "of the bins",
+    )  # fmt: skip
+    # One more margin, just above all others, takes the place of the one that is left out.
+    completed = [
+        other.compute_binned_KL_div(np.append(a, max(a.max(), b.max()) * (1 + 1e-12)), b)
+        for a, b in pairs
+    ]
+    yield Line(
+        "KLOM, the largest margin counted", name, *differences(ours, completed),
+        "theirs raises the share of Retrain to 1e-5 only where the unlearned models have one",
+    )  # fmt: skip
+
+
 def memory_formats() -> list[tuple[str, list[float]]]:
     """Errors of BatchNorm's gradients in float32 against float64, by memory layout.
 
@@ -383,14 +279,18 @@ SIDES: dict[str, Callable[[Path, Case], Iterator[Line]]] = {
     "lightly": lightly,
     "privacy": lira,
     "ml_privacy_meter": rmia,
+    "RUM": rum,
+    "data-unlearning-bench": data_unlearning_bench,
 }
 HEAD = """# Parity with the authors' code
 
 The functions of `coun` and those of the authors were run on the same logits, weights and signals:
-a small `cnn` on 600 digits, random embeddings of 64 x 32, and 8 shadow models. The table has the
-largest absolute difference, and the same over the largest absolute value. Where a difference is
-more than rounding, the last column says why. `python benchmarks/parity.py DIR` makes this page from
-checkouts of the repositories; none of their code is part of this one.
+a small `cnn` on 600 digits, random embeddings of 64 x 32, 8 shadow models, and margins of 100
+unlearned models and 100 Retrains. Methods are compared by the weights that they give: FT and
+influence get the same batches in the same order. The table has the largest absolute difference, and
+the same over the largest absolute value. Where a difference is more than rounding, the last column
+says why. `python benchmarks/parity.py DIR` makes this page from checkouts of the repositories; none
+of their code is part of this one.
 
 | compared | with | largest difference | relative | why |
 |---|---|---:|---:|---|
@@ -411,13 +311,6 @@ computes in the usual layout.
 
 | layout | 64 images | 256 images |
 |---|---:|---:|
-"""
-REST = """
-## What the script does not compare
-
-Compared once by hand, to rounding: boundary shrink's labels, influence (WoodFisher), the FT loop,
-and tug of war (ToW). KLOM differs on purpose: the authors' counting drops the largest
-margin of each sample, because it lies on the last edge of the bins.
 """
 
 
@@ -445,7 +338,7 @@ def main() -> None:
         f"| {name} | {' | '.join(f'{error:.1e}' for error in errors)} |\n"
         for name, errors in memory_formats()
     )
-    write_text(RESULTS / "parity.md", text + commits + LAYOUT + layouts + REST)
+    write_text(RESULTS / "parity.md", text + commits + LAYOUT + layouts)
 
 
 def head(folder: Path) -> str:
