@@ -1,4 +1,4 @@
-"""VGG-16 with BatchNorm and the paper's 1024-dimensional encoder head."""
+"""Plain stacks of convolutions: the paper's VGG-16 with BatchNorm, and a small network."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from coun.errors import CounError
 from coun.models.parts import image_shape, init_convs
 
 # Output channels of the convolutions; a max-pool follows each group.
@@ -54,3 +55,51 @@ def vgg16(classes: int, shape: tuple[int, ...]) -> nn.Module:
     )
     init_convs(net)
     return net
+
+
+def vgg7(classes: int, shape: tuple[int, ...]) -> nn.Module:
+    """Build a network that learns all of CIFAR-10 in few epochs on two CPU cores.
+
+    A 2x2 convolution with 32 channels is followed by three blocks of 64, 128 and 256 channels. A
+    block has two 3x3 convolutions with BatchNorm and ReLU, and a 2x2 max-pool after the first one;
+    the maximum over the last map goes to the head. 1.2 million parameters and 70 million
+    multiply-adds at 32x32, an eighth of those of `resnet18`.
+
+    Args: as for `vgg16`; features are (B, 256). Sides need at least 9 pixels.
+
+    Raises: CounError if *shape* is not that of an image, or the image is too small.
+
+    Source: the layout of the networks of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"
+        (arXiv 2404.00498), at half of their width. As there, the first entries of a 3x3
+        convolution are the identity ("dirac") at the start. Its first layer is fixed and made from
+        the training images (whitened), its activation is GELU and its last layer is scaled; here
+        the first layer is learned, the activation is ReLU, and nothing is scaled. It is not in the
+        CoUn paper.
+    """
+    channels, height, width = image_shape("vgg7", shape)
+    if min(height, width) < 9:
+        raise CounError(f"vgg7 got images of {height}x{width} pixels; expected 9x9 or more")
+    layers: list[nn.Module] = []
+
+    def add(out: int, side: int, *, pool: bool = False) -> None:
+        nonlocal channels
+        layers.append(nn.Conv2d(channels, out, side, padding=side // 2 * (side > 2), bias=False))
+        layers.extend([nn.MaxPool2d(2)] if pool else [])
+        layers.extend([nn.BatchNorm2d(out), nn.ReLU(inplace=True)])
+        channels = out
+
+    add(32, 2)
+    for out in (64, 128, 256):
+        add(out, 3, pool=True)
+        add(out, 3)
+    for layer in layers[1:]:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.dirac_(layer.weight.data[: layer.in_channels])
+    return nn.Sequential(
+        OrderedDict(
+            convs=nn.Sequential(*layers),
+            pool=nn.AdaptiveMaxPool2d(1),
+            flatten=nn.Flatten(),
+            head=nn.Linear(channels, classes),
+        )
+    )
