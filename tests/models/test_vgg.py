@@ -4,7 +4,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from coun.errors import CounError
-from coun.models.vgg import vgg16
+from coun.models.vgg import vgg7, vgg16
 
 
 def test_size_and_macs():
@@ -41,3 +41,33 @@ def test_features_are_rectified():
 def test_tables_are_refused():
     with pytest.raises(CounError, match="vgg16 takes images"):
         vgg16(2, (30,))
+
+
+def test_the_small_network_has_the_stated_size():
+    with torch.device("meta"):
+        net = vgg7(10, (3, 32, 32)).eval()
+        with FlopCounterMode(display=False) as counter:
+            net(torch.zeros(1, 3, 32, 32))
+    widths = [(32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)]
+    sides = [31, 15, 15, 7, 7, 3]  # of the maps that the 3x3 convolutions read
+    parameters = 4 * 3 * 32 + sum(9 * i * o for i, o in widths) + 2 * (32 + 2 * (64 + 128 + 256))
+    assert sum(p.numel() for p in net.parameters()) == parameters + 2570
+    macs = 31**2 * 4 * 3 * 32
+    macs += sum(9 * i * o * side**2 for (i, o), side in zip(widths, sides, strict=True))
+    assert counter.get_total_flops() // 2 == macs + 2560
+    assert macs // 10**6 == 69
+
+
+def test_the_small_network_starts_with_identities():
+    """Behind the first layer, its first 32 channels are the pooled maps, normalised and kept."""
+    net = vgg7(2, (1, 16, 16)).eval()
+    x = torch.randn(3, 1, 16, 16)
+    first = net.convs[:3](x)
+    pooled = torch.nn.functional.max_pool2d(first, 8)[:, :, 0, 0]  # 15 pixels, then 7, 3 and 1
+    assert torch.allclose(net[:-1](x)[:, :32], pooled, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 32), (30,)])
+def test_the_small_network_refuses_what_it_cannot_read(shape):
+    with pytest.raises(CounError, match="vgg7"):
+        vgg7(2, shape)
