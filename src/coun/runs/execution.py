@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from coun.errors import CounError, require_type
 from coun.files import file_digest
 from coun.methods import Method
 from coun.methods.retrain import Retrain
-from coun.models import copy_model, load_weights, save_weights
+from coun.models import Classifier, copy_model, load_weights, save_weights
 from coun.runs.folder import (
     CHECKPOINT,
     OUT_OF_FOLD,
@@ -33,44 +34,23 @@ from coun.runs.kept_epochs import EpochKeeper, kept_in
 from coun.runs.new_records import completed_record, new_record
 from coun.runs.options import Options
 from coun.runs.prepared import carried, with_digest_of_predictions, with_predictions_of
-from coun.runs.record import Kind, RunRecord
+from coun.runs.record import RunRecord
 from coun.runs.run import Run, check_weights
-from coun.runs.start import Start, blank, shaped, wrap
+from coun.runs.start import RunSpec, blank, shaped, wrap
 from coun.seeds import Seeds
 
 
-def execute(
-    kind: Kind,
-    method: Method,
-    data: Data,
-    split: Split | None,
-    start: Start,
-    seed: int,
-    out: str | Path | None,
-    options: Options,
-) -> Run:
-    """Run the plan of *method* from *start*, or return the finished run that *out* holds.
+def execute(spec: RunSpec, out: str | Path | None, options: Options) -> Run:
+    """Run the plan of *spec*'s method, or return the finished run that *out* holds.
 
     Raises: CounError if split, method, start or folder do not fit together, or training fails.
     """
-    if split is not None:
-        split.check(data)
-        _require_rows(method, data, split)
-    start = shaped(start, method, data)
-    if kind == "retrain" and start.build is None:
-        raise CounError("Retrain needs a fresh model; pass the function that makes one as build=")
-    require_type(seed, int, "seed", "an integer")
-    if method.needs_original and start.original_seed is None:
-        raise CounError(
-            f"{method.name} needs to know how the Original was trained, and bare weights do not "
-            "tell; start from a run folder that coun train wrote"
-        )
-    if method.needs_out_of_fold:
-        start = with_digest_of_predictions(start, method)
-    model = copy_model(start.model)
-    classifier = wrap(model, data, start.head)
-    method.check(classifier, data, split)
-    flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))
+    spec = _checked(spec)
+    model = copy_model(spec.start.model)
+    classifier = wrap(model, spec.data, spec.start.head)
+    spec.method.check(classifier, spec.data, spec.split)
+    example = blank(spec.data)[:1].to(next(model.parameters()).device)
+    flops = forward_flops(classifier, example)
     compute = Compute.choose(
         options.device,
         options.precision,
@@ -78,7 +58,7 @@ def execute(
         compile=options.compile,
         memory_format=options.memory_format,
     )
-    record = new_record(kind, method, data, split, start, seed, classifier, compute)
+    record = new_record(spec, classifier, compute)
     folder = expanded(out) if out is not None else None
     with reserved(folder, record) as finished:
         if folder is not None and finished:
@@ -86,64 +66,112 @@ def execute(
                 print(
                     f"{folder} holds this run already; nothing is computed again", file=sys.stderr
                 )
-            load_weights(model, folder / WEIGHTS)
-            check_weights(folder, present := read_record(folder), model)
-            run = Run(model.eval(), data, split, present, folder, start.build)
-            run.out_of_fold = carried(folder, present, data)
-            run.kept_epochs = kept_in(folder, present)
-            return run
-        checkpoint = None
-        if folder is not None:
-            every = options.checkpoint_every
-            checkpoint = Checkpoint(folder / CHECKPOINT, record.identity, every=every)
-        # FT and CoUn share a stream, so that CoUn at weight 0 is FT to the bit; a shard has its
-        # own, so that it is the same whether it is trained with the others or alone.
-        seeds = Seeds(seed).fork(method.name if method.layout(data) else kind)
-        original = {"settings": start.original, "seed": start.original_seed}
-        task = Task(
-            data,
-            split,
-            seeds,
-            method.reads,
-            classifier,
-            start.build,
-            compute.device,
-            flops,
-            {} if start.original_seed is None else original,
-            start.probe.cost if start.probe else Cost(),
-            out_of_fold=start.out_of_fold,
-            held_out=start.held_out,
-            kept_epochs=start.kept_epochs,
+            return _finished(spec, model, folder)
+        task = _task(spec, classifier, compute.device, flops)
+        return _computed(spec, task, compute, record, folder, options)
+
+
+def _checked(spec: RunSpec) -> RunSpec:
+    """Refuse parts that do not fit together; the start gets the architecture of the method."""
+    method, data, split = spec.method, spec.data, spec.split
+    if split is not None:
+        split.check(data)
+        _require_rows(method, data, split)
+    start = shaped(spec.start, method, data)
+    if spec.kind == "retrain" and start.build is None:
+        raise CounError("Retrain needs a fresh model; pass the function that makes one as build=")
+    require_type(spec.seed, int, "seed", "an integer")
+    if method.needs_original and start.original_seed is None:
+        raise CounError(
+            f"{method.name} needs to know how the Original was trained, and bare weights do not "
+            "tell; start from a run folder that coun train wrote"
         )
-        if start.retain_access is not None:
-            task = task.with_rows(retain=readable_rows(data, split, start.retain_access, seed))
-        keeper = None
-        if options.keep_every and ProcessGroup.current().is_main:
-            keeper = _keeper(method, model, folder, options.keep_every)
-        engine = Engine(
-            task,
-            compute,
-            checkpoint=checkpoint,
-            progress=options.progress,
-            title=method.name,
-            workers=options.workers,
-            profile=options.profile,
-            after_epoch=keeper or (lambda epochs: None),
-            on_epoch=options.on_epoch,
-        )
-        if options.keep_freed_memory and compute.device.type == "cpu":
-            keep_freed_memory()
-        log = engine.run(method.plan(model, task))
-        compute.to_cpu(model)
-        record = completed_record(record, log, model.eval())
-        if keeper:
-            record = record.model_copy(update={"kept_epochs": keeper.digests()})
-        run = with_predictions_of(start, Run(model, data, split, record, folder, start.build))
-        if keeper:
-            run.kept_epochs = keeper.loaders if folder is None else kept_in(folder, record)
-        if folder is not None and checkpoint is not None and ProcessGroup.current().is_main:
-            run.record = _save(folder, run)
-            checkpoint.clear()
+    if method.needs_out_of_fold:
+        start = with_digest_of_predictions(start, method)
+    return replace(spec, start=start)
+
+
+def _finished(spec: RunSpec, model: nn.Module, folder: Path) -> Run:
+    """The run that *folder* holds, with its weights in *model*."""
+    load_weights(model, folder / WEIGHTS)
+    record = read_record(folder)
+    check_weights(folder, record, model)
+    run = Run(model.eval(), spec.data, spec.split, record, folder, spec.start.build)
+    run.out_of_fold = carried(folder, record, spec.data)
+    run.kept_epochs = kept_in(folder, record)
+    return run
+
+
+def _task(spec: RunSpec, classifier: Classifier, device: torch.device, flops: float) -> Task:
+    """What the plan of *spec*'s method may use."""
+    method, start = spec.method, spec.start
+    # FT and CoUn share a stream, so that CoUn at weight 0 is FT to the bit; a shard has its
+    # own, so that it is the same whether it is trained with the others or alone.
+    seeds = Seeds(spec.seed).fork(method.name if method.layout(spec.data) else spec.kind)
+    original = {"settings": start.original, "seed": start.original_seed}
+    task = Task(
+        spec.data,
+        spec.split,
+        seeds,
+        method.reads,
+        classifier,
+        start.build,
+        device,
+        flops,
+        {} if start.original_seed is None else original,
+        start.probe.cost if start.probe else Cost(),
+        out_of_fold=start.out_of_fold,
+        held_out=start.held_out,
+        kept_epochs=start.kept_epochs,
+    )
+    if start.retain_access is None:
+        return task
+    readable = readable_rows(spec.data, spec.split, start.retain_access, spec.seed)
+    return task.with_rows(retain=readable)
+
+
+def _computed(
+    spec: RunSpec,
+    task: Task,
+    compute: Compute,
+    record: RunRecord,
+    folder: Path | None,
+    options: Options,
+) -> Run:
+    """Run the plan, or what an interruption left of it, and write the folder."""
+    method, model = spec.method, task.classifier.inner
+    checkpoint = None
+    if folder is not None:
+        every = options.checkpoint_every
+        checkpoint = Checkpoint(folder / CHECKPOINT, record.identity, every=every)
+    keeper = None
+    if options.keep_every and ProcessGroup.current().is_main:
+        keeper = _keeper(method, model, folder, options.keep_every)
+    engine = Engine(
+        task,
+        compute,
+        checkpoint=checkpoint,
+        progress=options.progress,
+        title=method.name,
+        workers=options.workers,
+        profile=options.profile,
+        after_epoch=keeper or (lambda epochs: None),
+        on_epoch=options.on_epoch,
+    )
+    if options.keep_freed_memory and compute.device.type == "cpu":
+        keep_freed_memory()
+    log = engine.run(method.plan(model, task))
+    compute.to_cpu(model)
+    record = completed_record(record, log, model.eval())
+    if keeper:
+        record = record.model_copy(update={"kept_epochs": keeper.digests()})
+    run = Run(model, spec.data, spec.split, record, folder, spec.start.build)
+    run = with_predictions_of(spec.start, run)
+    if keeper:
+        run.kept_epochs = keeper.loaders if folder is None else kept_in(folder, record)
+    if folder is not None and checkpoint is not None and ProcessGroup.current().is_main:
+        run.record = _save(folder, run)
+        checkpoint.clear()
     return run
 
 

@@ -7,43 +7,33 @@ from typing import Any
 
 from torch import nn
 
-from coun.data import Data, Split
+from coun.data import Data
 from coun.engine import Compute, Log, environment
 from coun.engine.process_group import ProcessGroup
-from coun.methods import Method
 from coun.models import Classifier, weights_digest
 from coun.runs.preprocessing import describe_views, printed
 from coun.runs.record import (
     ComputeRecord,
     DataRecord,
-    Kind,
     MethodRecord,
     ModelRecord,
     RunRecord,
 )
-from coun.runs.start import Start, wrap
+from coun.runs.start import RunSpec, wrap
 
 
-def new_record(
-    kind: Kind,
-    method: Method,
-    data: Data,
-    split: Split | None,
-    start: Start,
-    seed: int,
-    classifier: Classifier,
-    compute: Compute,
-) -> RunRecord:
+def new_record(spec: RunSpec, classifier: Classifier, compute: Compute) -> RunRecord:
     """Make the record of a run that is about to start."""
+    method, split, start = spec.method, spec.split, spec.start
     return RunRecord(
-        kind=kind,
-        data=describe_data(data),
+        kind=spec.kind,
+        data=describe_data(spec.data),
         model=_describe_model(classifier, start.name, start.config),
         split=split.to_json() if split else None,
         method=MethodRecord(name=method.name, settings=method.settings()),
-        original=start.original if kind == "unlearned" else method.settings(),
-        original_seed=seed if kind == "original" else start.original_seed,
-        seed=seed,
+        original=start.original if spec.kind == "unlearned" else method.settings(),
+        original_seed=spec.seed if spec.kind == "original" else start.original_seed,
+        seed=spec.seed,
         compute=ComputeRecord(
             device=compute.device.type,
             precision=compute.precision,

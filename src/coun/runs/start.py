@@ -1,4 +1,4 @@
-"""What a run starts from, in the architecture that its method needs."""
+"""What a run starts from, in the architecture that its method needs, and what it does."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from coun.data import Data, Examples, OutOfFold
+from coun.data import Data, Examples, OutOfFold, Split
 from coun.errors import CounError
 from coun.methods import Method
 from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
-from coun.runs.record import OutOfFoldRecord, ParentRecord, StepRecord
+from coun.runs.record import Kind, OutOfFoldRecord, ParentRecord, StepRecord
 from coun.seeds import Seeds
 from coun.trust import Trust
 
@@ -47,6 +47,18 @@ class Start:
     kept_epochs: Mapping[int, Callable[[nn.Module], object]] = field(default_factory=dict)
     out_of_fold_record: OutOfFoldRecord | None = None
     config: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a run does: a method changes the model of a start, for the rows of a split."""
+
+    kind: Kind
+    method: Method
+    data: Data
+    split: Split | None
+    start: Start
+    seed: int
 
 
 def builder(

@@ -32,7 +32,7 @@ from coun.runs.probing import needs_probe, probe
 from coun.runs.recipes import by_family, inherited, recipe
 from coun.runs.record import Kind, ParentRecord
 from coun.runs.run import Run
-from coun.runs.start import Start, builder
+from coun.runs.start import RunSpec, Start, builder
 from coun.seeds import Seeds
 from coun.trust import Trust
 
@@ -108,7 +108,7 @@ def train(
     if federation is not None:
         how = Federated(how, Federation.of(federation).bound_to(data))
     kind: Kind = "original" if split is None else "retrain"
-    return execute(kind, how, data, split, start, seed, out, options)
+    return execute(RunSpec(kind, how, data, split, start, seed), out, options)
 
 
 def unlearn(
@@ -183,33 +183,9 @@ def unlearn(
         )
     origin = _start_of(start, options.head)
     if method == AUTO:
-        choice = choose_method(
-            kind=split.content_kind,
-            forget_rows=len(split.new),
-            retain_rows=len(split.retain),
-            forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),
-            original=origin.original,
-            prepared=start.out_of_fold is not None,
-            earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
-        )
-        method, settings = choice.name, {**choice.settings, **settings}
-        origin.chosen_because = choice.reason
-        if options.progress and ProcessGroup.current().is_main:
-            print(f"method: {choice.name}, because {choice.reason}", file=sys.stderr)
+        method, settings = _automatic(start, split, origin, settings, options)
     if isinstance(method, str):
-        defaults = inherited(method, start.record)
-        kind = find(method, trust=True)
-        if kind.trains_from_scratch and not origin.original:
-            defaults = by_family(start.model)
-        settings = {**defaults, **settings}
-        chosen = make(method, settings, trust=True)
-        chosen.check(start.classifier, start.data, split)
-        if needs_probe(chosen, settings, origin.original):
-            origin.probe = probe(chosen, settings, start.data, split, origin, seed, options)
-            chosen = make(method, {**settings, **origin.probe.settings}, trust=True)
-            if ProcessGroup.current().is_main:
-                _log.warning("%s", origin.probe.in_words())
-        method = chosen
+        method = _made(method, settings, start, split, origin, seed, options)
     elif settings:
         raise CounError("settings go into the Method object, or pass the method by name")
     if contrast is not None:
@@ -226,14 +202,60 @@ def unlearn(
         split = split.leaving_out(start.data.test.numbers[rows])
     if method.needs_kept_epochs:
         origin.kept_epochs = kept_before(start)
-    kind_of_run: Kind = "retrain" if retrain else "unlearned"
+    kind: Kind = "retrain" if retrain else "unlearned"
     expected = retrain_share(method, split, origin.original)
     origin.retrain_share = expected and expected * (origin.retain_access or 1.0)
     if options.progress and origin.retrain_share and ProcessGroup.current().is_main:
         print(in_words(origin.retrain_share), file=sys.stderr)
-    run = execute(kind_of_run, method, start.data, split, origin, seed, out, options)
+    run = execute(RunSpec(kind, method, start.data, split, origin, seed), out, options)
     run.start = None if retrain else start
     return run
+
+
+def _automatic(
+    start: Run, split: Split, origin: Start, settings: Mapping[str, Any], options: Options
+) -> tuple[str, dict[str, Any]]:
+    """Choose a method for the request; the reason goes into the record of the run.
+
+    Returns: its name and settings; those that the user gave come first.
+    """
+    choice = choose_method(
+        kind=split.content_kind,
+        forget_rows=len(split.new),
+        retain_rows=len(split.retain),
+        forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),
+        original=origin.original,
+        prepared=start.out_of_fold is not None,
+        earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
+    )
+    origin.chosen_because = choice.reason
+    if options.progress and ProcessGroup.current().is_main:
+        print(f"method: {choice.name}, because {choice.reason}", file=sys.stderr)
+    return choice.name, {**choice.settings, **settings}
+
+
+def _made(
+    name: str,
+    settings: Mapping[str, Any],
+    start: Run,
+    split: Split,
+    origin: Start,
+    seed: int,
+    options: Options,
+) -> Method:
+    """Make the method *name*, with a learning rate from trials where no recipe gives one."""
+    defaults = inherited(name, start.record)
+    if find(name, trust=True).trains_from_scratch and not origin.original:
+        defaults = by_family(start.model)
+    settings = {**defaults, **settings}
+    method = make(name, settings, trust=True)
+    method.check(start.classifier, start.data, split)
+    if not needs_probe(method, settings, origin.original):
+        return method
+    origin.probe = probe(method, settings, start.data, split, origin, seed, options)
+    if ProcessGroup.current().is_main:
+        _log.warning("%s", origin.probe.in_words())
+    return make(name, {**settings, **origin.probe.settings}, trust=True)
 
 
 def _in_federation(method: Method, federation: Federation | None, start: Run) -> Method:
