@@ -13,6 +13,7 @@ docs/results/nearest.md has the results.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -92,7 +93,8 @@ BEDS = {
 def tried(bed: Bed, variant: str = PLAIN) -> list[tuple[str, str | None, str, dict[str, Any]]]:
     """What is compared: label, preparation, method, settings."""
     few, some, many = bed.epochs
-    old = {"original_share": 0.0, "retain_weight": 0.0}
+    still = {"correction": 0.0}
+    old = {"original_share": 0.0, "retain_weight": 0.0, **still}
     push = {"epochs": few, "forget_batch_size": bed.recipe["batch_size"] // 4}
     rows: list[tuple[str, str | None, str, dict[str, Any]]] = [
         ("FT", None, "finetune", {"epochs": many}),
@@ -102,6 +104,10 @@ def tried(bed: Bed, variant: str = PLAIN) -> list[tuple[str, str | None, str, di
         ("CoUn", None, "coun", {"epochs": few + 1, "lr": 0.1, "temperature": 0.25}),
         ("matching", HALF, "out_of_fold", {"epochs": few}),
         ("matching, longer", HALF, "out_of_fold", {"epochs": some}),
+        ("matching, shorter", HALF, "out_of_fold", {"epochs": few - 1}),
+        ("matching, longest", HALF, "out_of_fold", {"epochs": many}),
+        ("matching, targets not moved", HALF, "out_of_fold", {"epochs": few, **still}),
+        ("matching, longer, targets not moved", HALF, "out_of_fold", {"epochs": some, **still}),
         ("matching as in the first form", HALF, "out_of_fold", {"epochs": few, **old}),
         ("matching, folds only", HALF, "out_of_fold", {"epochs": few, "original_share": 0.0}),
         ("matching, labels only for retain rows", HALF, "out_of_fold",
@@ -109,6 +115,7 @@ def tried(bed: Bed, variant: str = PLAIN) -> list[tuple[str, str | None, str, di
         ("matching, 1 x 4 half", CHEAP, "out_of_fold", {"epochs": few}),
         ("held-out, nothing prepared", None, "held_out", {"epochs": few}),
         ("held-out, longer", None, "held_out", {"epochs": some}),
+        ("held-out, longer, targets not moved", None, "held_out", {"epochs": some, **still}),
         ("oracle, 1 Retrain", None, "oracle", {"epochs": few}),
     ]  # fmt: skip
     if bed.quick:
@@ -186,8 +193,11 @@ def folder_of(folder: Path, bed: str, variant: str) -> Path:
     return folder / (bed if variant == PLAIN else f"{bed}-{variant}")
 
 
-def one_seed(bed: str, variant: str, seed: int, folder: Path) -> None:
-    """Original, three Retrains, and what is not computed yet of `tried`, for one seed."""
+def one_seed(bed: str, variant: str, seed: int, folder: Path, only: Sequence[str] = ()) -> None:
+    """Original, three Retrains, and what is not computed yet of `tried`, for one seed.
+
+    Args: only: labels of `tried`; by default all.
+    """
     place = folder_of(folder, bed, variant)
     path = place / f"{seed}.json"
     results: dict[str, Any] = {"bed": bed, "data": variant, "seed": seed}
@@ -195,6 +205,7 @@ def one_seed(bed: str, variant: str, seed: int, folder: Path) -> None:
     if path.exists():
         results = read_json(path)
     missing = [row for row in tried(BEDS[bed], variant) if row[0] not in results["rows"]]
+    missing = [row for row in missing if not only or row[0] in only]
     if not missing:
         return
     rows, recipe, options = data(bed, variant), BEDS[bed].recipe, BEDS[bed].options
@@ -251,12 +262,11 @@ def one_seed(bed: str, variant: str, seed: int, folder: Path) -> None:
 
 
 def report(folder: Path) -> None:
-    """Write the results of all seeds, and print their means as a table for each bed."""
+    """Write the results of all seeds, and print as a table for each bed what all of them have."""
     everything = []
     for bed, variant in product(BEDS, (PLAIN, *HARDER)):
         place = folder_of(folder, bed, variant)
         seeds = [read_json(path) for path in sorted(place.glob("*.json"))]
-        seeds = [s for s in seeds if len(s["rows"]) == len(tried(BEDS[bed], variant))]
         if not seeds:
             continue
         everything += seeds
@@ -267,7 +277,9 @@ def report(folder: Path) -> None:
         floors = {name: [s["floor"][name] for s in seeds] for name in MEASURES}
         print(_line("floor", {**floors, "cost": [1.0] * len(seeds)}, floors))
         for label, *_ in tried(BEDS[bed], variant):
-            rows = [s["rows"][label] for s in seeds]
+            rows = [s["rows"][label] for s in seeds if label in s["rows"]]
+            if len(rows) < len(seeds):
+                continue
             values = {name: [row[name] for row in rows] for name in (*MEASURES, "cost")}
             print(_line(label, values, floors))
         print()
@@ -300,12 +312,13 @@ def main() -> None:
     parser.add_argument("--bed", choices=list(BEDS), default="perceptron")
     parser.add_argument("--data", choices=[PLAIN, *HARDER], default=PLAIN)
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
+    parser.add_argument("--only", nargs="+", default=[], help="labels of rows")
     parser.add_argument("--folder", type=Path, default=Path("runs/nearest"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "run":
         for seed in given.seeds:
-            one_seed(given.bed, given.data, seed, given.folder)
+            one_seed(given.bed, given.data, seed, given.folder, given.only)
     else:
         report(given.folder)
 

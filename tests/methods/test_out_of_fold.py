@@ -13,11 +13,13 @@ from torch import nn
 
 import coun
 from coun.data import OutOfFold
+from coun.data.out_of_fold import log_odds
 from coun.engine import Task
 from coun.methods import make
 from coun.metrics import margins
-from coun.models import weights_digest
-from coun.plans.matching import averaged, distance
+from coun.models import Outputs, weights_digest
+from coun.objectives.context import Batch, BatchContext
+from coun.plans.matching import answers, averaged, distance, with_log_odds
 from coun.seeds import Seeds
 
 FAST = {"epochs": 2, "batch_size": 32, "lr": 0.02}
@@ -87,11 +89,43 @@ def test_forget_rows_come_nearer_to_their_targets_than_by_fine_tuning(fitted, sp
     assert sure["out_of_fold"] < 0.6 * sure["finetune"]
 
 
+def test_the_targets_are_moved_by_what_the_model_misses_in_the_mean(original, split) -> None:
+    """Before the last two of three epochs, for all rows alike; the retain rows keep theirs."""
+    method = make("out_of_fold", {"epochs": 3, "batch_size": 32, "forget_batch_size": 30})
+    reads = frozenset({"retain", "forget"})
+    task = Task(
+        original.data, split, Seeds(0), reads, original.classifier, None, torch.device("cpu")
+    )
+    task.out_of_fold = original.out_of_fold
+    labels = original.data.train.labels[split.rows(original.data, "forget")]
+    target = method.targets(task)
+    missed = (log_odds(target, labels) - log_odds(answers(task, "forget"), labels)).mean()
+    logits, losses = torch.randn(62, 10), []
+    for stage in method.plan(original.model, task):  # the model stays as it is
+        batches = {
+            "retain": Batch(torch.zeros(32, 1), torch.zeros(32).long(), torch.arange(32)),
+            "forget": Batch(torch.zeros(30, 1), labels, torch.arange(30)),
+        }
+        context = BatchContext(
+            original.model,
+            batches,
+            view=lambda role, number, images: images,
+            forward=lambda model, x: Outputs(logits, x),
+        )
+        losses.append(stage.phases[0].objective(context))
+    odds = log_odds(target, labels)
+    for number, loss in enumerate(losses[1:], 1):
+        moved = with_log_odds(target, labels, odds + number * missed)
+        change = distance(logits[32:], moved, labels) - distance(logits[32:], target, labels)
+        assert float(loss - losses[0]) == pytest.approx(0.1 * float(change), abs=1e-4)
+
+
 def test_a_step_costs_one_pass_over_both_batches(original, split) -> None:
     run = coun.unlearn(original, split, "out_of_fold", **FAST, forget_batch_size=10)
     cost, steps = run.record.cost, run.record.cost.steps
     assert cost.samples_seen == cost.trained_images == 2 * 170 + 10 * steps
-    assert cost.forward_images == cost.trained_images + 170 + 30  # the answers before
+    # the answers before, and those of the forget rows before the second epoch
+    assert cost.forward_images == cost.trained_images + 170 + 30 + 30
 
 
 def test_the_original_takes_part_in_the_odds_of_the_other_classes_only(original, split) -> None:

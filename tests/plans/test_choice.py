@@ -46,10 +46,20 @@ def test_a_prepared_model_is_matched_first(kind):
     assert make(choice.name, choice.settings).epochs == 7
 
 
+@pytest.mark.parametrize("kind", ["listed", "random"])
+def test_held_out_rows_calibrate_where_nothing_is_prepared(kind):
+    values = {"kind": kind, "held_out_rows": 20}
+    assert names(**values) == ["held_out", "neggrad_plus", "coun", "retrain"]
+    assert names(**values, prepared=True)[:2] == ["out_of_fold", "held_out"]
+    assert names(**{**values, "held_out_rows": 19})[0] == "neggrad_plus"
+    assert names(**values, forget_rows_present=False) == ["coun", "retrain"]
+    assert names(kind="class", held_out_rows=20)[0] == "coun"
+
+
 @pytest.mark.parametrize("kind", ["class", "mixed"])
 def test_whole_classes_have_no_targets(kind):
-    tried = names(kind=kind, **ROWS, prepared=True)
-    assert "out_of_fold" not in tried
+    tried = names(kind=kind, **ROWS, prepared=True, held_out_rows=100)
+    assert not {"out_of_fold", "held_out"} & set(tried)
 
 
 @pytest.mark.parametrize("budget", [0.8, 1.0, 5.0])

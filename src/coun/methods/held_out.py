@@ -30,7 +30,8 @@ class HeldOutMatching(Matching):
     Formula: the Original's log-odds of the true class for the forget rows of a class are mapped, by
         rank, to those for held-out rows of that class; the odds among the other classes stay. The
         loss is that of `out_of_fold` (`Matching`).
-    Cost: one forward and one backward pass of every retain and forget row in each epoch.
+    Cost: one forward and one backward pass of every retain and forget row in each epoch, one
+        forward pass of all rows and of the held-out rows, and two of the forget rows.
     Limits: the forget rows must be like the held-out rows, as in a random request. Whole classes
         are refused. Only half of the test rows are left to measure with.
     Source: this project, after ReGUn (arXiv 2603.11210), which gives all forget rows of a batch one

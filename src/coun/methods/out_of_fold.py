@@ -45,9 +45,11 @@ class OutOfFoldMatching(Matching):
 
     Formula: L = CE(retain) + retain_weight * D(retain, before) + weight * D(forget, target), where
         D = H + 2 KL, and H is the Huber loss of the log-odds of the true class (`Matching`).
-    Cost: one forward and one backward pass of every retain and forget row in each epoch, and one
-        forward pass of all rows. The preparation costs some trainings, once for all requests, and
-        is stated apart.
+        Before each of the last two epochs the log-odds of all targets are moved by what the
+        model misses in the mean.
+    Cost: one forward and one backward pass of every retain and forget row in each epoch, one
+        forward pass of all rows, and two of the forget rows. The preparation costs some trainings,
+        once for all requests, and is stated apart.
     Limits: the models of folds saw rows like the forgotten ones. Whole classes are refused, and for
         clusters of similar rows the targets are too well informed, unless the cluster was one group
         of the preparation. The models of folds also learned from rows that were forgotten since.

@@ -10,6 +10,7 @@ from coun.errors import CounError
 AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
 NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
+LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a model may be
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
 
@@ -31,6 +32,7 @@ def choose_method(
     budget: float = BUDGET,
     exclude: Collection[str] = (),
     prepared: bool = False,
+    held_out_rows: int = 0,
     earlier_rows: int = 0,
 ) -> Choice:
     """Choose the method for a request. No Retrain of the request and no timing is looked at.
@@ -38,8 +40,10 @@ def choose_method(
     1. If the budget pays for a Retrain, or nearly so: Retrain, which is exact.
     2. Whole classes: CoUn, then NoT, which send the rows to neighbouring classes.
     3. Other rows, and the model was prepared: out-of-fold matching, which needs no Retrain to
-       stop in time. Not prepared, or that was tried: NegGrad+ with small forget batches. Where
-       forget rows are deleted, or that was tried: CoUn, which reads retained rows only.
+       stop in time. Not prepared, or that was tried: held-out matching, for the same reason, where
+       half of the test rows may be spent on it. Then NegGrad+ with small forget batches, whose
+       right strength only a Retrain shows. Where forget rows are deleted, or that was tried:
+       CoUn, which reads retained rows only.
     4. Nothing else is left, or one epoch is dearer than the budget: Retrain.
 
     A model that was unlearned before was trained further by that. The training of many requests
@@ -55,6 +59,8 @@ def choose_method(
         budget: what unlearning may cost, as a share of a Retrain.
         exclude: names of methods that failed a gate.
         prepared: whether the model carries out-of-fold predictions (`coun prepare`).
+        held_out_rows: how many test rows a class has in the mean, if half of them may be used to
+            calibrate a method, so that measurements have the other half only; else 0.
         earlier_rows: rows that the model to start from was made to forget since it was trained.
 
     Returns: the choice; `settings` fill the budget, or the part of it that is in proportion.
@@ -88,6 +94,7 @@ def choose_method(
         "not": {"lr": 0.05},
         "neggrad_plus": {"lr": 0.03, "alpha": round(1 - push, 6), "forget_batch_size": small},
         "out_of_fold": {"lr": 0.05},
+        "held_out": {"lr": 0.05},
     }
     if original.get("optimizer") != "sgd":
         for values in settings.values():
@@ -97,6 +104,7 @@ def choose_method(
         "not": 1.0,
         "neggrad_plus": 1 + small / batch,
         "out_of_fold": 1.25,
+        "held_out": 1.25,
     }  # per epoch
     if kind == "class":
         order = {
@@ -108,6 +116,9 @@ def choose_method(
         if forget_rows_present:
             reason = "NegGrad+ with small forget batches came nearest for single rows at this cost"
             order = {"neggrad_plus": reason, **order}
+            if held_out_rows >= LEAST_HELD_OUT and kind in ("random", "listed"):
+                reason = "held-out rows show how sure a model may be of rows that it has not seen"
+                order = {"held_out": reason, **order}
             if prepared and kind in ("random", "listed"):
                 reason = "the model was prepared, so that each forget row has a target of its own"
                 order = {"out_of_fold": reason, **order}

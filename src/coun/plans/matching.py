@@ -18,9 +18,11 @@ from coun.engine import Phase, Stage, Task, predict
 from coun.errors import CounError
 from coun.models import Classifier
 from coun.objectives import BatchContext, Objective
+from coun.plans.epochs import one_stage_per_epoch
 from coun.plans.method import FROZEN, Positive, Training
 
 EPOCHS_SHARE = 0.12  # of the Original's; with forget batches of a quarter: 0.15 of a Retrain
+CORRECTED_EPOCHS = 2  # the last ones, before which targets are moved
 ROLES = ("retain", "forget")
 
 
@@ -45,6 +47,12 @@ class Matching(Training):
     retain_weight: float = Field(
         0.2, ge=0, description="Weight of the term that keeps the answers to retain rows."
     )
+    correction: float = Field(
+        1.0,
+        ge=0,
+        description="Share of what the model misses in the mean by which the targets are moved "
+        "before each of the last two epochs; 0 moves none.",
+    )
     forget_batch_size: Positive | None = Field(
         None, description="Forget rows per step. Default: a quarter of batch_size."
     )
@@ -66,26 +74,41 @@ class Matching(Training):
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
-        wanted = {"forget": self.targets(task)}
-        if self.retain_weight:
-            wanted["retain"] = answers(task, "retain")
+        target, labels = self.targets(task), task.source("forget").labels.cpu()
+        before = answers(task, "retain") if self.retain_weight else None
         weights = {"retain": self.retain_weight, "forget": self.weight}
-
-        def matched(context: BatchContext) -> Tensor:
-            # One forward pass for both sets, so that BatchNorm sees the mixture: forget rows
-            # alone would meet their targets under statistics that the final model does not have.
-            outputs = context.forward(torch.cat([context.inputs(r) for r in ROLES])).logits
-            parts = torch.split(outputs, [len(context.labels(r)) for r in ROLES])
-            logits = dict(zip(ROLES, parts, strict=True))
-            loss = F.cross_entropy(logits["retain"], context.labels("retain"))
-            for role, weight in weights.items():
-                if weight:
-                    target = wanted[role][context.slots(role)].to(outputs.device)
-                    loss = loss + weight * distance(logits[role], target, context.labels(role))
-            return loss
-
         batch_sizes = {"retain": size, "forget": self.forget_batch_size or max(1, size // 4)}
-        yield self.fit(Phase(Objective.of(matched), batch_sizes))
+        odds = log_odds(target, labels)
+
+        def phase(shift: float) -> Phase:
+            wanted = {"retain": before, "forget": with_log_odds(target, labels, odds + shift)}
+
+            def matched(context: BatchContext) -> Tensor:
+                # One forward pass for both sets, so that BatchNorm sees the mixture: forget rows
+                # alone would meet their targets under statistics that the final model lacks.
+                outputs = context.forward(torch.cat([context.inputs(r) for r in ROLES])).logits
+                parts = torch.split(outputs, [len(context.labels(r)) for r in ROLES])
+                logits = dict(zip(ROLES, parts, strict=True))
+                loss = F.cross_entropy(logits["retain"], context.labels("retain"))
+                for role, weight in weights.items():
+                    rows = wanted[role]
+                    if weight and rows is not None:
+                        these = rows[context.slots(role)].to(outputs.device)
+                        loss = loss + weight * distance(logits[role], these, context.labels(role))
+                return loss
+
+            return Phase(Objective.of(matched), batch_sizes)
+
+        whole = self.fit(phase(0.0))
+        if not self.correction:
+            yield whole
+            return
+        shift = 0.0
+        for number, epoch in enumerate(one_stage_per_epoch(whole)):
+            if number >= max(1, whole.epochs - CORRECTED_EPOCHS):
+                missed = odds - log_odds(answers(task, "forget"), labels)
+                shift += self.correction * float(missed.mean())
+            yield replace(epoch, phases=(phase(shift),))
 
 
 def labels_by_role(task: Task) -> dict[str, Tensor]:

@@ -226,6 +226,7 @@ def _automatic(
         forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),
         original=origin.original,
         prepared=start.out_of_fold is not None,
+        held_out_rows=len(start.data.test) // len(start.data.classes),
         earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
     )
     origin.chosen_because = choice.reason
