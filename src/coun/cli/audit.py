@@ -41,6 +41,7 @@ WORDS = (
 
 @app.command(
     "audit",
+    short_help="Judge whether a model still knows the forgotten rows.",
     help="Judge the models in MODEL (seeds of one request) against Retrains. Each model is a run "
     "folder, or a weights file, for which --data, --model and a forget option are needed.\n\n"
     "Exit code 3 if the verdict is a word of --fail-on.",

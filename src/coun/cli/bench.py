@@ -73,6 +73,7 @@ run_options = app.options(
 
 @command.command(
     "run",
+    short_help="Run a bench and write its report.",
     help="Run the bench that CONFIG describes, and write its report. CONFIG is a TOML file, or "
     "the name of a config that comes with coun. A bench that was interrupted continues when the "
     "command is repeated.",
@@ -147,7 +148,9 @@ def run(
 
 
 @command.command(
-    "tune", help="Search the settings that CONFIG's [tune] describes, and write DIR/tuned.json."
+    "tune",
+    short_help="Search settings, as a config describes.",
+    help="Search the settings that CONFIG's [tune] describes, and write DIR/tuned.json.",
 )
 @click.argument("config")
 @run_options
@@ -187,6 +190,7 @@ def _settings(chosen: dict[str, Any]) -> str:
 
 @command.command(
     "plan",
+    short_help="Estimate what a bench takes.",
     help="Estimate what CONFIG takes: trainings, epochs, operations, time and disk space, by "
     "workload and by seed. What the run would refuse is refused.",
 )

@@ -11,6 +11,7 @@ from coun.cli import app
 
 @app.command(
     "countersign",
+    short_help="Add a signature to a certificate.",
     help="Add a signature to CERTIFICATE, for example that of a data protection officer. What the "
     "certificate says stays as it is, and so does its place in the chain of its registry.\n\n"
     "Exit code 4 if the certificate was changed.",

@@ -13,13 +13,16 @@ from rich.text import Text
 from coun.cli import app
 
 command = click.Group(
-    "data", help="Decoded images that coun keeps, and the data sets of the paper."
+    "data",
+    short_help="Show cached images and the data sets of the paper.",
+    help="Show the decoded images that coun keeps, and where the data sets of the paper are.",
 )
 GIB = 2**30
 
 
 @command.command(
     "cache",
+    short_help="List or clear the decoded images on the disk.",
     cls=app.Command,
     help="List the decoded images that coun keeps on the disk, for all sources or for the one at "
     "PATH. COUN_CACHE names the folder, or is none; COUN_CACHE_GIB limits its size.",
@@ -68,6 +71,7 @@ def cache(path: Path | None, clear: bool, as_json: bool) -> None:
 
 @command.command(
     "where",
+    short_help="Say where a data set of the paper comes from.",
     cls=app.Command,
     help="Say where the data sets of the paper, or the one called NAME, come from: address, size, "
     "checksum, layout. Nothing is downloaded.",
@@ -96,6 +100,7 @@ def where(name: str | None, as_json: bool) -> None:
 
 @command.command(
     "check",
+    short_help="Check a local copy of a data set.",
     cls=app.Command,
     help="Check a local copy of the data set NAME: the archive that was downloaded, by size and "
     "MD5, or the unpacked data as a source, by rows, classes and shape.",

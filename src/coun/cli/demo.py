@@ -23,6 +23,7 @@ ONLY_ON_THE_PAGE = {"row_agreement", "js_to_retrain", "log_odds_correlation"}
 
 @app.command(
     "demo",
+    short_help="Run the whole story on handwritten digits; write a page.",
     help="Find, delete, audit and certify wrong labels of handwritten digits, then forget a whole "
     "digit; write a page about it. Repeat the command after an interruption.",
 )

@@ -18,6 +18,7 @@ from coun.errors import CounError
 
 @app.command(
     "evaluate",
+    short_help="Measure a run, and how far it is from a Retrain.",
     help="Measure the run in DIR, before and after unlearning, and how far it is from a Retrain. "
     "Writes DIR/metrics.json, or for another request than the run's own a file of that request. "
     "DIR may be a weights file, with --data and --model.",

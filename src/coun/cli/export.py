@@ -17,6 +17,7 @@ FORMATS = ("safetensors", "torchscript", "pt2", "onnx", "hf")
 
 @app.command(
     "export",
+    short_help="Write the model of a run in a format for serving.",
     help="Write the model of the run in RUN to the new folder DIR, with the numbers of its "
     "preprocessing and the names of its classes beside it. The data are not needed.\n\n"
     "With --to mlflow, DIR is the name of a registered model; its alias moves to the new version "

@@ -14,6 +14,7 @@ GATE_FAILED = 3
 
 @app.command(
     "fulfil",
+    short_help="Fulfil the deletion requests of a registry.",
     help="Fulfil requests of the registry DIR in one batch; without N, all open ones. The cost is "
     "printed first. The new version is served only if it passes the gates; if not, the next "
     "method is tried, and at last a Retrain. Repeat the command after an interruption.\n\n"

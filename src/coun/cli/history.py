@@ -14,6 +14,7 @@ from coun.cli.start import served_version
 
 @app.command(
     "history",
+    short_help="Show the requests that led to a model.",
     help="Show the chain that led to the model in DIR: which request, when, by which method, at "
     "what cost. DIR is a run folder, of which only run.json is read, or a registry, of which the "
     "served version is shown.",

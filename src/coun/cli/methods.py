@@ -32,7 +32,9 @@ LEGEND = (
 
 
 @app.command(
-    "methods", help="List the unlearning methods, or show the card of the one called NAME."
+    "methods",
+    short_help="List the unlearning methods, or explain one.",
+    help="List the unlearning methods, or show the card of the one called NAME.",
 )
 @click.argument("name", required=False)
 @app.json_option

@@ -106,6 +106,7 @@ def fold_options(function: F) -> F:
 
 @app.command(
     "prepare",
+    short_help="Prepare a run for later requests to forget rows.",
     help="Prepare the run in DIR for requests to forget rows with --method out_of_fold: by "
     "cross-validation, or with predictions of your own (--from). The run folder keeps the "
     "predictions, and every run that starts from it does so, too.",

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from coun.runs import Run
 
 command = click.Group(
-    "registry", help="Keep deletion requests, versions of a model and the record of both."
+    "registry",
+    help="Keep deletion requests, versions of a model and the record of both.",
+    short_help="Keep deletion requests and versions of a model.",
 )
 _folder = click.argument("folder", metavar="DIR", type=app.PATH)
 
 
 @command.command(
     "init",
+    short_help="Make a registry from a run or a weights file.",
     cls=app.Command,
     help="Make the registry DIR, which must not exist or be empty. Its version 1 is a run that "
     "coun trained (--from), or a weights file (--weights, --model and --data).",
@@ -147,6 +150,7 @@ def show(folder: Path, page: Path | None, as_json: bool) -> int:
 
 @command.command(
     "check",
+    short_help="Compare a registry with its ledger.",
     cls=app.Command,
     help="Compare everything in DIR with the ledger, and name what was edited, removed, swapped "
     "or is missing.\n\nExit code 4 if something was.",
@@ -170,6 +174,7 @@ def check(folder: Path, as_json: bool) -> int:
 
 @command.command(
     "rollback",
+    short_help="Serve an earlier version again.",
     cls=app.Command,
     help="Serve an earlier version again; by default the one before. Requests that it does not "
     "fulfil are open again.",
@@ -188,6 +193,7 @@ def rollback(folder: Path, version: int | None, as_json: bool) -> None:
 
 @command.command(
     "discard",
+    short_help="Delete the files of an old version for good.",
     cls=app.Command,
     help="Delete the files of a version that is not served, for good: an earlier version still "
     "holds what it learned from rows that were forgotten later.",

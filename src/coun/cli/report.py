@@ -13,7 +13,9 @@ COUN_PAPER = "the CoUn paper"
 
 
 @app.command(
-    "report", help="Write the results of a bench in DIR as Markdown, LaTeX, CSV and an HTML page."
+    "report",
+    short_help="Write the results of a bench as tables and a page.",
+    help="Write the results of a bench in DIR as Markdown, LaTeX, CSV and an HTML page.",
 )
 @click.argument("folder", metavar="DIR", type=app.PATH)
 @click.option(

@@ -110,6 +110,7 @@ def add(
 
 @command.command(
     "list",
+    short_help="List all requests and their states.",
     cls=app.Command,
     help="List all requests: what is open, overdue, fulfilled or withdrawn.\n\nExit code 4 if the "
     "ledger was changed.",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 @app.command(
     "rows",
+    short_help="List the rows of data, of a run or of a registry.",
     help="List the rows of SRC with number, id, class and part: the names that --forget-index "
     "and --forget-ids take. For a run folder, list the rows that the run recorded, also those "
     "that are deleted by now, and which request forgot each; for a registry, those of the version "

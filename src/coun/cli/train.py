@@ -20,6 +20,7 @@ from coun.errors import CounError
 
 @app.command(
     "train",
+    short_help="Train a model; with a forget option, a Retrain.",
     help="Train a model on all rows; with a forget option, a Retrain without them. With "
     "--from-request, the Retrain of a run: its data, model, recipe and all that it must forget.",
 )

@@ -18,6 +18,7 @@ from coun.cli.views_options import views_options
 
 @app.command(
     "unlearn",
+    short_help="Make a trained model forget rows.",
     help="Unlearn from FROM, a run folder, or a weights file with --data and --model. What is "
     "not given is taken from the run folder's record. Rows that FROM or a run before it has "
     "forgotten stay forgotten.",

@@ -19,6 +19,7 @@ SYMBOLS = {"PASSED": "✓", "WARNED": "!", "FAILED": "✕"}
 
 @app.command(
     "verify",
+    short_help="Check the certificate of a deletion request.",
     help="Check the certificate of a deletion request: its signature, the model, the certificate "
     "before it, and its result. Needs no network.\n\n"
     "Exit code 4 if anything was changed, 3 if the certificate says that the request failed, 2 if "
