@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -284,27 +286,43 @@ def test_of_16_bits_the_upper_8_are_used_and_it_is_said_once(tree, encode, caplo
         pixels = part.fetch(torch.tensor([row, row]))[1, 0]
         assert torch.equal(pixels, torch.from_numpy(values // 256).byte())
         assert caplog.messages == ["1 image has 16 bits per channel; the upper 8 bits are used"]
+    deep = {f"{part}/{c}/x.png": encode(values) for part in ("train", "test") for c in "ab"}
+    caplog.clear()
+    load(f"folder:{tree(deep)}")
+    assert caplog.messages == ["4 images have 16 bits per channel; the upper 8 bits are used"]
+
+
+def colour_16_bits(value: int) -> bytes:
+    """A PNG of 8x8 pixels with 16 bits in colour by hand, because Pillow cannot write it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        content = kind + body
+        return struct.pack(">I", len(body)) + content + struct.pack(">I", zlib.crc32(content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
+    row = b"\0" + struct.pack(">H", value) * 3 * 8
+    body = chunk(b"IDAT", zlib.compress(row * 8)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + body
 
 
 def test_dark_16_bits_are_refused_also_in_colour(tree, encode, refused):
-    # As of a scanner with 12 bits: all of it would be nearly black with 8.
-    with refused("1 image has 16 bits", "no value above 4,095"):
-        load(f"folder:{tree(flat(5) | {'a/x.png': encode(np.full((8, 8), 4095, np.uint16))})}")
+    # As of a scanner with 12 bits, or of 8 bits that were not scaled: nearly black with 8 bits.
+    grey = encode(np.full((8, 8), 4095, np.uint16))
+    dark = ((grey, "4,095"), (colour_16_bits(4095), "3,840"), (colour_16_bits(200), "200"))
+    for content, peak in dark:
+        with refused("1 image has 16 bits", f"no value above {peak}"):
+            load(f"folder:{tree(flat(5) | {'a/x.png': content})}")
 
-    # Pillow cannot write 16 bits in colour: a black 8x8 PNG by hand.
-    import struct
-    import zlib
 
-    def chunk(kind, body):
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(bytes(8 * 49))) + chunk(b"IEND", b"")
-    root = tree(flat(5) | {"a/x.png": b"\x89PNG\r\n\x1a\n" + header + body})
-    with refused("16 bits", "no value above 0"):
-        load(f"folder:{root}")
+def test_a_black_picture_of_16_bits_is_accepted(tree, encode):
+    black = {"a/x.png": encode(np.zeros((8, 8), np.uint16)), "b/x.png": colour_16_bits(0)}
+    data = load(f"folder:{tree(flat(5) | black)}")
+    parts = (data.train, data.test)
+    pixels = [
+        part.images[list(part.ids).index(n)] for n in black for part in parts if n in part.ids
+    ]
+    assert len(pixels) == 2
+    assert not any(image.any() for image in pixels)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "WEBP", "GIF"])

@@ -84,6 +84,20 @@ def test_a_killed_training_keeps_the_same_epochs(small, tmp_path, monkeypatch) -
     assert list(whole.record.kept_epochs) == [2, 4]
 
 
+def test_other_kept_epochs_make_another_run(kept, small, split, tmp_path) -> None:
+    """The weights of the Original are the same; only what was kept on the way is not."""
+    start = coun.Run.open(kept.folder, data=small)
+    run = coun.unlearn(start, split, "rewind", epochs=2, out=tmp_path / "u")
+    assert coun.unlearn(start, split, "rewind", epochs=2).record.identity == run.record.identity
+    fewer = replace(start, kept_epochs={e: start.kept_epochs[e] for e in (2, 4)})
+    other = coun.unlearn(fewer, split, "rewind", epochs=2)
+    assert other.record.identity != run.record.identity
+    with pytest.raises(coun.CounError, match="another run"):
+        coun.unlearn(fewer, split, "rewind", epochs=2, out=tmp_path / "u")
+    in_memory = coun.train(small, "mlp", epochs=8, options=KEEP, **RECIPE)
+    assert [len(epoch.digest) for epoch in in_memory.kept_epochs.values()] == [64] * 3
+
+
 def test_what_cannot_be_rewound_is_refused(kept, small, split, tmp_path) -> None:
     bare = coun.train(small, "mlp", epochs=2)
     with pytest.raises(coun.CounError, match="none was kept"):

@@ -77,6 +77,16 @@ def test_the_cost_beside_a_retrain_follows_from_epochs_and_rows(split, method, s
     assert retrain_share(make(method, settings), split, {}) is None
 
 
+def test_retrains_that_a_method_trains_on_the_way_count_in_full(original, split):
+    run = coun.unlearn(original, split, "oracle", oracles=2, epochs=1)
+    retrain = coun.unlearn(original, split, "retrain")
+    measured = run.record.cost.flops / retrain.record.cost.flops
+    assert measured > 2
+    assert run.record.retrain_share == pytest.approx(measured, rel=0.1)
+    module = coun.contrast(make("oracle", {"oracles": 2, "epochs": 1}), "info_nce")
+    assert retrain_share(module, split, {"epochs": 10}) == pytest.approx(2.2, rel=0.1)
+
+
 def test_from_four_fifths_on_retrain_is_recommended(original, split, capsys):
     assert in_words(0.99).startswith("this will cost about 0.99 of a Retrain: consider Retrain")
     options = coun.Options(progress=True)

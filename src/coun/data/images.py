@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -115,12 +115,13 @@ def _decode(content: bytes | str, name: str, size: int | None) -> _Decoded:
         with Image.open(file, formats=FORMATS) as image:
             # Pillow opens 16-bit colour as 8-bit without notice; only its tiles show it.
             deep = image.format == "PNG" and any(";16" in str(tile[3]) for tile in image.tile)
+            tiles = list(image.tile)
             count = image.width * image.height
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             upright, peak = eight_bits(image)
             if deep and peak is None:  # in colour
-                peak = 256 * max(int(high) for _, high in _extrema(upright))
+                peak = 256 * _largest(upright) or _largest_lower_byte(content, tiles)
             if size is None:
                 return _Decoded(pixels(upright, name), count, peak)
             square = ImageOps.fit(
@@ -159,13 +160,43 @@ def eight_bits(image: Image.Image) -> tuple[Image.Image, int | None]:
     return Image.fromarray((values >> 8).astype(np.uint8)), int(values.max())
 
 
-def _extrema(image: Image.Image) -> Sequence[tuple[float, float]]:
-    """Smallest and largest value of each band."""
-    return [band.getextrema() for band in image.split()]  # type: ignore[misc]
+def _largest(image: Image.Image) -> int:
+    """The largest value of any band."""
+    return max(int(band.getextrema()[1]) for band in image.split())  # type: ignore[arg-type]
+
+
+def _largest_lower_byte(content: bytes | str, tiles: Sequence[Any]) -> int:
+    """The largest lower byte of a PNG with 16 bits in colour, of which Pillow gives the upper one.
+
+    Its bytes are swapped, so that a picture that is black is told from one that only looks so.
+    """
+    from PIL import Image
+
+    file = io.BytesIO(content) if isinstance(content, bytes) else regular_file(content)
+    with Image.open(file, formats=FORMATS) as image:
+        image.tile = [tile._replace(args=str(tile[3]).replace("16B", "16L")) for tile in tiles]
+        image.load()
+        return _largest(image)
+
+
+class DeepImages:
+    """Counts the images with 16 bits per channel in all parts of a source, to say it once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def say(self) -> None:
+        """Say how many images are used with fewer bits than they have."""
+        if self.count:
+            _log.warning("%s; the upper 8 bits are used", _deep_in_words(self.count))
 
 
 def stack(
-    encoded: Iterable[tuple[str, bytes | str]], count: int, *, size: int | None = None
+    encoded: Iterable[tuple[str, bytes | str]],
+    count: int,
+    *,
+    size: int | None = None,
+    deep: DeepImages | None = None,
 ) -> np.ndarray:
     """Decode named images to one array, on all cores, with a progress bar for many.
 
@@ -173,6 +204,7 @@ def stack(
         encoded: a name for error messages and the encoded image, *count* times.
         count: number of images.
         size: as for `decode`; images of different sizes need it.
+        deep: counts the images with 16 bits per channel.
 
     Returns: (count, C, H, W) uint8; C is 1 if all images are grey, else 3, with grey ones
         repeated.
@@ -181,7 +213,7 @@ def stack(
         are, or that the decoded images would not fit into memory.
     """
     result = np.empty((0, 0, 0, 0), np.uint8)
-    for row, image in enumerate(images_of_one_size(encoded, count, size=size)):
+    for row, image in enumerate(images_of_one_size(encoded, count, size=size, deep=deep)):
         if row == 0:
             _check_memory(image, count)
             result = np.empty((count, *image.shape), np.uint8)
@@ -196,15 +228,15 @@ def images_of_one_size(
     count: int,
     *,
     size: int | None = None,
-    again: bool = False,
+    deep: DeepImages | None = None,
 ) -> Iterator[np.ndarray]:
     """Decode named images on all cores, and yield them in order, (1 or 3, H, W) uint8 each.
 
-    Of images with 16 bits per channel the upper 8 are taken, and a warning says so.
+    Of images with 16 bits per channel the upper 8 are taken.
 
     Args:
         encoded, count, size: as for `stack`.
-        again: the images were decoded before, so that nothing is said and all is checked.
+        deep: counts the images with 16 bits; None where they were decoded, and counted, before.
 
     Raises: CounError at the end, where some cannot be used: it names the first of them.
     """
@@ -217,7 +249,7 @@ def images_of_one_size(
     first_shape, first_name = (0, 0, 0), ""
     problems: list[str] = []
     other_sizes: list[str] = []
-    total = deep = peak = 0
+    total = dark = peak = 0
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         bar = track(
@@ -235,8 +267,10 @@ def images_of_one_size(
             image = decoded.pixels
             total += decoded.encoded
             _check_budget(total)
-            if decoded.peak is not None:
-                deep, peak = deep + 1, max(peak, decoded.peak)
+            if decoded.peak is not None and deep is not None:
+                deep.count += 1
+                dark += 0 < decoded.peak < DARK  # a black image stays what it is
+                peak = max(peak, decoded.peak)
             if not first_name:
                 first_shape, first_name = image.shape, name
             if image.shape[1:] != first_shape[1:]:
@@ -250,8 +284,11 @@ def images_of_one_size(
             f"{other_sizes[0]} pixels but {first_name} is {_size(first_shape)}{others}; expected "
             "one size: --size PIXELS scales all of them"
         )
-    if deep and not again:
-        problems += _say_deep(deep, peak)
+    if dark and peak < DARK:
+        problems.append(
+            f"{_deep_in_words(dark)}, but no value above {peak:,} of 65,535, so that they would be "
+            "nearly black with 8 bits; scale them to 8 bits first"
+        )
     if len(problems) > 1:
         more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
         raise CounError(
@@ -261,17 +298,8 @@ def images_of_one_size(
         raise CounError(problems[0])
 
 
-def _say_deep(count: int, peak: int) -> list[str]:
-    """Say that *count* images have 16 bits per channel, or why they cannot be used."""
-    one = count == 1
-    text = f"{counted(count, 'image')} {'has' if one else 'have'} 16 bits per channel"
-    if peak < DARK:
-        return [
-            f"{text}, but no value above {peak:,} of 65,535, so that they would be nearly black "
-            "with 8 bits; scale them to 8 bits first"
-        ]
-    _log.warning("%s; the upper 8 bits are used", text)
-    return []
+def _deep_in_words(count: int) -> str:
+    return f"{counted(count, 'image')} {'has' if count == 1 else 'have'} 16 bits per channel"
 
 
 def _decoded(

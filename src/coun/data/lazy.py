@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from coun.data.examples import Examples, NamedRows
-from coun.data.images import images_of_one_size
+from coun.data.images import DeepImages, images_of_one_size
 from coun.errors import CounError
 
 
@@ -87,18 +87,19 @@ class EncodedImages:
         encoded: Callable[[np.ndarray], Iterable[tuple[str, bytes | str]]],
         rows: np.ndarray,
         size: int | None,
+        deep: DeepImages,
     ) -> EncodedImages:
         """Decode the images at sorted *rows* once, to see that all can be used and which shape
-        they have."""
+        they have. Those with 16 bits are counted in *deep*."""
         shape = (1, 0, 0)
-        for image in images_of_one_size(encoded(rows), len(rows), size=size):
+        for image in images_of_one_size(encoded(rows), len(rows), size=size, deep=deep):
             shape = (max(shape[0], image.shape[0]), *image.shape[1:])
         return cls(encoded, size, shape)
 
     def read(self, places: np.ndarray) -> np.ndarray:
         rows, inverse = np.unique(places, return_inverse=True)
         out = np.empty((len(rows), *self.shape), np.uint8)
-        images = images_of_one_size(self.encoded(rows), len(rows), size=self.size, again=True)
+        images = images_of_one_size(self.encoded(rows), len(rows), size=self.size)
         for k, image in enumerate(images):
             if image.shape[1:] != self.shape[1:] or len(image) > self.shape[0]:
                 raise CounError(

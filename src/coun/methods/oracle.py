@@ -45,6 +45,9 @@ class OracleMatching(Matching):
         1, description="Number of Retrains, k, whose predictions are averaged."
     )
 
+    def further_retrains(self) -> int:
+        return self.oracles
+
     def targets(self, task: Task) -> Tensor:
         rows = task.data.train.take(task.indices("forget"))
         predictions = []

@@ -40,8 +40,9 @@ class ReGUn(TwoLosses):
         because the Original knows them. It needs the forget rows and held-out rows.
     Source: Mirlach, Laguna, Vogt, "Reference-Guided Machine Unlearning" (arXiv 2603.11210): weights
         0.5 and 0.5, SGD at 0.01, 10 epochs.
-    Differences: there q is the mean over a sample of held-out rows that is drawn for each batch;
-        here it is the expectation of that mean.
+    Differences: the authors' code was not available, so that this follows the text of the paper.
+        There q is the mean over a sample of held-out rows that is drawn for each batch; here it is
+        the expectation of that mean.
     """
 
     name: ClassVar[str] = "regun"

@@ -57,11 +57,6 @@ class Rewind(Method):
         return replace(self, epochs=epochs)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        if not task.kept_epochs:
-            raise CounError(
-                "rewind returns to an earlier epoch of the Original, and none was kept; train with "
-                "coun train --keep-every N, or choose another method, such as finetune"
-            )
         recipe, epochs = Retrain(**task.original["settings"]), self.epochs or 1
         early = [epoch for epoch in task.kept_epochs if epoch <= recipe.epochs - epochs]
         if not early:

@@ -183,6 +183,9 @@ class Contrasted(Method):
     def with_defaults_from(self, original: Mapping[str, Any]) -> Contrasted:
         return replace(self, method=self.method.with_defaults_from(original))
 
+    def further_retrains(self) -> int:
+        return self.method.further_retrains()
+
     def settings(self) -> dict[str, Any]:
         module = {
             "loss": self.module.loss.name,

@@ -126,6 +126,10 @@ class Method:
         """Return the method with unset values taken from the *original*'s training settings."""
         return self
 
+    def further_retrains(self) -> int:
+        """Return how many Retrains the plan trains on the way, for an estimate of its cost."""
+        return 0
+
     def settings(self) -> dict[str, Any]:
         """Return every setting with its value, ready for JSON."""
         return asdict(self)

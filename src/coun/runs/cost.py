@@ -17,8 +17,8 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
 
     Every epoch counts one forward and backward pass over the retained rows, a second view
     where the contrastive module is on, and a forget batch per retain batch, as large or as small
-    as the settings say, where the method reads forgotten rows. Anything else that a method
-    computes is counted as one epoch.
+    as the settings say, where the method reads forgotten rows. Retrains that the method trains
+    on the way count in full. Anything else that a method computes is counted as one epoch.
 
     Args:
         method: with all settings filled in.
@@ -37,7 +37,8 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
         forget = small / batch if small and batch else 1.0
         rows = len(split.retain) * (1 + module + forget * ("forget" in method.reads))
     epochs = settings.get("epochs") or 1
-    return float(rows * epochs / (len(split.retain) * original["epochs"]))
+    share = rows * epochs / (len(split.retain) * original["epochs"])
+    return float(share + method.further_retrains())
 
 
 def in_words(share: float) -> str:

@@ -81,13 +81,8 @@ def _checked(spec: RunSpec) -> RunSpec:
     if spec.kind == "retrain" and start.build is None:
         raise CounError("Retrain needs a fresh model; pass the function that makes one as build=")
     require_type(spec.seed, int, "seed", "an integer")
-    if method.needs_original and start.original_seed is None:
-        raise CounError(
-            f"{method.name} needs to know how the Original was trained, and bare weights do not "
-            "tell; start from a run folder that coun train wrote"
-        )
     if method.needs_out_of_fold:
-        start = with_digest_of_predictions(start, method)
+        start = with_digest_of_predictions(start)
     return replace(spec, start=start)
 
 

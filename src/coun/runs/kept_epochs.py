@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +13,29 @@ from torch import nn
 
 from coun.errors import CounError
 from coun.files import file_digest
-from coun.models import copy_model, load_weights, save_weights
+from coun.models import copy_model, load_weights, save_weights, weights_digest
 from coun.runs.record import RunRecord
+from coun.runs.start import Start
 
 if TYPE_CHECKING:
     from coun.runs.run import Run
 
 FOLDER = "epochs"
-Loader = Callable[[nn.Module], object]  # fills a module with the weights
+
+
+@dataclass(frozen=True)
+class KeptEpoch:
+    """The weights after an epoch.
+
+    Attributes: digest: of the weights, or of their file; load: fills a module with them.
+    """
+
+    digest: str
+    load: Callable[[nn.Module], object]
+
+    def __call__(self, module: nn.Module) -> None:
+        """Fill *module* with the weights."""
+        self.load(module)
 
 
 @dataclass
@@ -36,15 +53,18 @@ class EpochKeeper:
     every: int
     last: int
     folder: Path | None = None
-    loaders: dict[int, Loader] = field(default_factory=dict)
+    loaders: dict[int, KeptEpoch] = field(default_factory=dict)
 
     def __call__(self, epoch: int) -> None:
         """Keep the weights if *epoch*, counted from 1, is one to keep."""
         if epoch % self.every or epoch == self.last:
             return
         if self.folder is None:
-            weights = copy_model(self.model).cpu().state_dict()
-            self.loaders[epoch] = lambda module: module.load_state_dict(weights)
+            copied = copy_model(self.model).cpu()
+            weights = copied.state_dict()
+            self.loaders[epoch] = KeptEpoch(
+                weights_digest(copied), lambda module: module.load_state_dict(weights)
+            )
         else:
             (self.folder / FOLDER).mkdir(exist_ok=True)
             save_weights(self.model, _path(self.folder, epoch))
@@ -57,10 +77,10 @@ class EpochKeeper:
         return {epoch: file_digest(path) for epoch, path in files.items() if path.exists()}
 
 
-def kept_in(folder: Path, record: RunRecord) -> dict[int, Loader]:
+def kept_in(folder: Path, record: RunRecord) -> dict[int, KeptEpoch]:
     """Return what loads the weights of each epoch that the run in *folder* still holds."""
 
-    def loader(path: Path, digest: str) -> Loader:
+    def kept(path: Path, digest: str) -> KeptEpoch:
         def load(module: nn.Module) -> None:
             if file_digest(path) != digest:
                 raise CounError(
@@ -69,16 +89,16 @@ def kept_in(folder: Path, record: RunRecord) -> dict[int, Loader]:
                 )
             load_weights(module, path)
 
-        return load
+        return KeptEpoch(digest, load)
 
     return {
-        epoch: loader(_path(folder, epoch), digest)
+        epoch: kept(_path(folder, epoch), digest)
         for epoch, digest in record.kept_epochs.items()
         if _path(folder, epoch).exists()
     }
 
 
-def kept_before(run: Run) -> dict[int, Loader]:
+def kept_before(run: Run) -> dict[int, KeptEpoch]:
     """Return the kept epochs of *run*, or else those of the nearest run before it that has any."""
     present: Run | None = run
     while present is not None:
@@ -86,6 +106,16 @@ def kept_before(run: Run) -> dict[int, Loader]:
             return present.kept_epochs
         present = present.opened_start()
     return {}
+
+
+def with_kept_epochs(start: Start, run: Run) -> Start:
+    """Give *start* the kept epochs of *run*, and put their digest, on which a result depends, into
+    its record."""
+    kept = kept_before(run)
+    text = json.dumps({str(epoch): kept[epoch].digest for epoch in sorted(kept)})
+    digest = {"kept_epochs_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    parent = None if start.parent is None else start.parent.model_copy(update=digest)
+    return replace(start, kept_epochs=kept, parent=parent)
 
 
 def _path(folder: Path, epoch: int) -> Path:

@@ -38,6 +38,8 @@ class Options:
             TensorBoard, Weights & Biases and MLflow. What it raises ends the run.
         memory_format: "channels_last", which is faster, or "contiguous", in which BatchNorm in
             float32 on a CPU is more exact (docs/results/parity.md).
+        announce: with *progress*, also say before an unlearning what it costs and why its method
+            was chosen.
 
     >>> Options(device="cpu").keep_freed_memory
     False
@@ -55,6 +57,7 @@ class Options:
     keep_freed_memory: bool = False
     on_epoch: OnEpoch | None = field(default=None, compare=False)
     memory_format: MemoryFormat = "channels_last"
+    announce: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", str(self.device))  # accepts a torch.device

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from coun.data import Data, OutOfFold
 from coun.errors import CounError
-from coun.methods import Method
 from coun.runs.folder import OUT_OF_FOLD
 from coun.runs.record import RunRecord
 from coun.runs.start import Start
@@ -33,16 +32,10 @@ def carried(folder: Path, record: RunRecord, data: Data) -> OutOfFold | None:
     return predictions
 
 
-def with_digest_of_predictions(start: Start, method: Method) -> Start:
-    """Put the digest of *start*'s predictions, which the result depends on, into its record.
-
-    Raises: CounError if there are no predictions.
-    """
-    if start.out_of_fold is None or start.parent is None:
-        raise CounError(
-            f"{method.name} needs predictions by models that had not seen the rows to forget, and "
-            "this model has none; make them with coun prepare, or choose another method"
-        )
+def with_digest_of_predictions(start: Start) -> Start:
+    """Put the digest of *start*'s predictions, which the result depends on, into its record."""
+    assert start.out_of_fold is not None
+    assert start.parent is not None
     digest = {"out_of_fold_sha256": start.out_of_fold.digest}
     return replace(start, parent=start.parent.model_copy(update=digest))
 

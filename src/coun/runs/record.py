@@ -137,13 +137,15 @@ class ComputeRecord(Record):
 class ParentRecord(Record):
     """The model that a run started from; folder and method are None for bare weights.
 
-    *out_of_fold_sha256* is the digest of its out-of-fold predictions, if the method used them.
+    *out_of_fold_sha256* is the digest of its out-of-fold predictions, and *kept_epochs_sha256* of
+    the weights of its earlier epochs, if the method used them.
     """
 
     folder: str | None
     method: str | None
     weights_sha256: str
     out_of_fold_sha256: str | None = None
+    kept_epochs_sha256: str | None = None
 
 
 class StepRecord(Record):
@@ -333,6 +335,8 @@ class RunRecord(Record):
             parts["retain_access"] = self.retain_access
         if self.parent and self.parent.out_of_fold_sha256:
             parts["out_of_fold"] = self.parent.out_of_fold_sha256
+        if self.parent and self.parent.kept_epochs_sha256:
+            parts["kept_epochs"] = self.parent.kept_epochs_sha256
         text = json.dumps(parts, sort_keys=True)
         return self.model_copy(update={"identity": hashlib.sha256(text.encode()).hexdigest()})
 

@@ -42,7 +42,7 @@ from coun.runs.folder import (
     refuse_weights_of_run,
     warn_unverified,
 )
-from coun.runs.kept_epochs import Loader, kept_in
+from coun.runs.kept_epochs import KeptEpoch, kept_in
 from coun.runs.new_records import given_record
 from coun.runs.prepared import carried
 from coun.runs.preprocessing import (
@@ -84,7 +84,7 @@ class Run:
     build: Callable[[], nn.Module] | None = None
     start: Run | None = None
     out_of_fold: OutOfFold | None = None
-    kept_epochs: dict[int, Loader] = field(default_factory=dict)
+    kept_epochs: dict[int, KeptEpoch] = field(default_factory=dict)
     weights_file: Path | None = None
 
     def __repr__(self) -> str:

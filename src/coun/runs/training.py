@@ -25,12 +25,13 @@ from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
 from coun.runs.folder import RECORD, check_place, expanded
-from coun.runs.kept_epochs import kept_before
+from coun.runs.kept_epochs import with_kept_epochs
 from coun.runs.options import Options
 from coun.runs.preprocessing import for_model, for_network
 from coun.runs.probing import needs_probe, probe
 from coun.runs.recipes import by_family, inherited, recipe
 from coun.runs.record import Kind, ParentRecord
+from coun.runs.requirements import check_requirements
 from coun.runs.run import Run
 from coun.runs.start import RunSpec, Start, builder
 from coun.seeds import Seeds
@@ -184,6 +185,7 @@ def unlearn(
     origin = _start_of(start, options.head)
     if method == AUTO:
         method, settings = _automatic(start, split, origin, settings, options)
+    check_requirements(find(method, trust=True) if isinstance(method, str) else method, start)
     if isinstance(method, str):
         method = _made(method, settings, start, split, origin, seed, options)
     elif settings:
@@ -201,15 +203,21 @@ def unlearn(
         origin.held_out = start.data.test.take(rows)
         split = split.leaving_out(start.data.test.numbers[rows])
     if method.needs_kept_epochs:
-        origin.kept_epochs = kept_before(start)
+        origin = with_kept_epochs(origin, start)
     kind: Kind = "retrain" if retrain else "unlearned"
     expected = retrain_share(method, split, origin.original)
     origin.retrain_share = expected and expected * (origin.retain_access or 1.0)
-    if options.progress and origin.retrain_share and ProcessGroup.current().is_main:
-        print(in_words(origin.retrain_share), file=sys.stderr)
+    if origin.retrain_share:
+        _announce(in_words(origin.retrain_share), options)
     run = execute(RunSpec(kind, method, start.data, split, origin, seed), out, options)
     run.start = None if retrain else start
     return run
+
+
+def _announce(line: str, options: Options) -> None:
+    """Say before the work what will be done, where a person watches."""
+    if options.progress and options.announce and ProcessGroup.current().is_main:
+        print(line, file=sys.stderr)
 
 
 def _automatic(
@@ -230,8 +238,7 @@ def _automatic(
         earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
     )
     origin.chosen_because = choice.reason
-    if options.progress and ProcessGroup.current().is_main:
-        print(f"method: {choice.name}, because {choice.reason}", file=sys.stderr)
+    _announce(f"method: {choice.name}, because {choice.reason}", options)
     return choice.name, {**choice.settings, **settings}
 
 

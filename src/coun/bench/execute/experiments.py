@@ -39,7 +39,7 @@ from coun.methods import find
 from coun.metrics import Measurements, centroid_distances, centroids, prediction_rows
 from coun.runs import Options, Run, measure, predictions, prepare, train, unlearn
 from coun.runs.evaluation import measurements
-from coun.runs.kept_epochs import Loader
+from coun.runs.kept_epochs import KeptEpoch
 
 KEPT = 10  # epochs of an Original that are kept for the method rewind
 # Parts of a run's record that the tables need.
@@ -148,7 +148,7 @@ def _prepared(
     return replace(run, folder=None)
 
 
-def _kept_epochs(experiment: Unlearn, store: Store, options: Options) -> dict[int, Loader]:
+def _kept_epochs(experiment: Unlearn, store: Store, options: Options) -> dict[int, KeptEpoch]:
     """Train the Original once more, to the same bits, and keep about ten of its epochs.
 
     Keeping them would have cost nothing, so this training is charged to no row.

@@ -14,7 +14,7 @@ from torch import Tensor
 from coun.data.cache import SMALLEST, Cache
 from coun.data.checks import NAMEABLE, check_labels, nameable
 from coun.data.examples import FETCH, Data, Examples, TensorExamples, kept_rows
-from coun.data.images import stack
+from coun.data.images import DeepImages, stack
 from coun.data.lazy import EncodedImages, Images, LazyExamples
 from coun.data.views import Views
 from coun.errors import CounError
@@ -98,7 +98,13 @@ class Part:
         )
 
     def images(
-        self, rows: np.ndarray, *, size: int | None, stream: bool, cache: Cache | None
+        self,
+        rows: np.ndarray,
+        *,
+        size: int | None,
+        stream: bool,
+        cache: Cache | None,
+        deep: DeepImages,
     ) -> Images | np.ndarray:
         """The images at sorted positions *rows* (n,): decoded, from the cache, or still encoded.
 
@@ -106,6 +112,7 @@ class Part:
             size: as for `coun.data.images.decode`.
             stream: leave them on the disk.
             cache: where decoded images are kept, None if nowhere.
+            deep: counts the images with 16 bits per channel.
         """
         key = None
         if cache is not None and self.files is not None and len(rows) >= SMALLEST:
@@ -113,16 +120,16 @@ class Part:
             key = cache.key(files, rows, f"{what}, size {size}")
         if cache is None or key is None:
             if stream:
-                return EncodedImages.checked(self.encoded, rows, size)
-            return stack(self.encoded(rows), len(rows), size=size)
+                return EncodedImages.checked(self.encoded, rows, size, deep)
+            return stack(self.encoded(rows), len(rows), size=size, deep=deep)
         decoded = cache.find(key[0])
         if decoded is not None:
             return decoded if stream else decoded.read(np.arange(len(rows)))
         if not stream:
-            array = stack(self.encoded(rows), len(rows), size=size)
+            array = stack(self.encoded(rows), len(rows), size=size, deep=deep)
             cache.write(*key, iter([array]), array.shape)
             return array
-        images = EncodedImages.checked(self.encoded, rows, size)
+        images = EncodedImages.checked(self.encoded, rows, size, deep)
         blocks = (images.read(rows[i : i + FETCH]) for i in range(0, len(rows), FETCH))
         return cache.write(*key, blocks, (len(rows), *images.shape)) or images
 
@@ -196,10 +203,12 @@ class Table:
         rows, test_rows = self.kept_rows(limit, test_limit)
         if cache is not None:
             cache.remove_stale()
+        deep = DeepImages()
         train, test = (
-            part.images(kept.numpy(), size=size, stream=stream, cache=cache)
+            part.images(kept.numpy(), size=size, stream=stream, cache=cache, deep=deep)
             for part, kept in ((self.train, rows), (self.test, test_rows))
         )
+        deep.say()
         shapes = [x.shape[-3:] for x in (train, test)]
         channels = max(shape[0] for shape in shapes)
         examples = self.train.examples(train, rows, channels)
