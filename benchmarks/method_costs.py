@@ -27,6 +27,7 @@ from coun.methods import amnesiac, catalogue, oracle
 from coun.methods.retrain import Retrain
 from coun.objectives.context import Batch
 from coun.runs import execution
+from coun.runs.kept_epochs import KeptEpoch
 from coun.runs.record import OutOfFoldRecord
 
 COSTS = Path(coun.plans.__file__).parent / "costs.json"
@@ -70,7 +71,7 @@ def original() -> coun.Run:
             "out_of_fold": OutOfFoldRecord(sha256=predictions.digest, repeats=3),
         }
     )
-    epochs = {epoch: lambda module: module for epoch in range(recipe.epochs)}
+    epochs = {epoch: KeptEpoch("", lambda module: module) for epoch in range(recipe.epochs)}
     return replace(run, record=record, out_of_fold=predictions, kept_epochs=epochs)
 
 

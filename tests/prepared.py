@@ -9,6 +9,7 @@ import torch
 
 import coun
 from coun.data import OutOfFold
+from coun.runs.kept_epochs import KeptEpoch
 from coun.runs.record import OutOfFoldRecord
 
 
@@ -20,5 +21,5 @@ def prepared(run: coun.Run, repeats: int = 2) -> coun.Run:
     record = OutOfFoldRecord(sha256=predictions.digest, repeats=repeats)
     changed = run.record.model_copy(update={"out_of_fold": record})
     weights = copy.deepcopy(run.model.state_dict())
-    epochs = {0: lambda module: module.load_state_dict(weights)}
+    epochs = {0: KeptEpoch("0" * 64, lambda module: module.load_state_dict(weights))}
     return replace(run, record=changed, out_of_fold=predictions, kept_epochs=epochs)

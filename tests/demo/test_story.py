@@ -44,6 +44,14 @@ def test_a_tenth_of_the_threes_is_labelled_wrongly(tmp_path) -> None:
     assert len(changed) == int((clean.train.labels == int(TRUE)).sum()) // 10
 
 
+def test_pages_do_not_show_where_they_are_on_the_disk(story) -> None:
+    folder = story.page.parent
+    for page in (story.page, folder / "mistake" / "audit" / "report.html"):
+        assert str(folder) not in page.read_text()
+    messages = " ".join(message for _, _, message in story.mistake.verified)
+    assert "mistake/registry issued this certificate" in messages
+
+
 def test_the_numbers_are_those_of_the_models(story) -> None:
     part, folder = story.mistake, story.page.parent / "mistake"
     registry = coun.Registry.open(folder / "registry")

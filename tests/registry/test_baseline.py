@@ -90,12 +90,25 @@ def test_the_expected_accuracy_is_that_of_the_first_version_on_the_rows_that_are
     assert baseline.retain_accuracy == pytest.approx(100 * float(right.double().mean()))
 
 
-def test_without_the_first_version_its_accuracy_is_still_known(fulfilled):
-    first = [e.body for e in fulfilled.ledger.entries() if e.kind == "version"][1]
+def test_where_nothing_is_left_to_start_from_only_a_retrain_is_made(fulfilled):
+    """From any other version the training of requests would add up."""
+    expected = [e.body for e in fulfilled.ledger.entries() if e.kind == "version"][1]
+    lines = []
+    fulfilled.say = lines.append
     fulfilled.discard(1)
+    assert lines[-1].endswith("were discarded; the next request is fulfilled by a Retrain")
     baseline = Baseline(fulfilled, [2], None)
-    assert baseline.number == 2
-    assert baseline.retain_accuracy == first["expected_retain_accuracy"]
+    assert baseline.number is None
+    assert baseline.retain_accuracy == expected["expected_retain_accuracy"]
+    entries = fulfilled.ledger.head()
+    with pytest.raises(coun.CounError, match="would add up; use --method retrain"):
+        fulfilled.fulfil(**ONE_EPOCH)
+    assert fulfilled.ledger.head() == entries
+    result = fulfilled.fulfil(page=False)
+    assert result.attempts == ("retrain",)
+    assert "were discarded; a Retrain starts afresh" in result.reason
+    assert fulfilled.summary().versions[2].start is None
+    assert fulfilled.state().start == 3
 
 
 def test_a_retrain_of_the_users_own_is_what_the_audit_compares_with(fulfilled, tmp_path):

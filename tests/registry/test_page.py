@@ -176,3 +176,12 @@ def test_only_an_earlier_page_of_the_registry_is_replaced(tmp_path):
         with pytest.raises(CounError, match="not an earlier page of this registry"):
             write_page(make_summary(), page)
         assert page.read_bytes() == content
+
+
+def test_the_registry_is_named_from_the_folder_of_the_page(tmp_path):
+    folder = tmp_path / "requests"
+    summary = make_summary(folder=str(folder))
+    text = write_page(summary, tmp_path / "pages" / "p.html").read_text()
+    assert "in ../requests, " in text
+    assert str(tmp_path) not in text
+    assert "in the folder of this page, " in write_page(summary, folder / "p.html").read_text()

@@ -14,6 +14,7 @@ import coun
 from coun.certificates import verify
 from coun.cli import main
 from coun.data.row_table import RowTable
+from coun.registry import fulfilment, gates
 from coun.runs.preparation import prepare
 
 
@@ -220,6 +221,9 @@ def test_weights_that_coun_did_not_train(trained_folder, tmp_path):
     registry.add(ids=data.ids[:2])
     result = registry.fulfil(budget=1, page=False)
     assert (result.method, result.settings["epochs"]) == ("retrain", 4)
+    stated = registry.summary().versions[0].metrics["test_accuracy"]
+    assert stated == coun.evaluate(registry.folder / "versions" / "1")["test_accuracy"]
+    assert registry.check() == []
 
 
 def test_the_page_of_the_audit_names_no_forgotten_row(fulfilled):
@@ -229,7 +233,10 @@ def test_the_page_of_the_audit_names_no_forgotten_row(fulfilled):
     assert "bob" not in (folder / "audit.json").read_text()
     for file in ("audit.html", "audit.json"):  # nor how the disk is arranged
         assert str(fulfilled.folder.parent) not in (folder / file).read_text()
-        assert "versions/1" in (folder / file).read_text()
+        text = (folder / file).read_text()
+        assert "versions/1" in text
+        assert "versions/3" in text
+        assert "work/" not in text
     assert {s.name for s in verify(result.certificates[0]).statement.subject} == {
         "model.safetensors",
         "audit.html",
@@ -329,7 +336,7 @@ def test_an_earlier_version_can_be_deleted_for_good(fulfilled):
     assert fulfilled.check() == []
     with pytest.raises(coun.CounError, match="discarded"):
         fulfilled.rollback(1)
-    result = fulfilled.fulfil(method="finetune", settings={"epochs": 1}, page=False)
+    result = fulfilled.fulfil(method="retrain", settings={"epochs": 1}, page=False)
     assert result.version == 3
     assert fulfilled.check() == []
     fulfilled.discard(2)
@@ -341,3 +348,54 @@ def test_a_method_of_federations_is_refused_before_a_fulfilment_begins(fulfilled
     with pytest.raises(coun.CounError, match="pgd works in a federation only"):
         fulfilled.fulfil(method="pgd")
     assert fulfilled.state().running is None
+
+
+def test_what_a_method_needs_is_checked_before_a_fulfilment_begins(fulfilled, monkeypatch) -> None:
+    entries = fulfilled.ledger.head()
+    for method, lack in (("rewind", "a registry keeps none"), ("out_of_fold", "has none; make")):
+        with pytest.raises(coun.CounError, match=lack):
+            fulfilled.fulfil(method=method)
+        assert fulfilled.ledger.head() == entries
+    monkeypatch.setattr(fulfilment, "unlearn", refuse)
+    with pytest.raises(coun.CounError, match="wrong input"):
+        fulfilled.fulfil(method="finetune")
+    assert fulfilled.state().running is None
+
+
+def refuse(*args: object, **named: object) -> None:
+    raise coun.CounError("wrong input")
+
+
+def test_a_method_that_is_named_by_its_code(fulfilled, tmp_path) -> None:
+    code = tmp_path / "own.py"
+    code.write_text(
+        "from coun.methods.finetune import FineTune\n"
+        "class Gentle(FineTune):\n    name = 'gentle'\n"
+        "class Odd(FineTune):\n    name = '../odd'\n"
+    )
+    with pytest.raises(coun.CounError, match=r"calls itself '../odd'"):
+        fulfilled.fulfil(method=f"{code}:Odd", settings={"epochs": 1})
+    result = fulfilled.fulfil(method=f"{code}:Gentle", settings={"epochs": 1}, page=False)
+    assert (result.method, result.attempts) == ("gentle", ("gentle",))
+    used = fulfilled.verify(2).statement.predicate.method
+    assert (used.name, used.reads_forget_data) == ("gentle", False)
+    assert fulfilled.check() == []
+
+
+def test_the_cost_of_each_method_is_said_once(fulfilled, capsys) -> None:
+    lines: list[str] = []
+    fulfilled.say = lines.append
+    ruined = {"method": "neggrad", "settings": {"epochs": 9, "lr": 1.0}, "page": False}
+    fulfilled.fulfil(**ruined, options=coun.Options(progress=True))
+    assert [line.split()[1] for line in lines if line.startswith("cost:")] == ["neggrad", "a"]
+    assert "this will cost" not in capsys.readouterr().err
+
+
+def test_retrains_are_asked_for_only_where_they_would_help(fulfilled, monkeypatch) -> None:
+    run, original = fulfilled.open_version(2), fulfilled.open_version(1)
+    for best, hint in (("inconclusive", False), ("no difference found", True)):
+        rows = [{"retrains": 0, "best": "inconclusive"}, {"retrains": 3, "best": best}]
+        monkeypatch.setattr(gates, "plan", lambda audit, rows=rows: rows)
+        outcome = gates.examine(run, gates.Gates(), original=original)
+        assert outcome.audit.verdict.label == "inconclusive"
+        assert ("--retrain RUN gives a Retrain to the audit" in outcome.notes) == hint

@@ -17,7 +17,6 @@ from coun.errors import CounError, TamperingFound, counted
 
 if TYPE_CHECKING:
     from coun.registry import Registry, RegistryReader, RegistrySummary
-    from coun.runs import Run
 
 command = click.Group(
     "registry",
@@ -95,29 +94,21 @@ def init(
             raise CounError(f"{weights} is a run folder; give it with --from")
         run = open_start(weights, source, model, limits, id_column=id_column, head=head)
     registry = Registry.init(folder, run, key=key, recipe_settings=settings)
+    summary = registry.summary()
     if start is None:
-        _say_accuracy(run)
+        correct, rows = summary.versions[0].metrics["test_accuracy"], len(run.data.test)
+        click.echo(
+            f"the weights classify {correct:.1f}% of {rows:,} test rows correctly; if you expect "
+            "more, delete the registry, and repeat with --size, --mean and --std of their training",
+            err=True,
+        )
     if as_json:
-        app.emit(registry.summary().model_dump(mode="json"))
+        app.emit(summary.model_dump(mode="json"))
         return
     words = {"original": "the Original", "given": "the given weights", "retrain": "a Retrain"}
     made = words.get(run.record.kind, f"made by {run.record.method.name}")
     click.echo(f"{folder} serves version 1, {made}")
     click.echo(f"certificates are signed with {registry.signing_key}; keep a copy of it")
-
-
-def _say_accuracy(run: Run) -> None:
-    """Print how well given weights classify the data, which shows a wrong preprocessing."""
-    from coun.engine.prediction import predict
-    from coun.metrics.accuracies import accuracy
-
-    test = run.data.test
-    correct = accuracy(predict(run.classifier, run.data, test).logits, test.labels.cpu())
-    click.echo(
-        f"the weights classify {correct:.1f}% of {len(test):,} test rows correctly; if you expect "
-        "more, delete the registry, and repeat with --size, --mean and --std of their training",
-        err=True,
-    )
 
 
 @command.command(

@@ -149,7 +149,7 @@ def tell(folder: Path, *, fast: bool, tick: Tick) -> Mistake:
             retrains.append(train(original.data, MODEL, split=split, seed=seed, **recipe))
         tick("audit")
         result = audit(unlearned, retrains, original=original, split=split)
-        write_audit(result, folder / "audit")
+        write_audit(result, folder / "audit", below=folder.absolute())
         return _summary(original, unlearned, retrains, wrong, suspicious, result, verification)
 
 
@@ -222,6 +222,10 @@ def _summary(
     statement = verification.statement
     if statement is None:
         raise CounError("the certificate cannot be read; delete the folder and repeat the command")
+    registry = verification.path.parents[2]
+    from_page = (
+        f"{registry.parent.name}/{registry.name}"  # what others read has no path of our disk
+    )
     predicate = statement.predicate
     cost = predicate.cost
     verdict = result.verdict
@@ -241,11 +245,7 @@ def _summary(
         retrains=len(retrains),
         checks=tuple((_measured(check), check.result) for check in predicate.checks),
         verified=tuple(
-            (
-                check.name,
-                check.result,
-                check.message.replace(f"{verification.path.parents[2]}/", ""),
-            )
+            (check.name, check.result, check.message.replace(str(registry), from_page))
             for check in verification.checks
         ),
     )

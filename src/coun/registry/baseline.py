@@ -28,8 +28,8 @@ class Baseline:
 
     Attributes:
         number: of the last version that was trained without what it forgot, or of the first
-            version. Versions whose folders were deleted do not count.
-        run, served: that version, and the one that is served.
+            version; None if these were discarded, so that only a Retrain can be made.
+        run, served: that version, and the one that is served; without the former, the latter.
         split: the open requests *requests*, after everything that is forgotten already.
         shared: the models' outputs, for all that measures them in one fulfilment.
     """
@@ -40,15 +40,16 @@ class Baseline:
         chain, versions = state.ancestry(state.served), state.versions
         self.number = state.start
         self.served = self.run = registry.open_version(state.served, data)
-        if self.number != state.served:
+        if self.number not in (None, state.served):
             self.run = registry.open_version(self.number, self.served.data)
-        self._entry: dict[str, Any] = versions[self.number].body
+        compared = state.served if self.number is None else self.number
+        self._entry: dict[str, Any] = versions[compared].body
         self.split = Split.of(
             self.served.data,
             *(as_request(connection, number) for number in requests),
             earlier=self.served.split,
         )
-        since = chain[: chain.index(self.number)]
+        since = chain[: chain.index(compared)]
         fulfilled = sorted(n for v in since for n in versions[v].body["requests"])
         self._requests = tuple(as_request(connection, n) for n in (*fulfilled, *requests))
 

@@ -12,9 +12,11 @@ from typing import Any
 from coun.certificates import create_key, load_key, new_key
 from coun.data.keyed_rows import KEYS
 from coun.data.row_table import RowTable
+from coun.engine import predict
 from coun.errors import CounError
 from coun.files import read_json
 from coun.ledger import Ledger
+from coun.metrics import accuracy
 from coun.models import save_weights
 from coun.registry import rows as request_rows
 from coun.registry.layout import CERTIFICATES, DATABASE, SIGNING_KEY, VERSIONS, WORK, version_folder
@@ -91,6 +93,10 @@ def _first_version(record: Any, run: Run, files: dict[str, str]) -> dict[str, An
         content = read_json(run.folder / METRICS)
         names = ("retain_accuracy", "unlearn_accuracy", "test_accuracy")
         measured = {n: content[n] for n in names if isinstance(content.get(n), float)}
+    elif run.split is None:
+        test = run.data.test
+        outputs = predict(run.classifier, run.data, test, with_features=False)
+        measured = {"test_accuracy": accuracy(outputs.logits, test.labels.cpu())}
     return {
         "version": 1,
         "parent": None,

@@ -8,10 +8,10 @@ from typing import Any
 
 from coun.data import Split
 from coun.engine import Compute, Cost, Engine, Fit, Phase, Task, forward_flops
-from coun.methods import make
+from coun.methods import Method, make
 from coun.models import copy_model
 from coun.objectives import cross_entropy
-from coun.plans.choice import NEARLY_RETRAIN, Choice
+from coun.plans.choice import NEARLY_RETRAIN
 from coun.runs import Options, Run
 from coun.runs.cost import operations, retrain_share
 from coun.runs.recipes import inherited, recipe
@@ -69,8 +69,8 @@ def retrain_settings(start: Run) -> dict[str, Any]:
     return recipe(start.record.model.name, settings, network=start.model).settings()
 
 
-def estimate(start: Run, split: Split, choice: Choice, options: Options) -> Estimate:
-    """Estimate the cost of *choice* from planned epochs and a few timed steps.
+def estimate(start: Run, split: Split, method: Method, options: Options) -> Estimate:
+    """Estimate the cost of *method* from planned epochs and a few timed steps.
 
     A copy of the model is trained for the steps; *start* is not changed.
     """
@@ -79,10 +79,10 @@ def estimate(start: Run, split: Split, choice: Choice, options: Options) -> Esti
     flops_per_row, rows_per_second = _speed(start, split, int(retrain["batch_size"]), options)
     rows = len(split.rows(start.data, "retain")) * retrain["epochs"]
     retrain_flops, retrain_minutes = rows * flops_per_row, rows / rows_per_second / 60
-    method = make(choice.name, choice.settings).with_defaults_from(recorded)
-    share = 1.0 if choice.name == "retrain" else retrain_share(method, split, recorded)
+    method = method.with_defaults_from(recorded)
+    share = 1.0 if method.name == "retrain" else retrain_share(method, split, recorded)
     return Estimate(
-        choice.name,
+        method.name,
         share,
         None if share is None else share * retrain_flops,
         None if share is None else share * retrain_minutes,

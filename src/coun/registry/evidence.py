@@ -21,7 +21,6 @@ from coun.certificates import (
 )
 from coun.certificates import Cost as StatedCost
 from coun.data.content import row_hashes
-from coun.methods import find
 from coun.registry.state import Request
 from coun.runs import Run
 
@@ -46,6 +45,7 @@ def statement_of(
     retrain_flops: float | None,
     previous: str | None,
     exact: bool,
+    reads_forget_rows: bool,
 ) -> Statement:
     """Make the statement of one request.
 
@@ -56,10 +56,10 @@ def statement_of(
             one that the new version was made from if that is another one, by name.
         previous: SHA-256 of the signed bytes of the certificate before.
         exact: whether the new version was trained without the rows.
+        reads_forget_rows: whether the method may read the rows to forget.
     """
     body, record = request.body, run.record
     now = datetime.datetime.now(datetime.UTC)
-    method = find(record.method.name)
     predicate = Predicate(
         request=RequestServed(
             id=str(request.number),
@@ -81,7 +81,7 @@ def statement_of(
             name=record.method.name,
             settings=record.method.settings,
             seed=record.seed,
-            reads_forget_data="forget" in method.reads,
+            reads_forget_data=reads_forget_rows,
         ),
         cost=StatedCost(
             flops=record.cost.flops, retrain_flops=retrain_flops, seconds=record.cost.seconds

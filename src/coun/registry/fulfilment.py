@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from coun.data.row_table import RowTable
 from coun.errors import CounError, listed
 from coun.federated.federation import federation_of
 from coun.files import file_digest
-from coun.methods import federated, find
+from coun.methods import federated, make
 from coun.plans.choice import Choice
 from coun.registry.baseline import Baseline
 from coun.registry.costs import Estimate, estimate, retrain_settings
@@ -28,6 +29,8 @@ from coun.registry.versions import digests, move, nameless_table, sync, write_ta
 from coun.runs import Options, Run, unlearn
 from coun.runs.comparison import check_comparable
 from coun.runs.folder import WEIGHTS
+from coun.runs.kept_epochs import kept_before
+from coun.runs.requirements import check_requirements
 
 if TYPE_CHECKING:
     from coun.registry.registry import Registry
@@ -58,7 +61,8 @@ class Fulfilment:
         say: Callable[[str], None],
     ) -> None:
         self.registry, self.requests, self.plan = registry, tuple(requests), plan
-        self.options, self.say = options or Options(), say
+        # Costs and reasons are said here, with minutes.
+        self.options, self.say = replace(options or Options(), announce=False), say
         self.state = registry.state()
         self.baseline = Baseline(registry, self.requests, data)
         self.data, self.split = self.baseline.served.data, self.baseline.split
@@ -75,21 +79,25 @@ class Fulfilment:
         self.estimate: Estimate | None = None
 
     def _check_methods(self) -> None:
-        """Refuse methods of federations where the model was not trained in one."""
+        """Refuse methods that need something that the version to start from does not have."""
         clients = federation_of(self.baseline.run.record.original)
-        for name in (choice.name for choice in self.choices):
-            if name in federated() and clients is None:
+        for choice in self.choices:
+            if choice.name in federated() and clients is None:
                 raise CounError(
-                    f"{name} works in a federation only, and the model was not trained in one; "
-                    "choose another method"
+                    f"{choice.name} works in a federation only, and the model was not trained in "
+                    "one; choose another method"
                 )
+            kind, (start, _) = self.plan.kind(choice.name), self._start(choice)
+            if kind.needs_kept_epochs and not kept_before(start):
+                raise CounError(
+                    f"{choice.name} returns to an earlier epoch of the Original, and a registry "
+                    "keeps none; choose another method, such as finetune"
+                )
+            check_requirements(kind, start)
 
     def run(self) -> Fulfilled:
         """Try the methods in order until one passes the gates, and serve its model."""
-        start, split = self._start(self.choices[0])
-        self.estimate = estimate(start, split, self.choices[0], self.options)
-        self.say(f"method: {self.choices[0].name}, because {self.choices[0].reason}")
-        self.say(self.estimate.in_words())
+        self.estimate = self._announce(self.choices[0], "method")
         number = self._begin()
         work = self.registry.folder / WORK / str(number)
         failed = {attempt["attempt"]: attempt for attempt in self._attempts()}
@@ -101,8 +109,13 @@ class Fulfilment:
                 self.say(f"{choice.name} failed before: {failed[place]['why']}")
                 continue
             if place:
-                self.say(f"next method: {choice.name}, because {choice.reason}")
-            run, why = self._attempt(choice, work / f"{place}-{choice.name}")
+                self._announce(choice, "next method")
+            try:
+                run, why = self._attempt(choice, work / f"{place}-{choice.name}")
+            except CounError as error:
+                if not place and not isinstance(error.__cause__, OSError):
+                    self._end(number, "ABANDONED")  # the input was wrong; nothing was begun
+                raise
             if run is not None:
                 outcome = self._examine(run)
                 for note in outcome.notes:
@@ -117,9 +130,7 @@ class Fulfilment:
             self.say(f"method {choice.name}: {why}")
             if run is not None:
                 self.baseline.shared.drop(run.classifier)
-        with self.registry.ledger.transaction():
-            self.registry.append("ended", {"fulfilment": number, "result": "FAILED"})
-        shutil.rmtree(work, ignore_errors=True)
+        self._end(number, "FAILED")
         last = self.choices[-1]
         return Fulfilled(
             requests=self.requests,
@@ -131,6 +142,21 @@ class Fulfilment:
             checks=outcome.checks if outcome else (),
             attempts=tuple(tried),
         )
+
+    def _announce(self, choice: Choice, noun: str) -> Estimate:
+        """Say which method comes, why, and at what cost."""
+        start, split = self._start(choice)
+        method = make(self.plan.spelled(choice.name), choice.settings, trust=True)
+        self.say(f"{noun}: {choice.name}, because {choice.reason}")
+        expected = estimate(start, split, method, self.options)
+        self.say(expected.in_words())
+        return expected
+
+    def _end(self, number: int, result: str) -> None:
+        """Enter that a fulfilment ended without a new version, and delete its work."""
+        with self.registry.ledger.transaction():
+            self.registry.append("ended", {"fulfilment": number, "result": result})
+        shutil.rmtree(self.registry.folder / WORK / str(number), ignore_errors=True)
 
     def _begin(self) -> int:
         """Continue the fulfilment that was interrupted, if it is this one, or begin another."""
@@ -172,7 +198,7 @@ class Fulfilment:
             return unlearn(
                 start,
                 split,
-                choice.name,
+                self.plan.spelled(choice.name),
                 seed=self.plan.seed,
                 out=out,
                 options=self.options,
@@ -185,7 +211,10 @@ class Fulfilment:
 
     def _start(self, choice: Choice) -> tuple[Run, Split]:
         """The model that a method starts from, and what it has to make it forget."""
-        return self.baseline.start(reads_forget_rows="forget" in find(choice.name).reads)
+        return self.baseline.start(reads_forget_rows=self._reads_forget_rows(choice))
+
+    def _reads_forget_rows(self, choice: Choice) -> bool:
+        return "forget" in self.plan.kind(choice.name).reads
 
     def _number_of_start(self, run: Run, choice: Choice) -> int | None:
         """The version that *run* was made from; None for a Retrain."""
@@ -228,7 +257,7 @@ class Fulfilment:
         registry, state = self.registry, self.registry.state()
         assert run.folder is not None
         version = max(state.versions) + 1
-        exact = find(choice.name).exact
+        exact = self.plan.kind(choice.name).exact
         fulfilled = {r.number for r in state.requests.values() if r.versions and not r.shredded}
         fulfilled.update(self.requests)
         rows = registry.rows_by_key(fulfilled)
@@ -241,8 +270,10 @@ class Fulfilment:
         if retrain_flops is None and self.estimate is not None:
             retrain_flops = self.estimate.retrain_flops
         start = self._number_of_start(run, choice)
-        certificates = self._certify(run, files, outcome, exact, retrain_flops, start)
         target = version_folder(registry.folder, version)
+        if outcome.audit is not None:  # its page names the folder in which the version will be
+            outcome.audit.unlearned[0].run = replace(run, folder=target)
+        certificates = self._certify(run, choice, files, outcome, retrain_flops, start)
         move(run.folder, target)
         body = {
             "version": version,
@@ -303,9 +334,9 @@ class Fulfilment:
     def _certify(
         self,
         run: Run,
+        choice: Choice,
         files: Mapping[str, str],
         outcome: Outcome,
-        exact: bool,
         retrain_flops: float | None,
         start: int | None,
     ) -> dict[int, dict[str, str]]:
@@ -339,7 +370,8 @@ class Fulfilment:
                 checks=outcome.checks,
                 retrain_flops=retrain_flops,
                 previous=previous,
-                exact=exact,
+                exact=self.plan.kind(choice.name).exact,
+                reads_forget_rows=self._reads_forget_rows(choice),
             )
             path = issue(statement, [key], folder)
             sync(folder)

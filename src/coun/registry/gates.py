@@ -14,6 +14,7 @@ from torch import Tensor
 from coun.attacks import scaled_logit
 from coun.audit import Audit
 from coun.audit.auditing import audit
+from coun.audit.planning import UNCLEAR, plan
 from coun.certificates import Check
 from coun.errors import CounError
 from coun.runs import Predictions, Run, SharedOutputs, evaluate
@@ -150,13 +151,18 @@ def examine(
         )
         if not exact:  # of a Retrain it is no news that it cannot be told from a Retrain
             notes.append(f"audit: {verdict.headline}")
-            if verdict.label == "inconclusive" and not against:
-                notes.append("if you have a Retrain, --retrain RUN lets the audit compare with it")
+            if verdict.label == "inconclusive" and not against and _retrains_would_help(result):
+                notes.append("--retrain RUN gives a Retrain to the audit")
     elif gates.max_remembered is not None:
         checks.append(_memory(None, gates.max_remembered, exact))
     if exact:
         checks.append(_check("trained from scratch without the rows", result="PASSED"))
     return Outcome(tuple(checks), tuple(notes), metrics, result)
+
+
+def _retrains_would_help(result: Audit) -> bool:
+    """Whether an audit with more Retrains could conclude something where no test finds anything."""
+    return any(row["best"] != UNCLEAR for row in plan(result) if row["retrains"])
 
 
 def _check(

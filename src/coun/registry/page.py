@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 from coun.files import refuse_other_text
@@ -40,12 +41,18 @@ def write_page(summary: RegistrySummary, path: str | Path) -> Path:
         "Deletion requests",
         "",
         [_served(summary), _requests(summary), _versions(summary), _record(summary)],
-        f"{made} in {summary.folder}, {summary.today}.",
+        f"{made} in {_seen_from(summary.folder, Path(path))}, {summary.today}.",
         headline=headline(summary),
         alarm=alarming,
         legend=LEGEND,
     )
     return Path(path)
+
+
+def _seen_from(folder: str, page: Path) -> str:
+    """The path of the registry from the folder of the page, which others may read elsewhere."""
+    relative = os.path.relpath(folder, page.absolute().parent)
+    return "the folder of this page" if relative == "." else relative
 
 
 def headline(summary: RegistrySummary) -> str:

@@ -11,11 +11,14 @@ from pydantic import BaseModel, ConfigDict
 
 from coun.certificates import Check
 from coun.errors import CounError
-from coun.methods import make
+from coun.methods import Method, find, make
 from coun.plans.choice import AUTO, BUDGET, Choice, choose_method
 from coun.registry.baseline import Baseline
 from coun.registry.costs import retrain_settings
 from coun.registry.gates import Gates
+from coun.trust import is_code
+
+LOST = "the last Retrain and the first version, from which methods start, were discarded"
 
 
 class Fulfilled(BaseModel):
@@ -50,7 +53,8 @@ class Plan:
     """How to fulfil requests.
 
     Args:
-        method: a method, or "auto" for the rule of `choose_method`.
+        method: a method, which may be `package.module:Class` or `./file.py:Class`, or "auto" for
+            the rule of `choose_method`.
         settings: of the method.
         budget: what "auto" may cost, as a share of a Retrain.
         gates: what a version must show.
@@ -70,16 +74,28 @@ class Plan:
     def choices(self, baseline: Baseline) -> list[Choice]:
         """The methods to try, in order; the last one is a Retrain.
 
-        Raises: CounError for an unknown method or setting.
+        Raises: CounError for an unknown method or setting, or if nothing is left to start from.
         """
         if self.method != AUTO:
-            made = make(self.method, dict(self.settings))
+            made = make(self.method, dict(self.settings), trust=True)
             chosen = Choice(made.name, dict(self.settings), "the user named it")
             if made.exact:
                 return [chosen]
+            if not made.name.isidentifier():
+                raise CounError(
+                    f"the method {self.method} calls itself '{made.name}'; expected letters, "
+                    "digits and underscores"
+                )
+            if baseline.number is None:
+                raise CounError(
+                    f"{LOST}, and training that goes on from another version would add up; use "
+                    "--method retrain, which starts afresh"
+                )
             return [chosen, Choice("retrain", {}, f"{made.name} did not pass the gates")]
         if self.settings:
             raise CounError("--set goes with --method NAME; the rule of auto chooses the settings")
+        if baseline.number is None:
+            return [Choice("retrain", {}, f"{LOST}; a Retrain starts afresh")]
         start, split = baseline.run, baseline.whole_split
         choices: list[Choice] = []
         while not choices or choices[-1].name != "retrain":
@@ -96,6 +112,15 @@ class Plan:
                 )
             )
         return choices
+
+    def kind(self, name: str) -> type[Method]:
+        """The class of the method *name* of a choice, also of one that the user named by code."""
+        return find(self.spelled(name), trust=True)
+
+    def spelled(self, name: str) -> str:
+        """What finds the method *name* of a choice: the name, or the code that the user named."""
+        by_code = is_code(self.method) and find(self.method, trust=True).name == name
+        return self.method if by_code else name
 
     def to_json(self) -> dict[str, Any]:
         """What decides whether an interrupted fulfilment is continued."""

@@ -25,7 +25,7 @@ from coun.registry.beginning import fill_folder
 from coun.registry.checking import find_problems
 from coun.registry.gates import RETAIN_CHANGE, Gates
 from coun.registry.layout import LOCK, SIGNING_KEY, version_folder
-from coun.registry.planning import Fulfilled, Plan
+from coun.registry.planning import LOST, Fulfilled, Plan
 from coun.registry.reading import RegistryReader, silent
 from coun.registry.recovery import finish_moves, remove_names_from_versions
 from coun.registry.state import State
@@ -252,7 +252,8 @@ class Registry(RegistryReader):
 
         Args:
             requests: their numbers; by default all open ones.
-            method, settings: a method and its settings, or "auto" (`choose_method`).
+            method, settings: a method (a name, `package.module:Class` or `./file.py:Class`) and
+                its settings, or "auto" (`choose_method`).
             budget: what "auto" may cost, as a share of a Retrain.
             min_test_accuracy: gate, in percent.
             max_remembered: gate on the share of forgotten rows that the model remembers, 0..1.
@@ -335,6 +336,8 @@ class Registry(RegistryReader):
             with self.ledger.transaction():
                 self.append("discarded", {"version": version})
             self.recover()
+            if self.state().start is None:
+                self.say(f"{LOST}; the next request is fulfilled by a Retrain")
 
     # Evidence
 
@@ -384,7 +387,7 @@ class Registry(RegistryReader):
     def refuse_tampering(self) -> None:
         """Refuse to build on a changed ledger, or on a changed version."""
         state = self.state()
-        problems = find_problems(self, versions={state.start, state.served})
+        problems = find_problems(self, versions={state.served, state.start or state.served})
         if problems:
             more = f" ({len(problems) - 1} more; see coun registry check)" * (len(problems) > 1)
             raise TamperingFound(f"{self.folder}: {problems[0]}{more}")

@@ -114,10 +114,13 @@ class State:
         return [number for number in self.ancestry(version) if not self.versions[number].discarded]
 
     @property
-    def start(self) -> int:
-        """The version that methods start from: the last Retrain, or the first one that is kept."""
-        chain = self.kept_ancestry(self.served)
-        return next((v for v in chain if self.versions[v].body["exact"]), chain[-1])
+    def start(self) -> int | None:
+        """The version that methods start from: the last Retrain that is kept, or the first version.
+
+        None if these were discarded. From any other version, the training of requests would add up.
+        """
+        chain = [self.versions[number] for number in self.kept_ancestry(self.served)]
+        return next((v.number for v in chain if v.body["exact"] or v.parent is None), None)
 
     def fulfilment_of(self, request: Request) -> tuple[int, dict[str, Any]] | None:
         """The version that fulfilled *request*, of those that the served one descends from."""
