@@ -356,6 +356,11 @@ def test_what_a_method_needs_is_checked_before_a_fulfilment_begins(fulfilled, mo
         with pytest.raises(coun.CounError, match=lack):
             fulfilled.fulfil(method=method)
         assert fulfilled.ledger.head() == entries
+    number = fulfilled.add(classes=["dog"]).request
+    entries = fulfilled.ledger.head()
+    with pytest.raises(coun.CounError, match="forgets class dog as a whole"):
+        fulfilled.fulfil(number, method="regun")
+    assert fulfilled.ledger.head() == entries
     monkeypatch.setattr(fulfilment, "unlearn", refuse)
     with pytest.raises(coun.CounError, match="wrong input"):
         fulfilled.fulfil(method="finetune")

@@ -15,8 +15,8 @@ from coun.data.row_table import RowTable
 from coun.errors import CounError, listed
 from coun.federated.federation import federation_of
 from coun.files import file_digest
-from coun.methods import federated, make
-from coun.plans.choice import Choice
+from coun.methods import Method, federated, make
+from coun.plans.choice import AUTO, Choice
 from coun.registry.baseline import Baseline
 from coun.registry.costs import Estimate, estimate, retrain_settings
 from coun.registry.evidence import statement_of
@@ -87,13 +87,17 @@ class Fulfilment:
                     f"{choice.name} works in a federation only, and the model was not trained in "
                     "one; choose another method"
                 )
-            kind, (start, _) = self.plan.kind(choice.name), self._start(choice)
+            kind, (start, split) = self.plan.kind(choice.name), self._start(choice)
             if kind.needs_kept_epochs and not kept_before(start):
                 raise CounError(
                     f"{choice.name} returns to an earlier epoch of the Original, and a registry "
                     "keeps none; choose another method, such as finetune"
                 )
             check_requirements(kind, start)
+            if (
+                self.plan.method != AUTO
+            ):  # a method of the rule that does not fit is a failed attempt
+                self._made(choice).check(start.classifier, start.data, split)
 
     def run(self) -> Fulfilled:
         """Try the methods in order until one passes the gates, and serve its model."""
@@ -146,11 +150,13 @@ class Fulfilment:
     def _announce(self, choice: Choice, noun: str) -> Estimate:
         """Say which method comes, why, and at what cost."""
         start, split = self._start(choice)
-        method = make(self.plan.spelled(choice.name), choice.settings, trust=True)
         self.say(f"{noun}: {choice.name}, because {choice.reason}")
-        expected = estimate(start, split, method, self.options)
+        expected = estimate(start, split, self._made(choice), self.options)
         self.say(expected.in_words())
         return expected
+
+    def _made(self, choice: Choice) -> Method:
+        return make(self.plan.spelled(choice.name), choice.settings, trust=True)
 
     def _end(self, number: int, result: str) -> None:
         """Enter that a fulfilment ended without a new version, and delete its work."""
