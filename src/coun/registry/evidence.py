@@ -1,12 +1,16 @@
-"""What a certificate says of one request that a version fulfilled."""
+"""What a certificate says of a request that a version fulfilled, and the files of certificates."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
+import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from coun.audit import Audit
 from coun.certificates import (
     Check,
     Coverage,
@@ -18,11 +22,21 @@ from coun.certificates import (
     RowsCommitment,
     Statement,
     Subject,
+    issue,
+    load_key,
+    statement_digest,
 )
 from coun.certificates import Cost as StatedCost
 from coun.data.content import row_hashes
+from coun.files import file_digest
+from coun.registry.layout import CERTIFICATES
 from coun.registry.state import Request
+from coun.registry.versions import sync
 from coun.runs import Run
+from coun.runs.folder import WEIGHTS
+
+if TYPE_CHECKING:
+    from coun.registry.registry import Registry
 
 NOT_COVERED = (
     "source files",
@@ -33,6 +47,59 @@ NOT_COVERED = (
     "row numbers in the records of versions, which name no one without the source",
     "the key of the request, until 'coun request shred' destroys it",
 )
+
+
+def certify(
+    registry: Registry,
+    requests: Sequence[int],
+    run: Run,
+    *,
+    weights: str,
+    page: Audit | None,
+    **stated: Any,
+) -> dict[int, dict[str, str]]:
+    """Write a certificate for each request; those of an interrupted attempt are replaced.
+
+    Args:
+        run: the new version.
+        weights: SHA-256 of its weights file.
+        page: the audit whose page is written beside each certificate; None writes no page.
+        stated: further arguments of `statement_of`.
+
+    Returns: by request, the path of the certificate and the SHA-256 of its signed bytes.
+    """
+    state, key = registry.state(), load_key(registry.signing_key)
+    previous = registry.last_certificate(state)
+    written = {}
+    for number in requests:
+        earlier = len(state.requests[number].versions)
+        name = f"{number}-{earlier + 1}" if earlier else f"{number}"
+        folder = registry.folder / CERTIFICATES / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        subjects = {WEIGHTS: weights}
+        if page is not None:
+            files = (_write_page(page, folder, registry.folder), folder / "audit.json")
+            subjects |= {file.name: file_digest(file) for file in files}
+        statement = statement_of(
+            state.requests[number], run, subjects=subjects, previous=previous, **stated
+        )
+        path = issue(statement, [key], folder)
+        sync(folder)
+        previous = statement_digest(path)
+        written[number] = {
+            "path": str(path.relative_to(registry.folder)),
+            "statement": previous,
+        }
+    return written
+
+
+def _write_page(result: Audit, folder: Path, below: Path) -> Path:
+    """Write the page of an audit, with paths in the registry *below* and no forgotten rows."""
+    from coun.report import write_audit
+
+    page = write_audit(result, folder, show_rows=False, below=below)
+    return page.replace(folder / "audit.html")
 
 
 def statement_of(

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coun.audit import Audit
-from coun.certificates import Check, issue, load_key, statement_digest
+from coun.certificates import Check
 from coun.data import Data, Split
 from coun.data.row_table import RowTable
 from coun.errors import CounError, listed
 from coun.federated.federation import federation_of
-from coun.files import file_digest
 from coun.methods import Method, federated, make
 from coun.plans.choice import AUTO, Choice
 from coun.registry.baseline import Baseline
 from coun.registry.costs import Estimate, estimate, retrain_settings
-from coun.registry.evidence import statement_of
+from coun.registry.evidence import certify
 from coun.registry.gates import Expected, Outcome, examine
 from coun.registry.intake import review_folder
-from coun.registry.layout import CERTIFICATES, WORK, version_folder
+from coun.registry.layout import WORK, version_folder
 from coun.registry.planning import Fulfilled, Plan
 from coun.registry.rows import forget_ids
-from coun.registry.versions import digests, move, nameless_table, sync, write_table
+from coun.registry.versions import digests, move, nameless_table, write_table
 from coun.runs import Options, Run, unlearn
 from coun.runs.comparison import check_comparable
 from coun.runs.folder import WEIGHTS
@@ -279,7 +277,21 @@ class Fulfilment:
         target = version_folder(registry.folder, version)
         if outcome.audit is not None:  # its page names the folder in which the version will be
             outcome.audit.unlearned[0].run = replace(run, folder=target)
-        certificates = self._certify(run, choice, files, outcome, retrain_flops, start)
+        models = {"model before": state.versions[state.served].files[WEIGHTS]}
+        if start is not None and start != state.served:
+            models["model that it was made from"] = state.versions[start].files[WEIGHTS]
+        certificates = certify(
+            registry,
+            self.requests,
+            run,
+            weights=files[WEIGHTS],
+            page=outcome.audit if self.plan.page else None,
+            models=models,
+            checks=outcome.checks,
+            retrain_flops=retrain_flops,
+            exact=exact,
+            reads_forget_rows=self._reads_forget_rows(choice),
+        )
         move(run.folder, target)
         body = {
             "version": version,
@@ -337,66 +349,7 @@ class Fulfilment:
                 "delete them there, then destroy the key of each request with 'coun request shred'"
             )
 
-    def _certify(
-        self,
-        run: Run,
-        choice: Choice,
-        files: Mapping[str, str],
-        outcome: Outcome,
-        retrain_flops: float | None,
-        start: int | None,
-    ) -> dict[int, dict[str, str]]:
-        """Write a certificate for each request; those of an interrupted attempt are replaced."""
-        registry, state = self.registry, self.registry.state()
-        key = load_key(registry.signing_key)
-        previous = registry.last_certificate(state)
-        models = {"model before": state.versions[state.served].files[WEIGHTS]}
-        if start not in (None, state.served):
-            models["model that it was made from"] = state.versions[start].files[WEIGHTS]
-        written = {}
-        for number in self.requests:
-            folder = registry.folder / CERTIFICATES / str(number)
-            folder = (
-                folder.with_name(f"{number}-{len(state.requests[number].versions) + 1}")
-                if (state.requests[number].versions)
-                else folder
-            )
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            subjects = {WEIGHTS: files[WEIGHTS]}
-            if self.plan.page and outcome.audit is not None:
-                page = write_page(outcome.audit, folder, registry.folder)
-                numbers = page.with_name("audit.json")
-                subjects |= {file.name: file_digest(file) for file in (page, numbers)}
-            statement = statement_of(
-                state.requests[number],
-                run,
-                subjects=subjects,
-                models=models,
-                checks=outcome.checks,
-                retrain_flops=retrain_flops,
-                previous=previous,
-                exact=self.plan.kind(choice.name).exact,
-                reads_forget_rows=self._reads_forget_rows(choice),
-            )
-            path = issue(statement, [key], folder)
-            sync(folder)
-            previous = statement_digest(path)
-            written[number] = {
-                "path": str(path.relative_to(registry.folder)),
-                "statement": previous,
-            }
-        return written
-
 
 def _in_words(check: Check) -> str:
     """A check that failed, with its value."""
     return check.name if check.value is None else f"{check.name}: {check.value:.4g}"
-
-
-def write_page(result: Audit, folder: Path, below: Path) -> Path:
-    """Write the page of an audit, with paths in the registry *below* and no forgotten rows."""
-    from coun.report import write_audit
-
-    page = write_audit(result, folder, show_rows=False, below=below)
-    return page.replace(folder / "audit.html")
