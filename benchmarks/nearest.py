@@ -262,7 +262,7 @@ def one_seed(bed: str, variant: str, seed: int, folder: Path, only: Sequence[str
 
 
 def report(folder: Path) -> None:
-    """Write the results of all seeds, and print as a table for each bed what all of them have."""
+    """Write the results of all seeds, and print their means as a table for each bed."""
     everything = []
     for bed, variant in product(BEDS, (PLAIN, *HARDER)):
         place = folder_of(folder, bed, variant)
@@ -272,15 +272,16 @@ def report(folder: Path) -> None:
         everything += seeds
         numbers = ", ".join(str(s["seed"]) for s in seeds)
         print(f"\n{bed}, {variant}, seeds {numbers}\n")
-        print("| | cost | gap (floors) | row agreement | JS (floors) | correlation |")
-        print("|---|---:|---:|---:|---:|---:|")
+        print("| | seeds | cost | gap (floors) | row agreement | JS (floors) | correlation |")
+        print("|---|---:|---:|---:|---:|---:|---:|")
         floors = {name: [s["floor"][name] for s in seeds] for name in MEASURES}
         print(_line("floor", {**floors, "cost": [1.0] * len(seeds)}, floors))
-        for label, *_ in tried(BEDS[bed], variant):
-            rows = [s["rows"][label] for s in seeds if label in s["rows"]]
-            if len(rows) < len(seeds):
-                continue
-            values = {name: [row[name] for row in rows] for name in (*MEASURES, "cost")}
+        for label in dict.fromkeys(label for s in seeds for label in s["rows"]):
+            measured = [s for s in seeds if label in s["rows"]]
+            floors = {name: [s["floor"][name] for s in measured] for name in MEASURES}
+            values = {
+                name: [s["rows"][label][name] for s in measured] for name in (*MEASURES, "cost")
+            }
             print(_line(label, values, floors))
         print()
         for name in PREPARATIONS:
@@ -299,7 +300,7 @@ def _line(label: str, values: dict[str, list[float]], floors: dict[str, list[flo
         for m, d in SHOWN_IN_FLOORS
     )  # fmt: skip
     return (
-        f"| {label} | {mean['cost']:.2f} | {gap} | "
+        f"| {label} | {len(values['cost'])} | {mean['cost']:.2f} | {gap} | "
         f"{mean['row_agreement']:.1f}±{spread['row_agreement']:.1f} | {js} | "
         f"{mean['log_odds_correlation']:.2f} |"
     )
