@@ -208,9 +208,9 @@ def test_auto_chooses_by_the_rule_and_says_why(begun):
     result = begun.fulfil(page=False)
     assert result.method in ("coun", "not", "retrain")
     assert any(
-        line.startswith("method: coun, because the request is whole classes") for line in lines
+        line.startswith("method: not, because the request is whole classes") for line in lines
     )
-    assert any(line.startswith("cost: coun about") and "Retrain" in line for line in lines)
+    assert any(line.startswith("cost: not about") and "Retrain" in line for line in lines)
 
 
 def test_weights_that_coun_did_not_train(trained_folder, tmp_path):

@@ -38,7 +38,7 @@ def choose_method(
     """Choose the method for a request. No Retrain of the request and no timing is looked at.
 
     1. If the budget pays for a Retrain, or nearly so: Retrain, which is exact.
-    2. Whole classes: CoUn, then NoT, which send the rows to neighbouring classes.
+    2. Whole classes: NoT, then CoUn, which send the rows to neighbouring classes.
     3. Other rows, and the model was prepared: out-of-fold matching, which needs no Retrain to
        stop in time. Not prepared, or that was tried: held-out matching, for the same reason, where
        half of the test rows may be spent on it. Then NegGrad+ with small forget batches, whose
@@ -108,8 +108,8 @@ def choose_method(
     }  # per epoch
     if kind == "class":
         order = {
-            "coun": "the request is whole classes, whose rows CoUn sends to neighbouring classes",
-            "not": "the request is whole classes, and NoT is the next best method for them",
+            "not": "the request is whole classes, whose rows NoT sends to neighbouring classes",
+            "coun": "the request is whole classes, and CoUn is the next best method for them",
         }
     else:
         order = {"coun": "CoUn reads retained rows only and came nearest of such methods"}
