@@ -1,7 +1,7 @@
-"""NoT against FT and Retrain in a federation: run the bench, and write its page.
+"""NoT against FT and Retrain in a federation: run two benches, and write their page.
 
 A bench that was interrupted continues. With --minutes 0 only the page is written, from what is
-finished. docs/results/federated.md has the result.
+finished; its last section is kept as it is. docs/results/federated.md has the result.
 
     python benchmarks/federated.py --out runs/federated
 """
@@ -21,7 +21,8 @@ from coun.files import write_text
 from coun.metrics.statistics import paired
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "federated.md"
-ROWS = ("Original", "Retrain", "Retrain again", "FT", "NoT")
+ROWS = ("Original", "Retrain", "Retrain again", "FT", "NoT", "CoUn", "PGD", "FedEraser")
+CONCLUSION = "\n## What to make of it\n"
 COLUMNS = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy", "gap")
 HEAD = """# NoT in a federation
 
@@ -31,65 +32,64 @@ gaps to Retrain of 0.29 points against 1.01 for fine-tuning (FT) with IID client
 against 13.87 with Dirichlet 0.1 (CIFAR-10, a CNN, 10 clients, one of which leaves). **Its claim:
 NoT is nearer to Retrain than FT, and by far where clients differ.**
 
-This page asks the same question on a bed that two cores can compute, which is much smaller than
+This page asks the same question on beds that two cores can compute, which are much smaller than
 the paper's.
 
 ## How it was measured
 
     python benchmarks/federated.py --out runs/federated
 
-runs `coun bench {config}`: {bed}. Ten clients hold the training rows, IID or by Dirichlet 0.1;
-client 0 leaves. The Original and both Retrains train for {epochs} epochs in rounds of {local}
-local epochs, and FT and NoT for {short}, at the same learning rate. Nothing was tuned, for
-either method. One row is one model; RA, UA, TA and MIA are in percent and gaps in points, each
-as the mean ± the standard deviation over seeds. UA is 100 minus the accuracy on the rows of the
-client that left; the published pages report the accuracy itself. Retrain is trained twice with
-different seeds, and the gap between the two is the floor.
-
-## Results
+runs {benches}. Ten clients hold the training rows, IID or by Dirichlet 0.1; client 0 leaves. The
+Original and both Retrains are trained with the same recipe, and the methods for fewer epochs, at
+the same learning rate. Nothing was tuned, for any method. One row is one model; RA, UA, TA and MIA
+are in percent and gaps in points, each as the mean ± the standard deviation over seeds. UA is 100
+minus the accuracy on the rows of the client that left; the published pages report the accuracy
+itself. Retrain is trained twice with different seeds, and the gap between the two is the floor.
+Differences are tested by paired t tests, seed by seed. Operations are divided by those of Retrain.
 """
 
-TAIL = """
-## What to make of it
+BED = """
+## {title}
 
-- With IID clients both methods stay a few points from Retrain, and neither comes to the floor.
-- With Dirichlet 0.1 they fail on opposite sides. FT keeps the accuracy and still knows the client
-  that left: its UA stays far below Retrain's. NoT forgets that client as Retrain does, but ten
-  epochs do not repair what the negation broke, and retain and test accuracy stay far below.
-- So the paper's large difference with Dirichlet 0.1 is not repeated on this bed. Its models are
-  trained for far longer on far more rows, which gives NoT the rounds for its repair, while the
-  Original here has only 72% on its own training rows. A bed of CIFAR-10 is `coun bench
-  federated/not`; it has not been run to the end yet.
+{data}, model `{model}`; {epochs} epochs in rounds of {local} local epochs, and {short} epochs for
+FT and NoT. Seeds {seeds}.
 """
 
 
-def page(results: dict[str, Any], config: str) -> str:
-    """The page, with the tables and what they say of the claim."""
-    workloads = results["config"]["workload"]
-    first, methods = workloads[0], results["config"]["method"]
-    data = first["data"]
-    bed = (
-        f"{data['limit']:,} images of {data['source'].rpartition('/')[2]}, model `{first['model']}`"
-    )
-    text = HEAD.format(
-        config=config.removesuffix(".toml"),
-        bed=bed,
-        epochs=first["train"]["epochs"],
-        local=first["federation"]["local_epochs"],
-        short=methods[0]["settings"]["epochs"],
-    )
-    for workload in workloads:
-        records = [r for r in results["rows"] if r["workload"] == workload["name"]]
-        text += _table(workload["name"], records) + _verdict(records)
-    machine = results["environment"]["machine"]
-    today = datetime.date.today().isoformat()
-    torch = results["environment"]["torch"]
-    if config.startswith("federated/digits"):
-        text += TAIL
-    return text + (
-        f"\nMeasured with coun {results['coun']}, torch {torch}, on one core ({machine}), {today}. "
-        f"{len(results['rows'])} of {results['planned']} planned models are finished.\n"
-    )
+def page(benches: dict[str, dict[str, Any]]) -> str:
+    """The page, with the tables of every bench and what they say of the claim."""
+    names = " and ".join(f"`coun bench {name}`" for name in benches)
+    text = HEAD.format(benches=names)
+    for name, results in benches.items():
+        first, methods = results["config"]["workload"][0], results["config"]["method"]
+        data = first["data"]
+        images = f"{data['limit']:,} images of {data['source'].rpartition('/')[2]}"
+        text += BED.format(
+            title=f"`{name}`",
+            data=images
+            + (f", scaled to {data['size']}x{data['size']} pixels" * bool(data["size"])),
+            model=first["model"],
+            epochs=first["train"]["epochs"],
+            local=first["federation"]["local_epochs"],
+            short=methods[0]["settings"]["epochs"],
+            seeds=", ".join(map(str, results["config"]["seeds"])),
+        )
+        for workload in results["config"]["workload"]:
+            records = [r for r in results["rows"] if r["workload"] == workload["name"]]
+            text += _table(workload["name"], records) + _verdict(records)
+        environment = results["environment"]
+        text += (
+            f"\n{len(results['rows'])} of {results['planned']} models; coun {results['coun']}, "
+            f"torch {environment['torch']}, one core ({environment['machine']}), "
+            f"{datetime.date.today().isoformat()}.\n"
+        )
+    return text
+
+
+def kept_conclusion(path: Path) -> str:
+    """The last section of the page, which people write."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return "".join(text.partition(CONCLUSION)[1:])
 
 
 def _values(records: list[dict[str, Any]], row: str, column: str) -> dict[int, float]:
@@ -114,26 +114,39 @@ def _table(title: str, records: list[dict[str, Any]]) -> str:
 
 
 def _verdict(records: list[dict[str, Any]]) -> str:
-    """What the gaps say of the claim, in words."""
+    """What the gaps say of the claim, in words, and where they come from."""
     gaps = {row: _values(records, row, "gap") for row in ("FT", "NoT", "Retrain again")}
-    seeds = sorted(set(gaps["FT"]) & set(gaps["NoT"]))
+    seeds = sorted(gaps["FT"].keys() & gaps["NoT"].keys())
     if len(seeds) < 2:
         return "Too few seeds are finished to say anything.\n"
     ft, no_t = ([gaps[row][seed] for seed in seeds] for row in ("FT", "NoT"))
     means = statistics.fmean(ft), statistics.fmean(no_t)
     p = paired(no_t, ft).p
-    winner = "NoT" if means[1] < means[0] else "FT"
-    floor = statistics.fmean(gaps["Retrain again"].values()) if gaps["Retrain again"] else math.nan
     if p >= 0.05 or math.isnan(p):
         word = "**The claim is neither confirmed nor refuted here**: the difference may be chance"
-    elif winner == "NoT":
+    elif means[1] < means[0]:
         word = "**The claim is confirmed here**: NoT is nearer to Retrain than FT"
     else:
         word = "**The claim is refuted here**: FT is nearer to Retrain than NoT"
+    again = gaps["Retrain again"].values()
+    floor = f"the floor is {statistics.fmean(again):.2f}" if again else "the floor is not known"
     return (
         f"{word} (mean gap {means[1]:.2f} for NoT and {means[0]:.2f} for FT over {len(seeds)} "
-        f"seeds, paired test p = {p:.3f}; the floor is {floor:.2f}).\n"
+        f"seeds, paired test p = {p:.3f}; {floor}). {_parts(records, seeds)}\n"
     )
+
+
+def _parts(records: list[dict[str, Any]], seeds: list[int]) -> str:
+    """How FT and NoT differ from Retrain in each measure, on average."""
+    sentences = []
+    for row in ("FT", "NoT"):
+        words = []
+        for label, column in zip(("RA", "UA", "TA", "MIA"), COLUMNS, strict=False):
+            values, of_retrain = (_values(records, r, column) for r in (row, "Retrain"))
+            difference = statistics.fmean(values[s] - of_retrain[s] for s in seeds)
+            words.append(f"{label} {difference:+.1f}")
+        sentences.append(f"{row} differs from Retrain by {', '.join(words)}.")
+    return " ".join(sentences)
 
 
 def _cell(values: list[float], digits: int) -> str:
@@ -143,14 +156,18 @@ def _cell(values: list[float], digits: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="federated/digits")
+    parser.add_argument("--configs", nargs="+", default=["federated/digits", "federated/not"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--page", type=Path, default=PAGE)
     given = parser.parse_args()
-    bench(given.config, given.out, minutes=given.minutes)
-    report(given.out)
-    write_text(given.page, page(read(given.out), given.config))
+    benches = {}
+    for config in given.configs:
+        folder = given.out / config.rpartition("/")[2]
+        bench(config, folder, minutes=given.minutes, resume=True)
+        report(folder)
+        benches[config] = read(folder)
+    write_text(given.page, page(benches) + kept_conclusion(given.page))
 
 
 if __name__ == "__main__":

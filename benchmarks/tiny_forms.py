@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 from coun.bench import bench, report, shipped
-from coun.files import read_json, write_json, write_text
+from coun.files import write_text
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "results" / "tiny.md"
+COLUMNS = ("models", "failures", "printed", "seconds")
 HEAD = """# The tiny form of every bench
 
 These configs were run by `coun bench CONFIG --tiny` and `coun report DIR --paper`: the same rows,
@@ -50,23 +51,28 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="configs; by default all without a result")
     parser.add_argument("--out", type=Path, default=Path("runs/tiny"))
     arguments = parser.parse_args()
-    table = arguments.out / "tiny.json"
-    done = read_json(table) if table.exists() else {}
-    for name in arguments.names or [name for name in shipped() if name not in done]:
-        done[name] = run(name, arguments.out / name.removesuffix(".toml"))
-        write_json(table, done)
+    done = read_page()
+    configs = [name.removesuffix(".toml") for name in shipped()]
+    for name in arguments.names or [name for name in configs if name not in done]:
+        done[name] = run(name, arguments.out / name)
         write_page(done)
         print(name, done[name], flush=True)
+
+
+def read_page() -> dict[str, dict[str, object]]:
+    """What docs/results/tiny.md says of each config that was run."""
+    rows = PAGE.read_text(encoding="utf-8").removeprefix(HEAD).splitlines()
+    cells = [row.strip("| ").split(" | ") for row in rows if row.startswith("| ")]
+    return {name: dict(zip(COLUMNS, values, strict=True)) for name, *values in cells}
 
 
 def write_page(done: dict[str, dict[str, object]]) -> None:
     """Write docs/results/tiny.md from what is done."""
     lines = [
-        f"| {name.removesuffix('.toml')} | {x['models']} | {x['failures']} | {x['printed']} | "
-        f"{x['seconds']} |\n"
-        for name, x in sorted(done.items())
+        f"| {name} | {' | '.join(str(result[column]) for column in COLUMNS)} |\n"
+        for name, result in sorted(done.items())
     ]
-    write_text(RESULTS / "tiny.md", HEAD + "".join(lines))
+    write_text(PAGE, HEAD + "".join(lines))
 
 
 if __name__ == "__main__":

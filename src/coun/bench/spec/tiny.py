@@ -50,12 +50,13 @@ def tiny(config: Config) -> Config:
 
 def _workload(workload: Workload) -> Workload:
     expect = workload.data.expect
+    clients = workload.federation.clients if workload.federation else 0
+    fewest = max(FEWEST, OF_CLIENT * clients)
     if expect is None or expect.data_set is None:
-        data = workload.data.model_copy(update={"limit": FEWEST, "test_limit": TEST})
+        data = workload.data.model_copy(update={"limit": fewest, "test_limit": TEST})
     else:
         classes = sum(len(names) for names in workload.data.groups.values()) or expect.classes
-        clients = workload.federation.clients if workload.federation else 0
-        train = max(ROWS * classes, FEWEST, OF_CLIENT * clients)
+        train = max(ROWS * classes, fewest)
         test = max(classes, TEST)
         source = f"rehearsal:{expect.data_set},train={train},test={test}"
         data = DataConfig(source=source, views=workload.data.views, groups=workload.data.groups)
