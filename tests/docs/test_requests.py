@@ -24,7 +24,11 @@ def test_eight_commands(photographs, tmp_path, monkeypatch, capsys):
             words += ["--set", "epochs=8"]
         monkeypatch.setattr(sys, "argv", words)
         assert main() == 0, capsys.readouterr().err
-    assert "nothing was changed" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "ids written to alice.txt" in printed.err
+    assert ", due 2026-04-01, overdue" in printed.out
+    assert printed.out.index("FULFILLED") < printed.out.index("next: delete the rows of request 1")
+    assert "nothing was changed" in printed.out
     assert (tmp_path / "requests.html").read_text().startswith("<!doctype html>")
     content = (tmp_path / "requests/certificates/1/certificate.html").read_text()
     assert "alice" not in content

@@ -382,6 +382,7 @@ def test_a_method_that_is_named_by_its_code(fulfilled, tmp_path) -> None:
         fulfilled.fulfil(method=f"{code}:Odd", settings={"epochs": 1})
     result = fulfilled.fulfil(method=f"{code}:Gentle", settings={"epochs": 1}, page=False)
     assert (result.method, result.attempts) == ("gentle", ("gentle",))
+    assert result.next_step.endswith(f"coun request shred {fulfilled.folder} 2")
     used = fulfilled.verify(2).statement.predicate.method
     assert (used.name, used.reads_forget_data) == ("gentle", False)
     assert fulfilled.check() == []

@@ -110,6 +110,7 @@ def command(
 
 
 def _show(result: Any) -> None:
+    click.echo(f"what the gates found for {result.method}:")
     for check in result.checks:
         value = "" if check.value is None else f": {check.value:.4g}"
         low_high = check.interval
@@ -124,3 +125,5 @@ def _show(result: Any) -> None:
     click.echo(f"{named}: {result.result}; version {result.version} is served, {made}")
     for path in result.certificates:
         click.echo(f"certificate: {path}")
+    if result.next_step:
+        click.echo(f"next: {result.next_step}")

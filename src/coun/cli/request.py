@@ -192,7 +192,7 @@ def _report(request: RequestSummary, as_json: bool) -> None:
     rows = counted(request.rows, "training row")
     if request.test_rows:
         rows += f" and {counted(request.test_rows, 'test row')} that measurements leave out"
-    due = f", due {request.due}" * (request.state == "open")
+    due = f", due {request.due}" * (request.state == "open") + ", overdue" * request.overdue
     shredded = "; its key is destroyed" * request.shredded
     click.echo(f"request {request.request}: {request.state}, {rows}{due}{shredded}")
 

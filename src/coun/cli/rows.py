@@ -13,7 +13,7 @@ from rich.text import Text
 from coun.cli import app
 from coun.cli.data_options import data_options, load_data, with_id_column
 from coun.cli.start import served_version
-from coun.errors import CounError
+from coun.errors import CounError, counted
 from coun.files import atomically, expanded, write_text
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def command(
     if sheet is not None:
         _write_pictures(sheet, data, rows)
     elif out is not None:
-        write_text(out, "".join(f"{row.id}\n" for row in matches))
+        _write_ids(out, [row.id for row in matches])
     if as_json:
         keys = ("number", "id", "label", "part", "distance")
         listing = [{key: getattr(row, key) for key in keys} for row in rows]
@@ -148,7 +148,7 @@ def _rows_of_run(
         )
     rows.sort(key=lambda row: not row.forgotten_by)
     if out is not None:
-        write_text(out, "".join(f"{row.id}\n" for row in rows))
+        _write_ids(out, [row.id for row in rows])
     if as_json:
         shown = [vars(row) for row in rows[:limit_shown]]
         app.emit({"run": folder, "rows": len(rows), "shown": shown})
@@ -178,13 +178,12 @@ def _suspicious_rows(
     folder: str, find: str, limit_shown: int, out: Path | None, trust: bool, *, as_json: bool
 ) -> None:
     """List the rows of the run in *folder* whose labels look wrong."""
-    from coun.files import write_text
     from coun.runs import Run, suspicious_labels
 
     run = Run.open(folder, allow_missing=True, trust=trust)
     rows = [row for row in suspicious_labels(run) if find.casefold() in row.id.casefold()]
     if out is not None:
-        write_text(out, "".join(f"{row.id}\n" for row in rows))
+        _write_ids(out, [row.id for row in rows])
     if as_json:
         app.emit({"run": folder, "rows": len(rows), "shown": [vars(r) for r in rows[:limit_shown]]})
         return
@@ -241,6 +240,12 @@ def _show(rows: list[Row], total: int) -> None:
             f"{len(rows):,} of {total:,} rows; more with --limit-shown, fewer with --find",
             highlight=False,
         )
+
+
+def _write_ids(path: Path, ids: list[str]) -> None:
+    """Write *ids*, one per line, and say so, because a table may show a part of them only."""
+    write_text(path, "".join(f"{name}\n" for name in ids))
+    click.echo(f"{counted(len(ids), 'id')} written to {path}", err=True)
 
 
 def _write_pictures(path: Path, data: Data, rows: list[Row]) -> None:

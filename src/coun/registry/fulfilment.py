@@ -129,7 +129,7 @@ class Fulfilment:
                 self.registry.append("attempt", {**body, "passed": not why, "why": why})
             if not why and run is not None and outcome is not None:
                 return self._release(run, choice, outcome, tried)
-            self.say(f"method {choice.name}: {why}")
+            self.say(f"{choice.name} is not served: {why}")
             if run is not None:
                 self.baseline.shared.drop(run.classifier)
         self._end(number, "FAILED")
@@ -327,7 +327,6 @@ class Fulfilment:
             forget_ids(connection, self.requests)
         for number in self.requests:
             shutil.rmtree(review_folder(registry, number), ignore_errors=True)
-        self._say_what_remains()
         registry.recover()
         return Fulfilled(
             requests=self.requests,
@@ -339,17 +338,20 @@ class Fulfilment:
             checks=outcome.checks,
             attempts=tuple(tried),
             certificates=tuple(str(registry.folder / c["path"]) for c in certificates.values()),
+            next_step=self._next_step(),
         )
 
-    def _say_what_remains(self) -> None:
-        """Say that forgotten rows are still in the source, and what is to be done with them."""
-        if len(self.split.rows(self.data, "forget")):
-            self.say(
-                f"the rows of {listed('request', self.requests)} are still in {self.data.source}; "
-                "delete them there, then destroy the key of each request with 'coun request shred'"
-            )
+    def _next_step(self) -> str:
+        """What is to be done with forgotten rows that are still in the source."""
+        if not len(self.split.rows(self.data, "forget")):
+            return ""
+        keys = " and ".join(f"coun request shred {self.registry.folder} {n}" for n in self.requests)
+        return (
+            f"delete the rows of {listed('request', self.requests)} from {self.data.source}, and "
+            f"then destroy the {'key' if len(self.requests) == 1 else 'keys'} with {keys}"
+        )
 
 
 def _in_words(check: Check) -> str:
     """A check that failed, with its value."""
-    return check.name if check.value is None else f"{check.name}: {check.value:.4g}"
+    return check.name if check.value is None else f"{check.name}, but it is {check.value:.4g}"

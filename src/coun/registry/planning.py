@@ -33,6 +33,7 @@ class Fulfilled(BaseModel):
         checks: what the gates found, of the last attempt.
         attempts: the methods that were tried, in order.
         certificates: paths of the certificates, one for each request.
+        next_step: what a person has to do now, in one sentence; empty if nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +47,7 @@ class Fulfilled(BaseModel):
     checks: tuple[Check, ...]
     attempts: tuple[str, ...]
     certificates: tuple[str, ...] = ()
+    next_step: str = ""
 
 
 @dataclass(frozen=True)
