@@ -20,6 +20,7 @@ import nearest
 import torch
 
 import coun
+from coun.data.requests import Subclass
 from coun.engine import environment
 from coun.files import read_json, write_json
 
@@ -81,8 +82,9 @@ def data(bed: str, scenario: str) -> coun.Data:
     rows = coun.load("digits", limit=500)
     if scenario != "subclass":
         return rows
-    parts = [rows.train.images, rows.train.labels // 2, rows.test.images, rows.test.labels // 2]
-    return replace(coun.from_arrays(*parts), views=rows.views)
+    merged = [replace(part, labels=part.labels // 2) for part in (rows.train, rows.test)]
+    names = ("01", "23", "45", "67", "89")
+    return replace(rows, train=merged[0], test=merged[1], classes=names, finer=lambda: rows)
 
 
 def request(scenario: str, rows: coun.Data, seed: int) -> coun.Split:
@@ -92,8 +94,7 @@ def request(scenario: str, rows: coun.Data, seed: int) -> coun.Split:
     if scenario == "class":
         return coun.Split.by_class(rows, seed % 10)
     if scenario == "subclass":
-        digits = coun.load("digits", limit=500).train.labels
-        return coun.Split.by_index(rows, (digits == seed % 10).nonzero()[:, 0])
+        return coun.Split.of(rows, Subclass(name=str(seed % 10)))
     images = rows.train.fetch(torch.arange(len(rows.train))).float().flatten(1)
     draw = torch.Generator().manual_seed(seed)
     middle = int(torch.randint(len(images), (), generator=draw))

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 import coun
+from coun.data.requests import Subclass
 from coun.methods import make
-from coun.plans.choice import choose_method
+from coun.plans.choice import choose_method, kind_of
 
 ROWS = {"forget_rows": 30, "retain_rows": 270, "forget_rows_present": True}
 RECIPE = {"epochs": 30, "batch_size": 64, "optimizer": "sgd"}
@@ -60,6 +61,11 @@ def test_held_out_rows_calibrate_where_nothing_is_prepared(kind):
 def test_whole_classes_have_no_targets(kind):
     tried = names(kind=kind, **ROWS, prepared=True, held_out_rows=100)
     assert not {"out_of_fold", "held_out"} & set(tried)
+
+
+def test_a_finer_class_is_a_class_because_the_rest_of_it_is_known(split):
+    finer = replace(split, request=(Subclass(name="3"),))
+    assert (split.content_kind, kind_of(split), kind_of(finer)) == ("listed", "listed", "class")
 
 
 @pytest.mark.parametrize("budget", [0.8, 1.0, 5.0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from coun.data import Split
 from coun.errors import CounError
 
 AUTO = "auto"  # in place of the name of a method
@@ -20,6 +21,16 @@ class Choice(NamedTuple):
     name: str
     settings: dict[str, Any]
     reason: str
+
+
+def kind_of(split: Split) -> str:
+    """Tell what the rule takes a request for: its `content_kind`, but a finer class is a class.
+
+    The rows of a finer class resemble each other. Models that saw a part of them, such as those
+    of folds, know the others, and their predictions are no targets.
+    """
+    finer = any(request.kind == "subclass" for request in split.request)
+    return "class" if finer else split.content_kind
 
 
 def choose_method(
@@ -38,7 +49,7 @@ def choose_method(
     """Choose the method for a request. No Retrain of the request and no timing is looked at.
 
     1. If the budget pays for a Retrain, or nearly so: Retrain, which is exact.
-    2. Whole classes: NoT, then CoUn, which send the rows to neighbouring classes.
+    2. Whole classes, or finer classes: NoT, then CoUn, which send the rows to neighbours.
     3. Other rows, and the model was prepared: out-of-fold matching, which needs no Retrain to
        stop in time. Not prepared, or that was tried: held-out matching, for the same reason, where
        half of the test rows may be spent on it. Then NegGrad+ with small forget batches, whose
@@ -50,8 +61,7 @@ def choose_method(
     would add up to more than a Retrain has, so it is in proportion to the rows that are new.
 
     Args:
-        kind: what the request consists of (`Split.content_kind`): "class", "random", "listed"
-            or "mixed".
+        kind: what the request consists of (`kind_of`): "class", "random", "listed" or "mixed".
         forget_rows, retain_rows: how many rows the request adds, and how many are retained.
         forget_rows_present: whether all rows to forget can still be read.
         original: settings of the Original's training; may be empty. Learning rates are those
@@ -108,8 +118,8 @@ def choose_method(
     }  # per epoch
     if kind == "class":
         order = {
-            "not": "the request is whole classes, whose rows NoT sends to neighbouring classes",
-            "coun": "the request is whole classes, and CoUn is the next best method for them",
+            "not": "the request is whole classes or finer ones, whose rows NoT sends to neighbours",
+            "coun": "the request is whole classes or finer ones, for which CoUn is the next best",
         }
     else:
         order = {"coun": "CoUn reads retained rows only and came nearest of such methods"}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from coun.certificates import Check
 from coun.errors import CounError
 from coun.methods import Method, find, make
-from coun.plans.choice import AUTO, BUDGET, Choice, choose_method
+from coun.plans.choice import AUTO, BUDGET, Choice, choose_method, kind_of
 from coun.registry.baseline import Baseline
 from coun.registry.costs import retrain_settings
 from coun.registry.gates import Gates
@@ -103,7 +103,7 @@ class Plan:
         while not choices or choices[-1].name != "retrain":
             choices.append(
                 choose_method(
-                    kind=split.content_kind,
+                    kind=kind_of(split),
                     forget_rows=len(split.new),
                     retain_rows=len(split.retain),
                     forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),

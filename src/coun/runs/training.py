@@ -20,7 +20,7 @@ from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import copy_model, make_model, name_of_folder, recorded_config, weights_digest
 from coun.models.ensemble import Layout, Shards
-from coun.plans.choice import AUTO, choose_method
+from coun.plans.choice import AUTO, choose_method, kind_of
 from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
@@ -228,7 +228,7 @@ def _automatic(
     Returns: its name and settings; those that the user gave come first.
     """
     choice = choose_method(
-        kind=split.content_kind,
+        kind=kind_of(split),
         forget_rows=len(split.new),
         retain_rows=len(split.retain),
         forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),
