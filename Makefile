@@ -21,19 +21,24 @@ coverage: $(READY)
 
 # The wheel as a user gets it: in an environment of its own, without any package for development.
 wheel-test: $(READY)
-	rm -rf dist out/wheel
-	$(BIN)/python -m pip install --quiet build twine
-	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python -m twine check --strict dist/*
+	rm -rf dist out/build out/wheel
+	$(PYTHON) -m venv out/build
+	out/build/bin/python -m pip install --quiet build twine
+	out/build/bin/python -m build --outdir dist .
+	out/build/bin/python -m twine check --strict dist/*
 	$(PYTHON) -m venv out/wheel
 	out/wheel/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	cd out/wheel && bin/coun --version && bin/coun demo --fast --out demo && bin/coun verify demo/mistake/registry/certificates/1 --registry demo/mistake/registry
 
-# The oldest versions that pyproject.toml allows, with the oldest Python.
+# The oldest versions that pyproject.toml allows, with the oldest Python. Torch is the pinned one: an older
+# torch is a download of gigabytes. Its dependencies come with uv, which leaves installed versions as they are.
 lowest-test: $(READY)
+	rm -rf out/lowest
 	$(PYTHON) -m venv out/lowest
-	out/lowest/bin/python -m pip install --quiet uv
-	out/lowest/bin/uv pip install --quiet --python out/lowest/bin/python --resolution lowest-direct --editable . "pytest>=8" "hypothesis>=6.100"
+	out/lowest/bin/python -m pip install --quiet --constraint constraints.txt uv
+	out/lowest/bin/python -m pip install --quiet --constraint constraints.txt --no-deps torch
+	out/lowest/bin/python -c "from importlib.metadata import version; print('torch==' + version('torch'))" > out/lowest/torch.txt
+	out/lowest/bin/uv pip install --quiet --python out/lowest/bin/python --resolution lowest-direct --constraint out/lowest/torch.txt --editable . "pytest>=8" "hypothesis>=6.100"
 	out/lowest/bin/python -m pytest -q tests/audit tests/data tests/metrics tests/report tests/runs
 
 lint: $(READY)

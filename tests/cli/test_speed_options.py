@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 TRAIN = ("train", "--data", "digits", "--limit", 200, "--model", "cnn", "--epochs", 1)
 MODULE = ("--method", "finetune", "--contrast", "info_nce")
 PARTS = ("loading", "augmentation", "forward", "backward", "optimizer")
@@ -49,3 +51,11 @@ def test_contrast_on_the_wrong_method_or_without_a_loss_is_refused(coun_command)
         assert words in done.err.splitlines()[-1]
         # Before the error, standard error repeats the request.
         assert done.err.count("coun: ") == 1
+
+
+@pytest.mark.parametrize("command", ["audit", "evaluate"])
+def test_commands_that_only_predict_keep_freed_memory_too(coun_command, monkeypatch, command):
+    calls = []
+    monkeypatch.setattr("coun.engine.device.keep_freed_memory", lambda: calls.append(command))
+    assert coun_command(command, "nowhere").code == 2
+    assert calls == [command]

@@ -32,6 +32,7 @@ from coun.seeds import Seeds
 
 BATCH = 64
 NOISE = 0.1  # of a row's standard deviation
+NOISE_BATCH = 100  # each batch gets the same noise, so its size is part of what is measured
 CHEAP = 2e11  # floating-point operations of all copies, up to which relearning is always done
 SGD = Optimizer(lr=0.01, schedule="constant")
 
@@ -134,7 +135,12 @@ def nearby_odds(run: Run, split: Split) -> Groups:
         data.train.take(split.rows(data, "forgotten")),
         data.test.take(split.test_rows(data)),
     )
-    return Groups(*(log_odds(predict(run.classifier, noisy, p), p.labels) for p in parts))
+    return Groups(
+        *(
+            log_odds(predict(run.classifier, noisy, part, batch_size=NOISE_BATCH), part.labels)
+            for part in parts
+        )
+    )
 
 
 def relearn_times(models: Mapping[str, Run], retrain: str, original: str, split: Split) -> Any:

@@ -144,7 +144,9 @@ def command(
         _refuse_overwriting(out)
     from coun.audit import audit
     from coun.audit.planning import plan as make_plan
+    from coun.engine.device import keep_freed_memory
 
+    keep_freed_memory()
     paths = (*unlearned, *against, *([] if original is None else [original]))
     runs = open_together(
         paths,

@@ -49,8 +49,10 @@ def command(
     as_json: bool,
 ) -> None:
     from coun.cli import show
+    from coun.engine.device import keep_freed_memory
     from coun.runs import evaluate, request_scores
 
+    keep_freed_memory()
     run, *retrains = open_together(
         (folder, *against),
         source,

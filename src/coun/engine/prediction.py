@@ -20,6 +20,7 @@ def predict(
     progress: bool = False,
     title: str = "",
     with_features: bool = True,
+    batch_size: int | None = None,
 ) -> Outputs:
     """Compute the logits and features of *examples*, in their order.
 
@@ -30,6 +31,7 @@ def predict(
         progress: Whether to show a bar on standard error.
         title: The first words of the bar.
         with_features: False keeps no features, which take more memory than anything else here.
+        batch_size: Rows that are predicted at a time; None takes what is quick on the device.
 
     Returns: Logits (N, K) and features (N, D), or (N, 0), float32 on the CPU.
 
@@ -46,7 +48,7 @@ def predict(
     outputs = Outputs(torch.empty(0, 0), torch.empty(0, 0))
     try:
         with torch.no_grad(), ProgressBar(title, visible=progress) as bar:
-            size = CPU_BATCH if device.type == "cpu" else BATCH
+            size = batch_size or (CPU_BATCH if device.type == "cpu" else BATCH)
             for start in range(0, len(examples), size):
                 slots = torch.arange(start, min(start + size, len(examples)))
                 out = classifier(data.views.evaluate(examples.fetch(slots).to(device)))

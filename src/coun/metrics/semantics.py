@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy  # scipy.stats takes half a second to import; as an attribute it is loaded on use
 
 from coun.errors import CounError
 from coun.metrics.accuracies import confusion
-from coun.metrics.arrays import Floats, Values, floats, pair
+from coun.metrics.arrays import Floats, Ints, Values, floats, pair
 from coun.metrics.representation import centroid_similarities
 
 EXACT = 9  # with at most so many classes all orders are tried: 9! = 362,880
@@ -115,7 +116,7 @@ def semantic_correlation(
     rho = float(first @ second)
     exact = count <= EXACT
     if exact:
-        orders = second[np.array(list(itertools.permutations(range(count))))]
+        orders = second[_all_orders(count)]
     else:
         orders = generator.permuted(np.tile(second, (permutations, 1)), axis=1)
     # Equal correlations may differ by rounding errors. All orders include the observed one; a
@@ -124,6 +125,12 @@ def semantic_correlation(
     tried = len(orders)
     p = extreme / tried if exact else (extreme + 1) / (tried + 1)
     return Correlation(rho, float("nan") if np.isnan(rho) else p, count, tried, exact)
+
+
+@cache
+def _all_orders(count: int) -> Ints:
+    """All orders of *count* things, (count!, count)."""
+    return np.array(list(itertools.permutations(range(count))))
 
 
 def _standard_ranks(values: Floats) -> Floats:
