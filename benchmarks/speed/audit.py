@@ -23,6 +23,7 @@ import measure
 import torch
 
 import coun
+from coun.engine.device import keep_freed_memory
 from coun.report import write_audit
 from coun.runs import predictions
 
@@ -45,6 +46,7 @@ def timed(work: Callable[[], T]) -> tuple[float, float, T]:
 
 
 def main() -> None:
+    keep_freed_memory()  # as `coun audit` does
     data = coun.from_arrays(*images(50_000, 2), *images(10_000, 3))
     split = coun.Split.random(data, 0.1, seed=0)
     few = coun.from_arrays(*images(3000, 4), *images(500, 5))
