@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -15,14 +15,20 @@ from coun.analysis import theory as theory_table
 from coun.audit.drift import input_drift
 from coun.audit.evidence import ALPHA
 from coun.audit.measures import average, compare, describe, ensembles
+from coun.audit.models import (
+    Model,
+    audited_split,
+    listed,
+    look_closer,
+    names_of,
+    opened_runs,
+    outputs_of,
+)
 from coun.audit.optional import (
     attack_scores,
     canary_scores,
-    nearby_odds,
     recipe_of_shadows,
-    relearn_half,
     relearn_times,
-    relearning_is_cheap,
     shadow_attacks,
 )
 from coun.audit.owners import owner_numbers, read_owners
@@ -35,14 +41,13 @@ from coun.audit.semantics import semantics
 from coun.audit.verdict import Gap, allowed_gap, judge
 from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split
-from coun.errors import CounError, require_type
+from coun.errors import CounError
 from coun.metrics import average_gap
-from coun.runs import Predictions, Run, SharedOutputs, predictions
+from coun.runs import SharedOutputs
 from coun.runs.comparison import check_comparable
 from coun.trust import Trust
 
 MARGIN = 2.0
-Model = Run | str | Path
 
 
 def audit(
@@ -100,29 +105,12 @@ def audit(
     """
     if not (0 < margin < 100 and 0 < alpha < 1):
         raise CounError(f"margin {margin}, alpha {alpha}; expected 0 < margin < 100, 0 < alpha < 1")
-    models, exact = _list(unlearned), _list(against)
+    models, exact = listed(unlearned), listed(against)
     if not models:
         raise CounError("no model to audit; expected at least one unlearned run")
-    runs: list[Run] = []
-    for model in [*models, *exact, *([original] if original is not None else [])]:
-        runs.append(
-            model
-            if isinstance(model, Run)
-            else Run.open(model, data=data, allow_missing=True, trust=trust)
-        )
-        data = data if isinstance(data, Data) else runs[0].data
-    assert isinstance(data, Data)
-    split = split or next((run.split for run in runs if run.split), None)
-    if split is None:
-        raise CounError(
-            "no run has a forget request on record; name the forgotten rows, with --forget-ids or "
-            "another option (in Python split=...)"
-        )
-    if len(split.rows(data, "forgotten")) == 0:
-        raise CounError(
-            "none of the forgotten rows is in the data any more, so how the model treats them "
-            "cannot be measured; say where a copy of them is with --data (in Python data=...)"
-        )
+    runs = opened_runs([*models, *exact, *([] if original is None else [original])], data, trust)
+    data = data if isinstance(data, Data) else runs[0].data
+    split = audited_split(runs, data, split)
     count = len(models) + len(exact)
     for k, run in enumerate(runs):
         check_comparable(run, data, split, as_retrain=len(models) <= k < count)
@@ -131,18 +119,10 @@ def audit(
         raise CounError("two of the runs have the same weights; expected each model once")
     recipe = recipe_of_shadows(runs) if shadows else None
     subjects = [
-        Subject(name, _predict(run, data, split, progress, shared), run, seed)
-        for name, run in zip(_names(runs, len(models), len(exact)), runs, strict=True)
+        Subject(name, outputs_of(run, data, split, progress, shared), run, seed)
+        for name, run in zip(names_of(runs, len(models), len(exact)), runs, strict=True)
     ]
-    several = len(split.rows(data, "forgotten")) > 1
-    looked_at = []
-    if several and (relearn or (relearn is None and relearning_is_cheap(runs))):
-        looked_at.append("what relearning half of the rows brings back")
-        for subject, run in zip(subjects, runs, strict=True):
-            subject.relearned = relearn_half(run, split, seed=seed)
-    looked_at.append("answers to slightly changed copies of the rows")
-    for subject, run in zip(subjects, runs, strict=True):
-        subject.optional = {"nearby": nearby_odds(run, split)}
+    looked_at = look_closer(subjects, runs, data, split, relearn=relearn, seed=seed)
     optional: dict[str, Any] = {}
     if recipe is not None:
         looked_at.append("membership attacks with shadow models")
@@ -192,27 +172,6 @@ def spent(alpha: float, audits_so_far: int | None) -> float:
     if audits_so_far < 0:
         raise CounError(f"{audits_so_far} audits so far; expected 0 or more")
     return alpha / ((audits_so_far + 1) * (audits_so_far + 2))
-
-
-def _predict(
-    run: Run, data: Data, split: Split, progress: bool, shared: SharedOutputs | None
-) -> Predictions:
-    """Outputs on all rows that must be forgotten by now, on retained and on test rows.
-
-    The model sees the rows of *data* as it was trained to see them, by views of its own.
-    """
-    data = replace(data, views=run.data.views)
-    predicted = predictions(
-        run.classifier, data, split, progress=progress, title="audit", shared=shared
-    )
-    for name, answers in predicted.outputs.items():
-        wrong = ~torch.isfinite(answers.logits).all(1) | ~torch.isfinite(answers.features).all(1)
-        if wrong.any():
-            raise CounError(
-                f"{run.folder or 'the model'} gives no finite numbers for {int(wrong.sum()):,} of "
-                f"{len(wrong):,} {name} rows; expected numbers, so it cannot be audited"
-            )
-    return predicted
 
 
 def _judged(
@@ -341,25 +300,3 @@ def _rest(result: Audit, margin: float) -> None:
         result.distances["floor"] = average([distance(a, b) for a, b in permutations(exact, 2)])
     everyone = {**named, **{s.name: s for s in exact}}
     result.semantics = semantics(everyone, exact, result.data.classes)
-
-
-def _list(given: Model | Sequence[Model]) -> list[Model]:
-    if isinstance(given, (Run, str, Path)):
-        return [given]
-    require_type(given, Iterable, "a run to audit", "a run, its folder, or several of them")
-    return list(given)
-
-
-def _names(runs: Sequence[Run], models: int, retrains: int) -> list[str]:
-    """A short name for each model: the method's, numbered where there are several."""
-    names = []
-    for k, run in enumerate(runs):
-        if k < models:
-            method = run.record.method.name
-            name = "this model" if method in ("retrain", "original", "given") else method
-            names.append(f"{name} {k + 1}" if models > 1 else name)
-        elif k < models + retrains:
-            names.append(f"Retrain {k - models + 1}" if retrains > 1 else "Retrain")
-        else:
-            names.append("Original")
-    return names

@@ -155,17 +155,7 @@ def decide(
     elif family.found:
         label = "different"
     else:
-        if not retrains and len(family.parts.listed):
-            unlike = family.unlike_test is not None and family.unlike_test < family.alpha
-            reasons.append("unlike test rows" if unlike else "no retrain")
-        if control in (*CLEAR, "inconclusive"):
-            reasons.append("control")
-        if any(e.holm < NEAR * family.alpha for e in family.tests):
-            reasons.append("near")
-        if max(shares.values()) > SHARE:
-            reasons.append("power")
-        if gap is not None and gap.points > gap.allowed:
-            reasons.append("gap")
+        reasons = _doubts(family, retrains, control, gap, max(shares.values()))
         clear: Word = "equivalent" if equivalent else "no difference found"
         label = "inconclusive" if reasons else clear
     return Verdict(
@@ -189,6 +179,29 @@ def decide(
         },
         len(retrains),
     )
+
+
+def _doubts(
+    family: TestFamily,
+    retrains: Sequence[Subject],
+    control: Word | None,
+    gap: Gap | None,
+    detectable_share: float,
+) -> list[str]:
+    """Reasons against "no difference found" where no test found anything."""
+    reasons = []
+    if not retrains and len(family.parts.listed):
+        unlike = family.unlike_test is not None and family.unlike_test < family.alpha
+        reasons.append("unlike test rows" if unlike else "no retrain")
+    if control in (*CLEAR, "inconclusive"):
+        reasons.append("control")
+    if any(e.holm < NEAR * family.alpha for e in family.tests):
+        reasons.append("near")
+    if detectable_share > SHARE:
+        reasons.append("power")
+    if gap is not None and gap.points > gap.allowed:
+        reasons.append("gap")
+    return reasons
 
 
 def _by_part(family: TestFamily) -> dict[str, np.ndarray]:

@@ -107,9 +107,8 @@ class Engine:
         self.log = Log(task.cost, task.preparation)
         self._bill = task.cost  # what the present stage is charged to
         self._at = Progress()
-        self._complete = (
-            -1
-        )  # the last complete edit in the checkpoint; stages before it are left out
+        # The last complete edit in the checkpoint; stages before it are left out.
+        self._complete = -1
         self._model = task.classifier  # what the present stage trains
         self._modules: tuple[nn.Module, ...] = ()  # what it trains along with it
         self._unaugmented_from = math.inf  # the epoch of the present stage
@@ -199,19 +198,7 @@ class Engine:
             module.to(self.compute.device)
         start = Progress(number)
         with Frozen(model.inner, stage.mask) as frozen, torch.random.fork_rng():
-            place = self.compute.device if self.compute.device.type == "cuda" else None
-            shared = stage.optimizer.build(
-                (p for m in (model, *stage.modules) for p in m.parameters() if p.requires_grad),
-                rate_on=place,
-            )
-            of_phases = [
-                phase.optimizer.build(
-                    (p for p in model.parameters() if p.requires_grad), rate_on=place
-                )
-                if phase.optimizer
-                else shared
-                for phase in stage.phases
-            ]
+            shared, of_phases = self._optimizers(stage)
             optimizers = list(dict.fromkeys([shared, *of_phases]))
             if saved:
                 unpack(saved, model.inner, stage.modules, optimizers)
@@ -251,6 +238,30 @@ class Engine:
                         with self.profile.part("checkpoint"):
                             self._save(pack(model.inner, stage.modules, optimizers))
             shared.zero_grad(set_to_none=True)  # gradients are not part of the result
+        self._finish(number, stage)
+
+    def _optimizers(self, stage: Fit) -> tuple[torch.optim.Optimizer, list[torch.optim.Optimizer]]:
+        """Make the optimizer that phases share, and list the one that each phase uses."""
+        model = self._model
+        place = self.compute.device if self.compute.device.type == "cuda" else None
+        shared = stage.optimizer.build(
+            (p for m in (model, *stage.modules) for p in m.parameters() if p.requires_grad),
+            rate_on=place,
+        )
+        of_phases = [
+            phase.optimizer.build((p for p in model.parameters() if p.requires_grad), rate_on=place)
+            if phase.optimizer
+            else shared
+            for phase in stage.phases
+        ]
+        return shared, of_phases
+
+    def _finish(self, number: int, stage: Fit) -> None:
+        """Check the weights that *stage* gave, and save them.
+
+        Raises: CounError if they are not finite.
+        """
+        model = self._model
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise CounError(
                 f"the weights after {stage.name} are not finite; expected finite numbers; "
