@@ -4,7 +4,8 @@ from coun.engine.checkpoint import Checkpoint
 from coun.engine.cost import Cost, forward_flops
 from coun.engine.device import Compute, environment
 from coun.engine.gradients import batch_gradients, mean_gradient
-from coun.engine.loop import Engine, Log
+from coun.engine.log import Log
+from coun.engine.loop import Engine
 from coun.engine.optimizer import Optimizer
 from coun.engine.prediction import predict
 from coun.engine.stage import Edit, Fit, Phase, Stage, with_term

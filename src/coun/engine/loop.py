@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple
 from statistics import fmean
 from typing import Any
 
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from coun.engine.batches import BatchLoader, Loaded, Progress
 from coun.engine.checkpoint import Checkpoint, pack, unpack
-from coun.engine.cost import Cost, forward_flops
+from coun.engine.cost import forward_flops
 from coun.engine.device import Compute
 from coun.engine.frozen import Frozen
+from coun.engine.log import Log
 from coun.engine.optimizer import set_rate
 from coun.engine.process_group import ProcessGroup
 from coun.engine.profile import Profile
@@ -30,25 +31,6 @@ from coun.objectives.context import Batch, BatchContext
 
 Observer = Callable[[dict[str, Batch]], contextlib.AbstractContextManager[object]]
 OnEpoch = Callable[[dict[str, Any]], object]  # takes a row of `Log.history`
-
-
-@dataclass
-class Log:
-    """What a run leaves behind besides weights.
-
-    Attributes:
-        cost: What serving the request cost.
-        preparation: What preparing for requests cost (`Stage.preparation`).
-        history: One row per phase of each epoch, with the mean loss and the learning rate.
-        stages: Names of the stages, in order.
-        profile: Seconds per part of the loop, if they were measured.
-    """
-
-    cost: Cost = field(default_factory=Cost)
-    preparation: Cost = field(default_factory=Cost)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    stages: list[str] = field(default_factory=list)
-    profile: dict[str, float] = field(default_factory=dict)
 
 
 class Engine:
