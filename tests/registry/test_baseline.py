@@ -96,7 +96,7 @@ def test_where_nothing_is_left_to_start_from_only_a_retrain_is_made(fulfilled):
     lines = []
     fulfilled.say = lines.append
     fulfilled.discard(1)
-    assert lines[-1].endswith("were discarded; the next request is fulfilled by a Retrain")
+    assert lines[-1].endswith("to start from; the next request is fulfilled by a Retrain")
     baseline = Baseline(fulfilled, [2], None)
     assert baseline.number is None
     assert baseline.retain_accuracy == expected["expected_retain_accuracy"]
@@ -106,7 +106,7 @@ def test_where_nothing_is_left_to_start_from_only_a_retrain_is_made(fulfilled):
     assert fulfilled.ledger.head() == entries
     result = fulfilled.fulfil(page=False)
     assert result.attempts == ("retrain",)
-    assert "were discarded; a Retrain starts afresh" in result.reason
+    assert "to start from; a Retrain starts afresh" in result.reason
     assert fulfilled.summary().versions[2].start is None
     assert fulfilled.state().start == 3
 

@@ -253,7 +253,7 @@ def _recipe_notes(retrains: Sequence[Subject], original: Subject | None) -> list
         notes.append(
             f"The Retrains differ from the Original in their recipe: {'; '.join(differences)}."
         )
-    unknown = [name for name, recipe in recipes.items() if not recipe]
+    unknown = [f"the {name}" if " " not in name else name for name in recipes if not recipes[name]]
     if unknown and retrains:
         notes.append(
             f"coun did not train {', '.join(unknown)}, so whether the Retrains have the recipe of "

@@ -18,7 +18,10 @@ from coun.registry.costs import retrain_settings
 from coun.registry.gates import Gates
 from coun.trust import is_code
 
-LOST = "the last Retrain and the first version, from which methods start, were discarded"
+LOST = (
+    "of the versions that led to the served one, neither a Retrain nor the first is kept for a "
+    "method to start from"
+)
 
 
 class Fulfilled(BaseModel):
