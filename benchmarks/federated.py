@@ -51,8 +51,8 @@ Differences are tested by paired t tests, seed by seed. Operations are divided b
 BED = """
 ## {title}
 
-{data}, model `{model}`; {epochs} epochs in rounds of {local} local epochs, and {short} epochs for
-FT and NoT. Seeds {seeds}.
+{data}, model `{model}`. The Original and Retrain are trained for {epochs} epochs
+in rounds of {local} local epochs, and FT and NoT for {short} epochs. Planned seeds: {seeds}.
 """
 
 
@@ -118,7 +118,8 @@ def _verdict(records: list[dict[str, Any]]) -> str:
     gaps = {row: _values(records, row, "gap") for row in ("FT", "NoT", "Retrain again")}
     seeds = sorted(gaps["FT"].keys() & gaps["NoT"].keys())
     if len(seeds) < 2:
-        return "Too few seeds are finished to say anything.\n"
+        few = "**Undecided here**: too few seeds are finished to test anything."
+        return f"{few} {_parts(records, seeds)}\n" if seeds else f"{few}\n"
     ft, no_t = ([gaps[row][seed] for seed in seeds] for row in ("FT", "NoT"))
     means = statistics.fmean(ft), statistics.fmean(no_t)
     p = paired(no_t, ft).p

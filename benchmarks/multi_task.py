@@ -21,6 +21,7 @@ import coun
 from coun.engine.device import keep_freed_memory
 from coun.files import read_json, write_json, write_text
 from coun.multitask import (
+    InterferenceAware,
     MultiTaskData,
     MultiTaskRun,
     TaskRequest,
@@ -71,7 +72,9 @@ def requests(bed: MultiTaskData, seed: int) -> dict[str, TaskRequest]:
     }
 
 
-def results_of_seed(bed: MultiTaskData, model: str, seed: int, epochs: int) -> dict[str, Any]:
+def results_of_seed(
+    bed: MultiTaskData, model: str, seed: int, epochs: int, how: InterferenceAware
+) -> dict[str, Any]:
     """Train and unlearn everything that one seed needs, and measure it."""
     recipe = {"epochs": epochs, "batch_size": 32, "lr": 0.1}
     original = train(bed, model, seed=seed, **recipe)
@@ -84,7 +87,11 @@ def results_of_seed(bed: MultiTaskData, model: str, seed: int, epochs: int) -> d
         }
         for method in METHODS:
             runs[method] = unlearn(
-                original, request, method, seed=seed, epochs=max(1, epochs // 4), batch_size=32
+                *(original, request, method),
+                seed=seed,
+                epochs=max(1, epochs // 4),
+                batch_size=32,
+                settings=how,
             )
         cost = runs["Retrain"].cost.flops
         results[title] = {
@@ -207,6 +214,12 @@ def main() -> None:
     parser.add_argument("--model", default="cnn")
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=3, help="Number of seeds, from 0.")
+    parser.add_argument(
+        "--fresh-heads",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="Draw the head of a task that no row serves any more anew.",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/multi-task"))
     parser.add_argument("--page", type=Path, default=PAGE)
     given = parser.parse_args()
@@ -220,7 +233,8 @@ def main() -> None:
     for seed in range(given.seeds):
         path = given.out / f"seed-{seed}.json"
         if not path.exists():
-            write_json(path, results_of_seed(bed, given.model, seed, given.epochs))
+            how = InterferenceAware(fresh_heads=given.fresh_heads)
+            write_json(path, results_of_seed(bed, given.model, seed, given.epochs, how))
         results[str(seed)] = read_json(path)
     source = given.data.rpartition("/")[2]
     options = f"--data {given.data if given.data == source else f'hf:data/{source}'}"
@@ -228,6 +242,8 @@ def main() -> None:
         options += f" --{name.replace('_', '-')} {getattr(given, name)}"
     if set(given.vehicles) != VEHICLES:
         options += f" --vehicles {' '.join(given.vehicles)}"
+    if not given.fresh_heads:
+        options += " --no-fresh-heads"
     head = HEAD.format(
         command=f"python benchmarks/multi_task.py {options}",
         rows=given.rows,

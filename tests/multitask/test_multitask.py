@@ -1,5 +1,7 @@
 """Rows x tasks: the bed, masked losses, exact Retrains, and what an update leaves alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -25,6 +27,7 @@ from coun.multitask.unlearning import (
     parameters_by_part,
     task_gradients,
     task_interference,
+    unserved_tasks,
 )
 from coun.objectives import BatchContext
 from coun.objectives.context import Batch
@@ -203,6 +206,29 @@ def test_methods_forget_without_changing_the_start(start, request_of_a_task, wei
         assert torch.isfinite(weights(run)).all()
         assert not torch.equal(weights(run), before)
     assert torch.equal(weights(start), before)
+
+
+def test_a_task_that_no_row_serves_gets_a_fresh_head(start, bed):
+    whole = TaskRequest(bed.data.train.numbers, ("rotation",))
+    columns = bed.tasks.columns("rotation")
+
+    def angle(fresh_heads):
+        # Without ascent and with a tiny step, all that changes the head is that it is drawn anew.
+        how = InterferenceAware(alpha=1.0, pieces=1, batches=1, fresh_heads=fresh_heads)
+        run = unlearn(start, whole, epochs=1, lr=1e-6, settings=how)
+        sides = [x.classifier.head.weight.detach()[columns].flatten() for x in (start, run)]
+        assert torch.allclose(
+            start.classifier.head.weight[: columns.start],
+            run.classifier.head.weight[: columns.start],
+            atol=1e-3,
+        )
+        return float(F.cosine_similarity(*sides, dim=0))
+
+    assert angle(False) > 0.999
+    assert abs(angle(True)) < 0.5
+    part = replace(start, request=TaskRequest(bed.data.train.numbers[:9], ("rotation",)))
+    assert unserved_tasks(part) == []
+    assert unserved_tasks(replace(part, request=whole)) == ["rotation"]
 
 
 def test_the_backward_passes_of_the_pieces_are_counted(start, request_of_a_task):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from coun.engine import Fit, Optimizer, Phase, Stage, Task
+from coun.engine import Edit, Fit, Optimizer, Phase, Stage, Task
 from coun.errors import CounError, unknown
 from coun.multitask.projection import interference, joined, leading_directions, orthonormal, removed
 from coun.multitask.request import TaskRequest
@@ -21,6 +21,7 @@ from coun.multitask.training import (
     pair_loss,
     rows_and_pairs,
     task_losses,
+    wrapped,
 )
 from coun.objectives import BatchContext, Objective
 from coun.plans.epochs import one_stage_per_epoch
@@ -45,6 +46,8 @@ class InterferenceAware:
         pieces: parts of the retain batch, whose gradients g_f becomes orthogonal to.
         across_tasks, across_rows: whether each of the two projections is made; without both it is
             the plain difference of gradients.
+        fresh_heads: whether the head of a task that no row serves any more is drawn anew first. A
+            Retrain never trains it, so this is the exact answer for the head, and it costs nothing.
 
     Source: a reconstruction of arXiv 2605.19042. The row part follows OrthoGrad (arXiv
         2503.02312), which uses the gradient of every retain row; here rows are joined to pieces.
@@ -61,6 +64,7 @@ class InterferenceAware:
     pieces: int = 4
     across_tasks: bool = True
     across_rows: bool = True
+    fresh_heads: bool = True
 
     def __post_init__(self) -> None:
         for name, low, high in (("alpha", 0, 1), ("energy", 0, 1)):
@@ -126,6 +130,12 @@ class _Step:
     def stages(self, task: Task, whole: Fit) -> Iterator[Stage]:
         """Yield one stage for each epoch, before which the directions of tasks are computed."""
         self.task = task
+        if self.how.fresh_heads and (unserved := unserved_tasks(self.run)):
+            fresh = fresh_head(self.run, task)
+            yield Edit(
+                f"fresh head of {', '.join(unserved)}",
+                lambda _: renew_heads(self.run, unserved, fresh),
+            )
         (size, *_) = whole.phases[0].batch_sizes.values()
         for stage in one_stage_per_epoch(whole):
             if self.how.across_tasks and self.staying:
@@ -175,6 +185,30 @@ class _Step:
         # Its gradient is `gradient`, and its value that of the loss.
         surrogate = weights @ gradient
         return surrogate + (retain - surrogate).detach()
+
+
+def unserved_tasks(run: MultiTaskRun) -> list[str]:
+    """Return the tasks of which no pair stays."""
+    _, pairs = rows_and_pairs(run.bed, run.request, "retain")
+    return [name for name in run.bed.tasks.names if not pairs[:, run.bed.tasks.place(name)].any()]
+
+
+def fresh_head(run: MultiTaskRun, task: Task) -> nn.Linear:
+    """Return the head of a fresh network."""
+    with task.seeds.as_global("init", "heads"):
+        head = wrapped(run.build(), run.bed).head
+    assert isinstance(head, nn.Linear)
+    return head
+
+
+@torch.no_grad()
+def renew_heads(run: MultiTaskRun, names: Sequence[str], fresh: nn.Linear) -> None:
+    """Give the named tasks the weights that they have in *fresh*, in place."""
+    head = run.classifier.head
+    assert isinstance(head, nn.Linear)
+    for columns in map(run.bed.tasks.columns, names):
+        for parameter, of_fresh in zip(head.parameters(), fresh.parameters(), strict=True):
+            parameter[columns] = of_fresh[columns].to(parameter.device)
 
 
 def parameters_by_part(run: MultiTaskRun) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
