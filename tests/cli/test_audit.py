@@ -122,6 +122,7 @@ def test_weights_and_run_folders_are_audited_together(coun_command, supplier: Pa
         (("audit", model, "--forget-class", 8), "say --data and --model as well"),
         (("audit", model, *digits), "no run has a forget request on record; name the forgotten"),
         (("audit", model, *file, *digits, "--shadows", 2), "as the Original was, and no model of"),
+        (("audit", "r", "--head", "fc"), "--head is for weights files"),
         (("audit", "r", "--limit", 200), "come from the record of r; leave them out"),
         (("audit", model, "--against", "r", *digits, "--forget-class", 7), "the same request"),
     ):

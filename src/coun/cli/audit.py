@@ -158,6 +158,8 @@ def command(
         allow_missing=True,
         trust=trust,
     )
+    if head is not None and not any(run.weights_file for run in runs):
+        raise CounError("--head is for weights files; the record of a run names its last layer")
     count = len(unlearned) + len(against)
     result = audit(
         runs[: len(unlearned)],

@@ -113,7 +113,8 @@ def _who(audit: Audit, below: Path | None) -> Section:
                 ]
             )
         text = ", ".join(f"{k}={v}" for k, v in method.settings.items())
-        settings.setdefault(text or "none", []).append(name)
+        unset = "not recorded" if record.kind == "given" else "none"
+        settings.setdefault(text or unset, []).append(name)
     head = ["", "folder or file", "weights", "made from", "method", "time", "cost (Retrain: 100%)"]
     forget, missing = len(audit.split.forget), audit.missing
     lead = (
