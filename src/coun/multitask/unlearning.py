@@ -48,6 +48,7 @@ class InterferenceAware:
             the plain difference of gradients.
         fresh_heads: whether the head of a task that no row serves any more is drawn anew first. A
             Retrain never trains it, so this is the exact answer for the head, and it costs nothing.
+            Its pairs are then not ascended: the head would learn to avoid the true class.
 
     Source: a reconstruction of arXiv 2605.19042. The row part follows OrthoGrad (arXiv
         2503.02312), which uses the gradient of every retain row; here rows are joined to pieces.
@@ -104,17 +105,17 @@ def unlearn(
     check_recipe(epochs, batch_size, lr)
     run = copied(original, request, method, seed)
     optimizer = Optimizer(lr=lr, lr_floor=1e-4)
+    loss = pair_loss(run.bed.tasks, "retain", *rows_and_pairs(run.bed, request, "retain"))
+    descent = Fit((Phase(loss, {"retain": batch_size}),), epochs, optimizer, method)
     if method == "finetune":
-        loss = pair_loss(run.bed.tasks, "retain", *rows_and_pairs(run.bed, request, "retain"))
-        stage = Fit((Phase(loss, {"retain": batch_size}),), epochs, optimizer, method)
-        return carried_out(run, lambda task: [stage])
+        return carried_out(run, lambda task: [descent])
     how = settings or InterferenceAware()
     if method == "gradient_difference":
         how = replace(how, across_tasks=False, across_rows=False)
     sizes = {"retain": batch_size, "forget": batch_size}
     step = _Step(run, request, how)
     whole = Fit((Phase(Objective.of(step), sizes),), epochs, optimizer, method)
-    return carried_out(run, lambda task: step.stages(task, whole))
+    return carried_out(run, lambda task: step.stages(task, whole if step.ascends else descent))
 
 
 class _Step:
@@ -124,18 +125,32 @@ class _Step:
         self.run, self.how, self.tasks = run, how, run.bed.tasks
         self.staying = [name for name in self.tasks.names if name not in request.tasks]
         self.rows = {role: rows_and_pairs(run.bed, request, role) for role in ("retain", "forget")}
+        self.unserved = unserved_tasks(run) if how.fresh_heads else []
+        for name in self.unserved:
+            self.rows["forget"][1][:, self.tasks.place(name)] = False
         self.basis: Tensor | None = None
         self.task: Task | None = None
 
+    @property
+    def ascends(self) -> bool:
+        """Whether pairs are left to ascend on."""
+        return bool(self.rows["forget"][1].any())
+
     def stages(self, task: Task, whole: Fit) -> Iterator[Stage]:
-        """Yield one stage for each epoch, before which the directions of tasks are computed."""
+        """Yield one stage for each epoch, before which the directions of tasks are computed.
+
+        Heads are renewed first; where nothing is left to ascend on, *whole* follows as it is.
+        """
         self.task = task
-        if self.how.fresh_heads and (unserved := unserved_tasks(self.run)):
+        if self.unserved:
             fresh = fresh_head(self.run, task)
             yield Edit(
-                f"fresh head of {', '.join(unserved)}",
-                lambda _: renew_heads(self.run, unserved, fresh),
+                f"fresh head of {', '.join(self.unserved)}",
+                lambda _: renew_heads(self.run, self.unserved, fresh),
             )
+        if not self.ascends:
+            yield whole
+            return
         (size, *_) = whole.phases[0].batch_sizes.values()
         for stage in one_stage_per_epoch(whole):
             if self.how.across_tasks and self.staying:
