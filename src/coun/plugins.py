@@ -29,8 +29,8 @@ def registered(group: str) -> dict[str, EntryPoint]:
     >>> sorted(registered("coun.methods")) == list(registered("coun.methods"))
     True
     """
-    found = {point.name: point for point in entry_points(group=group)}
-    return dict(sorted(found.items()))
+    points = {point.name: point for point in entry_points(group=group)}
+    return dict(sorted(points.items()))
 
 
 def load_plugins(group: str, built_in: Collection[str]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -48,8 +48,8 @@ def neighbour_attack(
 
 def _others(logits: Tensor, label: int) -> np.ndarray:
     """Log-probabilities (N, K - 1) of the classes other than *label*."""
-    kept = torch.arange(logits.shape[1]) != label
-    return np.asarray(logits[:, kept].double().log_softmax(1).numpy())
+    others = torch.arange(logits.shape[1]) != label
+    return np.asarray(logits[:, others].double().log_softmax(1).numpy())
 
 
 def _auc(members: np.ndarray, others: np.ndarray) -> float:

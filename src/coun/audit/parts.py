@@ -59,14 +59,14 @@ class RequestParts:
         >>> RequestParts.from_labels(labels, np.array([5, 6]), np.zeros(3, bool)).kind
         'mixed'
         """
-        gone = np.setdiff1d(forget[~random], retain)
-        whole = np.isin(forget, gone) & ~random
+        classes = np.setdiff1d(forget[~random], retain)
+        whole = np.isin(forget, classes) & ~random
         masks = {"random": random, "class": whole, "listed": ~random & ~whole}
         kinds = [kind for kind, mask in masks.items() if mask.any()]
         return cls(
             np.flatnonzero(random | whole),
             np.flatnonzero(masks["listed"]),
-            tuple(int(c) for c in gone),
+            tuple(int(c) for c in classes),
             kinds[0] if len(kinds) == 1 else "mixed",
         )
 

@@ -201,10 +201,10 @@ def answers_test(models: Models) -> Pending:
 
 def _answered(subject: Subject, classes: tuple[int, ...]) -> Floats:
     """1 for each forgotten or test row of a forgotten class that is given such a class."""
-    gone = np.array(classes)
+    forgotten = np.array(classes)
     rows = [
-        np.isin(subject.logits(part).argmax(1).numpy(), gone)[
-            np.isin(subject.labels(part).numpy(), gone)
+        np.isin(subject.logits(part).argmax(1).numpy(), forgotten)[
+            np.isin(subject.labels(part).numpy(), forgotten)
         ]
         for part in Groups._fields
     ]

@@ -34,8 +34,8 @@ def headline(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
     Args: advice: what to add where too little could be found.
     """
     if verdict.label == "over-forgotten":
-        kept = {e.part == "kept" for e in verdict.found if e.directed and e.direction == "over"}
-        return OVER["both" if len(kept) > 1 else "kept" if kept == {True} else "forgotten"]
+        about = {e.part == "kept" for e in verdict.found if e.directed and e.direction == "over"}
+        return OVER["both" if len(about) > 1 else "kept" if about == {True} else "forgotten"]
     if verdict.label in DIRECTED:
         return DIRECTED[verdict.label]
     if verdict.label == "different":
@@ -134,10 +134,13 @@ def sentence(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
             else "Test rows differ from training rows of their class by their inputs alone (p = "
             f"{p_text(family.drift)}), so comparing forgotten with test rows shows nothing."
         )
-    found = verdict.found
-    if found:
-        listed = "; ".join(f"{short(e)} ({effect_text(e)}, p = {p_text(e.holm)})" for e in found)
-        parts.append(f"{len(found)} of {len(verdict.evidence)} tests found a difference: {listed}.")
+    if verdict.found:
+        listed = "; ".join(
+            f"{short(e)} ({effect_text(e)}, p = {p_text(e.holm)})" for e in verdict.found
+        )
+        parts.append(
+            f"{len(verdict.found)} of {len(verdict.evidence)} tests found a difference: {listed}."
+        )
     elif verdict.evidence:
         least = min(verdict.evidence, key=lambda e: e.holm)
         parts.append(

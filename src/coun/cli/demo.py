@@ -53,13 +53,13 @@ def _lines(story: Story) -> list[str]:
     from coun.demo.mistake import TRUE, WRONG
 
     part = story.mistake
-    found = len(part.found)
+    deleted = len(part.found)
     return [
         f"The mistake: {len(part.rows)} of {part.digits} images of a {TRUE} are labelled {WRONG}; "
         f"the model learned {part.learned} of them by heart.",
-        f"Found: {part.suspicious} rows are suspicious, {found} of them wrong.",
+        f"Found: {part.suspicious} rows are suspicious, {deleted} of them wrong.",
         f"Deleted: {part.method}, for {100 * part.cost_share:.0f}% of a Retrain's computation; "
-        f"{part.still('unlearned', WRONG)} of {found} still answered {WRONG}, "
+        f"{part.still('unlearned', WRONG)} of {deleted} still answered {WRONG}, "
         f"{part.still('unlearned', TRUE)} answered {TRUE}.",
         f"Audited against {part.retrains} Retrains: {part.headline}",
         "Certified: signed, and checked without network"

@@ -48,8 +48,8 @@ def command(name: str | None, as_json: bool) -> None:
     if name is not None and name not in known:
         raise unknown("method", name, known)
     if as_json:
-        found = {key: describe(kind) for key, kind in known.items()}
-        app.emit(found if name is None else found[name])
+        descriptions = {key: describe(kind) for key, kind in known.items()}
+        app.emit(descriptions if name is None else descriptions[name])
     elif name is None:
         table = Table("method", "needs", "cost", "what it does, and its source", box=SIMPLE_HEAD)
         table.columns[0].no_wrap = table.columns[1].no_wrap = True

@@ -80,8 +80,8 @@ def rows_of_source(
         return all_rows(limited(content, limit, test_limit), text), opened
     content.check()
     rows = []
-    kept = content.kept_rows(limit, test_limit)
-    for part_name, part, positions in zip(PARTS, (content.train, content.test), kept, strict=True):
+    shown = content.kept_rows(limit, test_limit)
+    for part_name, part, positions in zip(PARTS, (content.train, content.test), shown, strict=True):
         for place, position in enumerate(positions.tolist()):
             number = int(part.row_numbers[position])
             row_id = str(number) if part.names is None else part.names[position]

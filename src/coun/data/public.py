@@ -159,10 +159,10 @@ def _check_archive(facts: PublicSet, file: Path) -> Iterator[str]:
 
 
 def _check_content(facts: PublicSet, data: Data) -> Iterator[str]:
-    found = (len(data.train), len(data.test), len(data.classes), data.shape)
+    counts = (len(data.train), len(data.test), len(data.classes), data.shape)
     names = ("training rows", "test rows", "classes", "as the shape of an image")
     expected = (facts.train, facts.test, facts.classes, facts.shape)
-    for what, value, right in zip(names, found, expected, strict=True):
+    for what, value, right in zip(names, counts, expected, strict=True):
         if value != right:
             raise CounError(f"{data.source} has {value} {what}; {facts.name} has {right}")
         yield f"{value} {what}"

@@ -39,8 +39,8 @@ def mean_interval(values: Values, level: float = 0.95) -> Mean:
 
     Raises: CounError if *level* is out of range or there are no values.
 
-    >>> found = mean_interval([1.0, 2.0, 3.0])
-    >>> round(found.low, 2), found.mean, round(found.high, 2)
+    >>> interval = mean_interval([1.0, 2.0, 3.0])
+    >>> round(interval.low, 2), interval.mean, round(interval.high, 2)
     (-0.48, 2.0, 4.48)
     """
     numbers, level = floats(values, "values", 1), _fraction(level, "level")

@@ -76,12 +76,12 @@ class Card:
         >>> Card.of(find("coun")).parts["reads"]
         'retain rows'
         """
-        found = {**_sections(kind), "reads": _reads(kind), "module": _module(kind)}
+        sections = {**_sections(kind), "reads": _reads(kind), "module": _module(kind)}
         share = default_share(kind.name)
         if share is not None:
             about = f"At its defaults it costs {share:.2g} of a Retrain where 10% are forgotten."
-            found["cost"] = " ".join(filter(None, (found.get("cost"), about)))
-        parts = {key: found[key] for key in HEADINGS if found.get(key)}
+            sections["cost"] = " ".join(filter(None, (sections.get("cost"), about)))
+        parts = {key: sections[key] for key in HEADINGS if sections.get(key)}
         properties = TypeAdapter(kind).json_schema()["properties"]
         settings = (
             Setting(

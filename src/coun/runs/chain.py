@@ -98,15 +98,15 @@ def with_memory_of_parents(
     """
     warning, rows = None, [split.forget[:0]]
     while record.parent is not None and record.parent.folder and not record.ancestors:
-        found = parent_folder(record, folder)
-        if found is None:
+        parent = parent_folder(record, folder)
+        if parent is None:
             if record.parent.method != Retrain.name:
                 warning = (
                     f"what {folder}'s parents forgot is not on record, because "
                     f"{record.parent.folder} is gone; name those rows in the next request too"
                 )
             break
-        folder, record = found, read_record(found)
+        folder, record = parent, read_record(parent)
         if record.split is not None:
             rows.append(Split.from_json(data, record.split, allow_missing=True).forget)
     before = torch.cat(rows).unique()  # type: ignore[no-untyped-call]

@@ -123,9 +123,9 @@ def measurements(
         rows = None
         others = torch.arange(len(test))
     else:
-        gone = torch.isin(test, torch.tensor(split.forgotten_classes))
-        rows = others = (~gone).nonzero().flatten()
-        add("forgotten_test", "test", gone.nonzero().flatten())
+        forgotten_class = torch.isin(test, torch.tensor(split.forgotten_classes))
+        rows = others = (~forgotten_class).nonzero().flatten()
+        add("forgotten_test", "test", forgotten_class.nonzero().flatten())
     add("test", "test", rows)
     if split is not None:
         retain = predictions.labels["retain"]
@@ -202,10 +202,10 @@ def evaluate(
         run = Run.open(run, data=data, build=build, allow_missing=named, trust=trust)
     build = build or run.build
     exact = [
-        other
-        if isinstance(other, Run)
-        else Run.open(other, data=run.data, build=build, allow_missing=True, trust=trust)
-        for other in _listed(against)
+        retrain
+        if isinstance(retrain, Run)
+        else Run.open(retrain, data=run.data, build=build, allow_missing=True, trust=trust)
+        for retrain in _listed(against)
     ]
     split = measured(split, run.split, run.data) or (exact[0].split if exact else None)
     for retrain in exact:
@@ -229,22 +229,7 @@ def evaluate(
     if split is not None and (missing := len(split.missing(run.data))):
         result["not_measured"] = _reasons(missing, len(split.forget))
     if exact:
-        of_retrains = [
-            measurements(
-                predict_parts(
-                    retrain.classifier,
-                    data=replace(run.data, views=retrain.data.views),
-                    shared=shared,
-                ),
-                split,
-                cost=retrain.record["cost"],
-            )
-            for retrain in exact
-        ]
-        result |= nearness(values, of_retrains)
-        paths = [retrain.folder or retrain.weights_file for retrain in exact]
-        several = [str(path) for path in paths if path is not None]
-        result["against"] = next(iter(several), None) if len(paths) == 1 else several
+        result |= _nearness(values, exact, run.data, split, partial(predict_parts, shared=shared))
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
     stored = None
     with contextlib.suppress(CounError):  # `write_metrics` says what is wrong with the file
@@ -255,10 +240,9 @@ def evaluate(
     start = _start(run, begun, split, result["counts"], stored, predict_start)
     if start is not None:
         result["start"] = start
-        before = start.metrics
         result["change"] = {
-            name: result[name] - value
-            for name, value in before.items()
+            name: result[name] - before
+            for name, before in start.metrics.items()
             if isinstance(result.get(name), float)
         }
     if warnings := _warnings(run, result):
@@ -277,6 +261,28 @@ def _listed(against: Retrains | None) -> Sequence[Run | str | Path]:
         return (against,)
     require_type(against, Iterable, "against", "a Retrain, its folder, or several of them")
     return against
+
+
+def _nearness(
+    values: Measurements,
+    retrains: Sequence[Run],
+    data: Data,
+    split: Split | None,
+    predict_parts: Callable[..., Predictions],
+) -> dict[str, Any]:
+    """The comparison of *values* with *retrains*, and which these are."""
+    of_retrains = [
+        measurements(
+            predict_parts(retrain.classifier, data=replace(data, views=retrain.data.views)),
+            split,
+            cost=retrain.record["cost"],
+        )
+        for retrain in retrains
+    ]
+    paths = [retrain.folder or retrain.weights_file for retrain in retrains]
+    named = [str(path) for path in paths if path is not None]
+    against = next(iter(named), None) if len(paths) == 1 else named
+    return {**nearness(values, of_retrains), "against": against}
 
 
 def _reasons(missing: int, total: int) -> dict[str, str]:
@@ -319,13 +325,13 @@ def _start(
     parent = run.record.parent
     if run.record.kind != "unlearned" or parent is None:
         return None
-    kept = stored.start if stored else None
-    if kept is not None and kept.weights_sha256 != parent.weights_sha256:
-        kept = None
-    if kept is not None and kept.counts == counts:
-        return kept
+    recorded = stored.start if stored else None
+    if recorded is not None and recorded.weights_sha256 != parent.weights_sha256:
+        recorded = None
+    if recorded is not None and recorded.counts == counts:
+        return recorded
     if start is None:
-        return kept
+        return recorded
     predicted = predict_parts(start.classifier)
     values, _ = measurements(predicted, split).values_by_name()
     numbers = {name: value for name, value in values.items() if isinstance(value, float)}

@@ -53,8 +53,8 @@ def _of_metric(name: str, records: Sequence[Mapping[str, Any]]) -> list[list[str
         texts = ["", ""]
         if margin > 0:
             test = equivalence(of_row, of_reference, margin=margin)
-            said = "yes" if test.equivalent else "not shown"
-            texts = [f"{margin:.{metric.digits}f}", f"{said} ({test.p:.3f})"]
+            answer = "yes" if test.equivalent else "not shown"
+            texts = [f"{margin:.{metric.digits}f}", f"{answer} ({test.p:.3f})"]
         signed = f"{difference:+.{metric.digits}f}"
         lines.append([metric.label, row, signed, f"{corrected[row]:.4f}", *texts])
     return lines
