@@ -141,7 +141,7 @@ def test_bad_input_is_one_line(coun_command) -> None:
     assert coun_command(*TRAIN, *FORGET, "--out", "r").code == 0
     for words, said in (
         (("audit",), "Missing argument"),
-        (("audit", "nowhere"), "not a folder"),
+        (("audit", "nowhere"), "does not exist"),
         (("audit", "original"), "no run has a forget request"),
         (("audit", "r", "--against", "original"), "was trained on everything"),
         (("audit", "r", "--margin", -1), "expected 0 < margin"),
