@@ -93,6 +93,26 @@ def choose_method(
         return Choice(
             "retrain", {}, f"the budget of {budget:g} of a Retrain pays for the exact answer"
         )
+    settings, passes = _settings(forget_rows, retain_rows, original)
+    order = _order(kind, forget_rows_present, prepared, held_out_rows)
+    epochs_of_original = original.get("epochs") or 182
+    for name, reason in order.items():
+        most = int(budget * epochs_of_original / passes[name])
+        if name not in exclude and most:
+            epochs = max(1, most * forget_rows // (forget_rows + earlier_rows))
+            return Choice(name, {"epochs": epochs, **settings[name]}, reason)
+    tried = ", ".join(sorted(exclude))
+    why = f"{tried} did not pass the gates" if tried else f"{budget:g} of a Retrain is too little"
+    return Choice("retrain", {}, f"{why}; a Retrain is exact")
+
+
+def _settings(
+    forget_rows: int, retain_rows: int, original: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    """Settings of each method of the rule, and how many passes of the retain rows an epoch costs.
+
+    Returns: both by the name of the method.
+    """
     batch = int(original.get("batch_size") or 256)
     small = max(1, batch // 8)
     # Few forget rows come up again and again in one epoch, each time with the full push away from
@@ -115,31 +135,33 @@ def choose_method(
         "neggrad_plus": 1 + small / batch,
         "out_of_fold": 1.25,
         "held_out": 1.25,
-    }  # per epoch
+    }
+    return settings, passes
+
+
+def _order(
+    kind: str, forget_rows_present: bool, prepared: bool, held_out_rows: int
+) -> dict[str, str]:
+    """The methods for a request, the first choice first, each with the reason for it."""
     if kind == "class":
-        order = {
+        return {
             "not": "the request is whole classes or finer ones, whose rows NoT sends to neighbours",
             "coun": "the request is whole classes or finer ones, for which CoUn is the next best",
         }
-    else:
-        order = {"coun": "CoUn reads retained rows only and came nearest of such methods"}
-        if forget_rows_present:
-            reason = "NegGrad+ with small forget batches came nearest for single rows at this cost"
-            order = {"neggrad_plus": reason, **order}
-            if held_out_rows >= LEAST_HELD_OUT and kind in ("random", "listed"):
-                reason = "held-out rows show how sure a model may be of rows that it has not seen"
-                order = {"held_out": reason, **order}
-            if prepared and kind in ("random", "listed"):
-                reason = "the model was prepared, so that each forget row has a target of its own"
-                order = {"out_of_fold": reason, **order}
-        else:
-            order["coun"] = "forget rows are deleted, and CoUn reads retained rows only"
-    epochs_of_original = original.get("epochs") or 182
-    for name, reason in order.items():
-        most = int(budget * epochs_of_original / passes[name])
-        if name not in exclude and most:
-            epochs = max(1, most * forget_rows // (forget_rows + earlier_rows))
-            return Choice(name, {"epochs": epochs, **settings[name]}, reason)
-    tried = ", ".join(sorted(exclude))
-    why = f"{tried} did not pass the gates" if tried else f"{budget:g} of a Retrain is too little"
-    return Choice("retrain", {}, f"{why}; a Retrain is exact")
+    if not forget_rows_present:
+        return {"coun": "forget rows are deleted, and CoUn reads retained rows only"}
+    single_rows = kind in ("random", "listed")
+    order = {}
+    if prepared and single_rows:
+        order["out_of_fold"] = (
+            "the model was prepared, so that each forget row has a target of its own"
+        )
+    if held_out_rows >= LEAST_HELD_OUT and single_rows:
+        order["held_out"] = (
+            "held-out rows show how sure a model may be of rows that it has not seen"
+        )
+    order["neggrad_plus"] = (
+        "NegGrad+ with small forget batches came nearest for single rows at this cost"
+    )
+    order["coun"] = "CoUn reads retained rows only and came nearest of such methods"
+    return order
