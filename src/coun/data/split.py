@@ -303,7 +303,7 @@ def _earlier_rows(earlier: Tensor | Iterable[int], data: Data) -> Tensor:
 
 
 def _check_typed(data: Any, requests: Iterable[Any]) -> None:
-    """Refuse what is not data, and what is no request."""
+    """Refuse data and requests of the wrong type."""
     require_type(data, Data, "data", "what coun.load, from_arrays or from_dataset returns")
     wrong = next((entry for entry in requests if not isinstance(entry, Request)), None)
     if wrong is not None:
@@ -314,7 +314,7 @@ def _check_typed(data: Any, requests: Iterable[Any]) -> None:
 
 
 def _check_draw(fraction: Any, seed: Any) -> None:
-    """Refuse a share that is not between 0 and 1, and a seed that is no integer."""
+    """Refuse a share that is not between 0 and 1, and a seed that is not an integer."""
     if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.number):
         raise CounError(f"forget fraction is {fraction!r}; expected a number between 0 and 1")
     if seed is not None and not isinstance(seed, int | np.integer):

@@ -88,7 +88,7 @@ class Unlearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Rows of earlier calls stay forgotten, and are never trained on again.
 
-        Raises: CounError for positions that do not exist or are no integers, such as a mask, or
+        Raises: CounError for positions that do not exist or are not integers, such as a mask, or
             if no row would be left.
         """
         check_is_fitted(self)

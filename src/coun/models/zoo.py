@@ -137,7 +137,7 @@ def build(
 
 
 def check_name(name: str) -> None:
-    """Refuse a *name* without a colon that is no model. Raises: CounError with the nearest name.
+    """Refuse a *name* without a colon that is not a model. Raises: CounError with the nearest.
 
     >>> check_name("cnn")
     """

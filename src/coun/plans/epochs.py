@@ -80,7 +80,7 @@ def held_out_rows(
 
     Args: labels: (N,), of all rows; retain, forget: positions of rows.
 
-    Raises: CounError if the share is no row.
+    Raises: CounError if the share is less than one row.
     """
     candidates = retain[torch.isin(labels[retain], labels[forget])]
     count = round(share * len(candidates))

@@ -21,7 +21,7 @@ LOCK_SECONDS = 10.0  # as long as another process may take to write its metrics
 
 
 def _finite(values: Any) -> Any:
-    """Leave out what is no number: null in a file stands for NaN and infinity."""
+    """Leave out what is not a number: null in a file stands for NaN and infinity."""
     if not isinstance(values, dict):
         return values
     numbers = {name: value for name, value in values.items() if value is not None}

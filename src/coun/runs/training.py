@@ -279,7 +279,7 @@ def _in_federation(method: Method, federation: Federation | None, start: Run) ->
 
 
 def checked_access(share: float | None, method: Method) -> float | None:
-    """Refuse a share of the retain rows that is none, or that *method* cannot work with."""
+    """Refuse a share of the retain rows outside 0 to 1, or one that *method* cannot work with."""
     if share is None:
         return None
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:

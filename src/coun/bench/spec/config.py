@@ -22,7 +22,7 @@ Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
-ACCESS = "retain_access"  # the key of a method that is no setting of it, and can vary
+ACCESS = "retain_access"  # a key of a method that is not one of its settings, and can vary
 # Any kind of forget request that coun or a plug-in registers.
 Scenario = Annotated[
     SerializeAsAny[requests.Request],

@@ -93,5 +93,5 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CounError(f"cannot read {path}: {first_line(error)}") from None
     if not isinstance(content, dict):
-        raise CounError(f"{path} is no record of a saved data set; save it again")
+        raise CounError(f"{path} is not the record of a saved data set; save it again")
     return content
