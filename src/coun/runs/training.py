@@ -185,14 +185,16 @@ def unlearn(
     origin = _start_of(start, options.head)
     if method == AUTO:
         method, settings = _automatic(start, split, origin, settings, options)
-    check_requirements(find(method, trust=True) if isinstance(method, str) else method, start)
+    federation = federation_of(origin.original)
+    if federation is None:  # a federation refuses in words of its own
+        check_requirements(find(method, trust=True) if isinstance(method, str) else method, start)
     if isinstance(method, str):
         method = _made(method, settings, start, split, origin, seed, options)
     elif settings:
         raise CounError("settings go into the Method object, or pass the method by name")
     if contrast is not None:
         method = add_contrast(method, **contrast)
-    method = _in_federation(method, federation_of(origin.original), start)
+    method = _in_federation(method, federation, start)
     retrain = method.name == Retrain.name
     if retrain:
         origin.parent = None  # it starts afresh
