@@ -151,7 +151,8 @@ def test_prepare_and_match(coun_command, tmp_path: Path) -> None:
     small = ("--data", "digits", "--limit", 60, "--model", "mlp", "--epochs", 2)
     (tmp_path / "groups.csv").write_text("id,owner\n3,ann\n5,ann\n")
     folds = ("--folds", 2, "--repeats", 1, "--fold-epochs", 1, "--groups", "groups.csv")
-    assert coun_command("train", *small, *folds, "--out", "o").code == 0
+    trained = coun_command("train", *small, *folds, "--out", "o")
+    assert "60 rows have 1 out-of-fold prediction each, made in" in trained.out
     words = ("unlearn", "o", "--method", "out_of_fold", "--set", "epochs=1", *FORGET)
     done = coun_command(*words, "--out", "u", "--json")
     assert done.code == 0, done.err

@@ -50,12 +50,18 @@ def test_spellings_of_bench_configs_are_read():
     assert parse({"kind": "worst"}) == WorstCase()
 
 
-def test_bad_records_are_refused(refused):
+def test_bad_records_are_refused(digits, refused):
+    with refused("forget id 'a' is named 2 times"):
+        Listed(ids=("a", "a")).choose(digits)
+    with refused("forget row number '3' is named 2 times"):
+        Listed(rows=(3, 3)).choose(digits)
+    with refused(f"id '{'9' * 60} ... {'9' * 20}' names no row"):
+        Listed(ids=("9" * 5000,)).choose(digits)
     with refused("kind of forget request 'randon'", "did you mean 'random'"):
         parse({"kind": "randon"})
     with refused("random request: fraction", "less than 1"):
         parse({"kind": "random", "fraction": 2})
-    with refused("random request: fractoin", "not permitted"):
+    with refused("unknown setting of a random request 'fractoin'", "did you mean 'fraction'"):
         parse({"kind": "random", "fractoin": 0.1})
     with refused("sequential request", "leave no row"):
         parse({"kind": "sequential", "fraction": 0.5, "stages": 2})
@@ -156,6 +162,8 @@ def test_a_subclass_needs_finer_classes(small, digits, refused):
 
     with refused("second label column"):
         Split.of(small, Subclass(name="3"))
+    with refused("digits has no second label column"):
+        Split.of(coun.load("digits", limit=50), Subclass(name="3", column="fine"))
     halves = replace(
         small,
         train=replace(small.train, labels=small.train.labels // 5),

@@ -157,6 +157,27 @@ def test_an_interrupted_preparation_continues(data, tmp_path, monkeypatch) -> No
     assert resumed.out_of_fold.digest == whole.digest
 
 
+def test_a_preparation_that_dies_while_it_replaces_another_leaves_a_usable_run(
+    data, tmp_path, monkeypatch
+) -> None:
+    run = coun.prepare(coun.train(data, "mlp", epochs=2, out=tmp_path / "original"), **FOLDS)
+
+    def dies(folder, record):
+        if record.out_of_fold is not None:
+            raise KeyboardInterrupt
+        write_record(folder, record)
+
+    table = np.full((len(data.train), len(data.classes)), 1 / len(data.classes))
+    np.savez(tmp_path / "own.npz", probabilities=table)
+    write_record = preparation.write_record
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "write_record", dies)
+        with pytest.raises(KeyboardInterrupt):
+            coun.prepare(run.folder, predictions=tmp_path / "own.npz")
+    assert coun.Run.open(run.folder).out_of_fold is None
+    assert coun.prepare(run.folder, predictions=tmp_path / "own.npz").out_of_fold.repeats == 1
+
+
 def test_other_numbers_of_folds_are_refused(data) -> None:
     run = coun.train(data, "mlp", epochs=1)
     for wrong in ({"folds": 1}, {"folds": 61}, {"repeats": 0}):

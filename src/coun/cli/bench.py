@@ -258,6 +258,9 @@ def _print_table(
     table = Table(*header)
     for name in right_aligned:
         table.add_column(name, justify="right")
+    table.padding = (0, 1, 0, 0)
+    for column in table.columns[1 : 3 if right_aligned else 1]:
+        column.no_wrap = True  # on a narrow screen the name of a workload is folded instead
     previous = None
     for first, *others in rows:
         if previous is not None and first != previous and others and not first.startswith("seed"):

@@ -287,10 +287,12 @@ def summary(data: Data, split: Split) -> list[str]:
     ]
     if missing := len(split.missing(data)):
         lines.append(f"  deleted from the source: {_rows(missing)} of those to forget")
-    if named := len(split.held_out):
+    if left_out := len(split.held_out):
+        reason = "on which no model was trained"
+        if len(split.earlier):
+            reason = "named by requests or read by a method"
         lines.append(
-            f"  in the test part: {_rows(named)}, on which no model was trained; measurements "
-            "leave them out"
+            f"  in the test part: {_rows(left_out)}, {reason}; measurements leave them out"
         )
     kind, _, path = data.source.partition(":")
     if path and (cached := entries(path)):

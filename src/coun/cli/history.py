@@ -23,13 +23,14 @@ from coun.cli.start import served_version
 @app.json_option
 def command(folder: Path, as_json: bool) -> None:
     from coun.runs import history
+    from coun.runs.cost import operations
 
     steps = history(served_version(folder))
     if as_json:
         app.emit([step.to_json() for step in steps])
         return
     table = Table(
-        "", "model", "method", "request", "new/all", "date", "s", "TFLOP", box=SIMPLE_HEAD
+        "", "model", "method", "request", "new/all", "date", "s", "operations", box=SIMPLE_HEAD
     )
     table.padding, table.pad_edge = (0, 1, 0, 0), False
     for place, column in enumerate(table.columns):
@@ -45,7 +46,7 @@ def command(folder: Path, as_json: bool) -> None:
             f"{step.new_rows:,}/{step.forgotten_rows:,}",
             step.finished[:16].replace("T", " "),
             f"{step.seconds:.1f}",
-            f"{step.flops / 1e12:,.2f}",
+            operations(step.flops),
         )
     app.console.print(table)
     app.console.print("new/all: rows of that request, and all rows forgotten by then.")

@@ -137,8 +137,8 @@ def command(
     as_json: bool,
     **compute: Any,
 ) -> None:
+    from coun.cli import show
     from coun.runs import Run, prepare
-    from coun.runs.cost import operations
 
     if predictions is not None and folds:
         raise CounError("--from takes predictions that exist; leave the options of folds out")
@@ -150,13 +150,7 @@ def command(
         run = folds.prepare(run, seed, options)
     record = run.record.out_of_fold
     assert record is not None
-    assert run.out_of_fold is not None
     if as_json:
         app.emit({"run": str(folder), "out_of_fold": record.to_json()})
         return
-    app.console.print(
-        f"{len(run.out_of_fold.ids):,} rows have {record.repeats} out-of-fold prediction"
-        f"{'s' * (record.repeats > 1)} each, made in {record.cost.seconds:.1f} s, "
-        f"{operations(record.cost.flops)}.",
-        highlight=False,
-    )
+    app.console.print(show.predictions_made(run), highlight=False)

@@ -55,7 +55,9 @@ def command(
     from coun.bench import report
     from coun.bench.output.latex import Latex
 
-    names = tuple(name.strip() for name in columns.split(",")) if columns else None
+    names = None
+    if columns is not None:
+        names = tuple(name.strip() for name in columns.split(",") if name.strip())
     latex = Latex(names, digits, brackets, label)
     comparison = True if paper == COUN_PAPER else paper or False
     paths = report(folder, paper=comparison, latex=latex, figures=figures)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from coun.cli import app
 from coun.engine.process_group import ProcessGroup
+from coun.errors import counted
 from coun.metrics import catalogue
 from coun.runs import Run, evaluate
 from coun.runs.cost import operations
@@ -72,6 +73,8 @@ def _description(run: Run) -> list[str]:
     """Say in a few lines what *run* is, what it forgot and what it cost."""
     record, cost, split = run.record, run.record.cost, run.split
     where = f" in {run.folder}" if run.folder else ""
+    if record.kind == "given" and split is None:
+        return [f"weights of another program{where}"]
     made = {"original": "the Original", "retrain": "a Retrain"}.get(record.kind)
     lines = [f"{made or f'{record.kind} by {record.method.name}'}{where}"]
     if split is None:
@@ -94,7 +97,21 @@ def _description(run: Run) -> list[str]:
         preparation = record.preparation_cost
         flops = operations(preparation.flops)
         lines.append(f"before the request: {preparation.seconds:.1f} s, {flops}")
+    if record.kind == "original" and record.out_of_fold is not None:
+        lines.append(predictions_made(run))
     return lines
+
+
+def predictions_made(run: Run) -> str:
+    """Say how many out-of-fold predictions *run* has, and what they cost."""
+    record = run.record.out_of_fold
+    assert record is not None
+    assert run.out_of_fold is not None
+    number = counted(record.repeats, "out-of-fold prediction")
+    line = f"{len(run.out_of_fold.ids):,} rows have {number} each"
+    if record.folds is None:
+        return f"{line}, read from a file"
+    return f"{line}, made in {record.cost.seconds:.1f} s, {operations(record.cost.flops)}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -198,6 +198,8 @@ def _with_predictions(run: Run, predictions: OutOfFold, record: OutOfFoldRecord)
     """Return *run* with these predictions, which are written to its folder if it has one."""
     changed = run.record.model_copy(update={"out_of_fold": record})
     if run.folder is not None:
+        if run.record.out_of_fold is not None:  # after a kill between the two, none is on record
+            write_record(run.folder, run.record.model_copy(update={"out_of_fold": None}))
         predictions.save(run.folder / OUT_OF_FOLD)
         write_record(run.folder, changed)
     return replace(run, record=changed, out_of_fold=predictions)

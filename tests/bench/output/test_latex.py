@@ -65,6 +65,13 @@ def test_columns_digits_brackets_and_labels_are_chosen(tables) -> None:
         latex(tables, Latex(columns=("UU",)))
     with pytest.raises(coun.CounError, match=r"expected 0\.\.6"):
         Latex(digits=9)
+    with pytest.raises(coun.CounError, match="column 'ua' is named twice"):
+        latex(tables, Latex(columns=("UA", "ua")))
+    with pytest.raises(coun.CounError, match="no column is named"):
+        Latex(columns=())
+    for label in ("}x", "a\\b", "50%", "a b"):
+        with pytest.raises(coun.CounError, match="does not take in a label"):
+            Latex(label=label)
 
 
 def test_any_grid_is_a_table() -> None:

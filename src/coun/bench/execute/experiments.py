@@ -346,6 +346,7 @@ def _run_options(setting: ExperimentSetting, options: ComputeOptions, worker: in
         compile=setting.compile,
         memory_format=setting.memory_format,
         progress=options.progress,
+        announce=False,
         keep_freed_memory=True,
     )
 

@@ -49,6 +49,13 @@ class Latex:
             raise unknown("kind of brackets", self.brackets, ("absolute", "signed", "none"))
         if self.digits is not None and not 0 <= self.digits <= 6:
             raise CounError(f"digits of LaTeX tables is {self.digits}; expected 0..6")
+        if self.columns is not None and not self.columns:
+            raise CounError("no column is named for the LaTeX tables; expected at least one")
+        if unfit := re.search(r"[\\\\{}%#~^$&\s]", self.label):
+            raise CounError(
+                f"the label '{self.label}' holds {unfit[0]!r}, which LaTeX does not take in a "
+                "label; expected letters, digits and signs such as - : _"
+            )
 
 
 def latex(tables: Sequence[ResultTable], how: Latex | None = None) -> str:
@@ -153,6 +160,8 @@ def _columns(table: ResultTable, how: Latex) -> list[str]:
         name = labels.get(given.lower(), given if given in known else given.lower())
         if name not in known:
             raise unknown("column", given, [*labels, *known])
+        if name in columns:
+            raise CounError(f"column '{given}' is named twice for the LaTeX tables; name it once")
         columns.append(name)
     return columns
 

@@ -150,9 +150,9 @@ class ResultTable:
         texts = []
         if self.fit < FITS:
             texts.append(
-                f"{self.title}: the Original answers only {self.fit:.1f}% of its own training rows "
-                "rightly. A model that has not learned its training rows has little to forget; "
-                "train it longer."
+                f"{self.title}: the Original classifies only {self.fit:.1f}% of its own training "
+                "rows correctly. A model that has not learned its training rows has little to "
+                "forget; train it longer."
             )
         if len(self.methods) < 2:
             return texts

@@ -89,4 +89,12 @@ def parse(record: Mapping[str, Any]) -> Request:
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "request"
-        raise CounError(f"{kind} request: {place}: {problem['msg']}") from None
+        if problem["type"] == "extra_forbidden":
+            known = set(kinds()[kind].model_fields) - {"kind"}
+            raise unknown(f"setting of a {kind} request", place, known) from None
+        expected = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "")
+        if problem["type"] in ("missing", "value_error"):
+            raise CounError(f"{kind} request: {place}: {expected}") from None
+        raise CounError(
+            f"{kind} request: {place} is {problem['input']!r}; expected {expected}"
+        ) from None

@@ -18,6 +18,7 @@ from coun.errors import CounError, counted, nearest
 
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 SHOWN = 3  # names in a message
+LONGEST = 100  # characters of a name in a message
 SEARCHED = 100_000  # names among which a message looks for a similar one
 
 
@@ -133,7 +134,8 @@ class Listed(Request):
             raise CounError("the forget request names no row; expected at least one")
         if len(set(names)) < len(names):
             name, times = Counter(names).most_common(1)[0]
-            raise CounError(f"forget index '{name}' is named {times} times; expected once")
+            what = "id" if self.ids else "row number"
+            raise CounError(f"forget {what} {_short(name)} is named {times} times; expected once")
 
 
 def row_numbers(values: Any, what: str = "forget row number", *, signed: bool = False) -> Tensor:
@@ -189,6 +191,12 @@ def _unknown_ids(strange: list[str], names: list[str]) -> str:
     similar = nearest(first, names[:SEARCHED])
     examples = ", ".join(f"'{name}'" for name in names[:SHOWN])
     return (
-        f"id '{first}'{others} names no row{similar}; ids of this data look like {examples}; "
+        f"id {_short(first)}{others} names no row{similar}; ids of this data look like {examples}; "
         "'coun rows' lists them"
     )
+
+
+def _short(name: object) -> str:
+    """Return *name* in quotation marks; the middle of one that fills a screen is left out."""
+    text = str(name)
+    return f"'{text}'" if len(text) <= LONGEST else f"'{text[:60]} ... {text[-20:]}'"

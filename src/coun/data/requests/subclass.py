@@ -48,7 +48,12 @@ class Subclass(Request):
                 "a subclass request needs a second label column of an hf: source; name the column"
                 " and the class, or list the rows"
             )
-        from coun.data.sources import load  # sources know nothing of requests
+        from coun.data.sources import load, takes  # sources know nothing of requests
 
+        if not takes(data.source, "label_column"):
+            raise CounError(
+                f"{data.source} has no second label column, which a subclass request needs; list "
+                "the rows instead"
+            )
         origin = {key: name for key, name in data.origin.items() if key != "test_limit"}
         return load(data.source, **{**origin, "label_column": self.column})

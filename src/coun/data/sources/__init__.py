@@ -32,6 +32,7 @@ __all__ = [
     "describe_sources",
     "load",
     "open_source",
+    "takes",
 ]
 
 
@@ -152,6 +153,15 @@ class OpenedSource(NamedTuple):
     content: Data | Table
     origin: dict[str, Any]
     streams: bool
+
+
+def takes(spec: str, option: str) -> bool:
+    """Tell whether the source *spec* takes the *option*.
+
+    >>> takes("digits", "label_column")
+    False
+    """
+    return option in _parse(spec)[0].options
 
 
 def open_source(spec: str, *, stream: bool = False, **options: Any) -> OpenedSource:
