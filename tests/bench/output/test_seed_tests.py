@@ -63,7 +63,7 @@ def test_the_box_sees_the_fit_and_the_floor_without_their_columns() -> None:
         r | {"row": "NoT", "base": "NoT"} for r in content["rows"] if r["row"] == "FT"
     ]
     (table,) = result_tables(content)  # the records have 50 to 55% retain accuracy
-    assert any("answers only" in text for text in table.warnings)
+    assert any("classifies only" in text for text in table.warnings)
     assert any("Retrain was trained once" in text for text in table.warnings)
 
 
