@@ -39,7 +39,7 @@ CLASS = 'kind = "class"\nname = "3"'
         (FINETUNE, 'name = "held_out"', "forgets class 3 as a whole"),
         (FINETUNE, 'name = "regun"', "forgets class 3 as a whole"),
         (FINETUNE, 'name = "scrub"\nsettings = { rewind = true }', "give reference_error"),
-        (FINETUNE, 'name = "rewind"\nsettings = { epochs = 2 }', "leaves nothing to return to"),
+        (FINETUNE, 'name = "rewind"\nsettings = { epochs = 2 }', "expected at most 1"),
         (FINETUNE, 'name = "sisa"\nretain_access = 0.5', "sisa is exact"),
         (FINETUNE, FINETUNE + '\nlabel = "Retrain"', "two rows of the table are called 'Retrain'"),
         (FINETUNE, FINETUNE + '\n[semantics]\nof = "cat"', "unknown class 'cat'"),

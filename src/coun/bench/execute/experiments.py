@@ -27,6 +27,7 @@ from coun.bench.spec.experiment import (
     Semantics,
     Train,
     Unlearn,
+    keeping_interval,
 )
 from coun.data import Data, Split
 from coun.data.requests import ModelPredictions
@@ -41,7 +42,6 @@ from coun.runs import Options, Run, measure, predictions, prepare, train, unlear
 from coun.runs.evaluation import measurements
 from coun.runs.kept_epochs import KeptEpoch
 
-KEPT = 10  # epochs of an Original that are kept for the method rewind
 # Parts of a run's record that the tables need.
 RECORDED = ("weights_sha256", "cost", "preparation_cost", "kind", "method", "environment")
 
@@ -157,7 +157,7 @@ def _kept_epochs(experiment: Unlearn, store: Store, options: Options) -> dict[in
     while isinstance(original, Unlearn):
         original = original.start
     setting, place = original.setting, store.place(original) / "kept"
-    keeping = replace(options, keep_every=max(1, setting.recipe["epochs"] // KEPT))
+    keeping = replace(options, keep_every=keeping_interval(setting.recipe))
     with locked(place, wait=-1):
         run = train(
             _data(setting),

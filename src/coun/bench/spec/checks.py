@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from coun.bench.spec.config import Config, Workload
-from coun.bench.spec.experiment import Train, Unlearn
+from coun.bench.spec.experiment import Train, Unlearn, keeping_interval
 from coun.bench.spec.planned import PlannedModel
 from coun.bench.spec.workload import MissingDataError, data_spec, new_classifier
 from coun.data import Data, Split
@@ -67,6 +67,14 @@ def method_of(experiment: Train | Unlearn) -> Method:
         if experiment.contrast is not None:
             method = add_contrast(method, **experiment.contrast)
         method = method.with_defaults_from(setting.recipe)
+        if method.needs_kept_epochs:
+            most = int(setting.recipe["epochs"]) - keeping_interval(setting.recipe)
+            if method.settings()["epochs"] > most:
+                raise CounError(
+                    f"{method.name} by {method.settings()['epochs']} epochs of the Original's "
+                    f"{setting.recipe['epochs']}; expected at most {most}, after the first epoch "
+                    "that is kept"
+                )
     if setting.federation is not None:
         method = Federated(method, setting.federation)
     if isinstance(experiment, Unlearn):

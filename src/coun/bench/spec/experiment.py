@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from coun.metrics import catalogue
 from coun.objectives.contrastive.registry import find_loss
 
 FORMAT = 2  # of the store; results written with another number are never reused
+KEPT = 10  # epochs of an Original that are kept for the method rewind
 FLOOR_SEED_OFFSET = 1000  # the second Retrain has the seed of the first one plus this
 
 
@@ -356,6 +357,11 @@ class Score(Experiment):
     @property
     def title(self) -> str:
         return f"{self.setting.name}: scores of all rows for the request {label(self.request)}"
+
+
+def keeping_interval(recipe: Mapping[str, Any]) -> int:
+    """Return every how many epochs of the training *recipe* the weights are kept for rewind."""
+    return max(1, int(recipe["epochs"]) // KEPT)
 
 
 def closure(experiments: Iterable[Experiment]) -> list[Experiment]:
