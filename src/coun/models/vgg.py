@@ -70,11 +70,11 @@ def vgg7(classes: int, shape: tuple[int, ...]) -> nn.Module:
     Raises: CounError if *shape* is not that of an image, or the image is too small.
 
     Source: the layout of the networks of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"
-        (arXiv 2404.00498), which have 64, 256 and 256 channels. As there, the first entries of a 3x3
-        convolution are the identity ("dirac") at the start. Its first layer is fixed and made from
-        the training images (whitened), its activation is GELU and its last layer is scaled; here
-        the first layer is learned, the activation is ReLU, and nothing is scaled. It is not in the
-        CoUn paper.
+        (arXiv 2404.00498), which have 64, 256 and 256 channels. As there, the first entries of a
+        3x3 convolution are the identity ("dirac") at the start. Its first layer is fixed and made
+        from the training images (whitened), its activation is GELU and its last layer is scaled;
+        here the first layer is learned, the activation is ReLU, and nothing is scaled. It is not
+        in the CoUn paper.
     """
     channels, height, width = image_shape("vgg7", shape)
     if min(height, width) < 9:
