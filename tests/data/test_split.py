@@ -91,7 +91,7 @@ def test_bad_requests_are_refused(data, refused):
         Split.by_class(data, 5)
     with refused("names no row"):
         Split.by_index(data, [])
-    with refused("index '7'", "2 times"):
+    with refused("row number '7'", "2 times"):
         Split.by_index(data, [3, 7, 7])
     with refused("index 50", "between 0 and 49"):
         Split.by_index(data, [3, 50])

@@ -45,6 +45,7 @@ class SSD(Method):
     selection: float = Field(
         10.0,
         ge=0,
+        allow_inf_nan=True,
         description="How many times more important to the forget set a weight must be to be "
         "dampened, alpha; inf dampens none.",
     )

@@ -65,7 +65,7 @@ def vgg7(classes: int, shape: tuple[int, ...]) -> nn.Module:
     the maximum over the last map goes to the head. 1.2 million parameters and 70 million
     multiply-adds at 32x32, an eighth of those of `resnet18`.
 
-    Args: as for `vgg16`; features are (B, 256). Sides need at least 9 pixels.
+    Args: as for `vgg16`; features are (B, 256). As there, small images have fewer pools.
 
     Raises: CounError if *shape* is not that of an image, or the image is too small.
 
@@ -77,21 +77,24 @@ def vgg7(classes: int, shape: tuple[int, ...]) -> nn.Module:
         in the CoUn paper.
     """
     channels, height, width = image_shape("vgg7", shape)
-    if min(height, width) < 9:
-        raise CounError(f"vgg7 got images of {height}x{width} pixels; expected 9x9 or more")
+    side = min(height, width) - 1  # of the map behind the first convolution
+    if side < 1:
+        raise CounError(f"vgg7 got images of {height}x{width} pixels; expected 2x2 or more")
     layers: list[nn.Module] = []
 
-    def add(out: int, side: int, *, pool: bool = False) -> None:
+    def add(out: int, kernel: int, *, pool: bool = False) -> None:
         nonlocal channels
-        layers.append(nn.Conv2d(channels, out, side, padding=side // 2 * (side > 2), bias=False))
+        padding = 1 if kernel == 3 else 0
+        layers.append(nn.Conv2d(channels, out, kernel, padding=padding, bias=False))
         layers.extend([nn.MaxPool2d(2)] if pool else [])
         layers.extend([nn.BatchNorm2d(out), nn.ReLU(inplace=True)])
         channels = out
 
     add(32, 2)
     for out in (64, 128, 256):
-        add(out, 3, pool=True)
+        add(out, 3, pool=side > 1)
         add(out, 3)
+        side //= 2
     for layer in layers[1:]:
         if isinstance(layer, nn.Conv2d):
             nn.init.dirac_(layer.weight.data[: layer.in_channels])
