@@ -170,3 +170,16 @@ def test_the_last_epochs_can_learn_from_images_as_they_are(small: coun.Data) -> 
     assert weights_digest(augmented.model) == weights_digest(
         coun.train(replace(small, views=Counted()), "mlp", **settings).model
     )
+
+
+def test_more_unaugmented_epochs_than_epochs_are_refused(small: coun.Data, tmp_path: Path) -> None:
+    expected = "unaugmented_epochs of {} is 3, and it has 2 epochs; expected at most as many"
+    with pytest.raises(coun.CounError, match=expected.format("retrain")):
+        coun.train(small, "mlp", epochs=2, unaugmented_epochs=3, out=tmp_path / "original")
+    original = coun.train(small, "mlp", epochs=7, unaugmented_epochs=5)
+    split = coun.Split.random(small, 0.1)
+    with pytest.raises(coun.CounError, match=expected.format("finetune")):  # 50/182 of 7 epochs
+        coun.unlearn(original, split, "finetune", unaugmented_epochs=3, out=tmp_path / "unlearned")
+    assert not list(tmp_path.iterdir())
+    # The models of folds have fewer epochs than the Original, all of them unaugmented then.
+    assert coun.prepare(original, folds=2, repeats=1, epochs=2).record.out_of_fold.epochs == 2

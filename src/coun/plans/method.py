@@ -224,6 +224,14 @@ class Training(Method):
             self, epochs=epochs, batch_size=self.batch_size or original.get("batch_size", 256)
         )
 
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        super().check(classifier, data, split)
+        if self.epochs and self.unaugmented_epochs > self.epochs:
+            raise CounError(
+                f"unaugmented_epochs of {self.name} is {self.unaugmented_epochs}, and it has "
+                f"{self.epochs} epochs; expected at most as many; lower it, or raise epochs"
+            )
+
     def budget(self) -> tuple[int, int]:
         """Return epochs and batch size; `with_defaults_from` must have filled them in."""
         assert self.epochs

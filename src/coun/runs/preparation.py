@@ -173,7 +173,11 @@ class _Trainer:
             seed=Seeds(self.seed).number(name) % 2**31,
             out=folder / FOLDERS / f"{name}-of-{epochs}-epochs" if folder else None,
             options=self.options,
-            **{**self.settings, "epochs": epochs},
+            **{
+                **self.settings,
+                "epochs": epochs,
+                "unaugmented_epochs": min(epochs, self.settings.get("unaugmented_epochs", 0)),
+            },
         )
         self.cost = self.cost + trained.record.cost
         logits = predict(trained.classifier, data, data.train.take(places)).logits

@@ -284,7 +284,8 @@ def _speed(plan: Plan, workload: Workload, timed: bool, tflops: float | None) ->
     batch = int(recipe(workload.model, workload.train).settings()["batch_size"])
     rows = int(min(info.train, TIMED_STEPS * batch, max(8, TIMED_FLOPS / (3 * info.flops))))
     sample = _sample(plan.config, workload, info, rows)
-    settled = {**workload.train, "epochs": 1, "batch_size": min(batch, max(2, rows // 2))}
+    size = min(batch, max(2, rows // 2))
+    settled = {**workload.train, "epochs": 1, "unaugmented_epochs": 0, "batch_size": size}
     options = Options(settings.device, info.precision, compile=settings.compile)  # type: ignore[arg-type]
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)

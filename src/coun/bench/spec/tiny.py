@@ -15,6 +15,7 @@ FEWEST, TEST = 120, 60
 OF_CLIENT = 40  # rows for each client of a federation, as a Dirichlet partition needs many
 MODEL = "cnn"
 TRAIN = {"epochs": 2, "batch_size": 32}
+SHORT = {"epochs": 1, "unaugmented_epochs": 0}  # of methods
 NOTE = (
     "This is the tiny form: the steps of the bench with a few images, a small network, one epoch "
     "of unlearning and no search of settings. It shows that every step runs. Its numbers have no "
@@ -70,7 +71,7 @@ def _scenario(request: Request) -> Request:
 
 def _method(method: MethodConfig) -> MethodConfig:
     known = {field.name for field in fields(find(method.name, trust=True))}
-    settings: dict[str, Any] = {**method.settings, **({"epochs": 1} if "epochs" in known else {})}
-    on = {name: {**chosen, "epochs": 1} for name, chosen in method.on.items()}
-    on = on if "epochs" in known else method.on
+    short = {name: value for name, value in SHORT.items() if name in known}
+    settings: dict[str, Any] = {**method.settings, **short}
+    on = {name: {**chosen, **short} for name, chosen in method.on.items()}
     return method.model_copy(update={"settings": settings, "on": on, "search": {}})
