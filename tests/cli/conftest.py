@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,16 @@ class Result:
 
 
 Command = Callable[..., Result]
+
+
+@pytest.fixture
+def unmeasured() -> dict[str, str]:
+    """The environment of a process whose coverage is not measured.
+
+    The measurement starts before Python reads any of our code, where it swallows signals, and it
+    writes a file of its own at the end, which fails where the disk is full.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
 
 
 @pytest.fixture

@@ -139,16 +139,17 @@ def test_a_diverging_run_says_what_to_try(coun_command, trained: Path, tmp_path:
 
 
 @pytest.mark.parametrize("every", ["0", "60"])
-def test_a_full_disk_is_one_line_and_leaves_no_weights(tmp_path: Path, every: str) -> None:
+def test_a_full_disk_is_one_line_and_leaves_no_weights(
+    tmp_path: Path, unmeasured: dict[str, str], every: str
+) -> None:
     # A limit on file size fails a write like a full disk does, wherever it comes from.
     script = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
         "from coun.cli import main; sys.exit(main())"
     )
     words = [*TRAIN, "--checkpoint-every", every, "--out", "x"]
-    done = subprocess.run(
-        [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, cwd=tmp_path, env=unmeasured, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
     assert "cannot write" in done.stderr

@@ -20,12 +20,15 @@ TRAIN = ("train", "--data", "digits", "--model", "mlp", "--epochs", "9999", "--o
 
 
 @pytest.mark.parametrize(("number", "after"), [(signal.SIGINT, 0.15), (signal.SIGTERM, 0.6)])
-def test_an_interrupt_in_the_first_seconds_is_one_line(tmp_path, number, after):
+def test_an_interrupt_in_the_first_seconds_is_one_line(tmp_path, unmeasured, number, after):
     words = [sys.executable, "-m", "coun", *TRAIN, str(tmp_path / "run")]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    time.sleep(after)  # somewhere in the imports, or in the first epochs
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=unmeasured)
+    try:
+        time.sleep(after)  # somewhere in the imports, or in the first epochs
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert "Traceback" not in errors
     assert process.returncode in (130, -number)  # before Python installs any handler
     if process.returncode == 130:
