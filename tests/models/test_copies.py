@@ -8,7 +8,13 @@ from torch import nn
 
 import coun
 from coun.errors import CounError
-from coun.models import copy_model, inner_network, make_model, weights_digest
+from coun.models import (
+    copy_model,
+    gives_same_weights,
+    inner_network,
+    make_model,
+    weights_digest,
+)
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
@@ -68,3 +74,61 @@ def test_the_network_of_a_lightning_module_is_used(monkeypatch):
     copy_model(inner_network(alone))
     two = lightning_module(monkeypatch, model=net, other=nn.Linear(2, 2))
     assert inner_network(two) is two
+
+
+def test_a_compiled_model_stands_for_the_module_inside_it() -> None:
+    net = nn.Linear(2, 2)
+    assert inner_network(torch.compile(net)) is net
+    assert make_model(lambda: torch.compile(net), (2,)) is net
+
+
+def test_a_factory_that_gives_one_module_again_is_refused(small, split) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(CounError, match="same module at every call; expected a new one"):
+        coun.train(small, lambda: net, split=split, epochs=1)
+    with pytest.raises(CounError, match="same module at every call"):
+        coun.unlearn(net, split, "retrain", data=small, build=lambda: net, epochs=1)
+    with pytest.raises(CounError, match="weights of the model to unlearn from; expected fresh"):
+        coun.unlearn(net, split, "retrain", data=small, build=lambda: copy_model(net), epochs=1)
+
+
+def test_a_factory_that_ignores_the_seed_is_named(small, caplog) -> None:
+    def seeded() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    before = torch.random.get_rng_state()
+    assert gives_same_weights(seeded, seeded())
+    torch.random.set_rng_state(before)
+    coun.train(small, seeded, epochs=1)
+    assert "the same weights whatever the seed" in caplog.text
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_given_module_is_no_beginning_of_a_retrain(small, split, tmp_path) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    coun.train(small, net, epochs=1, out=tmp_path / "o")
+    opened = coun.Run.open(tmp_path / "o", data=small, build=net)
+    with pytest.raises(CounError, match="pass the function that makes one"):
+        coun.unlearn(opened, split, "retrain", epochs=1)
+    unlearned = coun.unlearn(opened, split, "finetune", epochs=1, lr=0.01, out=tmp_path / "u")
+    again = coun.Run.open(unlearned.folder, data=small, build=net)
+    assert coun.evaluate(again)["change"]  # the model before opens with the same module
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (nn.Linear(2, 2).to("meta"), "'weight' of Linear is on the device meta"),
+        (lazy(), "is a lazy parameter without values; run the model once"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).requires_grad_(False),
+            "all weights of Sequential are frozen.*call requires_grad_",
+        ),
+    ],
+    ids=["meta", "lazy", "frozen"],
+)
+def test_models_that_cannot_be_trained_are_refused_in_one_line(model, words, small, split) -> None:
+    with pytest.raises(CounError, match=words) as caught:
+        coun.unlearn(model, split, "finetune", data=small, epochs=1)
+    assert "\n" not in str(caught.value)

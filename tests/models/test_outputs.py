@@ -123,6 +123,13 @@ def two_heads():
         (two_heads(), None, r"several linear layers \(fc2, fc3\)"),
         (UserNet(lambda logits, body: body.sum()), None, "not that of a linear layer"),
         (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), None, r"cannot run a batch of shape \(2, 3"),
+        (UserNet().half(), None, r"weights of float16: pass it as model\.float\(\)"),
+        (torch.jit.script(nn.Linear(8, 2)), None, "TorchScript.*pass the nn.Module"),
+        (
+            nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), UserNet()),
+            None,
+            "'0' of Sequential is a BatchNorm without running statistics",
+        ),
     ],
 )
 def test_refusals(net, head, words):

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 import coun
+from coun.errors import CounError
+from coun.models import save_weights, weights_digest
 
 
 def state():
@@ -43,6 +45,27 @@ def test_training_unlearning_and_evaluation_leave_the_process_as_it_was(small, s
     importlib.import_module("coun.report")
     importlib.import_module("coun.audit")
     assert state() == before
+
+
+def test_opening_a_run_leaves_the_process_as_it_was(original, small, split, tmp_path):
+    folder = coun.unlearn(original, split, "finetune", epochs=1, out=tmp_path / "u").folder
+    save_weights(original.model, tmp_path / "given.safetensors")
+    before = state()
+    run = coun.Run.open(folder, data=small)
+    coun.load_model(folder)
+    coun.export(folder, tmp_path / "served", "safetensors")
+    coun.Run.from_weights(tmp_path / "given.safetensors", small, "cnn")
+    coun.audit.audit([run], [])
+    assert state() == before
+
+
+def test_training_works_where_gradients_are_switched_off(original, split):
+    expected = coun.unlearn(original, split, "salun", epochs=1)
+    with torch.no_grad():
+        run = coun.unlearn(original, split, "salun", epochs=1)
+    assert weights_digest(run.model) == weights_digest(expected.model)
+    with torch.inference_mode(), pytest.raises(CounError, match="inside torch.inference_mode"):
+        coun.unlearn(original, split, "finetune", epochs=1)
 
 
 @pytest.mark.parametrize("asked", [False, True])

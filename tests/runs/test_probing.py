@@ -14,13 +14,17 @@ from coun.runs import probing
 from coun.runs.recipes import by_family, family, recipe
 
 
+def network():
+    layers = (nn.Linear(64, 32), nn.LayerNorm(32), nn.GELU(), nn.Linear(32, 10))
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
 @pytest.fixture(scope="module")
 def normalised(small):
     """A network with LayerNorm, trained by a plain loop with AdamW."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = (nn.Linear(64, 32), nn.LayerNorm(32), nn.GELU(), nn.Linear(32, 10))
-        model = nn.Sequential(nn.Flatten(), *layers)
+        model = network()
     optimizer = torch.optim.AdamW(model.parameters(), 0.01)
     x, y = small.views.evaluate(small.train.images), small.train.labels
     for _ in range(60):
@@ -122,9 +126,7 @@ def test_training_from_scratch_follows_the_family(normalised, split, small):
     assert by_family(normalised) == {"optimizer": "adamw", "lr": 1e-3}
     assert recipe(None, network=normalised) == replace(recipe(None), optimizer="adamw", lr=1e-3)
     assert recipe("vit", network=normalised) == recipe("vit")
-    retrain = coun.unlearn(
-        normalised, split, "retrain", data=small, build=lambda: normalised, epochs=1
-    )
+    retrain = coun.unlearn(normalised, split, "retrain", data=small, build=network, epochs=1)
     assert retrain.record.method.settings["optimizer"] == "adamw"
 
 

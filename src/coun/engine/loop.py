@@ -101,6 +101,7 @@ class Engine:
         self._tick = 0.0
         self._saved = time.monotonic()
 
+    @torch.enable_grad()
     def run(self, stages: Iterable[Stage]) -> Log:
         """Run all stages in order, or those that are left after an interruption.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -72,11 +73,15 @@ class Optimizer:
             # Kernels of a GPU read float32; on a CPU the rate keeps all digits of the number.
             dtype = torch.float64 if rate_on.type == "cpu" else torch.float32
             rate = torch.tensor(self.lr, dtype=dtype, device=rate_on)
-        if self.kind == "adamw":
-            return torch.optim.AdamW(parameters, rate, weight_decay=self.weight_decay, fused=True)
-        return torch.optim.SGD(
-            parameters, rate, self.momentum, weight_decay=self.weight_decay, fused=True
-        )
+        # The first optimizer of a process imports torch's compiler, which sets filters of warnings.
+        with warnings.catch_warnings():
+            if self.kind == "adamw":
+                return torch.optim.AdamW(
+                    parameters, rate, weight_decay=self.weight_decay, fused=True
+                )
+            return torch.optim.SGD(
+                parameters, rate, self.momentum, weight_decay=self.weight_decay, fused=True
+            )
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

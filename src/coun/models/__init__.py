@@ -1,6 +1,12 @@
 """Models: built-in ones by name, any other network through `Classifier`, and their weights."""
 
-from coun.models.copies import copy_model, inner_network, make_model
+from coun.models.copies import (
+    copy_model,
+    gives_same_weights,
+    inner_network,
+    make_model,
+    to_be_filled,
+)
 from coun.models.families import Preprocessing
 from coun.models.outputs import Classifier, Outputs
 from coun.models.weights import load_weights, save_weights, weights_digest
@@ -24,6 +30,7 @@ __all__ = [
     "build",
     "check_name",
     "copy_model",
+    "gives_same_weights",
     "inner_network",
     "load_trained",
     "load_weights",
@@ -32,5 +39,6 @@ __all__ = [
     "preprocessing",
     "recorded_config",
     "save_weights",
+    "to_be_filled",
     "weights_digest",
 ]

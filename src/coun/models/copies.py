@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from coun.errors import CounError
+from coun.models.weights import weights_digest
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -36,15 +37,18 @@ def copy_model(model: Model) -> Model:
 
 
 def inner_network(model: nn.Module) -> nn.Module:
-    """Return the network inside a LightningModule that holds only one; else *model* itself.
+    """Return the network inside a compiled model, or inside a LightningModule; else *model* itself.
 
-    A LightningModule that was trained refers to its trainer, with loaders and loggers, which
-    cannot be copied, and training by coun needs none of its hooks.
+    A compiled model runs its graph and not the layers that coun observes; it has the same weights
+    as the module inside it. A LightningModule that was trained refers to its trainer, with loaders
+    and loggers, which cannot be copied, and training by coun needs none of its hooks. Of several
+    networks in it, none is chosen.
 
     >>> layer = nn.Linear(2, 2)
     >>> inner_network(layer) is layer
     True
     """
+    model = getattr(model, "_orig_mod", model)
     packages = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
     if not packages & {"lightning", "pytorch_lightning"}:
         return model
@@ -55,10 +59,47 @@ def inner_network(model: nn.Module) -> nn.Module:
     return networks[0] if alone else model
 
 
+def to_be_filled(factory: Callable[[], Model]) -> Model:
+    """Make a model whose weights are replaced next, and leave the global generator as it was.
+
+    >>> before = torch.random.get_rng_state()
+    >>> _ = to_be_filled(lambda: nn.Linear(2, 2))
+    >>> torch.equal(torch.random.get_rng_state(), before)
+    True
+    """
+    with torch.random.fork_rng():
+        return factory()
+
+
+def gives_same_weights(factory: Callable[[], nn.Module], model: nn.Module) -> bool:
+    """Say whether *factory* makes a new module with the weights of *model*.
+
+    A Retrain begins with a model from a factory. If that gives one module at every call, the
+    Retrain would begin with weights that have seen the rows to forget.
+
+    Args:
+        factory: makes models; it is called once.
+        model: what it made before, under a seed, or a trained model.
+
+    Raises: CounError if it returns *model* itself.
+
+    >>> gives_same_weights(lambda: nn.Linear(2, 2), nn.Linear(2, 2))
+    False
+    """
+    other = to_be_filled(factory)
+    if other is model:
+        raise CounError(
+            "the function that makes the model returns the same module at every call; expected a "
+            "new one, such as lambda: Net() in place of lambda: net"
+        )
+    return weights_digest(other) == weights_digest(model)
+
+
 def make_model(factory: Callable[[], nn.Module], shape: tuple[int, ...]) -> nn.Module:
     """Call *factory*, and give lazy layers their weights, by a forward of two blank inputs.
 
-    The weights come from the global generator, like those of all other layers.
+    The weights come from the global generator, like those of all other layers. Of a compiled model
+    the module inside it is returned.
 
     Args: shape: of one input.
 
@@ -66,6 +107,7 @@ def make_model(factory: Callable[[], nn.Module], shape: tuple[int, ...]) -> nn.M
     torch.Size([3, 5])
     """
     model = factory()
+    model = getattr(model, "_orig_mod", model)
     if isinstance(model, nn.Module) and any(map(is_lazy, model.state_dict().values())):
         training = model.training
         with torch.no_grad():

@@ -71,7 +71,8 @@ class Classifier(nn.Module):
 
     Raises: CounError if the example does not run; if no linear head is found, or more than
         one; if *head* is not a linear layer of the model; if the head does not run exactly
-        once in a forward, or runs on sequences (B, T, D) instead of one row for each sample.
+        once in a forward, or runs on sequences (B, T, D) instead of one row for each sample; if
+        the model is compiled or a TorchScript module, or has a BatchNorm without statistics.
 
     Source: CoUn (Khalil et al., NeurIPS 2025): its contrastive loss acts on the
         representations that feed the linear classifier.
@@ -85,8 +86,7 @@ class Classifier(nn.Module):
     def __init__(self, model: nn.Module, head: str | None = None, *, example: Tensor) -> None:
         super().__init__()
         kind = type(model).__name__
-        if hasattr(model, "_orig_mod"):
-            raise CounError("the model is compiled; wrap the plain one and compile the classifier")
+        _check_layers(model)
         modules = dict(model.named_modules(remove_duplicate=False))
         linears = {name: m for name, m in modules.items() if _may_be_head(m)}
         if not linears:
@@ -156,6 +156,24 @@ class Classifier(nn.Module):
         )
 
 
+def _check_layers(model: nn.Module) -> None:
+    """Refuse a model whose layers cannot be observed, or whose answers depend on the batch."""
+    if hasattr(model, "_orig_mod"):
+        raise CounError("the model is compiled; wrap the plain one and compile the classifier")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise CounError(
+            "the model is a TorchScript module, whose layers cannot be observed; pass the "
+            "nn.Module that it was made from, with its weights"
+        )
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            raise CounError(
+                f"'{name}' of {type(model).__name__} is a BatchNorm without running statistics, so "
+                "that what the model answers for a row depends on the other rows of its batch; use "
+                "track_running_stats=True, or another normalisation"
+            )
+
+
 def _may_be_head(module: nn.Module) -> bool:
     """Whether *module* is a linear layer, or a convolution that is one on each position."""
     if isinstance(module, nn.Conv2d):
@@ -205,12 +223,21 @@ def _probe(
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise CounError(
                 f"{type(model).__name__} cannot run a batch of shape {tuple(example.shape)}: "
-                f"{reason}"
+                f"{reason}{_other_precision(model, example)}"
             ) from error
         finally:
             for module, training in modes.items():
                 module.training = training
     return result, {linear: tap.calls or [] for linear, tap in taps.items()}
+
+
+def _other_precision(model: nn.Module, example: Tensor) -> str:
+    """What to do about weights of another precision than the inputs; empty where they agree."""
+    kinds = {
+        str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.dtype.is_floating_point
+    }
+    others = sorted(kinds - {"float32"}) if example.is_floating_point() else []
+    return f"; it has weights of {', '.join(others)}: pass it as model.float()" if others else ""
 
 
 def _find(

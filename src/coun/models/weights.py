@@ -47,7 +47,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     data = safetensors.torch.save(
         {
             name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, tensor in _state(model).items()
+            for name, tensor in tensors(model).items()
         }
     )
     with atomically(path) as temporary:
@@ -69,7 +69,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> str:
     """
     path = Path(path)
     states = read_checkpoint(path)
-    expected = _state(model)
+    expected = tensors(model)
     problems: dict[str, str] = {}
     fitting: dict[str, tuple[dict[str, Tensor], list[str]]] = {}
     for key, state in states.items():
@@ -109,7 +109,7 @@ def weights_digest(model: nn.Module) -> str:
     False
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(_state(model).items()):
+    for name, tensor in sorted(tensors(model).items()):
         head = [name, str(tensor.dtype), list(tensor.shape)]
         digest.update(json.dumps(head).encode() + b"\n")
         # Flattened first, because a tensor without dimensions cannot be viewed as bytes.
@@ -118,8 +118,14 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _state(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict of *model*. Raises: CounError if it holds anything but tensors."""
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of *model*, of which every entry is a tensor with values.
+
+    Raises: CounError if an entry is something else, or a tensor without values.
+
+    >>> list(tensors(nn.Linear(2, 2)))
+    ['weight', 'bias']
+    """
     state = model.state_dict()
     for name, value in state.items():
         if is_lazy(value):
@@ -131,5 +137,10 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
             raise CounError(
                 f"the state dict of {type(model).__name__} holds a {type(value).__name__} under "
                 f"'{name}'; only tensors can be kept"
+            )
+        if value.is_meta:
+            raise CounError(
+                f"'{name}' of {type(model).__name__} is on the device meta and has no values; load "
+                "the weights before passing the model"
             )
     return state

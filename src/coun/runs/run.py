@@ -22,15 +22,18 @@ from coun.files import file_digest
 from coun.models import (
     Classifier,
     copy_model,
+    gives_same_weights,
     inner_network,
     load_trained,
     load_weights,
     make_model,
     name_of_folder,
     recorded_config,
+    to_be_filled,
     weights_digest,
 )
 from coun.models.ensemble import Shards
+from coun.models.weights import tensors
 from coun.models.zoo import code_name
 from coun.runs.chain import parent_folder, with_memory_of_parents
 from coun.runs.folder import (
@@ -149,7 +152,9 @@ class Run:
         data, numbers = recorded_data(folder, record, data, allow_missing=allow_missing)
         data = as_recorded(folder, record.data, data, given=given, trust=trust)
         maker = _maker(folder, record, data, build, trust)
-        model = maker()
+        model = to_be_filled(maker)
+        if build is not None and not isinstance(build, nn.Module):
+            gives_same_weights(maker, model)
         load_weights(model, folder / WEIGHTS)
         check_weights(folder, record, model)
         check_finite(model, str(folder / WEIGHTS))
@@ -166,7 +171,9 @@ class Run:
                 if warning:
                     _log.warning("%s", warning)
         predictions = carried(folder, record, data)
-        run = cls(model.eval(), data, split, record, folder, maker, out_of_fold=predictions)
+        # Retrain must not begin with the weights that a given module has.
+        fresh = None if isinstance(build, nn.Module) else maker
+        run = cls(model.eval(), data, split, record, folder, fresh, out_of_fold=predictions)
         run.kept_epochs = kept_in(folder, record)
         return run
 
@@ -231,7 +238,8 @@ class Run:
             folder = parent_folder(self.record, self.folder)
             if folder is not None:
                 # A parent whose record names other code than this run's is left out.
-                return Run.open(folder, data=self.data, build=self.build, allow_missing=True)
+                build = self.build or (self.model if self.record.model.name is None else None)
+                return Run.open(folder, data=self.data, build=build, allow_missing=True)
         return None
 
     @property
@@ -249,7 +257,7 @@ def _with_weights(
     """
     make = maker_for(data)
     assert make is not None
-    module = make()
+    module = to_be_filled(make)
     adapted = for_network(data, module)
     try:
         load_weights(module, path)
@@ -262,7 +270,7 @@ def _with_weights(
         try:
             make = maker_for(other)
             assert make is not None
-            load_weights(module := make(), path)
+            load_weights(module := to_be_filled(make), path)
         except CounError:
             raise error from None
         adapted = with_channels(data, channels)
@@ -327,7 +335,7 @@ def check_weights(folder: Path, record: RunRecord, model: nn.Module) -> None:
 
 def check_finite(model: nn.Module, where: str) -> None:
     """Refuse weights that are not numbers: every measurement of such a model is meaningless."""
-    for name, tensor in model.state_dict().items():
+    for name, tensor in tensors(model).items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise CounError(
                 f"{where} holds NaN or infinite values in '{name}'; expected finite weights, "

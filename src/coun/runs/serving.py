@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -19,7 +20,7 @@ from coun.data.preprocessing import imported_views
 from coun.data.views import Transform, Views
 from coun.errors import CounError, unknown
 from coun.files import cannot_write, write_json
-from coun.models import Classifier, copy_model, load_weights, make_model, save_weights
+from coun.models import Classifier, copy_model, load_weights, make_model, save_weights, to_be_filled
 from coun.models import build as build_model
 from coun.models.families.hf import quiet
 from coun.models.inputs import run as run_model
@@ -72,13 +73,14 @@ def load_model(
         require_trust(code, f"{folder / RECORD}: model", trust)
     shape = _input_shape(record, _views(folder, record, trust))
     if build is not None:
-        model = make_model(build, shape)
+        make: Callable[[], nn.Module] = partial(make_model, build, shape)
     elif record.model.name is None:
         raise CounError(
             f"{folder} holds a module passed in Python; pass build=..., the function that makes it"
         )
     else:
-        model = build_model(
+        make = partial(
+            build_model,
             record.model.name,
             classes=len(record.data.classes),
             shape=shape,
@@ -86,6 +88,7 @@ def load_model(
             trust=trust,
             config=record.model.config,
         )
+    model = to_be_filled(make)
     load_weights(model, folder / WEIGHTS)
     check_weights(folder, record, model)
     return model.eval()
@@ -220,10 +223,10 @@ def _input_shape(record: RunRecord, views: Transform | None) -> tuple[int, ...]:
 
 def _example(record: RunRecord, views: Transform | None) -> Tensor:
     """Two random inputs of the model."""
-    shape = _input_shape(record, views)
+    shape, generator = _input_shape(record, views), torch.Generator().manual_seed(0)
     if record.data.vocabulary is not None:
-        return torch.randint(0, record.data.vocabulary, (2, *shape))
-    return torch.rand(2, *shape)
+        return torch.randint(0, record.data.vocabulary, (2, *shape), generator=generator)
+    return torch.rand(2, *shape, generator=generator)
 
 
 def _document(

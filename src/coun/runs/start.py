@@ -128,6 +128,19 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
     return replace(start, model=fresh, name=name, build=make, head=None)
 
 
+def require_trainable(model: nn.Module) -> None:
+    """Refuse a model without a weight that may change, and a call inside `torch.inference_mode`."""
+    if torch.is_inference_mode_enabled():
+        raise CounError(
+            "nothing can be trained inside torch.inference_mode(); call coun outside of it"
+        )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise CounError(
+            f"all weights of {type(model).__name__} are frozen (requires_grad is False), so that "
+            "it can neither learn nor forget; call requires_grad_(True) on what may change"
+        )
+
+
 def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
     """Wrap *model* as a classifier of *data*.
 

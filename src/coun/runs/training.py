@@ -18,7 +18,14 @@ from coun.federated import Federated, FederatedMethod, Federation, federation_of
 from coun.methods import Method, find, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
-from coun.models import copy_model, make_model, name_of_folder, recorded_config, weights_digest
+from coun.models import (
+    copy_model,
+    gives_same_weights,
+    make_model,
+    name_of_folder,
+    recorded_config,
+    weights_digest,
+)
 from coun.models.ensemble import Layout, Shards
 from coun.plans.choice import AUTO, choose_method, kind_of
 from coun.runs.chain import accumulated, step_of
@@ -33,7 +40,7 @@ from coun.runs.recipes import by_family, inherited, recipe
 from coun.runs.record import Kind, ParentRecord
 from coun.runs.requirements import check_requirements
 from coun.runs.run import Run
-from coun.runs.start import RunSpec, Start, builder
+from coun.runs.start import RunSpec, Start, builder, require_trainable
 from coun.seeds import Seeds
 from coun.trust import Trust
 
@@ -103,6 +110,12 @@ def train(
 
     with Seeds(seed).as_global("init", "shape"):
         network = maker_for(data)()
+    if not isinstance(model, str | nn.Module) and gives_same_weights(maker_for(data), network):
+        _log.warning(
+            "the function that makes the model gives the same weights whatever the seed; if they "
+            "were trained on rows to forget, a Retrain does not forget these"
+        )
+    require_trainable(network)
     data = for_network(data, network)
     start = Start(network, name, maker_for(data), parent=parent, head=options.head, config=config)
     how: Method = recipe(name, settings, method, network=start.model)
@@ -170,6 +183,7 @@ def unlearn(
     require_type(split, (Split, type(None)), "split", "a coun.Split")
     require_type(method, (str, Method), "method", "a name that coun methods lists, or a Method")
     start = _opened(start, data, build, name, options.head, trust)
+    require_trainable(start.model)
     is_retrain = (method if isinstance(method, str) else method.name) == Retrain.name
     if split is None and start.split is not None and not is_retrain:
         raise CounError(
@@ -326,7 +340,13 @@ def _opened(
         raise CounError("a bare model does not know its data; pass data=...")
     data = load(data) if isinstance(data, str) else data
     run = Run.from_weights(start, data, head=head)
-    run.build = build or run.build
+    if build is not None:
+        run.build = partial(make_model, build, run.data.input_shape)
+        if gives_same_weights(run.build, run.model):
+            raise CounError(
+                "build makes a model with the weights of the model to unlearn from; expected fresh "
+                "weights, with which a Retrain begins"
+            )
     if name is not None:
         model = run.record.model.model_copy(update={"name": name})
         run.record = run.record.model_copy(update={"model": model})
