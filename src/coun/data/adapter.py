@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from coun.data.checks import check_labels, checked_ids, first_line
 from coun.data.examples import Data, Examples, TensorExamples
@@ -96,7 +97,8 @@ def from_dataset(
 
     An image is a PIL image, or an array or tensor of uint8 or float, (H, W), (H, W, C) or
     (C, H, W) with C 1 or 3; all of one shape. Give the datasets without random transforms:
-    `views` draws those. Float images count as transformed already: they stay float, and
+    `views` draws those, and a dataset whose first, middle or last row differs when it is read
+    again is refused. Float images count as transformed already: they stay float, and
     `views` is then `Views(letters="")` unless given.
 
     Args:
@@ -235,15 +237,20 @@ class StreamedExamples(PlacedRows):
 
 
 def _examples(dataset: Any, part: str, stream: bool | None, ids: Sequence[str] | None) -> Examples:
+    kind = type(dataset).__name__
+    if isinstance(dataset, DataLoader):
+        raise CounError(f"the {part} data are a {kind}; pass the dataset that it reads, .dataset")
     try:
         count = len(dataset)
     except TypeError:
         raise CounError(
-            f"the {part} dataset ({type(dataset).__name__}) has no length; expected a map-style one"
+            f"the {part} dataset ({kind}) has no length; expected a map-style one, such as "
+            "list(dataset)"
         ) from None
     if count == 0:
         raise CounError(f"the {part} dataset is empty; expected at least one item")
     like, _ = _item(dataset, 0, part)
+    _refuse_random(dataset, sorted({0, count // 2, count - 1}), part)
     names = None if ids is None else checked_ids(ids, count)
     places = torch.arange(count)
     lazy = StreamedExamples(
@@ -258,6 +265,17 @@ def _examples(dataset: Any, part: str, stream: bool | None, ids: Sequence[str] |
     if stream is False or (stream is None and like.nbytes * count <= IN_MEMORY):
         return lazy.in_memory()
     return replace(lazy, labels=torch.tensor(list(_listed(lazy))))
+
+
+def _refuse_random(dataset: Any, rows: Sequence[int], part: str) -> None:
+    """Refuse a dataset that gives another image or label when it reads one of *rows* again."""
+    for row in rows:
+        (image, label), (again, label_again) = (_item(dataset, row, part) for _ in range(2))
+        if label != label_again or not torch.equal(image, again):
+            raise CounError(
+                f"{part} row {row} differs between two readings; give the dataset without random "
+                "transforms, and these as views=(training transform, test transform)"
+            )
 
 
 def _listed(lazy: StreamedExamples) -> Iterator[int]:
@@ -294,7 +312,8 @@ def _label(value: Any, row: int, part: str) -> int:
         return operator.index(value)
     except TypeError:
         raise CounError(
-            f"{part} row {row} has a label of type {type(value).__name__}; expected an integer"
+            f"{part} row {row} has a label of type {type(value).__name__}; expected an integer, or "
+            "text"
         ) from None
 
 

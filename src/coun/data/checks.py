@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,20 +21,31 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) -> None:
     """Raise CounError unless both parts, (N,) and (M,) int64, are labelled by *classes*.
 
-    Refused: an empty part, a label outside 0..K-1, a test class that no training row has
-    and a repeated class name. Call it before a limit removes rows, and perhaps classes.
+    Refused: an empty part, a label outside 0..K-1, a test class that no training row has, a
+    repeated class name and names that a reader cannot tell apart. Call it before a limit removes rows, and perhaps classes.
     """
     twice = [name for name, times in Counter(classes).items() if times > 1]
     if twice:
         raise CounError(f"duplicate class name '{twice[0]}'; class names must be unique")
+    shown: dict[str, str] = {}
+    for name in classes:
+        other = shown.setdefault(" ".join(unicodedata.normalize("NFC", name).split()), name)
+        if other != name:
+            raise CounError(
+                f"class names {other!r} and {name!r} differ only in blanks or in the Unicode form "
+                "of letters; write them alike if they mean one class, or rename one"
+            )
     for part, labels in (("train", train), ("test", test)):
         if len(labels) == 0:
             raise CounError(f"the {part} part is empty; expected at least one row")
         wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
         if len(wrong):
+            hint = (
+                "; remove rows without a label, or give labels as text" if labels.min() < 0 else ""
+            )
             raise CounError(
                 f"{part} row {wrong[0]} has label {labels[wrong[0]]}; "
-                f"expected 0..{len(classes) - 1} for {len(classes)} classes"
+                f"expected 0..{len(classes) - 1} for {len(classes)} classes{hint}"
             )
     strange = np.flatnonzero(~np.isin(test, train))
     if len(strange):

@@ -188,10 +188,19 @@ class RenamedExamples(NamedRows):
 
 
 def _tensor(what: str, values: Any) -> Tensor:
+    if isinstance(values, Tensor) and values.layout == torch.strided and not values.is_meta:
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).contiguous()
+    if np.ma.is_masked(values):
+        raise CounError(f"{what} have masked values; fill them, or leave these rows out")
     try:
-        return torch.as_tensor(np.require(values, requirements=["C", "W"]))
+        array = np.require(values, requirements=["C", "W"])
+        return torch.as_tensor(array.astype(array.dtype.newbyteorder("="), copy=False))
     except (TypeError, ValueError, RuntimeError):
-        raise CounError(f"{what} must be a numeric array, all of one shape") from None
+        kind = getattr(values, "layout", None) or getattr(values, "dtype", type(values).__name__)
+        raise CounError(
+            f"{what} must be a numeric array, all of one shape; these are of type {kind}"
+        ) from None
 
 
 def _channels_first(x: Tensor) -> Tensor:

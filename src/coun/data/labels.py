@@ -74,6 +74,15 @@ def label_values(values: Any, part: str, first: int = 0) -> np.ndarray:
         raise CounError(f"the {part} labels differ in shape; expected one per row") from None
     if array.ndim == 0:
         raise CounError(f"the {part} labels are {str(values)[:40]!r}; expected one per row")
+    if array.size != len(array):
+        raise CounError(
+            f"the {part} labels have shape {array.shape}; expected one per row (labels.argmax(1) of "
+            "one-hot labels)"
+        )
+    if np.ma.is_masked(values):
+        row = int(np.flatnonzero(np.ma.getmaskarray(values))[0])
+        raise CounError(f"{part} row {row + first} has a masked label; remove the row")
+    array = array.reshape(-1)
     if array.dtype == object:  # text in which some are missing, or a mixture
         kinds = {type(value) for value in array.tolist()}
         if kinds == {str}:

@@ -182,6 +182,7 @@ def _table(
                 continue
             values = names if numbers else cells  # an id is kept as it is written
             if place is None:
+                _refuse_unnamed_header(path, where, names, column)
                 width, place = len(values), 0
                 if len(values) > 1 or column is not None or _is_header(names[0], numbers):
                     place = names.index(_chosen(path, names, column, numbers))
@@ -193,6 +194,15 @@ def _table(
             yield where, values[place]
     except csv.Error as error:
         raise CounError(f"{path} line {reader.line_num}: not CSV ({first_line(error)})") from None
+
+
+def _refuse_unnamed_header(path: Path, where: str, names: list[str], column: str | None) -> None:
+    """Refuse a first line "0", which pandas writes above a column that has no name."""
+    if names == ["0"] and column is None:
+        raise CounError(
+            f"{path} {where}: '0' can be row 0, or the header that pandas writes above a column "
+            "without a name; name the column, for example index or id, or write a .txt file"
+        )
 
 
 def _is_header(cell: str, numbers: bool) -> bool:

@@ -188,7 +188,8 @@ def _int64(numbers: Iterable[int]) -> Tensor:
 def _unknown_ids(strange: list[str], names: list[str]) -> str:
     first = strange[0]
     others = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
-    similar = nearest(first, names[:SEARCHED])
+    ending = next((name for name in names if name.endswith(f"/{first}")), None)
+    similar = f" (did you mean '{ending}'?)" if ending else nearest(first, names[:SEARCHED])
     examples = ", ".join(f"'{name}'" for name in names[:SHOWN])
     return (
         f"id {_short(first)}{others} names no row{similar}; ids of this data look like {examples}; "
