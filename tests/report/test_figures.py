@@ -60,9 +60,8 @@ def test_confusion_differences_are_signed_points() -> None:
     matrices = {"FT": np.array([[1, 0, 0], [1, 9, 0], [0, 0, 0]]), "CoUn": retrain}
     figure = figures.confusion_differences(matrices, retrain, ["x", "y", "z"])
     first, second = figure.axes[:2]
-    expected = [[40, -20, -20], [10, -10, 0], [np.nan] * 3]
-    held = first.images[0].get_array().filled(np.nan)
-    assert np.allclose(held, expected, equal_nan=True)
+    assert np.allclose(first.images[0].get_array(), [[40, -20, -20], [10, -10, 0]])
+    assert [t.get_text() for t in first.get_yticklabels()] == ["x", "y"]  # no sample is a z
     assert words(first) == ["+40", "-20", "-20", "+10", "-10"]
     assert words(second) == []
     assert first.images[0].get_clim() == second.images[0].get_clim() == (-40, 40)

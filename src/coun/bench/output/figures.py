@@ -37,6 +37,7 @@ def gap_against_cost(table: ResultTable) -> Figure:
     bases = list(dict.fromkeys(row.base for row in rows))
     with styled():
         figure, (axes,) = subplots((7.5, max(4.6, 0.2 * len(bases) + 0.4)))
+        marks: list[tuple[float, float, str]] = []
         for base in bases:
             variants = [row for row in rows if row.base == base]
             costs = [row.costs["flops_ratio"] for row in variants]
@@ -46,13 +47,8 @@ def gap_against_cost(table: ResultTable) -> Figure:
             _curve(axes, costs, variants, base, label=name, joined=joined, filled=module)
             for row, cost in zip(variants, costs, strict=True):
                 words = [method_style(base).words, *map(str, row.varied.values())]
-                axes.annotate(
-                    ", ".join(filter(None, words)),
-                    (cost, row.gap.mean),
-                    xytext=(4, 4),
-                    textcoords="offset points",
-                    fontsize=8,
-                )
+                if text := ", ".join(filter(None, words)):
+                    marks.append((cost, row.gap.mean, text))
         front = _pareto_front(rows)
         axes.step(
             [row.costs["flops_ratio"] for row in front],
@@ -62,10 +58,11 @@ def gap_against_cost(table: ResultTable) -> Figure:
             zorder=0,
         )
         _gap_axis(axes, table)
-        axes.set_xscale("log")
+        _logarithmic(axes)
         axes.set_xlabel(
-            "operations over Retrain's; filled: with the module; (f): reads forget data"
+            "operations, divided by Retrain's\nfilled mark: with the module; (f): reads forget data"
         )
+        _write_beside(axes, marks)
         figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
@@ -88,8 +85,11 @@ def improvements(table: ResultTable, printed: Mapping[str, float] | None = None)
             axes.plot([], [], "D", color="black", markersize=5, label="printed")
             figure.legend(loc="outside right upper", fontsize=8)
         axes.axhline(0, color="black", linewidth=1)
-        axes.set_xticks(range(len(tests)), [test.name for test in tests])
-        axes.set_ylabel("gap made smaller by the module, %")
+        names = [test.base.partition(" / ")[2] for test in tests]
+        axes.set_xticks(range(len(tests)), names)
+        if sum(map(len, names)) > 11 * len(names):
+            axes.tick_params(axis="x", rotation=25)
+        axes.set_ylabel("gap made smaller\nby the module, %")
     return figure
 
 
@@ -108,7 +108,7 @@ def ranks(table: ResultTable) -> Figure:
     places = [str(place) for place in range(1, len(shares) + 1)]
     ordered = dict(sorted(shares.items(), key=lambda item: item[1] @ np.arange(len(shares))))
     label = "rank by gap, % of resamples of the seeds"
-    return heat_table(ordered, places, label=label, digits=0, limits=(0, 100))
+    return heat_table(ordered, places, label=label, digits=0, limits=(0, 100), zeros=False)
 
 
 def stage_curves(tables: Sequence[ResultTable]) -> Figure:
@@ -160,7 +160,7 @@ def ablation_curve(table: ResultTable, base: str, setting: str) -> Figure:
             if not numeric:
                 axes.set_xticks(places, [str(v) for v in values])
             elif min(values) > 0 and max(values) / min(values) > 30:
-                axes.set_xscale("log")
+                _logarithmic(axes)
     return figure
 
 
@@ -187,6 +187,37 @@ def _curve(
         capsize=2,
         label=label or name,
     )
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Make the horizontal axis logarithmic, with plain numbers such as 0.05 and 2."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _write_beside(axes: Axes, marks: Sequence[tuple[float, float, str]]) -> None:
+    """Write a text beside each mark (x, y, text), moved up where it would cover another."""
+    width, height = 4.5, 9.0  # points of one letter of size 8, and of a line
+    scale = 72 / axes.figure.dpi
+    taken: list[tuple[float, float, float]] = []
+    for x, y, text in sorted(marks, key=lambda mark: mark[1]):
+        left, bottom = scale * axes.transData.transform((x, y)) + 4
+        right, base = left + width * len(text), bottom
+        for start, end, other in sorted(taken, key=lambda place: place[2]):
+            if start < right and left < end and abs(other - bottom) < height:
+                bottom = other + height
+        taken.append((left, right, bottom))
+        axes.annotate(
+            text,
+            (x, y),
+            xytext=(4, 4 + bottom - base),
+            textcoords="offset points",
+            fontsize=8,
+        )
 
 
 def _gap_axis(axes: Axes, table: ResultTable) -> None:

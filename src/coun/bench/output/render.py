@@ -18,7 +18,8 @@ def results_grid(table: ResultTable) -> Grid:
     """The metrics and the gap of every row."""
     names = [metric_of(m).label for m in table.metrics]
     oracle = ["oracle gap"] * table.has_oracle
-    header = ["", "reads forget", *names, "gap", "95%", *oracle, "gap of means", "p", "runs"]
+    gap = ["gap", "95% interval", *oracle, "gap of means"]
+    header = ["", "reads forget", *names, *gap, "p", "runs"]
     return Grid(header, [(table.mark(row), _cells(table, row)) for row in table.shown])
 
 
@@ -31,28 +32,28 @@ def _cells(table: ResultTable, row: ResultRow) -> list[str]:
         difference = f" ({row.differences[metric]:+.2f})" if shown else ""
         metrics.append(cell.text(digits) + difference if cell else "")
     low, high = row.interval.low, row.interval.high
-    interval = "" if math.isnan(low) else f"{low:.2f}..{high:.2f}"
+    interval = "" if math.isnan(low) else f"{low:.2f}\u00a0to\u00a0{high:.2f}"
     gap = ["0", "", ""] if is_retrain else [str(row.gap), interval, number(row.gap_of_means)]
     if table.has_oracle:
         oracle = table.oracle(row)
         name = oracle.name.removeprefix(row.base).strip() if oracle else ""
         gap.insert(2, f"{oracle.gap.mean:.2f} ({name})" if oracle else "")
     reads = "yes" if row.reads_forget else "no"
-    return [row.name, reads, *metrics, *gap, number(row.p, 3), str(row.runs)]
+    return [row.name, reads, *metrics, *gap, probability(row.p), str(row.runs)]
 
 
 def costs_grid(table: ResultTable) -> Grid:
     """What every row cost."""
     columns = {
-        "flops_ratio": ("FLOPs", 3),
-        "paper_flops_ratio": ("paper's", 3),
+        "flops_ratio": ("operations / Retrain's", 3),
+        "paper_flops_ratio": ("the same, as the paper counts", 3),
         "seconds": ("seconds", 1),
-        "seconds_ratio": ("s/Retrain's", 3),
+        "seconds_ratio": ("seconds / Retrain's", 3),
     }
     if table.has_preparation:
         columns |= {
-            "preparation_flops_ratio": ("FLOPs before", 3),
-            "preparation_seconds": ("s before", 1),
+            "preparation_flops_ratio": ("operations before / Retrain's", 3),
+            "preparation_seconds": ("seconds before", 1),
         }
     rows = [
         [row.name, *(number(row.costs[key], digits) for key, (_, digits) in columns.items())]
@@ -71,6 +72,15 @@ def number(value: float, digits: int = 2) -> str:
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 
+def probability(p: float) -> str:
+    """Format a p-value; NaN becomes an empty text.
+
+    >>> probability(0.0412), probability(0.00003)
+    ('0.041', '<0.001')
+    """
+    return "<0.001" if p < 0.001 else number(p, 3)
+
+
 def grids(table: ResultTable) -> list[Grid]:
     """The parts of a table: results, tests of the module, cost to come near Retrain, costs."""
     parts = [results_grid(table)]
@@ -78,11 +88,12 @@ def grids(table: ResultTable) -> list[Grid]:
         tests = []
         for t in table.module:
             values = (number(t.without), number(t.with_module), number(t.improvement, 1))
-            tests.append([t.base, *values, number(t.p, 4), number(t.corrected, 4)])
-        header = ["the module", "gap without", "gap with", "improvement %", "p", "Holm"]
+            tests.append([t.base, *values, probability(t.p), probability(t.corrected)])
+        header = ["the module", "gap without", "gap with", "improvement, %", "p", "p (Holm)"]
         parts.append(Grid.of(header, tests))
     if not math.isnan(table.floor) and table.methods:
-        header = ["cost over Retrain's to come within", *(f"{x} floors" for x in WITHIN)]
+        what = "operations (seconds), divided by Retrain's, to come within"
+        header = [what, *(f"{x} floors" for x in WITHIN)]
         quality = table.cost_to_quality
         reached = [[base, *map(_cheapest, rows)] for base, rows in quality if any(rows)]
         if len(reached) < len(quality):
@@ -96,7 +107,7 @@ def _cheapest(row: ResultRow | None) -> str:
     if row is None:
         return "never"
     flops, seconds = row.costs["flops_ratio"], row.costs["seconds_ratio"]
-    return f"{flops:.3f} FLOPs, {seconds:.3f} s ({row.name})"
+    return f"{flops:.3f} ({seconds:.3f}): {row.name}"
 
 
 def markdown(section: Section) -> str:
@@ -110,53 +121,55 @@ def markdown(section: Section) -> str:
 
 
 def summary(table: ResultTable) -> str:
-    """Say in a few phrases what a table shows."""
+    """Say in a few sentences what a table shows."""
     methods = table.methods
     if not methods:
         return "None of the methods has a result."
     best = next(row for row in methods if row.smallest)
-    phrases = [f"The smallest mean gap to Retrain: {best.name}, {best.gap.mean:.2f} points"]
+    floor = ""
+    if table.floor > 0:
+        floors = best.gap.mean / table.floor
+        floor = f", which is {floors:.1f} floors (two Retrains are {table.floor:.2f} apart)"
+    sentences = [
+        f"{best.name} has the smallest mean gap to Retrain, {best.gap.mean:.2f} points{floor}."
+    ]
     if len(methods) > 1:
-        phrases.append(_told_apart(table))
+        sentences.append(_told_apart(table))
     without_forget = [row for row in methods if not row.reads_forget]
     if without_forget and best.reads_forget:
         smallest = min(without_forget, key=lambda row: row.gap.mean)
-        phrases.append(
-            f"the smallest without forget data: {smallest.name}, {smallest.gap.mean:.2f}"
+        sentences.append(
+            f"Of the methods that do not read forget data, {smallest.name} has the smallest, "
+            f"{smallest.gap.mean:.2f}."
         )
     if not math.isnan(table.floor):
-        phrases.append(f"the floor is {table.floor:.2f}")
-        if table.floor:
-            phrases.append(f"the smallest gap is {best.gap.mean / table.floor:.1f} floors")
-        for floors in WITHIN:
-            cheapest = table.cheapest(floors)
-            phrases.append(
-                f"cheapest within {floors} floors: "
-                + (
-                    f"{cheapest.name}, with {cheapest.costs['flops_ratio']:.3f} of Retrain's "
-                    f"operations and {cheapest.costs['seconds_ratio']:.3f} of its seconds"
-                    if cheapest
-                    else "none"
-                )
-            )
-    if table.ranks and table.can_tell:
-        phrases.append(
-            f"{best.name} is first in {table.ranks[best.name][0]:.0%} of the bootstrap resamples "
-            "of the seeds"
+        reached = {floors: table.cheapest(floors) for floors in WITHIN}
+        cheapest = "; ".join(
+            f"within {floors} floors {row.name}, for {row.costs['flops_ratio']:.3f} of Retrain's "
+            f"operations and {row.costs['seconds_ratio']:.3f} of its seconds"
+            if row
+            else f"within {floors} floors none"
+            for floors, row in reached.items()
         )
-    return "; ".join(phrases) + "."
+        sentences.append(f"Cheapest method: {cheapest}.")
+    if table.ranks and table.can_tell:
+        sentences.append(
+            f"{best.name} is first in {table.ranks[best.name][0]:.0%} of the bootstrap resamples "
+            "of the seeds."
+        )
+    return " ".join(sentences)
 
 
 def _told_apart(table: ResultTable) -> str:
-    """Which methods may be the nearest, in a phrase."""
+    """Which methods may be the nearest, in a sentence."""
     if not table.can_tell:
         if all(math.isnan(row.p) for row in table.methods):
-            return "there are too few seeds to test which method is nearest"
-        return "no method could be shown not to be the nearest"
+            return "There are too few seeds to test which method is nearest."
+        return "No method could be shown not to be the nearest."
     others = [row.name for row in table.methods if table.mark(row) == "tied"]
     worse = sum(row.is_worse for row in table.methods)
     return f"{worse} of the {len(table.methods)} methods are shown not to be the nearest; " + (
-        f"besides the first, {', '.join(others)} may be" if others else "only the first may be"
+        f"besides the first, {', '.join(others)} may be." if others else "only the first may be."
     )
 
 

@@ -60,8 +60,8 @@ def report(
     sections = [_section(out, results, table, tables, printed) for table in shown]
     if paper:
         sections += _comparison(results, tables, printed)
-    sections.append(_protocol(results))
-    explanation, origin = legend(results), _origin(results)
+    sections += [_legend(results), _protocol(results)]
+    origin = _origin(results)
     failures = list(results["failures"].values())
     failed = "".join(f"\n- failed: {render.plain_markdown(reason)}" for reason in failures)
     warnings = [text for table in shown for text in table.warnings]
@@ -71,7 +71,7 @@ def report(
         + results["note"].replace("<", "&lt;")
         + f"\n{failed}\n\n{box}\n"
         + "".join(map(render.markdown, sections))
-        + f"{explanation}\n\n{origin}\n",
+        + f"{origin}\n",
         "report.tex": _tex(results, shown, latex or Latex()),
         "report.csv": render.as_csv(tables),
     }
@@ -87,7 +87,7 @@ def report(
         origin,
         failures=failures,
         warnings=warnings,
-        legend=explanation,
+        legend="",
     )
     saved = _save_pictures(sections, out / FIGURES) if figures else []
     return [*(out / name for name in texts), *saved, page]
@@ -184,11 +184,21 @@ def _comparison(
     ]
 
 
+def _legend(results: Mapping[str, Any]) -> Section:
+    """The meaning of columns and marks."""
+    lead = "A value is good if it is near Retrain's, not if it is high or low."
+    return Section("What the columns mean", lead, [Grid.of(["column", "meaning"], legend(results))])
+
+
 def _protocol(results: Mapping[str, Any]) -> Section:
     """Every switch of the protocol, so that every difference is visible."""
     protocol = results["protocol"]
-    rows = [[key, str(value)] for key, value in protocol.items() if key not in ("name", "notes")]
-    grid = Grid.of(["switch", ""], rows)
+    rows = [
+        [key, str(value)]
+        for key, value in protocol.items()
+        if key not in ("name", "notes") and value != {}
+    ]
+    grid = Grid.of(["switch", "value"], rows)
     return Section(f"Protocol {protocol['name']}", protocol["notes"], [grid])
 
 

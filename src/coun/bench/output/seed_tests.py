@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from coun.bench.output.render import probability
 from coun.bench.output.tables import ResultTable, metric_of
 from coun.bench.spec.planned import FLOOR, METHOD, RETRAIN
 from coun.metrics import equivalence, holm, paired
 from coun.report import Grid
 
 FEWEST = 3  # seeds below which nothing is tested
-HEADER = ["tests by seed", "method", "difference", "p", "margin", "equivalent (p)"]
+HEADER = ["tests by seed", "method", "difference", "p (Holm)", "margin", "equivalent (p)"]
 
 
 def seed_tests(results: Mapping[str, Any], table: ResultTable) -> Grid | None:
@@ -56,7 +57,7 @@ def _of_metric(name: str, records: Sequence[Mapping[str, Any]]) -> list[list[str
             answer = "yes" if test.equivalent else "not shown"
             texts = [f"{margin:.{metric.digits}f}", f"{answer} ({test.p:.3f})"]
         signed = f"{difference:+.{metric.digits}f}"
-        lines.append([metric.label, row, signed, f"{corrected[row]:.4f}", *texts])
+        lines.append([metric.label, row, signed, probability(corrected[row]), *texts])
     return lines
 
 

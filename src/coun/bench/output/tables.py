@@ -365,26 +365,40 @@ def _ranks(methods: Sequence[ResultRow]) -> dict[str, list[float]]:
     return rank_stability(scores, generator=np.random.default_rng(0)).shares
 
 
-def legend(results: Mapping[str, Any]) -> str:
-    """Explain the columns and marks of the tables, in one paragraph."""
-    protocol = results["protocol"]
+def legend(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Explain the columns and marks of the tables: what each is called, and what it means."""
     further = [metric_of(m) for m in results["config"]["metrics"] if m not in GAP_METRICS]
-    columns = "".join(f"{m.label}: {m.title} ({m.unit or 'no unit'}). " for m in further)
-    return (
-        "RA, UA and TA are the accuracy on the retain rows, 100 minus the accuracy on the forget "
-        "rows, and the accuracy on the test rows, in percent. MIA is the "
-        f"{ATTACKS[protocol['mia']]}. The mean signed difference to the {RETRAIN} of the same "
-        "seed is in brackets. gap is the mean over seeds of the mean absolute difference to "
-        f"{RETRAIN}, in points, with its 95% interval. gap of means is the same of the means over "
-        "seeds, as the paper computes it. p is that of the method being as near to Retrain as the "
-        "nearest one. It comes from flips of the signs of the seeds and holds although the data "
-        f"chose the nearest method; with fewer than {FEWEST_SEEDS} seeds there is none. FLOPs are "
-        "executed floating-point operations relative to "
-        f"{RETRAIN}'s; paper's is the accounting of the CoUn paper, which charges only the forward "
-        "pass of second views and forget batches; before is what was computed before the request "
-        f"(SISA, ARCANE) and is part of no other column. {FLOOR} is a Retrain of the same request "
-        f"with another seed; its gap is the floor. {ORIGINAL} is the model before unlearning. "
-        f"Good means near {RETRAIN}, not high or low. Where the test shows of some methods that "
-        "they are not the nearest (p < 0.05), bold marks the smallest gap, and † the other methods "
-        f"that may be the nearest. {columns}Protocol: {protocol['name']} ({protocol['source']})."
-    )
+    attack = ATTACKS[results["protocol"]["mia"]]
+    return [
+        ("RA, TA", "Accuracy on the retain rows and on the test rows, in percent."),
+        ("UA", "100 minus the accuracy on the forget rows, in percent."),
+        ("MIA", f"{attack[0].upper()}{attack[1:]}."),
+        *((m.label, f"{m.title} ({m.unit or 'no unit'}).") for m in further),
+        ("in brackets", f"The mean signed difference to the {RETRAIN} of the same seed."),
+        (
+            "gap",
+            f"The mean absolute difference to {RETRAIN} over RA, UA, TA and MIA, in points: the "
+            "mean over seeds, with its 95% interval.",
+        ),
+        ("gap of means", "The same of the means over seeds, as the paper computes it."),
+        (
+            "p",
+            "Of the method being as near to Retrain as the nearest one. It comes from flips of the "
+            "signs of the seeds and holds although the data chose the nearest method; with fewer "
+            f"than {FEWEST_SEEDS} seeds there is none.",
+        ),
+        (
+            "bold, †",
+            "Where the test shows of some methods that they are not the nearest (p < 0.05), the "
+            "smallest gap is bold, and † marks the other methods that may be the nearest.",
+        ),
+        ("p (Holm)", "p, corrected for the number of tests of the table."),
+        (
+            "operations",
+            "Floating-point operations that were executed. The paper counts only the forward pass "
+            "of second views and forget batches.",
+        ),
+        ("before", "Computed before the request (SISA, ARCANE), and part of no other column."),
+        (ORIGINAL, "The model before unlearning."),
+        (FLOOR, f"A {RETRAIN} of the same request with another seed; its gap is the floor."),
+    ]

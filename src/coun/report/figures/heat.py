@@ -40,6 +40,7 @@ def heat_table(
     label: str,
     digits: int = 2,
     limits: tuple[float, float] | None = None,
+    zeros: bool = True,
 ) -> Figure:
     """Draw a table with one row of K numbers for each model.
 
@@ -52,6 +53,7 @@ def heat_table(
         digits: decimals.
         limits: the ends of the grey scale, white and black; by default the smallest and the
             largest number.
+        zeros: whether numbers that are rounded to 0 are written.
 
     >>> figure = heat_table({"FT": np.array([0.5, np.nan])}, ["a", "b"], label="distance")
     >>> [text.get_text() for text in figure.axes[0].texts]
@@ -65,6 +67,8 @@ def heat_table(
     dark = low + 0.55 * (high - low)
     for (row, column), value in np.ndenumerate(table):
         text = f"{value:.{digits}f}" if np.isfinite(value) else "none"
+        if not zeros and text == f"{0:.{digits}f}":
+            continue
         _number(axes, row, column, text, white=value > dark)
     _frame(axes, list(rows), columns)
     axes.set_xlabel(label)
@@ -82,29 +86,33 @@ def confusion_differences(
 
     Args:
         matrices, retrain: counts (K, K) of `coun.metrics.confusion`, with true classes down
-            and predicted classes across. Rows are turned into percent; a row without samples
-            stays empty.
+            and predicted classes across. Rows are turned into percent; a class without samples
+            has no row.
         classes: K names.
     """
+    present = np.flatnonzero(np.asarray(retrain).sum(axis=1))
     exact = _percent(retrain)
-    differences = {name: _percent(matrix) - exact for name, matrix in matrices.items()}
+    differences = {name: (_percent(m) - exact)[present] for name, m in matrices.items()}
     size = len(classes)
     most = max(1.0, *(float(np.nanmax(np.abs(d))) for d in differences.values()))
     side = min(8.0, max(3.0, 0.42 * size + 1))
-    figure, grid = panels(len(matrices), (side, side), most=2)
+    height = side * (len(present) + 3) / (size + 3)
+    figure, grid = panels(len(matrices), (side, height), most=2)
     for axes, (name, difference) in zip(grid, differences.items(), strict=True):
         image = axes.imshow(difference, cmap="RdBu_r", vmin=-most, vmax=most)
         for (row, column), value in np.ndenumerate(difference):
             if size <= CROWDED and np.isfinite(value) and round(float(value)):
                 white = abs(value) > 0.6 * most
                 _number(axes, row, column, f"{value:+.0f}", white=white, size=8)
-        _frame(axes, classes, classes)
+        _frame(axes, [classes[row] for row in present], classes)
         if max(map(len, classes)) > 3:
             axes.tick_params(axis="x", rotation=90)
         axes.set_title(f"{name} minus Retrain")
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
-    figure.colorbar(image, ax=grid, label="points", shrink=0.6, format="%+.0f")
+    figure.colorbar(
+        image, ax=grid, label="points", shrink=0.6 if len(present) > 5 else 1, format="%+.0f"
+    )
     return figure
 
 

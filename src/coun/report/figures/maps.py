@@ -55,7 +55,9 @@ def feature_maps(
     present = {int(y) for p in predictions.values() for y in p.outputs["forget"].logits.argmax(1)}
     shown = range(len(classes)) if len(classes) <= LEGEND else sorted(present)[:LEGEND]
     marks = [Line2D([], [], linestyle="", label=classes[i], **_mark(i)) for i in shown]
-    columns = max(2, min(len(marks), int(figure.get_figwidth() / 1.25)))
+    widest = max(len(classes[i]) for i in shown)
+    fitting = max(1, int(figure.get_figwidth() / (0.6 + 0.08 * widest)))
+    columns = -(-len(marks) // -(-len(marks) // fitting))  # as many in each line
     figure.legend(handles=marks, loc="outside lower center", ncols=columns, fontsize=9)
     return figure
 
