@@ -76,8 +76,8 @@ def label_values(values: Any, part: str, first: int = 0) -> np.ndarray:
         raise CounError(f"the {part} labels are {str(values)[:40]!r}; expected one per row")
     if array.size != len(array):
         raise CounError(
-            f"the {part} labels have shape {array.shape}; expected one per row (labels.argmax(1) of "
-            "one-hot labels)"
+            f"the {part} labels have shape {array.shape}; expected one per row (labels.argmax(1) "
+            "of one-hot labels)"
         )
     if np.ma.is_masked(values):
         row = int(np.flatnonzero(np.ma.getmaskarray(values))[0])
