@@ -22,7 +22,8 @@ def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) ->
     """Raise CounError unless both parts, (N,) and (M,) int64, are labelled by *classes*.
 
     Refused: an empty part, a label outside 0..K-1, a test class that no training row has, a
-    repeated class name and names that a reader cannot tell apart. Call it before a limit removes rows, and perhaps classes.
+    repeated class name and names that a reader cannot tell apart. Call it before a limit removes
+    rows, and perhaps classes.
     """
     twice = [name for name, times in Counter(classes).items() if times > 1]
     if twice:
