@@ -189,8 +189,8 @@ class RenamedExamples(NamedRows):
 
 def _tensor(what: str, values: Any) -> Tensor:
     if isinstance(values, Tensor) and values.layout == torch.strided and not values.is_meta:
-        values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).contiguous()
+        held: Tensor = values.detach().cpu()
+        return (held.float() if held.dtype == torch.bfloat16 else held).contiguous()
     if np.ma.is_masked(values):
         raise CounError(f"{what} have masked values; fill them, or leave these rows out")
     try:

@@ -104,7 +104,7 @@ def confusion_differences(
             if size <= CROWDED and np.isfinite(value) and round(float(value)):
                 white = abs(value) > 0.6 * most
                 _number(axes, row, column, f"{value:+.0f}", white=white, size=8)
-        _frame(axes, [classes[row] for row in present], classes)
+        _frame(axes, [classes[int(row)] for row in present], classes)
         if max(map(len, classes)) > 3:
             axes.tick_params(axis="x", rotation=90)
         axes.set_title(f"{name} minus Retrain")
