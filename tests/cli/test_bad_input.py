@@ -202,3 +202,20 @@ def test_a_method_that_the_user_names_is_trusted(coun_command, trained, tmp_path
     result = coun_command("unlearn", "o", "--method", "./own_method.py:Own", *words)
     assert result.code == 0, result.err
     assert "unlearned by own" in result.out
+
+
+def test_no_command_writes_its_results_into_the_folder_of_another_run(coun_command, trained):
+    before = {path: path.read_bytes() for path in trained.iterdir()}
+    request = ("--method", "finetune", "--forget-fraction", "0.1", "--out")
+    (trained.parent / "link").symlink_to(trained)
+    for words in (
+        (*TRAIN, "--out", "o/x"),
+        (*TRAIN, "--out", "link/deep/x"),
+        ("unlearn", "o", *request, "o/folds-of-mine"),
+        ("audit", "o", "--forget-fraction", "0.1", "--out", "o"),
+        ("audit", "o", "--forget-fraction", "0.1", "--out", "o/audit"),
+        ("bench", "demo", "--out", "o/bench"),
+        ("registry", "init", "o/registry", "--from", "o"),
+    ):
+        refuse(coun_command(*words), f"lies inside the run folder {trained}; expected a place")
+    assert {path: path.read_bytes() for path in trained.iterdir()} == before

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import coun
+from coun import CounError
 from coun.certificates import verify
 from coun.cli import main
 from coun.data.row_table import RowTable
@@ -405,3 +406,11 @@ def test_retrains_are_asked_for_only_where_they_would_help(fulfilled, monkeypatc
         outcome = gates.examine(run, gates.Gates(), original=original)
         assert outcome.audit.verdict.label == "inconclusive"
         assert ("--retrain RUN gives a Retrain to the audit" in outcome.notes) == hint
+
+
+def test_a_run_is_not_written_into_the_folder_of_a_registry(begun):
+    data = coun.load("digits", limit=50)
+    for place in ("run", "versions/2", "certificates/run"):
+        with pytest.raises(CounError, match="lies inside the registry folder"):
+            coun.train(data, "mlp", epochs=1, out=begun.folder / place)
+        assert not (begun.folder / place).exists()

@@ -437,3 +437,19 @@ def test_a_damaged_request_in_the_record_is_one_line(folder, split):
         with pytest.raises(CounError) as caught:
             use(folder)
         assert one_line(caught)
+
+
+def test_a_run_inside_another_run_is_refused_from_wherever_it_is_named(
+    folder, digits200, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    for place in ("inner", "../run/inner", folder / "folds-2" / "inner"):
+        with pytest.raises(CounError, match="lies inside the run folder") as caught:
+            coun.train(digits200, "mlp", epochs=1, out=place)
+        assert one_line(caught)
+    assert sorted(os.listdir(folder)) == ["model.safetensors", "rows.parquet", "run.json"]
+
+
+def test_a_file_of_another_program_called_run_json_makes_no_run_folder(tmp_path, digits200):
+    (tmp_path / "run.json").write_text('{"jobs": 3}')
+    assert coun.train(digits200, "mlp", epochs=1, out=tmp_path / "inner").folder

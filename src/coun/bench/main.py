@@ -23,6 +23,7 @@ from coun.bench.spec.reading import configured, parse, read_text, with_selected_
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import expanded, refuse_foreign, write_json, write_text
+from coun.runs.folder import refuse_inside_run
 from coun.trust import Trust
 
 CONFIG, STORE, FAILURES, TUNED = "config.toml", "store", "failures", "tuned.json"
@@ -76,6 +77,7 @@ def bench(
     """
     out = expanded(out)
     refuse_foreign(out, CONFIG, TUNED)
+    refuse_inside_run(out)
     text = _config_text(config, out, resume, tiny)
     where = str(config or out / CONFIG)
     parsed = configured(parse(text, where, trust=trust), text.startswith(TINY), data_root)
@@ -121,6 +123,7 @@ def search(
     """
     out = expanded(out)
     refuse_foreign(out, TUNED, CONFIG, STORE)
+    refuse_inside_run(out)
     parsed = configured(parse(read_text(config), str(config), trust=trust), False, data_root)
     if not parsed.tune or not any(method.search for method in parsed.method):
         raise CounError(

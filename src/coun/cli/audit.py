@@ -193,9 +193,12 @@ def command(
 
 
 def _refuse_overwriting(out: Path) -> None:
-    """Raises: CounError if *out* is a file, or holds the page of an earlier audit."""
+    """Raises: CounError if *out* is a file or a run folder, lies in one, or holds an audit."""
+    from coun.runs.folder import refuse_inside_run
+
     if out.is_file():
         raise CounError(f"--out {out} is a file; expected a folder")
+    refuse_inside_run(out / "report.html")
     for name in ("report.html", "audit.json"):
         if (out / name).exists():
             raise CounError(

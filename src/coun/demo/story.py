@@ -17,6 +17,7 @@ from coun.engine.progress_bar import ProgressBar
 from coun.files import expanded, refuse_foreign, write_json, write_text
 from coun.report import Grid
 from coun.report.html import render
+from coun.runs.folder import refuse_inside_run
 
 STEPS = 19  # how often the two parts call `tick`
 FAST_STEPS = 15
@@ -53,6 +54,7 @@ def demo(
     """
     out, began = expanded(out), time.monotonic()
     refuse_foreign(out, MARK, "results.json")
+    refuse_inside_run(out)
     out.mkdir(parents=True, exist_ok=True)
     done = 0
     with ProgressBar("demo", visible=progress) as bar:

@@ -32,7 +32,7 @@ from coun.registry.state import State
 from coun.registry.summary import RequestSummary
 from coun.registry.versions import Numbers, sync
 from coun.runs import Options, Run
-from coun.runs.folder import expanded, read_record
+from coun.runs.folder import expanded, read_record, refuse_inside_run
 from coun.runs.run import recorded_data
 
 
@@ -91,6 +91,7 @@ class Registry(RegistryReader):
         folder = expanded(folder).absolute()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise CounError(f"{folder} exists and is not empty; choose another folder")
+        refuse_inside_run(folder)
         run = start if isinstance(start, Run) else Run.open(start)
         if not run.data.source:
             raise CounError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from coun.runs.record import RunRecord, parse_record
 WEIGHTS, RECORD, ROWS, METRICS = "model.safetensors", "run.json", "rows.parquet", "metrics.json"
 OUT_OF_FOLD = "out_of_fold.npz"
 CHECKPOINT = "checkpoint"
+FOLDS = "folds"  # where an unfinished preparation of a run keeps the models of finished folds
 _log = logging.getLogger(__name__)
 
 
@@ -138,10 +140,42 @@ def check_place(folder: str | Path | None) -> None:
 
     Raises: CounError if *folder* is neither new, nor empty, nor a run folder.
     """
-    if folder is None or (expanded(folder) / RECORD).exists():
+    if folder is None:
+        return
+    refuse_inside_run(expanded(folder))
+    if (expanded(folder) / RECORD).exists():
         return
     _check_no_other_files(expanded(folder))
     check_writable(expanded(folder))
+
+
+def refuse_inside_run(folder: Path) -> None:
+    """Refuse to write results to *folder* if it lies in the folder of a run or of a registry.
+
+    They would be deleted or moved with it. Only the models of folds, which coun makes for the run
+    itself, and the candidates of a registry lie there.
+
+    Raises: CounError that names the outer folder.
+    """
+    place = folder.resolve()
+    for outer in place.parents:
+        if not place.is_relative_to(outer / FOLDS) and _is_run(outer):
+            what = "run"
+        elif not place.is_relative_to(outer / "work") and os.path.isfile(outer / "registry.sqlite"):
+            what = "registry"
+        else:
+            continue
+        raise CounError(
+            f"{folder} lies inside the {what} folder {outer}; expected a place outside it, so that "
+            "neither is changed or deleted with the other"
+        )
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether *folder* holds the record of a run, and not only a file of the same name."""
+    with contextlib.suppress(CounError):
+        return os.path.isfile(folder / RECORD) and bool(read_record(folder, complete=False))
+    return False
 
 
 def _check_no_other_files(folder: Path) -> None:

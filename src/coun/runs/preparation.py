@@ -23,7 +23,7 @@ from coun.engine.cost import Cost
 from coun.errors import CounError, require_type
 from coun.federated.federation import federation_of
 from coun.files import locked
-from coun.runs.folder import OUT_OF_FOLD, expanded, write_record
+from coun.runs.folder import FOLDS, OUT_OF_FOLD, expanded, write_record
 from coun.runs.options import Options
 from coun.runs.record import OutOfFoldRecord
 from coun.runs.run import Run
@@ -32,7 +32,6 @@ from coun.runs.training import train
 from coun.seeds import Seeds
 from coun.trust import Trust
 
-FOLDERS = "folds"  # where unfinished preparations keep the models of finished folds
 EPOCHS_SHARE = 1 / 2  # of the Original's: its models tell more than more models of fewer epochs
 
 
@@ -143,7 +142,7 @@ def _cross_validated(
     )
     prepared = _with_predictions(run, made, record)
     if run.folder:
-        shutil.rmtree(run.folder / FOLDERS)
+        shutil.rmtree(run.folder / FOLDS)
     return prepared
 
 
@@ -171,7 +170,7 @@ class _Trainer:
             self.model,
             split=Split.by_index(data, data.train.numbers[places], earlier=self.run.split),
             seed=Seeds(self.seed).number(name) % 2**31,
-            out=folder / FOLDERS / f"{name}-of-{epochs}-epochs" if folder else None,
+            out=folder / FOLDS / f"{name}-of-{epochs}-epochs" if folder else None,
             options=self.options,
             **{
                 **self.settings,
