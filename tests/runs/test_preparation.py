@@ -91,6 +91,8 @@ def test_a_folder_keeps_the_predictions_and_checks_them(ready, data) -> None:
         with pytest.raises(coun.CounError, match="expected an npz file") as caught:
             coun.Run.open(ready.folder)
         assert "\n" not in str(caught.value)
+        again = coun.prepare(ready.folder, **FOLDS, overwrite=True)
+        assert again.out_of_fold.digest == ready.out_of_fold.digest
     finally:
         file.write_bytes(content)
 
@@ -173,7 +175,7 @@ def test_a_preparation_that_dies_while_it_replaces_another_leaves_a_usable_run(
     with monkeypatch.context() as patch:
         patch.setattr(preparation, "write_record", dies)
         with pytest.raises(KeyboardInterrupt):
-            coun.prepare(run.folder, predictions=tmp_path / "own.npz")
+            coun.prepare(run.folder, predictions=tmp_path / "own.npz", overwrite=True)
     assert coun.Run.open(run.folder).out_of_fold is None
     assert coun.prepare(run.folder, predictions=tmp_path / "own.npz").out_of_fold.repeats == 1
 
@@ -216,3 +218,66 @@ def test_a_file_of_something_else_is_refused(data, tmp_path, content, message) -
     np.savez(tmp_path / "p.npz", **content)
     with pytest.raises(coun.CounError, match=message):
         OutOfFold.load(tmp_path / "p.npz", data)
+
+
+def test_a_finished_preparation_is_returned_and_another_is_refused(
+    ready, data, tmp_path, monkeypatch, capsys
+) -> None:
+    """Also for rows in groups, whose file may have changed since."""
+    before = (ready.folder / "run.json").read_bytes()
+    monkeypatch.setattr(preparation, "train", None)
+    monkeypatch.setattr(preparation, "locked", None)  # the folder may be read-only
+    again = coun.prepare(ready.folder, **FOLDS, options=coun.Options(progress=True))
+    assert again.out_of_fold.digest == ready.out_of_fold.digest
+    assert "is prepared so already; nothing is computed again" in capsys.readouterr().err
+    apart = dict.fromkeys(data.ids[:1], "ann")  # a group of one row changes nothing
+    assert coun.prepare(ready.folder, **FOLDS, groups=apart).record == again.record
+    own = np.full((len(data.train), len(data.classes)), 1 / len(data.classes))
+    np.savez(tmp_path / "own.npz", probabilities=own)
+    for part, change in {
+        "folds": {"folds": 4},
+        "repeats, seed": {"repeats": 1, "seed": 1},
+        "rows or groups": {"groups": dict.fromkeys(data.ids[:2], "ann")},
+        "folds, repeats, epochs, seed, rows or groups, predictions": {
+            "predictions": tmp_path / "own.npz"
+        },
+    }.items():
+        with pytest.raises(coun.CounError, match=rf"differs in {part}\); .*--overwrite") as caught:
+            coun.prepare(ready.folder, **{**FOLDS, **change})
+        assert "\n" not in str(caught.value)
+    assert (ready.folder / "run.json").read_bytes() == before
+
+
+def test_predictions_from_a_file_are_read_once(data, tmp_path, monkeypatch) -> None:
+    run = coun.train(data, "mlp", epochs=1, out=tmp_path / "original")
+    p = np.random.default_rng(0).dirichlet(np.ones(10), (2, len(data.train)))
+    np.savez(tmp_path / "a.npz", probabilities=p)
+    np.savez(tmp_path / "b.npz", probabilities=p[::-1])
+    coun.prepare(run, predictions=tmp_path / "a.npz")
+    monkeypatch.setattr(preparation, "write_record", None)
+    assert coun.prepare(run.folder, predictions=tmp_path / "a.npz").out_of_fold.repeats == 2
+    with pytest.raises(coun.CounError, match=r"differs in predictions\)"):
+        coun.prepare(run.folder, predictions=tmp_path / "b.npz")
+
+
+def test_an_interrupted_preparation_of_other_groups_is_not_continued(
+    data, tmp_path, monkeypatch
+) -> None:
+    run = coun.train(data, "mlp", epochs=1, out=tmp_path / "original")
+    folds = {"folds": 2, "repeats": 1, "epochs": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "predict", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            coun.prepare(run, **folds)
+    groups = dict.fromkeys(data.ids[:9], "ann")
+    prepared = coun.prepare(run, **folds, groups=groups)
+    fresh = coun.prepare(coun.train(data, "mlp", epochs=1), **folds, groups=groups)
+    assert prepared.out_of_fold.digest == fresh.out_of_fold.digest
+    assert not (run.folder / "folds").exists()
+
+
+def test_a_preparation_by_another_process_in_the_meantime_is_noticed(data, tmp_path) -> None:
+    run = coun.train(data, "mlp", epochs=1, out=tmp_path / "original")
+    coun.prepare(run.folder, folds=2, repeats=1, epochs=1)
+    with pytest.raises(coun.CounError, match="another process prepared"):
+        coun.prepare(run, folds=3, repeats=1, epochs=1)

@@ -44,7 +44,7 @@ class FoldOptions:
         rows = torch.arange(len(data.train))
         units_to_divide(data, rows, self.folds or FOLDS, self._owners())
 
-    def prepare(self, run: Run, seed: int, options: Options) -> Run:
+    def prepare(self, run: Run, seed: int, options: Options, *, overwrite: bool = False) -> Run:
         """Make the predictions of *run* by cross-validation."""
         from coun.runs import prepare
 
@@ -55,6 +55,7 @@ class FoldOptions:
             epochs=self.epochs,
             groups=self._owners(),
             seed=seed,
+            overwrite=overwrite,
             options=options,
         )
 
@@ -109,7 +110,8 @@ def fold_options(function: F) -> F:
     short_help="Prepare a run for later requests to forget rows.",
     help="Prepare the run in DIR for requests to forget rows with --method out_of_fold: by "
     "cross-validation, or with predictions of your own (--from). The run folder keeps the "
-    "predictions, and every run that starts from it does so, too.",
+    "predictions, and every run that starts from it does so, too. Repeated, the command continues "
+    "where it was interrupted, and does nothing where it is finished.",
 )
 @click.argument("folder", metavar="DIR", type=app.PATH)
 @click.option(
@@ -122,6 +124,11 @@ def fold_options(function: F) -> F:
     "not in the order of the data 'ids'.",
 )
 @fold_options
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace predictions that the run carries and that are damaged or made in another way.",
+)
 @app.seed_option
 @click.option("--data", "source", metavar="SRC", help="Where the data is now, if it was moved.")
 @app.trust_option
@@ -131,6 +138,7 @@ def command(
     folder: Path,
     predictions: Path | None,
     folds: FoldOptions,
+    overwrite: bool,
     seed: int,
     source: str | None,
     trust: bool,
@@ -143,11 +151,11 @@ def command(
     if predictions is not None and folds:
         raise CounError("--from takes predictions that exist; leave the options of folds out")
     options = app.run_options(**compute)
-    run = Run.open(folder, data=source, trust=trust)
+    run = Run.open(folder, data=source, predictions=not overwrite, trust=trust)
     if predictions is not None:
-        run = prepare(run, predictions=predictions)
+        run = prepare(run, predictions=predictions, overwrite=overwrite, options=options)
     else:
-        run = folds.prepare(run, seed, options)
+        run = folds.prepare(run, seed, options, overwrite=overwrite)
     record = run.record.out_of_fold
     assert record is not None
     if as_json:

@@ -82,7 +82,7 @@ class OutOfFold:
         if missing:
             raise CounError(
                 f"there are no out-of-fold predictions for {counted(len(missing), 'row')}, such as "
-                f"{missing[0]}; prepare again (coun prepare), or choose another method"
+                f"{missing[0]}; prepare again (coun prepare --overwrite), or choose another method"
             )
         return self.log_probabilities[:, [self._places[name] for name in examples.ids]]
 

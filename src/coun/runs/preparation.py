@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from coun.engine.cost import Cost
 from coun.errors import CounError, require_type
 from coun.federated.federation import federation_of
 from coun.files import locked
-from coun.runs.folder import FOLDS, OUT_OF_FOLD, expanded, write_record
+from coun.runs.folder import FOLDS, OUT_OF_FOLD, expanded, read_record, write_record
 from coun.runs.options import Options
 from coun.runs.record import OutOfFoldRecord
 from coun.runs.run import Run
@@ -44,6 +45,7 @@ def prepare(
     groups: Mapping[str, str] | None = None,
     predictions: str | Path | None = None,
     seed: int = 0,
+    overwrite: bool = False,
     options: Options | None = None,
     trust: Trust = False,
 ) -> Run:
@@ -52,7 +54,7 @@ def prepare(
     The rows are divided into *folds* parts, and a model is trained without each part and asked
     about it; this is repeated with other divisions. All of this is done once, before any request,
     and costs R (K - 1) epochs / E trainings of the Original: 2 * 3 / 2 = 3 by default. In a run
-    folder it continues where it was interrupted.
+    folder it continues where it was interrupted, and a finished preparation is returned.
 
     Args:
         run: an Original, or the result of earlier requests, whose retained rows are then used.
@@ -64,11 +66,13 @@ def prepare(
         predictions: an npz file with predictions of your own, in place of all training
             (`OutOfFold.load`).
         seed: of the divisions and of the training.
+        overwrite: replace other predictions, or damaged ones, that the folder of *run* holds.
         options, trust: as for `coun.train` and `Run.open`.
 
-    Returns: *run*, which carries the predictions; those that it had before are replaced.
+    Returns: *run*, which carries the predictions.
 
-    Raises: CounError if the training of *run* is not on record, or the file does not fit.
+    Raises: CounError if the training of *run* is not on record, the file does not fit, or the
+        folder of *run* holds predictions that were made in another way.
 
     >>> import coun
     >>> run = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
@@ -76,17 +80,49 @@ def prepare(
     1
     """
     if isinstance(run, str | Path):
-        run = Run.open(run, trust=trust)
+        run = Run.open(run, predictions=not overwrite, trust=trust)
     require_type(run, Run, "run", "a run, or its folder")
     if federation_of(run.record.original):
         raise CounError(
             "the run was trained in a federation, whose clients cannot carry out out_of_fold; "
             "prepare a run that was trained without clients"
         )
-    with locked(run.folder) if run.folder else contextlib.nullcontext():
-        if predictions is not None:
-            return _given(run, expanded(predictions))
-        return _cross_validated(run, folds, repeats, epochs, groups, seed, options)
+    work: _FromFile | _CrossValidation
+    if predictions is not None:
+        work = _FromFile(run, expanded(predictions))
+    else:
+        work = _CrossValidation(run, folds, repeats, epochs, groups, seed, options)
+    if _is_prepared(run, work.record, overwrite=overwrite):
+        if options and options.progress:
+            print(f"{run.where} is prepared so already; nothing is computed again", file=sys.stderr)
+        return run
+    if run.folder is None:
+        return _with_predictions(run, *work.carry_out())
+    with locked(run.folder):
+        if read_record(run.folder).out_of_fold != run.record.out_of_fold:
+            raise CounError(
+                f"another process prepared {run.folder} meanwhile; repeat the command to see how"
+            )
+        prepared = _with_predictions(run, *work.carry_out())
+        shutil.rmtree(run.folder / FOLDS, ignore_errors=True)
+    return prepared
+
+
+def _is_prepared(run: Run, wanted: OutOfFoldRecord, *, overwrite: bool) -> bool:
+    """Return whether *run* carries the predictions that *wanted* describes.
+
+    Raises: CounError if its folder holds others, and they must not be overwritten.
+    """
+    present = run.record.out_of_fold
+    if present is None or (overwrite and run.out_of_fold is None):
+        return False  # it has none, or may have damaged ones, which were not read
+    differences = present.differences(wanted)
+    if differences and run.folder is not None and not overwrite:
+        raise CounError(
+            f"{run.folder} is prepared in another way (it differs in {', '.join(differences)}); "
+            "leave it as it is, or replace it with coun prepare --overwrite"
+        )
+    return not differences
 
 
 def _retained(run: Run) -> Tensor:
@@ -96,54 +132,79 @@ def _retained(run: Run) -> Tensor:
     return run.split.rows(run.data, "retain")
 
 
-def _given(run: Run, path: Path) -> Run:
-    """Give *run* the predictions in the file at *path*."""
-    given = OutOfFold.load(path, run.data)
-    given.check(run.data, _retained(run))
-    record = OutOfFoldRecord(sha256=given.digest, repeats=given.repeats)
-    return _with_predictions(run, given, record)
+class _FromFile:
+    """Reads predictions of the user's own, and refuses those that do not fit.
+
+    Attributes: record: what will be on record of them.
+    """
+
+    def __init__(self, run: Run, path: Path) -> None:
+        self.given = OutOfFold.load(path, run.data)
+        self.given.check(run.data, _retained(run))
+        self.record = OutOfFoldRecord(sha256=self.given.digest, repeats=self.given.repeats)
+
+    def carry_out(self) -> tuple[OutOfFold, OutOfFoldRecord]:
+        """Return the predictions and their record."""
+        return self.given, self.record
 
 
-def _cross_validated(
-    run: Run,
-    folds: int,
-    repeats: int,
-    epochs: int | None,
-    groups: Mapping[str, str] | None,
-    seed: int,
-    options: Options | None,
-) -> Run:
-    """Make the predictions of *run*; arguments as for `prepare`."""
-    rows = _retained(run)
-    units = units_to_divide(run.data, rows, folds, groups)
-    if repeats < 1:
-        raise CounError(f"{repeats} repeats; expected at least 1")
-    model, settings = training_of(run)
-    short = epochs or max(1, round(EPOCHS_SHARE * settings["epochs"]))
-    trainer = _Trainer(run, rows, model, settings, seed, options)
-    tables = []
-    for repeat in range(repeats):
-        fold_of = divide(units, folds, Seeds(seed).numpy("folds", repeat))
-        table = torch.empty(len(rows), len(run.data.classes))
-        for fold in range(folds):
-            part = torch.from_numpy(np.flatnonzero(fold_of == fold))
-            name = f"repeat-{repeat}-fold-{fold}-of-{folds}"
-            table[part] = trainer.unseen(part, name, short)
-        tables.append(table)
-    ids = tuple(run.data.train.take(rows).ids)
-    made = OutOfFold(ids, torch.stack(tables), run.data.classes)
-    record = OutOfFoldRecord(
-        sha256=made.digest,
-        repeats=repeats,
-        folds=folds,
-        epochs=short,
-        seed=seed,
-        cost=trainer.cost,
-    )
-    prepared = _with_predictions(run, made, record)
-    if run.folder:
-        shutil.rmtree(run.folder / FOLDS)
-    return prepared
+class _CrossValidation:
+    """Makes predictions by cross-validation; arguments as for `prepare`.
+
+    Attributes: record: what will be on record of them, as far as it is known before.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folds: int,
+        repeats: int,
+        epochs: int | None,
+        groups: Mapping[str, str] | None,
+        seed: int,
+        options: Options | None,
+    ) -> None:
+        self.run, self.rows, self.folds = run, _retained(run), folds
+        self.units = units_to_divide(run.data, self.rows, folds, groups)
+        if repeats < 1:
+            raise CounError(f"{repeats} repeats; expected at least 1")
+        model, settings = training_of(run)
+        short = epochs or max(1, round(EPOCHS_SHARE * settings["epochs"]))
+        self.record = OutOfFoldRecord(
+            sha256="",
+            repeats=repeats,
+            folds=folds,
+            epochs=short,
+            seed=seed,
+            groups_sha256=hashlib.sha256(self.units.astype("<i8").tobytes()).hexdigest(),
+        )
+        settings = {
+            **settings,
+            "epochs": short,
+            "unaugmented_epochs": min(short, settings.get("unaugmented_epochs", 0)),
+        }
+        self.trainer = _Trainer(run, self.rows, model, settings, seed, options)
+
+    def carry_out(self) -> tuple[OutOfFold, OutOfFoldRecord]:
+        """Train the models of all folds; return what they predict, and the record of it."""
+        run, record = self.run, self.record
+        # Folds of another division, which an interrupted preparation left, are not continued.
+        division = f"seed-{record.seed}-groups-{str(record.groups_sha256)[:8]}"
+        folder = None if run.folder is None else run.folder / FOLDS / division
+        tables = []
+        for repeat in range(record.repeats):
+            generator = Seeds(self.trainer.seed).numpy("folds", repeat)
+            fold_of = divide(self.units, self.folds, generator)
+            table = torch.empty(len(self.rows), len(run.data.classes))
+            for fold in range(self.folds):
+                part = torch.from_numpy(np.flatnonzero(fold_of == fold))
+                name = f"repeat-{repeat}-fold-{fold}-of-{self.folds}"
+                table[part] = self.trainer.unseen(part, name, folder)
+            tables.append(table)
+        ids = tuple(run.data.train.take(self.rows).ids)
+        made = OutOfFold(ids, torch.stack(tables), run.data.classes)
+        update = {"sha256": made.digest, "cost": self.trainer.cost}
+        return made, record.model_copy(update=update)
 
 
 class _Trainer:
@@ -161,22 +222,21 @@ class _Trainer:
         self.run, self.rows, self.model, self.settings = run, rows, model, settings
         self.seed, self.options, self.cost = seed, options, Cost()
 
-    def unseen(self, part: Tensor, name: str, epochs: int) -> Tensor:
-        """Return the log-probabilities of the rows *part*, by a model that never saw them."""
-        data, folder = self.run.data, self.run.folder
+    def unseen(self, part: Tensor, name: str, folder: Path | None) -> Tensor:
+        """Return the log-probabilities of the rows *part*, by a model that never saw them.
+
+        The model is kept in *folder*, if that is given.
+        """
+        data, epochs = self.run.data, self.settings["epochs"]
         places = self.rows[part]
         trained = train(
             data,
             self.model,
             split=Split.by_index(data, data.train.numbers[places], earlier=self.run.split),
             seed=Seeds(self.seed).number(name) % 2**31,
-            out=folder / FOLDS / f"{name}-of-{epochs}-epochs" if folder else None,
+            out=None if folder is None else folder / f"{name}-of-{epochs}-epochs",
             options=self.options,
-            **{
-                **self.settings,
-                "epochs": epochs,
-                "unaugmented_epochs": min(epochs, self.settings.get("unaugmented_epochs", 0)),
-            },
+            **self.settings,
         )
         self.cost = self.cost + trained.record.cost
         logits = predict(trained.classifier, data, data.train.take(places)).logits

@@ -27,7 +27,7 @@ def carried(folder: Path, record: RunRecord, data: Data) -> OutOfFold | None:
     if predictions.digest != record.out_of_fold.sha256:
         raise CounError(
             f"{folder / OUT_OF_FOLD} does not hold the predictions on record; restore it from a "
-            "copy, or prepare again with coun prepare"
+            "copy, or prepare again with coun prepare --overwrite"
         )
     return predictions
 

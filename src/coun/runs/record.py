@@ -208,6 +208,8 @@ class OutOfFoldRecord(Record):
         sha256: the digest of the predictions (`OutOfFold.digest`).
         repeats: how many predictions there are for each row.
         folds, epochs, seed: how they were made; None where the user gave them.
+        groups_sha256: the digest of which rows, for their group or their content, were always in
+            the same fold; None where the user gave the predictions.
         cost: what they cost, before any request; 0 where the user gave them.
     """
 
@@ -216,7 +218,16 @@ class OutOfFoldRecord(Record):
     folds: int | None = None
     epochs: int | None = None
     seed: int | None = None
+    groups_sha256: str | None = None
     cost: Cost = Field(default_factory=Cost)
+
+    def differences(self, wanted: OutOfFoldRecord) -> list[str]:
+        """Name the parts in which *wanted*, a preparation not yet made, is another one."""
+        names = {field: field for field in ("folds", "repeats", "epochs", "seed")}
+        names["groups_sha256"] = "rows or groups"
+        if wanted.folds is None:  # the user's own predictions, which are known before
+            names["sha256"] = "predictions"
+        return [n for field, n in names.items() if getattr(self, field) != getattr(wanted, field)]
 
 
 class SplitFields(BaseModel):

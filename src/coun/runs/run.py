@@ -119,6 +119,7 @@ class Run:
         data: Data | str | None = None,
         build: Callable[[], nn.Module] | nn.Module | None = None,
         allow_missing: bool = False,
+        predictions: bool = True,
         trust: Trust = False,
     ) -> Run:
         """Open the finished run in *folder*.
@@ -132,6 +133,7 @@ class Run:
                 the module, or such a module, whose weights are then replaced.
             allow_missing: accept that other training rows are deleted, because the next
                 request names them.
+            predictions: read the out-of-fold predictions of a run that was prepared.
             trust: run the code that the record names, such as a model `package.module:factory`:
                 True, or the set of names to run. By default a folder runs nothing, because it
                 may be a stranger's.
@@ -170,10 +172,10 @@ class Run:
                 split, warning = with_memory_of_parents(folder, record, split, data)
                 if warning:
                     _log.warning("%s", warning)
-        predictions = carried(folder, record, data)
         # Retrain must not begin with the weights that a given module has.
         fresh = None if isinstance(build, nn.Module) else maker
-        run = cls(model.eval(), data, split, record, folder, fresh, out_of_fold=predictions)
+        run = cls(model.eval(), data, split, record, folder, fresh)
+        run.out_of_fold = carried(folder, record, data) if predictions else None
         run.kept_epochs = kept_in(folder, record)
         return run
 
