@@ -51,9 +51,10 @@ def test_every_kind_of_image_gives_the_same_data(kind, stream):
 def test_small_sets_are_read_once():
     train, test = Items(KINDS["PIL"]), Items(KINDS["PIL"])
     data = from_dataset(train, test)
-    assert sorted(train.read) == [0, 0, *range(12)]  # row 0 for its type and for its shape
+    # Row 0 is read for its type and its shape, and three rows twice for random transforms.
+    assert sorted(train.read) == sorted([0, 0, *(0, 6, 11) * 2, *range(12)])
     _ = data.fingerprint
-    assert len(train.read) == 14
+    assert len(train.read) == 20
 
 
 def test_larger_sets_are_streamed(monkeypatch):
@@ -69,7 +70,7 @@ def test_streamed_labels_come_from_the_listing(attribute, kind):
     train = Items(KINDS["PIL"], **{attribute: kind(LABELS.tolist())})
     data = from_dataset(train, Items(KINDS["PIL"]), stream=True, views=Views(""))
     assert data.train.labels.tolist() == LABELS.tolist()
-    assert set(train.read) == {0}
+    assert set(train.read) == {0, 6, 11}
 
 
 def test_streamed_rows_are_read_on_demand():
@@ -189,3 +190,52 @@ def test_arrays_that_do_not_fit_are_refused(change, words, refused):
     arrays = {"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS, "y_test": LABELS}
     with refused(*words):
         from_arrays(**(arrays | change))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.arange(10.0).reshape(5, 2).requires_grad_(),
+        torch.arange(10.0).reshape(5, 2).bfloat16(),
+        np.arange(10.0).reshape(5, 2).astype(">f4"),
+    ],
+    ids=["gradient", "bfloat16", "big-endian"],
+)
+def test_arrays_of_other_kinds_of_floats_are_read(values):
+    data = from_arrays(values, [0, 1, 0, 1, 0], values, [0, 1, 0, 1, 0])
+    assert data.train.images.tolist() == np.arange(10.0).reshape(5, 2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.ma.masked_greater(np.eye(5), 0), ("x_train", "masked values")),
+        (torch.eye(5).to_sparse(), ("x_train", "numeric array", "sparse_coo")),
+        (np.array([["1", "a"]] * 5, dtype=object), ("x_train", "numeric array", "type object")),
+    ],
+)
+def test_arrays_without_plain_numbers_are_refused(values, words, refused):
+    labels = [0, 1, 0, 1, 0]
+    with refused(*words):
+        from_arrays(values, labels, np.eye(5), labels)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("what", ["image", "label"])
+def test_a_dataset_that_differs_when_read_again_is_refused(what, stream, refused):
+    draw = np.random.default_rng(0)
+
+    class Random(Items):
+        def __getitem__(self, row):
+            image, label = super().__getitem__(row)
+            noise = draw.integers(0, 255, image.shape, dtype=np.uint8)
+            return (noise, label) if what == "image" else (image, int(draw.integers(10**9)))
+
+    with refused("train row 0 differs between two readings", "views=(training transform"):
+        from_dataset(Random(PIXELS), Items(PIXELS), stream=stream)
+
+
+def test_a_loader_is_refused_with_what_to_pass(refused):
+    loader = torch.utils.data.DataLoader(Items(PIXELS))
+    with refused("train data are a DataLoader", "pass the dataset that it reads"):
+        from_dataset(loader, Items(PIXELS))

@@ -38,6 +38,20 @@ def test_labels_are_classes_with_their_names(values, make):
     assert torch.equal(data.train.fetch(torch.tensor([3]))[0, 0], torch.from_numpy(IMAGES[3]))
 
 
+@pytest.mark.parametrize("values", [NUMBERS[:, None], torch.tensor(NUMBERS)[:, None]])
+def test_a_column_of_labels_is_read(values):
+    data = from_arrays(IMAGES, values, IMAGES, values)
+    assert data.train.labels.tolist() == NUMBERS.tolist()
+
+
+def test_one_hot_labels_of_a_dataset_are_refused(refused):
+    rows = np.eye(3)[NUMBERS]
+    for labels in (rows, rows.astype(int)):
+        pairs = list(zip(IMAGES, labels, strict=True))
+        with refused("train", "label"):
+            from_dataset(pairs, pairs)
+
+
 def test_what_the_labels_mean_is_said():
     data = from_arrays(IMAGES, NUMBERS * 10, IMAGES, NUMBERS * 10)
     assert data.classes == ("0", "10", "20")
@@ -64,13 +78,17 @@ def test_what_the_labels_mean_is_said():
         ([0.5, 1, 0, 1, 0, 1], [1], ("train row 0", "0.5")),
         ([0, float("nan"), 0, 1, 0, 1], [1], ("train row 1", "nan")),
         (["a", None, "b", "b", "a", "a"], ["a"], ("train row 1", "None")),
-        ([0, 1, 0, 1, 0, -1], [1], ("train row 5", "-1")),
+        ([0, 1, 0, 1, 0, -1], [1], ("train row 5", "-1", "remove rows without a label")),
+        (list(np.eye(3)[NUMBERS]), [1], ("train labels have shape (6, 3)", "labels.argmax(1)")),
+        (np.ma.masked_equal(NUMBERS, 2), [1], ("train row 0", "masked label")),
+        (["cat", "dog", "cat "] * 2, ["dog"], ("'cat' and 'cat '", "only in blanks")),
+        (["\u00e9", "e\u0301", "x"] * 2, ["x"], ("Unicode form",)),
         ([0, 1, 2, 0, 1, 2], [3], ("test row 0", "label 3")),
     ],
 )
 @pytest.mark.parametrize("make", ["arrays", "pairs"])
 def test_labels_that_name_no_class_are_refused(train, test, words, make, refused):
-    if make == "pairs" and (None in train or not isinstance(train[0], str)):
+    if make == "pairs" and (not isinstance(train[0], str) or None in train):
         return
     with refused(*words):
         if make == "arrays":

@@ -81,6 +81,9 @@ def test_the_largest_number_is_read(write):
         ("a.csv", "name,index\ncat,3\ndog\n", ("line 3", "1 cells", "expected 2")),
         ("a.csv", "index\n", ("names no row",)),
         ("a.csv", "3\n-1\n", ("line 2", "-1")),
+        # pandas.Series([17, 42]).to_csv("a.csv", index=False)
+        ("a.csv", "0\n17\n42\n", ("line 1", "'0' can be row 0, or the header that pandas")),
+        ("a.tsv", "0\n17\n", ("line 1", "name the column")),
     ],
 )
 def test_a_token_that_is_not_a_row_number_is_refused(name, text, words, write, refused):
