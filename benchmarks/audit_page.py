@@ -114,7 +114,7 @@ def of_missed(cells: Cells) -> list[str]:
 
 def of_kept(cells: Cells) -> list[str]:
     """The table of how often a few kept rows are found."""
-    lines = _head(["request", *(f"{k} rows kept" for k in KEPT)])
+    lines = _head(["request", *(f"{k} row{'s' * (k > 1)} kept" for k in KEPT)])
     requests = dict.fromkeys(request for request, model, _ in cells if model.startswith("keeps"))
     for name in requests:
         row = []
@@ -193,6 +193,7 @@ def write(cells: Cells, draws: Draws, command: str, out: Path) -> None:
         "counts": counts,
     }
     write_text(out, to_json(document) + "\n")
+    original, unchanged = (of_model(cells, model) for model in ALWAYS)
     text = PAGE.format(
         command=command,
         date=document["date"],
@@ -204,8 +205,8 @@ def write(cells: Cells, draws: Draws, command: str, out: Path) -> None:
         targets="\n".join(targets(cells)),
         retrains="\n".join(of_retrains(cells)),
         draws="\n".join(of_draws(draws)),
-        original="\n".join(of_model(cells, "Original")),
-        unchanged="\n".join(of_model(cells, "fine-tuned, lr 1e-6")),
+        original="\n".join(original),
+        unchanged=SAME if unchanged == original else "\n".join(unchanged),
         kept="\n".join(of_kept(cells)),
         bad="\n".join(of_bad_models(cells)),
         missed="\n".join(of_missed(cells)),
@@ -217,12 +218,25 @@ NETWORKS = (
     'Requests that begin with "resnet8" are `resnet8` networks on 300 CIFAR-10 pictures of 16 x 16 '
     "pixels, trained for 15 epochs and audited by the library's own functions."
 )
+SAME = "The words are those of the Original, in every cell of the table above."
 NO_NETWORKS = "Not validated in this run: convolutional networks (`--network-seeds N`)."
 
 PAGE = """# How often an audit errs
 
-This page shows how often the words of `coun audit` are wrong, for each kind of request, with models
-of which it is known whether they remember the rows.
+How often are the words of `coun audit` wrong? Models of which it is known whether they remember the
+rows were audited, for each kind of request. True Retrains are hardly ever accused, and a model that
+forgot nothing is not cleared. A few remembered rows among many are mostly missed.
+
+## What came out
+
+{targets}
+
+Whether few remembered rows are found depends on how much they stand out. A network may answer
+five ordinary rows rightly without having seen them; if it has seen them, that leaves no trace
+above that of chance. The verdict of an audit says how many rows would have been found. Canaries
+(rows with wrong labels, planted before training) do not have this limit.
+
+## How it was measured
 
 Made on {date} by `{command}`: {audits} audits at alpha {alpha} and a margin of {margin:g} points.
 {machine}.
@@ -241,14 +255,6 @@ the largest request); each seed draws other rows. Counts are added up over data 
 
 R is the number of Retrains that the audit was given. [audit.json](audit.json) has every count.
 
-## Aims
-
-{targets}
-
-Whether few kept rows are found depends on how much they stand out. Five ordinary rows that a
-network answers rightly without having seen them leave no trace above that of chance. The verdict
-of an audit says how many rows would have been found. Canaries do not have this limit.
-
 ## True Retrains
 
 Accusations (under-forgotten, over-forgotten, closer than the original, different) out of the
@@ -266,7 +272,8 @@ once, so the audits of a cell are not independent. The cells with more than one 
 
 ## The untouched Original
 
-It must never be `equivalent` or `no difference found` where 20 rows or more are forgotten.
+A model that forgot nothing must never be `equivalent` or `no difference found` where 20 rows or
+more are forgotten.
 
 {original}
 

@@ -284,13 +284,15 @@ SIDES: dict[str, Callable[[Path, Case], Iterator[Line]]] = {
 }
 HEAD = """# Parity with the authors' code
 
-The functions of `coun` and those of the authors were run on the same logits, weights and signals:
-a small `cnn` on 600 digits, random embeddings of 64 x 32, 8 shadow models, and margins of 100
-unlearned models and 100 Retrains. Methods are compared by the weights that they give: FT and
-influence get the same batches in the same order. The table has the largest absolute difference, and
-the same over the largest absolute value. Where a difference is more than rounding, the last column
-says why. `python benchmarks/parity.py DIR` makes this page from checkouts of the repositories; none
-of their code is part of this one.
+Do the functions of `coun` give the numbers of the authors' code? They do, up to rounding, except
+where the last column of the table says why they differ on purpose.
+
+Both were run on the same logits, weights and signals: a small `cnn` on 600 digits, random
+embeddings of 64 x 32, 8 shadow models, and margins of 100 unlearned models and 100 Retrains.
+Methods are compared by the weights that they give: FT and influence get the same batches in the
+same order. The table has the largest absolute difference, and the same divided by the largest
+absolute value. "Theirs" is the authors' code. `python benchmarks/parity.py DIR` makes this page
+from checkouts of the repositories; none of their code is part of this one.
 
 | compared | with | largest difference | relative | why |
 |---|---|---:|---:|---|

@@ -19,12 +19,14 @@ PAGE = Path(__file__).parents[1] / "docs" / "results" / "tiny.md"
 COLUMNS = ("models", "failures", "printed", "seconds")
 HEAD = """# The tiny form of every bench
 
-These configs were run by `coun bench CONFIG --tiny` and `coun report DIR --paper`: the same rows,
-scenarios and outputs on a few random images with a small network. The table shows that each one
-runs from its plan to its report. Its numbers have no meaning, and are not shown. CPU seconds are
-those of one thread; a run that was interrupted and continued has none. A config that is not in
-the table was not run in this form; `python benchmarks/tiny_forms.py` runs those and makes this
-page.
+Does every config that comes with `coun` run from its plan to its report? Each one in the table
+did, in its tiny form: the same rows, scenarios and outputs on a few random images with a small
+network.
+
+The commands were `coun bench CONFIG --tiny` and `coun report DIR --paper`. The numbers of such a
+run have no meaning and are not shown. CPU seconds are those of one thread; a run that was
+interrupted and continued has none. A config that is not in the table was not run in this form;
+`python benchmarks/tiny_forms.py` runs those and makes this page.
 
 | config | models measured | experiments that failed | printed values beside ours | CPU seconds |
 |---|---:|---:|---:|---:|

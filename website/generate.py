@@ -35,6 +35,7 @@ COLUMNS = {
     "cost": "cost_ratio",
 }
 FIRST = ("data", "plans", "methods", "engine", "objectives", "models", "metrics", "attacks", "runs")
+RESULTS_FIRST = ("bench", "nearest", "methods", "cifar10-full", "premise", "audit", "registry")
 PRIVATE = {"cli", "demo"}
 
 
@@ -288,16 +289,25 @@ def results_page() -> str:
     """Return the overview of the results: one row for each page, with its first paragraph."""
 
     def rows() -> Iterator[tuple[str, str]]:
-        for path in sorted((ROOT / "docs" / "results").glob("*.md")):
+        for path in result_paths():
             title, about, *_ = path.read_text("utf-8").split("\n\n")
-            first = re.split(r"(?<=[a-z)][.?]) (?=[A-Z])", " ".join(about.split()))[0]
-            yield f"[{title.removeprefix('# ').strip()}]({path.name})", first
+            sentences = re.split(r"(?<=[\w)*][.?:]) (?=[A-Z*])", " ".join(about.split()))
+            shown = " ".join(s for s in sentences if "glossary" not in s)
+            yield f"[{title.removeprefix('# ').strip()}]({path.name})", shown
 
     return (
-        "# Results\n\nEach page says how something was measured, with the commands, seeds, "
-        "machine and date, and what the numbers do not show.\n\n"
+        "# Results\n\nEach page says what was asked and what came out, then how it was measured, "
+        "with the commands, seeds, machine and date, and what the numbers do not show. The "
+        "[glossary](../glossary.md) explains the terms.\n\n"
         + table(("page", "what it shows"), rows())
     )
+
+
+def result_paths() -> list[Path]:
+    """Return the pages of results: those that most readers look for, then the others by name."""
+    names = [path.stem for path in sorted((ROOT / "docs" / "results").glob("*.md"))]
+    order = [*(name for name in RESULTS_FIRST if name in names), *names]
+    return [ROOT / "docs" / "results" / f"{name}.md" for name in dict.fromkeys(order)]
 
 
 # The import diagram

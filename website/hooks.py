@@ -14,6 +14,7 @@ from generate import (
     method_pages,
     notebook_page,
     reference_page,
+    result_paths,
     results_page,
 )
 
@@ -29,12 +30,10 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 def on_config(config: Any) -> Any:
     """Fill in the sections of the navigation whose pages are found automatically."""
-    results = ROOT / "docs" / "results"
     sections = {
         "methods/": [*method_pages()],
         "reference/": [*api_pages()],
-        "results/": ["results/index.md"]
-        + [f"results/{path.name}" for path in sorted(results.glob("*.md"))],
+        "results/": ["results/index.md", *(f"results/{p.name}" for p in result_paths())],
     }
     config.nav = _filled(config.nav, sections)
     listed = re.findall(r"[\w/-]+\.md", str(config.nav))

@@ -7,7 +7,9 @@ import math
 from coun.audit.evidence import FEWEST_RETRAINS, Evidence, TestFamily
 from coun.audit.verdict import Verdict
 
-NO_CERTIFICATE = "This is statistical evidence, not a certificate of removal and no legal advice."
+NO_CERTIFICATE = (
+    "This is statistical evidence. It is not a certificate of removal, and not legal advice."
+)
 UNLIKE_TEST_ROWS = (
     "The model treats the {kind} rows unlike test rows: it remembers them, or they are unlike test "
     "rows by nature; without a Retrain the two cannot be told apart."

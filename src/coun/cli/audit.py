@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coun.cli import app
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 MARGIN, ALPHA = 2.0, 0.01  # those of `coun.audit`, repeated here because importing it loads torch
 FAILED = 3
+PAIRS_LEGEND = (
+    "% of pairs: how often the forgotten row scores higher than the test row; 50% is ideal."
+)
 PLAN_LEGEND = (
     "Each row says what this audit could conclude with so many Retrains. Memory it would find: if "
     "the model remembers at least so many of the forgotten rows, the audit finds it 4 times in 5; "
@@ -223,12 +227,27 @@ def show(result: Audit) -> None:
     verdict = result.verdict
     app.console.print(verdict.headline, style="bold", highlight=False, markup=False)
     app.console.print(verdict.sentence, highlight=False, markup=False)
-    table = Table("test", "effect", "p", "p (Holm)", "found")
+    table = Table(
+        "test",
+        "effect",
+        "p",
+        "p (Holm)",
+        "found",
+        box=SIMPLE_HEAD,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+    )
+    pairs = False
     for e in verdict.evidence:
         part = " (listed rows)" if e.part == "listed" else ""
-        table.add_row(short(e) + part, effect_text(e), p_text(e.p), p_text(e.holm), e.meaning)
+        effect = effect_text(e)
+        if e.unit == "pairs":
+            pairs, effect = True, f"{50 + 100 * e.effect:.0f}% of pairs"
+        table.add_row(short(e) + part, effect, p_text(e.p), p_text(e.holm), e.meaning)
     if verdict.evidence:
         app.console.print(table)
+    if pairs:
+        app.console.print(PAIRS_LEGEND, highlight=False, markup=False)
     for caveat in verdict.caveats:
         app.console.print(caveat, highlight=False, markup=False)
 
@@ -239,6 +258,7 @@ def _show_plan(rows: list[dict[str, Any]]) -> None:
         "memory it would find",
         "verdict if nothing is found",
         "if a difference is found",
+        box=SIMPLE_HEAD,
     )
     for row in rows:
         least = f"{row['detectable']:,.0f} rows or more" if row["detectable"] else "none"

@@ -253,9 +253,10 @@ def _print_table(
     header: list[str], rows: list[list[str]], right_aligned: tuple[str, ...] = ()
 ) -> None:
     """Print rows in sections by their first cell, which is printed once for each section."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(*header)
+    table = Table(*header, box=SIMPLE_HEAD)
     for name in right_aligned:
         table.add_column(name, justify="right")
     table.padding = (0, 1, 0, 0)

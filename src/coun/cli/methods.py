@@ -87,8 +87,17 @@ def _show_card(card: Card) -> None:
     for key, text in card.parts.items():
         parts.add_row(Text(HEADINGS[key], style="bold"), Text(text))
     app.console.print(parts)
-    settings = Table("--set", "default", "range", "what it is", box=SIMPLE_HEAD)
+    settings = Table(
+        "--set",
+        "default",
+        "range",
+        "what it is",
+        box=SIMPLE_HEAD,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+    )
+    settings.columns[0].min_width = max((len(s.name) for s in card.settings), default=0)
     for setting in card.settings:
-        name = Text(setting.name, no_wrap=True)
+        name = Text(setting.name)
         settings.add_row(name, setting.default, setting.allowed, Text(setting.description))
     app.console.print(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from coun.cli import app
@@ -39,9 +40,9 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
         columns["Retrain"] = differences["difference"] = exact
     if floor := metrics.get("floor"):
         columns["floor"] = floor
-    table = Table("metric", "unit")
+    table = Table("metric", box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     for heading in (*columns, *differences):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, metric in catalogue().items():
         if isinstance(metrics.get(name), float):
             values = [other.get(name) for other in columns.values()]
@@ -53,18 +54,20 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
             title += "" if metric.label in title else f" ({metric.label})"
             cells = [_number(x, f".{metric.digits}f") for x in values]
             cells += [_number(x, f"+.{metric.digits}f") for x in changes]
-            table.add_row(title, metric.unit, *cells)
+            table.add_row(title + (f", {metric.unit}" if metric.unit else ""), *cells)
     app.console.print(table)
     for name, reason in metrics.get("not_measured", {}).items():
         app.console.print(f"{name}: {reason}", highlight=False)
     for name, reason in metrics.get("metrics_left_out", {}).items():
         app.console.print(f"Left out: metric {name}: {reason}", highlight=False)
-    if metrics.get("average_gap") is not None:
-        app.console.print(
-            f"Average gap to Retrain: {metrics['average_gap']:.2f} points, of one pair "
-            "of runs. Two Retrains of different seeds differ as well, so compare with that floor.",
-            highlight=False,
+    if (gap := metrics.get("average_gap")) is not None:
+        floor_gap = (metrics.get("floor") or {}).get("average_gap")
+        compared = (
+            "with one Retrain. Another Retrain, given by --against as well, shows the floor"
+            if floor_gap is None
+            else f"in the mean over the Retrains. The floor, their distance, is {floor_gap:.2f}"
         )
+        app.console.print(f"Average gap to Retrain: {gap:.2f} points, {compared}.", highlight=False)
     if run.record.profile:
         app.console.print(_profile(run.record.profile, run.record.cost.seconds))
 
@@ -120,7 +123,7 @@ def _number(value: float | None, form: str) -> str:
 
 def _profile(parts: dict[str, float], total: float) -> Table:
     """Seconds by part of the training loop, longest first, and what no part covers."""
-    table = Table("where the time went", "s", "%")
+    table = Table("where the time went", "s", "%", box=SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
     rest = max(0.0, total - sum(parts.values()))

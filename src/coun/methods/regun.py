@@ -34,10 +34,10 @@ class ReGUn(TwoLosses):
         in the same proportions.
     Cost: one forward and one backward pass of every retain row in each epoch, and of one forget
         batch in each step; one forward pass of the held-out rows.
-    Limits: q is one distribution for a whole batch and has no spread: rows that a Retrain would be
-        sure of and rows that it would get wrong are pulled to the same place, which attacks and row
-        measures see. `held_out` gives each row a target of its own. Whole classes are refused,
-        because the Original knows them. It needs the forget rows and held-out rows.
+    Limits: the target is one distribution for a whole batch and has no spread: rows that a Retrain
+        would be sure of and rows that it would get wrong are pulled to the same place, which
+        attacks and row measures see. `held_out` gives each row a target of its own. Whole classes
+        are refused, because the Original knows them. It needs the forget rows and held-out rows.
     Source: Mirlach, Laguna, Vogt, "Reference-Guided Machine Unlearning" (arXiv 2603.11210): weights
         0.5 and 0.5, SGD at 0.01, 10 epochs.
     Differences: the authors' code was not available, so that this follows the text of the paper.
