@@ -4,9 +4,9 @@
     python benchmarks/nearest.py run --seeds 600 601 --data noise
     python benchmarks/nearest.py report                    # docs/results/nearest.json and tables
 
-There are two beds, both small, so that many variants and seeds can be tried: a perceptron with
-BatchNorm on CIFAR-10 at 8x8 pixels, and with `--bed cnn` the network `cnn` on 1,500 pictures of
-full size. `--data` takes harder data in the place of the plain rows (`HARDER`).
+There are two workloads, both small, so that many variants and seeds can be tried: a perceptron
+with BatchNorm on CIFAR-10 at 8x8 pixels, and with `--workload cnn` the network `cnn` on 1,500
+pictures of full size. `--data` takes harder data in the place of the plain rows (`HARDER`).
 docs/results/nearest.md has the results.
 """
 
@@ -60,7 +60,7 @@ ON_HARDER_DATA = (
 )  # fmt: skip
 
 
-class Bed(NamedTuple):
+class Workload(NamedTuple):
     """Data, a network and the recipe of its training.
 
     Args:
@@ -80,22 +80,24 @@ def _options(precision: Literal["fp32", "bf16"]) -> coun.Options:
     return coun.Options(device="cpu", precision=precision, keep_freed_memory=True)
 
 
-BEDS = {
-    "perceptron": Bed(
+WORKLOADS = {
+    "perceptron": Workload(
         1200, 1200, {"epochs": 24, "batch_size": 100, "lr": 0.1}, _options("fp32"), (3, 5, 7), True
     ),
-    "cnn": Bed(
+    "cnn": Workload(
         1500, 3000, {"epochs": 40, "batch_size": 64, "lr": 0.1}, _options("bf16"), (5, 8, 12)
     ),
 }
 
 
-def tried(bed: Bed, variant: str = PLAIN) -> list[tuple[str, str | None, str, dict[str, Any]]]:
+def tried(
+    workload: Workload, variant: str = PLAIN
+) -> list[tuple[str, str | None, str, dict[str, Any]]]:
     """What is compared: label, preparation, method, settings."""
-    few, some, many = bed.epochs
+    few, some, many = workload.epochs
     still = {"correction": 0.0}
     old = {"original_share": 0.0, "retain_weight": 0.0, **still}
-    push = {"epochs": few, "forget_batch_size": bed.recipe["batch_size"] // 4}
+    push = {"epochs": few, "forget_batch_size": workload.recipe["batch_size"] // 4}
     rows: list[tuple[str, str | None, str, dict[str, Any]]] = [
         ("FT", None, "finetune", {"epochs": many}),
         ("NegGrad+ few", None, "neggrad_plus", {**push, "alpha": 0.85, "lr": 0.04}),
@@ -118,7 +120,7 @@ def tried(bed: Bed, variant: str = PLAIN) -> list[tuple[str, str | None, str, di
         ("held-out, longer, targets not moved", None, "held_out", {"epochs": some, **still}),
         ("oracle, 1 Retrain", None, "oracle", {"epochs": few}),
     ]  # fmt: skip
-    if bed.quick:
+    if workload.quick:
         rows += [
             ("matching, 3 x 4 short", "3 x 4 short", "out_of_fold", {"epochs": few}),
             ("matching, 1 x 4 full", "1 x 4 full", "out_of_fold", {"epochs": few}),
@@ -131,14 +133,14 @@ def tried(bed: Bed, variant: str = PLAIN) -> list[tuple[str, str | None, str, di
     return rows
 
 
-def data(bed: str, variant: str = PLAIN) -> coun.Data:
+def data(workload: str, variant: str = PLAIN) -> coun.Data:
     """CIFAR-10 without augmentation, for the perceptron averaged over 4x4 pixels."""
-    limit = BEDS[bed].rows * (4 if variant == TAIL else 1)
-    whole = coun.load(SOURCE, limit=limit, test_limit=BEDS[bed].test_rows)
+    limit = WORKLOADS[workload].rows * (4 if variant == TAIL else 1)
+    whole = coun.load(SOURCE, limit=limit, test_limit=WORKLOADS[workload].test_rows)
     parts = []
     for part in (whole.train, whole.test):
         images = part.fetch(torch.arange(len(part)))
-        if bed == "perceptron":
+        if workload == "perceptron":
             images = F.adaptive_avg_pool2d(images.float(), SIDE).round().to(torch.uint8)
         parts += [images, part.labels]
     made = coun.from_arrays(*harder(variant, *parts[:2]), *parts[2:])
@@ -188,28 +190,31 @@ def perceptron() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(256, 10))
 
 
-def folder_of(folder: Path, bed: str, variant: str) -> Path:
-    """Where the results of one bed and its data are."""
-    return folder / (bed if variant == PLAIN else f"{bed}-{variant}")
+def folder_of(folder: Path, workload: str, variant: str) -> Path:
+    """Where the results of one workload and its data are."""
+    return folder / (workload if variant == PLAIN else f"{workload}-{variant}")
 
 
-def one_seed(bed: str, variant: str, seed: int, folder: Path, only: Sequence[str] = ()) -> None:
+def one_seed(
+    workload: str, variant: str, seed: int, folder: Path, only: Sequence[str] = ()
+) -> None:
     """Original, three Retrains, and what is not computed yet of `tried`, for one seed.
 
     Args: only: labels of `tried`; by default all.
     """
-    place = folder_of(folder, bed, variant)
+    place = folder_of(folder, workload, variant)
     path = place / f"{seed}.json"
-    results: dict[str, Any] = {"bed": bed, "data": variant, "seed": seed}
+    results: dict[str, Any] = {"workload": workload, "data": variant, "seed": seed}
     results |= {"preparation": {}, "rows": {}}
     if path.exists():
         results = read_json(path)
-    missing = [row for row in tried(BEDS[bed], variant) if row[0] not in results["rows"]]
+    missing = [row for row in tried(WORKLOADS[workload], variant) if row[0] not in results["rows"]]
     missing = [row for row in missing if not only or row[0] in only]
     if not missing:
         return
-    rows, recipe, options = data(bed, variant), BEDS[bed].recipe, BEDS[bed].options
-    network = perceptron if bed == "perceptron" else "cnn"
+    recipe, options = WORKLOADS[workload].recipe, WORKLOADS[workload].options
+    rows = data(workload, variant)
+    network = perceptron if workload == "perceptron" else "cnn"
     split = request(variant, rows, seed)
     kept: Path = place / f"{seed}"  # finished models, so that a killed run continues
     customers = {name: str(i * CUSTOMERS // len(rows.ids)) for i, name in enumerate(rows.ids)}
@@ -249,29 +254,34 @@ def one_seed(bed: str, variant: str, seed: int, folder: Path, only: Sequence[str
         run = coun.unlearn(
             prepared[preparation], split, method, seed=seed, options=options, **settings
         )
-        measured = coun.evaluate(run, against=retrains)
-        results["rows"][label] = {
-            **{name: measured[name] for name in MEASURES},
-            "gap": measured["gap"],
-            "cost": run.record.cost.flops / retrain_flops,
-        }
-        results["floor"] = {name: measured["floor"][name] for name in MEASURES}
+        results["rows"][label], results["floor"] = compared(run, retrains)
         results["environment"] = environment()
         write_json(path, results)
-    print(f"{bed}, {variant}, seed {seed}: done", flush=True)
+    print(f"{workload}, {variant}, seed {seed}: done", flush=True)
+
+
+def compared(run: coun.Run, retrains: Sequence[coun.Run]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is recorded of an unlearned run, and the floor: how far the Retrains are apart."""
+    measured = coun.evaluate(run, against=retrains)
+    row = {
+        **{name: measured[name] for name in MEASURES},
+        "gap": measured["gap"],
+        "cost": run.record.cost.flops / fmean(r.record.cost.flops for r in retrains),
+    }
+    return row, {name: measured["floor"][name] for name in MEASURES}
 
 
 def report(folder: Path) -> None:
-    """Write the results of all seeds, and print their means as a table for each bed."""
+    """Write the results of all seeds, and print their means as a table for each workload."""
     everything = []
-    for bed, variant in product(BEDS, (PLAIN, *HARDER)):
-        place = folder_of(folder, bed, variant)
+    for workload, variant in product(WORKLOADS, (PLAIN, *HARDER)):
+        place = folder_of(folder, workload, variant)
         seeds = [read_json(path) for path in sorted(place.glob("*.json"))]
         if not seeds:
             continue
         everything += seeds
         numbers = ", ".join(str(s["seed"]) for s in seeds)
-        print(f"\n{bed}, {variant}, seeds {numbers}\n")
+        print(f"\n{workload}, {variant}, seeds {numbers}\n")
         print("| | seeds | cost | gap (floors) | row agreement | JS (floors) | correlation |")
         print("|---|---:|---:|---:|---:|---:|---:|")
         floors = {name: [s["floor"][name] for s in seeds] for name in MEASURES}
@@ -310,7 +320,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "report"])
-    parser.add_argument("--bed", choices=list(BEDS), default="perceptron")
+    parser.add_argument("--workload", choices=list(WORKLOADS), default="perceptron")
     parser.add_argument("--data", choices=[PLAIN, *HARDER], default=PLAIN)
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     parser.add_argument("--only", nargs="+", default=[], help="labels of rows")
@@ -319,7 +329,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.what == "run":
         for seed in given.seeds:
-            one_seed(given.bed, given.data, seed, given.folder, given.only)
+            one_seed(given.workload, given.data, seed, given.folder, given.only)
     else:
         report(given.folder)
 

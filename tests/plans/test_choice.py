@@ -25,7 +25,7 @@ def names(**values):
 @pytest.mark.parametrize(
     ("kind", "present", "expected"),
     [
-        ("class", True, ["not", "coun", "retrain"]),
+        ("class", True, ["class_matching", "not", "coun", "retrain"]),
         ("class", False, ["not", "coun", "retrain"]),
         ("listed", True, ["neggrad_plus", "coun", "retrain"]),
         ("random", True, ["neggrad_plus", "coun", "retrain"]),
@@ -44,7 +44,15 @@ def test_a_prepared_model_is_matched_first(kind):
     assert tried == ["out_of_fold", "neggrad_plus", "coun", "retrain"]
     assert names(forget_rows_present=False, **values) == ["coun", "retrain"]
     choice = choose_method(original=RECIPE, **ROWS, **values)
-    assert make(choice.name, choice.settings).epochs == 7
+    assert make(choice.name, choice.settings).epochs == 4  # and not the 7 that the budget pays for
+
+
+@pytest.mark.parametrize("budget", [0.05, 0.1, 0.3, 0.7])
+def test_matching_has_at_most_its_default_epochs(budget):
+    values = {"kind": "listed", "prepared": True, "budget": budget}
+    choice = choose_method(original=RECIPE, **ROWS, **values)
+    default = make(choice.name).with_defaults_from(RECIPE).epochs
+    assert choice.settings["epochs"] == min(default, int(budget * RECIPE["epochs"] / 1.25))
 
 
 @pytest.mark.parametrize("kind", ["listed", "random"])
@@ -54,7 +62,7 @@ def test_held_out_rows_calibrate_where_nothing_is_prepared(kind):
     assert names(**values, prepared=True)[:2] == ["out_of_fold", "held_out"]
     assert names(**{**values, "held_out_rows": 19})[0] == "neggrad_plus"
     assert names(**values, forget_rows_present=False) == ["coun", "retrain"]
-    assert names(kind="class", held_out_rows=20)[0] == "not"
+    assert names(kind="class", held_out_rows=20)[0] == "class_matching"
 
 
 @pytest.mark.parametrize("kind", ["class", "mixed"])

@@ -207,11 +207,14 @@ def test_auto_chooses_by_the_rule_and_says_why(begun):
     begun.say = lines.append
     begun.add(classes=["dog"])
     result = begun.fulfil(page=False)
-    assert result.method in ("coun", "not", "retrain")
+    assert result.method in ("class_matching", "coun", "not", "retrain")
     assert any(
-        line.startswith("method: not, because the request is whole classes") for line in lines
+        line.startswith("method: class_matching, because a Retrain sends whole classes")
+        for line in lines
     )
-    assert any(line.startswith("cost: not about") and "Retrain" in line for line in lines)
+    assert any(
+        line.startswith("cost: class_matching about") and "Retrain" in line for line in lines
+    )
 
 
 def test_weights_that_coun_did_not_train(trained_folder, tmp_path):

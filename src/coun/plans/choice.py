@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from coun.data import Split
 from coun.errors import CounError
+from coun.plans.matching import EPOCHS_SHARE
 
 AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
 NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
 LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a model may be
+MATCHING = ("out_of_fold", "held_out", "class_matching")
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
 
@@ -49,11 +51,12 @@ def choose_method(
     """Choose the method for a request. No Retrain of the request and no timing is looked at.
 
     1. If the budget pays for a Retrain, or nearly so: Retrain, which is exact.
-    2. Whole classes, or finer classes: NoT, then CoUn, which send the rows to neighbours.
+    2. Whole classes, or finer classes: class matching, because what a Retrain says of them is
+       known. Where forget rows cannot be read, or that was tried: NoT, then CoUn.
     3. Other rows, and the model was prepared: out-of-fold matching, which needs no Retrain to
        stop in time. Not prepared, or that was tried: held-out matching, for the same reason, where
        half of the test rows may be spent on it. Then NegGrad+ with small forget batches, whose
-       right strength only a Retrain shows. Where forget rows are deleted, or that was tried:
+       right strength only a Retrain shows. Where forget rows cannot be read, or that was tried:
        CoUn, which reads retained rows only.
     4. Nothing else is left, or one epoch is dearer than the budget: Retrain.
 
@@ -63,7 +66,8 @@ def choose_method(
     Args:
         kind: what the request consists of (`kind_of`): "class", "random", "listed" or "mixed".
         forget_rows, retain_rows: how many rows the request adds, and how many are retained.
-        forget_rows_present: whether all rows to forget can still be read.
+        forget_rows_present: whether all rows to forget can still be read, as they cannot where
+            they are deleted, and in a federation.
         original: settings of the Original's training; may be empty. Learning rates are those
             for SGD; where it was not used, or is not known, they are left to `coun.unlearn`.
         budget: what unlearning may cost, as a share of a Retrain.
@@ -73,7 +77,8 @@ def choose_method(
             calibrate a method, so that measurements have the other half only; else 0.
         earlier_rows: rows that the model to start from was made to forget since it was trained.
 
-    Returns: the choice; `settings` fill the budget, or the part of it that is in proportion.
+    Returns: the choice; `settings` fill the budget, or the part of it that is in proportion. A
+        method that matches targets has no more epochs than by default, after which it has met them.
 
     Raises: CounError for a budget that is not above 0.
 
@@ -98,6 +103,8 @@ def choose_method(
     epochs_of_original = original.get("epochs") or 182
     for name, reason in order.items():
         most = int(budget * epochs_of_original / passes[name])
+        if name in MATCHING:
+            most = min(most, max(1, round(EPOCHS_SHARE * epochs_of_original)))
         if name not in exclude and most:
             epochs = max(1, most * forget_rows // (forget_rows + earlier_rows))
             return Choice(name, {"epochs": epochs, **settings[name]}, reason)
@@ -123,8 +130,7 @@ def _settings(
         "coun": {"lr": 0.1, "temperature": 0.25},
         "not": {"lr": 0.05},
         "neggrad_plus": {"lr": 0.03, "alpha": round(1 - push, 6), "forget_batch_size": small},
-        "out_of_fold": {"lr": 0.05},
-        "held_out": {"lr": 0.05},
+        **{name: {"lr": 0.05} for name in MATCHING},
     }
     if original.get("optimizer") != "sgd":
         for values in settings.values():
@@ -133,8 +139,7 @@ def _settings(
         "coun": 2.0,
         "not": 1.0,
         "neggrad_plus": 1 + small / batch,
-        "out_of_fold": 1.25,
-        "held_out": 1.25,
+        **dict.fromkeys(MATCHING, 1.25),
     }
     return settings, passes
 
@@ -144,12 +149,18 @@ def _order(
 ) -> dict[str, str]:
     """The methods for a request, the first choice first, each with the reason for it."""
     if kind == "class":
-        return {
+        without_rows = {
             "not": "the request is whole classes or finer ones, whose rows NoT sends to neighbours",
             "coun": "the request is whole classes or finer ones, for which CoUn is the next best",
         }
+        if not forget_rows_present:
+            return without_rows
+        second = (
+            "a Retrain sends whole classes or finer ones where the Original's second thoughts are"
+        )
+        return {"class_matching": second, **without_rows}
     if not forget_rows_present:
-        return {"coun": "forget rows are deleted, and CoUn reads retained rows only"}
+        return {"coun": "forget rows cannot be read, and CoUn reads retained rows only"}
     single_rows = kind in ("random", "listed")
     order = {}
     if prepared and single_rows:

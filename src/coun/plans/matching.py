@@ -36,9 +36,13 @@ class Matching(Training):
     rows would look less like members than those of a Retrain do. Because each forget row has a
     target, none is forgotten too little or too much, and no Retrain of the request is needed to
     stop in time. A subclass has `targets`.
+
+    Class attributes:
+        fits_whole_classes: Whether the targets are those of a Retrain for whole classes, too.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
+    fits_whole_classes: ClassVar[bool] = False
 
     epochs: Positive | None = Field(
         None, description="Passes over the retain set. Default: 0.12 of the Original's epochs."
@@ -66,7 +70,8 @@ class Matching(Training):
 
     def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
         super().check(classifier, data, split)
-        refuse_whole_classes(data, split)
+        if not self.fits_whole_classes:
+            refuse_whole_classes(data, split)
 
     def targets(self, task: Task) -> Tensor:
         """Compute the log-probabilities (n, K) that the forget rows should have, in their order."""
@@ -129,7 +134,7 @@ def refuse_whole_classes(data: Data, split: Split | None) -> None:
         names = ", ".join(data.classes[label] for label in sorted(whole))
         raise CounError(
             f"the request forgets class {names} as a whole, and the models that give targets know "
-            "this class; use a method without targets, such as coun or not"
+            "this class; use a method for classes, such as class_matching or not"
         )
 
 

@@ -118,6 +118,7 @@ STYLES = {
     "arcane": MethodStyle("ARCANE", BLACK, "X", MIXED, "x-"),
     "out_of_fold": MethodStyle("OOF matching", GREEN, "o", LONG, "o/"),
     "held_out": MethodStyle("Held-out matching", GREEN, "s", DOTTED, "o\\"),
+    "class_matching": MethodStyle("Class matching", GREEN, "P", DASHED, "o*"),
     "oracle": MethodStyle("Oracle matching", GREEN, "^", MIXED, "o+"),
     "amun": MethodStyle("AMUN", SKY, "8", SPARSE, "*/"),
     "delete": MethodStyle("DELETE", RED, "H", DOTTED, "*|"),

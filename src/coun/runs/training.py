@@ -247,7 +247,9 @@ def _automatic(
         kind=kind_of(split),
         forget_rows=len(split.new),
         retain_rows=len(split.retain),
-        forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),
+        # In a federation the clients train on their retained rows only.
+        forget_rows_present=federation_of(origin.original) is None
+        and len(split.rows(start.data, "forget")) == len(split.new),
         original=origin.original,
         prepared=start.out_of_fold is not None,
         held_out_rows=len(start.data.test) // len(start.data.classes),
