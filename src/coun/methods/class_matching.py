@@ -44,10 +44,10 @@ class ClassMatching(Matching):
         labels = labels_by_role(task)
         before = {role: answers(task, role).double() for role in ROLES}
         target = before["forget"]
-        for label in labels["forget"].unique():
+        for label in sorted(set(labels["forget"].tolist())):
             others = before["retain"][labels["retain"] != label]
-            odds = log_odds(others, label.expand(len(others))).mean().expand(len(target))
-            changed = with_log_odds(target, label.expand(len(target)), odds)
+            odds = log_odds(others, torch.full((len(others),), label)).mean().expand(len(target))
+            changed = with_log_odds(target, torch.full((len(target),), label), odds)
             # Nothing goes to a class that is forgotten as a whole; of others, only the named rows.
             rows = (labels["forget"] == label) | ~(labels["retain"] == label).any()
             target = torch.where(rows[:, None], changed, target)
