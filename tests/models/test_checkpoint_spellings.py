@@ -103,6 +103,48 @@ READ = {
 }
 
 
+def changed(function):
+    """The weights with every floating-point entry changed by *function*."""
+    return {n: function(v) if v.is_floating_point() else v for n, v in STATE.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            {"best": STATE, "last": changed(lambda v: v + 1)},
+            "several models with different weights, under 'best' and 'last'",
+        ),
+        (
+            {f"epoch {k}": {"state_dict": changed(lambda v, k=k: v + k)} for k in range(2)},
+            "under 'epoch 0.state_dict' and 'epoch 1.state_dict'; save the state dict of one",
+        ),
+        (changed(lambda v: (100 * v).to(torch.int8)), "holds values of type int8, not weights"),
+        (changed(lambda v: v.to(torch.complex64)), "holds values of type complex64"),
+        (
+            changed(lambda v: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8)),
+            "holds values of type qint8",
+        ),
+        (changed(lambda v: v.to_sparse()), r"is a sparse tensor; save it with \.to_dense"),
+        (changed(lambda v: v.to("meta")), "on the device meta and has no values"),
+    ],
+    ids=["best and last", "epochs", "int8", "complex", "quantised", "sparse", "meta"],
+)
+def test_what_would_be_a_guess_is_refused(content, words, tmp_path):
+    torch.save(content, tmp_path / "w.pt")
+    target = Net()
+    before = weights_digest(target)
+    with pytest.raises(CounError, match=words) as caught:
+        load_weights(target, tmp_path / "w.pt")
+    assert "\n" not in str(caught.value)
+    assert weights_digest(target) == before
+
+
+def test_equal_weights_under_several_keys_are_no_choice(tmp_path):
+    torch.save({"best": STATE, "last": STATE}, tmp_path / "w.pt")
+    assert "under 'best' (those under 'last' fit as well)" in load_weights(Net(), tmp_path / "w.pt")
+
+
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("name", READ)
 def test_read(tmp_path, name, legacy):

@@ -214,11 +214,19 @@ def _state_dicts(content: Any, path: str = "", depth: int = 0) -> Iterator[tuple
             yield from _state_dicts(value, f"{path}.{key}".lstrip("."), depth + 1)
 
 
-def _order(item: tuple[str, Any]) -> tuple[int, int, str]:
+def _order(item: tuple[str, Any]) -> tuple[tuple[int, int], str]:
     """The content itself first, then the usual keys in their order, then others."""
-    keys = item[0].split(".")
-    ranks = [KEYS.index(key) if key in KEYS else len(KEYS) for key in keys if key]
-    return len(ranks), sum(ranks), item[0]
+    return rank(item[0]), item[0]
+
+
+def rank(path: str) -> tuple[int, int]:
+    """How likely the state dict under the keys *path* is the model's; the smallest is likeliest.
+
+    >>> rank("state_dict") < rank("ema") < rank("best") == rank("last")
+    True
+    """
+    ranks = [KEYS.index(key) if key in KEYS else len(KEYS) for key in path.split(".") if key]
+    return len(ranks), sum(ranks)
 
 
 def _outline(content: Any) -> str:

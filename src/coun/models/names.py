@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from coun.errors import CounError, counted
@@ -48,10 +49,8 @@ def fit(
                 for name, value in entries.items()
                 if name.startswith(prefix)
             }
-            notes.append(
-                f"the weights are those whose names start with '{prefix}'; left out: "
-                f"{_listed(others)}"
-            )
+            left_out = f"; left out: {_listed(others)}" if others else ""
+            notes.append(f"the weights are those whose names start with '{prefix}'{left_out}")
     entries |= _tied(entries, expected)
     extra = [n for n in entries if n not in expected and n.rpartition(".")[2] in EXTRA]
     if extra:
@@ -66,7 +65,22 @@ def fit(
     differences = _differences(entries, expected)
     if differences:
         raise CounError(differences)
+    for name, value in entries.items():
+        if problem := _not_weights(value, expected[name]):
+            raise CounError(f"{name} {problem}")
     return entries, notes
+
+
+def _not_weights(value: Tensor, expected: Tensor) -> str:
+    """Why a tensor of the right name and shape is no weight; empty if it is."""
+    if value.is_quantized or (expected.is_floating_point() and not value.is_floating_point()):
+        kind = str(value.dtype).removeprefix("torch.")
+        return f"holds values of type {kind}, not weights in floating point; convert them first"
+    if value.layout != torch.strided:
+        return "is a sparse tensor; save it with .to_dense()"
+    return (
+        "is on the device meta and has no values; load them before saving" if value.is_meta else ""
+    )
 
 
 def _without_prefix(

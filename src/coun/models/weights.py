@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -15,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from coun.errors import CounError
 from coun.files import atomically
-from coun.models.checkpoints import read_checkpoint
+from coun.models.checkpoints import rank, read_checkpoint
 from coun.models.names import fit
 
 _PICKLED = {".pt", ".pth"}
@@ -84,6 +85,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> str:
             f"{problems[largest]}"
         )
     key, *others = fitting
+    _refuse_choice(path, {name: entries for name, (entries, _) in fitting.items()})
     entries, notes = fitting[key]
     model.load_state_dict(entries)
     if key:
@@ -94,6 +96,18 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> str:
     note = f"'{path}': {'; '.join(notes)}"
     _log.warning("%s", note)
     return note
+
+
+def _refuse_choice(path: Path, fitting: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Refuse several state dicts with different weights, of which none is the likeliest."""
+    key, *others = fitting
+    for other in (other for other in others if rank(other) == rank(key)):
+        pairs = ((value, fitting[other][name]) for name, value in fitting[key].items())
+        if not all(torch.equal(*pair) for pair in pairs):
+            raise CounError(
+                f"'{path}' holds several models with different weights, under '{key}' and "
+                f"'{other}'; save the state dict of one of them only"
+            )
 
 
 def weights_digest(model: nn.Module) -> str:
