@@ -123,10 +123,11 @@ class Listed(Request):
         return wanted[trained], named_test
 
     def describe(self) -> str:
-        count = len(self.ids or self.rows)
-        tests = f" and {counted(len(self.test_rows), 'test row')}" if self.test_rows else ""
+        rows, tests = len(self.ids or self.rows), len(self.test_rows)
+        counts = [counted(rows, "row")] * (rows > 0 or not tests)
+        counts += [counted(tests, "test row")] * (tests > 0)
         # Whoever removes names from a record leaves numbers, whatever the rows were named by.
-        return f"{counted(count, 'row')}{tests} listed" + " by id" * bool(self.ids)
+        return f"{' and '.join(counts)} listed" + " by id" * bool(self.ids)
 
     def _refuse_repetition(self) -> None:
         names: Sequence[object] = self.ids or self.rows
