@@ -98,7 +98,10 @@ def audit(
         cache: a folder for shadow models.
         seed: of permutations and subsets.
         trust: run code that the records of run folders name (see `Run.open`).
+        progress: show a progress bar on standard error.
         shared: outputs that other functions computed or will read as well, with features.
+
+    Returns: the verdict, with its tests, their power and all metrics.
 
     Raises: CounError if runs are of other data or other requests, a Retrain saw everything, a
         model is given twice, no forgotten row is in the data, or a number is out of range.

@@ -281,6 +281,16 @@ def judge(
 ) -> tuple[Verdict, TestFamily, TestFamily | None]:
     """Test models by their predictions alone, and choose the word.
 
+    Args:
+        unlearned, retrains, original: the models, with their predictions.
+        parts: what the forgotten rows consist of.
+        margin: points of accuracy that count as no difference.
+        alpha: the chance of a false accusation, of all tests together.
+        gap: the average gap to Retrain, where it was measured.
+        owners: of forgotten rows and of test rows, (n,) each; whole owners are then permuted.
+        input_drift: p of forgotten rows being unlike test rows by their inputs alone.
+        seed: of the permutations.
+
     Returns: the verdict, the tests of the models under audit, and the same tests of the Original.
     """
 

@@ -102,6 +102,7 @@ def from_dataset(
     `views` is then `Views(letters="")` unless given.
 
     Args:
+        train, test: the two datasets.
         classes: names; by default those that the training dataset has, else its labels.
         stream: False reads everything once into memory, True reads images at every access,
             which keeps peak memory independent of the size. None streams a part that

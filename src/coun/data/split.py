@@ -38,6 +38,11 @@ class Split(SplitRows):
         content_kind: what *forget* consists of, however the rows were named.
         forget_ids: ids of the rows in *forget* by number, where the data has ids of its own.
             They serve to refuse other data in which a number means another row.
+
+    >>> import coun
+    >>> split = coun.Split.by_class(coun.load("digits", limit=100), "8")
+    >>> len(split.forget), len(split.retain), split.forgotten_classes
+    (10, 90, (8,))
     """
 
     @classmethod

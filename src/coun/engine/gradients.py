@@ -81,7 +81,10 @@ def mean_gradient(
 ) -> Gradients:
     """Compute the gradient of the mean loss over all rows of *role*, by parameter name.
 
-    Arguments and conditions are those of `batch_gradients`.
+    Args:
+        task, role, batch_size, loss: as for `batch_gradients`.
+
+    Raises: as `batch_gradients`.
     """
     total: Gradients = {}
     for count, gradients in batch_gradients(task, role, batch_size=batch_size, loss=loss):

@@ -41,6 +41,8 @@ def history(folder: str | Path) -> list[StepRecord]:
 
     Only the record is read: neither data nor the folders of earlier runs are needed.
 
+    Args: folder: of the run.
+
     Raises: CounError if the folder holds no finished run.
     """
     path = expanded(folder)

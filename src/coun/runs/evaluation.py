@@ -183,6 +183,7 @@ def evaluate(
             *run* has forgotten already is added to them.
         data, build: as for `Run.open`, where *run* is a folder.
         trust: as for `Run.open`, for all folders.
+        progress: show a progress bar on standard error.
         shared: outputs that other functions computed or will read as well (`SharedOutputs`).
 
     Returns: every metric of `coun.metrics.catalogue` whose inputs are at hand, by name, and

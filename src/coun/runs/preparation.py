@@ -51,10 +51,11 @@ def prepare(
 ) -> Run:
     """Prepare *run* for requests to forget rows: make or read its out-of-fold predictions.
 
-    The rows are divided into *folds* parts, and a model is trained without each part and asked
-    about it; this is repeated with other divisions. All of this is done once, before any request,
-    and costs R (K - 1) epochs / E trainings of the Original: 2 * 3 / 2 = 3 by default. In a run
-    folder it continues where it was interrupted, and a finished preparation is returned.
+    The rows are divided into *folds* parts. For each part a model is trained without it, and what
+    this model predicts for the rows of the part is kept. This is repeated with other divisions. All
+    of it is done once, before any request, and costs R (K - 1) epochs / E trainings of the
+    Original, where E are the Original's epochs: 2 * 3 / 2 = 3 by default. In a run folder the
+    preparation continues where it was interrupted, and a finished one is returned.
 
     Args:
         run: an Original, or the result of earlier requests, whose retained rows are then used.

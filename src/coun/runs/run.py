@@ -77,6 +77,11 @@ class Run:
         out_of_fold: predictions by models that had not seen the rows (`coun.prepare`), if any.
         kept_epochs: what fills a module with the weights after an earlier epoch, by epoch.
         weights_file: what given weights were read from; None for a run of coun's.
+
+    >>> import coun
+    >>> run = coun.train(coun.load("digits", limit=20), "mlp", epochs=1)
+    >>> run.record.kind, run.split, run.folder
+    ('original', None, None)
     """
 
     model: nn.Module
@@ -198,6 +203,8 @@ class Run:
             model: a name (`coun.MODELS`, or "package.module:factory"), or the function that
                 makes a fresh module; a weights file needs it.
             head: the name of the last linear layer, where it cannot be found.
+
+        Returns: a run in memory, of kind "given".
 
         Raises: CounError if the weights do not fit the model, or the model the data.
         """

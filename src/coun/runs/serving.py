@@ -97,7 +97,20 @@ def load_model(
 def load_views(folder: str | Path, *, trust: Trust = False) -> Transform:
     """Return the views of a finished run; their `evaluate` prepares images for its model.
 
+    Args:
+        folder: the run folder.
+        trust: as for `Run.open`.
+
+    Returns: the views. `evaluate` takes images (N, C, H, W), uint8 as in the data of the run, and
+        returns what the model takes, float32.
+
     Raises: CounError if the views were made in Python, and are not in the record.
+
+    >>> import coun, tempfile
+    >>> folder = os.path.join(tempfile.mkdtemp(), "run")
+    >>> _ = coun.train(coun.load("digits", limit=20), "mlp", epochs=1, out=folder)
+    >>> load_views(folder).evaluate(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).dtype
+    torch.float32
     """
     folder = expanded(folder)
     record = read_record(folder)

@@ -108,10 +108,14 @@ def shadows(
     """Train *count* models on random halves of the training rows, and run each over all rows.
 
     Args:
+        data: whose training and test rows are halved.
         model, settings: as for `coun.train`: use those of the model to be attacked.
         count: even, at least 4; LiRA's paper uses 256.
         seed: of the halves; each model's training has a seed of its own.
         out: a folder for the models, one run folder each; finished ones are used again.
+        options: as for `coun.train`.
+
+    Returns: what each model answers to every row, and which rows it was trained on.
 
     Raises: CounError for an odd count, bad settings, or a folder that holds other runs.
     """
@@ -150,12 +154,16 @@ def membership(
     """Attack *run* with LiRA and RMIA: do its forget rows look like rows it was trained on?
 
     Args:
+        run: the model to attack.
+        shadows: as `shadows` returns them, of the same data and model.
         split: by default the run's own.
         against: "test": forget rows (members) against test rows, which no model saw; an area
             of 0.5 is ideal. LiRA online needs models that saw the row, so it is left out.
             "retain": retain rows (members) against forget rows; aim for Retrain's values.
         fixed_variance: of LiRA; by default below 64 shadow models.
         a: of RMIA, whose population is the test rows.
+
+    Returns: the scores of each attack, and their ROC curves.
 
     Raises: CounError if run and shadows are of other data, or there is no split.
     """

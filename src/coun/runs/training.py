@@ -62,14 +62,17 @@ def train(
     """Train an Original on all of *data*, or, with a *split*, a Retrain on its retained rows.
 
     Args:
+        data: what `coun.load`, `from_arrays` or `from_dataset` returns.
         model: a name (`coun.MODELS`, or "package.module:factory"), a function that makes a
             fresh module, or (without *split*) a module, whose own weights are the start.
         method: "retrain", which is plain training; or "sisa" or "arcane", which prepare for
             their requests.
+        split: which rows a Retrain leaves out; None trains an Original on all rows.
         seed: fixes initialisation, order and views. An Original and a Retrain of one seed
             start from different weights.
         out: a run folder to write; an interrupted run in it is resumed, a finished one
             returned.
+        options: device, precision and whatever else says how to compute.
         federation: train in rounds on the rows of each client (`coun.federated.Federation`, or
             its settings); None trains on all rows together.
         settings: of the method, such as epochs=30 or lr=0.1; by default the model's recipe.
@@ -160,12 +163,14 @@ def unlearn(
         seed: fixes order, views and whatever the method draws.
         out: a run folder to write; an interrupted run in it is resumed, a finished one
             returned.
+        options: device, precision and whatever else says how to compute.
         contrast: arguments of `coun.contrast`, to add the contrastive module to the method.
         retain_access: the share of the retain rows that the method may read, for a method whose
             user does not have all of them any more: above 0, below 1. The rows are drawn by
             *seed*, the same share of each class, so all methods of one seed read the same rows.
             None lets it read all of them. A Retrain reads them all.
         trust: run code that the record of a run folder names (see `Run.open`).
+        settings: of the method, such as epochs=5, when *method* is a name.
 
     Returns: the unlearned run. Its model is a new object.
 
