@@ -102,7 +102,9 @@ def request(scenario: str, rows: coun.Data, seed: int) -> coun.Split:
     draw = torch.Generator().manual_seed(seed)
     middle = int(torch.randint(len(images), (), generator=draw))
     away = (images - images[middle]).norm(dim=1)
-    return coun.Split.by_index(rows, away.argsort()[: round(CLUSTER * len(images))])
+    return coun.Split.by_index(
+        rows, rows.train.numbers[away.argsort()[: round(CLUSTER * len(images))]]
+    )
 
 
 def one_seed(workload: str, scenario: str, seed: int, folder: Path) -> None:

@@ -48,11 +48,14 @@ def test_a_prepared_model_is_matched_first(kind):
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.1, 0.3, 0.7])
-def test_matching_has_at_most_its_default_epochs(budget):
+def test_single_rows_are_matched_for_at_most_the_default_epochs(budget):
     values = {"kind": "listed", "prepared": True, "budget": budget}
     choice = choose_method(original=RECIPE, **ROWS, **values)
     default = make(choice.name).with_defaults_from(RECIPE).epochs
-    assert choice.settings["epochs"] == min(default, int(budget * RECIPE["epochs"] / 1.25))
+    affordable = int(budget * RECIPE["epochs"] / 1.25)
+    assert choice.settings["epochs"] == min(default, affordable)
+    choice = choose_method(original=RECIPE, **ROWS, kind="class", budget=budget)
+    assert (choice.name, choice.settings["epochs"]) == ("class_matching", affordable)
 
 
 @pytest.mark.parametrize("kind", ["listed", "random"])

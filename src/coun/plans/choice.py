@@ -13,7 +13,7 @@ AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
 NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
 LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a model may be
-MATCHING = ("out_of_fold", "held_out", "class_matching")
+MET_SOON = ("out_of_fold", "held_out")  # methods with targets that the default epochs reach
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
 
@@ -78,7 +78,8 @@ def choose_method(
         earlier_rows: rows that the model to start from was made to forget since it was trained.
 
     Returns: the choice; `settings` fill the budget, or the part of it that is in proportion. A
-        method that matches targets has no more epochs than by default, after which it has met them.
+        method that matches targets of single rows has no more epochs than by default, after which
+        it has met them.
 
     Raises: CounError for a budget that is not above 0.
 
@@ -103,7 +104,7 @@ def choose_method(
     epochs_of_original = original.get("epochs") or 182
     for name, reason in order.items():
         most = int(budget * epochs_of_original / passes[name])
-        if name in MATCHING:
+        if name in MET_SOON:
             most = min(most, max(1, round(EPOCHS_SHARE * epochs_of_original)))
         if name not in exclude and most:
             epochs = max(1, most * forget_rows // (forget_rows + earlier_rows))
@@ -130,7 +131,7 @@ def _settings(
         "coun": {"lr": 0.1, "temperature": 0.25},
         "not": {"lr": 0.05},
         "neggrad_plus": {"lr": 0.03, "alpha": round(1 - push, 6), "forget_batch_size": small},
-        **{name: {"lr": 0.05} for name in MATCHING},
+        **{name: {"lr": 0.05} for name in ("class_matching", *MET_SOON)},
     }
     if original.get("optimizer") != "sgd":
         for values in settings.values():
@@ -139,7 +140,7 @@ def _settings(
         "coun": 2.0,
         "not": 1.0,
         "neggrad_plus": 1 + small / batch,
-        **dict.fromkeys(MATCHING, 1.25),
+        **dict.fromkeys(("class_matching", *MET_SOON), 1.25),
     }
     return settings, passes
 
