@@ -42,7 +42,9 @@ PRIVATE = {"cli", "demo"}
 def text(words: str) -> str:
     """Escape *words* for Markdown, except in backticks; names of pages become links."""
     parts = re.split(r"(`[^`]*`)", words)
-    parts[::2] = [re.sub(r"([\\*_<>|\[\]])", r"\\\1", part) for part in parts[::2]]
+    parts[::2] = [
+        re.sub(r"([\\*_>|\[\]])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]
+    ]
     link = r"[\1](../\1)"
     return re.sub(r"(?<![\w/])docs/([\w/-]+\.md)", link, "".join(parts))
 
@@ -113,7 +115,7 @@ def _measured(runs: dict[str, list[dict[str, Any]]], names: tuple[str, ...]) -> 
         for key in COLUMNS.values():
             values = [run[key] for run in runs[name] if key in run]
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            yield f"{statistics.mean(values):.2f} ± {spread:.2f}" if values else ""
+            yield f"{statistics.mean(values):.2f}±{spread:.2f}" if values else ""
 
     rows = (tuple(cells(name)) for name in names if name in runs)
     return (

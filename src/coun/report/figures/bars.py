@@ -13,6 +13,8 @@ from coun.report.table import Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MANY = 10  # bars from which on they are closer to each other
+
 
 @styled()
 def gaps(
@@ -31,7 +33,7 @@ def gaps(
     [2.0]
     """
     shown = [r for r in rows if "average_gap" in r.cells and not r.name.startswith("Retrain")]
-    figure, (axes,) = subplots((7, 0.55 * len(shown) + 1.2))
+    figure, (axes,) = subplots((7, (0.55 if len(shown) < MANY else 0.36) * len(shown) + 1.2))
     for place, row in enumerate(reversed(shown)):
         cell, style = row.cells["average_gap"], method_style(row.name)
         axes.barh(
@@ -55,4 +57,5 @@ def gaps(
     axes.set_xlabel("average gap to Retrain, points (0 = the same as Retrain)")
     axes.margins(x=0.15)
     axes.set_xlim(left=0)
+    axes.set_ylim(-0.6, len(shown))
     return figure
