@@ -105,9 +105,23 @@ def test_a_factory_that_ignores_the_seed_is_named(small, caplog) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_given_module_is_no_beginning_of_a_retrain(small, split, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        (lambda: 1 / 0, r"failed \(ZeroDivisionError: division by zero\); expected one that takes"),
+        (lambda classes: nn.Linear(2, classes), r"failed \(TypeError: .*'classes'\)"),
+        (lambda: None, "returned an object of type NoneType; expected an nn.Module"),
+    ],
+)
+def test_a_factory_that_makes_no_model_is_refused(factory, words, small) -> None:
+    with pytest.raises(CounError, match=words):
+        coun.train(small, factory, epochs=1)
+
+
+def test_a_given_module_is_no_beginning_of_a_retrain(small, split, tmp_path, caplog) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     coun.train(small, net, epochs=1, out=tmp_path / "o")
+    assert "so does a Retrain of this run" in caplog.text
     opened = coun.Run.open(tmp_path / "o", data=small, build=net)
     with pytest.raises(CounError, match="pass the function that makes one"):
         coun.unlearn(opened, split, "retrain", epochs=1)

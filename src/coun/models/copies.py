@@ -103,12 +103,29 @@ def make_model(factory: Callable[[], nn.Module], shape: tuple[int, ...]) -> nn.M
 
     Args: shape: of one input.
 
+    Raises: CounError if *factory* fails, whose own error is the cause, or returns no module; or if
+        a model with lazy layers cannot run.
+
     >>> make_model(lambda: nn.LazyLinear(3), (5,)).weight.shape
     torch.Size([3, 5])
     """
-    model = factory()
+    try:
+        model = factory()
+    except CounError:
+        raise
+    except Exception as error:  # whatever the user's own code raises
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CounError(
+            f"the function that makes the model failed ({reason}); expected one that takes no "
+            "argument and returns an nn.Module"
+        ) from error
     model = getattr(model, "_orig_mod", model)
-    if isinstance(model, nn.Module) and any(map(is_lazy, model.state_dict().values())):
+    if not isinstance(model, nn.Module):
+        raise CounError(
+            "the function that makes the model returned an object of type "
+            f"{type(model).__name__}; expected an nn.Module"
+        )
+    if any(map(is_lazy, model.state_dict().values())):
         training = model.training
         with torch.no_grad():
             try:

@@ -215,15 +215,20 @@ def _call(name: str, factory: Any, offered: Mapping[str, Any]) -> nn.Module:
             f"model '{name}': expected a function or class that builds a model; "
             f"got a {type(factory).__name__}"
         )
-    try:
-        model = make_model(partial(factory, **_arguments(factory, offered)), offered["shape"])
-    except CounError:
-        raise
-    except Exception as error:
-        raise CounError(f"model '{name}': building it failed: {one_line(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise CounError(f"model '{name}': expected an nn.Module back; got a {type(model).__name__}")
-    return model
+
+    def make() -> nn.Module:
+        try:
+            model = factory(**_arguments(factory, offered))
+        except CounError:
+            raise
+        except Exception as error:
+            raise CounError(f"model '{name}': building it failed: {one_line(error)}") from error
+        if not isinstance(model, nn.Module):
+            kind = type(model).__name__
+            raise CounError(f"model '{name}': expected an nn.Module back; got a {kind}")
+        return model
+
+    return make_model(make, offered["shape"])
 
 
 def _offered(classes: int, shape: tuple[int, ...], vocabulary: int | None) -> dict[str, Any]:

@@ -113,7 +113,12 @@ def train(
 
     with Seeds(seed).as_global("init", "shape"):
         network = maker_for(data)()
-    if not isinstance(model, str | nn.Module) and gives_same_weights(maker_for(data), network):
+    if isinstance(model, nn.Module):
+        _log.warning(
+            "training goes on from the given weights, and so does a Retrain of this run, which "
+            "forgets rows only if these weights have not seen them"
+        )
+    elif not isinstance(model, str) and gives_same_weights(maker_for(data), network):
         _log.warning(
             "the function that makes the model gives the same weights whatever the seed; if they "
             "were trained on rows to forget, a Retrain does not forget these"
