@@ -33,3 +33,5 @@ def test_a_missing_metric_leaves_its_cell_empty() -> None:
         "| Retrain | 99.00 |  | 1 |",
         "| FT | 98.00±0.00 | 2.50±1.50 | 3 |",
     ]
+    short = Grid.of_runs(rows, percent_digits=1).markdown
+    assert "| FT | 98.0±0.0 | 2.50±1.50 | 3 |" in short  # the gap is in points

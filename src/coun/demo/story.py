@@ -85,7 +85,7 @@ def _page(story: Story, fast: bool, seconds: float) -> str:
         mistake=story.mistake,
         digit=story.digit,
         table=replace(
-            Grid.of_runs(story.digit.rows),
+            Grid.of_runs(story.digit.rows, percent_digits=1),
             caption=f"Forgetting the digit {digit.DIGIT}, one seed",
         ),
         models=mistake.MODELS,

@@ -107,13 +107,20 @@ class Grid:
         return cls(header, [("", texts) for texts in rows], caption, words)
 
     @classmethod
-    def of_runs(cls, rows: Sequence[Row]) -> Grid:
-        """Make a table of what `tabulate` returned; a metric without any value has no column."""
+    def of_runs(cls, rows: Sequence[Row], *, percent_digits: int | None = None) -> Grid:
+        """Make a table of what `tabulate` returned; a metric without any value has no column.
+
+        Args: percent_digits: decimals of metrics in percent; by default those of each metric.
+        """
         used = [metric for name, metric in columns().items() if any(name in r.cells for r in rows)]
 
         def text(row: Row, metric: Metric) -> str:
             cell = row.cells.get(metric.name)
-            return "" if cell is None else cell.text(metric.digits)
+            if cell is None:
+                return ""
+            if metric.unit == "%" and percent_digits is not None:
+                return cell.text(percent_digits)
+            return cell.text(metric.digits)
 
         return cls.of(
             ["", *(metric.label for metric in used), "runs"],
