@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 
 class CounError(ValueError):
@@ -71,16 +72,40 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def unknown(kind: str, word: str, known: Iterable[str]) -> CounError:
-    """Return the error for an unknown name, with the nearest known name and all of them.
+def unknown(
+    kind: str, word: str, known: Iterable[str], also: Mapping[str, str] | None = None
+) -> CounError:
+    """Return the error for an unknown name, with the known name that is meant and all of them.
+
+    This is the name that differs in capitals and punctuation only, or else the only one that
+    begins so, or else the nearest one.
 
     Args:
         kind: What the name should be, for example "method".
         word: The unknown name.
         known: All names.
+        also: Names by which people call some of them elsewhere, with the known name of each.
 
     >>> print(unknown("method", "cuon", ["coun", "retrain"]))
     unknown method 'cuon' (did you mean 'coun'?); known: coun, retrain
+    >>> print(unknown("method", "ft", ["ct", "finetune"], {"FT": "finetune"}))
+    unknown method 'ft' (did you mean 'finetune'?); known: ct, finetune
     """
     names = sorted(known)
-    return CounError(f"unknown {kind} '{word}'{nearest(word, names)}; known: {', '.join(names)}")
+    meant = {**(also or {}), **{name: name for name in names}}
+    spelled = {_letters(text): name for text, name in meant.items()}
+    letters = _letters(word)
+    begun = {name for text, name in spelled.items() if letters and text.startswith(letters)}
+    if letters in spelled:
+        hint = f" (did you mean '{spelled[letters]}'?)"
+    elif len(begun) == 1:
+        hint = f" (did you mean '{begun.pop()}'?)"
+    else:
+        match = difflib.get_close_matches(word, meant, n=1, cutoff=0.5)
+        hint = f" (did you mean '{meant[match[0]]}'?)" if match else ""
+    return CounError(f"unknown {kind} '{word}'{hint}; known: {', '.join(names)}")
+
+
+def _letters(text: str) -> str:
+    """The letters and digits of *text*, and a plus sign, which tells NegGrad+ from NegGrad."""
+    return re.sub(r"[^\w+]|_", "", text.lower())

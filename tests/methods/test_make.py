@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from coun import CounError
-from coun.methods import make
+from coun.methods import catalogue, find, make
 from coun.methods.coun import CoUn
 from coun.methods.retrain import Retrain
+from coun.report.style import STYLES
 from coun.runs.recipes import recipe
 
 
@@ -34,6 +35,38 @@ def test_bad_settings_are_one_line(name: str, settings: dict[str, str], message:
     with pytest.raises(CounError, match=message) as error:
         make(name, settings)
     assert "\n" not in str(error.value)
+
+
+IN_PAPERS = {
+    "finetune": ("FT", "ft", "Fine-tune"),
+    "neggrad": ("GA", "NG", "NegGrad"),
+    "neggrad_plus": ("NG+", "NegGrad+", "neggrad+"),
+    "random_label": ("RL", "Random-label"),
+    "boundary_expand": ("BE",),
+    "boundary_shrink": ("BS",),
+    "l1_sparse": ("l1", "l1-sparse", "L1-Sparse"),
+    "ssd": ("SSD",),
+    "cf_k": ("CF-k", "cfk"),
+    "eu_k": ("EU-k",),
+    "influence": ("IU",),
+    "salun": ("SalUn",),
+    "not": ("NoT",),
+    "coun": ("CoUn", "cuon"),
+    "fed_eraser": ("FedEraser", "federaser"),
+}
+
+
+def test_a_name_of_the_papers_points_to_the_method() -> None:
+    """All labels of pictures and tables as well, which are the names that papers use."""
+    labels = {key: (style.label,) for key, style in STYLES.items() if key in catalogue()}
+    for names in (IN_PAPERS, labels):
+        for key, words in names.items():
+            for word in words:
+                if word != key:
+                    with pytest.raises(CounError, match=rf"\(did you mean '{key}'\?\)"):
+                        find(word)
+    with pytest.raises(CounError, match="unknown method 'zzz'; known"):
+        find("zzz")
 
 
 def test_open_settings_follow_the_original() -> None:

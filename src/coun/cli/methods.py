@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from coun.cli import app
-from coun.errors import unknown
 
 if TYPE_CHECKING:
     from coun.plans.card import Card
@@ -39,14 +38,14 @@ LEGEND = (
 @click.argument("name", required=False)
 @app.json_option
 def command(name: str | None, as_json: bool) -> None:
-    from coun.methods import broken_plugins, catalogue, describe, federated
+    from coun.methods import broken_plugins, catalogue, describe, federated, unknown_method
     from coun.plans.card import Card
 
     known = catalogue() | federated()
     for reason in broken_plugins().values():
         click.echo(reason, err=True)
     if name is not None and name not in known:
-        raise unknown("method", name, known)
+        raise unknown_method(name)
     if as_json:
         descriptions = {key: describe(kind) for key, kind in known.items()}
         app.emit(descriptions if name is None else descriptions[name])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -20,6 +21,8 @@ from coun.plans.contrastive_module import contrast
 from coun.plans.method import Method, Training, from_settings
 from coun.plugins import load_plugins
 from coun.trust import Trust, import_code, is_code
+
+_IN_PAPERS = re.compile(r"\(([^()]+)\)\.$")
 
 
 def catalogue() -> dict[str, type[Method]]:
@@ -89,7 +92,7 @@ def find(name: str, *, trust: Trust = False) -> type[Method]:
     if reason := broken_plugins().get(name):
         raise CounError(reason)
     if not is_code(name):
-        raise unknown("method", name, [*catalogue(), *federated()])
+        raise unknown_method(name)
     kind = import_code(name, "method", trust=trust)
     if not (isinstance(kind, type) and issubclass(kind, Method) and "name" in vars(kind)):
         raise CounError(f"method '{name}': expected a subclass of coun.Method with a name")
@@ -98,6 +101,19 @@ def find(name: str, *, trust: Trust = False) -> type[Method]:
             f"method '{name}' calls itself '{kind.name}', as another method does; rename it"
         )
     return kind
+
+
+def unknown_method(name: str) -> CounError:
+    """Return the error for a name that no method has; names that papers use are understood.
+
+    >>> str(unknown_method("NG+"))[:52]
+    "unknown method 'NG+' (did you mean 'neggrad_plus'?);"
+    """
+    methods = {**catalogue(), **federated()}
+    # The summary of a method ends in what papers call it: "(NegGrad, GA)."
+    ends = {key: _IN_PAPERS.search(kind.summary()) for key, kind in methods.items()}
+    also = {text: key for key, end in ends.items() if end for text in end[1].split(", ")}
+    return unknown("method", name, methods, also)
 
 
 def make(name: str, settings: Mapping[str, Any] | None = None, *, trust: Trust = False) -> Method:
@@ -167,5 +183,6 @@ __all__ = [
     "federated",
     "find",
     "make",
+    "unknown_method",
     "without_contrast",
 ]

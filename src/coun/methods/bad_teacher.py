@@ -27,7 +27,7 @@ from coun.plans.method import (
 
 @dataclass(frozen=True, config=FROZEN)
 class BadTeacher(Training):
-    """Distil from a random network on forget data, and from the Original on retain data.
+    """Distil from a random network on forget data, and from the Original on retain data (BadT).
 
     The student learns from a teacher that knows nothing on forget rows, and from the Original
     on retain rows. The bad teacher is a fresh model; where only weights are known, it is a

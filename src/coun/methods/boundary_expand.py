@@ -18,7 +18,7 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 
 @dataclass(frozen=True, config=FROZEN)
 class BoundaryExpand(Training):
-    """Train forget samples to a class K + 1, which is dropped afterwards (Boundary expand).
+    """Train forget samples to a class K + 1, which is dropped afterwards (Boundary expand, BE).
 
     The forget rows get a class of their own, which takes them out of all others; afterwards
     this class is removed. Only the changed features, and the K rows of the head that the

@@ -21,7 +21,7 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 
 @dataclass(frozen=True, config=FROZEN)
 class BoundaryShrink(Training):
-    """Train forget samples to the class that a small attack moves them to (Boundary shrink).
+    """Train forget samples to the class that a small attack moves them to (Boundary shrink, BS).
 
     A small attack shows which class is nearest to each forget row, and the model learns that
     class for it, so the decision boundary moves over the row. The labels are computed once

@@ -21,7 +21,7 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 
 @dataclass(frozen=True, config=FROZEN)
 class ContrastiveUnlearning(Training):
-    """Pull forget features to other classes, away from their own (Contrastive Unlearning).
+    """Pull forget features to other classes, away from their own (Contrastive Unlearning, CU).
 
     A contrastive loss on the features pushes each forget row away from retain rows of its own
     class and pulls it to those of others, while cross entropy holds the retain rows in place.

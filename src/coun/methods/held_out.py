@@ -18,7 +18,7 @@ FEWEST = 5  # held-out rows of a class, below which those of all classes are tak
 
 @dataclass(frozen=True, config=FROZEN)
 class HeldOutMatching(Matching):
-    """Give forget rows the spread of confidence that held-out rows of their class have.
+    """Give forget rows the spread of confidence of held-out rows (held-out matching).
 
     For a request that nothing was prepared for. Rows that no model has seen show how certain a
     model may be, and the forget rows are made just as uncertain. Which forget rows are hard is

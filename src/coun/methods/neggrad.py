@@ -18,7 +18,7 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 
 @dataclass(frozen=True, config=FROZEN)
 class NegGrad(Training):
-    """Increase the loss of the forget set by gradient ascent, without retain data (NegGrad, GA).
+    """Increase the forget loss by gradient ascent, without retain data (NegGrad, NG, GA).
 
     Each step does the opposite of training: it makes the forget rows less likely. Retain rows
     are not read, so nothing holds the rest of the model in place.

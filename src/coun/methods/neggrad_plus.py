@@ -17,7 +17,7 @@ from coun.plans.two_losses import TwoLosses
 
 @dataclass(frozen=True, config=FROZEN)
 class NegGradPlus(TwoLosses):
-    """Decrease the retain loss and increase the forget loss in every step (NegGrad+).
+    """Decrease the retain loss and increase the forget loss in every step (NegGrad+, NG+).
 
     Ascent on the forget rows removes what the model knows of them, and descent on the retain
     rows repairs the damage in the same step. With small forget batches

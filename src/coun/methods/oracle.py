@@ -18,7 +18,7 @@ from coun.plans.method import FROZEN, Positive
 
 @dataclass(frozen=True, config=FROZEN)
 class OracleMatching(Matching):
-    """Match the mean prediction of some Retrains for the forget rows (oracle matching).
+    """Match the mean prediction of some Retrains for the forget rows (oracle matching, OM).
 
     Some Retrains say what the model should predict for the forget rows, and it is fine-tuned
     to these predictions. As one Retrain is already the exact answer, this is no way to save
