@@ -48,6 +48,9 @@ def test_from_runs_to_a_verdict_and_a_page(coun_command, tmp_path: Path) -> None
     shown = coun_command("audit", "forgot")
     assert shown.code == 0
     assert "Without a Retrain" in shown.out.replace("\n", " ")
+    request, rows, *_ = shown.err.splitlines()
+    assert request == "request: 20% of the rows, drawn at random (seed 0)"
+    assert rows == "  40 new rows to forget, 160 to retain"
     failing = coun_command(
         "audit", "forgot", "--fail-on", f"different, {verdict['label']}", *words[2:]
     )
@@ -99,7 +102,8 @@ def test_bare_weights_get_the_verdict_that_python_gives(coun_command, supplier: 
     verdict = json.loads(to_json(expected.to_json()))["verdict"]
     for key in ("label", "headline", "caveats", "evidence"):
         assert done.json["verdict"][key] == verdict[key]
-    assert any("coun did not train" in caveat for caveat in expected.verdict.caveats)
+    unknown = "How the Retrain and the Original were trained is not on record. Whether"
+    assert any(caveat.startswith(unknown) for caveat in expected.verdict.caveats)
     page = Path("page/report.html").read_text()
     assert "not recorded" in page
     assert str(paths["unlearned"]) in page
@@ -150,4 +154,6 @@ def test_bad_input_is_one_line(coun_command) -> None:
         refused = coun_command(*words)
         assert refused.code == 2
         assert said in refused.err
-        assert refused.err.strip().count("\n") == 0 or "evaluate" in refused.err
+        request = ("request: ", "  ")  # which is repeated before anything else is looked at
+        lines = [line for line in refused.err.splitlines() if not line.startswith(request)]
+        assert len(lines) == 1 or "evaluate" in refused.err

@@ -158,13 +158,17 @@ def test_prepare_and_match(coun_command, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     table = np.full((60, 10), 0.1)
     np.savez(tmp_path / "own.npz", probabilities=table)
-    given = coun_command("prepare", "o", "--from", "own.npz", "--json").json
+    repeated = coun_command("prepare", "o", *folds)
+    assert "o is prepared so already; nothing is computed again" in repeated.err
+    from_file = ("prepare", "o", "--from", "own.npz", "--json")
+    other = coun_command(*from_file)
+    assert other.code == 2
+    assert "replace it with coun prepare --overwrite" in other.err
+    given = coun_command(*from_file, "--overwrite").json
     assert given["out_of_fold"]["repeats"] == 1
     assert given["out_of_fold"]["folds"] is None
-    assert (
-        "60 rows have 2 out-of-fold predictions"
-        in coun_command("prepare", "o", "--folds", 2, "--repeats", 2, "--fold-epochs", 1).out
-    )
+    again = ("prepare", "o", "--folds", 2, "--repeats", 2, "--fold-epochs", 1, "--overwrite")
+    assert "60 rows have 2 out-of-fold predictions" in coun_command(*again).out
     for refused, reason in (
         (("prepare", "o", "--from", "own.npz", "--folds", 2), "--from takes"),
         (("train", *small, "--folds", 2, *FORGET, "--out", "r"), "--folds prepares an Original"),

@@ -258,9 +258,13 @@ def _recipe_notes(retrains: Sequence[Subject], original: Subject | None) -> list
         )
     unknown = [f"the {name}" if " " not in name else name for name in recipes if not recipes[name]]
     if unknown and retrains:
+        *others, last = unknown
+        names = f"{', '.join(others)} and {last}" if others else last
         notes.append(
-            f"coun did not train {', '.join(unknown)}, so whether the Retrains have the recipe of "
-            "the Original is taken on trust as well."
+            f"How {names} {'were' if others else 'was'} trained is not on record. Whether the "
+            "Retrains have the recipe of the Original (epochs, learning rate, augmentation) was "
+            "therefore not checked: if they have another one, a difference from them may come from "
+            "it and not from the forgotten rows, and it may also hide one."
         )
     return notes
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from coun.cli import app
 from coun.cli.data_options import data_options
-from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
+from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options, summary
 from coun.cli.start import open_together, start_options
 from coun.cli.views_options import views_options
 from coun.errors import CounError
@@ -147,6 +147,7 @@ def command(
     if out is not None:
         _refuse_overwriting(out)
     from coun.audit import audit
+    from coun.audit.models import audited_split
     from coun.audit.planning import plan as make_plan
     from coun.engine.device import keep_freed_memory
 
@@ -164,12 +165,17 @@ def command(
     )
     if head is not None and not any(run.weights_file for run in runs):
         raise CounError("--head is for weights files; the record of a run names its last layer")
+    split = split_from_options(runs[0].data, forget)
+    if split is None:
+        split = audited_split(runs, runs[0].data, None)
+        for line in summary(runs[0].data, split):
+            click.echo(line, err=True)
     count = len(unlearned) + len(against)
     result = audit(
         runs[: len(unlearned)],
         runs[len(unlearned) : count],
         original=runs[-1] if original is not None else None,
-        split=split_from_options(runs[0].data, forget),
+        split=split,
         rest=not plan,
         cache=out,
         progress=True,
