@@ -319,6 +319,31 @@ def test_a_prepared_model_keeps_its_predictions(tmp_path):
     assert coun.Run.open(registry.folder / "versions" / "1").out_of_fold is not None
 
 
+def test_a_registry_keeps_the_epochs_to_which_rewind_returns(tmp_path):
+    data = coun.load("digits", limit=120)
+    keeping = coun.Options(keep_every=2)
+    coun.train(data, "mlp", epochs=6, out=tmp_path / "original", options=keeping)
+    registry = coun.Registry.init(tmp_path / "registry", tmp_path / "original")
+    shutil.rmtree(tmp_path / "original")
+    for rows in (data.ids[:3], data.ids[3:5]):  # both start from version 1
+        registry.add(ids=rows)
+        result = registry.fulfil(
+            method="rewind",
+            settings={"epochs": 3},
+            page=False,
+            min_test_accuracy=0,
+            max_retain_change=50,
+        )
+        assert result.attempts == ("rewind",)
+    run = registry.open_version(result.version)
+    assert run.record.stages == ["return to epoch 2", "rewind"]
+    assert len(run.split.forget) == 5
+    assert registry.check() == []
+    epoch = registry.folder / "versions" / "1" / "epochs" / "epoch-0002.safetensors"
+    epoch.write_bytes(epoch.read_bytes()[:-1] + b"x")
+    assert any("epochs/epoch-0002.safetensors was swapped" in line for line in registry.check())
+
+
 def test_listing_does_not_load_torch(fulfilled_folder):
     code = (
         "import sys; sys.argv = ['coun', 'request', 'list', sys.argv[1]]\n"
@@ -356,7 +381,10 @@ def test_a_method_of_federations_is_refused_before_a_fulfilment_begins(fulfilled
 
 def test_what_a_method_needs_is_checked_before_a_fulfilment_begins(fulfilled, monkeypatch) -> None:
     entries = fulfilled.ledger.head()
-    for method, lack in (("rewind", "a registry keeps none"), ("out_of_fold", "has none; make")):
+    for method, lack in (
+        ("rewind", "begin it with a run folder of coun train"),
+        ("out_of_fold", "has none; make"),
+    ):
         with pytest.raises(coun.CounError, match=lack):
             fulfilled.fulfil(method=method)
         assert fulfilled.ledger.head() == entries

@@ -88,8 +88,9 @@ class Fulfilment:
             kind, (start, split) = self.plan.kind(choice.name), self._start(choice)
             if kind.needs_kept_epochs and not kept_before(start):
                 raise CounError(
-                    f"{choice.name} returns to an earlier epoch of the Original, and a registry "
-                    "keeps none; choose another method, such as finetune"
+                    f"{choice.name} returns to an earlier epoch of the Original, and the registry "
+                    "has none; begin it with a run folder of coun train --keep-every, or choose "
+                    "another method, such as finetune"
                 )
             check_requirements(kind, start)
             if (

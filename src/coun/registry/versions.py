@@ -14,9 +14,9 @@ from coun.data.row_table import RowTable
 from coun.errors import CounError
 from coun.files import cannot_write, file_digest
 from coun.runs.folder import METRICS, OUT_OF_FOLD, RECORD, ROWS, WEIGHTS, read_record, write_record
+from coun.runs.kept_epochs import FOLDER as EPOCHS
 
 KEPT = (WEIGHTS, RECORD, ROWS)  # what a version consists of, and what is checked
-PREPARED = (OUT_OF_FOLD,)  # the same, where the model was prepared for requests
 
 Numbers = Mapping[str, list[int]]  # row numbers by part
 
@@ -26,8 +26,13 @@ def digests(folder: Path) -> dict[str, str]:
     missing = [name for name in KEPT if not (folder / name).is_file()]
     if missing:
         raise CounError(f"{folder / missing[0]} is missing; restore it from a copy")
-    prepared = [name for name in PREPARED if (folder / name).is_file()]
-    return {name: file_digest(folder / name) for name in (*KEPT, *prepared)}
+    return {name: file_digest(folder / name) for name in (*KEPT, *_optional(folder))}
+
+
+def _optional(folder: Path) -> list[str]:
+    """What else belongs to a version whose model was prepared, or has kept epochs, for requests."""
+    files = (folder / OUT_OF_FOLD, *sorted((folder / EPOCHS).glob("*.safetensors")))
+    return [file.relative_to(folder).as_posix() for file in files if file.is_file()]
 
 
 def copy_version(source: Path, target: Path) -> None:
@@ -37,10 +42,12 @@ def copy_version(source: Path, target: Path) -> None:
     """
     try:
         target.mkdir(parents=True)
-        for name in (*KEPT, *PREPARED, METRICS):
+        for name in (*KEPT, *_optional(source), METRICS):
             if (source / name).is_file():
+                (target / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(source / name, target / name)
                 sync(target / name)
+                sync((target / name).parent)
     except OSError as error:
         raise cannot_write(target, error) from None
 
