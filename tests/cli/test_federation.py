@@ -1,6 +1,6 @@
 """The options of a federation: from training to unlearning a client."""
 
-TRAIN = ("train", "--data", "digits", "--limit", 200, "--model", "mlp", "--epochs", 2)
+TRAIN = ("train", "--data", "digits", "--limit", 200, "--model", "mlp", "--epochs", 8)
 CLIENTS = ("--clients", 4, "--partition", "dirichlet:1", "--local-epochs", 2)
 
 
@@ -14,6 +14,10 @@ def test_a_client_is_forgotten(coun_command):
     assert done.code == 0, done.err
     assert "client 1 of 4 clients, dirichlet 1" in done.err
     assert "sent between server and clients" in done.out
+    done = coun_command("unlearn", "original", *forget, "auto", "--out", "by-rule")
+    assert done.code == 0, done.err
+    reason = "forget rows cannot be read, and CoUn reads retained rows only"
+    assert f"method: coun, because {reason}" in done.err
     done = coun_command("train", "--from-request", "forgot", "--out", "retrain")
     assert done.code == 0, done.err
     done = coun_command("evaluate", "forgot", "--against", "retrain", "--json")

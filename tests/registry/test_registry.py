@@ -16,6 +16,8 @@ from coun.certificates import verify
 from coun.cli import main
 from coun.data.row_table import RowTable
 from coun.registry import fulfilment, gates
+from coun.registry.baseline import Baseline
+from coun.registry.planning import Plan
 from coun.runs.preparation import prepare
 
 
@@ -445,3 +447,12 @@ def test_a_run_is_not_written_into_the_folder_of_a_registry(begun):
         with pytest.raises(CounError, match="lies inside the registry folder"):
             coun.train(data, "mlp", epochs=1, out=begun.folder / place)
         assert not (begun.folder / place).exists()
+
+
+def test_auto_chooses_what_the_clients_of_a_federation_can_carry_out(tmp_path):
+    data = coun.load("digits", limit=60)
+    original = coun.train(data, "mlp", epochs=8, federation={"clients": 2, "local_epochs": 8})
+    registry = coun.Registry.init(tmp_path / "registry", original)
+    registry.add(ids=data.ids[:3])
+    choices = Plan().choices(Baseline(registry, [1], None))
+    assert [choice.name for choice in choices] == ["coun", "retrain"]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from coun.certificates import Check
 from coun.errors import CounError
+from coun.federated.federation import federation_of
 from coun.methods import Method, find, make
 from coun.plans.choice import AUTO, BUDGET, Choice, choose_method, kind_of
 from coun.registry.baseline import Baseline
@@ -109,7 +110,9 @@ class Plan:
                     kind=kind_of(split),
                     forget_rows=len(split.new),
                     retain_rows=len(split.retain),
-                    forget_rows_present=len(split.rows(start.data, "forget")) == len(split.new),
+                    # In a federation the clients train on their retained rows only.
+                    forget_rows_present=federation_of(start.record.original) is None
+                    and len(split.rows(start.data, "forget")) == len(split.new),
                     original=start.record.original or retrain_settings(start),
                     budget=self.budget,
                     exclude=[choice.name for choice in choices],
