@@ -179,3 +179,25 @@ def test_tables_that_cannot_be_used(tmp_path, text, options, line):
 def test_a_byte_order_mark_and_semicolons_are_read(tmp_path):
     path = write(tmp_path, "\ufeffx;label\r\n" + "1;a\r\n2;b\r\n" * 5)
     assert coun.load(f"table:{path}").classes == ("a", "b")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index"])
+def test_a_counter_that_pandas_writes_is_no_feature(tmp_path, name):
+    lines = [f"{k},{k % 7}.5,{'ab'[k % 2]}" for k in range(40)]
+    data = coun.load(f"table:{write(tmp_path, chr(10).join([f'{name},x,label', *lines]))}")
+    assert data.shape == (1,)
+    assert f"column '{name}' counts the rows and is no feature" in data.notes
+
+
+def test_an_id_that_repeats_is_a_feature_and_said(tmp_path):
+    lines = [f"{k // 2},{k % 7}.5,{'ab'[k % 2]}" for k in range(40)]
+    data = coun.load(f"table:{write(tmp_path, chr(10).join(['id,x,label', *lines]))}")
+    assert data.shape == (2,)
+    assert any("'id' has the same value in several rows" in note for note in data.notes)
+
+
+def test_classes_that_a_reader_cannot_tell_apart_are_refused(tmp_path):
+    lines = [f"{k % 7}.5,{['cat', 'dog', 'cat '][k % 3]}" for k in range(40)]
+    path = write(tmp_path, "\n".join(["x,label", *lines]))
+    with pytest.raises(CounError, match="'cat' and 'cat ' differ only in blanks"):
+        coun.load(f"table:{path}")

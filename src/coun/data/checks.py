@@ -28,14 +28,7 @@ def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) ->
     twice = [name for name, times in Counter(classes).items() if times > 1]
     if twice:
         raise CounError(f"duplicate class name '{twice[0]}'; class names must be unique")
-    shown: dict[str, str] = {}
-    for name in classes:
-        other = shown.setdefault(" ".join(unicodedata.normalize("NFC", name).split()), name)
-        if other != name:
-            raise CounError(
-                f"class names {other!r} and {name!r} differ only in blanks or in the Unicode form "
-                "of letters; write them alike if they mean one class, or rename one"
-            )
+    check_class_names(classes)
     for part, labels in (("train", train), ("test", test)):
         if len(labels) == 0:
             raise CounError(f"the {part} part is empty; expected at least one row")
@@ -59,6 +52,18 @@ def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) ->
             f"all {len(train):,} training rows are of class '{classes[train[0]]}'; expected two "
             "classes or more"
         )
+
+
+def check_class_names(classes: Iterable[str]) -> None:
+    """Raise CounError if a reader cannot tell two names apart: a request would forget one only."""
+    shown: dict[str, str] = {}
+    for name in classes:
+        other = shown.setdefault(" ".join(unicodedata.normalize("NFC", name).split()), name)
+        if other != name:
+            raise CounError(
+                f"class names {other!r} and {name!r} differ only in blanks or in the Unicode form "
+                "of letters; write them alike if they mean one class, or rename one"
+            )
 
 
 def checked_ids(ids: Iterable[object], count: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -15,6 +16,7 @@ from coun.data.tabular.tables import is_number, is_text, numbers, texts
 from coun.errors import CounError, unknown
 
 MOST_CATEGORIES = 100
+COUNTS_ROWS = re.compile(r"|index|level_0|Unnamed: \d+")  # what pandas writes beside the columns
 Column = dict[str, Any]  # {"name", "mean", "std"} or {"name", "categories"}
 
 
@@ -53,6 +55,14 @@ def describe(
         if column.null_count == len(column):
             raise CounError(f"column '{name}' is empty; leave it out with --drop {name}")
         unique = len(column.unique()) == len(column)
+        if unique and COUNTS_ROWS.fullmatch(name.strip()) and pa.types.is_integer(column.type):
+            notes.append(f"column '{name}' counts the rows and is no feature")
+            continue
+        if NAMES_ROWS.fullmatch(name) and not unique and name not in as_categories:
+            notes.append(
+                f"column '{name}' has the same value in several rows and is taken as a feature; "
+                f"--drop {name} leaves it out"
+            )
         if NAMES_ROWS.fullmatch(name) and unique and name not in as_categories:
             notes.append(
                 f"column '{name}' has another value in each row and is no feature; --id-column "

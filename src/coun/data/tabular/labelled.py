@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from coun.data.checks import checked_ids
+from coun.data.checks import check_class_names, checked_ids
 from coun.data.examples import TensorExamples
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.table import Part
@@ -68,6 +68,8 @@ class LabelledTable:
             raise unknown("label column", label, table.column_names)
         values = labels_of(table, label)
         classes = tuple(recorded["classes"]) if recorded else class_names(label, values)
+        if not recorded:  # what an earlier version accepted stays readable
+            check_class_names(classes)
         train_rows, notes = np.arange(len(values)), tuple[str, ...]()
         test_rows = train_rows[:0]
         if test is None:
