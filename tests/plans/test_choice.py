@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 import coun
+from coun.data import OutOfFold
 from coun.data.requests import Subclass
 from coun.methods import make
 from coun.plans.choice import choose_method, kind_of
+from coun.runs.training import _error_ratio
 
 ROWS = {"forget_rows": 30, "retain_rows": 270, "forget_rows_present": True}
 RECIPE = {"epochs": 30, "batch_size": 64, "optimizer": "sgd"}
@@ -66,6 +69,36 @@ def test_held_out_rows_calibrate_where_nothing_is_prepared(kind):
     assert names(**{**values, "held_out_rows": 19})[0] == "neggrad_plus"
     assert names(**values, forget_rows_present=False) == ["coun", "retrain"]
     assert names(kind="class", held_out_rows=20)[0] == "class_matching"
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(1.5, "out_of_fold"), (1.6, "held_out")])
+def test_ignorant_models_of_folds_come_second(ratio, expected):
+    values = {"kind": "listed", "prepared": True, "error_ratio": ratio}
+    tried = names(**values, held_out_rows=20)
+    assert tried[0] == expected
+    assert sorted(tried[:2]) == ["held_out", "out_of_fold"]
+    assert names(**values)[0] == "out_of_fold"  # without held-out rows there is nothing better
+
+
+def test_errors_of_folds_are_counted_beside_those_of_the_model(original, small, split):
+    """Of three retained rows in ten the models of folds are wrong; of held-out rows, the model."""
+    labels = small.train.labels
+    guesses = labels.clone()
+    retain = split.rows(small, "retain")
+    guesses[retain[: len(retain) * 3 // 10]] += 1
+    table = torch.nn.functional.one_hot(guesses % 10, 10).double().add(0.01).log()
+    table = table.log_softmax(1).float()[None].expand(2, -1, -1)
+    prepared = replace(
+        original, out_of_fold=OutOfFold(tuple(small.train.ids), table, small.classes)
+    )
+    held_out = split.calibration_rows(small)
+    with torch.no_grad():
+        images = small.views.evaluate(small.test.fetch(held_out))
+        answers = original.model.eval()(images).argmax(1)
+    wrong = int((answers != small.test.labels[held_out]).sum())
+    expected = 0.3 / (max(wrong, 1) / len(held_out))
+    assert _error_ratio(prepared, split) == pytest.approx(expected, rel=1e-3)
+    assert _error_ratio(replace(original, out_of_fold=None), split) == 1.0
 
 
 @pytest.mark.parametrize("kind", ["class", "mixed"])

@@ -12,6 +12,7 @@ from coun.plans.matching import EPOCHS_SHARE
 AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
 NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
+MOST_ERRORS = 1.5  # of models of folds for each error of the model, for targets from them
 LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a model may be
 MET_SOON = ("out_of_fold", "held_out")  # methods with targets that the default epochs reach
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
@@ -47,6 +48,7 @@ def choose_method(
     prepared: bool = False,
     held_out_rows: int = 0,
     earlier_rows: int = 0,
+    error_ratio: float = 1.0,
 ) -> Choice:
     """Choose the method for a request. No Retrain of the request and no timing is looked at.
 
@@ -57,7 +59,8 @@ def choose_method(
        stop in time. Not prepared, or that was tried: held-out matching, for the same reason, where
        half of the test rows may be spent on it. Then NegGrad+ with small forget batches, whose
        right strength only a Retrain shows. Where forget rows cannot be read, or that was tried:
-       CoUn, which reads retained rows only.
+       CoUn, which reads retained rows only. Where the models of folds err much more often than the
+       model does, their predictions are no targets, and held-out matching comes first.
     4. Nothing else is left, or one epoch is dearer than the budget: Retrain.
 
     A model that was unlearned before was trained further by that. The training of many requests
@@ -76,6 +79,8 @@ def choose_method(
         held_out_rows: how many test rows a class has in the mean, if half of them may be used to
             calibrate a method, so that measurements have the other half only; else 0.
         earlier_rows: rows that the model to start from was made to forget since it was trained.
+        error_ratio: how many times as often as the model on held-out rows the models of folds err
+            on rows that they have not seen.
 
     Returns: the choice; `settings` fill the budget, or the part of it that is in proportion. A
         method that matches targets of single rows has no more epochs than by default, after which
@@ -101,6 +106,11 @@ def choose_method(
         )
     settings, passes = _settings(forget_rows, retain_rows, original)
     order = _order(kind, forget_rows_present, prepared, held_out_rows)
+    if error_ratio > MOST_ERRORS and {"held_out", "out_of_fold"} <= order.keys():
+        why = (
+            "models of folds err much more often than the model, so held-out rows give the targets"
+        )
+        order = {"held_out": why, **{k: v for k, v in order.items() if k != "held_out"}}
     epochs_of_original = original.get("epochs") or 182
     for name, reason in order.items():
         most = int(budget * epochs_of_original / passes[name])

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from coun.data import Data, Split, load
+from coun.engine import predict
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, require_type
 from coun.federated import Federated, FederatedMethod, Federation, federation_of
@@ -264,10 +265,26 @@ def _automatic(
         prepared=start.out_of_fold is not None,
         held_out_rows=len(start.data.test) // len(start.data.classes),
         earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
+        error_ratio=_error_ratio(start, split),
     )
     origin.chosen_because = choice.reason
     _announce(f"method: {choice.name}, because {choice.reason}", options)
     return choice.name, {**choice.settings, **settings}
+
+
+def _error_ratio(start: Run, split: Split) -> float:
+    """Tell how many errors models of folds make on unseen rows for each error of *start* on such.
+
+    The held-out rows are those that held-out matching would use; one error is counted at least.
+    """
+    if start.out_of_fold is None or len(split.test_rows(start.data)) < 2:
+        return 1.0
+    retained = start.data.train.take(split.rows(start.data, "retain"))
+    held_out = start.data.test.take(split.calibration_rows(start.data))
+    logits = predict(start.classifier, start.data, held_out, with_features=False).logits
+    wrong = (logits.argmax(1) != held_out.labels.cpu()).double()
+    unseen = start.out_of_fold.of(retained).argmax(2) != retained.labels.cpu()
+    return float(unseen.double().mean() / wrong.mean().clamp(min=1 / len(wrong)))
 
 
 def _made(
