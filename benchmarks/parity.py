@@ -332,8 +332,8 @@ def main() -> None:
         for line in compare(folder / name, c):
             print(line, flush=True)
             text += (
-                f"| {line.what} | {line.repository} | {line.absolute:.2g} | {line.relative:.1e} | "
-                f"{line.words} |\n"
+                f"| {line.what} | {line.repository} | {line.absolute:.2g} | "
+                f"{f'{line.relative:.1e}' if line.relative else '0'} | {line.words} |\n"
             )
         commits += f"| {address} | `{head(folder / name) or commit}` |\n"
     layouts = "".join(
