@@ -1,7 +1,6 @@
 """How far `auto` is from the best method, where the best is chosen with the answer in view.
 
     # resumable: every seed is a file
-    python benchmarks/auto.py run --scenarios random customer --seeds 610 611 612 613 614
     python benchmarks/auto.py run --scenarios class subclass --seeds 615 616 617 618 619
     python benchmarks/auto.py report   # docs/results/auto.json and tables
 
