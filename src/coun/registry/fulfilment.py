@@ -19,10 +19,10 @@ from coun.registry.baseline import Baseline
 from coun.registry.costs import Estimate, estimate, retrain_settings
 from coun.registry.evidence import certify
 from coun.registry.gates import Expected, Outcome, examine
-from coun.registry.intake import review_folder
 from coun.registry.layout import WORK, version_folder
 from coun.registry.planning import Fulfilled, Plan
-from coun.registry.rows import forget_ids
+from coun.registry.state import State
+from coun.registry.switching import switch
 from coun.registry.versions import digests, move, nameless_table, write_table
 from coun.runs import Options, Run, unlearn
 from coun.runs.comparison import check_comparable
@@ -258,24 +258,15 @@ class Fulfilment:
     def _release(
         self, run: Run, choice: Choice, outcome: Outcome, tried: Sequence[str]
     ) -> Fulfilled:
-        """Remove names, sign, and switch: the switch is one transaction."""
+        """Remove names, sign, and switch."""
         registry, state = self.registry, self.registry.state()
         assert run.folder is not None
         version = max(state.versions) + 1
-        exact = self.plan.kind(choice.name).exact
-        fulfilled = {r.number for r in state.requests.values() if r.versions and not r.shredded}
-        fulfilled.update(self.requests)
-        rows = registry.rows_by_key(fulfilled)
-        table = nameless_table(RowTable.of(run.data, run.split), rows)
-        write_table(run.folder, run.folder, table)
-        checkpoint = run.folder / "checkpoint"
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        files = digests(run.folder)
-        retrain_flops = run.record.cost.flops if choice.name == "retrain" else None
-        if retrain_flops is None and self.estimate is not None:
-            retrain_flops = self.estimate.retrain_flops
-        start = self._number_of_start(run, choice)
         target = version_folder(registry.folder, version)
+        nameless = self._remove_names(run, run.folder, state)
+        shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+        files = digests(run.folder)
+        start = self._number_of_start(run, choice)
         if outcome.audit is not None:  # its page names the folder in which the version will be
             outcome.audit.unlearned[0].run = replace(run, folder=target)
         models = {"model before": state.versions[state.served].files[WEIGHTS]}
@@ -289,46 +280,23 @@ class Fulfilment:
             page=outcome.audit if self.plan.page else None,
             models=models,
             checks=outcome.checks,
-            retrain_flops=retrain_flops,
-            exact=exact,
+            retrain_flops=self._retrain_flops(run, choice),
+            exact=self._is_exact(choice),
             reads_forget_rows=self._reads_forget_rows(choice),
         )
         move(run.folder, target)
-        body = {
+        entry = {
             "version": version,
             "parent": state.served,
             "start": start,
-            "kind": run.record.kind,
-            "method": choice.name,
-            "settings": run.record.method.settings,
-            "seed": run.record.seed,
-            "reason": choice.reason,
+            **self._origin_of(run, choice),
             "files": files,
             "requests": list(self.requests),
-            "nameless": sorted(fulfilled),
-            "forgotten_rows": len(self.split.forget),
-            "flops": run.record.cost.flops,
-            "retrain_flops": retrain_flops,
-            "seconds": run.record.cost.seconds,
-            "metrics": {n: outcome.metrics[n] for n in METRICS if outcome.metrics[n] is not None},
-            "expected_retain_accuracy": self.baseline.retain_accuracy,
-            "drift": 0.0 if exact else self.baseline.drift(run),
-            "exact": exact,
-            "split": self.split.digest,
+            "nameless": sorted(nameless),
+            **self._numbers_of(run, choice, outcome),
         }
-        result = "FULFILLED_BY_RETRAINING" if exact else "FULFILLED"
-        with registry.ledger.transaction() as connection:
-            registry.append("version", body)
-            for number, certificate in certificates.items():
-                about = {"request": number, "version": version, "result": result}
-                registry.append("fulfilled", {**about, **certificate})
-            registry.append("served", {"version": version, "because": "fulfilment"})
-            ended = {"fulfilment": state.fulfilments, "result": result, "version": version}
-            registry.append("ended", ended)
-            forget_ids(connection, self.requests)
-        for number in self.requests:
-            shutil.rmtree(review_folder(registry, number), ignore_errors=True)
-        registry.recover()
+        result = "FULFILLED_BY_RETRAINING" if self._is_exact(choice) else "FULFILLED"
+        switch(registry, self.requests, entry, certificates, state.fulfilments, result)
         return Fulfilled(
             requests=self.requests,
             result=result,
@@ -341,6 +309,51 @@ class Fulfilment:
             certificates=tuple(str(registry.folder / c["path"]) for c in certificates.values()),
             next_step=self._next_step(),
         )
+
+    def _is_exact(self, choice: Choice) -> bool:
+        return self.plan.kind(choice.name).exact
+
+    def _retrain_flops(self, run: Run, choice: Choice) -> float | None:
+        """What a Retrain costs: measured where *run* is one, else estimated."""
+        if choice.name == "retrain":
+            return run.record.cost.flops
+        return self.estimate.retrain_flops if self.estimate else None
+
+    def _remove_names(self, run: Run, folder: Path, state: State) -> set[int]:
+        """Write the row table of *run* without the names of rows that are forgotten by now.
+
+        Returns: the requests that named these rows, those that are being fulfilled included.
+        """
+        fulfilled = {r.number for r in state.requests.values() if r.versions and not r.shredded}
+        fulfilled.update(self.requests)
+        rows = self.registry.rows_by_key(fulfilled)
+        write_table(folder, folder, nameless_table(RowTable.of(run.data, run.split), rows))
+        return fulfilled
+
+    def _origin_of(self, run: Run, choice: Choice) -> dict[str, Any]:
+        """What the ledger says of how a version was made, and why so."""
+        return {
+            "kind": run.record.kind,
+            "method": choice.name,
+            "settings": run.record.method.settings,
+            "seed": run.record.seed,
+            "reason": choice.reason,
+        }
+
+    def _numbers_of(self, run: Run, choice: Choice, outcome: Outcome) -> dict[str, Any]:
+        """What the ledger says of the size, the costs and the measurements of a version."""
+        exact = self._is_exact(choice)
+        return {
+            "forgotten_rows": len(self.split.forget),
+            "flops": run.record.cost.flops,
+            "retrain_flops": self._retrain_flops(run, choice),
+            "seconds": run.record.cost.seconds,
+            "metrics": {n: outcome.metrics[n] for n in METRICS if outcome.metrics[n] is not None},
+            "expected_retain_accuracy": self.baseline.retain_accuracy,
+            "drift": 0.0 if exact else self.baseline.drift(run),
+            "exact": exact,
+            "split": self.split.digest,
+        }
 
     def _next_step(self) -> str:
         """What is to be done with forgotten rows that are still in the source."""

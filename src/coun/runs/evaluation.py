@@ -232,20 +232,8 @@ def evaluate(
     if exact:
         result |= _nearness(values, exact, run.data, split, partial(predict_parts, shared=shared))
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
-    stored = None
-    with contextlib.suppress(CounError):  # `write_metrics` says what is wrong with the file
-        stored = read_metrics(path) if path is not None else None
-    if begun is None and stored is not None and stored.counts == result["counts"]:
-        result = {**_of_start(stored), **result}
     predict_start = partial(predict_parts, shared=of_start)
-    start = _start(run, begun, split, result["counts"], stored, predict_start)
-    if start is not None:
-        result["start"] = start
-        result["change"] = {
-            name: result[name] - before
-            for name, before in start.metrics.items()
-            if isinstance(result.get(name), float)
-        }
+    result = _with_start(result, run, begun, split, path, predict_start)
     if warnings := _warnings(run, result):
         result["warnings"] = warnings
     metrics = Metrics.model_validate({"version": VERSION, **result})
@@ -253,6 +241,35 @@ def evaluate(
     if path is not None and (note := write_metrics(path, metrics)):
         values_by_name["warnings"] = [*values_by_name.get("warnings", []), note]
     return values_by_name
+
+
+def _with_start(
+    result: dict[str, Any],
+    run: Run,
+    begun: Run | None,
+    split: Split | None,
+    path: Path | None,
+    predict_start: Callable[[Classifier], Predictions],
+) -> dict[str, Any]:
+    """Return *result* with the metrics of the model before unlearning, and what changed since.
+
+    Args:
+        begun: that model, or None where it is gone; what the file at *path* says of it then counts.
+    """
+    stored = None
+    with contextlib.suppress(CounError):  # `write_metrics` says what is wrong with the file
+        stored = read_metrics(path) if path is not None else None
+    if begun is None and stored is not None and stored.counts == result["counts"]:
+        result = {**_of_start(stored), **result}
+    start = _start(run, begun, split, result["counts"], stored, predict_start)
+    if start is None:
+        return result
+    change = {
+        name: result[name] - before
+        for name, before in start.metrics.items()
+        if isinstance(result.get(name), float)
+    }
+    return {**result, "start": start, "change": change}
 
 
 def _listed(against: Retrains | None) -> Sequence[Run | str | Path]:

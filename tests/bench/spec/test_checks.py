@@ -11,22 +11,7 @@ from coun.bench.spec.estimation import estimate
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.reading import load, parse
 
-CONFIG = """
-title = "checks"
-seeds = [0]
-[[workload]]
-name = "digits"
-model = "mlp"
-data = { source = "digits", limit = 120, test_limit = 60 }
-train = { epochs = 2 }
-[[scenario]]
-kind = "class"
-name = "3"
-[[method]]
-name = "finetune"
-settings = { epochs = 1 }
-"""
-FINETUNE = 'name = "finetune"\nsettings = { epochs = 1 }'
+FINETUNE = 'name = "finetune"\nlabel = "FT"\nsettings = { epochs = 1 }'
 CLASS = 'kind = "class"\nname = "3"'
 
 
@@ -41,16 +26,17 @@ CLASS = 'kind = "class"\nname = "3"'
         (FINETUNE, 'name = "scrub"\nsettings = { rewind = true }', "give reference_error"),
         (FINETUNE, 'name = "rewind"\nsettings = { epochs = 2 }', "expected at most 1"),
         (FINETUNE, 'name = "sisa"\nretain_access = 0.5', "sisa is exact"),
-        (FINETUNE, FINETUNE + '\nlabel = "Retrain"', "two rows of the table are called 'Retrain'"),
+        (FINETUNE, FINETUNE.replace("FT", "Retrain"), "two rows of the table are called 'Retrain'"),
         (FINETUNE, FINETUNE + '\n[semantics]\nof = "cat"', "unknown class 'cat'"),
         (FINETUNE, FINETUNE + '\n[maps]\nof = "cat"', "unknown class 'cat'"),
-        (FINETUNE, FINETUNE + '\n[maps]\nrows = ["FT"]', "unknown row of maps 'FT'"),
+        (FINETUNE, FINETUNE + '\n[maps]\nrows = ["NoT"]', "unknown row of maps 'NoT'"),
     ],
 )
-def test_a_plan_and_a_run_refuse_the_same(tmp_path, before, after, words) -> None:
-    assert before in CONFIG
-    config = tmp_path / "config.toml"
-    config.write_text(CONFIG.replace(before, after))
+def test_a_plan_and_a_run_refuse_the_same(config_file, tmp_path, before, after, words) -> None:
+    config = config_file(scenario=CLASS)
+    text = config.read_text()
+    assert before in text
+    config.write_text(text.replace(before, after))
     with pytest.raises(coun.CounError, match=words):
         estimate(config, timed=False)
     with pytest.raises(coun.CounError, match=words):
@@ -61,16 +47,16 @@ def test_a_plan_and_a_run_refuse_the_same(tmp_path, before, after, words) -> Non
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("vary = { lr = [] }", "lr of finetune has an empty list"),
-        ("vary = { lr = [0.1, 0.1] }", "lr of finetune '0.1' appears twice"),
-        ("search = { lr = [] }", "lr of finetune has an empty list"),
+        ("vary = { lr = [] }", "lr of FT has an empty list"),
+        ("vary = { lr = [0.1, 0.1] }", "lr of FT '0.1' appears twice"),
+        ("search = { lr = [] }", "lr of FT has an empty list"),
         ("search = { lr = { low = 1, high = 1 } }", "at method.0.search.lr: range from 1 to 1"),
         ("settings = { lr = inf }", "lr of finetune is inf; expected a finite number"),
     ],
 )
-def test_a_config_with_empty_or_endless_values_is_refused(setting, words) -> None:
+def test_a_config_with_empty_or_endless_values_is_refused(tiny_text, setting, words) -> None:
     with pytest.raises(coun.CounError, match=words):
-        parse(CONFIG.replace("settings = { epochs = 1 }", setting))
+        parse(tiny_text().replace("settings = { epochs = 1 }", setting, 1))
 
 
 def test_the_methods_that_are_checked_have_the_settings_of_the_runs() -> None:
