@@ -1,5 +1,6 @@
 import copy
 import json
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -385,3 +386,13 @@ def test_rows_that_were_forgotten_and_deleted_count_as_forgotten():
     with pytest.raises(CounError, match="restore what is missing"):
         Split.by_class(lost, "class 0")
     assert Split.by_index(now, [3, 8]).new.tolist() == [3, 8]
+
+
+@pytest.mark.parametrize(
+    "spelled", ["DÖG/Çem 1.png", ".\\dög\\çem 1.PNG", unicodedata.normalize("NFD", "dög/çem 1.PNG")]
+)
+def test_an_id_that_another_system_spells_otherwise_is_pointed_out(refused, spelled):
+    x, y, names = np.zeros((2, 4, 4), np.uint8), [0, 1], ["dög/cem 1.PNG", "dög/çem 1.PNG"]
+    data = from_arrays(x, y, x, y, ids=names, test_ids=list("tu"))
+    with refused("did you mean 'dög/çem 1.PNG'? It differs in capitals, slashes or the Unicode"):
+        Split.by_id(data, [spelled])

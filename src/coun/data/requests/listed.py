@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -190,12 +191,22 @@ def _unknown_ids(strange: list[str], names: list[str]) -> str:
     first = strange[0]
     others = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
     ending = next((name for name in names if name.endswith(f"/{first}")), None)
-    similar = f" (did you mean '{ending}'?)" if ending else nearest(first, names[:SEARCHED])
+    alike = next((name for name in names if _plain(name) == _plain(first)), None)
+    if alike:
+        how = "capitals, slashes or the Unicode form of its letters"
+        similar = f" (did you mean '{alike}'? It differs in {how} only)"
+    else:
+        similar = f" (did you mean '{ending}'?)" if ending else nearest(first, names[:SEARCHED])
     examples = ", ".join(f"'{name}'" for name in names[:SHOWN])
     return (
         f"id {_short(first)}{others} names no row{similar}; ids of this data look like {examples}; "
         "'coun rows' lists them"
     )
+
+
+def _plain(name: str) -> str:
+    """Return *name* as another system may spell it: one file system keeps what another changes."""
+    return unicodedata.normalize("NFC", name).casefold().replace("\\", "/").removeprefix("./")
 
 
 def _short(name: object) -> str:
