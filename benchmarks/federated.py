@@ -1,7 +1,7 @@
 """NoT against FT and Retrain in a federation: run two benches, and write their page.
 
 A bench that was interrupted continues. With --minutes 0 only the page is written, from what is
-finished; its last section is kept as it is. docs/results/federated.md has the result.
+finished; its section "What came out" is kept as it is. docs/results/federated.md has the result.
 
     python benchmarks/federated.py --out runs/federated
 """
@@ -22,7 +22,7 @@ from coun.metrics.statistics import paired
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "federated.md"
 ROWS = ("Original", "Retrain", "Retrain again", "FT", "NoT", "CoUn", "PGD", "FedEraser")
-CONCLUSION = "\n## What to make of it\n"
+CONCLUSION, MEASURED = "\n## What came out\n", "\n## How it was measured\n"
 COLUMNS = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy", "gap")
 HEAD = """# NoT in a federation
 
@@ -32,39 +32,44 @@ gaps to Retrain of 0.29 points against 1.01 for fine-tuning (FT) with IID client
 against 13.87 with Dirichlet 0.1 (CIFAR-10, a CNN, 10 clients, one of which leaves). **Its claim:
 NoT is nearer to Retrain than FT, and by far where clients differ.**
 
-This page asks the same question on beds that two cores can compute, which are much smaller than
-the paper's.
+This page asks the same question on workloads that two cores can compute, which are much smaller
+than the paper's.
+"""
 
-## How it was measured
-
+MEASURE = (
+    MEASURED
+    + """
     python benchmarks/federated.py --out runs/federated
 
-runs {benches}. Ten clients hold the training rows, IID or by Dirichlet 0.1; client 0 leaves. The
-Original and both Retrains are trained with the same recipe, and the methods for fewer epochs, at
-the same learning rate. Nothing was tuned, for any method. One row is one model; RA, UA, TA and MIA
-are in percent and gaps in points, each as the mean ± the standard deviation over seeds. UA is 100
+runs {benches}.
+Ten clients hold the training rows, IID or by Dirichlet 0.1; client 0 leaves. The Original and both
+Retrains are trained with the same recipe, and the methods for fewer epochs, at the same learning
+rate. Nothing was tuned for any method; the recipe for CIFAR-10 was chosen by the accuracy of the
+network on another seed. One row is one model; RA, UA, TA and MIA are in percent and gaps in
+points, each as the mean ± the standard deviation over seeds. UA is 100
 minus the accuracy on the rows of the client that left; the published pages report the accuracy
 itself. Retrain is trained twice with different seeds, and the gap between the two is the floor.
 Differences are tested by paired t tests, seed by seed. Operations are divided by those of Retrain.
 """
+)
 
-BED = """
+WORKLOAD = """
 ## {title}
 
 {data}, model `{model}`. The Original and Retrain are trained for {epochs} epochs
-in rounds of {local} local epochs, and FT and NoT for {short} epochs. Planned seeds: {seeds}.
+in rounds of {local} local epoch(s), and FT and NoT for {short} epochs. Seeds: {seeds}.
 """
 
 
-def page(benches: dict[str, dict[str, Any]]) -> str:
+def page(benches: dict[str, dict[str, Any]], conclusion: str) -> str:
     """The page, with the tables of every bench and what they say of the claim."""
     names = " and ".join(f"`coun bench {name}`" for name in benches)
-    text = HEAD.format(benches=names)
+    text = HEAD + conclusion + MEASURE.format(benches=names)
     for name, results in benches.items():
         first, methods = results["config"]["workload"][0], results["config"]["method"]
         data = first["data"]
         images = f"{data['limit']:,} images of {data['source'].rpartition('/')[2]}"
-        text += BED.format(
+        text += WORKLOAD.format(
             title=f"`{name}`",
             data=images
             + (f", scaled to {data['size']}x{data['size']} pixels" * bool(data["size"])),
@@ -87,9 +92,10 @@ def page(benches: dict[str, dict[str, Any]]) -> str:
 
 
 def kept_conclusion(path: Path) -> str:
-    """The last section of the page, which people write."""
+    """The section of the page that people write."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return "".join(text.partition(CONCLUSION)[1:])
+    _, head, rest = text.partition(CONCLUSION)
+    return head + rest.partition(MEASURED)[0]
 
 
 def _values(records: list[dict[str, Any]], row: str, column: str) -> dict[int, float]:
@@ -168,7 +174,7 @@ def main() -> None:
         bench(config, folder, minutes=given.minutes, resume=True)
         report(folder)
         benches[config] = read(folder)
-    write_text(given.page, page(benches) + kept_conclusion(given.page))
+    write_text(given.page, page(benches, kept_conclusion(given.page)))
 
 
 if __name__ == "__main__":
