@@ -92,6 +92,23 @@ def test_the_key_is_destroyed_only_when_the_rows_are_gone(fulfilled, trained_fol
     assert fulfilled.check() == []
 
 
+def test_ids_that_were_forgotten_and_deleted_are_left_out(fulfilled, trained_folder, tmp_path):
+    alice, bob = people(fulfilled, "alice"), people(fulfilled, "bob")
+    moved = shutil.copytree(trained_folder / "photos", tmp_path / "photos")
+    for name in alice:
+        (moved / name).unlink()
+    source = f"folder:{moved}"
+    with pytest.raises(coun.CounError, match=f"all {len(alice)} ids named rows that earlier"):
+        fulfilled.add(ids=alice, data=source)
+    lines = []
+    registry = coun.Registry.open(fulfilled.folder, say=lines.append)
+    added = registry.add(ids=[*alice, *bob], data=source)
+    assert added.rows + added.test_rows == len(bob)
+    assert f"{len(alice)} ids named rows" in lines[0]
+    with pytest.raises(coun.CounError, match="names no row"):
+        registry.add(ids=[*alice, "cat/nobody.png"], data=source)
+
+
 def test_a_forgotten_picture_that_returns_is_refused(fulfilled, trained_folder, tmp_path):
     moved = shutil.copytree(trained_folder / "photos", tmp_path / "photos")
     first = people(fulfilled, "alice")[0]

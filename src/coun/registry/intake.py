@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 
 from coun.certificates import new_key
 from coun.data import Data
-from coun.errors import CounError, listed
+from coun.errors import CounError, counted, listed
 from coun.registry import rows as request_rows
 from coun.registry.layout import REVIEW
 
@@ -31,6 +32,8 @@ def add(
     first, last = days
     registry.refuse_tampering()
     loaded, earlier = registry.data(data)
+    if names.get("ids"):
+        names = names | {"ids": _without_forgotten(registry, loaded, names["ids"])}
     rows = request_rows.find_rows(loaded, earlier, **names)
     key = new_key()
     commitment = request_rows.commitment_of(rows, key)
@@ -66,6 +69,29 @@ def add(
     if shared:
         registry.say(f"rows of this request are also in the open {listed('request', shared)}")
     return number
+
+
+def _without_forgotten(registry: Registry, data: Data, ids: Sequence[str]) -> list[str]:
+    """*ids* without those of deleted rows that an earlier request forgot, and a note of them.
+
+    Lists of names are often sent again whole, and a deleted row is known by its keyed hash only.
+
+    Raises: CounError if no id is left.
+    """
+    present = {*data.train.ids, *data.test.ids}
+    fulfilled = [
+        r.number for r in registry.state().requests.values() if r.versions and not r.shredded
+    ]
+    absent = [name for name in ids if name not in present]
+    forgotten = request_rows.forgotten_ids(
+        registry.ledger.connection, registry.folder, fulfilled, absent
+    )
+    if forgotten:
+        what = f"{counted(len(forgotten), 'id')} named rows that earlier requests forgot"
+        if len(forgotten) == len(set(ids)):
+            raise CounError(f"all {what}, and their data are deleted; there is nothing to forget")
+        registry.say(f"{what}, and their data are deleted; left out")
+    return [name for name in ids if name not in forgotten]
 
 
 def near_copies(

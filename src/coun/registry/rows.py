@@ -187,6 +187,24 @@ def as_request(connection: sqlite3.Connection, request: int) -> Listed:
     return Listed(rows=tuple(numbers["train"]), test_rows=tuple(numbers["test"]))
 
 
+def forgotten_ids(
+    connection: sqlite3.Connection, folder: Path, fulfilled: Iterable[int], ids: Iterable[str]
+) -> set[str]:
+    """Those of *ids* that *fulfilled* requests named; their keyed hashes say so."""
+    remaining = set(ids)
+    named = set()
+    for request in fulfilled if remaining else ():
+        key = read_key(folder, request)
+        query = "SELECT id_leaf FROM request_rows WHERE request = ?"
+        leaves = {leaf for (leaf,) in connection.execute(query, (request,))}
+        named |= {
+            name
+            for name in remaining
+            if any(id_leaf(label(part, name), key) in leaves for part in ("train", "test"))
+        }
+    return named
+
+
 def forget_ids(connection: sqlite3.Connection, requests: Iterable[int]) -> None:
     """Remove the ids of fulfilled requests; their keyed hashes stay. Inside a transaction."""
     connection.executemany(
