@@ -174,7 +174,8 @@ def _largest_lower_byte(content: bytes | str, tiles: Sequence[Any]) -> int:
 
     file = io.BytesIO(content) if isinstance(content, bytes) else regular_file(content)
     with Image.open(file, formats=FORMATS) as image:
-        image.tile = [tile._replace(args=str(tile[3]).replace("16B", "16L")) for tile in tiles]
+        swapped: Any = [(*tile[:3], str(tile[3]).replace("16B", "16L")) for tile in tiles]
+        image.tile = swapped
         image.load()
         return _largest(image)
 
