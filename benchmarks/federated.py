@@ -46,10 +46,10 @@ Ten clients hold the training rows, IID or by Dirichlet 0.1; client 0 leaves. Th
 Retrains are trained with the same recipe, and the methods for fewer epochs, at the same learning
 rate. Nothing was tuned for any method; the recipe for CIFAR-10 was chosen by the accuracy of the
 network on another seed. One row is one model; RA, UA, TA and MIA are in percent and gaps in
-points, each as the mean ± the standard deviation over seeds. UA is 100
-minus the accuracy on the rows of the client that left; the published pages report the accuracy
-itself. Retrain is trained twice with different seeds, and the gap between the two is the floor.
-Differences are tested by paired t tests, seed by seed. Operations are divided by those of Retrain.
+points, each as the mean ± the standard deviation over seeds. UA is 100 minus the accuracy on the
+rows of the client that left; the published pages report the accuracy itself. Retrain is trained
+twice with different seeds, and the gap between the two is the floor. Differences are tested by
+paired t tests, seed by seed. Operations are divided by those of Retrain.
 """
 )
 
@@ -57,7 +57,7 @@ WORKLOAD = """
 ## {title}
 
 {data}, model `{model}`. The Original and Retrain are trained for {epochs} epochs
-in rounds of {local} local epoch(s), and FT and NoT for {short} epochs. Seeds: {seeds}.
+in rounds of {local} local epochs, and FT and NoT for {short} epochs. Seeds: {seeds}.
 """
 
 
@@ -77,7 +77,7 @@ def page(benches: dict[str, dict[str, Any]], conclusion: str) -> str:
             epochs=first["train"]["epochs"],
             local=first["federation"]["local_epochs"],
             short=methods[0]["settings"]["epochs"],
-            seeds=", ".join(map(str, results["config"]["seeds"])),
+            seeds=f"{min(results['config']['seeds'])} to {max(results['config']['seeds'])}",
         )
         for workload in results["config"]["workload"]:
             records = [r for r in results["rows"] if r["workload"] == workload["name"]]
