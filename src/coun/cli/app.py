@@ -15,6 +15,8 @@ from coun.errors import CounError
 from coun.files import expanded, to_json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from coun.runs import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -155,6 +157,14 @@ def run_options(
         keep_freed_memory=True,
         memory_format=memory_format,
     )
+
+
+def table(*headings: str) -> Table:
+    """Begin a table whose columns are two blanks apart, so that a narrow terminal cuts no word."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(*headings, box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
 
 
 def emit(document: Any) -> None:

@@ -233,16 +233,7 @@ def show(result: Audit) -> None:
     verdict = result.verdict
     app.console.print(verdict.headline, style="bold", highlight=False, markup=False)
     app.console.print(verdict.sentence, highlight=False, markup=False)
-    table = Table(
-        "test",
-        "effect",
-        "p",
-        "p (Holm)",
-        "found",
-        box=SIMPLE_HEAD,
-        padding=(0, 2, 0, 0),
-        pad_edge=False,
-    )
+    table = app.table("test", "effect", "p", "p (Holm)", "found")
     pairs = False
     for e in verdict.evidence:
         part = " (listed rows)" if e.part == "listed" else ""

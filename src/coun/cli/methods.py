@@ -86,15 +86,7 @@ def _show_card(card: Card) -> None:
     for key, text in card.parts.items():
         parts.add_row(Text(HEADINGS[key], style="bold"), Text(text))
     app.console.print(parts)
-    settings = Table(
-        "--set",
-        "default",
-        "range",
-        "what it is",
-        box=SIMPLE_HEAD,
-        padding=(0, 2, 0, 0),
-        pad_edge=False,
-    )
+    settings = app.table("--set", "default", "range", "what it is")
     settings.columns[0].min_width = max((len(s.name) for s in card.settings), default=0)
     for setting in card.settings:
         name = Text(setting.name)

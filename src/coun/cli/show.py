@@ -40,7 +40,7 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
         columns["Retrain"] = differences["difference"] = exact
     if floor := metrics.get("floor"):
         columns["floor"] = floor
-    table = Table("metric", box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table = app.table("metric")
     for heading in (*columns, *differences):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, metric in catalogue().items():
