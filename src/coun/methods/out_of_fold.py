@@ -55,8 +55,8 @@ class OutOfFoldMatching(Matching):
         of the preparation. The models of folds also learned from rows that were forgotten since.
     Source: this project; it is oracle matching (Georgiev et al., ICLR 2025, arXiv 2410.23232) with
         cross-validation in the place of Retrains. With two folds, repeated, the models of folds are
-        a pool of models on random halves (subset oracles). docs/results/nearest.md has what was
-        tried.
+        a pool of models on random halves (subset oracles). docs/results/nearest-experiments.md has
+        what was tried.
     """
 
     name: ClassVar[str] = "out_of_fold"
