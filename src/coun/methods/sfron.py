@@ -30,8 +30,9 @@ class SFRon(TwoLosses):
     rows than to retain rows; the steps between them repair what was broken. Rows with a small
     loss, which the model knows best, weigh most.
 
-    Formula: after every `every` retain steps one step ascends s(t) * mean(w_i l_i) over a forget
-        batch, w_i = N l_i^-power / sum l^-power, where s falls from `strength` to 0 along a cosine.
+    Formula: before each group of `every` retain steps one step ascends s(t) * mean(w_i l_i) over a
+        forget batch, w_i = N l_i^-power / sum l^-power, where s falls from `strength` to 0 along a
+        cosine.
         Its gradient is kept only where the Fisher information of the forget rows is at least
         `threshold` times that of the retain rows, and is cut to length `max_norm`.
     Cost: one forward and one backward pass of every retain row in each epoch, of one forget batch
