@@ -1,8 +1,8 @@
 """Forget rows for one task, rows for all tasks, or a whole task: what happens to other tasks.
 
-The bed has three tasks on the same images: class, kind (vehicle or animal) and rotation. Results
-are kept seed by seed, so a command that was interrupted continues. docs/results/multi-task.md has
-the tables.
+The workload has three tasks on the same images: class, kind (vehicle or animal) and rotation.
+Results are kept seed by seed, so a command that was interrupted continues.
+docs/results/multi-task.md has the tables.
 
     python benchmarks/multi_task.py --data hf:data/cifar10 --out runs/multi-task
 """
@@ -31,8 +31,8 @@ from coun.multitask import (
     unlearn,
     unlearning_impact_score,
 )
-from coun.multitask.bed import VEHICLES
 from coun.multitask.measures import task_gap
+from coun.multitask.workload import VEHICLES
 
 METHODS = ("finetune", "gradient_difference", "interference_aware")
 FLOOR = 1000  # added to the seed of the second Retrain
@@ -65,28 +65,28 @@ is the method without its projections.
 """
 
 
-def requests(bed: MultiTaskData, seed: int) -> dict[str, TaskRequest]:
+def requests(workload: MultiTaskData, seed: int) -> dict[str, TaskRequest]:
     """The three requests: rows for one task, rows for all tasks, and all rows for one task."""
-    rows = coun.Split.random(bed.data, 0.1, seed=seed).forget
+    rows = coun.Split.random(workload.data, 0.1, seed=seed).forget
     return {
         "10% of the rows, task class": TaskRequest(rows, ("class",)),
-        "10% of the rows, all tasks": TaskRequest(rows, bed.tasks.names),
-        "the whole task rotation": TaskRequest(bed.data.train.numbers, ("rotation",)),
+        "10% of the rows, all tasks": TaskRequest(rows, workload.tasks.names),
+        "the whole task rotation": TaskRequest(workload.data.train.numbers, ("rotation",)),
     }
 
 
 def results_of_seed(
-    bed: MultiTaskData, model: str, seed: int, epochs: int, how: InterferenceAware
+    workload: MultiTaskData, model: str, seed: int, epochs: int, how: InterferenceAware
 ) -> dict[str, Any]:
     """Train and unlearn everything that one seed needs, and measure it."""
     recipe = {"epochs": epochs, "batch_size": 32, "lr": 0.1}
-    original = train(bed, model, seed=seed, **recipe)
+    original = train(workload, model, seed=seed, **recipe)
     results: dict[str, Any] = {}
-    for title, request in requests(bed, seed).items():
+    for title, request in requests(workload, seed).items():
         runs: dict[str, MultiTaskRun] = {
             "Original": original,
-            "Retrain": train(bed, model, request=request, seed=seed, **recipe),
-            "Retrain again": train(bed, model, request=request, seed=seed + FLOOR, **recipe),
+            "Retrain": train(workload, model, request=request, seed=seed, **recipe),
+            "Retrain again": train(workload, model, request=request, seed=seed + FLOOR, **recipe),
         }
         for method in METHODS:
             runs[method] = unlearn(
@@ -229,15 +229,15 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     data = coun.load(given.data, limit=given.rows, test_limit=given.test_rows)
-    bed = three_tasks(data, vehicles=frozenset(given.vehicles))
-    views = replace(bed.data.views, size=(given.size, given.size))
-    bed = MultiTaskData(replace(bed.data, views=views), bed.tasks)
+    workload = three_tasks(data, vehicles=frozenset(given.vehicles))
+    views = replace(workload.data.views, size=(given.size, given.size))
+    workload = MultiTaskData(replace(workload.data, views=views), workload.tasks)
     results = {}
     for seed in range(given.seeds):
         path = given.out / f"seed-{seed}.json"
         if not path.exists():
             how = InterferenceAware(fresh_heads=given.fresh_heads)
-            write_json(path, results_of_seed(bed, given.model, seed, given.epochs, how))
+            write_json(path, results_of_seed(workload, given.model, seed, given.epochs, how))
         results[str(seed)] = read_json(path)
     source = given.data.rpartition("/")[2]
     options = f"--data {given.data if given.data == source else f'hf:data/{source}'}"

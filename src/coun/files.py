@@ -17,6 +17,8 @@ from typing import Any
 from coun.errors import CounError, require_type
 
 LOCK = ".lock"
+# The file by which a folder is known as a registry, and the folder in it where new versions arise.
+REGISTRY_DATABASE, REGISTRY_WORK = "registry.sqlite", "work"
 SHA256 = "sha256"  # the key of the checksum in a sealed document
 _TEMPORARY = re.compile(r"\..+\.\w{8}\.tmp")  # the names that `atomically` gives
 

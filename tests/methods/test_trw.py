@@ -1,4 +1,4 @@
-"""TRW: its target against a loop, the tilt, and classes that are gone."""
+"""TRW: its target against a loop, the tilt, and the contrastive module."""
 
 from __future__ import annotations
 
@@ -46,13 +46,7 @@ def test_the_tilt_is_the_nearest_distribution_with_its_mean_similarity() -> None
         assert (other * (other / p).log()).sum() > (q * (q / p).log()).sum()
 
 
-def test_a_forgotten_class_goes_and_the_others_stay(fitted, small) -> None:
+def test_it_takes_the_contrastive_module(fitted, small) -> None:
     split = coun.Split.by_class(small, 3)
-    run = coun.unlearn(fitted, split, "trw", epochs=5, batch_size=32)
-    measured = coun.evaluate(run)
-    assert measured["unlearn_accuracy"] > 80
-    assert measured["retain_accuracy"] > 90
-    assert (
-        coun.unlearn(fitted, split, "trw", epochs=1, contrast={"weight": 0.1}).record.method.name
-        == "trw+info_nce"
-    )
+    run = coun.unlearn(fitted, split, "trw", epochs=1, contrast={"weight": 0.1})
+    assert run.record.method.name == "trw+info_nce"

@@ -1,4 +1,4 @@
-"""A small bed of three tasks on digits, and its Original."""
+"""A small workload of three tasks on digits, and its Original."""
 
 import pytest
 import torch
@@ -7,19 +7,19 @@ from coun.multitask import TaskRequest, three_tasks, train
 
 
 @pytest.fixture(scope="session")
-def bed(small):
+def workload(small):
     return three_tasks(small, vehicles=frozenset("01234"))
 
 
 @pytest.fixture(scope="session")
-def start(bed):
-    return train(bed, "cnn", epochs=3, batch_size=32)
+def start(workload):
+    return train(workload, "cnn", epochs=3, batch_size=32)
 
 
 @pytest.fixture(scope="session")
-def request_of_a_task(bed):
+def request_of_a_task(workload):
     """30 rows, for the task of the class."""
-    return TaskRequest(bed.data.train.numbers[20:50], ("class",))
+    return TaskRequest(workload.data.train.numbers[20:50], ("class",))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Rows x tasks: the bed, masked losses, exact Retrains, and what an update leaves alone."""
+"""Rows x tasks: the workload, masked losses, exact Retrains, and what an update leaves alone."""
 
 from dataclasses import replace
 
@@ -33,26 +33,26 @@ from coun.objectives import BatchContext
 from coun.objectives.context import Batch
 
 
-def test_the_bed_turns_images_and_labels_them(small, bed):
-    tasks = bed.tasks
+def test_the_bed_turns_images_and_labels_them(small, workload):
+    tasks = workload.tasks
     assert torch.equal(tasks.train[:, 0], small.train.labels)
     kinds = [int(name in "01234") for name in small.classes]
     assert tasks.train[:, 1].tolist() == [kinds[y] for y in small.train.labels.tolist()]
     assert tasks.train[:, 2].bincount().min() > 20
     for row in range(8):
-        back = torch.rot90(bed.data.train.images[row], -int(tasks.train[row, 2]), (-2, -1))
+        back = torch.rot90(workload.data.train.images[row], -int(tasks.train[row, 2]), (-2, -1))
         assert torch.equal(back, small.train.images[row])
-    assert "H" not in bed.data.views.letters
+    assert "H" not in workload.data.views.letters
 
 
-def test_heads_are_blocks_of_one_layer(start, bed):
+def test_heads_are_blocks_of_one_layer(start, workload):
     """The same outputs and gradients as three linear layers."""
     torch.manual_seed(0)
     features = torch.randn(5, start.classifier.in_features, requires_grad=True)
     head = start.classifier.head
     whole = head(features)
-    for name in bed.tasks.names:
-        columns = bed.tasks.columns(name)
+    for name in workload.tasks.names:
+        columns = workload.tasks.columns(name)
         alone = F.linear(features, head.weight[columns], head.bias[columns])
         torch.testing.assert_close(whole[:, columns], alone)
         gradients = [
@@ -62,38 +62,40 @@ def test_heads_are_blocks_of_one_layer(start, bed):
         torch.testing.assert_close(*gradients)
 
 
-def test_losses_beside_a_naive_loop(bed):
+def test_losses_beside_a_naive_loop(workload):
     torch.manual_seed(0)
-    logits, labels = torch.randn(6, 16), bed.tasks.train[:6]
+    logits, labels = torch.randn(6, 16), workload.tasks.train[:6]
     pairs = torch.rand(6, 3) < 0.6
     pairs[:, 2] = False  # a task without any active row
     expected = 0.0
-    for place, name in enumerate(bed.tasks.names):
-        part = logits[:, bed.tasks.columns(name)]
+    for place, name in enumerate(workload.tasks.names):
+        part = logits[:, workload.tasks.columns(name)]
         active = [r for r in range(6) if pairs[r, place]]
         values = [-part[r].log_softmax(0)[labels[r, place]] for r in active]
         expected += sum(values) / len(values) if values else 0.0
-    losses = task_losses(logits, labels, pairs, bed.tasks)
+    losses = task_losses(logits, labels, pairs, workload.tasks)
     torch.testing.assert_close(mean_by_task(losses, pairs), expected)
-    cut = task_losses(100 * logits, labels, torch.ones(6, 3).bool(), bed.tasks, limit=True)
+    cut = task_losses(100 * logits, labels, torch.ones(6, 3).bool(), workload.tasks, limit=True)
     assert cut.max(0).values.tolist() == pytest.approx(
         [torch.tensor(float(n)).log().item() for n in (10, 2, 4)]
     )
 
 
-def test_a_partial_retrain_keeps_rows_and_never_uses_their_label(bed, request_of_a_task, weights):
+def test_a_partial_retrain_keeps_rows_and_never_uses_their_label(
+    workload, request_of_a_task, weights
+):
     """Other labels of the forgotten pairs give the same model; other labels of the rest do not."""
-    rows, pairs = rows_and_pairs(bed, request_of_a_task, "retain")
-    assert len(rows) == len(bed.data.train)
+    rows, pairs = rows_and_pairs(workload, request_of_a_task, "retain")
+    assert len(rows) == len(workload.data.train)
     assert pairs[:, 0].sum() == len(rows) - 30
     assert pairs[:, 1:].all()
 
     def retrain(**changes):
-        labels = bed.tasks.train.clone()
+        labels = workload.tasks.train.clone()
         for place, new in changes.values():
             labels[20:50, place] = new
-        tasks = Tasks(bed.tasks.names, bed.tasks.sizes, labels, bed.tasks.test)
-        other = type(bed)(bed.data, tasks)
+        tasks = Tasks(workload.tasks.names, workload.tasks.sizes, labels, workload.tasks.test)
+        other = type(workload)(workload.data, tasks)
         return weights(train(other, "mlp", request=request_of_a_task, epochs=1))
 
     plain = retrain()
@@ -101,16 +103,16 @@ def test_a_partial_retrain_keeps_rows_and_never_uses_their_label(bed, request_of
     assert not torch.equal(plain, retrain(label=(2, 0)))
 
 
-def test_a_full_retrain_does_not_read_the_rows(bed, weights):
-    full = TaskRequest(bed.data.train.numbers[20:50], bed.tasks.names)
-    rows, pairs = rows_and_pairs(bed, full, "retain")
-    assert len(rows) == len(bed.data.train) - 30
+def test_a_full_retrain_does_not_read_the_rows(workload, weights):
+    full = TaskRequest(workload.data.train.numbers[20:50], workload.tasks.names)
+    rows, pairs = rows_and_pairs(workload, full, "retain")
+    assert len(rows) == len(workload.data.train) - 30
     assert pairs.all()
     assert not set(rows.tolist()) & set(range(20, 50))
 
 
-def test_original_and_retrain_start_from_different_weights(bed, request_of_a_task, weights):
-    runs = [train(bed, "mlp", request=r, epochs=1, lr=1e-9) for r in (None, request_of_a_task)]
+def test_original_and_retrain_start_from_different_weights(workload, request_of_a_task, weights):
+    runs = [train(workload, "mlp", request=r, epochs=1, lr=1e-9) for r in (None, request_of_a_task)]
     assert (weights(runs[0]) - weights(runs[1])).norm() > 1
 
 
@@ -119,9 +121,9 @@ def context_of(run, step, size=32):
     batches = {}
     for role, (rows, _) in step.rows.items():
         slots = torch.arange(min(size, len(rows)))
-        train = run.bed.data.train.take(rows[slots])
+        train = run.workload.data.train.take(rows[slots])
         batches[role] = Batch(train.images, train.labels, slots)
-    views = run.bed.data.views
+    views = run.workload.data.views
     return BatchContext(
         run.classifier,
         batches,
@@ -140,7 +142,7 @@ def gradient_of(step, run):
 
 
 @pytest.fixture
-def trial(start, bed, request_of_a_task):
+def trial(start, workload, request_of_a_task):
     from coun.multitask.training import copied
 
     return copied(start, request_of_a_task, "interference_aware", 0)
@@ -156,8 +158,8 @@ def test_without_projections_the_step_is_the_difference_of_gradients(trial, requ
     for role, sign, limit in (("retain", 0.7, False), ("forget", -0.3, True)):
         rows, pairs = step.rows[role]
         slots = context.slots(role)
-        logits, labels = context.outputs(role).logits, trial.bed.tasks.train[rows[slots]]
-        losses = task_losses(logits, labels, pairs[slots], trial.bed.tasks, limit=limit)
+        logits, labels = context.outputs(role).logits, trial.workload.tasks.train[rows[slots]]
+        losses = task_losses(logits, labels, pairs[slots], trial.workload.tasks, limit=limit)
         total = total + sign * mean_by_task(losses, pairs[slots])
     expected = flat_gradient(total, [p for part in parameters_by_part(trial) for p in part])
     torch.testing.assert_close(torch.cat([shared, heads]), expected, rtol=1e-4, atol=1e-6)
@@ -168,7 +170,7 @@ def test_the_ascent_leaves_staying_tasks_and_rows_alone(trial, request_of_a_task
     torch.manual_seed(0)
     how = InterferenceAware(alpha=0.5, energy=1.0, batches=4)
     step = _Step(trial, request_of_a_task, how)
-    task = make_task(trial.bed.data, trial.classifier.inner)
+    task = make_task(trial.workload.data, trial.classifier.inner)
     from coun.engine import Fit, Phase
     from coun.objectives import cross_entropy
 
@@ -183,14 +185,14 @@ def test_the_ascent_leaves_staying_tasks_and_rows_alone(trial, request_of_a_task
     trial.classifier.train()
     context = context_of(trial, step)
     slots, (rows, pairs) = context.slots("retain"), step.rows["retain"]
-    logits, labels = context.outputs("retain").logits, trial.bed.tasks.train[rows[slots]]
-    per_row = task_losses(logits, labels, pairs[slots], trial.bed.tasks).sum(1)
+    logits, labels = context.outputs("retain").logits, trial.workload.tasks.train[rows[slots]]
+    per_row = task_losses(logits, labels, pairs[slots], trial.workload.tasks).sum(1)
     shared, _ = parameters_by_part(trial)
     directions.append(torch.stack([flat_gradient(x.sum(), shared) for x in per_row.chunk(4)]))
     for part in directions:
         assert ((part @ ascent) / (part.norm(dim=1) * ascent.norm())).abs().max() < 1e-3
     # Only the block of the task that goes moves away, in the weights and in the biases.
-    size, width = trial.bed.tasks.sizes[0], trial.classifier.in_features
+    size, width = trial.workload.tasks.sizes[0], trial.classifier.in_features
     moved = ascent_heads[: 16 * width].view(16, width).abs().sum(1)
     assert moved[:size].sum() > 0
     assert moved[size:].max() < 1e-6
@@ -208,9 +210,9 @@ def test_methods_forget_without_changing_the_start(start, request_of_a_task, wei
     assert torch.equal(weights(start), before)
 
 
-def test_a_task_that_no_row_serves_gets_a_fresh_head_that_nothing_trains(start, bed):
-    whole = TaskRequest(bed.data.train.numbers, ("rotation",))
-    columns = bed.tasks.columns("rotation")
+def test_a_task_that_no_row_serves_gets_a_fresh_head_that_nothing_trains(start, workload):
+    whole = TaskRequest(workload.data.train.numbers, ("rotation",))
+    columns = workload.tasks.columns("rotation")
 
     def head(**options):
         run = unlearn(start, whole, epochs=1, **options)
@@ -226,7 +228,7 @@ def test_a_task_that_no_row_serves_gets_a_fresh_head_that_nothing_trains(start, 
     assert cosine(still, trained) > 0.9999  # weight decay only makes it shorter
     kept = InterferenceAware(alpha=1.0, pieces=1, batches=1, fresh_heads=False)
     assert cosine(before, head(lr=1e-6, settings=kept)) > 0.999
-    part = replace(start, request=TaskRequest(bed.data.train.numbers[:9], ("rotation",)))
+    part = replace(start, request=TaskRequest(workload.data.train.numbers[:9], ("rotation",)))
     assert unserved_tasks(part) == []
 
 
@@ -238,7 +240,7 @@ def test_the_backward_passes_of_the_pieces_are_counted(start, request_of_a_task)
         unlearn(start, request_of_a_task, epochs=1, settings=how).cost
         for how in (without, rows_only)
     ]
-    retained = len(start.bed.data.train)
+    retained = len(start.workload.data.train)
     a_pass = costs[0].flops / (3 * costs[0].forward_images)
     assert costs[1].flops - costs[0].flops == pytest.approx(2 * 3 * retained * a_pass)
 
@@ -248,16 +250,16 @@ def test_a_run_is_repeated_to_the_bit(start, request_of_a_task, weights):
     assert torch.equal(*map(weights, runs))
 
 
-def test_measures_are_of_the_pairs(start, bed, request_of_a_task):
+def test_measures_are_of_the_pairs(start, workload, request_of_a_task):
     values = measure(start, request_of_a_task)
     assert set(values["class"]) == {
         "retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy"
     }  # fmt: skip
     assert set(values["kind"]) == {"retain_accuracy", "test_accuracy"}
-    logits = coun.engine.predict(start.classifier, bed.data, bed.data.train).logits
-    right = logits[20:50, :10].argmax(1) == bed.tasks.train[20:50, 0]
+    logits = coun.engine.predict(start.classifier, workload.data, workload.data.train).logits
+    right = logits[20:50, :10].argmax(1) == workload.tasks.train[20:50, 0]
     assert values["class"]["unlearn_accuracy"] == pytest.approx(100 - 100 * right.float().mean())
-    whole = measure(start, TaskRequest(bed.data.train.numbers, ("class",)))
+    whole = measure(start, TaskRequest(workload.data.train.numbers, ("class",)))
     assert set(whole["class"]) == {"unlearn_accuracy", "test_accuracy"}
     assert task_gap(values["kind"], values["kind"]) == 0
 
@@ -269,8 +271,8 @@ def test_uis_of_its_definition():
         unlearning_impact_score(0, 1, 1)
 
 
-def test_interference_is_between_all_pairs_of_tasks(start, make_task, bed):
-    values = task_interference(start, make_task(bed.data, start.classifier.inner))
+def test_interference_is_between_all_pairs_of_tasks(start, make_task, workload):
+    values = task_interference(start, make_task(workload.data, start.classifier.inner))
     assert set(values) == {"class, kind", "class, rotation", "kind, rotation"}
     assert all(-1 <= value <= 1 for value in values.values())
 
@@ -283,20 +285,20 @@ def test_interference_is_between_all_pairs_of_tasks(start, make_task, bed):
         ([], ("class",), "names no row or no task"),
     ],
 )
-def test_requests_that_do_not_fit_are_refused(bed, rows, tasks, message):
+def test_requests_that_do_not_fit_are_refused(workload, rows, tasks, message):
     with pytest.raises(CounError, match=message):
-        TaskRequest(rows, tasks).pairs(bed)
+        TaskRequest(rows, tasks).pairs(workload)
 
 
-def test_mistakes_are_refused(bed, start, request_of_a_task):
+def test_mistakes_are_refused(workload, start, request_of_a_task):
     with pytest.raises(CounError, match="every row for every task"):
-        TaskRequest(bed.data.train.numbers, bed.tasks.names).pairs(bed)
+        TaskRequest(workload.data.train.numbers, workload.tasks.names).pairs(workload)
     with pytest.raises(CounError, match="unknown multi-task method 'finetun'"):
         unlearn(start, request_of_a_task, "finetun")
     with pytest.raises(CounError, match="alpha is 2"):
         InterferenceAware(alpha=2)
     with pytest.raises(CounError, match="some of them, and not all"):
-        three_tasks(bed.data, vehicles=frozenset("0123456789"))
+        three_tasks(workload.data, vehicles=frozenset("0123456789"))
 
 
 def test_labels_that_do_not_fit_are_refused(small):
@@ -313,9 +315,9 @@ def test_labels_that_do_not_fit_are_refused(small):
 @pytest.mark.parametrize(
     "wrong", [{"epochs": 0}, {"epochs": 1.5}, {"batch_size": 0}, {"lr": -1}, {"lr": float("nan")}]
 )
-def test_numbers_that_cannot_train_are_refused(bed, start, request_of_a_task, wrong):
+def test_numbers_that_cannot_train_are_refused(workload, start, request_of_a_task, wrong):
     name = next(iter(wrong))
     with pytest.raises(CounError, match=f"{name} is"):
-        train(bed, "mlp", **wrong)
+        train(workload, "mlp", **wrong)
     with pytest.raises(CounError, match=f"{name} is"):
         unlearn(start, request_of_a_task, "finetune", **wrong)

@@ -43,7 +43,7 @@ from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split
 from coun.errors import CounError
 from coun.metrics import average_gap
-from coun.runs import Run, RunRecord, SharedOutputs
+from coun.runs import SharedOutputs
 from coun.runs.comparison import check_comparable
 from coun.trust import Trust
 
@@ -129,7 +129,12 @@ def audit(
     optional: dict[str, Any] = {}
     if recipe is not None:
         looked_at.append("membership attacks with shadow models")
-        optional["shadows"] = _attacked(subjects, runs, data, split, shadows, cache, recipe)
+        by_name = {s.name: run for s, run in zip(subjects, runs, strict=True)}
+        attacks = shadow_attacks(by_name, data, split, shadows, cache, recipe)
+        for subject in subjects:
+            scores = attack_scores(attacks[subject.name])
+            subject.optional = {**(subject.optional or {}), **scores}
+        optional["shadows"] = {name: attack.to_json() for name, attack in attacks.items()}
     if data.canaries is not None and torch.isin(data.canaries.member_numbers, split.forget).all():
         looked_at.append("canaries")
         for subject, run in zip(subjects, runs, strict=True):
@@ -156,26 +161,6 @@ def audit(
     if theory:
         result.optional["theory"] = theory_table(result.runs, split)
     return result
-
-
-def _attacked(
-    subjects: Sequence[Subject],
-    runs: Sequence[Run],
-    data: Data,
-    split: Split,
-    count: int,
-    cache: str | Path | None,
-    recipe: RunRecord,
-) -> dict[str, Any]:
-    """Attack *runs* with *count* shadow models, and give the scores to *subjects*.
-
-    Returns: by the name of the model, what the attacks tell.
-    """
-    by_name = {s.name: run for s, run in zip(subjects, runs, strict=True)}
-    attacks = shadow_attacks(by_name, data, split, count, cache, recipe)
-    for subject in subjects:
-        subject.optional = {**(subject.optional or {}), **attack_scores(attacks[subject.name])}
-    return {name: attack.to_json() for name, attack in attacks.items()}
 
 
 def spent(alpha: float, audits_so_far: int | None) -> float:

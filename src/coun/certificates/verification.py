@@ -25,7 +25,7 @@ from coun.certificates.issuing import CERTIFICATE
 from coun.certificates.keys import key_from_hex, load_public_key
 from coun.certificates.statement import PREDICATE_TYPE, Result, Statement
 from coun.errors import CounError
-from coun.files import expanded, file_digest
+from coun.files import REGISTRY_DATABASE, expanded, file_digest
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
@@ -312,8 +312,8 @@ def _issued(folder: Path) -> Iterable[str]:
 
 def _registry_folder(registry: str | Path) -> Path:
     folder = expanded(registry)
-    if not (folder / "registry.sqlite").is_file():
-        raise CounError(f"{folder} is not a registry; expected a folder with registry.sqlite")
+    if not (folder / REGISTRY_DATABASE).is_file():
+        raise CounError(f"{folder} is not a registry; expected a folder with {REGISTRY_DATABASE}")
     return folder
 
 

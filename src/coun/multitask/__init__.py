@@ -6,12 +6,12 @@ orthogonalisation by row, the UIS score) are here as they follow from its descri
 OrthoGrad (arXiv 2503.02312).
 """
 
-from coun.multitask.bed import three_tasks
 from coun.multitask.measures import measure, unlearning_impact_score
 from coun.multitask.request import TaskRequest
 from coun.multitask.tasks import MultiTaskData, Tasks
 from coun.multitask.training import MultiTaskRun, train
 from coun.multitask.unlearning import InterferenceAware, unlearn
+from coun.multitask.workload import three_tasks
 
 __all__ = [
     "InterferenceAware",

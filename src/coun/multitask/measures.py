@@ -25,10 +25,10 @@ def measure(run: MultiTaskRun, request: TaskRequest) -> dict[str, dict[str, floa
         `mia_efficacy`, of the SVC on confidences, where rows go and others stay. What has no
         rows is left out.
     """
-    bed, tasks = run.bed, run.bed.tasks
-    forgotten = request.pairs(bed)
-    train = predict(run.classifier, bed.data, bed.data.train).logits
-    test = predict(run.classifier, bed.data, bed.data.test).logits
+    workload, tasks = run.workload, run.workload.tasks
+    forgotten = request.pairs(workload)
+    train = predict(run.classifier, workload.data, workload.data.train).logits
+    test = predict(run.classifier, workload.data, workload.data.test).logits
     values: dict[str, dict[str, float]] = {}
     for place, name in enumerate(tasks.names):
         columns, labels = tasks.columns(name), tasks.train[:, place]

@@ -31,20 +31,20 @@ class TaskRequest:
     rows: Tensor | Iterable[int]
     tasks: tuple[str, ...]
 
-    def pairs(self, bed: MultiTaskData) -> Tensor:
+    def pairs(self, workload: MultiTaskData) -> Tensor:
         """Return the pairs of row and task that must be forgotten, (n, T) bool.
 
         Raises: CounError for an unknown task or row, or if nothing would be forgotten or kept.
         """
-        numbers, wanted = bed.data.train.numbers, row_numbers(self.rows)
+        numbers, wanted = workload.data.train.numbers, row_numbers(self.rows)
         if not len(wanted) or not self.tasks:
             raise CounError("the request names no row or no task; expected at least one of each")
         strange = wanted[~torch.isin(wanted, numbers)]
         if len(strange):
             raise CounError(f"row {int(strange[0])} is not a training row; expected its number")
-        forgotten = torch.zeros(len(numbers), len(bed.tasks.names), dtype=torch.bool)
+        forgotten = torch.zeros(len(numbers), len(workload.tasks.names), dtype=torch.bool)
         for name in self.tasks:
-            forgotten[:, bed.tasks.place(name)] = torch.isin(numbers, wanted)
+            forgotten[:, workload.tasks.place(name)] = torch.isin(numbers, wanted)
         if bool(forgotten.all()):
             raise CounError("the request names every row for every task; expected some to be left")
         return forgotten

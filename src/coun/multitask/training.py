@@ -27,7 +27,7 @@ class MultiTaskRun:
 
     Attributes:
         classifier: gives the outputs of all tasks, (B, K1 + K2 + ...), and shared features.
-        bed: rows and tasks.
+        workload: rows and tasks.
         request: what it had to forget; None for an Original.
         method: "original", "retrain", or the name of a method.
         seed: of all random draws.
@@ -36,7 +36,7 @@ class MultiTaskRun:
     """
 
     classifier: Classifier
-    bed: MultiTaskData
+    workload: MultiTaskData
     request: TaskRequest | None
     method: str
     seed: int
@@ -45,7 +45,7 @@ class MultiTaskRun:
 
 
 def train(
-    bed: MultiTaskData,
+    workload: MultiTaskData,
     model: str,
     *,
     request: TaskRequest | None = None,
@@ -66,19 +66,19 @@ def train(
 
     >>> import coun
     >>> from coun.multitask import three_tasks
-    >>> bed = three_tasks(coun.load("digits", limit=50), vehicles=frozenset("01234"))
-    >>> train(bed, "mlp", epochs=1).classifier.out_features
+    >>> workload = three_tasks(coun.load("digits", limit=50), vehicles=frozenset("01234"))
+    >>> train(workload, "mlp", epochs=1).classifier.out_features
     16
     """
     check_recipe(epochs, batch_size, lr, warmup)
     purpose = "original" if request is None else "retrain"
-    data = bed.data
-    build_network = partial(build, model, classes=bed.tasks.outputs, shape=data.input_shape)
+    data = workload.data
+    build_network = partial(build, model, classes=workload.tasks.outputs, shape=data.input_shape)
     with Seeds(seed).fork(purpose).as_global("init", purpose):
         network = build_network()
-    run = MultiTaskRun(wrapped(network, bed), bed, request, purpose, seed, build_network)
+    run = MultiTaskRun(wrapped(network, workload), workload, request, purpose, seed, build_network)
     optimizer = Optimizer(lr=lr, warmup=warmup)
-    loss = pair_loss(bed.tasks, "retain", *rows_and_pairs(bed, request, "retain"))
+    loss = pair_loss(workload.tasks, "retain", *rows_and_pairs(workload, request, "retain"))
     stage = Fit((Phase(loss, {"retain": batch_size}),), epochs, optimizer, purpose)
     return carried_out(run, lambda task: [stage])
 
@@ -96,17 +96,21 @@ def check_recipe(epochs: int, batch_size: int, lr: float, warmup: float = 0.0) -
 
 def carried_out(run: MultiTaskRun, plan: Callable[[Task], Iterable[Stage]]) -> MultiTaskRun:
     """Run the stages of *plan* on the model of *run*, which changes, and return the run."""
-    bed, network = run.bed, run.classifier.inner
-    example = bed.data.views.evaluate(torch.zeros((1, *bed.data.shape), dtype=bed.data.dtype))
+    workload, network = run.workload, run.classifier.inner
+    example = workload.data.views.evaluate(
+        torch.zeros((1, *workload.data.shape), dtype=workload.data.dtype)
+    )
     task = Task(
-        *(bed.data, None, Seeds(run.seed).fork(run.method), frozenset({"retain"})),
+        *(workload.data, None, Seeds(run.seed).fork(run.method), frozenset({"retain"})),
         *(run.classifier, run.build, torch.device("cpu"), flops_of(run.classifier, example)),
     )
     # A row may be of both roles: to forget for one task, and to retain for another.
     task = task.with_rows(
-        retain=rows_and_pairs(bed, run.request, "retain")[0],
+        retain=rows_and_pairs(workload, run.request, "retain")[0],
         **(
-            {} if run.request is None else {"forget": rows_and_pairs(bed, run.request, "forget")[0]}
+            {}
+            if run.request is None
+            else {"forget": rows_and_pairs(workload, run.request, "forget")[0]}
         ),
     )
     compute = Compute.choose("cpu", "fp32")
@@ -118,15 +122,15 @@ def carried_out(run: MultiTaskRun, plan: Callable[[Task], Iterable[Stage]]) -> M
 
 
 def rows_and_pairs(
-    bed: MultiTaskData, request: TaskRequest | None, role: str
+    workload: MultiTaskData, request: TaskRequest | None, role: str
 ) -> tuple[Tensor, Tensor]:
     """Return the rows of a role, and for which tasks they serve it.
 
     Returns: positions in the training part, (r,) int64; and (r, T) bool.
     """
-    pairs = torch.ones(len(bed.data.train), len(bed.tasks.names), dtype=torch.bool)
+    pairs = torch.ones(len(workload.data.train), len(workload.tasks.names), dtype=torch.bool)
     if request is not None:
-        pairs = request.pairs(bed) if role == "forget" else ~request.pairs(bed)
+        pairs = request.pairs(workload) if role == "forget" else ~request.pairs(workload)
     elif role == "forget":
         raise CounError("an Original has no rows to forget; give a request")
     rows = pairs.any(1).nonzero().flatten()
@@ -173,12 +177,14 @@ def pair_loss(tasks: Tasks, role: str, rows: Tensor, pairs: Tensor) -> Objective
     return Objective.of(term)
 
 
-def wrapped(network: nn.Module, bed: MultiTaskData) -> Classifier:
+def wrapped(network: nn.Module, workload: MultiTaskData) -> Classifier:
     """Wrap *network*, whose last linear layer holds the heads of all tasks."""
-    blank = bed.data.views.evaluate(torch.zeros((2, *bed.data.shape), dtype=bed.data.dtype))
+    blank = workload.data.views.evaluate(
+        torch.zeros((2, *workload.data.shape), dtype=workload.data.dtype)
+    )
     return Classifier(network, example=blank)
 
 
 def copied(run: MultiTaskRun, request: TaskRequest, method: str, seed: int) -> MultiTaskRun:
     """Return a run that starts from a copy of the model of *run*."""
-    return MultiTaskRun(copy_model(run.classifier), run.bed, request, method, seed, run.build)
+    return MultiTaskRun(copy_model(run.classifier), run.workload, request, method, seed, run.build)

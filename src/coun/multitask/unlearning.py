@@ -105,7 +105,7 @@ def unlearn(
     check_recipe(epochs, batch_size, lr)
     run = copied(original, request, method, seed)
     optimizer = Optimizer(lr=lr, lr_floor=1e-4)
-    loss = pair_loss(run.bed.tasks, "retain", *rows_and_pairs(run.bed, request, "retain"))
+    loss = pair_loss(run.workload.tasks, "retain", *rows_and_pairs(run.workload, request, "retain"))
     descent = Fit((Phase(loss, {"retain": batch_size}),), epochs, optimizer, method)
     if method == "finetune":
         return carried_out(run, lambda task: [descent])
@@ -122,9 +122,11 @@ class _Step:
     """The objective of a step: a scalar whose gradient is the projected update."""
 
     def __init__(self, run: MultiTaskRun, request: TaskRequest, how: InterferenceAware) -> None:
-        self.run, self.how, self.tasks = run, how, run.bed.tasks
+        self.run, self.how, self.tasks = run, how, run.workload.tasks
         self.staying = [name for name in self.tasks.names if name not in request.tasks]
-        self.rows = {role: rows_and_pairs(run.bed, request, role) for role in ("retain", "forget")}
+        self.rows = {
+            role: rows_and_pairs(run.workload, request, role) for role in ("retain", "forget")
+        }
         self.unserved = unserved_tasks(run) if how.fresh_heads else []
         for name in self.unserved:
             self.rows["forget"][1][:, self.tasks.place(name)] = False
@@ -204,14 +206,18 @@ class _Step:
 
 def unserved_tasks(run: MultiTaskRun) -> list[str]:
     """Return the tasks of which no pair stays."""
-    _, pairs = rows_and_pairs(run.bed, run.request, "retain")
-    return [name for name in run.bed.tasks.names if not pairs[:, run.bed.tasks.place(name)].any()]
+    _, pairs = rows_and_pairs(run.workload, run.request, "retain")
+    return [
+        name
+        for name in run.workload.tasks.names
+        if not pairs[:, run.workload.tasks.place(name)].any()
+    ]
 
 
 def fresh_head(run: MultiTaskRun, task: Task) -> nn.Linear:
     """Return the head of a fresh network."""
     with task.seeds.as_global("init", "heads"):
-        head = wrapped(run.build(), run.bed).head
+        head = wrapped(run.build(), run.workload).head
     assert isinstance(head, nn.Linear)
     return head
 
@@ -221,7 +227,7 @@ def renew_heads(run: MultiTaskRun, names: Sequence[str], fresh: nn.Linear) -> No
     """Give the named tasks the weights that they have in *fresh*, in place."""
     head = run.classifier.head
     assert isinstance(head, nn.Linear)
-    for columns in map(run.bed.tasks.columns, names):
+    for columns in map(run.workload.tasks.columns, names):
         for parameter, of_fresh in zip(head.parameters(), fresh.parameters(), strict=True):
             parameter[columns] = of_fresh[columns].to(parameter.device)
 
@@ -254,9 +260,9 @@ def task_gradients(
 
     Returns: (m, D), one batch in each row; m is at most *batches*.
     """
-    bed = run.bed
-    rows, pairs = rows_and_pairs(bed, run.request, "retain")
-    place = bed.tasks.place(name)
+    workload = run.workload
+    rows, pairs = rows_and_pairs(workload, run.request, "retain")
+    place = workload.tasks.place(name)
     serving = rows[pairs[:, place]][: batch_size * batches]
     shared, _ = parameters_by_part(run)
     modes = {module: module.training for module in run.classifier.modules()}
@@ -264,9 +270,9 @@ def task_gradients(
     gradients = []
     try:
         for batch in torch.split(serving, batch_size):
-            images = bed.data.views.evaluate(bed.data.train.fetch(batch))
-            logits = run.classifier(images).logits[:, bed.tasks.columns(name)]
-            loss = nn.functional.cross_entropy(logits, bed.tasks.train[batch, place])
+            images = workload.data.views.evaluate(workload.data.train.fetch(batch))
+            logits = run.classifier(images).logits[:, workload.tasks.columns(name)]
+            loss = nn.functional.cross_entropy(logits, workload.tasks.train[batch, place])
             gradients.append(flat_gradient(loss, shared))
             task.charge(len(batch), grad=True)
     finally:
@@ -277,7 +283,7 @@ def task_gradients(
 
 def task_interference(run: MultiTaskRun, task: Task, batch_size: int = 64) -> dict[str, float]:
     """Compute how the tasks interfere: the cosine of their mean gradients, by pair of names."""
-    names = run.bed.tasks.names
+    names = run.workload.tasks.names
     means = {name: task_gradients(run, task, name, batch_size, 16).mean(0) for name in names}
     return {
         f"{a}, {b}": interference(means[a], means[b])

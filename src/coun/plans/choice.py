@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from coun.data import Split
 from coun.errors import CounError
-from coun.plans.matching import EPOCHS_SHARE
+from coun.plans.matching import MATCHING_EPOCHS
 
 AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
@@ -115,7 +115,7 @@ def choose_method(
     for name, reason in order.items():
         most = int(budget * epochs_of_original / passes[name])
         if name in MET_SOON:
-            most = min(most, max(1, round(EPOCHS_SHARE * epochs_of_original)))
+            most = min(most, max(1, round(MATCHING_EPOCHS * epochs_of_original)))
         if name not in exclude and most:
             epochs = max(1, most * forget_rows // (forget_rows + earlier_rows))
             return Choice(name, {"epochs": epochs, **settings[name]}, reason)

@@ -21,7 +21,7 @@ from coun.objectives import BatchContext, Objective
 from coun.plans.epochs import one_stage_per_epoch
 from coun.plans.method import FROZEN, Positive, Training
 
-EPOCHS_SHARE = 0.12  # of the Original's; with forget batches of a quarter: 0.15 of a Retrain
+MATCHING_EPOCHS = 0.12  # of the Original's; with forget batches of a quarter: 0.15 of a Retrain
 CORRECTED_EPOCHS = 2  # the last ones, before which targets are moved
 ROLES = ("retain", "forget")
 
@@ -62,7 +62,7 @@ class Matching(Training):
     )
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
-        epochs = self.epochs or max(1, round(EPOCHS_SHARE * original.get("epochs", 182)))
+        epochs = self.epochs or max(1, round(MATCHING_EPOCHS * original.get("epochs", 182)))
         filled = super().with_defaults_from(original)
         assert filled.batch_size
         size = self.forget_batch_size or max(1, filled.batch_size // 4)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-DATABASE, LOCK, SIGNING_KEY = "registry.sqlite", "fulfil.lock", "signing.pem"
-VERSIONS, WORK, CERTIFICATES, REVIEW = "versions", "work", "certificates", "review"
+from coun.files import REGISTRY_DATABASE, REGISTRY_WORK
+
+DATABASE, WORK = REGISTRY_DATABASE, REGISTRY_WORK
+LOCK, SIGNING_KEY = "fulfil.lock", "signing.pem"
+VERSIONS, CERTIFICATES, REVIEW = "versions", "certificates", "review"
 MODEL = "model.safetensors"  # the weights of a version
 
 

@@ -13,6 +13,8 @@ from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import (
     LOCK,
+    REGISTRY_DATABASE,
+    REGISTRY_WORK,
     check_writable,
     is_temporary,
     locked,
@@ -161,7 +163,7 @@ def refuse_inside_run(folder: Path) -> None:
     for outer in place.parents:
         if not place.is_relative_to(outer / FOLDS) and _is_run(outer):
             what = "run"
-        elif not place.is_relative_to(outer / "work") and os.path.isfile(outer / "registry.sqlite"):
+        elif _is_registry(outer) and not place.is_relative_to(outer / REGISTRY_WORK):
             what = "registry"
         else:
             continue
@@ -169,6 +171,11 @@ def refuse_inside_run(folder: Path) -> None:
             f"{folder} lies inside the {what} folder {outer}; expected a place outside it, so that "
             "neither is changed or deleted with the other"
         )
+
+
+def _is_registry(folder: Path) -> bool:
+    """Whether *folder* is that of a registry."""
+    return os.path.isfile(folder / REGISTRY_DATABASE)
 
 
 def _is_run(folder: Path) -> bool:

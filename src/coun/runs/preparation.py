@@ -33,7 +33,7 @@ from coun.runs.training import train
 from coun.seeds import Seeds
 from coun.trust import Trust
 
-EPOCHS_SHARE = 1 / 2  # of the Original's: its models tell more than more models of fewer epochs
+FOLD_EPOCHS = 1 / 2  # of the Original's: its models tell more than more models of fewer epochs
 
 
 def prepare(
@@ -170,7 +170,7 @@ class _CrossValidation:
         if repeats < 1:
             raise CounError(f"{repeats} repeats; expected at least 1")
         model, settings = training_of(run)
-        short = epochs or max(1, round(EPOCHS_SHARE * settings["epochs"]))
+        short = epochs or max(1, round(FOLD_EPOCHS * settings["epochs"]))
         self.record = OutOfFoldRecord(
             sha256="",
             repeats=repeats,

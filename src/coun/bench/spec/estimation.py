@@ -35,7 +35,7 @@ from coun.errors import CounError
 from coun.methods import find, without_contrast
 from coun.metrics import Measurements
 from coun.runs import Options, predictions, train
-from coun.runs.preparation import EPOCHS_SHARE
+from coun.runs.preparation import FOLD_EPOCHS
 from coun.runs.recipes import recipe
 from coun.trust import Trust
 
@@ -270,7 +270,7 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
 
 def _preparation_flops(experiment: Unlearn, how: PreparationConfig, plan: Plan) -> float:
     info = plan.workloads[experiment.setting.name]
-    epochs = max(1, round(EPOCHS_SHARE * float(experiment.setting.recipe["epochs"])))
+    epochs = max(1, round(FOLD_EPOCHS * float(experiment.setting.recipe["epochs"])))
     return 3 * info.flops * info.train * how.repeats * (how.folds - 1) * epochs
 
 

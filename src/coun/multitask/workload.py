@@ -1,4 +1,4 @@
-"""A test bed with three tasks that needs no data beyond CIFAR-10."""
+"""A workload of three tasks that needs no data beyond CIFAR-10."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def three_tasks(data: Data, *, vehicles: frozenset[str] = VEHICLES, seed: int = 
     Raises: CounError for data of another kind, or without two kinds of classes.
 
     >>> import coun
-    >>> bed = three_tasks(coun.load("digits", limit=20), vehicles=frozenset("01234"))
-    >>> bed.tasks.names, bed.tasks.sizes
+    >>> workload = three_tasks(coun.load("digits", limit=20), vehicles=frozenset("01234"))
+    >>> workload.tasks.names, workload.tasks.sizes
     (('class', 'kind', 'rotation'), (10, 2, 4))
     """
     if not isinstance(data.views, Views) or len(data.shape) != 3 or data.shape[1] != data.shape[2]:
-        raise CounError("the bed of three tasks turns images; expected square images in memory")
+        raise CounError("three_tasks turns images; expected square images in memory")
     kinds = torch.tensor([int(name in vehicles) for name in data.classes])
     if kinds.unique().numel() != 2:  # type: ignore[no-untyped-call]
         raise CounError(
@@ -45,7 +45,7 @@ def three_tasks(data: Data, *, vehicles: frozenset[str] = VEHICLES, seed: int = 
     labels: dict[str, Tensor] = {}
     for name, part in (("train", data.train), ("test", data.test)):
         if not isinstance(part, TensorExamples):
-            raise CounError("the bed of three tasks needs data in memory; this source is streamed")
+            raise CounError("three_tasks needs data in memory, but this source is streamed")
         generator = Seeds(seed).torch("rotation", name)
         turns = torch.randint(TURNS, (len(part),), generator=generator)
         images = part.images.clone()
