@@ -15,6 +15,32 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from coun.errors import CounError
+
+
+def check_defaults_of_torch() -> None:
+    """Refuse a process in which torch makes tensors of another type or on another device.
+
+    Results would depend on it: the library makes float32 tensors, and moves them itself.
+
+    Raises: CounError that says how to restore the default.
+
+    >>> check_defaults_of_torch()
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    if dtype != torch.float32:
+        name = str(dtype).removeprefix("torch.")
+        raise CounError(
+            f"torch's default type is {name}, but coun computes in float32; call "
+            "torch.set_default_dtype(torch.float32), and model.float() on a model of your own"
+        )
+    if device.type != "cpu":
+        raise CounError(
+            f"torch's default device is {device}, but coun moves tensors itself; call "
+            "torch.set_default_device(None), or leave the block 'with torch.device(...)', and "
+            "choose the device by Options(device=...) or --device"
+        )
+
 
 @dataclass(frozen=True)
 class Seeds:

@@ -239,3 +239,44 @@ def test_a_loader_is_refused_with_what_to_pass(refused):
     loader = torch.utils.data.DataLoader(Items(PIXELS))
     with refused("train data are a DataLoader", "pass the dataset that it reads"):
         from_dataset(loader, Items(PIXELS))
+
+
+def test_what_happens_to_an_array_later_changes_nothing():
+    for make in (np.array, torch.tensor):
+        table = make(np.ones((12, 4), np.float32))
+        data = from_arrays(table, LABELS, table, LABELS)
+        table[:] = 0
+        assert data.train.images.eq(1).all()
+
+
+def test_a_table_and_labels_of_pandas_must_have_one_index(refused):
+    import pandas
+
+    table = pandas.DataFrame(np.arange(24.0).reshape(12, 2))
+    labels = pandas.Series(LABELS)
+    shuffled = table.sample(frac=1, random_state=0)
+    with refused("index of y_train is not that of x_train", "y_train.loc[x_train.index]"):
+        from_arrays(shuffled, labels, table, labels)
+    with refused("index of y_test"):
+        from_arrays(table, labels, shuffled, labels)
+    data = from_arrays(shuffled, labels.loc[shuffled.index], table, labels)
+    assert data.train.labels.tolist() == labels[shuffled.index].tolist()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_float_that_is_not_finite_is_refused(stream, refused):
+    images = torch.ones(12, 3, 6, 5)
+    images[7, 0, 0, 0] = torch.nan
+    with refused("train row 7 holds NaN or infinity"):
+        data = from_dataset(Items(images), Items(torch.ones(12, 3, 6, 5)), stream=stream)
+        data.train.fetch(torch.arange(12))
+
+
+def test_parts_of_a_dataset_have_its_classes():
+    whole = Items(PIXELS, classes=["a", "b", "c"])
+    part = torch.utils.data.Subset(whole, range(9))
+    joined = torch.utils.data.ConcatDataset([part, whole])
+    assert from_dataset(part, whole).classes == ("a", "b", "c")
+    assert from_dataset(joined, whole).classes == ("a", "b", "c")
+    other = torch.utils.data.ConcatDataset([part, Items(PIXELS, classes=["x", "y", "z"])])
+    assert from_dataset(other, whole).classes == ("0", "1", "2")

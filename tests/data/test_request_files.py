@@ -1,3 +1,5 @@
+import gzip
+
 import pytest
 import torch
 
@@ -20,7 +22,6 @@ def write(tmp_path):
         ("a.txt", "3\n1\n\n5\r\n", [3, 1, 5]),
         ("a.txt", "# all of them\n7 # the seventh\n\n8\n", [7, 8]),
         ("a.txt", "\ufeff9\n+10\n-0", [9, 10, 0]),
-        ("a", "0007", [7]),
         ("a.json", "[3, 1, 4]", [3, 1, 4]),
         ("a.json", '{"indices": [5]}', [5]),
         ("a.json", '{"index": [6], "seed": 1}', [6]),
@@ -84,6 +85,12 @@ def test_the_largest_number_is_read(write):
         # pandas.Series([17, 42]).to_csv("a.csv", index=False)
         ("a.csv", "0\n17\n42\n", ("line 1", "'0' can be row 0, or the header that pandas")),
         ("a.tsv", "0\n17\n", ("line 1", "name the column")),
+        ("a", "7\n007\n", ("line 2", "'007' begins with 0", "--forget-ids")),
+        ("a.csv", "row;name\n17;ann\n", ("semicolons", "expected commas in a .csv")),
+        ("a.csv", "17;\n42;\n", ("semicolons",)),
+        ("a.csv", "sep=;\nrow;name\n17;ann\n", ("semicolons",)),
+        ("a.csv", "row\tname\n17\tann\n", ("tabs", "expected commas")),
+        ("a.tsv", "row,name\n17,ann\n", ("commas", "expected tabs in a .tsv")),
     ],
 )
 def test_a_token_that_is_not_a_row_number_is_refused(name, text, words, write, refused):
@@ -182,3 +189,24 @@ def test_what_is_no_path_is_refused(path, words, refused):
     for read in (read_ids, read_index):
         with refused(words):
             read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("17\n".encode("utf-16"), "encoding UTF-16; save it with the encoding UTF-8"),
+        (gzip.compress(b"17\n"), "gzip; unpack it first"),
+        (b"PK\x03\x04" + bytes(40), "workbook of Excel"),
+        (b"PAR1\x15\x04\0\x80", "is a parquet file"),
+        (b"\x93NUMPY\x01\x00v\x00", "numpy.savetxt"),
+        (b"1\0\n", "not UTF-8 text (byte 1)"),
+    ],
+)
+def test_a_file_of_another_format_is_named(content, words, write, refused):
+    for read in (read_ids, read_index):
+        with refused(words):
+            read(write("list", content))
+
+
+def test_an_id_may_hold_other_delimiters(write):
+    assert read_ids(write("a.csv", "a;b.png\nc.png\n")) == ["a;b.png", "c.png"]

@@ -55,6 +55,11 @@ def test_bad_records_are_refused(digits, refused):
         Listed(ids=("a", "a")).choose(digits)
     with refused("forget row number '3' is named 2 times"):
         Listed(rows=(3, 3)).choose(digits)
+    with refused("row number '0' is named 3 times", "data.train.numbers[mask]"):
+        Split.by_index(digits, [0, 1, 0, 0])
+    for mask in (np.zeros(9, bool), torch.zeros(9, dtype=torch.bool)):
+        with refused("expected integers (of a mask over the training rows"):
+            Split.by_index(digits, mask)
     with refused(f"id '{'9' * 60} ... {'9' * 20}' names no row"):
         Listed(ids=("9" * 5000,)).choose(digits)
     with refused("kind of forget request 'randon'", "did you mean 'random'"):

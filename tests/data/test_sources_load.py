@@ -69,11 +69,24 @@ def test_a_test_limit_is_part_of_how_to_load_it_again(digits, refused):
         ("hf:/nowhere", ("/nowhere", "no file or folder")),
         ("hf:data.parquet", ("data.parquet", "no file or folder")),
         ("folder:/etc/passwd", ("/etc/passwd", "Not a directory")),
+        ("/etc", ("'/etc' is a path without its kind", "folder:/etc")),
     ],
 )
 def test_bad_spellings_and_paths_are_refused(spec, words, refused):
     with refused(*words):
         load(spec)
+
+
+def test_an_archive_is_refused_with_what_to_do(tmp_path, refused):
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    with refused("photos.zip", "it is an archive, unpack it first"):
+        load(f"folder:{tmp_path}/photos.zip")
+
+
+@pytest.mark.parametrize("limit", [2.5, "4"])
+def test_a_limit_is_a_number_of_rows(limit, refused):
+    with refused("--limit is an object of type", "a number of rows"):
+        load("digits", limit=limit)
 
 
 def test_options_of_another_source_are_refused(refused):

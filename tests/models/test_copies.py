@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -146,3 +148,10 @@ def test_models_that_cannot_be_trained_are_refused_in_one_line(model, words, sma
     with pytest.raises(CounError, match=words) as caught:
         coun.unlearn(model, split, "finetune", data=small, epochs=1)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_holds_what_cannot_be_copied_is_refused() -> None:
+    model = nn.Linear(4, 3)
+    model.lock = threading.Lock()
+    with pytest.raises(CounError, match="Linear cannot be copied .*lock.*outside of it"):
+        copy_model(model)

@@ -220,7 +220,7 @@ def test_two_classifiers_of_one_model():
 
 def test_an_error_in_forward_leaves_it_usable():
     classifier = Classifier(UserNet().eval(), example=X)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(CounError, match="cannot run a batch"):
         classifier(torch.zeros(2, 5, 8, 8))
     assert torch.equal(classifier(X).features, classifier.inner.body(X))
 
@@ -285,3 +285,48 @@ def test_a_softmax_behind_a_convolution_needs_its_name():
         Classifier(net, example=X)
     logits, _ = Classifier(net, "last", example=X)(X)
     torch.testing.assert_close(logits.log_softmax(1), net(X))
+
+
+class Flat(nn.Module):
+    """Its BatchNorm gets one value per channel from a batch of one row."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.early = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+        self.late, self.fc = nn.BatchNorm1d(6), nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.fc(self.late(self.early(self.conv(x)).mean((2, 3))))
+
+
+def test_a_lone_value_is_normalised_by_the_running_statistics():
+    net = Flat()
+    classifier = Classifier(net, example=X).train()
+    classifier(X)  # gives the layers statistics
+    before = copy.deepcopy(net.late.state_dict())
+    expected = net.early(net.conv(X[:1])).mean((2, 3))  # the earlier layer has many values
+    net.late.eval()
+    expected = net.fc(net.late(expected))
+    net.late.train()
+    torch.testing.assert_close(classifier(X[:1]).logits, expected)
+    assert net.late.training
+    assert all(torch.equal(value, before[name]) for name, value in net.late.state_dict().items())
+    assert not net.late._forward_pre_hooks
+
+
+def test_a_network_that_fails_on_a_batch_is_named():
+    class Fixed(UserNet):
+        def forward(self, x):
+            return super().forward(x.view(2, 3, 8, 8))
+
+    classifier = Classifier(Fixed(), example=X)
+    with pytest.raises(CounError, match=r"Fixed cannot run a batch of shape \(4, 3, 8, 8\)"):
+        classifier(torch.cat([X, X]))
+
+
+def test_a_mode_that_returns_nothing_is_no_problem():
+    class Freezes(UserNet):
+        def train(self, mode=True):
+            super().train(mode)  # as recipes that freeze BatchNorm often write it
+
+    assert Classifier(Freezes(), example=X).head_name == "fc2"

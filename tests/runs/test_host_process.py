@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import coun
 from coun.errors import CounError
@@ -74,3 +75,64 @@ def test_the_allocator_is_changed_only_by_an_option(small, monkeypatch, asked):
     monkeypatch.setattr("coun.runs.execution.keep_freed_memory", lambda: calls.append(1))
     coun.train(small, "mlp", epochs=1, options=coun.Options(keep_freed_memory=asked))
     assert bool(calls) == asked
+
+
+@pytest.fixture
+def defaults_of_torch():
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+@pytest.mark.usefixtures("defaults_of_torch")
+def test_another_default_of_torch_is_refused_with_how_to_restore_it(small, split, original):
+    calls = (
+        lambda: coun.load("digits", limit=20),
+        lambda: coun.from_dataset([], []),
+        lambda: coun.from_arrays([], [], [], []),
+        lambda: coun.train(small, "mlp", epochs=1),
+        lambda: coun.unlearn(original, split, "finetune", epochs=1),
+        lambda: coun.Run.from_weights(original.model, small),
+    )
+    torch.set_default_dtype(torch.float64)
+    for call in calls:
+        with pytest.raises(CounError, match=r"type is float64.*set_default_dtype\(torch.float32"):
+            call()
+    torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        for call in calls:
+            with pytest.raises(CounError, match="default device is meta.*--device"):
+                call()
+
+
+def test_methods_that_read_one_row_work_beside_batch_norm(small):
+    def network():
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 10)
+        )
+
+    one = coun.Split.by_index(small, small.train.numbers[:1])
+    for method in ("neggrad", "neggrad_plus", "scrub"):
+        run = coun.unlearn(network(), one, method, data=small, epochs=1, lr=0.01)
+        assert all(value.isfinite().all() for value in run.model.state_dict().values())
+    others = coun.Split.by_index(small, small.train.numbers[1:])
+    coun.unlearn(network(), others, "finetune", data=small, epochs=1, lr=0.01)
+    coun.train(small, network, epochs=1, batch_size=1)
+
+
+def test_numbers_of_numpy_are_numbers(small):
+    run = coun.train(small, "mlp", epochs=np.int64(1), seed=np.int32(3), lr=np.float32(0.1))
+    assert (run.record.seed, type(run.record.seed)) == (3, int)
+
+
+def test_an_embedding_with_sparse_gradients_is_refused(small):
+    class Embeds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.e, self.fc = nn.Embedding(9, 2, sparse=True), nn.Linear(128, 10)
+
+        def forward(self, x):
+            return self.fc(self.e(x.flatten(1).long().clamp(0, 8)).flatten(1))
+
+    with pytest.raises(CounError, match="'e' of Embeds makes sparse gradients.*sparse=False"):
+        coun.train(small, Embeds, epochs=1)

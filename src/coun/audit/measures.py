@@ -173,7 +173,9 @@ def _zrf(subject: Subject, split: Split, untrained: SharedOutputs) -> dict[str, 
     if run is None or run.build is None:
         return None
     with Seeds(0).as_global("untrained"):
-        fresh = replace(run, model=run.build().eval()).classifier
+        network = run.build()
+    network.eval()
+    fresh = replace(run, model=network).classifier
     rows = split.rows(run.data, "forgotten")
     reference = shares(untrained.predict(fresh, run.data, "train", rows).logits)
     model = subject.probabilities["forget"]

@@ -24,6 +24,7 @@ from coun.data.tokens import from_tokenized, is_tokenized
 from coun.data.transforms import ViewsLike, as_views
 from coun.data.views import Views
 from coun.errors import CounError
+from coun.seeds import check_defaults_of_torch
 
 IN_MEMORY = 2 * 2**30  # bytes; larger parts are streamed by default
 
@@ -41,6 +42,8 @@ def from_arrays(
     vocabulary: int | None = None,
 ) -> Data:
     """Make data from images, rows of a table or texts, and integer labels.
+
+    Arrays of up to 2 GiB are copied; larger ones must not be changed afterwards.
 
     Args:
         x_train, x_test: images, uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W); float
@@ -62,6 +65,9 @@ def from_arrays(
     >>> from_arrays(x, y, x, y, ids=["ann", "ben", "cid", "dan"]).ids[2]
     'cid'
     """
+    check_defaults_of_torch()
+    _check_alignment(x_train, y_train, "train")
+    _check_alignment(x_test, y_test, "test")
     values = [label_values(y, part) for y, part in ((y_train, "train"), (y_test, "test"))]
     labels = coding(values[0], classes)
     y_train, y_test = (
@@ -70,11 +76,26 @@ def from_arrays(
     parts = []
     for name, *arrays in (("train", x_train, y_train, ids), ("test", x_test, y_test, test_ids)):
         try:
-            parts.append(TensorExamples.of(*arrays))
+            examples = TensorExamples.of(*arrays)
+            if examples.images.nbytes <= IN_MEMORY:  # what the caller does to its array later
+                examples = replace(examples, images=examples.images.clone())  # changes nothing here
+            parts.append(examples)
         except CounError as error:
             raise CounError(f"x_{name}, y_{name}: {error}") from None
     data = _data(parts[0], parts[1], labels, views)
     return replace(data, vocabulary=_vocabulary(parts, vocabulary))
+
+
+def _check_alignment(x: Any, y: Any, part: str) -> None:
+    """Refuse a table and labels of pandas whose rows are in another order: pairs would be wrong."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(x, pandas.DataFrame) or not isinstance(y, pandas.Series):
+        return
+    if len(x) == len(y) and not x.index.equals(y.index):
+        raise CounError(
+            f"the index of y_{part} is not that of x_{part}, so that labels would go to other "
+            f"rows; pass y_{part}.loc[x_{part}.index], or .to_numpy() of both if the order is right"
+        )
 
 
 def from_dataset(
@@ -118,6 +139,7 @@ def from_dataset(
     >>> from_dataset(pairs, pairs, classes=["cat", "dog"]).shape
     (1, 8, 8)
     """
+    check_defaults_of_torch()
     item = _first(train)
     if is_tokenized(item):
         return from_tokenized(train, test, classes=classes, ids=ids, test_ids=test_ids)
@@ -227,6 +249,8 @@ class StreamedExamples(PlacedRows):
     def item(self, row: int) -> tuple[Tensor, int]:
         """Image and label of one row of the dataset; the image fits `like`."""
         image, label = _item(self.dataset, row, self.part)
+        if image.is_floating_point() and not image.isfinite().all():
+            raise CounError(f"{self.part} row {row} holds NaN or infinity; expected finite numbers")
         if image.ndim == 3 and image.shape == (1, *self.like.shape[1:]):
             image = image.expand_as(self.like)  # grey among colour
         if image.dtype != self.like.dtype or image.shape != self.like.shape:

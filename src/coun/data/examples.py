@@ -15,7 +15,7 @@ from torch import Tensor
 from coun.data.checks import checked_ids
 from coun.data.transforms import as_views, check_single
 from coun.data.views import Transform
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 
 if TYPE_CHECKING:
     from coun.data.canaries import Canaries
@@ -423,6 +423,7 @@ def kept_rows(labels: Iterable[Tensor], limits: Iterable[int | None]) -> list[Te
 
 def stratified(labels: Tensor, count: int, seed: int, *, what: str = "subset") -> Tensor:
     """Positions of a class-balanced random subset of *labels* (N,), sorted, (count,) int64."""
+    require_type(count, (int, np.integer), what, "a number of rows")
     if not 1 <= count <= len(labels):
         raise CounError(f"{what} is {count}; expected 1..{len(labels)}, the number of rows")
     rng = np.random.default_rng(seed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch.utils.data import ConcatDataset, Subset
 
 from coun.data.checks import first_line
 from coun.data.labels import Coding, label_values
@@ -105,6 +106,11 @@ def all_labels(dataset: Any, part: str) -> np.ndarray:
 
 def class_names(dataset: Any, key: Any) -> Sequence[str] | None:
     """Names of the classes, where the dataset knows them."""
+    if isinstance(dataset, Subset):  # also what random_split gives
+        return class_names(dataset.dataset, key)
+    if isinstance(dataset, ConcatDataset):
+        first, *others = (class_names(part, key) for part in dataset.datasets)
+        return first if all(names == first for names in others) else None
     names = getattr(dataset, "classes", None)
     if names is None and hasattr(dataset, "features") and key is not None:
         names = getattr(dataset.features.get(key), "names", None)

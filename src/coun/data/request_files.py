@@ -26,6 +26,15 @@ NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "numbe
 ID_COLUMNS = ("id", "ids", "file", "files", "filename", "file_name", "path", "image")
 LARGEST = 2**63 - 1
 SHOWN = 3  # bad places in a message
+_OTHER_FILES = {  # formats by their first bytes, and what to do with each
+    b"PK": "is a workbook of Excel or a zip file; save the list as CSV with the encoding UTF-8",
+    b"\xd0\xcf\x11\xe0": "is a workbook of Excel; save the list as CSV with the encoding UTF-8",
+    b"\x1f\x8b": "is compressed by gzip; unpack it first",
+    b"PAR1": "is a parquet file; write the column of the rows to a .csv file",
+    b"\x93NUMPY": "is a file of NumPy; write the rows with numpy.savetxt(file, rows, fmt='%d')",
+    b"\xff\xfe": "is text with the encoding UTF-16; save it with the encoding UTF-8",
+    b"\xfe\xff": "is text with the encoding UTF-16; save it with the encoding UTF-8",
+}
 
 Cell = tuple[str, str]  # the place of a token in the file, and the token
 
@@ -57,6 +66,12 @@ def read_index(path: str | Path, column: str | None = None) -> Tensor:
     path = regular_file(path)
     cells = _cells(path, column, numbers=True)
     _refuse(path, cells, _is_number, "is not an integer; expected row numbers")
+    _refuse(
+        path,
+        cells,
+        lambda token: not re.match(r"[+-]?0[0-9]", token),
+        "begins with 0, as ids may and row numbers do not; read ids with --forget-ids",
+    )
     _refuse(path, cells, _in_range, "is not a row number; expected 0 or more")
     return torch.tensor([int(token) for _, token in cells], dtype=torch.int64)
 
@@ -93,13 +108,11 @@ def _cells(path: Path, column: str | None, *, numbers: bool) -> list[Cell]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CounError(
-            f"{path} is not UTF-8 text (byte {error.start}); save it with the encoding UTF-8"
-        ) from None
+        raise _not_text(path, error.start) from None
     except OSError as error:
         raise CounError(f"cannot read forget request {path}: {first_line(error)}") from None
     if "\0" in text:
-        raise CounError(f"{path} is not UTF-8 text (byte 0); save it with the encoding UTF-8")
+        raise _not_text(path, text.index("\0"))
     suffix = path.suffix.lower()
     if suffix == ".json":
         cells = list(_json(path, text, column, numbers))
@@ -113,6 +126,30 @@ def _cells(path: Path, column: str | None, *, numbers: bool) -> list[Cell]:
         raise CounError(f"{path} names no row; expected at least one")
     _refuse(path, cells, lambda token: bool(token), "is empty; expected a row in each place")
     return cells
+
+
+def _not_text(path: Path, place: int) -> CounError:
+    """The error for a file that is not text, with what to do about formats that people have."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for beginning, advice in _OTHER_FILES.items():
+        if start.startswith(beginning):
+            return CounError(f"{path} {advice}")
+    return CounError(f"{path} is not UTF-8 text (byte {place}); save it with the encoding UTF-8")
+
+
+def _refuse_other_delimiter(path: Path, text: str, delimiter: str) -> None:
+    """Refuse a table whose cells are divided by another character than its suffix says."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    for other, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+        if other == delimiter or not lines or delimiter in lines[0]:
+            continue
+        if all(other in line for line in lines[:2]):
+            wanted = "tabs" if delimiter == "\t" else "commas"
+            raise CounError(
+                f"{path} divides its cells by {name}; expected {wanted} in a {path.suffix} file "
+                "(or a .txt file with one row per line)"
+            )
 
 
 def _lines(path: Path, text: str, numbers: bool) -> Iterator[Cell]:
@@ -171,6 +208,7 @@ def _object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _table(
     path: Path, text: str, column: str | None, numbers: bool, delimiter: str
 ) -> Iterator[Cell]:
+    _refuse_other_delimiter(path, text, delimiter)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     place: int | None = None
     width = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ def copy_model(model: Model) -> Model:
     attribute, which belongs to a graph and which deepcopy refuses. The copy gets its values; the
     next forward computes it anew.
 
+    Raises: CounError if the model holds something that cannot be copied.
+
     >>> layer = torch.nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
     >>> copy_model(layer) is layer
     False
@@ -33,7 +36,13 @@ def copy_model(model: Model) -> Model:
         for value in vars(module).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
-    return copy.deepcopy(model, computed)
+    try:
+        return copy.deepcopy(model, computed)
+    except (TypeError, RuntimeError, pickle.PicklingError) as error:
+        raise CounError(
+            f"{type(model).__name__} cannot be copied ({' '.join(str(error).split())}); keep what "
+            "is not part of the network, such as a lock, a file or a loader, outside of it"
+        ) from error
 
 
 def inner_network(model: nn.Module) -> nn.Module:
@@ -129,7 +138,8 @@ def make_model(factory: Callable[[], nn.Module], shape: tuple[int, ...]) -> nn.M
         training = model.training
         with torch.no_grad():
             try:
-                model.eval()(torch.zeros(2, *shape))
+                model.eval()
+                model(torch.zeros(2, *shape))
             except Exception as error:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 raise CounError(

@@ -7,8 +7,8 @@ it is one on each position: AllCNN and SqueezeNet end so.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -55,6 +55,9 @@ class Classifier(nn.Module):
     Where there is none, the head is the 1x1 convolution whose output, perhaps after a ReLU,
     has the model's output as its mean over all positions. The features are the mean of the
     convolution's input over all positions.
+
+    In training mode, a BatchNorm that gets one value per channel, as from a batch of one row,
+    uses its running statistics, because one value has no variance.
 
     Gradients flow through both outputs. The code and weights of the model are not changed: it
     gets one forward hook, which does nothing outside the classifier's own forward and keeps
@@ -131,7 +134,17 @@ class Classifier(nn.Module):
         calls: list[tuple[Tensor, Tensor]] = []
         self._tap.calls = calls
         try:
-            run(self.inner, x)
+            if self.training and len(x) == 1:
+                with _lone_values_by_statistics(self.inner):
+                    run(self.inner, x)
+            else:
+                run(self.inner, x)
+        except CounError:
+            raise
+        except Exception as error:  # whatever the user's own code raises
+            if torch.compiler.is_compiling():
+                raise
+            raise _cannot_run(self.inner, x, error) from error
         finally:
             self._tap.calls = None
         return self._outputs(calls, len(x))
@@ -218,17 +231,47 @@ def _probe(
             tap.calls = []
             stack.callback(linear.register_forward_hook(tap, with_kwargs=True).remove)
         try:
-            result = run(model.eval(), example)
+            model.eval()
+            result = run(model, example)
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise CounError(
-                f"{type(model).__name__} cannot run a batch of shape {tuple(example.shape)}: "
-                f"{reason}{_other_precision(model, example)}"
-            ) from error
+            raise _cannot_run(model, example, error) from error
         finally:
             for module, training in modes.items():
                 module.training = training
     return result, {linear: tap.calls or [] for linear, tap in taps.items()}
+
+
+@contextmanager
+def _lone_values_by_statistics(model: nn.Module) -> Iterator[None]:
+    """Let each BatchNorm that gets one value per channel use its running statistics.
+
+    One value has no variance, and torch raises an error. A batch of one row leads to it.
+    """
+    changed: list[nn.Module] = []
+
+    def look(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if module.training and args and args[0].numel() == args[0].shape[1]:
+            module.training = False
+            changed.append(module)
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                stack.callback(module.register_forward_pre_hook(look).remove)
+        try:
+            yield
+        finally:
+            for module in changed:
+                module.training = True
+
+
+def _cannot_run(model: nn.Module, batch: Tensor, error: Exception) -> CounError:
+    """The error for a model that fails on a batch."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return CounError(
+        f"{type(model).__name__} cannot run a batch of shape {tuple(batch.shape)}: "
+        f"{reason}{_other_precision(model, batch)}"
+    )
 
 
 def _other_precision(model: nn.Module, example: Tensor) -> str:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -80,10 +81,10 @@ def _checked(spec: RunSpec) -> RunSpec:
     start = shaped(spec.start, method, data)
     if spec.kind == "retrain" and start.build is None:
         raise CounError("Retrain needs a fresh model; pass the function that makes one as build=")
-    require_type(spec.seed, int, "seed", "an integer")
+    require_type(spec.seed, (int, np.integer), "seed", "an integer")
     if method.needs_out_of_fold:
         start = with_digest_of_predictions(start)
-    return replace(spec, start=start)
+    return replace(spec, start=start, seed=int(spec.seed))
 
 
 def _finished(spec: RunSpec, model: nn.Module, folder: Path) -> Run:
@@ -91,7 +92,8 @@ def _finished(spec: RunSpec, model: nn.Module, folder: Path) -> Run:
     load_weights(model, folder / WEIGHTS)
     record = read_record(folder)
     check_weights(folder, record, model)
-    run = Run(model.eval(), spec.data, spec.split, record, folder, spec.start.build)
+    model.eval()
+    run = Run(model, spec.data, spec.split, record, folder, spec.start.build)
     run.out_of_fold = carried(folder, record, spec.data)
     run.kept_epochs = kept_in(folder, record)
     return run
@@ -157,7 +159,8 @@ def _computed(
         keep_freed_memory()
     log = engine.run(method.plan(model, task))
     compute.to_cpu(model)
-    record = completed_record(record, log, model.eval())
+    model.eval()
+    record = completed_record(record, log, model)
     if keeper:
         record = record.model_copy(update={"kept_epochs": keeper.digests()})
     run = Run(model, spec.data, spec.split, record, folder, spec.start.build)

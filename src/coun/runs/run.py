@@ -58,6 +58,7 @@ from coun.runs.preprocessing import (
 )
 from coun.runs.record import RunRecord
 from coun.runs.start import builder, wrap
+from coun.seeds import check_defaults_of_torch
 from coun.trust import Trust, require_trust
 
 _log = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ class Run:
         Raises: CounError if the folder holds no finished run, names code that is not trusted,
             the data changed in any other way, or the weights do not fit the model.
         """
+        check_defaults_of_torch()
         folder = expanded(folder)
         record = read_record(folder)
         if record.split is None and record.kind not in ("original", "given"):
@@ -179,7 +181,8 @@ class Run:
                     _log.warning("%s", warning)
         # Retrain must not begin with the weights that a given module has.
         fresh = None if isinstance(build, nn.Module) else maker
-        run = cls(model.eval(), data, split, record, folder, fresh)
+        model.eval()
+        run = cls(model, data, split, record, folder, fresh)
         run.out_of_fold = carried(folder, record, data) if predictions else None
         run.kept_epochs = kept_in(folder, record)
         return run
@@ -208,6 +211,7 @@ class Run:
 
         Raises: CounError if the weights do not fit the model, or the model the data.
         """
+        check_defaults_of_torch()
         name = model if isinstance(model, str) else None
         module = inner_network(weights) if isinstance(weights, nn.Module) else None
         if not isinstance(weights, nn.Module) and name is None and model is None:

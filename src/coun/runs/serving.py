@@ -169,7 +169,8 @@ def export(
         model, record = load_model(source, build=build, trust=trust), read_record(source)
         views = cast(Transform, _views(source, record, trust))
     example = _example(record, views)
-    network = copy_model(model).cpu().eval()
+    network = copy_model(model).cpu()
+    network.eval()
     document = _document(record, views, to, tuple(example.shape[1:]))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ from coun.runs.record import Kind, ParentRecord
 from coun.runs.requirements import check_requirements
 from coun.runs.run import Run
 from coun.runs.start import RunSpec, Start, builder, require_trainable
-from coun.seeds import Seeds
+from coun.seeds import Seeds, check_defaults_of_torch
 from coun.trust import Trust
 
 _log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ def train(
     >>> run.record.kind, run.record.method.settings["epochs"]
     ('original', 1)
     """
+    check_defaults_of_torch()
     options = Options.of(options)
     check_place(out)
     require_type(data, Data, "data", "what coun.load, from_arrays or from_dataset returns")
@@ -189,6 +190,7 @@ def unlearn(
     >>> run.record.kind, run.record.parent.method
     ('unlearned', 'retrain')
     """
+    check_defaults_of_torch()
     options = Options.of(options)
     check_place(out)
     require_type(split, (Split, type(None)), "split", "a coun.Split")

@@ -18,6 +18,7 @@ from coun.data.requests.base import Request
 from coun.errors import CounError, counted, nearest
 
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
+OF_A_MASK = " (of a mask over the training rows: data.train.numbers[mask])"
 SHOWN = 3  # names in a message
 LONGEST = 100  # characters of a name in a message
 SEARCHED = 100_000  # names among which a message looks for a similar one
@@ -137,7 +138,10 @@ class Listed(Request):
         if len(set(names)) < len(names):
             name, times = Counter(names).most_common(1)[0]
             what = "id" if self.ids else "row number"
-            raise CounError(f"forget {what} {_short(name)} is named {times} times; expected once")
+            mask = "" if self.ids or set(self.rows) != {0, 1} else OF_A_MASK
+            raise CounError(
+                f"forget {what} {_short(name)} is named {times} times; expected once{mask}"
+            )
 
 
 def row_numbers(values: Any, what: str = "forget row number", *, signed: bool = False) -> Tensor:
@@ -149,11 +153,13 @@ def row_numbers(values: Any, what: str = "forget row number", *, signed: bool = 
     """
     if isinstance(values, Tensor):
         if values.numel() and (values.dtype == torch.bool or values.dtype not in INTEGERS):
-            raise CounError(f"{what}s have type {values.dtype}; expected integers")
+            mask = OF_A_MASK * (values.dtype == torch.bool)
+            raise CounError(f"{what}s have type {values.dtype}; expected integers{mask}")
         rows = values.detach().cpu().flatten().long()
     elif isinstance(values, np.ndarray) and values.dtype != object:
         if values.size and values.dtype.kind not in "iu":
-            raise CounError(f"{what}s have type {values.dtype}; expected integers")
+            mask = OF_A_MASK * (values.dtype.kind == "b")
+            raise CounError(f"{what}s have type {values.dtype}; expected integers{mask}")
         rows = _int64(map(int, values.flatten()) if values.dtype == np.uint64 else ())
         if values.dtype != np.uint64:
             rows = torch.from_numpy(values.flatten().astype(np.int64))

@@ -23,6 +23,7 @@ from coun.data.sources.source import RECORDED, Source
 from coun.data.sources.table import Table
 from coun.errors import CounError, require_type, unknown
 from coun.plugins import load_plugins
+from coun.seeds import check_defaults_of_torch
 
 __all__ = [
     "OpenedSource",
@@ -109,6 +110,7 @@ def load(
     >>> load("digits", limit=100).shape
     (1, 8, 8)
     """
+    check_defaults_of_torch()
     if size is not None and not (isinstance(size, int) and size > 0):
         raise CounError(f"size is {size}; expected a number of pixels, 1 or more")
     opened = open_source(spec, stream=stream, **options)
@@ -195,6 +197,11 @@ def _parse(spec: str) -> tuple[Source, str]:
     sources, refused = _catalogue()
     kind, colon, argument = spec.partition(":")
     if kind not in sources:
+        if kind not in refused and os.path.exists(os.path.expanduser(spec)):
+            raise CounError(
+                f"data source '{spec}' is a path without its kind; write KIND:PATH, such as "
+                f"folder:{spec}; kinds: {', '.join(sorted(sources))}"
+            )
         raise CounError(refused[kind]) if kind in refused else unknown("data source", kind, sources)
     source = sources[kind]
     if colon and not source.argument:

@@ -18,6 +18,7 @@ from coun.files import expanded
 TRAIN_FOLDERS = ("train", "training")
 # The first that exists is the test part.
 TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 JUNK = ("thumbs.db", "desktop.ini", "__macosx")
 
 
@@ -143,7 +144,9 @@ class Tree:
                     e for e in listing if not e.name.startswith(".") and e.name.lower() not in JUNK
                 ]
         except OSError as error:
-            raise CounError(f"cannot read folder {folder}: {first_line(error)}") from None
+            archive = str(folder).lower().endswith(ARCHIVES) and os.path.isfile(folder)
+            advice = "; it is an archive, unpack it first" if archive else ""
+            raise CounError(f"cannot read folder {folder}: {first_line(error)}{advice}") from None
         root = os.path.realpath(self.root)
         for entry in visible:
             if not entry.is_symlink():
