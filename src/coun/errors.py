@@ -11,6 +11,13 @@ class CounError(ValueError):
     """Bad input, described in one line: what was found, what was expected, how to mend it.
 
     The command line prints this line without a traceback and exits with `exit_code`.
+
+    >>> from coun.metrics import linear_cka
+    >>> try:
+    ...     linear_cka([[1.0], [2.0]], [[1.0]])
+    ... except CounError as error:
+    ...     print(error)
+    features of 2 and 1 inputs; expected the same inputs
     """
 
     exit_code = 2

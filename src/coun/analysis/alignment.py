@@ -78,6 +78,13 @@ def view_spread(
     Source: Huang, Yi, Zhao, Jiang, "Towards the generalization of contrastive self-supervised
         learning", ICLR 2023 (arXiv 2021), section 3: R_eps. CoUn's Lemma 1 speaks of R[eps];
         its equations could not be read, so this definition is taken for it (unverified).
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=50)
+    >>> run = coun.train(data, "mlp", epochs=1)
+    >>> spread = view_spread(run.classifier, data, torch.arange(10), views=2)
+    >>> spread.share(2.1)  # no two unit vectors are farther apart than 2
+    0.0
     """
     if views < 2:
         raise CounError(f"alignment compares pairs of views; got {views} views, expected 2 or more")

@@ -97,6 +97,13 @@ def landscape(
         loss: of logits (N, K) and labels (N,), by default the mean cross entropy.
 
     Raises: CounError if *points* is even or below 3, or the direction does not fit the model.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=50)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.1)
+    >>> around = landscape(run.classifier, data, split, points=3)
+    >>> around.steps.tolist(), sorted(around.losses)
+    ([-1.0, 0.0, 1.0], ['forget', 'retain'])
     """
     if points < 3 or points % 2 == 0:
         raise CounError(f"a landscape with {points} points; expected an odd number from 3")

@@ -78,6 +78,12 @@ def relearn(
 
     Source: the relearn time of Golatkar et al., CVPR 2020, and AIN's of Chundawat et al.,
         2023 (alpha 5 to 10%, unverified); counted in steps here, where they count epochs.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=100)
+    >>> original, split = coun.train(data, "mlp", epochs=2), coun.Split.random(data, 0.1)
+    >>> relearn(original, original, split).steps  # it has forgotten nothing
+    0
     """
     split = split or run.split
     if split is None:

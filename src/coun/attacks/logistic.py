@@ -24,6 +24,11 @@ def loss_attack_accuracy(forget: Tensor, test: Tensor, *, splits: int = 10, seed
     Raises: CounError for fewer than 10 samples in a group, or a loss that is not finite.
 
     Source: SCRUB (Kurmanji et al. 2023; 5 splits) and DeepUnlearn (10).
+
+    >>> import torch
+    >>> members = torch.linspace(0.0, 0.2, 20)  # rows that were learned have small losses
+    >>> loss_attack_accuracy(members, torch.linspace(1.0, 3.0, 20))
+    100.0
     """
     from sklearn.linear_model import LogisticRegression  # takes a second to import
     from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score

@@ -52,6 +52,10 @@ def svc_members(members: Tensor, others: Tensor, targets: Tensor, *, large: int 
             comes nearer to the optimum than libsvm does at its default tolerance: 20,000
             distinct confidences take less than a second instead of half a minute. Features
             of high rank (the probabilities of 100 classes) are left to libsvm.
+
+    >>> members, others = torch.tensor([[0.9], [0.95], [1.0]]), torch.tensor([[0.1], [0.3], [0.5]])
+    >>> svc_members(members, others, torch.tensor([[0.97], [0.2]])).tolist()
+    [True, False]
     """
     by_name = {"member": members, "non-member": others, "target": targets}
     inside, outside, queries = (_rows(name, group) for name, group in by_name.items())

@@ -40,6 +40,11 @@ def class_thresholds(
 
     Source: Song and Mittal 2021, section 4.1. Their code takes 0 for a class that is
         missing, and of equally good thresholds the first in the order of the samples.
+
+    >>> members, others = torch.tensor([0.75, 0.5, 0.25]), torch.tensor([0.375, 0.25, 0.0])
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> class_thresholds(members, labels, others, labels, classes=2).tolist()
+    [0.5, 0.25]
     """
     overall = best_threshold(members, others)
     thresholds = torch.full((classes,), overall, dtype=torch.float64)

@@ -41,6 +41,11 @@ def ulira_log_odds(
     Source: Hayes et al. 2024 (as DeepUnlearn, Cadet et al. 2024, describe it). DeepUnlearn's
         scorer fits correctness instead of phi, scores only forgotten cases, and those it was
         fitted on.
+
+    >>> saw = torch.tensor([[True]] * 4 + [[False]] * 4)  # 8 models, one sample
+    >>> phi = torch.tensor([[3.0], [3.2], [2.9], [3.1], [1.0], [1.2], [0.9], [1.1]])
+    >>> (ulira_log_odds(phi, saw) > 0).flatten().tolist()
+    [True, True, True, True, False, False, False, False]
     """
     if phi.ndim != 2 or saw.shape != phi.shape or (used is not None and used.shape != phi.shape):
         raise CounError(f"phi is {tuple(phi.shape)}; expected (M, N), and the masks as well")

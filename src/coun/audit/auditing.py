@@ -105,6 +105,13 @@ def audit(
 
     Raises: CounError if runs are of other data or other requests, a Retrain saw everything, a
         model is given twice, no forgotten row is in the data, or a number is out of range.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=60)
+    >>> original = coun.train(data, "mlp", epochs=1)
+    >>> run = coun.unlearn(original, coun.Split.random(data, 0.2), "finetune", epochs=1)
+    >>> audit(run, rest=False, relearn=False).verdict.label  # too few rows, and no Retrain
+    'inconclusive'
     """
     if not (0 < margin < 100 and 0 < alpha < 1):
         raise CounError(f"margin {margin}, alpha {alpha}; expected 0 < margin < 100, 0 < alpha < 1")

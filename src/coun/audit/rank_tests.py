@@ -38,7 +38,12 @@ def minus(a: Groups, b: Groups) -> Groups:
 
 @dataclass(frozen=True, eq=False)
 class Strata:
-    """Positions of forgotten and of test rows: one pair for each class that both have."""
+    """Positions of forgotten and of test rows: one pair for each class that both have.
+
+    >>> strata = Strata.of(np.array([0, 0, 1]), np.array([1, 0, 2]))  # labels; class 2 has no pair
+    >>> [(forget.tolist(), test.tolist()) for forget, test in strata.pairs]
+    [([0, 1], [1]), ([2], [0])]
+    """
 
     pairs: tuple[tuple[Ints, Ints], ...]
 
@@ -179,6 +184,12 @@ def residualise(strata: Strata, model: Groups, retrains: Groups) -> Groups:
     The slope is fitted on forgotten and test rows together, without regard to which is which, so
     exchangeable rows stay exchangeable. A rank test then has less noise than on a plain
     difference, because another model's score predicts a row's score only in part.
+
+    >>> strata = Strata(((np.arange(3), np.arange(3)),))
+    >>> retrains = Groups(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]))
+    >>> model = Groups(2 * retrains.forget, 2 * retrains.test)  # a Retrain's scores explain them
+    >>> residualise(strata, model, retrains).forget.round(9).tolist()
+    [0.0, 0.0, 0.0]
     """
     slope = shared_slope(strata, model, retrains)
     return Groups(*(a - slope * b for a, b in zip(model, retrains, strict=True)))
@@ -237,6 +248,11 @@ def mean_difference(
         unit: the size of one row's difference, where most rows have none (100 for correctness
             in points): one row more and one less is added to each group's squares, so that a
             few rows that all agree do not count as certainty (Agresti and Min 2005).
+
+    >>> strata = Strata(((np.arange(2), np.arange(2)),))  # one class, two rows on each side
+    >>> scores = Groups(np.array([2.0, 4.0]), np.array([1.0, 1.0]))
+    >>> mean_difference(strata, scores).difference
+    2.0
     """
     m, n = strata.counts
     difference, share, squares = 0.0, 0.0, [2 * unit**2, 2 * unit**2]

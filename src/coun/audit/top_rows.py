@@ -161,6 +161,11 @@ def suspicious_rows(strata: Strata, scores: Groups, most: int = 20) -> list[Susp
 
     Source: Bates et al. 2023, "Testing for outliers with conformal p-values": Benjamini and
         Hochberg's correction holds for conformal p-values that share their reference rows.
+
+    >>> strata = Strata(((np.arange(2), np.arange(9)),))  # 2 forgotten and 9 test rows of a class
+    >>> scores = Groups(np.array([5.0, 0.1]), np.linspace(0, 1, 9))
+    >>> [(row.slot, row.p) for row in suspicious_rows(strata, scores, most=1)]
+    [(0, 0.1)]
     """
     slots, ps = [], []
     for forget, test in strata.pairs:

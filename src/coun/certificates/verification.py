@@ -101,6 +101,28 @@ def verify(
         keys: public keys, or paths of them, that must all have signed.
 
     Raises: CounError if the file is not a certificate, or another file cannot be read.
+
+    >>> import datetime, tempfile
+    >>> from coun.certificates import (
+    ...     Check, Cost, MethodUsed, Predicate, RequestServed, Statement, Subject, create_key, issue
+    ... )
+    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
+    >>> predicate = Predicate(
+    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
+    ...     method=MethodUsed(name="coun", reads_forget_data=False),
+    ...     cost=Cost(flops=1e12),
+    ...     checks=(Check(name="test accuracy", value=90, result="PASSED"),),
+    ...     result="FULFILLED",
+    ...     time_created=now,
+    ... )
+    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = create_key(folder / "signing.pem")
+    >>> statement = Statement(subject=(subject,), predicate=predicate)
+    >>> path = issue(statement, folder / "signing.pem", folder / "certificate")
+    >>> verification = verify(path, keys=folder / "signing.pem.pub")
+    >>> {check.name: check.result for check in verification.checks}["signature"]
+    'PASSED'
     """
     path = expanded(path)
     path = path / CERTIFICATE if path.is_dir() else path

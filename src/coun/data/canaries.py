@@ -30,6 +30,11 @@ class Canaries:
         examples: all N marked rows, with their marks.
         member: (N,) bool: whether the coin puts the row into training.
         mark: "mislabelled" or "augmented".
+
+    >>> import coun
+    >>> planted = coun.data.plant(coun.load("digits", limit=100), 10)
+    >>> len(planted.train) == 90 + int(planted.canaries.member.sum())
+    True
     """
 
     examples: TensorExamples

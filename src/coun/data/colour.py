@@ -82,7 +82,12 @@ def brightness(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend *x* (B, C, H, W) with its mean luma; 0 gives uniform grey, 1 changes nothing."""
+    """Blend *x* (B, C, H, W) with its mean luma; 0 gives uniform grey, 1 changes nothing.
+
+    >>> grey = torch.tensor([0.25, 0.75]).reshape(1, 1, 1, 2)
+    >>> contrast(grey, torch.tensor([0.5])).flatten().tolist()
+    [0.375, 0.625]
+    """
     return torch.lerp(grey(x.mean((2, 3), keepdim=True)), x, factor).clamp_(0, 1)
 
 

@@ -99,6 +99,11 @@ class TensorExamples(NamedRows):
         labels: class labels, (N,) int64.
         numbers: row numbers in the source, (N,) int64.
         names: one id per row; None where the row numbers serve as ids.
+
+    >>> images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    >>> rows = TensorExamples(images, torch.tensor([0, 1, 1]), torch.arange(3), ("a", "b", "c"))
+    >>> rows.fetch(torch.tensor([2])).shape, rows.names_at(torch.tensor([2, 0]))
+    (torch.Size([1, 1, 8, 8]), ('c', 'a'))
     """
 
     images: Tensor

@@ -48,6 +48,12 @@ class RowTable:
         keys: by which `align` recognises forgotten rows whose names were removed; not stored.
 
     Training rows come first, in their order, with those already deleted at the end.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=20)
+    >>> table = RowTable.of(data, coun.Split.by_index(data, [22]))
+    >>> table.ids[0], str(table.roles[0]), str(table.parts[0])
+    ('22', 'forget', 'train')
     """
 
     ids: tuple[str, ...]

@@ -131,6 +131,12 @@ def gap_of_means(
     Args: runs, retrains: the metrics of each seed.
 
     Raises: CounError if a metric is missing or a list is empty.
+
+    >>> names = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy")
+    >>> seeds = [dict.fromkeys(names, 91.0), dict.fromkeys(names, 89.0)]
+    >>> retrains = [dict.fromkeys(names, 90.0)] * 2
+    >>> gap_of_means(seeds, retrains)  # each seed is 1 point off, in opposite directions
+    0.0
     """
     return average_gap(_means(runs), _means(retrains))
 

@@ -23,7 +23,11 @@ def probabilities(logits: Values) -> Floats:
 
 
 def entropy(p: Values) -> Floats:
-    """Compute the entropy -sum p ln p of each row of *p* (N, K), (N,), in nats, 0..ln K."""
+    """Compute the entropy -sum p ln p of each row of *p* (N, K), (N,), in nats, 0..ln K.
+
+    >>> entropy(np.array([[0.5, 0.5], [1.0, 0.0]])).round(3).tolist()
+    [0.693, 0.0]
+    """
     nats: Floats = entr(_checked(floats(p, "probabilities", 2))).sum(1)
     return nats
 
@@ -61,7 +65,12 @@ def js_divergence(p: Values, q: Values) -> float:
 
 
 def js_rows(p: Values, q: Values) -> Floats:
-    """Compute `js_divergence` for each sample, (N,)."""
+    """Compute `js_divergence` for each sample, (N,).
+
+    >>> p, q = np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[0.0, 1.0], [0.5, 0.5]])
+    >>> js_rows(p, q).round(3).tolist()  # ln 2 is the largest value
+    [0.693, 0.0]
+    """
     p, q = _two(p, q)
     # p ln(2p/(p+q)), without halving p+q: half of the smallest float is 0.
     nats: Floats = (rel_entr(2 * p, p + q) + rel_entr(2 * q, p + q)).sum(1) / 4

@@ -51,6 +51,10 @@ def klom(unlearned: Values, retrained: Values, *, bins: int = 20) -> Floats:
         margin of a sample, as it lies on the last edge; here it belongs to the last bin.
 
     Raises: CounError if the numbers of samples differ.
+
+    >>> margins = np.array([[1.0, 1.0], [1.1, 1.1], [0.9, 0.9]])  # 3 models, 2 samples
+    >>> klom(margins + [0.0, 5.0], margins).round(1).tolist()  # the second sample stands out
+    [0.0, 11.5]
     """
     groups = [np.clip(floats(x, "margins", 2), -CLIP, CLIP) for x in (unlearned, retrained)]
     sizes = [group.shape[1] for group in groups]

@@ -78,6 +78,10 @@ def probe_margins(
     Returns: log-odds in nats.
 
     Raises: CounError if *queries* has a class that is missing in *train*.
+
+    >>> x, y = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    >>> (probe_margins((x, y), (np.array([[3.0], [3.0]]), np.array([1, 0]))) > 0).tolist()
+    [True, False]
     """
     rows, labels = _rows("train", train)
     features, truth = _rows("query", queries)

@@ -187,6 +187,11 @@ def neighbour_histograms(
     Returns: shares (classes,) by k.
 
     Source: CoUn, section 3, looks at forget samples' neighbours; k and JS are ours.
+
+    >>> keys, labels = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0]]), np.array([0, 0, 1])
+    >>> shares = neighbour_histograms(np.array([[0.0, 1.0]]), keys, labels, classes=2, ks=(1, 3))
+    >>> {k: share.round(2).tolist() for k, share in shares.items()}
+    {1: [1.0, 0.0], 3: [0.67, 0.33]}
     """
     rows = floats(keys, "features", 2)
     near = class_numbers(labels, len(rows), classes)[nearest(queries, rows, max(ks))]

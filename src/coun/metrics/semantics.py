@@ -105,6 +105,12 @@ def semantic_correlation(
     Returns: a correlation whose rho and p are NaN where all values of one side are equal.
 
     Raises: CounError with fewer than 3 retained classes.
+
+    >>> similarities, row = np.array([1.0, 0.9, 0.5, 0.1]), np.array([0.0, 60.0, 30.0, 10.0])
+    >>> generator = np.random.default_rng(0)
+    >>> result = semantic_correlation(similarities, row, 0, generator=generator)
+    >>> round(result.rho, 6), result.exact
+    (1.0, True)
     """
     near, predicted = pair(similarities, row, "similarities and predictions", 1)
     usable = ~np.isnan(near) & ~np.isnan(predicted)

@@ -35,6 +35,10 @@ def tow_mia(metrics: Mapping[str, float], retrain: Mapping[str, float]) -> float
     Raises: CounError if a metric is missing.
 
     Source: RUM's code; the efficacy is that of the SVC on confidences.
+
+    >>> retrain = {"retain_accuracy": 90.0, "mia_efficacy": 40.0, "test_accuracy": 80.0}
+    >>> round(tow_mia({**retrain, "mia_efficacy": 30.0}, retrain), 2)
+    0.9
     """
     return _product(metrics, retrain, "mia_efficacy", "ToW-MIA")
 

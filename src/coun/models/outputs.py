@@ -22,7 +22,14 @@ Head = nn.Linear | nn.Conv2d
 
 
 class Outputs(NamedTuple):
-    """The outputs of a classifier for a batch: logits (B, K) and features (B, D)."""
+    """The outputs of a classifier for a batch: logits (B, K) and features (B, D).
+
+    >>> import coun
+    >>> network = coun.models.build("mlp", classes=10, shape=(1, 8, 8))
+    >>> outputs = Classifier(network, example=torch.zeros(2, 1, 8, 8))(torch.zeros(5, 1, 8, 8))
+    >>> outputs.logits.shape
+    torch.Size([5, 10])
+    """
 
     logits: Tensor
     features: Tensor

@@ -67,6 +67,12 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> str:
         if the file was read as it is.
 
     Raises: CounError if the file is missing, damaged, refused, or of another architecture.
+
+    >>> import tempfile
+    >>> path, trained = Path(tempfile.mkdtemp(), "trained.pt"), nn.Linear(2, 2)
+    >>> torch.save(nn.DataParallel(trained).state_dict(), path)
+    >>> load_weights(nn.Linear(2, 2), path).partition(": ")[2]
+    "the prefix 'module.' of all names was removed"
     """
     path = Path(path)
     states = read_checkpoint(path)

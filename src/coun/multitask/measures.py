@@ -24,6 +24,13 @@ def measure(run: MultiTaskRun, request: TaskRequest) -> dict[str, dict[str, floa
         `unlearn_accuracy` (100 minus the accuracy on rows that go) and `test_accuracy`; and
         `mia_efficacy`, of the SVC on confidences, where rows go and others stay. What has no
         rows is left out.
+
+    >>> import coun
+    >>> from coun.multitask import train, three_tasks
+    >>> workload = three_tasks(coun.load("digits", limit=50), vehicles=frozenset("01234"))
+    >>> request = TaskRequest(workload.data.train.numbers[:5], ("class",))
+    >>> sorted(measure(train(workload, "mlp", epochs=1), request))
+    ['class', 'kind', 'rotation']
     """
     workload, tasks = run.workload, run.workload.tasks
     forgotten = request.pairs(workload)

@@ -99,6 +99,14 @@ def unlearn(
         settings: of the last two methods.
 
     Raises: CounError for an unknown method, or numbers that cannot train.
+
+    >>> import coun
+    >>> from coun.multitask import train, three_tasks
+    >>> workload = three_tasks(coun.load("digits", limit=50), vehicles=frozenset("01234"))
+    >>> request = TaskRequest(workload.data.train.numbers[:5], ("class",))
+    >>> run = unlearn(train(workload, "mlp", epochs=1), request, "finetune", epochs=1)
+    >>> run.method, run.request.tasks
+    ('finetune', ('class',))
     """
     if method not in METHODS:
         raise unknown("multi-task method", method, METHODS)

@@ -76,6 +76,11 @@ class Method:
         needs_out_of_fold: Whether the method needs out-of-fold predictions (`coun prepare`).
         needs_kept_epochs: Whether the method needs weights of earlier epochs (`--keep-every`).
         contrast_of: The method that this one equals if the contrastive module is added to it.
+
+    >>> from coun.methods import make
+    >>> method = make("finetune", {"epochs": 3})
+    >>> method.name, sorted(method.reads), method.epochs
+    ('finetune', ['retain'], 3)
     """
 
     name: ClassVar[str]

@@ -67,6 +67,11 @@ class Plan:
         seed: of the method and the audit.
         page: whether to write the page of the audit beside the certificate.
         retrains: run folders of Retrains without the rows, for the audit.
+
+    >>> from coun.registry.gates import Gates
+    >>> plan = Plan("out_of_fold", {"epochs": 3}, gates=Gates(min_test_accuracy=90))
+    >>> plan.budget  # which only the method "auto" reads
+    0.3
     """
 
     method: str = AUTO

@@ -44,6 +44,15 @@ def history(folder: str | Path) -> list[StepRecord]:
     Args: folder: of the run.
 
     Raises: CounError if the folder holds no finished run.
+
+    >>> import tempfile
+    >>> import coun
+    >>> data, folder = coun.load("digits", limit=50), Path(tempfile.mkdtemp())
+    >>> _ = coun.train(data, "mlp", epochs=1, out=folder / "original")
+    >>> split = coun.Split.random(data, 0.1)
+    >>> _ = coun.unlearn(folder / "original", split, "finetune", epochs=1, out=folder / "run")
+    >>> [step.method for step in history(folder / "run")]
+    ['retrain', 'finetune']
     """
     path = expanded(folder)
     record = read_record(path)

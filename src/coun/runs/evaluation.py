@@ -144,6 +144,13 @@ def measure(predictions: Predictions, split: Split | None) -> dict[str, Any]:
 
     Returns: the values by name, None for unlearn accuracy and MIA efficacy without a *split*;
         and `counts`, the numbers of rows.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=50)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.1)
+    >>> answers = predictions(run.classifier, data, split)  # one pass over the data
+    >>> answers.outputs["forget"].logits.shape, measure(answers, split)["counts"]["forget"]
+    (torch.Size([5, 10]), 5)
     """
     return _as_json(measurements(predictions, split), predictions)
 

@@ -276,6 +276,11 @@ class RunRecord(Record):
         kept_epochs: digests of the weights that were kept of earlier epochs, by epoch.
         profile: seconds by part of the training loop, where they were measured.
         weights_sha256: the digest of the weights; empty while the run is not complete.
+
+    >>> import coun
+    >>> record = coun.train(coun.load("digits", limit=50), "mlp", epochs=1, seed=3).record
+    >>> record.kind, record.model.name, record.seed, record.method.settings["epochs"]
+    ('original', 'mlp', 3, 1)
     """
 
     version: Literal[2] = VERSION

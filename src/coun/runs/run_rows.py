@@ -37,6 +37,14 @@ def rows_of_run(folder: str | Path) -> list[RunRow]:
     request stands in a folder that no longer exists is named as of "an earlier request".
 
     Raises: CounError if the folder holds no finished run, or a run of version 0.1.
+
+    >>> import tempfile
+    >>> import coun
+    >>> data, folder = coun.load("digits", limit=50), Path(tempfile.mkdtemp())
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.by_index(data, [22])
+    >>> _ = coun.unlearn(run, split, "finetune", epochs=1, out=folder / "run")
+    >>> [(row.id, row.label) for row in rows_of_run(folder / "run") if row.forgotten_by]
+    [('22', '9')]
     """
     path = expanded(folder)
     record = read_record(path)

@@ -31,6 +31,14 @@ def request_scores(run: Run, request: Request, *, options: Options | None = None
     Returns: scores for `Split.of(..., scores=...)`, (N,) float64.
 
     Raises: CounError where models must be trained and the training of *run* is not on record.
+
+    >>> import coun
+    >>> from coun.data.requests import parse
+    >>> data = coun.load("digits", limit=50)
+    >>> request = parse({"kind": "memorised", "fraction": 0.1, "models": 2})
+    >>> scores = request_scores(coun.train(data, "mlp", epochs=1), request)
+    >>> len(coun.Split.of(data, request, scores=scores).forget)
+    5
     """
     data = run.data
     rows = torch.ones(len(data.train), dtype=torch.bool)

@@ -166,6 +166,13 @@ def membership(
     Returns: the scores of each attack, and their ROC curves.
 
     Raises: CounError if run and shadows are of other data, or there is no split.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=60)
+    >>> run, made = coun.train(data, "mlp", epochs=1), shadows(data, "mlp", 4, epochs=1)
+    >>> attacked = membership(run, made, coun.Split.random(data, 0.2))
+    >>> sorted(attacked.roc), attacked.roc["rmia"].members
+    (['lira_offline', 'rmia'], 12)
     """
     split = split or run.split
     if split is None:

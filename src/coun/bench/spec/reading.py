@@ -60,6 +60,10 @@ def parse(text: str, where: str = "config", *, trust: Trust = False) -> Config:
         trust: whether the config may name code, which is imported to check and to run it.
 
     Raises: CounError that names the table and the key at fault, or code that is not trusted.
+
+    >>> config = parse(read_text("demo"))
+    >>> [workload.name for workload in config.workload], config.metrics
+    (['digits'], ('retain_accuracy', 'unlearn_accuracy', 'test_accuracy', 'mia_efficacy'))
     """
     try:
         document = tomllib.loads(text)

@@ -36,6 +36,12 @@ class Request(BaseModel, ABC):
 
     A kind of your own is a subclass with a `kind`, registered as an entry point of the group
     `coun.requests`; its fields are its settings.
+
+    >>> import coun
+    >>> from coun.data.requests import parse
+    >>> request = parse({"kind": "class", "name": "3"})  # as a record or a config says it
+    >>> request.describe(), len(coun.Split.of(coun.load("digits", limit=100), request).forget)
+    ("class '3'", 10)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

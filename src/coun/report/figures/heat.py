@@ -89,6 +89,11 @@ def confusion_differences(
             and predicted classes across. Rows are turned into percent; a class without samples
             has no row.
         classes: K names.
+
+    >>> retrain, model = np.array([[8, 2], [0, 10]]), np.array([[9, 1], [0, 10]])
+    >>> figure = confusion_differences({"FT": model}, retrain, ["cat", "dog"])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['+10', '-10']
     """
     present = np.flatnonzero(np.asarray(retrain).sum(axis=1))
     exact = _percent(retrain)

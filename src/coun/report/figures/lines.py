@@ -29,6 +29,12 @@ def roc_curves(curves: Mapping[str, Curve]) -> Figure:
     gives the numbers of members and others.
 
     Args: curves: by model, as `coun.attacks.curve` returns them.
+
+    >>> from coun.attacks import curve
+    >>> scores = np.linspace(0, 1, 50)
+    >>> figure = roc_curves({"FT": curve(scores + 0.5, scores), "Retrain": curve(scores, scores)})
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['FT (50, 50)', 'Retrain (50, 50)']
     """
     figure, (axes,) = subplots((5.6, 5))
     lowest = 1.0
@@ -76,6 +82,10 @@ def loss_histograms(losses: Mapping[str, Mapping[str, ArrayLike]], *, bins: int 
     Args:
         losses: by model, under "forget" and "test": cross entropy in nats, (N,).
         bins: their number.
+
+    >>> losses = {"forget": np.array([0.01, 0.02]), "test": np.array([0.5, 2.0])}
+    >>> len(loss_histograms({"FT": losses, "Retrain": losses}).axes)  # panels
+    2
     """
     groups = {
         name: {part: np.maximum(np.asarray(values[part], float), LEAST_LOSS) for part in LINES}
@@ -109,6 +119,11 @@ def loss_lines(slices: Mapping[str, Slice]) -> Figure:
     """Draw the loss along a line through each model, one panel for each role.
 
     Args: slices: by model, as `coun.analysis.landscape` returns them; each model is at step 0.
+
+    >>> from coun.analysis import Slice
+    >>> around = Slice(np.array([-1.0, 0.0, 1.0]), {"retain": np.array([2.0, 0.1, 2.2])})
+    >>> [axes.get_title() for axes in loss_lines({"FT": around}).axes]
+    ['retain']
     """
     roles = list(next(iter(slices.values())).losses)
     figure, grid = subplots((4.2 * len(roles), 3.6), 1, len(roles), sharey=True)
