@@ -45,9 +45,33 @@ class ExpandedPath(click.Path):
 PATH = ExpandedPath(path_type=Path)
 
 
+class TopicOption(click.Option):
+    """An option that `--help` lists under the heading *topic*."""
+
+    def __init__(self, *names: Any, topic: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.topic = topic
+
+
+def option_on(topic: str) -> Callable[..., Callable[[F], F]]:
+    """Return a `click.option` for the options of one topic."""
+    return functools.partial(click.option, cls=TopicOption, topic=topic)
+
+
 class Command(click.Command):
     """A command that refuses an option given twice, where the second value would replace the
-    first without a word."""
+    first without a word. Its help lists the options by topic."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options without a topic, which most calls need, and then those of topics."""
+        topics: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for option in self.get_params(context):
+            record = option.get_help_record(context) if isinstance(option, click.Option) else None
+            if record is not None:
+                topics.setdefault(getattr(option, "topic", "Options"), []).append(record)
+        for topic, records in topics.items():
+            with formatter.section(topic):
+                formatter.write_dl(records)
 
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
         _, _, order = self.make_parser(context).parse_args(list(words))
@@ -72,35 +96,40 @@ def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return apply
 
 
+_compute_option = option_on("Computation")
 compute_options = options(
-    click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...  [default: auto]"),
-    click.option(
+    _compute_option(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ...  [default: auto]"
+    ),
+    _compute_option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16"]),
         default="auto",
         help="Precision of convolutions and matrix products.  [default: auto]",
     ),
-    click.option("--head", help="Name of the last linear layer, where it cannot be found."),
-    click.option(
+    _compute_option("--head", help="Name of the last linear layer, where it cannot be found."),
+    _compute_option(
         "--checkpoint-every",
         type=click.FloatRange(min=0),
         default=60.0,
         help="Seconds between checkpoints.  [default: 60]",
     ),
-    click.option(
+    _compute_option(
         "--memory-format",
         type=click.Choice(["channels_last", "contiguous"]),
         default="channels_last",
         help="Layout of images; contiguous is slower and more exact.  [default: channels_last]",
     ),
-    click.option("--compile", is_flag=True, help="Compile the training step; pays on long runs."),
-    click.option(
+    _compute_option(
+        "--compile", is_flag=True, help="Compile the training step; pays on long runs."
+    ),
+    _compute_option(
         "--workers",
         type=click.IntRange(0, MOST_WORKERS),
         default=0,
         help="Number of processes that read streamed data ahead.  [default: 0]",
     ),
-    click.option("--profile", is_flag=True, help="Show where the time is spent."),
+    _compute_option("--profile", is_flag=True, help="Show where the time is spent."),
 )
 trust_option = click.option(
     "--trust", is_flag=True, help="Run code that records and configs name; by default none is run."

@@ -42,6 +42,8 @@ WORDS = (
     "different",
 )
 
+_test_option, _page_option = app.option_on("Tests"), app.option_on("Page")
+
 
 @app.command(
     "audit",
@@ -64,45 +66,9 @@ WORDS = (
     type=app.PATH,
     help="Run folder or weights file of the model before unlearning.",
 )
+@click.option("--out", type=app.PATH, help="Write report.html and audit.json into this folder.")
 @start_options
 @click.option("--head", help="Name of the last linear layer, where it cannot be found.")
-@click.option(
-    "--margin",
-    type=float,
-    default=MARGIN,
-    help=f"Points of accuracy that count as no difference.  [default: {MARGIN:g}]",
-)
-@click.option(
-    "--alpha",
-    type=float,
-    default=ALPHA,
-    help=f"Chance of a false accusation, of all tests together.  [default: {ALPHA:g}]",
-)
-@click.option(
-    "--audits-so-far",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Earlier audits of the same model; all of them together then keep to alpha.",
-)
-@click.option(
-    "--groups",
-    type=app.PATH,
-    metavar="FILE",
-    help="A csv file with id,owner: rows of one owner (a customer) are tested as a whole.",
-)
-@click.option(
-    "--relearn/--no-relearn",
-    default=None,
-    help="Test what a few steps of relearning bring back.  [default: only where it is cheap]",
-)
-@click.option("--theory", is_flag=True, help="Also measure alignment and steepness of features.")
-@click.option(
-    "--shadows",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Also attack with N shadow models (trains them).",
-)
 @click.option(
     "--plan",
     is_flag=True,
@@ -113,14 +79,50 @@ WORDS = (
     metavar="WORDS",
     help=f"Verdicts, separated by commas, for which the exit code is {FAILED}.",
 )
-@click.option("--map", "maps", is_flag=True, help="Draw maps of features (t-SNE) on the page.")
-@click.option(
+@app.trust_option
+@_test_option(
+    "--margin",
+    type=float,
+    default=MARGIN,
+    help=f"Points of accuracy that count as no difference.  [default: {MARGIN:g}]",
+)
+@_test_option(
+    "--alpha",
+    type=float,
+    default=ALPHA,
+    help=f"Chance of a false accusation, of all tests together.  [default: {ALPHA:g}]",
+)
+@_test_option(
+    "--audits-so-far",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Earlier audits of the same model; all of them together then keep to alpha.",
+)
+@_test_option(
+    "--groups",
+    type=app.PATH,
+    metavar="FILE",
+    help="A csv file with id,owner: rows of one owner (a customer) are tested as a whole.",
+)
+@_test_option(
+    "--relearn/--no-relearn",
+    default=None,
+    help="Test what a few steps of relearning bring back.  [default: only where it is cheap]",
+)
+@_test_option("--theory", is_flag=True, help="Also measure alignment and steepness of features.")
+@_test_option(
+    "--shadows",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Also attack with N shadow models (trains them).",
+)
+@_page_option("--map", "maps", is_flag=True, help="Draw maps of features (t-SNE) on the page.")
+@_page_option(
     "--without-rows",
     is_flag=True,
     help="Leave ids and pictures of forgotten rows out of the page and the files.",
 )
-@click.option("--out", type=app.PATH, help="Write report.html and audit.json into this folder.")
-@app.trust_option
 @data_options
 @views_options
 @forget_options

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from coun.cli import app
 from coun.errors import CounError
 
+_option = app.option_on("Contrastive loss")
 contrast_options = app.options(
-    click.option(
+    _option(
         "--contrast",
         metavar="LOSS",
         help="Add a contrastive loss, e.g. info_nce, or package.module:Class.",
     ),
-    click.option(
+    _option(
         "--contrast-weight",
         type=float,
         help="Weight of that loss.  [default: 1]",
     ),
-    click.option("--contrast-temperature", type=float, help="Temperature of that loss."),
-    click.option(
-        "--contrast-views", metavar="LETTERS", help="Letters of its second view, e.g. CHJN."
-    ),
-    click.option(
+    _option("--contrast-temperature", type=float, help="Temperature of that loss."),
+    _option("--contrast-views", metavar="LETTERS", help="Letters of its second view, e.g. CHJN."),
+    _option(
         "--contrast-set",
         multiple=True,
         metavar="KEY=VALUE",

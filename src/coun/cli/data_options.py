@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from coun.cli.app import PATH, options
+from coun.cli import app
 
 if TYPE_CHECKING:
     from coun.data import Data
@@ -25,73 +25,74 @@ LIMITS = (
 )
 VIEWS = ("views", "mean", "std")  # options of `views_options`, which are in `limits` as well
 
-_limit_options = options(
-    click.option("--limit", type=int, help="Keep a fixed stratified subset of N training rows."),
-    click.option("--test-limit", type=int, help="Keep a fixed stratified subset of N test rows."),
-    click.option("--image-column", help="Name of the image column of an hf: source."),
-    click.option("--label-column", help="Name of the label column of a table."),
-    click.option(
+_option = app.option_on("Data")
+_limit_options = app.options(
+    _option("--limit", type=int, help="Keep a fixed stratified subset of N training rows."),
+    _option("--test-limit", type=int, help="Keep a fixed stratified subset of N test rows."),
+    _option("--image-column", help="Name of the image column of an hf: source."),
+    _option("--label-column", help="Name of the label column of a table."),
+    _option(
         "--test-share",
         type=float,
         metavar="SHARE",
         help="Share of the rows to hold out for testing, where a source has no test part.",
     ),
-    click.option("--test-seed", type=int, metavar="N", help="Seed of the draw of that share."),
-    click.option(
+    _option("--test-seed", type=int, metavar="N", help="Seed of the draw of that share."),
+    _option(
         "--test-ids",
-        type=PATH,
+        type=app.PATH,
         metavar="FILE",
         help="File with the ids of the rows to hold out for testing, one per line.",
     ),
-    click.option(
+    _option(
         "--test-split",
         metavar="NAME",
         help="The part, folder or mark of a source that is the test part.",
     ),
-    click.option(
+    _option(
         "--test-data",
-        type=PATH,
+        type=app.PATH,
         metavar="PATH",
         help="Folder of class folders elsewhere that is the test part of a folder: source.",
     ),
-    click.option(
+    _option(
         "--size",
         type=int,
         metavar="PIXELS",
         help="Cut the middle square of each image and scale it to this side. Images of "
         "different sizes need it.",
     ),
-    click.option("--drop", metavar="COLUMNS", help="Columns of a table: source to leave out."),
-    click.option(
+    _option("--drop", metavar="COLUMNS", help="Columns of a table: source to leave out."),
+    _option(
         "--categorical",
         metavar="COLUMNS",
         help="Columns of numbers of a table: source whose values are categories.",
     ),
-    click.option(
+    _option(
         "--missing",
         type=click.Choice(["refuse", "fill"]),
         help="What to do with missing values of a table: source.  [default: refuse]",
     ),
-    click.option(
+    _option(
         "--length",
         type=click.IntRange(min=1),
         metavar="TOKENS",
         help="Number of tokens to keep of each text of a tokens: source.",
     ),
-    click.option(
+    _option(
         "--follow-links",
         is_flag=True,
         default=None,
         help="Accept links that lead out of a folder: source.",
     ),
-    click.option(
+    _option(
         "--stream",
         is_flag=True,
         default=None,
         help="Leave the images on the disk, for data that is larger than memory; --workers reads "
         "ahead.",
     ),
-    click.option(
+    _option(
         "--cache",
         metavar="DIR|none",
         help="Where decoded images are kept for the next command.  [default: COUN_CACHE, or the "

@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from coun.cli import app
 from coun.errors import CounError
 
 if TYPE_CHECKING:
     from coun.data.partition import Partition
 
 Settings = dict[str, Any] | None
+_option = app.option_on("Federation")
 
 
 def federation_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,23 +26,23 @@ def federation_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(federation=_settings(**given), **values)
 
     flags = (
-        click.option(
+        _option(
             "--clients",
             type=int,
             metavar="N",
             help="Train in a federation: N clients with rows of their own, whose models are "
             "averaged after each round.",
         ),
-        click.option(
+        _option(
             "--partition",
             metavar="HOW",
             help="How rows are divided among clients: iid, or dirichlet:ALPHA, where each client "
             "holds other shares of the classes.  [default: iid]",
         ),
-        click.option(
+        _option(
             "--partition-seed", type=int, help="Seed of the division among clients.  [default: 0]"
         ),
-        click.option("--local-epochs", type=int, help="Epochs of a round.  [default: 1]"),
+        _option("--local-epochs", type=int, help="Epochs of a round.  [default: 1]"),
     )
     decorated: Callable[..., Any] = with_federation
     for option in reversed(flags):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coun.cli import app
 from coun.errors import CounError
 
 if TYPE_CHECKING:
@@ -145,6 +146,9 @@ _DECLARATIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
+_option = app.option_on("Rows to forget")
+
+
 def forget_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options; it receives them as one argument, `forget`.
 
@@ -158,13 +162,13 @@ def forget_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(forget=forget, **values)
 
     flags = (
-        click.option(
+        _option(
             "--id-column",
             "forget_id_column",
             metavar="NAME",
             help="Column of the ids, in request files and in an hf: source.",
         ),
-        click.option(
+        _option(
             "--with-copies",
             "forget_with_copies",
             is_flag=True,
@@ -175,7 +179,7 @@ def forget_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(flags):
         decorated = option(decorated)
     for name, flag, settings in reversed(_DECLARATIONS):
-        decorated = click.option(flag, f"forget_{name}", multiple=True, **settings)(decorated)
+        decorated = _option(flag, f"forget_{name}", multiple=True, **settings)(decorated)
     return decorated
 
 

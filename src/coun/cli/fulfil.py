@@ -10,6 +10,7 @@ import click
 from coun.cli import app
 
 GATE_FAILED = 3
+_gate_option = app.option_on("Gates")
 
 
 @app.command(
@@ -36,16 +37,16 @@ GATE_FAILED = 3
     metavar="SHARE",
     help="What auto may cost, as a share of a Retrain.  [default: 0.3]",
 )
-@click.option(
+@_gate_option(
     "--min-test-accuracy", type=float, metavar="PERCENT", help="Gate on the test accuracy."
 )
-@click.option(
+@_gate_option(
     "--max-remembered",
     type=float,
     metavar="SHARE",
     help="Gate on the share of forgotten rows that the model treats as trained rows, 0 to 1.",
 )
-@click.option(
+@_gate_option(
     "--max-retain-change",
     type=float,
     default=5.0,

@@ -65,26 +65,27 @@ class FoldOptions:
         return read_owners(self.groups) if self.groups else None
 
 
+_fold_option = app.option_on("Preparation for requests")
 _fold_options = app.options(
-    click.option(
+    _fold_option(
         "--folds",
         type=click.IntRange(min=2),
         metavar="K",
         help="Prepare for requests of rows: train K models, each without one Kth of the rows, and "
         f"keep what each predicts for the rows that it has not seen.  [coun prepare: {FOLDS}]",
     ),
-    click.option(
+    _fold_option(
         "--repeats",
         type=click.IntRange(min=1),
         metavar="R",
         help=f"Divide the rows R times, and average the predictions.  [default: {REPEATS}]",
     ),
-    click.option(
+    _fold_option(
         "--fold-epochs",
         type=click.IntRange(min=1),
         help="Epochs of each model of a fold.  [default: half of the model's]",
     ),
-    click.option(
+    _fold_option(
         "--groups",
         type=app.PATH,
         metavar="FILE",

@@ -26,6 +26,7 @@ from coun.errors import CounError
 )
 @click.option("--data", "source", metavar="SRC", help="digits, hf:PATH, folder:PATH, ...")
 @click.option("--model", help="A built-in name, or package.module:factory.")
+@app.out_option
 @click.option(
     "--from-request",
     "request_of",
@@ -53,15 +54,14 @@ from coun.errors import CounError
     help="Keep the weights after every N epochs, for --method rewind.",
 )
 @app.seed_option
-@fold_options
-@federation_options
 @data_options
 @views_options
 @forget_options
+@fold_options
+@federation_options
 @app.set_option
 @app.trust_option
 @app.compute_options
-@app.out_option
 @app.json_option
 def command(
     source: str | None,

@@ -29,6 +29,7 @@ from coun.cli.views_options import views_options
     required=True,
     help="Name of the method, see 'coun methods'; auto chooses one by rule.",
 )
+@app.out_option
 @click.option("--epochs", type=int, help="Passes over the rows.  [default: by method and model]")
 @click.option(
     "--retain-share",
@@ -46,7 +47,6 @@ from coun.cli.views_options import views_options
 @data_options
 @views_options
 @app.compute_options
-@app.out_option
 @app.json_option
 def command(
     start: Path,

@@ -6,28 +6,27 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import click
-
 from coun.cli import app
 from coun.cli.data_options import VIEWS
 from coun.errors import CounError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_option = app.option_on("Images")
 _options = app.options(
-    click.option(
+    _option(
         "--views",
         metavar="none|LETTERS|CODE",
         help="Random changes of training images: none, letters such as CHN, or "
         "package.module:factory.  [default: by shape, or as the model says]",
     ),
-    click.option(
+    _option(
         "--mean",
         metavar="NUMBERS",
         help="Mean of each channel, for pixels in 0..1, e.g. 0.485,0.456,0.406.  [default: the "
         "model's, or that of the training images]",
     ),
-    click.option("--std", metavar="NUMBERS", help="Deviation of each channel; with --mean."),
+    _option("--std", metavar="NUMBERS", help="Deviation of each channel; with --mean."),
 )
 
 
