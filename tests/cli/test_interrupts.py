@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -92,3 +93,18 @@ def test_a_seed_beyond_every_generator_is_refused():
     data = coun.load("digits", limit=50)
     with pytest.raises(CounError, match="expected a number below"):
         coun.Split.random(data, 0.1, seed=99999999999999999999)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["methods"], ["methods", "--json"]])
+def test_a_reader_that_stops_early_is_no_error(words, unmeasured):
+    """As in `coun rows digits | head`: the exit code is that of SIGPIPE, and nothing is said."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "coun", *words]
+    try:
+        done = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, env=unmeasured, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -7,6 +7,7 @@ import os
 import pickle
 import tarfile
 import warnings
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from coun.errors import CounError
 from coun.models.checkpoints import INDEX, read_checkpoint
@@ -73,6 +75,11 @@ def optimizer():
     return {"state": {0: {"exp_avg": torch.zeros(4, 1, 3, 3)}}, "param_groups": [{"lr": 0.1}]}
 
 
+def inside(wrapper):
+    """The weights where one layer was wrapped, as `features` is for AlexNet and VGG on ImageNet."""
+    return {name.replace("conv.", f"conv.{wrapper}."): value for name, value in STATE.items()}
+
+
 READ = {
     "plain": (STATE, ""),
     "dataparallel": (prefixed("module."), "'module.'"),
@@ -100,6 +107,8 @@ READ = {
         "1 counter of BatchNorm",
     ),
     "a step among the weights": (STATE | {"epoch": 3}, ""),
+    "a layer in DataParallel": (inside("module"), "wrappers inside of other names"),
+    "a layer compiled": (inside("_orig_mod"), "wrappers inside of other names"),
 }
 
 
@@ -249,6 +258,18 @@ def saved(path, content):
     return path
 
 
+def zipped(path, name):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, "x")
+    return path
+
+
+def pruned():
+    network = Net()
+    prune.l1_unstructured(network.wide, "weight", 0.5)
+    return network.state_dict()
+
+
 def index_with(path, **places):
     index = path.parent / f"model.safetensors{INDEX}"
     index.write_text(json.dumps({"weight_map": places}))
@@ -274,11 +295,19 @@ REFUSED = {
     "gzip": (lambda p: write(p, b"\x1f\x8b\x08" + bytes(99)), "gzip"),
     "noise": (lambda p: write(p, bytes(range(128, 256))), "no file of weights"),
     "half a file": (lambda p: write(p, saved(p, STATE).read_bytes()[:900]), "damaged"),
-    "tar": (tar, "no file of weights"),
+    "tar": (tar, "tar archive; unpack it first"),
+    "zip": (lambda p: zipped(p, "w.pt"), "zip archive of other files; unpack it first"),
+    "exported": (lambda p: zipped(p, "m/archive_format"), "a program of torch.export"),
+    "numpy": (lambda p: saved(p, {n: v.numpy() for n, v in STATE.items()}), "arrays of NumPy"),
+    "pruned": (lambda p: saved(p, pruned()), "prune.remove before saving"),
+    "weight_norm": (
+        lambda p: saved(p, {**STATE, "wide.weight_g": torch.ones(4, 1)}),
+        "the file has weight_norm",
+    ),
     "pickle": (lambda p: write(p, pickle.dumps({"a": 1})), "convert it|no state dict"),
     "whole model": (lambda p: saved(p, SOURCE), r"convert it: torch\.save"),
     "torchscript": (script, "TorchScript"),
-    "npz": (lambda p: (np.savez(p.open("wb"), x=np.zeros(3)), p)[1], "cannot be read"),
+    "npz": (lambda p: (np.savez(p.open("wb"), x=np.zeros(3)), p)[1], "an archive of NumPy"),
     "numbers": (lambda p: saved(p, {"epoch": 3}), "holds no state dict"),
     "list": (lambda p: saved(p, [1, 2]), "got a list"),
     "optimizer only": (lambda p: saved(p, {"optimizer": optimizer()}), "holds no state dict"),
@@ -320,3 +349,27 @@ def test_damaged_files_never_give_a_traceback(tmp_path):
             path.write_bytes(damaged)
             with contextlib.suppress(CounError):
                 read_checkpoint(path)
+
+
+NORMS = {
+    "weight_norm": (nn.utils.weight_norm, nn.utils.parametrizations.weight_norm),
+    "spectral_norm": (nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*_norm:FutureWarning")
+@pytest.mark.parametrize("newer", [True, False])
+@pytest.mark.parametrize("norm", NORMS)
+def test_norms_of_weights_are_read_in_both_spellings(norm, newer, tmp_path):
+    old, new = (make(nn.Linear(5, 4)).eval() for make in NORMS[norm])
+    source, target = (old, new) if newer else (new, old)
+    torch.save(source.state_dict(), tmp_path / "w.pt")
+    assert "another version of torch" in load_weights(target, tmp_path / "w.pt")
+    x = torch.randn(3, 5)
+    torch.testing.assert_close(target(x), source(x))
+
+
+def test_tied_weights_that_differ_in_the_file_are_refused(tmp_path):
+    torch.save(Net().state_dict(), tmp_path / "w.pt")
+    with pytest.raises(CounError, match=r"wide\.weight and again\.weight are one tensor"):
+        load_weights(Net(tied=True), tmp_path / "w.pt")

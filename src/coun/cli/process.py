@@ -14,11 +14,13 @@ from coun.errors import CounError
 
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
+BROKEN_PIPE = 141  # as shells give for SIGPIPE; `coun rows SRC | head` is no error
 RESUMABLE = ("bench", "demo", "fulfil", "prepare", "train", "unlearn")
 
 
 def run(group: click.Group) -> int:
     """Run the command line; the exit code. Bad input is one line and exit code 2."""
+    output = sys.stdout
     try:
         code = group.main(standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -33,9 +35,13 @@ def run(group: click.Group) -> int:
     except (KeyboardInterrupt, click.Abort):
         _complain(_interrupted())
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
+    except (BrokenPipeError, SystemExit) as stop:
+        # click (which wraps the stream) and rich exit with 1 where the pipe is closed.
+        broken = any(isinstance(error, BrokenPipeError) for error in (stop, stop.__context__))
+        if not broken and sys.stdout is output:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be flushed
+        return BROKEN_PIPE
     except OSError as error:
         _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
     except Exception as error:

@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import pickle
+import tarfile
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -137,6 +139,8 @@ def _read(path: Path) -> Any:
     for magic, advice in _OTHER_FILES.items():
         if start.lstrip().startswith(magic):
             raise CounError(f"'{path}' {advice}")
+    if tarfile.is_tarfile(path):
+        raise CounError(f"'{path}' is a tar archive; unpack it first")
     kind = "not a safetensors file" if path.suffix == ".safetensors" else "no file of weights"
     printable = all(32 <= byte < 127 or byte in b"\t\n\r" for byte in start)
     content = "a text" if start else "empty"
@@ -173,13 +177,45 @@ def _read_torch_file(path: Path) -> Any:
                     f"'{path}' is a TorchScript archive, which cannot be trained; save its "
                     "weights: torch.save(torch.jit.load(path).state_dict(), path)"
                 ) from error
-            raise CounError(
-                f"'{path}' cannot be read by torch.load ({reason}); is it damaged?"
-            ) from error
+            raise CounError(f"'{path}' {_of_another_kind(path) or _unreadable(reason)}") from error
+    if _all_of_numpy(path):
+        raise CounError(
+            f"'{path}' holds arrays of NumPy; expected tensors, made by torch.from_numpy and saved "
+            "by torch.save"
+        )
     raise CounError(
         f"'{path}' holds more than tensors, or is damaged, and is not unpickled; if you trust "
         "it, convert it: torch.save(torch.load(path, weights_only=False).state_dict(), path)"
     )
+
+
+def _all_of_numpy(path: Path) -> bool:
+    """Whether the objects in a file of torch.save, apart from tensors, are those of NumPy."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # as for torch.load
+        return False
+    return bool(names) and all(name.startswith("numpy.") for name in names)
+
+
+def _unreadable(reason: str) -> str:
+    return f"cannot be read by torch.load ({reason}); is it damaged?"
+
+
+def _of_another_kind(path: Path) -> str:
+    """What a zip archive is that torch.save did not write; empty if it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return ""
+    if any(name.endswith(".npy") for name in members):
+        return "is an archive of NumPy; expected tensors, save them by torch.save"
+    if any(name.endswith("archive_format") for name in members):
+        return "is a program of torch.export; expected a state dict"
+    if not any(name.endswith("data.pkl") for name in members):
+        return "is a zip archive of other files; unpack it first"
+    return ""
 
 
 def _read_without_objects(path: Path) -> Any:

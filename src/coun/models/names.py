@@ -14,6 +14,25 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "_forward_mod
 COUNTER = "num_batches_tracked"  # old versions of BatchNorm do not have it
 # Entries that profilers and other versions of a library add; the model works without them.
 EXTRA = (COUNTER, "total_ops", "total_params", "position_ids", "relative_position_index")
+# What wrappers of single layers put inside of names.
+WRAPPERS = (
+    *("module", "_orig_mod", "_forward_module"),
+    *("_fsdp_wrapped_module", "_checkpoint_wrapped_module"),
+)
+# weight_norm and spectral_norm: the ends of names in torch.nn.utils, and in its parametrizations.
+SPELLINGS = (
+    ("weight_g", "parametrizations.weight.original0"),
+    ("weight_v", "parametrizations.weight.original1"),
+    ("weight_orig", "parametrizations.weight.original"),
+    ("weight_u", "parametrizations.weight.0._u"),
+    ("weight_v", "parametrizations.weight.0._v"),
+)
+HINTS = {  # ends of names that the model does not have, and what they tell
+    "weight_mask": "the file is pruned; call torch.nn.utils.prune.remove before saving",
+    "zero_point": "the file is quantised; save the weights before that",
+    "weight_g": "the file has weight_norm, and the model has not",
+    "weight.original0": "the file has weight_norm, and the model has not",
+}
 _SHOWN = 3
 
 
@@ -24,7 +43,9 @@ def fit(
 
     Prefixes that all names share are removed; so is a prefix under which everything that the
     model expects is found, as where a checkpoint of Lightning holds metrics beside the model.
-    Missing counters of BatchNorm are taken from the model, and entries of `EXTRA` are left out.
+    Names of wrappers inside of a name are removed, and weight_norm and spectral_norm get the
+    spelling of the model. Missing counters of BatchNorm are taken from the model, and entries of
+    `EXTRA` are left out.
 
     Returns: the state dict of the model, and what was done, in words.
 
@@ -38,6 +59,13 @@ def fit(
     """
     entries, removed = _without_prefix(dict(state), expected)
     notes = [f"the prefix '{removed}' of all names was removed"] * bool(removed)
+    for rename, what in (
+        (_without_wrappers, "names of wrappers inside of other names were removed"),
+        (_respelled, "weight_norm or spectral_norm is spelled as in another version of torch"),
+    ):
+        renamed = rename(entries, expected)
+        notes += [what] * (renamed.keys() != entries.keys())
+        entries = renamed
     required = {name for name in expected if not name.endswith(COUNTER)}
     required -= _tied(entries, expected).keys()
     if not required <= entries.keys():
@@ -62,7 +90,7 @@ def fit(
             f"it lacks {counted(len(counters), 'counter')} of BatchNorm; fresh ones are used"
         )
         entries |= {name: expected[name] for name in counters}
-    differences = _differences(entries, expected)
+    differences = _differences(entries, expected) or _untied(entries, expected)
     if differences:
         raise CounError(differences)
     for name, value in entries.items():
@@ -95,6 +123,44 @@ def _without_prefix(
         state = {name.removeprefix(shared[0]): tensor for name, tensor in state.items()}
         removed += shared[0]
     return state, removed
+
+
+def _without_wrappers(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """*state* without `WRAPPERS` in names, as `features.module.0.weight`, where names then fit."""
+    result: dict[str, Tensor] = {}
+    for name, value in state.items():
+        short = ".".join(part for part in name.split(".") if part not in WRAPPERS)
+        result[short if name not in expected and short in expected else name] = value
+    return result if len(result) == len(state) else dict(state)
+
+
+def _respelled(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """*state* with the names that the model has for the same tensors of weight_norm and the like.
+
+    Both spellings are the same computation, and their tensors have the same shapes.
+    """
+    result = dict(state)
+    for new, old in (*SPELLINGS, *(pair[::-1] for pair in SPELLINGS)):
+        for name in expected:
+            other = name.removesuffix(new) + old
+            spelled = name.endswith(new) and other in result
+            if spelled and name not in result and other not in expected:
+                result[name] = result.pop(other)
+    return result
+
+
+def _untied(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """Which names have different values in the file but one tensor in the model; empty if none."""
+    first: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
+    for name, tensor in expected.items():
+        if not tensor.numel():
+            continue
+        other = first.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), name)
+        if other != name and not torch.equal(state[name], state[other]):
+            return f"{other} and {name} are one tensor in the model and differ in the file"
+    return ""
 
 
 def _prefix_of_model(state: Mapping[str, Tensor], required: set[str]) -> str:
@@ -142,6 +208,9 @@ def _differences(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
     rows = [(state[n].shape, t.shape) for n, t in expected.items() if n in state]
     heads = {(have[0], want[0]) for have, want in rows if have != want and have and want}
     only_rows = all(have[1:] == want[1:] for have, want in rows)
+    hints = (hint for end, hint in HINTS.items() if any(x.endswith(end) for x in unexpected))
+    if hint := next(hints, ""):
+        line += f" ({hint})"
     if shapes and wrong == shapes and len(shapes) <= 2 and only_rows and len(heads) == 1:
         have, want = heads.pop()
         line += f" (it has {have} outputs and the model {want}: are the classes the same?)"
