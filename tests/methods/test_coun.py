@@ -40,6 +40,8 @@ def test_averaged_directions_are_half_the_weight(original, split):
         {"second_view_gradient": False},
         {"second_view_labels": 0.5},
         {"per_batch": True},
+        {"second_view_letters": "J"},
+        {"second_view_letters": "CHN", "per_batch": True},
     ],
     ids=str,
 )

@@ -50,8 +50,24 @@ def test_measurements_leave_the_calibration_rows_out(original, split, small, tmp
     assert compared["counts"]["test"] == 50
     assert len(split.held_out) == 0  # the caller's split is not changed
     later = coun.Split.by_index(small, range(60, 70), earlier=run.split)
-    again = coun.unlearn(run, later, "held_out", **FAST)
-    assert coun.evaluate(again)["counts"]["test"] == 25
+    # The second request reads the same half again, also where its run is opened from a folder.
+    again = coun.unlearn(coun.Run.open(tmp_path / "run", data=small), later, "held_out", **FAST)
+    assert again.split.calibrated.tolist() == small.test.numbers[half].tolist()
+    assert coun.evaluate(again)["counts"]["test"] == 50
+
+
+def test_a_test_row_that_a_later_request_names_is_not_read_again(split, small) -> None:
+    half = small.test.numbers[split.calibration_rows(small)]
+    past = split.leaving_out(half)
+    named = coun.data.requests.Listed(rows=(60,), test_rows=(int(half[0]),))
+    for later in (
+        coun.Split.of(small, named, earlier=past),
+        coun.Split.of(small, named).after(small, past),
+        past.extended(small, torch.tensor([60]), half[:1]),
+    ):
+        read = small.test.numbers[later.calibration_rows(small)]
+        assert read.tolist() == half[1:].tolist()
+        assert later.rows_to_calibrate(small) == 2 * len(read)
 
 
 def test_a_whole_class_is_refused(original, small) -> None:

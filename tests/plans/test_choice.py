@@ -194,3 +194,10 @@ def test_few_rows_are_pushed_less():
 
     assert push(3) == pytest.approx(push(30), rel=1e-3)
     assert push(30) == pytest.approx(push(300), rel=1e-3)
+
+
+def test_coun_gets_a_second_view_where_the_views_change_nothing():
+    values = {**ROWS, "kind": "listed", "forget_rows_present": False, "original": RECIPE}
+    assert "second_view_letters" not in choose_method(**values).settings
+    choice = choose_method(**values, second_view="CHN")
+    assert make(choice.name, choice.settings).second_view_letters == "CHN"

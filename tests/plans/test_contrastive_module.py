@@ -16,6 +16,7 @@ from coun.methods import catalogue, make
 from coun.models import weights_digest
 from coun.objectives import cross_entropy
 from coun.objectives.contrastive.registry import LOSSES, Memory, MoCo
+from coun.plans.contrastive_module import second_view_letters
 from coun.plans.method import FROZEN, Training
 
 FAST = {"epochs": 2, "batch_size": 32, "lr": 0.02}
@@ -92,17 +93,24 @@ def test_only_the_second_view_takes_other_letters(original, split, small, monkey
     assert run.record["method"]["settings"]["contrast"]["views"] == "CJN"
 
 
+class Plain:
+    """A transform of the user."""
+
+    def __call__(self, images, generator):
+        return images.float()
+
+    def evaluate(self, images):
+        return images.float()
+
+
 def test_a_transform_of_the_user_does_not_accept_letters(original, split, small):
-    class Plain:
-        def __call__(self, images, generator):
-            return images.float()
-
-        def evaluate(self, images):
-            return images.float()
-
     data = replace(small, views=Plain())
     with pytest.raises(coun.CounError, match="letters"):
         coun.unlearn(original.model, split, "finetune", data=data, **FAST, contrast={"views": "CN"})
+    with pytest.raises(coun.CounError, match="letters needs coun's own views"):
+        make("coun", {"second_view_letters": "CN"}).check(original.model, data, split)
+    with pytest.raises(coun.CounError, match="unknown view letter 'X'"):
+        make("coun", {"second_view_letters": "X"})
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -236,3 +244,26 @@ def test_both_views_need_letters(original):
         coun.contrast(make("finetune"), both_views=True)
     with pytest.raises(coun.CounError, match="expected true or false"):
         coun.contrast(make("finetune"), views="CN", both_views="yes")
+
+
+@pytest.mark.parametrize("per_batch", [False, True])
+def test_letters_of_the_second_view_are_those_of_the_module(original, split, small, per_batch):
+    plain = replace(small, views=replace(small.views, letters="N"))
+    module = coun.contrast(make("finetune", FAST), views="CN", temperature=0.1, directions="sum")
+    settings = {"second_view_letters": "CN", "per_batch": per_batch}
+    run = coun.unlearn(original.model, split, "coun", data=plain, **FAST, **settings)
+    same = coun.unlearn(original.model, split, module, data=plain)
+    assert (digest(run) == digest(same)) is not per_batch
+
+
+def test_images_without_random_views_need_a_second_view_of_their_own(
+    original, split, small, caplog
+):
+    plain = replace(small, views=replace(small.views, letters="N"))
+    letters = second_view_letters(plain)
+    assert (letters, second_view_letters(small)) == ("CN", None)
+    coun.unlearn(original.model, split, "coun", data=plain, **FAST)
+    assert "--set second_view_letters=CN for coun, --contrast-views CN" in caplog.text
+    caplog.clear()
+    coun.unlearn(original.model, split, "coun", data=plain, **FAST, second_view_letters=letters)
+    assert "identical" not in caplog.text

@@ -14,7 +14,7 @@ from coun.data.examples import AbsentRows, Data
 from coun.data.requests import Class, Listed, Random, Request
 from coun.data.requests.listed import row_numbers
 from coun.data.split_record import recorded_fields
-from coun.data.split_rows import SplitRows, ids_of, no_rows, union
+from coun.data.split_rows import SplitRows, ids_of, no_rows, union, without
 from coun.errors import CounError, counted, require_type
 
 
@@ -33,6 +33,8 @@ class Split(SplitRows):
         drawn: the rows in *forget* that were drawn at random.
         held_out: numbers of test rows that the request names, or that a method was calibrated on
             (`calibration_rows`): no model was trained on them, and measurements leave them out.
+        calibrated: those of *held_out* that a method was calibrated on; a later one reads them
+            again.
         forgotten_classes: labels of the classes without a retained row; test accuracy leaves
             them out.
         content_kind: what *forget* consists of, however the rows were named.
@@ -110,6 +112,7 @@ class Split(SplitRows):
             earlier=union(before, absent),
             drawn=union(*drawn),
             held_out=union(tests, deleted_tests),
+            calibrated=without(past.calibrated, union(no_rows(), *held_out[1:])),
             forgotten_classes=past.forgotten_classes,
         )
 
@@ -203,6 +206,9 @@ class Split(SplitRows):
             earlier=before,
             drawn=union(past.drawn, self.drawn),
             held_out=union(past.held_out, self.held_out),
+            calibrated=union(
+                without(past.calibrated, without(self.held_out, self.calibrated)), self.calibrated
+            ),
             forgotten_classes=past.forgotten_classes,
         )
 
@@ -221,6 +227,7 @@ class Split(SplitRows):
             earlier=self.earlier,
             drawn=self.drawn,
             held_out=union(self.held_out, test_rows),
+            calibrated=without(self.calibrated, test_rows),
         )
 
     @classmethod

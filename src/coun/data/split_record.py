@@ -42,6 +42,9 @@ def recorded_fields(
             "content_kind": record["content_kind"],
             "held_out": _recorded_rows(record, "held_out"),
             "earlier": _recorded_rows(record, "earlier"),
+            "calibrated": _recorded_rows(record, "calibrated")
+            if "calibrated" in record
+            else no_rows(),
             "drawn": forget if drawn == "all" else _recorded_rows(record, "drawn"),
         }
     else:

@@ -29,6 +29,11 @@ def union(*numbers: Tensor) -> Tensor:
     return torch.cat(numbers).unique()  # type: ignore[no-untyped-call, no-any-return]
 
 
+def without(numbers: Tensor, removed: Tensor) -> Tensor:
+    """Those of *numbers* (n,) that are not in *removed*, in their order."""
+    return numbers[~torch.isin(numbers, removed)]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class SplitRows:
     """What a split holds, and all that is looked up in it.
@@ -42,6 +47,7 @@ class SplitRows:
     earlier: Tensor = field(default_factory=no_rows)
     drawn: Tensor = field(default_factory=no_rows)
     held_out: Tensor = field(default_factory=no_rows)
+    calibrated: Tensor = field(default_factory=no_rows)
     forgotten_classes: tuple[int, ...] = ()
     content_kind: ContentKind = "listed"
     forget_ids: Mapping[int, str] = field(default_factory=dict)
@@ -109,22 +115,35 @@ class SplitRows:
         """Positions in `data.test` of a fixed half of `test_rows`, balanced over classes.
 
         Methods that may read rows that no model has seen read these; `leaving_out` then keeps
-        measurements to the other half.
+        measurements to the other half. A later request gets the same rows, as far as they are
+        there: otherwise each request would take half of the test rows that the one before left.
 
         Raises: CounError if there are fewer than two test rows.
         """
+        again = torch.isin(data.test.numbers, self.calibrated).nonzero().flatten()
+        if len(again) > 1:
+            return again
         rows = self.test_rows(data)
         if len(rows) < 2:
             raise CounError(f"{len(rows)} test rows are left; expected at least 2 to divide")
         half = stratified(data.test.labels.cpu()[rows], len(rows) // 2, CALIBRATION_SEED)
         return rows[half]
 
+    def rows_to_calibrate(self, data: Data) -> int:
+        """How many test rows there are of which methods may read half: `test_rows`, at first."""
+        again = int(torch.isin(data.test.numbers, self.calibrated).sum())
+        return 2 * again if again > 1 else len(self.test_rows(data))
+
     def leaving_out(self, tests: Tensor) -> Self:
-        """Return the same split where measurements leave out more test rows.
+        """Return the same split where measurements leave out the test rows that a method reads.
 
         Args: tests: their row numbers, (n,) int64.
         """
-        return replace(self, held_out=union(self.held_out, tests))
+        return replace(
+            self,
+            held_out=union(self.held_out, tests),
+            calibrated=union(self.calibrated, tests),
+        )
 
     def missing(self, data: Data) -> Tensor:
         """Numbers of rows to forget that the data no longer has, (n,) int64."""
@@ -197,6 +216,8 @@ class SplitRows:
             "earlier": self.earlier.tolist(),
             "drawn": "all" if len(self.drawn) == len(self.forget) else self.drawn.tolist(),
             "held_out": self.held_out.tolist(),
+            # Left out where there are none, as in records of version 0.1.
+            **({"calibrated": self.calibrated.tolist()} if len(self.calibrated) else {}),
         }
 
     def absent_labels(self, data: Data) -> Tensor:

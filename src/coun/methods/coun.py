@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from coun.data import Data, Split
 from coun.engine import Stage, Task
 from coun.methods.finetune import FineTune
+from coun.models import Classifier
 from coun.objectives.contrastive.registry import InfoNCE
-from coun.plans.contrastive_module import ContrastiveModule
+from coun.plans.contrastive_module import ContrastiveModule, check_second_view
 from coun.plans.method import FROZEN
 
 
@@ -65,17 +67,39 @@ class CoUn(FineTune):
         description="If true, all images of a batch share one crop and one flip, a literal reading "
         "of the paper's Algorithm 1.",
     )
+    second_view_letters: str | None = Field(
+        None,
+        description="Letters of the transforms of view 2, such as CHN; for tables and texts the "
+        "share that it changes. Default: those of the data, as view 1.",
+    )
+
+    def __post_init__(self) -> None:
+        check_second_view(self.second_view_letters)
+
+    def settings(self) -> dict[str, Any]:
+        settings = super().settings()
+        # Left out where it is not set, so that records and hashes of 0.1 stay as they are.
+        if self.second_view_letters is None:
+            del settings["second_view_letters"]
+        return settings
+
+    def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
+        super().check(classifier, data, split)
+        self._module().views(data)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
+        return self._module().add_to(super().plan(model, task), task)
+
+    def _module(self) -> ContrastiveModule:
         loss = InfoNCE(
             temperature=self.temperature,
             directions=self.directions,
             second_view_gradient=self.second_view_gradient,
         )
-        module = ContrastiveModule(
+        return ContrastiveModule(
             loss,
             self.weight,
+            self.second_view_letters,
             second_view_labels=self.second_view_labels,
             per_batch=self.per_batch,
         )
-        return module.add_to(super().plan(model, task), task)

@@ -49,6 +49,7 @@ def choose_method(
     held_out_rows: int = 0,
     earlier_rows: int = 0,
     error_ratio: float = 1.0,
+    second_view: str | None = None,
 ) -> Choice:
     """Choose the method for a request. No Retrain of the request and no timing is looked at.
 
@@ -81,6 +82,8 @@ def choose_method(
         earlier_rows: rows that the model to start from was made to forget since it was trained.
         error_ratio: how many times as often as the model on held-out rows the models of folds err
             on rows that they have not seen.
+        second_view: letters of CoUn's second view, where the views of the data change nothing
+            (`coun.plans.contrastive_module.second_view_letters`).
 
     Returns: the choice; `settings` fill the budget, or the part of it that is in proportion. A
         method that matches targets of single rows has no more epochs than by default, after which
@@ -105,6 +108,8 @@ def choose_method(
             "retrain", {}, f"the budget of {budget:g} of a Retrain pays for the exact answer"
         )
     settings, passes = _settings(forget_rows, retain_rows, original)
+    if second_view:
+        settings["coun"]["second_view_letters"] = second_view
     order = _order(kind, forget_rows_present, prepared, held_out_rows)
     if error_ratio > MOST_ERRORS and {"held_out", "out_of_fold"} <= order.keys():
         why = (
@@ -171,7 +176,10 @@ def _order(
         )
         return {"class_matching": second, **without_rows}
     if not forget_rows_present:
-        return {"coun": "forget rows cannot be read, and CoUn reads retained rows only"}
+        return {
+            "coun": "some of the rows to forget are deleted or stay with clients, and CoUn reads "
+            "retained rows only"
+        }
     single_rows = kind in ("random", "listed")
     order = {}
     if prepared and single_rows:

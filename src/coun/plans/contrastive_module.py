@@ -89,6 +89,8 @@ class ContrastiveModule:
         if self.letters is None:
             return replace(data.views, per_batch=True)
         views = replace(data.views, letters=self.letters)
+        if self.per_batch:
+            return {0: replace(data.views, per_batch=True), 1: replace(views, per_batch=True)}
         return {1: views, 2: views} if self.both_views else {1: views}
 
     def _is_apart(self, data: Data) -> bool:
@@ -123,13 +125,34 @@ class ContrastiveModule:
             for number in (0, 1)
         ]
         if torch.equal(*pair):
+            letters = second_view_letters(task.data)
             _log.warning(
                 "the two views of each %s are identical, so the contrastive loss only pushes "
-                "different %ss apart; choose views that change something (views=..., "
-                "--contrast-views)",
+                "different %ss apart; choose %s",
                 task.data.noun,
                 task.data.noun,
+                f"a second view that changes something, such as {letters} (--set "
+                f"second_view_letters={letters} for coun, --contrast-views {letters} for others)"
+                if letters
+                else "views of the data that change something (views=...)",
             )
+
+
+def second_view_letters(data: Data) -> str | None:
+    """Letters of the second view that images need whose own views change nothing; else None.
+
+    They are those of the default views of images of that shape, normalised if the images are.
+
+    >>> import coun
+    >>> from coun.data.preprocessing import with_views
+    >>> second_view_letters(with_views(coun.load("digits", limit=20), "none"))
+    'CN'
+    """
+    views = data.views
+    if not isinstance(views, Views) or set(views.letters) - {"N"} or len(data.shape) != 3:
+        return None
+    changes = Views.for_images(tuple(data.shape)).letters.replace("N", "")
+    return changes + "N" * ("N" in views.letters)
 
 
 class _LaterViews:
@@ -255,12 +278,17 @@ def contrast(
     labels = _non_negative("second_view_labels", second_view_labels)
     chosen = from_settings(kind, kind.name, settings)
     # Both calls only check, so that a mistake is reported now and not at the first batch.
-    if views is not None and not SHARE.fullmatch(views):
-        Views(letters=views)
+    check_second_view(views)
     labels_of_second_view(labels, chosen.second_view_gradient)
     return Contrasted(
         method, ContrastiveModule(chosen, weight, views, labels, both_views=both_views)
     )
+
+
+def check_second_view(letters: str | None) -> None:
+    """Refuse a second view that is neither letters of `Views` nor a share such as "0.3"."""
+    if letters is not None and not SHARE.fullmatch(letters):
+        Views(letters=letters)
 
 
 def _non_negative(name: str, value: Any) -> float:

@@ -14,6 +14,7 @@ from coun.errors import CounError
 from coun.federated.federation import federation_of
 from coun.methods import Method, find, make
 from coun.plans.choice import AUTO, BUDGET, Choice, choose_method, kind_of
+from coun.plans.contrastive_module import second_view_letters
 from coun.registry.baseline import Baseline
 from coun.registry.costs import retrain_settings
 from coun.registry.gates import Gates
@@ -122,6 +123,7 @@ class Plan:
                     budget=self.budget,
                     exclude=[choice.name for choice in choices],
                     prepared=start.out_of_fold is not None,
+                    second_view=second_view_letters(start.data),
                 )
             )
         return choices

@@ -29,6 +29,7 @@ from coun.models import (
 )
 from coun.models.ensemble import Layout, Shards
 from coun.plans.choice import AUTO, choose_method, kind_of
+from coun.plans.contrastive_module import second_view_letters
 from coun.runs.chain import accumulated, step_of
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
@@ -265,9 +266,10 @@ def _automatic(
         and len(split.rows(start.data, "forget")) == len(split.new),
         original=origin.original,
         prepared=start.out_of_fold is not None,
-        held_out_rows=len(start.data.test) // len(start.data.classes),
+        held_out_rows=split.rows_to_calibrate(start.data) // len(start.data.classes),
         earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
         error_ratio=_error_ratio(start, split),
+        second_view=second_view_letters(start.data),
     )
     origin.chosen_because = choice.reason
     _announce(f"method: {choice.name}, because {choice.reason}", options)
