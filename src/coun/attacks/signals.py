@@ -24,6 +24,8 @@ def probabilities(logits: Tensor) -> Tensor:
 def confidence(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the probability of the true class, (N,).
 
+    Args: logits, labels: (N, K) and (N,).
+
     >>> confidence(torch.tensor([[0.0, 0.0]]), torch.tensor([1])).tolist()
     [0.5]
     """
@@ -32,6 +34,8 @@ def confidence(logits: Tensor, labels: Tensor) -> Tensor:
 
 def correctness(logits: Tensor, labels: Tensor) -> Tensor:
     """Return 1 where the prediction is right, else 0, (N,); ties go to the lowest class.
+
+    Args: logits, labels: (N, K) and (N,).
 
     >>> correctness(torch.tensor([[2.0, 1.0], [2.0, 1.0]]), torch.tensor([0, 1])).tolist()
     [1.0, 0.0]
@@ -42,6 +46,8 @@ def correctness(logits: Tensor, labels: Tensor) -> Tensor:
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross entropy of each sample, (N,), in nats.
 
+    Args: logits, labels: (N, K) and (N,).
+
     >>> loss(torch.zeros(1, 4), torch.tensor([2])).exp().tolist()  # a guess among 4 classes
     [4.0]
     """
@@ -50,6 +56,8 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def entropy(logits: Tensor) -> Tensor:
     """Return the entropy of each prediction, (N,), in nats; it does not depend on the label.
+
+    Args: logits: (N, K).
 
     >>> entropy(torch.tensor([[0.0, 0.0], [0.0, 9.0]])).numpy().round(3).tolist()  # ln 2; sure
     [0.693, 0.001]
@@ -60,6 +68,8 @@ def entropy(logits: Tensor) -> Tensor:
 
 def scaled_logit(logits: Tensor, labels: Tensor) -> Tensor:
     """Return phi = ln p_y - ln(sum of all other p), (N,), which is nearly Gaussian over models.
+
+    Args: logits, labels: (N, K) and (N,).
 
     Source: LiRA (Carlini et al. 2022), logit scaling. Their code adds 1e-45 inside each
         logarithm; computed from the logits, phi needs no such floor and does not saturate.
@@ -105,6 +115,8 @@ def modified_entropy(
 
 def features(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return the five features of the SVC attack by name: (N,) each, `probabilities` (N, K).
+
+    Args: logits, labels: (N, K) and (N,).
 
     Source: SalUn's and Sparse's attack; the modified entropy is the correct one.
 

@@ -36,7 +36,10 @@ def class_thresholds(
 
     A class that is missing in one group gets the threshold of all classes together.
 
-    Args: members, others: values (N,) and (M,), with labels of the same shapes.
+    Args:
+        members, others: values (N,) and (M,).
+        member_labels, other_labels: their classes, 0 to classes - 1, of the same shapes.
+        classes: the number of classes.
 
     Source: Song and Mittal 2021, section 4.1. Their code takes 0 for a class that is
         missing, and of equally good thresholds the first in the order of the samples.

@@ -33,6 +33,9 @@ def run_tests(
     """Test *unlearned*, together, against *retrains*, or without any against test rows alone.
 
     Args:
+        unlearned, retrains: the models, with their predictions.
+        parts: what the forgotten rows consist of.
+        alpha: the chance of a false accusation, of all tests together (Holm).
         margin: points of accuracy that count as no difference, and the seed spread that is
             taken for possible where few Retrains are given.
         memory: a model that remembers the rows (the Original), for the power of the tests; by
@@ -40,6 +43,9 @@ def run_tests(
         owners: a number for each forgotten and each test row; whole owners are permuted.
         input_drift: p of test rows being like training rows by their inputs; used where there is
             no Retrain to judge that.
+        seed: of permutations.
+
+    Returns: every test, with p before and after the correction.
     """
     labels = tuple(unlearned[0].labels(part).numpy() for part in Groups._fields)
     generator = Seeds(seed).numpy("permutations")

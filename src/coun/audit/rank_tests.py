@@ -104,9 +104,13 @@ def rank_test(
     """Test whether forgotten rows score as test rows of their class do.
 
     Args:
+        strata: which rows are compared, class by class.
+        scores: one for each forgotten and each test row.
         generator: for permutations within classes, which are used where there are few rows;
             without a generator the normal approximation is used there too.
         greater: test one side only: do forgotten rows score *more*?
+
+    Returns: the effect, its error and its p.
 
     Source: van Elteren 1960: Wilcoxon's rank sum of each class, weighted by 1 / (rows + 1). The
         variance is the one over all permutations, ties included. Besag and Clifford 1991:
@@ -185,6 +189,12 @@ def residualise(strata: Strata, model: Groups, retrains: Groups) -> Groups:
     exchangeable rows stay exchangeable. A rank test then has less noise than on a plain
     difference, because another model's score predicts a row's score only in part.
 
+    Args:
+        strata: which rows are compared, class by class.
+        model, retrains: scores of the same rows; those of several models are averaged before.
+
+    Returns: what is left of the model's scores.
+
     >>> strata = Strata(((np.arange(3), np.arange(3)),))
     >>> retrains = Groups(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]))
     >>> model = Groups(2 * retrains.forget, 2 * retrains.test)  # a Retrain's scores explain them
@@ -245,9 +255,14 @@ def mean_difference(
     """Mean over forgotten rows minus mean over test rows, weighted by forgotten rows per class.
 
     Args:
+        strata: which rows are compared, class by class.
+        scores: one for each forgotten and each test row.
         unit: the size of one row's difference, where most rows have none (100 for correctness
             in points): one row more and one less is added to each group's squares, so that a
             few rows that all agree do not count as certainty (Agresti and Min 2005).
+        level: of the interval.
+
+    Returns: the difference with its standard error and interval.
 
     >>> strata = Strata(((np.arange(2), np.arange(2)),))  # one class, two rows on each side
     >>> scores = Groups(np.array([2.0, 4.0]), np.array([1.0, 1.0]))

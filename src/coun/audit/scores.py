@@ -170,7 +170,12 @@ def in_points(scores: Groups) -> Groups:
 
 
 def signed(subjects: Sequence[Subject], name: str) -> Groups:
-    """Average the models' scores of that name, row by row; 0 of no models."""
+    """Average the models' scores, row by row; 0 of no models.
+
+    Args:
+        subjects: the models.
+        name: the score, such as "log_odds"; higher means that a row looks remembered.
+    """
     return mean_groups(s.scores[name] for s in subjects)
 
 
@@ -192,7 +197,9 @@ def distances(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> Grou
     Each side compares pairs of single models, so both have the same number of references. With
     one Retrain there is nothing to subtract.
 
-    Returns: mean Jensen-Shannon divergence, in nats.
+    Args: unlearned, retrains: models of the same request.
+
+    Returns: mean Jensen-Shannon divergence of each row, in nats.
     """
     apart = mean_groups(divergence(u, r) for u in unlearned for r in retrains)
     if len(retrains) < 2:

@@ -46,6 +46,13 @@ def top_test(strata: Strata, scores: Groups, generator: np.random.Generator) -> 
     the statistic is the smallest hypergeometric p over K = 1, 2, 3 .. 64. Its distribution comes
     from permutations within classes, so that ties, classes and the choice of K are accounted for.
 
+    Args:
+        strata: which rows are compared, class by class.
+        scores: one for each forgotten and each test row; higher means remembered.
+        generator: draws the permutations.
+
+    Returns: the K with the smallest p, and the p of that choice.
+
     >>> labels = np.zeros(200, int)
     >>> scores = Groups(np.append(np.full(195, -1.0), np.full(5, 9.0)), np.zeros(200))
     >>> top_test(Strata.of(labels, labels), scores, np.random.default_rng(0)).size
@@ -157,7 +164,12 @@ def suspicious_rows(strata: Strata, scores: Groups, most: int = 20) -> list[Susp
 
     Each p is valid on its own if rows are exchangeable: it is at most t with probability t.
 
-    Args: most: length of the list.
+    Args:
+        strata: which rows are compared, class by class.
+        scores: one for each forgotten and each test row; higher means remembered.
+        most: length of the list.
+
+    Returns: the rows, the most suspicious first.
 
     Source: Bates et al. 2023, "Testing for outliers with conformal p-values": Benjamini and
         Hochberg's correction holds for conformal p-values that share their reference rows.

@@ -126,9 +126,14 @@ def decide(
     finding something), "power" and "gap".
 
     Args:
+        family: the tests of the models.
+        unlearned, retrains: the models, with their predictions.
+        margin: points of accuracy that count as no difference.
         original: the model before unlearning.
         of_original: the same tests on the Original.
         gap: of the model; larger than allowed, it forbids "no difference found".
+
+    Returns: the word, with the reasons and numbers behind it; sentences are added later.
     """
     under = [e for e in family.found if e.directed and e.direction == "under"]
     over = [e for e in family.found if e.directed and e.direction == "over"]

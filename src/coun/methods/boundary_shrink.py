@@ -16,7 +16,15 @@ from coun.engine import Phase, Stage, Task
 from coun.errors import CounError
 from coun.models import Classifier
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training, WeightDecay
+from coun.plans.method import (
+    FROZEN,
+    ForgetBatchSize,
+    ForgetEpochs,
+    LearningRate,
+    Schedule,
+    Training,
+    WeightDecay,
+)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -45,10 +53,8 @@ class BoundaryShrink(Training):
     reads: ClassVar[frozenset[str]] = frozenset({"forget"})
     changes_inputs: ClassVar[bool] = True
 
-    epochs: Positive | None = Field(10, description="Passes over the forget set.")
-    batch_size: Positive | None = Field(
-        None, description="Forget rows per step. Default: inherited from the Original."
-    )
+    epochs: ForgetEpochs = Field(10)
+    batch_size: ForgetBatchSize = Field(None)
     lr: LearningRate = Field(1e-5)
     schedule: Schedule = Field("constant")
     weight_decay: WeightDecay = Field(0.0)

@@ -13,7 +13,15 @@ from torch.nn import functional as F
 
 from coun.engine import Phase, Stage, Task
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training, WeightDecay
+from coun.plans.method import (
+    FROZEN,
+    ForgetBatchSize,
+    ForgetEpochs,
+    LearningRate,
+    Schedule,
+    Training,
+    WeightDecay,
+)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -38,10 +46,8 @@ class Delete(Training):
     source: ClassVar[str] = "DELETE, Zhou et al., CVPR 2025"
     reads: ClassVar[frozenset[str]] = frozenset({"forget"})
 
-    epochs: Positive | None = Field(10, description="Passes over the forget set.")
-    batch_size: Positive | None = Field(
-        None, description="Forget rows per step. Default: inherited from the Original."
-    )
+    epochs: ForgetEpochs = Field(10)
+    batch_size: ForgetBatchSize = Field(None)
     lr: LearningRate = Field(0.01)
     schedule: Schedule = Field("constant")
     weight_decay: WeightDecay = Field(0.0)

@@ -15,7 +15,15 @@ from coun.engine import Phase, Stage, Task
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training, WeightDecay
+from coun.plans.method import (
+    FROZEN,
+    ForgetBatchSize,
+    ForgetEpochs,
+    LearningRate,
+    Schedule,
+    Training,
+    WeightDecay,
+)
 
 EXTRA = 12  # forward passes' worth of arithmetic: two input gradients, and their own gradients
 
@@ -46,10 +54,8 @@ class MUMis(Training):
     reads: ClassVar[frozenset[str]] = frozenset({"forget"})
     changes_inputs: ClassVar[bool] = True
 
-    epochs: Positive | None = Field(5, description="Passes over the forget set.")
-    batch_size: Positive | None = Field(
-        None, description="Forget rows per step. Default: inherited from the Original."
-    )
+    epochs: ForgetEpochs = Field(5)
+    batch_size: ForgetBatchSize = Field(None)
     lr: LearningRate = Field(1e-4)
     schedule: Schedule = Field("constant")
     weight_decay: WeightDecay = Field(0.0)

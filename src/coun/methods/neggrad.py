@@ -13,7 +13,15 @@ from torch.nn import functional as F
 
 from coun.engine import Phase, Stage, Task
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
+from coun.plans.method import (
+    FROZEN,
+    ForgetBatchSize,
+    ForgetEpochs,
+    LearningRate,
+    MaxLoss,
+    Schedule,
+    Training,
+)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -38,18 +46,11 @@ class NegGrad(Training):
     source: ClassVar[str] = "NegGrad, Golatkar et al., CVPR 2020; Thudi et al., EuroS&P 2022"
     reads: ClassVar[frozenset[str]] = frozenset({"forget"})
 
-    epochs: Positive | None = Field(5, description="Passes over the forget set.")
-    batch_size: Positive | None = Field(
-        None, description="Forget rows per step. Default: inherited from the Original."
-    )
+    epochs: ForgetEpochs = Field(5)
+    batch_size: ForgetBatchSize = Field(None)
     lr: LearningRate = Field(1e-4)
     schedule: Schedule = Field("constant")
-    max_loss: float | None = Field(
-        None,
-        gt=0,
-        description="Loss, in nats, above which a row no longer contributes. Default: ln C, the "
-        "loss of a uniform guess among C classes.",
-    )
+    max_loss: MaxLoss = Field(None)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()

@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from coun.engine import Phase, Stage, Task
 from coun.methods.neggrad import bounded_loss
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.method import FROZEN, Training
+from coun.plans.method import (
+    FROZEN,
+    MaxLoss,
+    Training,
+)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -43,12 +47,7 @@ class Projection(Training):
     weight: float = Field(
         0.05, ge=0, description="Weight of the projected ascent; at 0 the method is fine-tuning."
     )
-    max_loss: float | None = Field(
-        None,
-        gt=0,
-        description="Loss, in nats, above which a row no longer contributes. Default: ln C, the "
-        "loss of a uniform guess among C classes.",
-    )
+    max_loss: MaxLoss = Field(None)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()

@@ -63,7 +63,9 @@ class Comparison:
 def welch(a: Values, b: Values) -> Comparison:
     """Compare the means of two independent samples by Welch's t test.
 
-    Args: a, b: (n,) and (m,). The result is NaN if either has only one value.
+    Args: a, b: (n,) and (m,).
+
+    Returns: mean(a) - mean(b) and its p; NaN if either has only one value.
 
     >>> round(welch([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).p, 3)
     0.221
@@ -77,7 +79,9 @@ def paired(a: Values, b: Values) -> Comparison:
     Prefer it to `welch` where runs share a seed, and so the Original, the forget set and the
     Retrain.
 
-    Args: a, b: (n,) each. The result is NaN for n = 1.
+    Args: a, b: (n,) each.
+
+    Returns: the mean of a - b and its p; NaN for n = 1.
 
     >>> paired([1.0, 2.0, 3.0], [2.0, 3.0, 4.5]).df
     2.0

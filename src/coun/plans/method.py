@@ -51,6 +51,20 @@ OptimizerKind = Annotated[
     Literal["sgd", "adamw"], Field(description="Optimizer: SGD with momentum, or AdamW.")
 ]
 WeightDecay = Annotated[float, Field(ge=0, description="Weight decay, on all parameters.")]
+# Of methods that train on forget rows only, or push their loss up.
+ForgetEpochs = Annotated[Positive | None, Field(description="Passes over the forget set.")]
+ForgetBatchSize = Annotated[
+    Positive | None,
+    Field(description="Forget rows per step. Default: inherited from the Original."),
+]
+MaxLoss = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        description="Loss, in nats, above which a row no longer contributes. Default: ln C, the "
+        "loss of a uniform guess among C classes.",
+    ),
+]
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -58,6 +58,7 @@ def write_audit(
     """Write `report.html` and `audit.json` in *folder*.
 
     Args:
+        audit: what `coun.audit.audit` returned.
         maps: also draw how each model arranges rows (t-SNE, which takes seconds).
         show_rows: also list the forgotten rows that stand out, with their ids and pictures,
             which may be personal data.

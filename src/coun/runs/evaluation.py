@@ -64,6 +64,15 @@ def predictions(
     as far as the data still has them; the part is left out where it has none. The test part
     leaves out rows that the request names. Without features, those of the outputs are (N, 0).
     Outputs that *shared* has are not computed again; it then decides about features as well.
+
+    Args:
+        classifier: the model.
+        data, split: the rows, and which of them were to be forgotten.
+        progress, title: whether to show a progress bar on standard error, and what it says.
+        with_features: whether to keep the inputs of the last layer as well.
+        shared: outputs that other functions computed or will read.
+
+    Returns: outputs and labels by part: "retain", "forget" and "test".
     """
     shared = shared or SharedOutputs(with_features=with_features)
     rows: dict[str, Tensor | None] = {"test": None, "retain": None}

@@ -60,6 +60,7 @@ def make_plan(
     """Plan all models of a bench. Nothing is computed, but the data is read.
 
     Args:
+        config: what to plan.
         allow_missing_data: use the config's `expect` where data cannot be loaded. Such a plan
             can be counted but not run.
         tuned: the result of `tune`, by workload and method title. The chosen settings are
@@ -67,6 +68,8 @@ def make_plan(
         seeds, methods: replace those of the config, for tuning.
         holdout: share of the training rows that replaces the test rows, for tuning.
         floor: False leaves the second Retrain out.
+
+    Returns: every model with the experiments that it needs.
 
     >>> from coun.bench import load
     >>> plan = make_plan(load("demo")).only(["seed=0"])

@@ -54,6 +54,12 @@ def build(
 ) -> nn.Module:
     """Build the architecture with fresh weights, and a head for *classes*.
 
+    Args:
+        folder: a folder with a config.json; it is not read where *recorded* is given.
+        classes: the number of outputs.
+        shape: of one input.
+        recorded: the content of config.json, from the record of a run.
+
     Raises: CounError if transformers is not installed, or cannot build the model.
     """
     del shape

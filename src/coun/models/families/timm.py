@@ -14,7 +14,12 @@ from coun.trust import one_line
 def build(
     name: str, classes: int, shape: tuple[int, ...], _: dict[str, Any] | None = None
 ) -> nn.Module:
-    """Build the network; nothing is downloaded.
+    """Build the network with fresh weights; nothing is downloaded.
+
+    Args:
+        name: of the architecture in timm.
+        classes: the number of outputs.
+        shape: of one input, (C, H, W).
 
     Raises: CounError if timm is not installed, does not know the name, or cannot build it.
     """

@@ -16,7 +16,12 @@ FIXED = ("vit_", "maxvit_")  # networks that take pictures of one size only
 def build(
     name: str, classes: int, shape: tuple[int, ...], _: dict[str, Any] | None = None
 ) -> nn.Module:
-    """Build the network; nothing is downloaded.
+    """Build the network with fresh weights; nothing is downloaded.
+
+    Args:
+        name: of the architecture in torchvision.
+        classes: the number of outputs.
+        shape: of one input, (C, H, W).
 
     Raises: CounError if torchvision is not installed, does not know the name, or cannot build
         it.
