@@ -310,8 +310,22 @@ def test_dark_16_bits_are_refused_also_in_colour(tree, encode, refused):
     grey = encode(np.full((8, 8), 4095, np.uint16))
     dark = ((grey, "4,095"), (colour_16_bits(4095), "3,840"), (colour_16_bits(200), "200"))
     for content, peak in dark:
-        with refused("1 image has 16 bits", f"no value above {peak}"):
-            load(f"folder:{tree(flat(5) | {'a/x.png': content})}")
+        deep = {f"{c}/{i}.png": content for c in "ab" for i in range(5)}
+        with refused("8 images have 16 bits", f"no value above {peak}"):
+            load(f"folder:{tree(deep)}")
+
+
+def test_a_dark_picture_among_others_is_accepted_and_named(tree, encode, caplog):
+    dark = encode(np.full((8, 8), 4095, np.uint16))
+    root = tree(flat(5) | {"a/x.png": dark})
+    load(f"folder:{root}")
+    assert caplog.messages[0].endswith(f"nearly black with 8 bits: {root}/a/x.png")
+    caplog.clear()
+    bright = encode(np.full((8, 8), 60000, np.uint16))
+    parts = {"train": bright, "test": dark}  # the test part by night
+    files = {f"{part}/{c}/1.png": content for part, content in parts.items() for c in "ab"}
+    load(f"folder:{tree(files)}", test_split="test")
+    assert caplog.messages[0].endswith("test/a/1.png and 1 more")
 
 
 def test_a_black_picture_of_16_bits_is_accepted(tree, encode):
@@ -458,3 +472,10 @@ def test_a_folder_that_may_not_be_read_is_refused(tree, refused, monkeypatch):
     monkeypatch.setattr("os.scandir", denied)
     with refused(root, "Permission denied"):
         load(f"folder:{root}")
+
+
+def test_classes_that_are_numbers_are_in_the_order_of_text(tree):
+    files = {f"{part}/{c}/1.png": RED for part in ("train", "test") for c in ("1", "2", "10")}
+    data = load(f"folder:{tree(files)}")
+    assert data.classes == ("1", "10", "2")
+    assert data.notes[-1].endswith("'10' comes before '2'")

@@ -181,15 +181,37 @@ def _largest_lower_byte(content: bytes | str, tiles: Sequence[Any]) -> int:
 
 
 class DeepImages:
-    """Counts the images with 16 bits per channel in all parts of a source, to say it once."""
+    """The images with 16 bits per channel in all parts of a source, to speak of them once."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.peak = 0
+        self.dark: list[str] = []
+
+    def add(self, name: str, peak: int) -> None:
+        """Count the image *name*, whose largest value is *peak*. A black one is not dark."""
+        self.count += 1
+        self.peak = max(self.peak, peak)
+        if 0 < peak < DARK:
+            self.dark.append(name)
+
+    def problem(self, dark_before: int, images: int) -> str:
+        """What is wrong with a part of *images* images, if most of them are dark and none before
+        has a larger value: they then have fewer bits than 16, as with scanners that use 12."""
+        dark = len(self.dark) - dark_before
+        if self.peak >= DARK or 2 * dark <= images:
+            return ""
+        return (
+            f"{_deep_in_words(dark)}, but no value above {self.peak:,} of 65,535, so that they "
+            "would be nearly black with 8 bits; scale them to 8 bits first"
+        )
 
     def say(self) -> None:
         """Say how many images are used with fewer bits than they have."""
         if self.count:
-            _log.warning("%s; the upper 8 bits are used", _deep_in_words(self.count))
+            more = f" and {len(self.dark) - 1:,} more" if len(self.dark) > 1 else ""
+            dark = f"; nearly black with 8 bits: {self.dark[0]}{more}" if self.dark else ""
+            _log.warning("%s; the upper 8 bits are used%s", _deep_in_words(self.count), dark)
 
 
 def stack(
@@ -250,7 +272,8 @@ def images_of_one_size(
     first_shape, first_name = (0, 0, 0), ""
     problems: list[str] = []
     other_sizes: list[str] = []
-    total = dark = peak = 0
+    total = 0
+    dark_before = len(deep.dark) if deep else 0
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         bar = track(
@@ -269,9 +292,7 @@ def images_of_one_size(
             total += decoded.encoded
             _check_budget(total)
             if decoded.peak is not None and deep is not None:
-                deep.count += 1
-                dark += 0 < decoded.peak < DARK  # a black image stays what it is
-                peak = max(peak, decoded.peak)
+                deep.add(name, decoded.peak)
             if not first_name:
                 first_shape, first_name = image.shape, name
             if image.shape[1:] != first_shape[1:]:
@@ -285,11 +306,8 @@ def images_of_one_size(
             f"{other_sizes[0]} pixels but {first_name} is {_size(first_shape)}{others}; expected "
             "one size: --size PIXELS scales all of them"
         )
-    if dark and peak < DARK:
-        problems.append(
-            f"{_deep_in_words(dark)}, but no value above {peak:,} of 65,535, so that they would be "
-            "nearly black with 8 bits; scale them to 8 bits first"
-        )
+    if deep is not None and (dark := deep.problem(dark_before, count)):
+        problems.append(dark)
     if len(problems) > 1:
         more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
         raise CounError(

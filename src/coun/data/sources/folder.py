@@ -177,8 +177,16 @@ class Tree:
         return [entry.path for entry in files]
 
     def checked(self, table: Table) -> Table:
-        """*table* with the problems of the folder."""
-        return replace(table, problems=(*self.problems, *table.problems))
+        """*table* with the problems of the folder, and a note on classes that are numbers."""
+        notes = table.notes
+        if all(name.isdecimal() for name in table.classes):
+            pairs = zip(table.classes, table.classes[1:], strict=False)
+            if swapped := next((pair for pair in pairs if int(pair[0]) > int(pair[1])), None):
+                notes += (
+                    "the class folders are numbers, taken in the order of text as in torchvision: "
+                    f"'{swapped[0]}' comes before '{swapped[1]}'",
+                )
+        return replace(table, problems=(*self.problems, *table.problems), notes=notes)
 
 
 def _rows(tree: Tree, folder: Path, classes: list[str], *, training: bool = True) -> Part:
