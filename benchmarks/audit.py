@@ -299,11 +299,11 @@ def world(
         return [row for row in rows if row["model"] in columns]
     pool = load()
     every = any(column in GUILTY for column in columns)
-    found = everything_of(pool, request, seed, cache, every)
+    computed = everything_of(pool, request, seed, cache, every)
     drift = drift_of(pool, request, seed)
-    for name, model, exact in audits(found["models"]):
+    for name, model, exact in audits(computed["models"]):
         if name in missing:
-            rows.append(one_audit(name, model, exact, found, drift, seed))
+            rows.append(one_audit(name, model, exact, computed, drift, seed))
     write_json(path, {"columns": [*earlier.get("columns", ()), *missing], "audits": rows})
     return rows
 

@@ -254,8 +254,8 @@ def memory_formats() -> list[tuple[str, list[float]]]:
         norm = nn.BatchNorm2d(64).to(dtype).train()
         inputs = (images + 3).to(dtype).to(memory_format=layout).requires_grad_(True)
         (norm(inputs) * weights.to(dtype)).sum().backward()
-        found = (norm.weight.grad, norm.bias.grad, inputs.grad)
-        return [g.double() for g in found if g is not None]
+        computed = (norm.weight.grad, norm.bias.grad, inputs.grad)
+        return [g.double() for g in computed if g is not None]
 
     rows = []
     for name, layout in (

@@ -65,12 +65,12 @@ def chain(root: Path, precision: Any, seed: int) -> None:
 
 def gaps(root: Path, precision: str, label: str) -> list[float]:
     """The average gap of *label* to the two Retrains of its seed and precision, their mean."""
-    found = []
+    computed = []
     for folder in (root / precision / str(seed) for seed in SEEDS):
         own = read_json(folder / label.replace(" ", "-") / "metrics.json")
         exact = [read_json(folder / name / "metrics.json") for name in RETRAINS]
-        found.append(mean(average_gap(own, one) for one in exact))
-    return found
+        computed.append(mean(average_gap(own, one) for one in exact))
+    return computed
 
 
 def difference(a: list[float], b: list[float]) -> dict[str, float]:
@@ -83,15 +83,17 @@ def difference(a: list[float], b: list[float]) -> dict[str, float]:
 def report(root: Path) -> None:
     """Write precision.json, and its tables into the marked place of precision.md."""
     labels = ["Original", *METHODS]
-    found = {p: {k: gaps(root, p, k) for k in labels} for p in ("bf16", "fp32")}
-    against = {k: difference(found["bf16"][k], found["fp32"][k]) for k in labels}
-    fast = {p: difference(found[p]["CoUn fast"], found[p]["CoUn"]) for p in found}
+    computed = {p: {k: gaps(root, p, k) for k in labels} for p in ("bf16", "fp32")}
+    against = {k: difference(computed["bf16"][k], computed["fp32"][k]) for k in labels}
+    fast = {p: difference(computed[p]["CoUn fast"], computed[p]["CoUn"]) for p in computed}
     lines = [
         "| average gap to Retrain | bf16 | fp32 | bf16 - fp32 (95% interval) | p |",
         "|-|-|-|-|-|",
     ]
     for k in labels:
-        cells = [f"{mean(found[p][k]):.2f} ± {stdev(found[p][k]):.2f}" for p in ("bf16", "fp32")]
+        cells = [
+            f"{mean(computed[p][k]):.2f} ± {stdev(computed[p][k]):.2f}" for p in ("bf16", "fp32")
+        ]
         d = against[k]
         spread = f"{d['mean']:+.2f} ± {d['half']:.2f}"
         lines.append(f"| {k} | {cells[0]} | {cells[1]} | {spread} | {d['p']:.3f} |")
@@ -107,7 +109,7 @@ def report(root: Path) -> None:
         "command": "python benchmarks/precision.py run",
         "environment": environment(),
         "seeds": list(SEEDS),
-        "gaps": found,
+        "gaps": computed,
         "bf16_minus_fp32": against,
         "fast_minus_faithful": fast,
     }

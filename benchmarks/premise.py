@@ -57,10 +57,13 @@ def runs_of(name: str, split_of: Any) -> tuple[coun.Data, coun.Split, dict[str, 
     data = coun.load(source, limit=1500 if source.startswith("hf:") else None)
     split = split_of(data)
     original = coun.train(data, model, epochs=epochs)
-    found = {"Original": original, "Retrain": coun.train(data, model, split=split, epochs=epochs)}
-    found["FT"] = coun.unlearn(original, split, "finetune", lr=0.1)
-    found["CoUn"] = coun.unlearn(original, split, "coun", **COUN)
-    return data, split, found
+    computed = {
+        "Original": original,
+        "Retrain": coun.train(data, model, split=split, epochs=epochs),
+    }
+    computed["FT"] = coun.unlearn(original, split, "finetune", lr=0.1)
+    computed["CoUn"] = coun.unlearn(original, split, "coun", **COUN)
+    return data, split, computed
 
 
 def one_class(name: str, number: int, cache: Path) -> None:
@@ -86,10 +89,10 @@ def one_class(name: str, number: int, cache: Path) -> None:
     for label, similar in truths.items():
         generator = Seeds(0).numpy("premise", number)
         try:
-            found = semantic_correlation(similar, rows["Retrain"], number, generator=generator)
+            computed = semantic_correlation(similar, rows["Retrain"], number, generator=generator)
         except CounError:
             continue
-        correlation[label] = asdict(found)
+        correlation[label] = asdict(computed)
     differences = {k: row_difference(rows[k], rows["Retrain"]) for k in ("Original", "FT", "CoUn")}
     kept = {k: v.tolist() for k, v in rows.items()}
     write_json(path, {"rows": kept, "correlation": correlation, "difference": differences})
@@ -118,13 +121,13 @@ def report(cache: Path) -> None:
     ]
     for name, (*_, numbers) in SETS.items():
         files = [cache / f"{name.replace(' ', '-')}-{n}.json" for n in numbers]
-        found = [read_json(f) for f in files if f.exists()]
-        record["sets"][name] = found
-        if not found:
+        computed = [read_json(f) for f in files if f.exists()]
+        record["sets"][name] = computed
+        if not computed:
             continue
-        cells = [name, str(len(found))]
+        cells = [name, str(len(computed))]
         for kind in ("learned", "by construction"):
-            values = [f["correlation"][kind] for f in found if kind in f["correlation"]]
+            values = [f["correlation"][kind] for f in computed if kind in f["correlation"]]
             values = [v for v in values if v["rho"] is not None and np.isfinite(v["rho"])]
             if not values:
                 cells += ["", ""]
@@ -133,7 +136,7 @@ def report(cache: Path) -> None:
             few = sum(v["p"] < 0.05 for v in values)
             cells += [f"{rho.mean:+.2f} ± {rho.half_width:.2f}", f"{few} of {len(values)}"]
         for k in ("Original", "FT", "CoUn"):
-            cells.append(f"{mean(f['difference'][k] for f in found):.1f}")
+            cells.append(f"{mean(f['difference'][k] for f in computed):.1f}")
         lines.append(f"| {' | '.join(cells)} |")
     second = [
         "| data | model | R[0.5] retain | R[0.5] forget | slope retain | slope forget "

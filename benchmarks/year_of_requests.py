@@ -58,11 +58,11 @@ def coun(record: Path, *words: object) -> dict[str, Any]:
 def rows(run: Path) -> dict[str, set[str]]:
     """The ids of the photographs in each role, as the run's own table of rows records them."""
     table = pyarrow.parquet.read_table(run / "rows.parquet").to_pylist()
-    found: dict[str, set[str]] = {}
+    computed: dict[str, set[str]] = {}
     for row in table:
         if row["part"] == "train":
-            found.setdefault(row["role"], set()).add(row["id"])
-    return found
+            computed.setdefault(row["role"], set()).add(row["id"])
+    return computed
 
 
 def serve(args: argparse.Namespace) -> dict[str, Any]:

@@ -20,12 +20,12 @@ def package(name: str) -> Any:
     to load where they were built for another torch; none of them is used here, so they are then
     declared without an implementation.
     """
-    found = importlib.util.find_spec("torchvision")
-    if found is not None and found.origin and not _LIBRARIES:
+    computed = importlib.util.find_spec("torchvision")
+    if computed is not None and computed.origin and not _LIBRARIES:
         try:
             importlib.import_module("torchvision")
         except RuntimeError:
-            text = (Path(found.origin).parent / "_meta_registrations.py").read_text()
+            text = (Path(computed.origin).parent / "_meta_registrations.py").read_text()
             names = re.findall(r'torchvision::(\w+)|register_meta\("(\w+)"', text)
             library = torch.library.Library("torchvision", "DEF")
             for operator in sorted({a or b for a, b in names}):

@@ -61,8 +61,8 @@ def imported(path):
         for name in names:
             head, _, rest = name.partition(".")
             if head == "coun":
-                found = rest.split(".")[0]
-                yield found if found in LEVEL else "__init__"
+                computed = rest.split(".")[0]
+                yield computed if computed in LEVEL else "__init__"
 
 
 PACKAGES = [path.parent for path in FILES if path.name == "__init__.py"]
@@ -72,10 +72,10 @@ PACKAGES = [path.parent for path in FILES if path.name == "__init__.py"]
 def test_no_attribute_hides_a_module(folder):
     """`import package.module as m` gives the module, not a function of the same name."""
     package = importlib.import_module(".".join(("coun", *folder.relative_to(ROOT).parts)))
-    for found in pkgutil.iter_modules(package.__path__):
-        if found.name != "__main__":
-            module = importlib.import_module(f"{package.__name__}.{found.name}")
-            assert getattr(package, found.name) is module
+    for computed in pkgutil.iter_modules(package.__path__):
+        if computed.name != "__main__":
+            module = importlib.import_module(f"{package.__name__}.{computed.name}")
+            assert getattr(package, computed.name) is module
 
 
 def test_every_package_has_its_level():

@@ -153,14 +153,18 @@ def _commands(command: click.Command, name: str) -> Iterator[str]:
             yield from _commands(member, f"{name} {child}")
         return
     usage = " ".join(piece for piece in command.collect_usage_pieces(context))
-    records = [
-        record
-        for parameter in command.params
-        if (record := parameter.get_help_record(context)) is not None and record[1]
-    ]
+    topics: dict[str, list[tuple[str, str]]] = {"": []}
+    for parameter in command.params:
+        record = parameter.get_help_record(context)
+        if record is not None and record[1]:
+            row = (f"`{record[0]}`", _sentences(record[1]))
+            topics.setdefault(getattr(parameter, "topic", ""), []).append(row)
     level = "#" * (len(name.split()))
-    rows = ((f"`{option}`", _sentences(words)) for option, words in records)
-    options = f"\n\n{table(('option', 'meaning'), rows)}" if records else ""
+    options = "".join(
+        f"\n\n{table((topic.lower() or 'option', 'meaning'), iter(rows))}"
+        for topic, rows in topics.items()
+        if rows
+    )
     yield f"{level} {name}\n\n{_sentences(command.help)}\n\n    {name} {usage}{options}"
 
 

@@ -107,12 +107,12 @@ def ratio(rates: dict[str, list[float]], over: str, under: str) -> dict[str, Any
 
 def record(section: str, content: Any) -> None:
     """Put *content* under *section* of speed.json, with the command, machine and date."""
-    found = read_json(RESULTS) if RESULTS.exists() else {}
+    computed = read_json(RESULTS) if RESULTS.exists() else {}
     where = Path(sys.argv[0]).resolve().relative_to(RESULTS.parents[2])
-    found[section] = {
+    computed[section] = {
         "command": " ".join(["python", str(where), *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
         "environment": environment(),
         "results": content,
     }
-    write_json(RESULTS, found)
+    write_json(RESULTS, computed)

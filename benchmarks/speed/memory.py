@@ -67,13 +67,13 @@ def alone(what: str, *numbers: int) -> float:
 
 
 def main() -> None:
-    found: dict[str, Any] = {
+    computed: dict[str, Any] = {
         "info_nce_4096x512_mib": alone("loss", 4096, 512),
         "info_nce_1024x512_mib": alone("loss", 1024, 512),
         "streamed_mib": {str(n): alone("stream", n) for n in (2000, 20000, 100000)},
     }
-    print(found)
-    measure.record("memory", found)
+    print(computed)
+    measure.record("memory", computed)
 
 
 if __name__ == "__main__":

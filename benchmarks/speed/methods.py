@@ -32,15 +32,15 @@ def study(model: str, batch: int, rounds: int, updates: int) -> dict[str, Any]:
         "coun fast": lambda: epoch("coun", second_view_gradient=False),
     }
     rates = measure.turns(jobs, rounds)
-    found: dict[str, Any] = {"rounds": rounds, "batch": batch}
+    computed: dict[str, Any] = {"rounds": rounds, "batch": batch}
     for name in ("coun", "coun fast"):
         each = [a / b for a, b in zip(rates["finetune"], rates[name], strict=True)]
-        found[name] = {
+        computed[name] = {
             "over_ft": round(median(each), 3),
             "lowest": round(min(each), 3),
             "highest": round(max(each), 3),
         }
-    return found
+    return computed
 
 
 def main() -> None:
@@ -49,9 +49,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    found = {m: study(m, args.batch, args.rounds, 8) for m in args.models.split(",")}
-    print(found)
-    measure.record("coun_over_ft", found)
+    computed = {m: study(m, args.batch, args.rounds, 8) for m in args.models.split(",")}
+    print(computed)
+    measure.record("coun_over_ft", computed)
 
 
 if __name__ == "__main__":

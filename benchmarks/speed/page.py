@@ -120,12 +120,12 @@ def main() -> None:
         "audit": audit,
         "scaling": scaling,
     }
-    found, path = read_json(RESULTS), RESULTS.with_suffix(".md")
+    computed, path = read_json(RESULTS), RESULTS.with_suffix(".md")
     page = path.read_text(encoding="utf-8")
     for name, make in sections.items():
         before, rest = page.split(f"<!-- {name} -->\n")
         after = rest.split(f"<!-- /{name} -->")[1]
-        body = make(found[name]["results"])
+        body = make(computed[name]["results"])
         page = f"{before}<!-- {name} -->\n{body}\n<!-- /{name} -->{after}"
     write_text(path, page)
 

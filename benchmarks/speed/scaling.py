@@ -55,7 +55,7 @@ class Jpegs:
 def sizes(model: str, rounds: int) -> dict[str, Any]:
     """Seconds an epoch for every number of images and batch size."""
     trainers = {n: Trainer(measure.synthetic(n), model) for n in IMAGES}
-    found: dict[str, Any] = {}
+    computed: dict[str, Any] = {}
     for batch in BATCHES:
 
         def turn(images: int, size: int = batch) -> int:
@@ -66,12 +66,12 @@ def sizes(model: str, rounds: int) -> dict[str, Any]:
         rates = measure.turns(jobs, rounds)
         seconds = {k: int(k) / median(v) for k, v in rates.items()}
         each = {k: v / int(k) for k, v in seconds.items()}
-        found[str(batch)] = {
+        computed[str(batch)] = {
             "seconds": {k: round(v, 3) for k, v in seconds.items()},
             "linear": {k: round(v / each[str(IMAGES[-1])], 3) for k, v in each.items()},
         }
-        print(batch, found[str(batch)], flush=True)
-    return found
+        print(batch, computed[str(batch)], flush=True)
+    return computed
 
 
 def epoch_seconds(data: coun.Data, model: str, **options: Any) -> float:
@@ -87,7 +87,7 @@ def epoch_seconds(data: coun.Data, model: str, **options: Any) -> float:
 
 def ranks(model: str, rounds: int) -> dict[str, float]:
     """Seconds an epoch of 5,000 images in one process and in two."""
-    found: dict[str, list[float]] = {"1": [], "2": []}
+    computed: dict[str, list[float]] = {"1": [], "2": []}
     for _ in range(rounds):
         for count in ("1", "2"):
             command = [sys.executable, __file__, "--model", model, "--rank-job"]
@@ -96,8 +96,8 @@ def ranks(model: str, rounds: int) -> dict[str, float]:
             threads = str(max(1, (os.cpu_count() or 1) // int(count)))
             env = {**os.environ, "OMP_NUM_THREADS": threads}
             done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-            found[count].append(float(done.stdout.split()[-1]))
-    return {k: round(median(v), 3) for k, v in found.items()}
+            computed[count].append(float(done.stdout.split()[-1]))
+    return {k: round(median(v), 3) for k, v in computed.items()}
 
 
 def workers(model: str, rounds: int) -> dict[str, float]:
@@ -123,15 +123,15 @@ def main() -> None:
             print(seconds)
         return
     started = time.perf_counter()
-    found = {
+    computed = {
         "model": args.model,
         "threads": torch.get_num_threads(),
         "sizes": sizes(args.model, args.rounds),
         "ranks_5000_images": ranks(args.model, args.rounds),
         "workers_5000_jpegs": workers(args.model, args.rounds),
     }
-    print(found, f"{time.perf_counter() - started:.0f} s")
-    measure.record("scaling", found)
+    print(computed, f"{time.perf_counter() - started:.0f} s")
+    measure.record("scaling", computed)
 
 
 if __name__ == "__main__":

@@ -38,15 +38,15 @@ def study(model: str, batch: int, rounds: int, updates: int) -> dict[str, Any]:
         "compiled": lambda: compiled.phase("coun", batch),
     }
     rates = measure.turns(jobs, rounds)
-    found = {k: measure.ratio(rates, k, "bare") for k in ("eager", "compiled")}
-    slow, fast = (found[k]["images_per_second"][k] for k in ("eager", "compiled"))
+    computed = {k: measure.ratio(rates, k, "bare") for k in ("eager", "compiled")}
+    slow, fast = (computed[k]["images_per_second"][k] for k in ("eager", "compiled"))
     cold, warm = (seconds - 2 * batch * updates / fast for seconds in first)
     gain = 1 / slow - 1 / fast
-    found["compiled"] |= {
+    computed["compiled"] |= {
         "startup_seconds": {"cold": round(cold, 1), "warm": round(warm, 1)},
         "pays_after_images": round(warm / gain) if gain > 0 else None,
     }
-    return found
+    return computed
 
 
 def main() -> None:
@@ -57,12 +57,14 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=8)
     args = parser.parse_args()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()  # no kernels of earlier days
-    found: dict[str, Any] = {}
+    computed: dict[str, Any] = {}
     for model in args.models.split(","):
         for batch in map(int, args.batches.split(",")):
-            found.setdefault(model, {})[str(batch)] = study(model, batch, args.rounds, args.updates)
-            print(model, batch, found[model][str(batch)], flush=True)
-    measure.record("step_over_bare", found)
+            computed.setdefault(model, {})[str(batch)] = study(
+                model, batch, args.rounds, args.updates
+            )
+            print(model, batch, computed[model][str(batch)], flush=True)
+    measure.record("step_over_bare", computed)
 
 
 if __name__ == "__main__":

@@ -135,8 +135,8 @@ def study(model: str, batch: int, rounds: int, updates: int) -> dict[str, Any]:
     }
     rates = measure.turns(jobs, rounds)
     usual.close()
-    found: dict[str, Any] = {k: measure.ratio(rates, k, "usual") for k in ("eager", "compiled")}
-    return {"batch": batch, "precision": eager.compute.precision, **found}
+    computed: dict[str, Any] = {k: measure.ratio(rates, k, "usual") for k in ("eager", "compiled")}
+    return {"batch": batch, "precision": eager.compute.precision, **computed}
 
 
 def main() -> None:
@@ -145,12 +145,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    found = {}
+    computed = {}
     for model in args.models.split(","):
         updates = {"resnet18": 2, "resnet8": 6}.get(model, 16)
-        found[model] = study(model, args.batch, args.rounds, updates)
-        print(model, found[model], flush=True)
-    measure.record("over_usual", found)
+        computed[model] = study(model, args.batch, args.rounds, updates)
+        print(model, computed[model], flush=True)
+    measure.record("over_usual", computed)
 
 
 if __name__ == "__main__":

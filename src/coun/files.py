@@ -139,7 +139,7 @@ def locked(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(folder, error) from error
     try:
-        sweep(folder)
+        remove_temporary(folder)
         yield
     finally:
         (folder / LOCK).unlink(missing_ok=True)  # filelock notices a removed file and locks anew
@@ -199,7 +199,7 @@ def refuse_other_text(path: Path, mark: str, what: str) -> None:
         raise CounError(f"{path} exists and is not {what}; move it away, or choose another place")
 
 
-def sweep(folder: Path) -> None:
+def remove_temporary(folder: Path) -> None:
     """Remove the temporary files that killed processes left in *folder*, which is locked."""
     for path in folder.iterdir():
         if is_temporary(path):

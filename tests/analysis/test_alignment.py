@@ -92,10 +92,10 @@ def test_the_steepness_of_a_net_is_that_of_its_whole_jacobian(original, small):
 
 def test_samples_of_a_batch_do_not_influence_each_other():
     scale = torch.tensor([1.0, 5.0, 0.0])
-    found = top_singular(
+    computed = top_singular(
         lambda z: scale[:, None] * z, torch.ones(3, 4), torch.randn(3, 4, generator=_seeded()), 3
     )
-    assert found.tolist() == pytest.approx([1, 5, 0])
+    assert computed.tolist() == pytest.approx([1, 5, 0])
 
 
 def _seeded():
@@ -109,10 +109,10 @@ def test_steepness_is_measured_through_attention(name):
     model = Classifier(build(name, classes=10, shape=shape), example=torch.zeros(2, *shape)).eval()
     x, v = torch.randn(2, 1, *shape, generator=_seeded())
     v /= v.norm()
-    found = top_singular(lambda z: model(z).features, x, v, 1)
+    computed = top_singular(lambda z: model(z).features, x, v, 1)
     with torch.no_grad():  # one step measures |J v|, which is a difference quotient
         rise = model(x + 0.01 * v).features - model(x - 0.01 * v).features
-    assert float(found) == pytest.approx(float(rise.norm()) / 0.02, rel=0.01)
+    assert float(computed) == pytest.approx(float(rise.norm()) / 0.02, rel=0.01)
 
 
 def test_bad_requests_are_refused(original, small):

@@ -23,33 +23,33 @@ def line(trained_cnn, small, split):
 
 def test_every_filter_of_a_direction_has_the_length_of_the_models(original):
     model = original.model
-    found = filter_directions(model, torch.Generator().manual_seed(0))
-    assert found.keys() == dict(model.named_parameters()).keys()
+    computed = filter_directions(model, torch.Generator().manual_seed(0))
+    assert computed.keys() == dict(model.named_parameters()).keys()
     for name, weight in model.named_parameters():
         if weight.ndim == 1:
-            assert not found[name].any()
+            assert not computed[name].any()
             continue
-        lengths = [x.flatten(1).norm(dim=1).tolist() for x in (found[name], weight.detach())]
+        lengths = [x.flatten(1).norm(dim=1).tolist() for x in (computed[name], weight.detach())]
         assert lengths[0] == pytest.approx(lengths[1], rel=1e-5)
     again = filter_directions(model, torch.Generator().manual_seed(0))
-    assert all(torch.equal(again[name], found[name]) for name in found)
+    assert all(torch.equal(again[name], computed[name]) for name in computed)
 
 
 def test_a_squared_loss_of_a_linear_net_is_a_parabola(small, split):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     classifier = Classifier(net, example=torch.zeros(2, 1, 8, 8))
-    found = landscape(classifier, small, split, points=9, radius=3, loss=squared)
-    for losses in found.losses.values():
+    computed = landscape(classifier, small, split, points=9, radius=3, loss=squared)
+    for losses in computed.losses.values():
         second = np.diff(losses, 2)
         assert second == pytest.approx([second.mean()] * 7, rel=1e-3)
         assert second.mean() > 0
 
 
 def test_the_middle_is_the_model_itself(line, original, small, split):
-    found = predictions(original.classifier, small, split)
+    computed = predictions(original.classifier, small, split)
     for role in ("retain", "forget"):
-        loss = F.cross_entropy(found.outputs[role].logits.double(), found.labels[role])
+        loss = F.cross_entropy(computed.outputs[role].logits.double(), computed.labels[role])
         assert line.losses[role][2] == pytest.approx(float(loss), abs=1e-12)
     assert line.steps.tolist() == [-1, -0.5, 0, 0.5, 1]
 

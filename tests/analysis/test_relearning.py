@@ -30,21 +30,21 @@ def pair(small):
 
 def test_relearning_is_gradient_descent_on_the_forget_rows(pair):
     original, exact = pair
-    found = relearn(exact, original, batch_size=500, optimizer=PLAIN)
+    computed = relearn(exact, original, batch_size=500, optimizer=PLAIN)
     data, rows = exact.data, exact.split.rows(exact.data, "forget")
     x, y = data.views.evaluate(data.train.fetch(rows)), data.train.labels[rows]
     net = coun.train(data, "mlp", epochs=8, split=exact.split).model
     descent, accuracies = torch.optim.SGD(net.parameters(), 0.05), []
-    for _ in range(found.steps + 1):
+    for _ in range(computed.steps + 1):
         accuracies.append(100 * float((net(x).argmax(1) == y).double().mean()))
         F.cross_entropy(net(x), y).backward()
         descent.step()
         descent.zero_grad()
-    assert found.steps > 1
-    assert not found.censored
-    assert list(found.accuracies) == pytest.approx(accuracies)
-    assert found.accuracies[-1] >= found.target > found.accuracies[-2]
-    assert found.time == RelearnTime(found.steps)
+    assert computed.steps > 1
+    assert not computed.censored
+    assert list(computed.accuracies) == pytest.approx(accuracies)
+    assert computed.accuracies[-1] >= computed.target > computed.accuracies[-2]
+    assert computed.time == RelearnTime(computed.steps)
 
 
 def test_reaching_the_cap_is_reported_as_censored(pair):

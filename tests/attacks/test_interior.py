@@ -41,8 +41,8 @@ def test_the_plane_is_that_of_libsvm(kind):
     exact = SVC(C=3, gamma=gamma, tol=1e-6).fit(x, y, sample_weight=weights)
     factor = rbf_factor(x, gamma, most=250, accuracy=1e-8)
     w, b = svm_plane(factor, y, 3 * weights)
-    found, expected = factor @ w + b, exact.decision_function(x)
-    assert np.abs(found - expected).max() < 1e-3
+    computed, expected = factor @ w + b, exact.decision_function(x)
+    assert np.abs(computed - expected).max() < 1e-3
 
     def objective(f, square):
         return square / 2 + (3 * weights * np.maximum(0, 1 - y * f)).sum()
@@ -50,7 +50,7 @@ def test_the_plane_is_that_of_libsvm(kind):
     dual = exact.dual_coef_[0]
     square = dual @ kernel(exact.support_vectors_, exact.support_vectors_, gamma) @ dual
     # Never worse than libsvm, and not better by more than its tolerance allows.
-    ours, theirs = objective(found, w @ w), objective(expected, square)
+    ours, theirs = objective(computed, w @ w), objective(expected, square)
     assert (1 - 1e-4) * theirs < ours < (1 + 1e-6) * theirs
 
 

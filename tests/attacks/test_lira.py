@@ -55,8 +55,8 @@ def test_every_score_is_that_of_a_loop(fixed, centre):
     given = {"fixed_variance": fixed, "centre": centre}
     assert lira_online(target, shadow, member, **given).tolist() == pytest.approx(online.tolist())
     assert lira_offline(target, shadow, member, **given).tolist() == pytest.approx(one.tolist())
-    found = lira_offline(target, shadow, member, **given, variant="two_sided")
-    assert found.tolist() == pytest.approx(two.tolist())
+    computed = lira_offline(target, shadow, member, **given, variant="two_sided")
+    assert computed.tolist() == pytest.approx(two.tolist())
 
 
 def test_only_the_two_sided_variant_takes_a_very_low_phi_for_a_member():
@@ -82,10 +82,10 @@ def test_the_power_is_the_best_possible(shift):
     target, shadow, member, truth = gaussian(shift, count=64, rows=6000)
     for attack in (lira_online, lira_offline):
         scores = attack(target, shadow, member, fixed_variance=True, centre="mean")
-        found = roc(scores[truth], scores[~truth])
-        assert found.auc == pytest.approx(norm.cdf(shift / 2**0.5), abs=0.02)
+        computed = roc(scores[truth], scores[~truth])
+        assert computed.auc == pytest.approx(norm.cdf(shift / 2**0.5), abs=0.02)
         best = norm.cdf(shift - norm.ppf(0.99))
-        assert found.tpr_at_1.share == pytest.approx(best, abs=0.015 + 0.2 * best)
+        assert computed.tpr_at_1.share == pytest.approx(best, abs=0.015 + 0.2 * best)
 
 
 def test_too_few_models_are_refused():

@@ -19,9 +19,9 @@ def test_losses_of_equal_distribution_cannot_be_told_apart():
 
 def test_the_accuracy_is_that_of_the_best_line_between_two_gaussians():
     # Equal groups at distance d: Phi(d / 2).
-    found = loss_attack_accuracy(draw(0, 4000, 0), draw(2, 6000, 1), splits=5)
-    assert found == pytest.approx(100 * norm.cdf(1), abs=2.5)
-    assert found == loss_attack_accuracy(draw(0, 4000, 0), draw(2, 6000, 1), splits=5)
+    computed = loss_attack_accuracy(draw(0, 4000, 0), draw(2, 6000, 1), splits=5)
+    assert computed == pytest.approx(100 * norm.cdf(1), abs=2.5)
+    assert computed == loss_attack_accuracy(draw(0, 4000, 0), draw(2, 6000, 1), splits=5)
 
 
 def test_the_entropy_attack_counts_members():

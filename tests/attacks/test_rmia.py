@@ -27,14 +27,14 @@ def test_unequal_numbers_of_out_models_give_the_result_of_a_loop():
     member = torch.rand((7, 20), generator=gen) < 0.5
     member[0] = False
     target, z = torch.rand(20, generator=gen).double(), torch.rand(30, generator=gen).double() * 2
-    found = rmia_ratio(target, shadow, member, a=0.6)
+    computed = rmia_ratio(target, shadow, member, a=0.6)
     for n in range(20):
         out = [float(shadow[m, n]) for m in range(7) if not member[m, n]]
         expected = float(target[n]) / (0.8 * sum(out) / len(out) + 0.2)
-        assert float(found[n]) == pytest.approx(expected)
+        assert float(computed[n]) == pytest.approx(expected)
     for gamma in (1.0, 1.5):
-        scores = rmia_score(found, z, gamma=gamma)
-        share = [sum(float(x) / float(v) > gamma for v in z) / 30 for x in found]
+        scores = rmia_score(computed, z, gamma=gamma)
+        share = [sum(float(x) / float(v) > gamma for v in z) / 30 for x in computed]
         assert scores.tolist() == pytest.approx(share)
 
 
@@ -49,10 +49,10 @@ def test_the_power_is_the_best_possible(shift):
     scale = 0.02  # small, so that the mean of exp is exp of the mean up to a constant
     ratio = rmia_ratio((scale * target).exp(), (scale * shadow).exp(), member, a=1.0)
     scores = rmia_score(ratio, ratio[~truth])
-    found = roc(scores[truth], scores[~truth])
-    assert found.auc == pytest.approx(norm.cdf(shift / 2**0.5), abs=0.02)
+    computed = roc(scores[truth], scores[~truth])
+    assert computed.auc == pytest.approx(norm.cdf(shift / 2**0.5), abs=0.02)
     best = norm.cdf(shift - norm.ppf(0.99))
-    assert found.tpr_at_1.share == pytest.approx(best, abs=0.015 + 0.2 * best)
+    assert computed.tpr_at_1.share == pytest.approx(best, abs=0.015 + 0.2 * best)
 
 
 def test_bad_arguments_are_refused():
@@ -83,5 +83,5 @@ def test_the_reference_takes_the_largest_half_of_all_models():
     assert (biased <= right).all()
     two, one = shadow[:2], torch.tensor([[True], [False]]).expand(2, 40)
     estimated = ((two[0] + 0.3 - 1) / 0.3 + two[1]) / 2
-    found = rmia_ratio(target, two, one, variant="reference")
-    torch.testing.assert_close(found, target / (0.65 * estimated + 0.35))
+    computed = rmia_ratio(target, two, one, variant="reference")
+    torch.testing.assert_close(computed, target / (0.65 * estimated + 0.35))

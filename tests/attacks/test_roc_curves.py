@@ -16,9 +16,9 @@ from coun.attacks import curve, roc
 def test_against_sklearn_and_a_loop(digits):
     rng = np.random.default_rng(1)
     m, o = rng.normal(0.7, 1, 300).round(digits), rng.normal(0, 1, 500).round(digits)
-    found = roc(torch.from_numpy(m), torch.from_numpy(o))
+    computed = roc(torch.from_numpy(m), torch.from_numpy(o))
     y = [1] * 300 + [0] * 500
-    assert found.auc == pytest.approx(roc_auc_score(y, np.concatenate([m, o])))
+    assert computed.auc == pytest.approx(roc_auc_score(y, np.concatenate([m, o])))
     best, power = 0.5, {0.01: 0.0, 0.001: 0.0}
     for t in np.concatenate([m, o]):
         tpr, fpr = (m >= t).mean(), (o >= t).mean()
@@ -26,17 +26,17 @@ def test_against_sklearn_and_a_loop(digits):
         for level in power:
             if fpr <= level:
                 power[level] = max(power[level], tpr)
-    assert found.balanced_accuracy == pytest.approx(best)
-    assert (found.tpr_at_1.share, found.tpr_at_01.share) == pytest.approx(
+    assert computed.balanced_accuracy == pytest.approx(best)
+    assert (computed.tpr_at_1.share, computed.tpr_at_01.share) == pytest.approx(
         (power[0.01], power[0.001])
     )
 
 
 def test_the_interval_is_exact():
     # At its ends, so many hits or more (or fewer) have a probability of 2.5%.
-    found = roc(torch.arange(100.0), torch.arange(-5.0, 95.0) - 1)
-    hits = round(100 * found.tpr_at_1.share)
-    low, high = found.tpr_at_1.low, found.tpr_at_1.high
+    computed = roc(torch.arange(100.0), torch.arange(-5.0, 95.0) - 1)
+    hits = round(100 * computed.tpr_at_1.share)
+    low, high = computed.tpr_at_1.low, computed.tpr_at_1.high
     assert 0 < hits < 100
     assert binom.sf(hits - 1, 100, low) == pytest.approx(0.025)
     assert binom.cdf(hits, 100, high) == pytest.approx(0.025)

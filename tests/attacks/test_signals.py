@@ -29,18 +29,18 @@ def test_each_signal_by_hand():
     gen = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn((40, 5), generator=gen)
     labels = torch.randint(5, (40,), generator=gen)
-    found = attacks.features(logits, labels)
+    computed = attacks.features(logits, labels)
     phi, loss = attacks.scaled_logit(logits, labels), attacks.loss(logits, labels)
-    assert all(v.dtype == torch.float64 for v in (*found.values(), phi, loss))
+    assert all(v.dtype == torch.float64 for v in (*computed.values(), phi, loss))
     for i, y in enumerate(labels.tolist()):
         e = [math.exp(x) for x in logits[i].double().tolist()]
         p = [x / sum(e) for x in e]
-        assert found["probabilities"][i].tolist() == pytest.approx(p)
-        assert float(found["confidence"][i]) == pytest.approx(p[y])
-        assert float(found["correctness"][i]) == float(p.index(max(p)) == y)
-        assert float(found["entropy"][i]) == pytest.approx(-sum(q * math.log(q) for q in p))
+        assert computed["probabilities"][i].tolist() == pytest.approx(p)
+        assert float(computed["confidence"][i]) == pytest.approx(p[y])
+        assert float(computed["correctness"][i]) == float(p.index(max(p)) == y)
+        assert float(computed["entropy"][i]) == pytest.approx(-sum(q * math.log(q) for q in p))
         rest = -sum(q * math.log(1 - q) for k, q in enumerate(p) if k != y)
-        assert float(found["modified_entropy"][i]) == pytest.approx(
+        assert float(computed["modified_entropy"][i]) == pytest.approx(
             rest - (1 - p[y]) * math.log(p[y])
         )
         assert float(loss[i]) == pytest.approx(-math.log(p[y]))
@@ -60,9 +60,9 @@ def test_nothing_saturates_where_float64_probabilities_are_0_and_1():
 
 
 def test_confidence_does_not_saturate() -> None:
-    found = attacks.confidence(torch.tensor([[30.0, 0.0]]), torch.tensor([0]))
-    assert found.dtype == torch.float64
-    assert 0 < 1 - float(found) < 1e-12
+    computed = attacks.confidence(torch.tensor([[30.0, 0.0]]), torch.tensor([0]))
+    assert computed.dtype == torch.float64
+    assert 0 < 1 - float(computed) < 1e-12
 
 
 def test_ties_go_to_the_lowest_class():

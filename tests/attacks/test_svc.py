@@ -50,8 +50,8 @@ def test_merged_samples_give_the_predictions_of_a_plain_fit(kind) -> None:
 def test_a_kernel_of_high_rank_stays_with_libsvm() -> None:
     rng = np.random.default_rng(0)
     tensors = [torch.from_numpy(rng.normal(x, 2, (300, 40))) for x in (0, 0.5, 0.2)]
-    found = svc_members(*tensors, large=0).numpy()
-    assert (found == plain(*tensors)).all()
+    computed = svc_members(*tensors, large=0).numpy()
+    assert (computed == plain(*tensors)).all()
 
 
 def test_a_threshold_agrees_where_groups_are_apart() -> None:

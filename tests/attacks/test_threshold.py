@@ -12,13 +12,13 @@ from coun.attacks import (
 
 def naive(members, others):
     """The best "value >= t" over all candidates t, the highest of equals."""
-    best, found = 0.0, float("inf")
+    best, computed = 0.0, float("inf")
     for t in sorted({*members, *others}, reverse=True):
         passed = sum(v >= t for v in members) * len(others)
         gain = passed - sum(v >= t for v in others) * len(members)
         if gain > best:
-            best, found = gain, t
-    return found
+            best, computed = gain, t
+    return computed
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -27,9 +27,9 @@ def test_every_class_as_in_a_double_loop(seed):
     m = (torch.randn(80, generator=gen) + 0.5).double().round(decimals=1)  # with ties
     o = torch.randn(60, generator=gen).double().round(decimals=1)
     my, oy = (torch.randint(4, (n,), generator=gen) for n in (80, 60))
-    found = class_thresholds(m, my, o, oy, 4)
+    computed = class_thresholds(m, my, o, oy, 4)
     expected = [naive(m[my == c].tolist(), o[oy == c].tolist()) for c in range(4)]
-    assert found.tolist() == expected
+    assert computed.tolist() == expected
     assert best_threshold(m, o) == naive(m.tolist(), o.tolist())
 
 

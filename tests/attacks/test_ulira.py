@@ -14,7 +14,7 @@ def test_every_score_leaves_out_its_model_and_a_partner():
     gen = torch.Generator().manual_seed(0)
     phi = torch.randn((9, 4), generator=gen).double()
     saw = torch.rand((9, 4), generator=gen).argsort(0) < 4
-    found = ulira_log_odds(phi, saw)
+    computed = ulira_log_odds(phi, saw)
     for n in range(4):
         sides = {s: [m for m in range(9) if bool(saw[m, n]) == s] for s in (True, False)}
         for m in range(9):
@@ -23,7 +23,7 @@ def test_every_score_leaves_out_its_model_and_a_partner():
             for s in (True, False):
                 rest = [float(phi[k, n]) for i, k in enumerate(sides[s]) if i != place]
                 logs.append(norm.logpdf(float(phi[m, n]), np.mean(rest), np.std(rest)))
-            assert float(found[m, n]) == pytest.approx(logs[0] - logs[1])
+            assert float(computed[m, n]) == pytest.approx(logs[0] - logs[1])
 
 
 @pytest.mark.parametrize("count", [6, 24])
@@ -36,8 +36,8 @@ def test_a_perfect_unlearner_gets_half_however_few_the_models(count):
 def test_what_stays_behind_shows():
     # Two normal laws a distance d apart: Phi(d / 2).
     _, phi, saw, _ = gaussian(2.0, count=128, rows=200)
-    found = ulira_accuracy(ulira_log_odds(phi, saw), saw)
-    assert found == pytest.approx(100 * norm.cdf(1), abs=1.5)
+    computed = ulira_accuracy(ulira_log_odds(phi, saw), saw)
+    assert computed == pytest.approx(100 * norm.cdf(1), abs=1.5)
 
 
 def test_models_that_retain_the_sample_are_left_out():

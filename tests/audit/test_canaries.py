@@ -87,9 +87,9 @@ def test_planted_canaries_are_forgotten_with_every_request_and_audited(tmp_path)
     guilty, innocent = (
         audit(run, split=split, rest=False, relearn=False) for run in (again, retrain)
     )
-    for result, found in ((guilty, True), (innocent, False)):
+    for result, computed in ((guilty, True), (innocent, False)):
         test = next(e for e in result.verdict.evidence if e.name == "canaries")
-        assert test.found == found, test
+        assert test.found == computed, test
     assert guilty.verdict.label == "under-forgotten"
     assert "epsilon is at least" in str(guilty.to_json())
 

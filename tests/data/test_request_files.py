@@ -33,9 +33,9 @@ def write(tmp_path):
     ],
 )
 def test_every_spelling_is_read(name, text, rows, write):
-    found = read_index(write(name, text))
-    assert found.tolist() == rows
-    assert found.dtype == torch.int64
+    computed = read_index(write(name, text))
+    assert computed.tolist() == rows
+    assert computed.dtype == torch.int64
 
 
 def test_the_largest_number_is_read(write):

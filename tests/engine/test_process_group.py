@@ -97,13 +97,13 @@ def test_every_method_ends_on_two_ranks_with_the_same_weights(tmp_path):
     path.write_text(EVERY)
     done = torchrun(path, tmp_path, 2)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert set(found) == set(catalogue())
-    refused = {name for name, value in found.items() if value != [1.0]}
+    computed = json.loads(done.stdout.splitlines()[-1])
+    assert set(computed) == set(catalogue())
+    refused = {name for name, value in computed.items() if value != [1.0]}
     # A perceptron has no kernels for ct, and no epoch was kept for rewind.
     assert refused == {"amnesiac", "ct", "mu_mis", "rewind"}
     for name in ("amnesiac", "mu_mis"):
-        assert "run it without torchrun" in found[name]
+        assert "run it without torchrun" in computed[name]
 
 
 def test_two_ranks_find_a_finished_run(script, tmp_path):

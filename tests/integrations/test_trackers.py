@@ -59,10 +59,10 @@ def test_mlflow_reads_the_curves(data, mlflow_store) -> None:
     with mlflow_writer("march", tracking_uri=where) as on_epoch:
         run = trained(data, on_epoch)
     client = mlflow.MlflowClient(where)
-    (found,) = client.search_runs([client.get_experiment_by_name("march").experiment_id])
-    assert found.info.status == "FINISHED"
+    (computed,) = client.search_runs([client.get_experiment_by_name("march").experiment_id])
+    assert computed.info.status == "FINISHED"
     stage = run.record.history[0]["stage"]
-    losses = client.get_metric_history(found.info.run_id, f"{stage}/phase 1/loss")
+    losses = client.get_metric_history(computed.info.run_id, f"{stage}/phase 1/loss")
     assert [m.value for m in losses] == [row["loss"] for row in run.record.history]
 
 

@@ -72,5 +72,5 @@ def test_it_runs(name: str, model: str) -> None:
     settings = {k: v for k, v in settings.items() if k in known}
     run = coun.unlearn(start, split, name, **settings)
     assert all(bool(torch.isfinite(p).all()) for p in run.model.parameters())
-    found = coun.evaluate(run)
-    assert 0 <= found["unlearn_accuracy"] <= 100
+    computed = coun.evaluate(run)
+    assert 0 <= computed["unlearn_accuracy"] <= 100

@@ -141,8 +141,8 @@ def test_it_is_saved_opened_evaluated_and_continued_from_disk(small, tmp_path) -
     forgot = coun.unlearn(opened, split, "sisa", out=tmp_path / "f")
     assert weights_digest(forgot.model) == weights_digest(coun.unlearn(made, split, "sisa").model)
     retrain = coun.train(small, "cnn", method="sisa", split=split, out=tmp_path / "r", **SISA)
-    found = coun.evaluate(tmp_path / "f", against=retrain, data=small)
-    assert found["average_gap"] == 0
+    computed = coun.evaluate(tmp_path / "f", against=retrain, data=small)
+    assert computed["average_gap"] == 0
     assert coun.unlearn(opened, split, "sisa", out=tmp_path / "f").record == forgot.record
 
 

@@ -33,9 +33,9 @@ def test_confusion_counts_each_pair_of_classes():
 
 def test_class_accuracy_is_nan_for_an_absent_class_and_ties_go_to_the_lowest():
     logits = [[1, 1, 0], [0, 2, 0], [3, 0, 0]]
-    found = class_accuracy(logits, [0, 1, 1])
-    assert found[:2].tolist() == [100, 50]
-    assert np.isnan(found[2])
+    computed = class_accuracy(logits, [0, 1, 1])
+    assert computed[:2].tolist() == [100, 50]
+    assert np.isnan(computed[2])
 
 
 @pytest.mark.parametrize("labels", [[0, 3], [0, -1], [0, 0.5], [0, float("nan")], [0], [[0, 1]]])

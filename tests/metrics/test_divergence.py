@@ -76,9 +76,9 @@ def test_js_is_exact_for_the_smallest_numbers():
 
 def test_tensors_of_half_precision_that_need_gradients_are_accepted():
     logits = torch.tensor([[1.0, 2.0]], dtype=torch.bfloat16, requires_grad=True)
-    found = probabilities(logits)
-    assert found.dtype == np.float64
-    assert found[0, 1] == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-15)
+    computed = probabilities(logits)
+    assert computed.dtype == np.float64
+    assert computed[0, 1] == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-15)
 
 
 def test_entropy_is_that_of_a_loop(two):

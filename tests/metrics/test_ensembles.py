@@ -24,7 +24,7 @@ def test_margins_are_exact_where_a_probability_rounds_to_one_and_clipped_at_100(
 def test_klom_is_a_loop_over_histograms():
     rng = np.random.default_rng(1)
     mine, theirs = rng.normal(1, 2, (60, 7)), rng.normal(0, 3, (50, 7)) * 20
-    found = klom(mine, torch.from_numpy(theirs))
+    computed = klom(mine, torch.from_numpy(theirs))
     for n in range(7):
         a, b = (np.clip(x[:, n], -100, 100) for x in (mine, theirs))
         edges = np.linspace(min(a.min(), b.min()), max(a.max(), b.max()), 21)
@@ -32,7 +32,7 @@ def test_klom_is_a_loop_over_histograms():
         q = np.maximum(q, 1e-5)
         q /= q.sum()
         terms = (x * np.log(x / y) for x, y in zip(p, q, strict=True) if x)
-        assert found[n] == pytest.approx(sum(terms))
+        assert computed[n] == pytest.approx(sum(terms))
 
 
 def test_klom_is_zero_for_equal_groups_and_finite_for_disjoint_ones():

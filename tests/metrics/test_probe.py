@@ -19,8 +19,12 @@ def blobs():
 
 
 def test_a_probe_separates_separable_classes(blobs):
-    found = linear_probe(blobs, blobs, (blobs[0][:5], blobs[1][:5]))
-    assert (found.forget_accuracy, found.test_accuracy, found.converged) == (100, 100, True)
+    computed = linear_probe(blobs, blobs, (blobs[0][:5], blobs[1][:5]))
+    assert (computed.forget_accuracy, computed.test_accuracy, computed.converged) == (
+        100,
+        100,
+        True,
+    )
 
 
 def test_the_fit_maximises_the_penalised_likelihood(blobs):
@@ -36,8 +40,8 @@ def test_the_fit_maximises_the_penalised_likelihood(blobs):
     threshold = -w[1] / w[0] * x.std() + x.mean()
     near = torch.tensor([[threshold - 0.01], [threshold + 0.01]])
     train = (blobs[0][:, 1:], torch.from_numpy(y))
-    found = linear_probe(train, (near, [0, 1]), (near, [1, 0]))
-    assert (found.forget_accuracy, found.test_accuracy) == (100, 0)
+    computed = linear_probe(train, (near, [0, 1]), (near, [1, 0]))
+    assert (computed.forget_accuracy, computed.test_accuracy) == (100, 0)
 
 
 def test_a_probe_of_noise_is_far_less_accurate(blobs):
@@ -70,9 +74,9 @@ def test_margins_are_the_log_odds_of_the_regression():
         probe_margins((x, y), (asked, wanted)), np.log(p / (1 - p)), rtol=1e-6, atol=1e-8
     )
     two = y != 7
-    found = probe_margins((x[two], y[two]), (asked[:2], wanted[:2]))
+    computed = probe_margins((x[two], y[two]), (asked[:2], wanted[:2]))
     half = LogisticRegression(max_iter=50).fit((x[two] - x[two].mean(0)) / x[two].std(0), y[two])
     q = half.predict_proba((asked[:2] - x[two].mean(0)) / x[two].std(0))[[0, 1], [0, 1]]
-    np.testing.assert_allclose(found, np.log(q / (1 - q)), rtol=1e-6)
+    np.testing.assert_allclose(computed, np.log(q / (1 - q)), rtol=1e-6)
     with pytest.raises(CounError, match="class 7 is not among"):
         probe_margins((x[two], y[two]), (asked, wanted))

@@ -111,10 +111,10 @@ print(json.dumps([found, Grid.of_runs(tabulate({"x": [found]})).header]))
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
-    found, header = json.loads(done.stdout)
-    assert 10 < found["forget_confidence"] <= 100
+    computed, header = json.loads(done.stdout)
+    assert 10 < computed["forget_confidence"] <= 100
     assert "sure" in header
-    left_out = found["metrics_left_out"]
+    left_out = computed["metrics_left_out"]
     assert "ZeroDivisionError" in left_out["broken"]
     assert "would replace" in left_out["row_agreement"]
     assert "expected a coun.metrics.Metric" in left_out["number"]

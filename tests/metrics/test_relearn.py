@@ -21,9 +21,9 @@ from coun.metrics import RelearnTime, anamnesis_index
     ],
 )
 def test_the_index_is_a_ratio_or_states_its_kind(unlearned, retrain, index, kind):
-    found = anamnesis_index(unlearned, retrain)
-    assert found.index == pytest.approx(index, nan_ok=True)
-    assert found.kind == kind
+    computed = anamnesis_index(unlearned, retrain)
+    assert computed.index == pytest.approx(index, nan_ok=True)
+    assert computed.kind == kind
 
 
 def test_a_time_is_a_finite_number():

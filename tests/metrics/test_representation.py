@@ -59,13 +59,15 @@ def test_layer_distance_is_that_of_all_weights_in_one_vector():
     )
     b[1].running_mean += 7
     b[1].num_batches_tracked += 3
-    found = layer_distance(a.state_dict(), b.state_dict())
+    computed = layer_distance(a.state_dict(), b.state_dict())
     flat = [torch.nn.utils.parameters_to_vector(m.parameters()).detach().double() for m in (a, b)]
-    assert found.total == pytest.approx(float((flat[0] - flat[1]).norm()))
-    assert set(found.layers) == {name for name, _ in a.named_parameters()}
-    assert found.layers["0.bias"] == pytest.approx(float((a[0].bias - b[0].bias).detach().norm()))
+    assert computed.total == pytest.approx(float((flat[0] - flat[1]).norm()))
+    assert set(computed.layers) == {name for name, _ in a.named_parameters()}
+    assert computed.layers["0.bias"] == pytest.approx(
+        float((a[0].bias - b[0].bias).detach().norm())
+    )
     shared = layer_distance(a.state_dict(), b.state_dict(), normalised=True)
-    assert shared.total == pytest.approx(found.total / float(flat[0].norm()))
+    assert shared.total == pytest.approx(computed.total / float(flat[0].norm()))
     assert shared.layers["1.bias"] == 0  # 0 from a bias of 0
 
 
@@ -111,12 +113,12 @@ def test_neighbours_are_those_of_scikit_learn_with_and_without_blocks(rng, monke
 def test_histograms_count_the_labels_of_the_neighbours(rng):
     keys, labels = rng.normal(size=(40, 5)), rng.integers(0, 3, 40)
     queries = rng.normal(size=(9, 5))
-    found = neighbour_histograms(queries, keys, labels, 4, (1, 7, 40))
+    computed = neighbour_histograms(queries, keys, labels, 4, (1, 7, 40))
     for k in (1, 7):
         seen = labels[nearest(queries, keys, k)].ravel().tolist()
-        assert found[k].tolist() == [seen.count(c) / len(seen) for c in range(4)]
-    assert found[40] == pytest.approx(np.bincount(labels, minlength=4) / 40)
-    assert js_divergence(found[1][None], found[1][None]) == 0
+        assert computed[k].tolist() == [seen.count(c) / len(seen) for c in range(4)]
+    assert computed[40] == pytest.approx(np.bincount(labels, minlength=4) / 40)
+    assert js_divergence(computed[1][None], computed[1][None]) == 0
     alone = neighbour_histograms(keys[labels == 2], keys, labels, 3, (1,))[1]
     assert alone.tolist() == [0, 0, 1]  # each sample is its own nearest
     assert js_divergence(alone[None], np.array([[1.0, 0, 0]])) == pytest.approx(np.log(2))

@@ -43,7 +43,7 @@ def test_exact_p_and_rho_are_those_of_scipy(rng, classes):
     near, sent = rng.normal(size=(2, classes))
     sent[3] = sent[4]  # a tie
     kept = [c for c in range(classes) if c != 2]
-    found = semantic_correlation(near, sent, 2, generator=rng)
+    computed = semantic_correlation(near, sent, 2, generator=rng)
     expected = permutation_test(
         (near[kept],),
         lambda x: spearmanr(x, sent[kept]).statistic,
@@ -51,13 +51,13 @@ def test_exact_p_and_rho_are_those_of_scipy(rng, classes):
         n_resamples=np.inf,
         vectorized=False,
     )
-    assert found.rho == pytest.approx(expected.statistic)
-    assert found.exact
+    assert computed.rho == pytest.approx(expected.statistic)
+    assert computed.exact
     # SciPy doubles the smaller tail. The share of orders with |rho| as large differs from it
     # where ties make the tails unequal, but never by more than one order.
     again = np.abs(expected.null_distribution) >= abs(expected.statistic) - 1e-9
-    assert found.p == pytest.approx(again.mean())
-    assert found.classes == classes - 1
+    assert computed.p == pytest.approx(again.mean())
+    assert computed.classes == classes - 1
 
 
 def test_a_sampled_p_is_near_the_exact_one_and_depends_on_the_seed(rng):
@@ -68,21 +68,21 @@ def test_a_sampled_p_is_near_the_exact_one_and_depends_on_the_seed(rng):
         generator = np.random.default_rng(seed)
         return semantic_correlation(near, sent, 0, generator=generator, permutations=4_000)
 
-    found = ask(1)
-    assert found == ask(1)
-    assert not found.exact
-    assert found.permutations == 4_000
+    computed = ask(1)
+    assert computed == ask(1)
+    assert not computed.exact
+    assert computed.permutations == 4_000
     expected = spearmanr(near[1:], sent[1:])
-    assert found.rho == pytest.approx(expected.statistic)
-    assert found.p == pytest.approx(expected.pvalue, abs=0.01)
+    assert computed.rho == pytest.approx(expected.statistic)
+    assert computed.p == pytest.approx(expected.pvalue, abs=0.01)
 
 
 def test_the_forgotten_class_and_absent_classes_are_left_out(rng):
     near, sent = np.array([9.0, 1, 2, 3, np.nan]), np.array([0.0, 10, 20, 30, 0])
-    found = semantic_correlation(near, sent, 0, generator=rng)
-    assert found.rho == pytest.approx(1)
-    assert found.classes == 3
-    assert found.p == pytest.approx(2 / 6)  # the order and its reverse, of 3!
+    computed = semantic_correlation(near, sent, 0, generator=rng)
+    assert computed.rho == pytest.approx(1)
+    assert computed.classes == 3
+    assert computed.p == pytest.approx(2 / 6)  # the order and its reverse, of 3!
     flat = semantic_correlation(near, np.ones(5), 0, generator=rng)
     assert np.isnan(flat.rho)
     assert np.isnan(flat.p)

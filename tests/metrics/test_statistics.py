@@ -80,10 +80,10 @@ def test_equivalence_is_two_one_sided_tests_and_an_interval(by_seed):
             test(a - margin, b, alternative="less", **extra).pvalue,
         )
         interval = test(a, b, **extra).confidence_interval(0.9)
-        found = equivalence(a, b, margin=margin, by_seed=by_seed)
-        assert found.p == pytest.approx(p)
-        assert (found.low, found.high) == pytest.approx(tuple(interval))
-        assert found.equivalent == (-margin < found.low and found.high < margin)
+        computed = equivalence(a, b, margin=margin, by_seed=by_seed)
+        assert computed.p == pytest.approx(p)
+        assert (computed.low, computed.high) == pytest.approx(tuple(interval))
+        assert computed.equivalent == (-margin < computed.low and computed.high < margin)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_equivalence_is_two_one_sided_tests_and_an_interval(by_seed):
 )
 def test_equivalence_has_the_values_of_version_0_1(by_seed, expected):
     # Computed by the formulas that SciPy's tests replaced.
-    found = equivalence(A, B, margin=0.035, by_seed=by_seed)
-    assert (found.low, found.high, found.p) == pytest.approx(expected, abs=1e-8)
+    computed = equivalence(A, B, margin=0.035, by_seed=by_seed)
+    assert (computed.low, computed.high, computed.p) == pytest.approx(expected, abs=1e-8)
 
 
 def test_equivalence_needs_a_margin():
@@ -108,9 +108,9 @@ def test_equivalence_needs_a_margin():
 
 
 def test_holm_by_hand():
-    found = holm({"FT": 0.04, "NoT": 0.01, "l1": 0.03, "SalUn": 0.005})
-    assert list(found) == ["FT", "NoT", "l1", "SalUn"]
-    assert list(found.values()) == pytest.approx([0.06, 0.03, 0.06, 0.02])
+    computed = holm({"FT": 0.04, "NoT": 0.01, "l1": 0.03, "SalUn": 0.005})
+    assert list(computed) == ["FT", "NoT", "l1", "SalUn"]
+    assert list(computed.values()) == pytest.approx([0.06, 0.03, 0.06, 0.02])
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1, "b": 1}
     assert holm({"a": 0.3}) == {"a": 0.3}
     with pytest.raises(CounError, match="p of a is 1.5"):
@@ -118,27 +118,27 @@ def test_holm_by_hand():
 
 
 def test_holm_does_not_count_a_test_that_could_not_be_made():
-    found = holm({"a": 0.01, "none": float("nan"), "b": 0.04})
-    assert list(found) == ["a", "none", "b"]
-    assert np.isnan(found.pop("none"))
-    assert found == holm({"a": 0.01, "b": 0.04})
+    computed = holm({"a": 0.01, "none": float("nan"), "b": 0.04})
+    assert list(computed) == ["a", "none", "b"]
+    assert np.isnan(computed.pop("none"))
+    assert computed == holm({"a": 0.01, "b": 0.04})
 
 
 def test_holm_is_never_below_the_raw_nor_above_bonferroni():
     p = dict(enumerate(np.random.default_rng(3).uniform(0, 0.2, 8)))
-    found = holm(p)
-    assert all(p[k] <= found[k] <= min(1, 8 * p[k]) for k in p)
+    computed = holm(p)
+    assert all(p[k] <= computed[k] <= min(1, 8 * p[k]) for k in p)
     order = sorted(p, key=p.get)
-    assert sorted(found.values()) == [found[k] for k in order]
+    assert sorted(computed.values()) == [computed[k] for k in order]
 
 
 def test_ranks_that_every_seed_repeats_are_stable_and_equal_scores_are_not():
     scores = {"FT": [3.0, 3.1, 2.9], "CoUn": [1.0, 1.1, 0.9], "NoT": [2.0, 2.1, 1.9]}
-    found = rank_stability(scores, generator=np.random.default_rng(0), resamples=500)
-    assert found.ranks == {"FT": 3, "CoUn": 1, "NoT": 2}
-    assert set(found.kept.values()) == {1}
-    assert found.order == 1
-    assert found.shares == {"FT": [0, 0, 1], "CoUn": [1, 0, 0], "NoT": [0, 1, 0]}
+    computed = rank_stability(scores, generator=np.random.default_rng(0), resamples=500)
+    assert computed.ranks == {"FT": 3, "CoUn": 1, "NoT": 2}
+    assert set(computed.kept.values()) == {1}
+    assert computed.order == 1
+    assert computed.shares == {"FT": [0, 0, 1], "CoUn": [1, 0, 0], "NoT": [0, 1, 0]}
     even = rank_stability({"a": [1.0], "b": [1.0]}, generator=np.random.default_rng(0))
     assert even.shares == {"a": [1, 0], "b": [1, 0]}
     up = rank_stability(scores, generator=np.random.default_rng(0), higher_is_better=True)
@@ -152,13 +152,13 @@ def test_rank_stability_of_two_seeds_in_closed_form():
     def ask(seed):
         return rank_stability(scores, generator=np.random.default_rng(seed), resamples=20_000)
 
-    found = ask(0)
-    assert found == ask(0)
-    assert found.ranks == {"a": 2, "b": 1}
-    assert found.first["b"] == found.order == pytest.approx(0.75, abs=0.02)
-    assert found.first["a"] == pytest.approx(0.25, abs=0.02)
-    assert found.shares == {
-        name: [found.first[name], 1 - found.first[name]] for name in scores
+    computed = ask(0)
+    assert computed == ask(0)
+    assert computed.ranks == {"a": 2, "b": 1}
+    assert computed.first["b"] == computed.order == pytest.approx(0.75, abs=0.02)
+    assert computed.first["a"] == pytest.approx(0.25, abs=0.02)
+    assert computed.shares == {
+        name: [computed.first[name], 1 - computed.first[name]] for name in scores
     }  # without ties
     with pytest.raises(CounError, match=r"numbers of seeds \[2, 1\]"):
         rank_stability({"a": [1.0, 2.0], "b": [1.0]}, generator=np.random.default_rng(0))
@@ -166,10 +166,10 @@ def test_rank_stability_of_two_seeds_in_closed_form():
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (3, 20), (20, 20)])
 def test_clopper_pearson_leaves_half_of_alpha_on_either_side(k, n):
-    found = clopper_pearson(k, n)
-    assert found.share == k / n
-    low = stats.binom.sf(k - 1, n, found.low) if k else found.low + 0.025
-    high = stats.binom.cdf(k, n, found.high) if k < n else found.high - 0.975
+    computed = clopper_pearson(k, n)
+    assert computed.share == k / n
+    low = stats.binom.sf(k - 1, n, computed.low) if k else computed.low + 0.025
+    high = stats.binom.cdf(k, n, computed.high) if k < n else computed.high - 0.975
     assert (low, high) == pytest.approx((0.025, 0.025))
 
 

@@ -63,11 +63,11 @@ def test_a_shard_without_two_rows_abstains() -> None:
 
 def test_it_is_a_classifier_with_nothing_to_train_behind_the_members() -> None:
     net = ensemble()
-    found = Classifier(net, example=EXAMPLE)
-    assert found.head is net.head
+    computed = Classifier(net, example=EXAMPLE)
+    assert computed.head is net.head
     x = torch.randn(6, 4)
-    assert torch.equal(found(x).logits, net(x))
-    assert found(x).features.shape == (6, 15)
+    assert torch.equal(computed(x).logits, net(x))
+    assert computed(x).features.shape == (6, 15)
     assert all(name.startswith("members.") for name, _ in net.named_parameters())
     twin = copy.deepcopy(net)
     assert torch.equal(twin(x), net(x))

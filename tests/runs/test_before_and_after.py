@@ -72,8 +72,8 @@ def test_a_retrain_that_was_trained_too_little_is_said(original):
     ],
 )
 def test_the_cost_beside_a_retrain_follows_from_epochs_and_rows(split, method, settings, share):
-    found = retrain_share(make(method, settings), split, {"epochs": 10})
-    assert found == (share if share is None else pytest.approx(share))
+    computed = retrain_share(make(method, settings), split, {"epochs": 10})
+    assert computed == (share if share is None else pytest.approx(share))
     assert retrain_share(make(method, settings), split, {}) is None
 
 

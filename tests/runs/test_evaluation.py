@@ -71,20 +71,20 @@ def test_without_a_request_there_is_nothing_to_unlearn():
 
 
 def test_the_attack_sees_confidences_of_retain_test_and_forget_rows(original, split, small):
-    found = predictions(original.classifier, small, split)
-    likely = {n: confidence(o.logits, found.labels[n]) for n, o in found.outputs.items()}
+    computed = predictions(original.classifier, small, split)
+    likely = {n: confidence(o.logits, computed.labels[n]) for n, o in computed.outputs.items()}
     assert {n: len(v) for n, v in likely.items()} == {"test": 100, "retain": 170, "forget": 30}
-    result = measure(found, split)
+    result = measure(computed, split)
     assert result["counts"]["mia_members"] == 100
     assert 0 <= result["mia_efficacy"] <= 100
     # Members that are all the same leave no room for chance in their choice.
     for part, logit in (("retain", 9.0), ("test", -9.0), ("forget", 9.0)):
-        logits = torch.zeros(len(found.labels[part]), 10)
-        logits[torch.arange(len(logits)), found.labels[part]] = logit
-        found.outputs[part] = Outputs(logits, logits)
-    assert measure(found, split)["mia_efficacy"] == 0
-    found.outputs["forget"] = Outputs(-found.outputs["forget"].logits, torch.zeros(30, 1))
-    assert measure(found, split)["mia_efficacy"] == 100
+        logits = torch.zeros(len(computed.labels[part]), 10)
+        logits[torch.arange(len(logits)), computed.labels[part]] = logit
+        computed.outputs[part] = Outputs(logits, logits)
+    assert measure(computed, split)["mia_efficacy"] == 0
+    computed.outputs["forget"] = Outputs(-computed.outputs["forget"].logits, torch.zeros(30, 1))
+    assert measure(computed, split)["mia_efficacy"] == 100
     assert svc_efficacy(likely["retain"], likely["test"], likely["forget"]) >= 0
 
 

@@ -97,14 +97,14 @@ def test_a_net_that_learnt_noise_by_heart_is_caught(small):
 
 
 def test_the_result_names_its_groups(original, made, split):
-    found = membership(original, made, split)
-    assert set(found.scores) == set(found.roc) == {"lira_offline", "rmia"}
-    assert [len(x) for x in found.scores["rmia"]] == [30, 100]
-    told = json.loads(json.dumps(found.to_json()))
+    computed = membership(original, made, split)
+    assert set(computed.scores) == set(computed.roc) == {"lira_offline", "rmia"}
+    assert [len(x) for x in computed.scores["rmia"]] == [30, 100]
+    told = json.loads(json.dumps(computed.to_json()))
     assert told["against"] == "test"
     assert (told["rmia"]["members"], told["rmia"]["others"]) == (30, 100)
-    found = membership(original, made, split, against="retain", fixed_variance=False)
-    assert [len(x) for x in found.scores["lira_online"]] == [170, 30]
+    computed = membership(original, made, split, against="retain", fixed_variance=False)
+    assert [len(x) for x in computed.scores["lira_online"]] == [170, 30]
 
 
 def test_other_data_and_a_missing_split_are_refused(original, made, split, digits):

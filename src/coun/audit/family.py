@@ -73,13 +73,13 @@ def run_tests(
         scores = minus(signed(unlearned, "log_odds"), signed(retrains, "log_odds"))
         unlike = None if retrains else rank_test(listed, scores, generator).p
         suspicious = suspicious or suspicious_rows(listed, scores)
-    adjusted = holm({str(k): one.evidence.p for k, one in enumerate(pending)})
+    adjusted = holm({str(k): test.evidence.p for k, test in enumerate(pending)})
     tests = []
-    for k, one in enumerate(pending):
+    for k, test in enumerate(pending):
         corrected = adjusted[str(k)]
-        rows = one.power(alpha / len(pending)) if one.power else None
+        rows = test.power(alpha / len(pending)) if test.power else None
         tests.append(
-            replace(one.evidence, holm=corrected, found=corrected < alpha, detectable=rows)
+            replace(test.evidence, holm=corrected, found=corrected < alpha, detectable=rows)
         )
     compared = sum(s.counts[0] for s in (strata, listed) if s is not None)
     return TestFamily(

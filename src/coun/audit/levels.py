@@ -97,8 +97,12 @@ def level_test(
     error = float(np.sqrt(max(combined, spread) * factor))
     plain = float("nan")
     if count > 1:
-        own = np.sqrt(spread * factor)
-        plain = _p((difference - above) / own, count - 1, greater) if own > 0 else float("nan")
+        plain_error = np.sqrt(spread * factor)
+        plain = (
+            _p((difference - above) / plain_error, count - 1, greater)
+            if plain_error > 0
+            else float("nan")
+        )
     centre = np.append(means, model.mean())
     distance = centre if greater else np.abs(centre - np.median(centre))
     return LevelTest(

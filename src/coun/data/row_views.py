@@ -83,8 +83,8 @@ class FeatureCorruption:
         chosen = max(1, round(self.share * columns))
         ranks = torch.rand(count, columns, generator=generator).argsort(1).argsort(1)
         donors = torch.randint(count, (count, columns), generator=generator)
-        own = torch.arange(count)[:, None]
-        sources = torch.where(ranks < chosen, donors, own).repeat_interleave(widths, dim=1)
+        itself = torch.arange(count)[:, None]
+        sources = torch.where(ranks < chosen, donors, itself).repeat_interleave(widths, dim=1)
         return rows.float().gather(0, sources.to(rows.device))
 
     def evaluate(self, rows: Tensor) -> Tensor:

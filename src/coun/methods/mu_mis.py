@@ -77,10 +77,10 @@ class MUMis(Training):
             # Only the plain implementation of attention has a second derivative.
             with sdpa_kernel(SDPBackend.MATH):
                 logits = context.forward(x).logits
-                own = sensitivity(logits, x, labels)
-                other = sensitivity(logits, x, (labels + shift.to(labels.device)) % classes)
+                of_label = sensitivity(logits, x, labels)
+                of_another = sensitivity(logits, x, (labels + shift.to(labels.device)) % classes)
             task.cost.flops += EXTRA * len(x) * task.flops
-            return (own - other).clamp(min=0).mean()
+            return (of_label - of_another).clamp(min=0).mean()
 
         yield self.fit(Phase(Objective.of(term), {"forget": size}))
 

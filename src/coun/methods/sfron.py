@@ -79,8 +79,8 @@ class SFRon(TwoLosses):
             loss = -self.strength * fade * (easy_first(losses.detach(), self.power) * losses).mean()
             weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
             gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
-            kept = [g * mask[n] for n, g in zip(weights, gradients, strict=True)]
-            return along(list(weights.values()), cut(kept, self.max_norm), loss)
+            masked = [g * mask[n] for n, g in zip(weights, gradients, strict=True)]
+            return along(list(weights.values()), cut(masked, self.max_norm), loss)
 
         groups = math.ceil(epochs * steps_per_epoch(len(task.indices("retain")), size) / self.every)
         phases = [Phase(cross_entropy("retain"), {"retain": size}, steps=self.every)]

@@ -85,8 +85,10 @@ class Metric:
             pairs = (dict(zip(names, side, strict=True)) for side in (model, retrain))
             return function(*pairs)
 
-        own = [f"metrics.{name}" for name in names]
-        return cls(function=compare, needs=(*own, *(f"retrain.{n}" for n in own)), **fields)
+        of_model = [f"metrics.{name}" for name in names]
+        return cls(
+            function=compare, needs=(*of_model, *(f"retrain.{n}" for n in of_model)), **fields
+        )
 
 
 class _Registered(NamedTuple):

@@ -59,7 +59,7 @@ class TwoLosses(Training):
         stage = super().fit(*phases, **options)
         if self.forget_lr is None:
             return stage
-        own = replace(
+        of_forget_loss = replace(
             stage.optimizer,
             kind="adamw",
             lr=self.forget_lr,
@@ -69,7 +69,9 @@ class TwoLosses(Training):
         return replace(
             stage,
             phases=tuple(
-                replace(phase, optimizer=own) if set(phase.batch_sizes) == {"forget"} else phase
+                replace(phase, optimizer=of_forget_loss)
+                if set(phase.batch_sizes) == {"forget"}
+                else phase
                 for phase in stage.phases
             ),
         )

@@ -330,8 +330,8 @@ class Registry(RegistryReader):
             self.recover()
             state = self.state()
             if version not in state.versions or state.versions[version].discarded:
-                kept = [str(n) for n, v in state.versions.items() if not v.discarded]
-                raise CounError(f"there is no version {version}; there are {', '.join(kept)}")
+                present = [str(n) for n, v in state.versions.items() if not v.discarded]
+                raise CounError(f"there is no version {version}; there are {', '.join(present)}")
             if version == state.served:
                 raise CounError(f"version {version} is served; it cannot be discarded")
             with self.ledger.transaction():
@@ -358,11 +358,11 @@ class Registry(RegistryReader):
         if fulfilment is None:
             raise CounError(f"request {request} is not fulfilled; it has no certificate")
         version, body = fulfilment
-        kept = not state.versions[version].discarded
+        has_files = not state.versions[version].discarded
         return verify_certificate(
             self.folder / body["path"],
-            model=version_folder(self.folder, version) if kept else None,
-            registry=self.folder if kept else None,
+            model=version_folder(self.folder, version) if has_files else None,
+            registry=self.folder if has_files else None,
             keys=[load_public_key(Path(f"{self.signing_key}.pub"))],
         )
 

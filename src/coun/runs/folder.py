@@ -19,7 +19,7 @@ from coun.files import (
     is_temporary,
     locked,
     read_json,
-    sweep,
+    remove_temporary,
     write_sealed,
 )
 from coun.files import expanded as expanded
@@ -106,7 +106,7 @@ def reserved(folder: Path | None, record: RunRecord) -> Iterator[bool]:
             finished = _check_content(folder, record)  # another process may have been quicker
             if not finished:
                 if (folder / CHECKPOINT).is_dir():
-                    sweep(folder / CHECKPOINT)
+                    remove_temporary(folder / CHECKPOINT)
                 write_record(folder, record)
             processes.barrier()
             try:
@@ -210,5 +210,5 @@ def _give_back(folder: Path) -> None:
     """Remove the record of a run that failed before any of its weights were saved, so that the
     same command with other settings can use *folder*."""
     if all(path.name == RECORD or _is_incidental(path) for path in folder.iterdir()):
-        sweep(folder)
+        remove_temporary(folder)
         (folder / RECORD).unlink(missing_ok=True)

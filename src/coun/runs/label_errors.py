@@ -96,8 +96,8 @@ def confident_classes(probabilities: Tensor, labels: Tensor) -> Tensor:
     [0, -1, 1, 0]
     """
     classes = probabilities.shape[1]
-    own = probabilities.gather(1, labels[:, None])[:, 0]
-    sums = torch.zeros(classes, dtype=own.dtype).index_add(0, labels, own)
+    of_label = probabilities.gather(1, labels[:, None])[:, 0]
+    sums = torch.zeros(classes, dtype=of_label.dtype).index_add(0, labels, of_label)
     counts = torch.bincount(labels, minlength=classes)
     usual = torch.where(counts > 0, sums / counts.clamp(min=1), torch.inf)
     confident = torch.where(probabilities >= usual, probabilities, -1.0)

@@ -122,7 +122,7 @@ def shadows(
     seeds = Seeds(seed).fork("shadows")
     member = halves(count, len(data.train), seeds.torch("train"))
     spared = halves(count, len(data.test), seeds.torch("test"))
-    said: dict[str, list[Tensor]] = {part: [] for part in PARTS}
+    signals: dict[str, list[Tensor]] = {part: [] for part in PARTS}
     for k, inside in enumerate(member):
         run = train(
             data,
@@ -133,11 +133,11 @@ def shadows(
             options=options,
             **settings,
         )
-        for part, found in said.items():
-            found.append(torch.stack(_signals(run, part)))
+        for part, of_part in signals.items():
+            of_part.append(torch.stack(_signals(run, part)))
     return Shadows(
-        Part(member, *torch.stack(said["train"], 1)),
-        Part(spared, *torch.stack(said["test"], 1)),
+        Part(member, *torch.stack(signals["train"], 1)),
+        Part(spared, *torch.stack(signals["test"], 1)),
         data.fingerprint,
     )
 
@@ -181,10 +181,10 @@ def membership(
         raise CounError("the shadow models are of other data; expected the same fingerprint")
     fixed = len(shadows.train.phi) < FEW if fixed_variance is None else fixed_variance
     phi, sure = (torch.cat(x) for x in zip(*(_signals(run, p) for p in PARTS), strict=True))
-    known, count = shadows.together(), len(run.data.train)
-    ratio = rmia_ratio(sure, known.confidence, known.member, a=a)
+    all_rows, count = shadows.together(), len(run.data.train)
+    ratio = rmia_ratio(sure, all_rows.confidence, all_rows.member, a=a)
     scores = {
-        "lira_offline": lira_offline(phi, known.phi, known.member, fixed_variance=fixed),
+        "lira_offline": lira_offline(phi, all_rows.phi, all_rows.member, fixed_variance=fixed),
         "rmia": rmia_score(ratio, ratio[count:]),
     }
     if against == "retain":

@@ -77,4 +77,4 @@ class SharedOutputs:
     def drop(self, classifier: Classifier) -> None:
         """Free the memory of a model whose outputs are not needed again."""
         digest = weights_digest(classifier.inner)
-        self._outputs = {key: kept for key, kept in self._outputs.items() if key[3] != digest}
+        self._outputs = {key: outputs for key, outputs in self._outputs.items() if key[3] != digest}

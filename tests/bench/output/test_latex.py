@@ -22,7 +22,7 @@ def tables() -> list[ResultTable]:
 
 def widths(tex: str) -> list[set[int]]:
     """For each table, the numbers of cells of its lines; a heading over all columns counts too."""
-    found = []
+    computed = []
     for table in re.findall(r"\\begin\{tabular\}\{(.*?)\}(.*?)\\end\{tabular\}", tex, re.DOTALL):
         columns, body = table
         lines = [line for line in body.split("\n") if line.rstrip().endswith("\\\\")]
@@ -31,8 +31,8 @@ def widths(tex: str) -> list[set[int]]:
             wide = re.search(r"\\multicolumn\{(\d+)\}", line)
             plain = line.replace("\\&", "")
             counts.add(int(wide.group(1)) if wide else plain.count("&") + 1)
-        found.append(counts)
-    return found
+        computed.append(counts)
+    return computed
 
 
 def test_every_table_has_equal_lines_a_label_and_the_width_of_the_page(tables) -> None:

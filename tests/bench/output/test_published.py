@@ -73,5 +73,5 @@ def test_a_damaged_file_names_its_line(tmp_path: Path) -> None:
 )
 def test_the_printed_improvements_are_those_of_figure_4(percent, expected) -> None:
     setting = ("CIFAR-10", "ResNet-18", "random", percent)
-    found = published.improvements(published.read(), setting)
-    assert {name: round(value, 1) for name, value in found.items()} == expected
+    computed = published.improvements(published.read(), setting)
+    assert {name: round(value, 1) for name, value in computed.items()} == expected

@@ -19,8 +19,8 @@ def code_of(*values: Any) -> dict[str, list[str]]:
     >>> code_of(code_of)
     {}
     """
-    own = [value for value in values if not _is_built_in(value)]
-    return {"code": [source_digest(value) for value in own]} if own else {}
+    external = [value for value in values if not _is_built_in(value)]
+    return {"code": [source_digest(value) for value in external]} if external else {}
 
 
 def code_of_model(name: str) -> dict[str, list[str]]:

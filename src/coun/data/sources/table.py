@@ -205,8 +205,8 @@ class Table:
             cache.remove_stale()
         deep = DeepImages()
         train, test = (
-            part.images(kept.numpy(), size=size, stream=stream, cache=cache, deep=deep)
-            for part, kept in ((self.train, rows), (self.test, test_rows))
+            part.images(selected.numpy(), size=size, stream=stream, cache=cache, deep=deep)
+            for part, selected in ((self.train, rows), (self.test, test_rows))
         )
         deep.say()
         shapes = [x.shape[-3:] for x in (train, test)]
