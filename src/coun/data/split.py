@@ -125,7 +125,15 @@ class Split(SplitRows):
         seed: int = 0,
         earlier: Split | Tensor | Iterable[int] | None = None,
     ) -> Split:
-        """Forget a uniform random *fraction*, 0 < fraction < 1, of the rows not forgotten yet.
+        """Forget a uniform random share of the rows that are not forgotten yet.
+
+        Args:
+            data: the data, of whose training rows the share is drawn.
+            fraction: the share, above 0 and below 1.
+            seed: of the draw.
+            earlier: rows that must stay forgotten: an earlier split, or row numbers.
+
+        Raises: CounError for another fraction, and as `of` does.
 
         >>> import coun
         >>> len(Split.random(coun.load("digits"), 0.1).forget)
@@ -141,7 +149,14 @@ class Split(SplitRows):
         *names: str | int,
         earlier: Split | Tensor | Iterable[int] | None = None,
     ) -> Split:
-        """Forget every training row of the classes that are given by name or label.
+        """Forget every training row of some classes.
+
+        Args:
+            data: the data.
+            names: names or labels of the classes.
+            earlier: rows that must stay forgotten: an earlier split, or row numbers.
+
+        Raises: CounError for a class that the data lacks, and as `of` does.
 
         >>> import coun
         >>> Split.by_class(coun.load("digits"), 3, 5).forgotten_classes
@@ -160,7 +175,14 @@ class Split(SplitRows):
         *,
         earlier: Split | Tensor | Iterable[int] | None = None,
     ) -> Split:
-        """Forget the training rows with these `numbers`, each named at most once.
+        """Forget the training rows with these numbers.
+
+        Args:
+            data: the data.
+            rows: numbers in the order of the whole source, each at most once.
+            earlier: rows that must stay forgotten: an earlier split, or row numbers.
+
+        Raises: CounError for a number that is no training row, and as `of` does.
 
         >>> import coun
         >>> Split.by_index(coun.load("digits"), [4, 2]).forget
@@ -176,7 +198,15 @@ class Split(SplitRows):
         *,
         earlier: Split | Tensor | Iterable[int] | None = None,
     ) -> Split:
-        """Forget the rows with these ids, each named at most once.
+        """Forget the rows with these ids.
+
+        Args:
+            data: the data.
+            ids: ids as in `data.ids`, each at most once. Test rows may be among them; they are
+                left out of measurements.
+            earlier: rows that must stay forgotten: an earlier split, or row numbers.
+
+        Raises: CounError for an id that no row has, and as `of` does.
 
         >>> import coun
         >>> Split.by_id(coun.load("digits"), ["4", "2"]).forget
@@ -185,9 +215,20 @@ class Split(SplitRows):
         return cls.of(data, Listed.of_ids(ids), earlier=earlier)
 
     def after(self, data: Data, earlier: Split | Tensor | Iterable[int] | None) -> Split:
-        """The same request where *earlier* rows must stay forgotten too.
+        """Return the same request, where *earlier* rows must stay forgotten too.
+
+        Args:
+            data: the data that both requests are about.
+            earlier: an earlier split, or row numbers.
 
         Raises: CounError if all rows of this split were forgotten before.
+
+        >>> import coun
+        >>> data = coun.load("digits", limit=100)
+        >>> march = Split.by_class(data, "3")
+        >>> april = Split.by_class(data, "5").after(data, march)
+        >>> len(april.new), len(april.forget)
+        (10, 20)
         """
         self.check_ids(data)
         past = _earlier(earlier, data)
@@ -240,6 +281,12 @@ class Split(SplitRows):
             split then only serves as what a further request comes after.
 
         Raises: CounError if the record is of other data, or damaged.
+
+        >>> import coun
+        >>> data = coun.load("digits", limit=100)
+        >>> split = Split.random(data, 0.1)
+        >>> Split.from_json(data, split.to_json()).forget.equal(split.forget)
+        True
         """
         forget, digest, numbering, fields = recorded_fields(data, record)
         split = recorded = cls._with_content(data, forget, allow_missing=allow_missing, **fields)

@@ -243,6 +243,9 @@ class Views:
         """Return *images* (B, ...) scaled to 0..1 if they are uint8, and normalised; float32.
 
         Raises: CounError if `mean` and `std` fit neither one channel nor all of them.
+
+        >>> Views(mean=(0.5,), std=(0.5,)).evaluate(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
+        tensor([[[[-1.,  1.]]]])
         """
         x = self._recoloured(self._scaled(_pixels(images)))
         if "N" not in self.letters:

@@ -138,6 +138,7 @@ class Classifier(nn.Module):
         return head.out_features if isinstance(head, nn.Linear) else head.out_channels
 
     def forward(self, x: Tensor) -> Outputs:
+        """Return logits (B, K) and features (B, D) of a batch (B, ...)."""
         calls: list[tuple[Tensor, Tensor]] = []
         self._tap.calls = calls
         try:

@@ -71,6 +71,8 @@ class RegistryReader:
         Args:
             today: the day by which due dates are judged.
             check: also check the hashes of the ledger; `Registry.check` checks everything.
+
+        Returns: versions, requests and certificates, and what is open or overdue.
         """
         return summarise(self.ledger, self.folder, today or datetime.date.today(), check=check)
 

@@ -201,6 +201,7 @@ class Registry(RegistryReader):
         when the request is closed.
 
         Args:
+            number: of the request.
             least: cosine of the served model's features from which a row is shown.
             data: the data, or the source where it is now.
 
@@ -215,13 +216,30 @@ class Registry(RegistryReader):
     def withdraw(self, number: int) -> RequestSummary:
         """Close an open request without fulfilling it; its rows and its key are deleted.
 
+        Args: number: of the request.
+
+        Returns: the request as it is now.
+
         Raises: CounError if it is not open, or is being fulfilled.
+
+        >>> import coun, tempfile
+        >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+        >>> registry = Registry.init(Path(tempfile.mkdtemp(), "registry"), original)
+        >>> request = registry.add(classes=["3"])
+        >>> registry.withdraw(request.request).state
+        'withdrawn'
         """
         intake.withdraw(self, number)
         return self.request(number)
 
     def shred(self, number: int, *, data: Data | str | None = None) -> RequestSummary:
         """Destroy the key of a fulfilled request, so that nothing links its record to a row.
+
+        Args:
+            number: of the request.
+            data: the data, or the source where it is now.
+
+        Returns: the request as it is now.
 
         Raises: CounError if it is not fulfilled, or if rows of it are still in the data: without
             the key they could not be told from new rows.
@@ -271,6 +289,14 @@ class Registry(RegistryReader):
 
         Raises: CounError for bad input, or if another process fulfils requests; TamperingFound
             if the registry was changed by someone else.
+
+        >>> import coun, tempfile
+        >>> original = coun.train(coun.load("digits", limit=100), "mlp", epochs=1)
+        >>> registry = Registry.init(Path(tempfile.mkdtemp(), "registry"), original)
+        >>> request = registry.add(classes=["3"])
+        >>> fulfilled = registry.fulfil(method="retrain", page=False)
+        >>> fulfilled.result, registry.summary().served, registry.verify(request.request).tampered
+        ('FULFILLED_BY_RETRAINING', 2, False)
         """
         from coun.registry.fulfilment import Fulfilment
 
@@ -343,11 +369,22 @@ class Registry(RegistryReader):
     # Evidence
 
     def check(self) -> list[str]:
-        """Name everything that was changed since the registry wrote it; empty if nothing was."""
+        """Name everything that was changed since the registry wrote it; empty if nothing was.
+
+        >>> import coun, tempfile
+        >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+        >>> registry = Registry.init(Path(tempfile.mkdtemp(), "registry"), original)
+        >>> registry.check()
+        []
+        """
         return find_problems(self)
 
     def verify(self, request: int) -> Verification:
         """Verify the certificate of a request against this registry and its version.
+
+        Args: request: its number.
+
+        Returns: every check with its result; `tampered` says whether one found a change.
 
         Raises: CounError if the request has no certificate.
         """

@@ -146,6 +146,14 @@ class Run:
 
         Raises: CounError if the folder holds no finished run, names code that is not trusted,
             the data changed in any other way, or the weights do not fit the model.
+
+        >>> import tempfile
+        >>> import coun
+        >>> folder = Path(tempfile.mkdtemp(), "original")
+        >>> _ = coun.train(coun.load("digits", limit=50), "mlp", epochs=1, out=folder)
+        >>> run = Run.open(folder)  # the model, its data, and how it was made
+        >>> run.record.kind, len(run.data.train)
+        ('original', 50)
         """
         check_defaults_of_torch()
         folder = expanded(folder)
@@ -210,6 +218,13 @@ class Run:
         Returns: a run in memory, of kind "given".
 
         Raises: CounError if the weights do not fit the model, or the model the data.
+
+        >>> import coun
+        >>> data = coun.load("digits", limit=50)
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))  # trained by another program
+        >>> run = Run.from_weights(network, data)
+        >>> run.record.kind, sorted(coun.evaluate(run)["counts"])
+        ('given', ['retain', 'test'])
         """
         check_defaults_of_torch()
         name = model if isinstance(model, str) else None
