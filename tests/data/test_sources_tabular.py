@@ -1,6 +1,7 @@
 """`table:`: CSV and parquet with columns of features."""
 
 import csv
+import gzip
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,8 @@ import torch
 import coun
 from coun.errors import CounError
 
+# Seven numbers and one that is written otherwise, each with a class.
+SPELLED = "".join(f"{{0}}{{1}}{'ab'[k % 2]}\n{k}{{1}}{'ba'[k % 2]}\n" for k in range(7))
 HEADER = "age,job,smokes,label\n"
 
 
@@ -130,6 +133,14 @@ def test_numbers_as_categories(people):
     assert load(path, categorical="smokes").views.widths == (1, 3, 1, 2)
 
 
+def test_numbers_among_texts_are_categories_where_that_is_said(tmp_path):
+    path = write(tmp_path, "x,label\n" + SPELLED.format("?", ","))
+    assert coun.load(f"table:{path}", categorical="x").shape[0] > 5
+    codes = {"zip": [f"0{k % 9}" for k in range(40)], "label": [0, 1] * 20}
+    pq.write_table(pa.table(codes), tmp_path / "codes.parquet")  # written as text on purpose
+    assert coun.load(f"table:{tmp_path / 'codes.parquet'}").shape == (9,)
+
+
 def test_categories_only_the_test_part_has_count_as_none_and_are_said(tmp_path):
     (tmp_path / "d").mkdir()
     write(tmp_path, HEADER + "30,nurse,true,a\n50,clerk,false,b\n" * 3, "d/train.csv")
@@ -167,7 +178,13 @@ def test_missing_values_are_refused_or_filled(tmp_path):
         ("x,label\n" + "1,a\n2,b\n" * 5, {"drop": "y"}, "unknown column of --drop 'y'"),
         ("x,label\n" + "1,a\n2,b\n" * 5, {"label_column": "lable"}, "did you mean 'label'"),
         ("x,label\n" + "1,a\n2,b\n" * 5, {"id_column": "x"}, "ids must be unique"),
-        ("x,label\n1,a\n2,b\n".encode("utf-16"), {}, "not UTF-8"),
+        ("x,label\n1,a\n2,b\n".encode("utf-16"), {}, "encoding UTF-16; save it"),
+        (gzip.compress(b"x,label\n1,a\n2,b\n"), {}, "gzip; unpack it first"),
+        ("x,label\n1,n\u00e9e\n2,b\n".encode("latin-1"), {}, "column 'label' .* is not UTF-8"),
+        ("x;label\n" + SPELLED.format("0,5", ";"), {}, "'x' holds numbers, but also '0,5'; write"),
+        ("x;label\n" + SPELLED.format("1,000", ";"), {}, "but also '1,000'"),
+        ("x,label\n" + SPELLED.format("?", ","), {}, "but also '.'.*--categorical x"),
+        ("x,label\n" + SPELLED.format("7%", ","), {}, "but also '7%'"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, text, options, line):

@@ -15,6 +15,15 @@ from coun.errors import CounError
 from coun.files import expanded
 
 NAMEABLE = "must be one line of UTF-8 text without control characters, outer blanks, and # in front"
+_OTHER_FORMATS = {  # by their first bytes, and what to do with each
+    b"PK": "is a workbook of Excel or a zip file; save it as CSV with the encoding UTF-8",
+    b"\xd0\xcf\x11\xe0": "is a workbook of Excel; save it as CSV with the encoding UTF-8",
+    b"\x1f\x8b": "is compressed by gzip; unpack it first",
+    b"PAR1": "is a parquet file; name it .parquet, or write the column of the rows to a .csv file",
+    b"\x93NUMPY": "is a file of NumPy; write the rows with numpy.savetxt(file, rows, fmt='%d')",
+    b"\xff\xfe": "is text with the encoding UTF-16; save it with the encoding UTF-8",
+    b"\xfe\xff": "is text with the encoding UTF-16; save it with the encoding UTF-8",
+}
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 
 
@@ -108,6 +117,13 @@ def regular_file(path: str | Path) -> Path:
         kind = "a folder" if file.is_dir() else "a pipe, device or socket"
         raise CounError(f"{file} is {kind}; expected a file")
     return file
+
+
+def other_format(path: Path) -> str:
+    """What a file is that is not text, and what to do about it; empty where that is not known."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    return next((a for first, a in _OTHER_FORMATS.items() if start.startswith(first)), "")
 
 
 def memory_of_machine() -> int | None:

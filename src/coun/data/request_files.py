@@ -19,22 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coun.data.checks import first_line, regular_file
+from coun.data.checks import first_line, other_format, regular_file
 from coun.errors import CounError, unknown
 
 NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "number", "forget")
 ID_COLUMNS = ("id", "ids", "file", "files", "filename", "file_name", "path", "image")
 LARGEST = 2**63 - 1
 SHOWN = 3  # bad places in a message
-_OTHER_FILES = {  # formats by their first bytes, and what to do with each
-    b"PK": "is a workbook of Excel or a zip file; save the list as CSV with the encoding UTF-8",
-    b"\xd0\xcf\x11\xe0": "is a workbook of Excel; save the list as CSV with the encoding UTF-8",
-    b"\x1f\x8b": "is compressed by gzip; unpack it first",
-    b"PAR1": "is a parquet file; write the column of the rows to a .csv file",
-    b"\x93NUMPY": "is a file of NumPy; write the rows with numpy.savetxt(file, rows, fmt='%d')",
-    b"\xff\xfe": "is text with the encoding UTF-16; save it with the encoding UTF-8",
-    b"\xfe\xff": "is text with the encoding UTF-16; save it with the encoding UTF-8",
-}
 
 Cell = tuple[str, str]  # the place of a token in the file, and the token
 
@@ -130,11 +121,8 @@ def _cells(path: Path, column: str | None, *, numbers: bool) -> list[Cell]:
 
 def _not_text(path: Path, place: int) -> CounError:
     """The error for a file that is not text, with what to do about formats that people have."""
-    with path.open("rb") as file:
-        start = file.read(8)
-    for beginning, advice in _OTHER_FILES.items():
-        if start.startswith(beginning):
-            return CounError(f"{path} {advice}")
+    if advice := other_format(path):
+        return CounError(f"{path} {advice}")
     return CounError(f"{path} is not UTF-8 text (byte {place}); save it with the encoding UTF-8")
 
 

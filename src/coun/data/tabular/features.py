@@ -16,6 +16,9 @@ from coun.data.tabular.tables import is_number, is_text, numbers, texts
 from coun.errors import CounError, unknown
 
 MOST_CATEGORIES = 100
+NUMBER = re.compile(r"[+-]?[\d.,' ]*\d[\d.,]*([eE][+-]?\d+)?\s*%?")  # also 0,5 and 1,234 and 5%
+PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+FEW_NUMBERS = 4  # different ones, which may be grades or sizes
 COUNTS_ROWS = re.compile(r"|index|level_0|Unnamed: \d+")  # what pandas writes beside the columns
 Column = dict[str, Any]  # {"name", "mean", "std"} or {"name", "categories"}
 
@@ -149,7 +152,20 @@ def _categories(name: str, values: list[str | None], chosen: bool) -> Column:
             f"column '{name}' has {len(distinct):,} different texts in {len(values):,} rows; leave "
             f"it out with --drop {name}, or say --categorical {name} if they are categories"
         )
+    if not chosen:
+        _refuse_numbers(name, distinct)
     return {"name": name, "categories": distinct}
+
+
+def _refuse_numbers(name: str, distinct: list[str]) -> None:
+    """Refuse categories that are numbers but for a few, or for how they are written."""
+    numeric = [value for value in distinct if NUMBER.fullmatch(value.strip())]
+    others = [value for value in distinct if not PLAIN_NUMBER.fullmatch(value.strip())]
+    if len(numeric) > FEW_NUMBERS and 2 * len(numeric) > len(distinct) and others:
+        raise CounError(
+            f"column '{name}' holds numbers, but also '{others[0]}'; write all of them plainly "
+            f"with a point, leave missing ones empty, or say --categorical {name}"
+        )
 
 
 def _scale(name: str, values: np.ndarray) -> Column:

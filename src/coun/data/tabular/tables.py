@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coun.data.checks import first_line
+from coun.data.checks import first_line, other_format
 from coun.data.tabular.arrow import is_saved
 from coun.errors import CounError, unknown
 
@@ -79,11 +79,12 @@ def _read_csv(path: Path, id_column: str | None) -> pa.Table:
 
     with open(path, "rb") as file:
         start = file.read(1 << 16)
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start:
-        raise CounError(f"{path} is not UTF-8 text; save it as CSV in UTF-8")
+    if b"\0" in start or start.startswith((b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b")):
+        advice = other_format(path) or "is not UTF-8 text; save it as CSV in UTF-8"
+        raise CounError(f"{path} {advice}")
     header = start.splitlines()[0].decode("utf-8", "replace") if start else ""
     delimiter = max(DELIMITERS, key=header.count)
-    return csv.read_csv(
+    table = csv.read_csv(
         path,
         parse_options=csv.ParseOptions(delimiter=delimiter),
         convert_options=csv.ConvertOptions(
@@ -93,6 +94,10 @@ def _read_csv(path: Path, id_column: str | None) -> pa.Table:
             column_types={} if id_column is None else {id_column: pa.string()},
         ),
     )
+    wrong = next((field.name for field in table.schema if pa.types.is_binary(field.type)), None)
+    if wrong is not None:
+        raise CounError(f"column '{wrong}' of {path} is not UTF-8 text; save it as CSV in UTF-8")
+    return table
 
 
 def is_text(kind: pa.DataType) -> bool:
