@@ -58,6 +58,12 @@ def load_key(path: str | Path) -> CryptoSigner:
     """Load the private key at *path*.
 
     Raises: CounError if it is not an Ed25519 private key, or if others may read it.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "signing.pem")
+    >>> created = create_key(path)
+    >>> load_key(path).public_key.keyid == created.public_key.keyid
+    True
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -81,6 +87,12 @@ def load_public_key(path: str | Path) -> SSlibKey:
     """Load the public key at *path*.
 
     Raises: CounError if it is not an Ed25519 public key.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "signing.pem")
+    >>> keyid = create_key(path).public_key.keyid
+    >>> load_public_key(f"{path}.pub").keyid == keyid
+    True
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

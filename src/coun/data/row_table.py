@@ -204,6 +204,12 @@ def load_recorded(
     Returns: the data, and the numbers of training rows that it no longer has.
 
     Raises: CounError as `coun.load` and `align` do.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=20)
+    >>> again, missing = load_recorded(RowTable.of(data), "digits", limit=20)
+    >>> again.train.numbers.equal(data.train.numbers), missing.tolist()
+    (True, [])
     """
     try:
         data = load(source, limit=limit, partial=True, **origin)

@@ -85,6 +85,16 @@ def mean_gradient(
         task, role, batch_size, loss: as for `batch_gradients`.
 
     Raises: as `batch_gradients`.
+
+    >>> from coun.data import load
+    >>> from coun.models import Classifier
+    >>> from coun.seeds import Seeds
+    >>> data, net = load("digits", limit=20), torch.nn.Sequential(
+    ...     torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    >>> model = Classifier(net, example=data.train.fetch(torch.arange(2)).float())
+    >>> task = Task(data, None, Seeds(0), frozenset({"retain"}), model, None, torch.device("cpu"))
+    >>> {name: g.shape for name, g in mean_gradient(task, "retain", batch_size=8).items()}
+    {'1.weight': torch.Size([10, 64]), '1.bias': torch.Size([10])}
     """
     total: Gradients = {}
     for count, gradients in batch_gradients(task, role, batch_size=batch_size, loss=loss):

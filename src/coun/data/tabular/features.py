@@ -42,6 +42,13 @@ def describe(
     Returns: a description of each column, and notes for the user.
 
     Raises: CounError for a column that cannot be a feature.
+
+    >>> people = pa.table({"age": [30, 40], "job": ["nurse", "pilot"], "income": ["low", "high"]})
+    >>> columns, notes = describe(people, ["income"], drop=None, categorical=None, fill=False)
+    >>> columns[0]
+    {'name': 'age', 'mean': 35.0, 'std': 5.0}
+    >>> columns[1]
+    {'name': 'job', 'categories': ['nurse', 'pilot']}
     """
     left_out = _listed("--drop", drop, table)
     as_categories = _listed("--categorical", categorical, table)

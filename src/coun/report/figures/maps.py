@@ -44,6 +44,15 @@ def feature_maps(
         method: "tsne", or "pca", whose axes show the share of the variance that they hold.
         retain: at most this many retain rows, drawn from *seed*.
         seed: also starts t-SNE.
+
+    >>> import coun
+    >>> from coun.runs.evaluation import predictions
+    >>> data = coun.load("digits", limit=50)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.2)
+    >>> answers = {"Original": predictions(run.classifier, data, split)}
+    >>> figure = feature_maps(answers, data.classes, method="pca")
+    >>> len(figure.axes)
+    1
     """
     from matplotlib.lines import Line2D
 
