@@ -67,6 +67,7 @@ def test_a_parquet_table_is_read(table, tmp_path):
         (["path,label", "/etc/passwd,cat"], ("row 0", "leaves the folder")),
         (["path,label", "pictures/none.png,cat"], ("row 0", "no file")),
         (["path,label", "pictures,cat"], ("row 0", "no file")),
+        (["path,label", "pictures\\0.png,cat"], ("row 0", "write / in paths")),
         (["path,label", ROWS[0], ROWS[0]], ("2 rows", "unique")),
         (["path,label", '"pictures/0, x.png",'], ("row 0", "no label")),
         (["path,file,label", "a,b,c"], ("2 of them may hold the image", "--image-column")),
@@ -82,7 +83,16 @@ def test_tables_that_cannot_be_meant_are_refused(lines, words, table, tmp_path, 
         coun.load(table(*lines))
 
 
-def test_other_files_are_refused(table, refused):
+@pytest.mark.parametrize("delimiter", ";\t|")
+def test_the_header_tells_what_divides_the_cells(delimiter, table):
+    rows = (f"pictures/{k}, x.png{delimiter}{'cat' if k % 2 else 'dog'}" for k in range(6))
+    assert coun.load(table(f"path{delimiter}label", *rows)).classes == ("cat", "dog")
+
+
+def test_other_files_are_refused(table, tmp_path, refused):
+    (tmp_path / "latin.csv").write_bytes("path,label\nx.png,n\u00e9e\n".encode("latin-1"))
+    with refused("latin.csv is not UTF-8 text"):
+        coun.load(f"paths:{tmp_path}/latin.csv")
     with refused(".csv, .tsv or .parquet"):
         coun.load(table("path,label", *ROWS, name="list.txt"))
     with refused("not a file"):

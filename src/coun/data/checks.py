@@ -15,6 +15,7 @@ from coun.errors import CounError
 from coun.files import expanded
 
 NAMEABLE = "must be one line of UTF-8 text without control characters, outer blanks, and # in front"
+DELIMITERS = ",;\t|"  # of tables with a header, in which the most frequent one is taken
 _OTHER_FORMATS = {  # by their first bytes, and what to do with each
     b"PK": "is a workbook of Excel or a zip file; save it as CSV with the encoding UTF-8",
     b"\xd0\xcf\x11\xe0": "is a workbook of Excel; save it as CSV with the encoding UTF-8",

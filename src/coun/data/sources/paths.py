@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coun.data.checks import checked_ids, first_line
+from coun.data.checks import DELIMITERS, checked_ids, first_line, other_format
 from coun.data.items import IMAGES, LABELS
 from coun.data.labels import coding, label_values
 from coun.data.sources.held_out import HeldOut
@@ -39,7 +39,8 @@ def read(
     as the table has it.
 
     Args:
-        path: a .csv or .tsv file with a header, or a .parquet file.
+        path: a .csv or .tsv file with a header, whose cells commas, semicolons, tabs or bars
+            divide, or a .parquet file.
         image_column, label_column: the columns, where they have no usual name: path, file,
             filename, image, ...; and label, target, class, ...
         id_column: the column whose values are the ids of the rows.
@@ -102,10 +103,13 @@ def _columns(path: Path) -> dict[str, list[str]]:
             table = pq.read_table(path)
         else:
             header = path.open(encoding="utf-8-sig").readline()
-            parsing = csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ",")
+            parsing = csv.ParseOptions(delimiter=max(DELIMITERS, key=header.count))
             names = next(iter(_split(header, parsing.delimiter)))
             texts = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
             table = csv.read_csv(path, parse_options=parsing, convert_options=texts)
+    except UnicodeDecodeError:
+        advice = other_format(path) or "is not UTF-8 text; save it as CSV in UTF-8"
+        raise CounError(f"{path} {advice}") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CounError(f"cannot read {path}: {first_line(error)}") from None
     if len(set(table.column_names)) < len(table.column_names):
@@ -154,7 +158,8 @@ def _file(table: Path, row: int, name: str, follow_links: bool) -> str:
             "(or accept others with --follow-links)"
         )
     if not os.path.isfile(file):
-        raise CounError(f"{table} row {row}: there is no file '{name}' beside the table")
+        advice = "; write / in paths" if "\\" in name else ""
+        raise CounError(f"{table} row {row}: there is no file '{name}' beside the table{advice}")
     return file
 
 

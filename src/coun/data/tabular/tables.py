@@ -8,12 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coun.data.checks import first_line, other_format
+from coun.data.checks import DELIMITERS, first_line, other_format
 from coun.data.tabular.arrow import is_saved
 from coun.errors import CounError, unknown
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
-DELIMITERS = ",;\t|"
 MOST_CLASSES = 1000
 
 
