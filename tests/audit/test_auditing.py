@@ -345,6 +345,38 @@ def test_the_plan_agrees_with_the_audit_and_with_its_advice(hard_rows):
             assert expected in text
 
 
+def test_a_retrain_that_is_the_original_is_refused_and_an_unchanged_model_is_named(
+    plain, memoriser, retrains, half
+):
+    bare = coun.Run.from_weights(memoriser.model, plain)
+    with pytest.raises(coun.CounError, match="same weights as the Original, which saw"):
+        audit(retrains[0], [bare], original=memoriser, split=half)
+    quick = {"rest": False, "relearn": False}
+    unchanged = audit(bare, retrains[:1], original=memoriser, split=half, **quick)
+    note = "The weights of this model are those of the Original: nothing was changed."
+    assert note in unchanged.verdict.caveats
+    changed = audit(retrains[0], retrains[1:2], original=memoriser, **quick)
+    assert "nothing was changed" not in " ".join(changed.verdict.caveats)
+
+
+def test_a_request_of_one_listed_row_reads_well(plain, memoriser, retrains, tmp_path):
+    runs = [coun.Run.from_weights(run.model, plain) for run in (memoriser, retrains[0])]
+    split = coun.Split.by_index(plain, plain.train.numbers[:1])
+    quick = {"rest": False, "relearn": False, "split": split}
+    verdict = audit(runs[0], runs[1:], **quick).verdict
+    text = " ".join((verdict.headline, verdict.sentence, *verdict.caveats))
+    assert "1 row is listed" in text
+    assert "even if it remembered the forgotten row" in text
+    assert "but 3 may show what it remembers" in text
+    assert "interval -100.0 to +100.0" in text
+    alone = audit(runs[0], **quick)
+    assert alone.verdict.evidence == ()
+    coun.report.write_audit(alone, tmp_path / "page")
+    content = (tmp_path / "page" / "report.html").read_text()
+    assert "No test was made" in content
+    assert ">finds 4 times in 5<" not in content
+
+
 def test_everything_is_measured_and_is_json(memoriser, retrains, half):
     tuned = [coun.unlearn(memoriser, half, "finetune", seed=s, epochs=1) for s in (1, 2)]
     result = audit(tuned, retrains[:2], original=memoriser)

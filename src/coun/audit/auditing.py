@@ -103,8 +103,9 @@ def audit(
 
     Returns: the verdict, with its tests, their power and all metrics.
 
-    Raises: CounError if runs are of other data or other requests, a Retrain saw everything, a
-        model is given twice, no forgotten row is in the data, or a number is out of range.
+    Raises: CounError if runs are of other data or other requests, a Retrain saw everything or is
+        the Original, a model is given twice, no forgotten row is in the data, or a number is out
+        of range.
 
     >>> import coun
     >>> data = coun.load("digits", limit=60)
@@ -127,6 +128,11 @@ def audit(
     weights = [run.record.weights_sha256 for run in runs[:count]]
     if len(set(weights)) < count:
         raise CounError("two of the runs have the same weights; expected each model once")
+    if original is not None and runs[count].record.weights_sha256 in weights[len(models) :]:
+        raise CounError(
+            "a Retrain has the same weights as the Original, which saw the forgotten rows; "
+            "expected a model that was trained without them"
+        )
     recipe = recipe_of_shadows(runs) if shadows else None
     subjects = [
         Subject(name, outputs_of(run, data, split, progress, shared), run, seed)
@@ -216,6 +222,7 @@ def _judged(
     missing = len(split.missing(data))
     notes = caveats(verdict, family, looked_at)
     notes += _recipe_notes(retrains, original)
+    notes += _same_weights_notes(unlearned, original)
     if missing:
         notes.append(
             f"{missing:,} of {len(split.forget):,} forgotten rows are no longer in the data; how "
@@ -242,6 +249,17 @@ def _judged(
         before,
         missing=missing,
     )
+
+
+def _same_weights_notes(unlearned: Sequence[Subject], original: Subject | None) -> list[str]:
+    """Say which models under audit are the Original itself."""
+    if original is None or original.run is None:
+        return []
+    digest = original.run.record.weights_sha256
+    same = [s.name for s in unlearned if s.run and s.run.record.weights_sha256 == digest]
+    return [
+        f"The weights of {name} are those of the Original: nothing was changed." for name in same
+    ]
 
 
 def _recipe_notes(retrains: Sequence[Subject], original: Subject | None) -> list[str]:

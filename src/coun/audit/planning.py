@@ -89,13 +89,17 @@ def advice(rows: Sequence[dict[str, Any]], retrains: int, listed: int) -> str:
     >>> rows = [{"retrains": 1, "best": "inconclusive"}, {"retrains": 3, "best": "equivalent"}]
     >>> advice(rows, 1, 0)
     'Add 2 Retrains; coun audit --plan says what for.'
+    >>> advice(rows[:1], 1, 0).partition(". ")[0]
+    'Even 10 Retrains would not be enough to clear the model, but 3 may show what it remembers'
     """
     enough = [r["retrains"] for r in rows if r["retrains"] > retrains and r["best"] != UNCLEAR]
     if not enough:
+        accuse = f", but {FEWEST_RETRAINS} may show what it remembers"
         return (
-            f"Even {COUNTS[-1]} Retrains would not be enough. A larger request would help, more "
-            "test rows of these classes, or canaries that are planted when the Original is trained "
-            "(coun train --canaries)."
+            f"Even {COUNTS[-1]} Retrains would not be enough to clear the model"
+            f"{accuse if retrains < FEWEST_RETRAINS else ''}. To clear it, a larger request would "
+            "help, more test rows of these classes, or canaries that are planted when the Original "
+            "is trained (coun train --canaries)."
         )
     total = max(enough[0], FEWEST_RETRAINS) if listed else enough[0]
     more = total - retrains

@@ -6,6 +6,7 @@ import math
 
 from coun.audit.evidence import FEWEST_RETRAINS, Evidence, TestFamily
 from coun.audit.verdict import Verdict
+from coun.errors import counted
 
 NO_CERTIFICATE = (
     "This is statistical evidence. It is not a certificate of removal, and not legal advice."
@@ -89,10 +90,19 @@ def _reasons(verdict: Verdict, family: TestFamily, advice: str = "") -> list[str
         + f"; up to {gap.allowed:.1f} would be called no difference.",
         "control": "This audit cannot tell: the Original passes it too.",
         "near": _near(verdict) if "near" in verdict.reasons else "",
-        "power": f"These tests would probably not have found it if the model remembered half of "
-        f"the {_count(verdict, family):,} forgotten rows. {advice}".rstrip(),
+        "power": _power_missing(verdict, family, advice),
     }
     return [text for key, text in sentences.items() if key in verdict.reasons]
+
+
+def _power_missing(verdict: Verdict, family: TestFamily, advice: str) -> str:
+    count = _count(verdict, family)
+    missed = (
+        "even if it remembered the forgotten row"
+        if count == 1
+        else f"if the model remembered half of the {count:,} forgotten rows"
+    )
+    return f"These tests would probably not have found it {missed}. {advice}".rstrip()
 
 
 def _near(verdict: Verdict) -> str:
@@ -157,7 +167,7 @@ def sentence(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
         parts.append(
             f"Equivalence within {verdict.margin:g} points of accuracy on the forgotten rows is "
             + ("shown" if verdict.equivalent else "not shown")
-            + f" (90% interval {gap.low:+.1f} to {gap.high:+.1f})."
+            + f" (90% interval {max(-100.0, gap.low):+.1f} to {min(100.0, gap.high):+.1f})."
         )
     if verdict.control is not None:
         parts.append(f'The Original, under the same tests: "{verdict.control}".')
@@ -198,13 +208,14 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
     listed = len(family.parts.listed)
     if listed and verdict.retrains and verdict.retrains < FEWEST_RETRAINS:
         notes.append(
-            f"{listed:,} rows are listed and may differ from test rows by nature. Levels on them "
-            f"are compared with the Retrains'; a directed accusation needs {FEWEST_RETRAINS}."
+            f"{counted(listed, 'row')} {'is' if listed == 1 else 'are'} listed and may differ from "
+            "test rows by nature. Levels on them are compared with the Retrains'; a directed "
+            f"accusation needs {FEWEST_RETRAINS}."
         )
     if family.dropped:
         notes.append(
-            f"{family.dropped:,} forgotten rows are of a class without test rows; they take part "
-            "in comparisons of levels only."
+            f"Of a class without test rows: {counted(family.dropped, 'forgotten row')}. Such rows "
+            "take part in comparisons of levels only."
         )
     return notes
 
@@ -229,5 +240,9 @@ def effect_text(e: Evidence) -> str:
 
 
 def p_text(p: float) -> str:
-    """p with two digits."""
-    return f"{p:.2f}" if p >= 0.01 else f"{p:.1g}"
+    """p with two digits, so that a p near alpha can be told from it.
+
+    >>> [p_text(p) for p in (0.5, 0.0123, 0.00021)]
+    ['0.50', '0.012', '0.00021']
+    """
+    return f"{p:.2f}" if p >= 0.1 else f"{p:.2g}"

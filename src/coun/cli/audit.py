@@ -27,10 +27,11 @@ PAIRS_LEGEND = (
 PLAN_LEGEND = (
     "Each row says what this audit could conclude with so many Retrains. Memory it would find: if "
     "the model remembers at least so many of the forgotten rows, the audit finds it 4 times in 5; "
-    '"none" means that it would miss even a model that remembers all of them. The last two columns '
-    'are two cases. If no test finds a difference, the verdict is "inconclusive" where too little '
-    'could have been found, and "no difference found" or "equivalent" otherwise. If a test finds '
-    "a difference, the last column says which verdicts are possible."
+    '"none" means that it would probably miss even a model that remembers all of them. Tests of '
+    "unknown power, such as relearning, are not counted, but they may find something. The last two "
+    'columns are two cases. If no test finds a difference, the verdict is "inconclusive" where too '
+    'little could have been found, and "no difference found" or "equivalent" otherwise. If a test '
+    "finds a difference, the last column says which verdicts are possible."
 )
 WORDS = (
     "equivalent",

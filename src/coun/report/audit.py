@@ -219,6 +219,12 @@ def _evidence(audit: Audit) -> Section:
         f"Retrains'. All tests together accuse a perfectly unlearned model with at most "
         f"{100 * verdict.alpha:g}% chance."
     )
+    if not rows:
+        lead = (
+            "No test was made: there is no Retrain to compare with, and test rows do not stand for "
+            "these forgotten rows."
+        )
+        return Section("How sure is that?", lead, notes=verdict.caveats)
     table = Grid.of([*head, *(["Original"] if before else [])], rows)
     return Section("How sure is that?", lead, tables=[table], notes=verdict.caveats)
 
