@@ -57,6 +57,19 @@ def test_every_option_can_be_repeated(tmp_path):
     assert not make()
 
 
+def test_rows_of_one_customer_are_taken_from_a_table(people, tmp_path):
+    file = tmp_path / "customers.csv"
+    file.write_text("id,customer\nperson 05,Ann\nperson 07,Ben\n")
+    ids = ("--forget-ids", str(file))
+    assert requests(people, make(*ids, "--where", "customer=Ben")) == [Listed(ids=("person 07",))]
+    for words, message in (
+        ((*ids, "--where", "Ben"), "--where is 'Ben'; expected COLUMN=VALUE"),
+        (("--forget-class", "cat", "--where", "customer=Ben"), "--where goes with --forget-ids"),
+    ):
+        with pytest.raises(CounError, match=message):
+            requests(people, make(*words))
+
+
 def test_the_options_are_typed_requests(people, tmp_path):
     (tmp_path / "rows.csv").write_text("n,since\n3,2020\n")
     (tmp_path / "ids.txt").write_text("person 05\n")

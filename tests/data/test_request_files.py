@@ -210,3 +210,38 @@ def test_a_file_of_another_format_is_named(content, words, write, refused):
 
 def test_an_id_may_hold_other_delimiters(write):
     assert read_ids(write("a.csv", "a;b.png\nc.png\n")) == ["a;b.png", "c.png"]
+
+
+CUSTOMERS = "photo,customer,year\na.png,Ann,2025\nb.png, Ben ,2025\nc.png,Ann,2026\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "photos"),
+    [
+        ({"customer": ["Ann"]}, ["a.png", "c.png"]),
+        ({"customer": ["Ben", "Ann"]}, ["a.png", "b.png", "c.png"]),
+        ({"customer": ["Ann"], "year": ["2026"]}, ["c.png"]),
+        ({"photo": ["b.png"]}, ["b.png"]),
+    ],
+)
+def test_the_lines_of_one_owner_are_read(where, photos, write):
+    assert read_ids(write("a.csv", CUSTOMERS), "photo", where) == photos
+    tabs = write("a.tsv", CUSTOMERS.replace(",", "\t"))
+    assert read_ids(tabs, "photo", where) == photos
+
+
+def test_an_owner_that_no_line_has_is_refused(write, refused):
+    path = write("a.csv", CUSTOMERS)
+    with refused(path, "no line has 'Bem' in column 'customer'", "did you mean 'Ben'"):
+        read_ids(path, "photo", {"customer": ["Ann", "Bem"]})
+    with refused(path, "unknown column 'owner'", "customer"):
+        read_ids(path, "photo", {"owner": ["Ann"]})
+    with refused(path, "names no row"):
+        read_ids(path, "photo", {"customer": ["Ben"], "year": ["2026"]})
+    with refused("a.txt has no columns in which to look for customer", "--where"):
+        read_ids(write("a.txt", "a.png"), where={"customer": ["Ann"]})
+
+
+def test_row_numbers_of_one_owner_are_read(write):
+    path = write("a.csv", "row,owner\n7,Ann\n3,Ben\n")
+    assert read_index(path, where={"owner": ["Ben"]}).tolist() == [3]

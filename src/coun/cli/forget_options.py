@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,14 +48,19 @@ class ForgetOptions:
     client: tuple[int, ...] = ()
     kinds: tuple[str, ...] = ()
     id_column: str | None = None
+    where: tuple[str, ...] = ()
     with_copies: bool = False
 
     def __bool__(self) -> bool:
         """Whether any option names rows."""
-        apart = ("seed", "id_column", "with_copies")
+        apart = ("seed", "id_column", "where", "with_copies")
         return any(getattr(self, entry.name) for entry in fields(self) if entry.name not in apart)
 
 
+WHERE_HELP = (
+    "Of a csv file of rows, only the lines with VALUE in COLUMN, for example customer=Ann. May be "
+    "repeated: one of the values of each column must fit."
+)
 _FILE = click.Path(path_type=Path)
 _DECLARATIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
@@ -168,6 +173,7 @@ def forget_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             help="Column of the ids, in request files and in an hf: source.",
         ),
+        _option("--where", "forget_where", multiple=True, metavar="COLUMN=VALUE", help=WHERE_HELP),
         _option(
             "--with-copies",
             "forget_with_copies",
@@ -228,7 +234,9 @@ def requests(
     from coun.data.content import rows_like
     from coun.data.requests import Class, Client, Listed, Random, Subclass, parse
 
-    column = forget.id_column
+    column, where = forget.id_column, values_by_column(forget.where)
+    if where and not (forget.ids or forget.index):
+        raise CounError("--where goes with --forget-ids or --forget-index, a .csv file of rows")
     wanted: list[Request] = []
     if forget.fraction:
         share = math.fsum(forget.fraction)
@@ -240,8 +248,8 @@ def requests(
         if client < 0:
             raise CounError(f"--forget-client is {client}; expected 0 or more")
         wanted.append(Client(client=client, partition=partition))
-    wanted += [Listed.of_numbers(read_index(file, column)) for file in forget.index]
-    wanted += [Listed(ids=tuple(read_ids(file, column))) for file in forget.ids]
+    wanted += [Listed.of_numbers(read_index(file, column, where)) for file in forget.index]
+    wanted += [Listed(ids=tuple(read_ids(file, column, where))) for file in forget.ids]
     if forget.match:
         rows, test_rows = rows_like(data, forget.match)
         wanted.append(Listed(rows=tuple(rows.tolist()), test_rows=tuple(test_rows.tolist())))
@@ -255,6 +263,21 @@ def requests(
         wanted.append(parse({"kind": "memorised", "fraction": number, "level": level or "high"}))
     wanted += [parse({"kind": "worst_case", "fraction": part}) for part in forget.worst]
     return wanted + [parse(_settings(text)) for text in forget.kinds]
+
+
+def values_by_column(conditions: Iterable[str]) -> dict[str, list[str]]:
+    """The values of each column that options `COLUMN=VALUE` name.
+
+    >>> values_by_column(["customer=Ann", "customer=Ben"])
+    {'customer': ['Ann', 'Ben']}
+    """
+    values: dict[str, list[str]] = {}
+    for text in conditions:
+        column, equals, value = (part.strip() for part in text.partition("="))
+        if not (column and equals):
+            raise CounError(f"--where is '{text}'; expected COLUMN=VALUE")
+        values.setdefault(column, []).append(value)
+    return values
 
 
 def _settings(text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coun.cli import app
+from coun.cli.forget_options import WHERE_HELP, values_by_column
 from coun.errors import CounError, TamperingFound, counted
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _source = click.option(
 )
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="A whole class.")
 @click.option("--id-column", metavar="NAME", help="Column of the ids in the file of --ids.")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help=WHERE_HELP)
 @click.option("--with-copies", is_flag=True, help="Also take exact copies of the rows.")
 @click.option(
     "--reason", default="", metavar="TEXT", help="Kept in the ledger for good: name no one in it."
@@ -70,6 +72,7 @@ def add(
     match: tuple[Path, ...],
     classes: tuple[str, ...],
     id_column: str | None,
+    where: tuple[str, ...],
     with_copies: bool,
     reason: str,
     received: str | None,
@@ -81,11 +84,14 @@ def add(
 ) -> None:
     if near_copies is not None and not 0 < near_copies <= 1:
         raise CounError(f"--near-copies is {near_copies:g}; expected above 0 and at most 1")
+    if where and not ids:
+        raise CounError("--where goes with --ids, a .csv file of rows")
     from coun.data.request_files import read_ids
 
+    conditions = values_by_column(where)
     registry = _open(folder, trust)
     request = registry.add(
-        ids=[name for file in ids for name in read_ids(file, id_column)],
+        ids=[name for file in ids for name in read_ids(file, id_column, conditions)],
         match=match,
         classes=classes,
         copies=with_copies,

@@ -7,11 +7,12 @@ refused, with what was seen and how to say what is meant.
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,10 @@ LARGEST = 2**63 - 1
 SHOWN = 3  # bad places in a message
 
 Cell = tuple[str, str]  # the place of a token in the file, and the token
+Where = Mapping[str, Collection[str]]  # values by column: the lines of a table to read
 
 
-def read_index(path: str | Path, column: str | None = None) -> Tensor:
+def read_index(path: str | Path, column: str | None = None, where: Where | None = None) -> Tensor:
     """Read row numbers from a file.
 
     `.json`: a list of integers, or an object with one such list under a known name.
@@ -41,6 +43,8 @@ def read_index(path: str | Path, column: str | None = None) -> Tensor:
     Args:
         path: the file; `~` is expanded.
         column: the column, or the name in a JSON object, where names do not say it.
+        where: of a `.csv` or `.tsv` file, read only the lines that have one of these values in
+            each of these columns.
 
     Returns: row numbers in file order, each at least 0, (n,) int64. Repetitions stay:
         `Split.by_index` refuses them.
@@ -55,7 +59,7 @@ def read_index(path: str | Path, column: str | None = None) -> Tensor:
     tensor([17, 42])
     """
     path = regular_file(path)
-    cells = _cells(path, column, numbers=True)
+    cells = _cells(path, column, where or {}, numbers=True)
     _refuse(path, cells, _is_number, "is not an integer; expected row numbers")
     _refuse(
         path,
@@ -67,7 +71,7 @@ def read_index(path: str | Path, column: str | None = None) -> Tensor:
     return torch.tensor([int(token) for _, token in cells], dtype=torch.int64)
 
 
-def read_ids(path: str | Path, column: str | None = None) -> list[str]:
+def read_ids(path: str | Path, column: str | None = None, where: Where | None = None) -> list[str]:
     """Read ids of rows from a file.
 
     `.json`: a list of texts, or an object with one such list under a known name.
@@ -79,23 +83,30 @@ def read_ids(path: str | Path, column: str | None = None) -> list[str]:
     Args:
         path: the file; `~` is expanded.
         column: the column, or the name in a JSON object, where names do not say it.
+        where: of a `.csv` or `.tsv` file, read only the lines that have one of these values in
+            each of these columns.
 
     Returns: ids in file order, as they are written; blanks at the ends of a line of text are
         left out.
 
-    Raises: CounError for a file that is unreadable, not UTF-8, empty, or ambiguous.
+    Raises: CounError for a file that is unreadable, not UTF-8, empty, or ambiguous, and for a
+        value of *where* that no line has.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp(), "names.txt")
     >>> _ = file.write_text("cat/7.png\\ndog/3.png\\n")
     >>> read_ids(file)
     ['cat/7.png', 'dog/3.png']
+    >>> file = file.with_name("customers.csv")
+    >>> _ = file.write_text("path,customer\\ncat/7.png,Ann\\ndog/3.png,Ben\\n")
+    >>> read_ids(file, where={"customer": ["Ben"]})
+    ['dog/3.png']
     """
     path = regular_file(path)
-    return [token for _, token in _cells(path, column, numbers=False)]
+    return [token for _, token in _cells(path, column, where or {}, numbers=False)]
 
 
-def _cells(path: Path, column: str | None, *, numbers: bool) -> list[Cell]:
+def _cells(path: Path, column: str | None, where: Where, *, numbers: bool) -> list[Cell]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -105,10 +116,16 @@ def _cells(path: Path, column: str | None, *, numbers: bool) -> list[Cell]:
     if "\0" in text:
         raise _not_text(path, text.index("\0"))
     suffix = path.suffix.lower()
+    if where and suffix not in (".csv", ".tsv"):
+        raise CounError(
+            f"{path} has no columns in which to look for {', '.join(where)}; expected a .csv file, "
+            "or leave out --where"
+        )
     if suffix == ".json":
         cells = list(_json(path, text, column, numbers))
     elif suffix in (".csv", ".tsv"):
-        cells = list(_table(path, text, column, numbers, "\t" if suffix == ".tsv" else ","))
+        delimiter = "\t" if suffix == ".tsv" else ","
+        cells = list(_table(path, text, column, numbers, delimiter, where))
     elif column is not None:
         raise CounError(f"{path} has no columns; leave out the column, or give a .csv file")
     else:
@@ -194,39 +211,53 @@ def _object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _table(
-    path: Path, text: str, column: str | None, numbers: bool, delimiter: str
+    path: Path, text: str, column: str | None, numbers: bool, delimiter: str, where: Where
 ) -> Iterator[Cell]:
     _refuse_other_delimiter(path, text, delimiter)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     place: int | None = None
     width = 0
+    conditions: dict[str, int] = {}
+    values_seen: dict[str, set[str]] = {name: set() for name in where}
     try:
         for cells in reader:
             names = [cell.strip() for cell in cells]
-            where = f"line {reader.line_num}"
+            line = f"line {reader.line_num}"
             if not any(names):
                 continue
             values = names if numbers else cells  # an id is kept as it is written
             if place is None:
-                _refuse_unnamed_header(path, where, names, column)
+                _refuse_unnamed_header(path, line, names, column)
                 width, place = len(values), 0
-                if len(values) > 1 or column is not None or _is_header(names[0], numbers):
+                if len(values) > 1 or column is not None or where or _is_header(names[0], numbers):
+                    conditions = {
+                        name: names.index(_chosen(path, names, name, numbers)) for name in where
+                    }
                     place = names.index(_chosen(path, names, column, numbers))
                     continue
             if len(values) != width:
                 raise CounError(
-                    f"{path} {where}: {len(values)} cells; expected {width} as in the first line"
+                    f"{path} {line}: {len(values)} cells; expected {width} as in the first line"
                 )
-            yield where, values[place]
+            for name, k in conditions.items():
+                values_seen[name].add(names[k])
+            if all(names[k] in where[name] for name, k in conditions.items()):
+                yield line, values[place]
     except csv.Error as error:
         raise CounError(f"{path} line {reader.line_num}: not CSV ({first_line(error)})") from None
+    for name, values_wanted in where.items():
+        for value in values_wanted:
+            if value not in values_seen[name]:
+                near = difflib.get_close_matches(value, values_seen[name], n=1, cutoff=0.5)
+                hint = f" (did you mean '{near[0]}'?)" if near else ""
+                raise CounError(f"{path}: no line has '{value}' in column '{name}'{hint}")
 
 
-def _refuse_unnamed_header(path: Path, where: str, names: list[str], column: str | None) -> None:
+def _refuse_unnamed_header(path: Path, line: str, names: list[str], column: str | None) -> None:
     """Refuse a first line "0", which pandas writes above a column that has no name."""
     if names == ["0"] and column is None:
         raise CounError(
-            f"{path} {where}: '0' can be row 0, or the header that pandas writes above a column "
+            f"{path} {line}: '0' can be row 0, or the header that pandas writes above a column "
             "without a name; name the column, for example index or id, or write a .txt file"
         )
 
