@@ -174,6 +174,17 @@ def test_missing_values_are_refused_or_filled(tmp_path):
         ("x,label\n1,a\n2\n", {}, "cannot read the table"),
         ("x,label\n1,a\n2,\n3,b\n", {}, "row 1 has no label"),
         ("when,label\n" + "2020-01-01,a\n2021-01-01,b\n" * 5, {}, "--drop when"),
+        (
+            "unit price,label\n" + '"1,5",a\n"2,75",b\n"-3,0",a\n' * 5,
+            {},
+            r"decimal comma, such as '-3,0'; .* --drop 'unit price'",
+        ),
+        (
+            "since,text,x,until,label\n"
+            + "".join(f"2020-01-01,t{k},{k},2021-01-01,{'ab'[k % 2]}\n" for k in range(200)),
+            {},
+            "'since' has type .*; the same goes for 'text', 'until'",
+        ),
         ("x,label\n" + "inf,a\n1,b\n" * 5, {}, "infinite"),
         ("x,label\n" + "1,a\n2,b\n" * 5, {"drop": "y"}, "unknown column of --drop 'y'"),
         ("x,label\n" + "1,a\n2,b\n" * 5, {"label_column": "lable"}, "did you mean 'label'"),

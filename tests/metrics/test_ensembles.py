@@ -1,11 +1,13 @@
 """Margins and KLOM against loops over samples."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 from coun import CounError
-from coun.metrics import klom, margins
+from coun.metrics import klom, log_odds_correlation, margins
 
 
 def test_margins_are_the_log_odds_of_a_loop():
@@ -46,3 +48,9 @@ def test_klom_is_zero_for_equal_groups_and_finite_for_disjoint_ones():
 def test_groups_with_different_samples_are_refused():
     with pytest.raises(CounError, match="3 and 2 samples"):
         klom(np.zeros((4, 3)), np.zeros((4, 2)))
+
+
+def test_log_odds_of_one_row_have_no_correlation_and_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(log_odds_correlation([[1.0, 0.0]], [[2.0, 0.0]], [0]))

@@ -453,3 +453,12 @@ def test_a_run_inside_another_run_is_refused_from_wherever_it_is_named(
 def test_a_file_of_another_program_called_run_json_makes_no_run_folder(tmp_path, digits200):
     (tmp_path / "run.json").write_text('{"jobs": 3}')
     assert coun.train(digits200, "mlp", epochs=1, out=tmp_path / "inner").folder
+
+
+def test_a_registry_in_place_of_a_run_is_named(tmp_path):
+    folder = tmp_path / "my requests"
+    folder.mkdir()
+    (folder / "registry.sqlite").touch()
+    with pytest.raises(CounError, match="is a registry; name one of its versions") as caught:
+        coun.Run.open(folder)
+    assert f"coun registry show '{folder}'" in str(caught.value)

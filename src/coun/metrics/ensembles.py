@@ -99,13 +99,15 @@ def log_odds_correlation(logits: Values, retrain: Values, labels: Values) -> flo
 
     Args: logits, retrain: (N, K); labels: (N,).
 
-    Returns: NaN where the log-odds of one model are all equal.
+    Returns: NaN where the log-odds of one model are all equal, as those of one sample are.
 
     >>> logits = [[1.0, 0.0], [3.0, 0.0]]
     >>> round(log_odds_correlation(logits, logits, [0, 0]), 3)
     1.0
     """
     both = [margins(x, labels) for x in (logits, retrain)]
+    if len(both[0]) < 2:
+        return float("nan")
     with np.errstate(invalid="ignore"):
         table: Floats = np.corrcoef(both)
     return float(table[0, 1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,12 @@ def read_record(folder: Path, *, complete: bool = True) -> RunRecord:
     """
     if not folder.is_dir():
         raise CounError(f"{folder} is not a folder; expected a run folder written by coun")
+    if _is_registry(folder):
+        raise CounError(
+            f"{folder} is a registry; name one of its versions, such as "
+            f"{folder / 'versions' / '1'} ('coun registry show {shlex.quote(str(folder))}' says "
+            "which one is served)"
+        )
     record = parse_record(read_json(folder / RECORD), folder / RECORD)
     if complete and record.status != "complete":
         raise CounError(f"the run in {folder} is not finished; repeat its command to resume it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection
 from typing import Any
 
@@ -20,6 +21,7 @@ NUMBER = re.compile(r"[+-]?[\d.,' ]*\d[\d.,]*([eE][+-]?\d+)?\s*%?")  # also 0,5 
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FEW_NUMBERS = 4  # different ones, which may be grades or sizes
 COUNTS_ROWS = re.compile(r"|index|level_0|Unnamed: \d+")  # what pandas writes beside the columns
+WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
 Column = dict[str, Any]  # {"name", "mean", "std"} or {"name", "categories"}
 
 
@@ -52,40 +54,59 @@ def describe(
     """
     left_out = _listed("--drop", drop, table)
     as_categories = _listed("--categorical", categorical, table)
-    columns, notes = list[Column](), list[str]()
+    columns, notes, problems = list[Column](), list[str](), dict[str, CounError]()
     for name in table.column_names:
         if name in others or name in left_out:
             continue
-        column = table[name]
-        if not is_text(column.type) and not is_number(column.type):
-            raise CounError(
-                f"column '{name}' has type {column.type}; expected numbers or text (leave it out "
-                f"with --drop {name})"
-            )
-        if column.null_count == len(column):
-            raise CounError(f"column '{name}' is empty; leave it out with --drop {name}")
-        unique = len(column.unique()) == len(column)
-        if unique and COUNTS_ROWS.fullmatch(name.strip()) and pa.types.is_integer(column.type):
-            notes.append(f"column '{name}' counts the rows and is no feature")
+        try:
+            described, note = _described(name, table[name], name in as_categories)
+        except CounError as error:
+            problems[name] = error
             continue
-        if NAMES_ROWS.fullmatch(name) and not unique and name not in as_categories:
-            notes.append(
-                f"column '{name}' has the same value in several rows and is taken as a feature; "
-                f"--drop {name} leaves it out"
-            )
-        if NAMES_ROWS.fullmatch(name) and unique and name not in as_categories:
-            notes.append(
-                f"column '{name}' has another value in each row and is no feature; --id-column "
-                f"{name} makes its values the ids of the rows"
-            )
-            continue
-        if is_text(column.type) or name in as_categories:
-            columns.append(_categories(name, texts(column), name in as_categories))
-        else:
-            columns.append(_scale(name, numbers(column)))
+        columns += [described] if described else []
+        notes += [note] if note else []
+    if problems:
+        first, *more = problems
+        others_too = f"; the same goes for {', '.join(map(repr, more))}" if more else ""
+        raise CounError(f"{problems[first]}{others_too}")
     if not columns:
         raise CounError("the table has no column of features; expected one beside the label")
     return columns, tuple(notes)
+
+
+def _described(name: str, column: pa.ChunkedArray, chosen: bool) -> tuple[Column | None, str]:
+    """How a column becomes inputs, None if it is no feature; and a note for the user, or "".
+
+    Args: chosen: whether the user says that its values are categories.
+    """
+    if not is_text(column.type) and not is_number(column.type):
+        raise CounError(
+            f"column '{name}' has type {column.type}; expected numbers or text (leave it out with "
+            f"{_drop(name)})"
+        )
+    if column.null_count == len(column):
+        raise CounError(f"column '{name}' is empty; leave it out with {_drop(name)}")
+    unique, note = len(column.unique()) == len(column), ""
+    if unique and COUNTS_ROWS.fullmatch(name.strip()) and pa.types.is_integer(column.type):
+        return None, f"column '{name}' counts the rows and is no feature"
+    if NAMES_ROWS.fullmatch(name) and not chosen:
+        if unique:
+            return None, (
+                f"column '{name}' has another value in each row and is no feature; --id-column "
+                f"{shlex.quote(name)} makes its values the ids of the rows"
+            )
+        note = (
+            f"column '{name}' has the same value in several rows and is taken as a feature; "
+            f"{_drop(name)} leaves it out"
+        )
+    if is_text(column.type) or chosen:
+        return _categories(name, texts(column), chosen), note
+    return _scale(name, numbers(column)), note
+
+
+def _drop(name: str) -> str:
+    """The option that leaves a column out, as it is typed in a shell."""
+    return f"--drop {shlex.quote(name)}"
 
 
 def encode(table: pa.Table, columns: list[Column], *, fill: bool) -> Tensor:
@@ -154,10 +175,17 @@ def _listed(option: str, names: str | None, table: pa.Table) -> list[str]:
 
 def _categories(name: str, values: list[str | None], chosen: bool) -> Column:
     distinct = sorted({value for value in values if value is not None})
+    if distinct and not chosen and all(map(WITH_COMMA.fullmatch, distinct)):
+        raise CounError(
+            f"column '{name}' holds numbers with a decimal comma, such as '{distinct[0]}'; "
+            f"expected a decimal point (leave it out with {_drop(name)}, or say --categorical "
+            f"{shlex.quote(name)} if they are categories)"
+        )
     if len(distinct) > MOST_CATEGORIES and not chosen:
         raise CounError(
             f"column '{name}' has {len(distinct):,} different texts in {len(values):,} rows; leave "
-            f"it out with --drop {name}, or say --categorical {name} if they are categories"
+            f"it out with {_drop(name)}, or say --categorical {shlex.quote(name)} if they are "
+            "categories"
         )
     if not chosen:
         _refuse_numbers(name, distinct)
@@ -178,7 +206,7 @@ def _refuse_numbers(name: str, distinct: list[str]) -> None:
 def _scale(name: str, values: np.ndarray) -> Column:
     finite = values[np.isfinite(values)]
     if not len(finite):
-        raise CounError(f"column '{name}' has no finite number; leave it out with --drop {name}")
+        raise CounError(f"column '{name}' has no finite number; leave it out with {_drop(name)}")
     deviation = float(finite.std())
     return {"name": name, "mean": float(finite.mean()), "std": deviation or 1.0}
 
@@ -188,6 +216,6 @@ def _refuse_missing(column: pa.ChunkedArray, name: str) -> None:
     if len(missing):
         raise CounError(
             f"column '{name}' has {len(missing):,} missing value{'s' * (len(missing) > 1)}, in "
-            f"row {missing[0]} first; fill them in, leave the column out with --drop {name}, or "
+            f"row {missing[0]} first; fill them in, leave the column out with {_drop(name)}, or "
             "say --missing fill"
         )
