@@ -108,9 +108,9 @@ def lightly(folder: Path, c: Case) -> Iterator[Line]:
         queued = NTXentLoss(temperature=0.07, memory_bank_size=(128, 32))
         queue = queued.memory_bank.bank.double().clone()
         queued.memory_bank.bank = queue.clone()  # in the precision of the embeddings
-        theirs = queued(a.requires_grad_(True), b).detach()
+        reference = queued(a.requires_grad_(True), b).detach()
         ours = moco_loss(a.detach(), b, queue, temperature=0.07)
-        yield Line("MoCo loss with a queue", "lightly", *differences(ours, theirs))
+        yield Line("MoCo loss with a queue", "lightly", *differences(ours, reference))
     finally:
         sys.path.remove(str(folder))
         for name in [k for k in sys.modules if k.split(".")[0] == "lightly"]:
@@ -138,7 +138,7 @@ def lira(folder: Path, c: Case) -> Iterator[Line]:
         member[:1].numpy(),
         target[None, :, None].numpy(),
     )
-    for name, ours, theirs, fixed in (
+    for name, ours, reference, fixed in (
         ("online", lira_online, other.generate_ours, False),
         ("offline, `two_sided`", lira_offline, other.generate_ours_offline, False),
         ("online, fixed variance", lira_online, other.generate_ours, True),
@@ -146,7 +146,7 @@ def lira(folder: Path, c: Case) -> Iterator[Line]:
         options: dict[str, Any] = {"fixed_variance": fixed}
         options |= {"variant": "two_sided"} if ours is lira_offline else {}
         score = ours(target, phi, member, **options)
-        values, _ = theirs(*given, fix_variance=fixed)
+        values, _ = reference(*given, fix_variance=fixed)
         sign = -1.0  # their scores are low for members
         words = ""
         if fixed:
@@ -213,8 +213,8 @@ def rum(folder: Path, c: Case) -> Iterator[Line]:
         }
         for side in sides
     ]
-    theirs = float(names["df"]["tow"].iloc[0])
-    yield Line("ToW", "RUM", *differences(tow(*ours), theirs))
+    reference = float(names["df"]["tow"].iloc[0])
+    yield Line("ToW", "RUM", *differences(tow(*ours), reference))
 
 
 def data_unlearning_bench(folder: Path, c: Case) -> Iterator[Line]:
@@ -225,9 +225,9 @@ def data_unlearning_bench(folder: Path, c: Case) -> Iterator[Line]:
     p, q = generator.normal(3, 1, (100, 50)), generator.normal(3.5, 1.5, (100, 50))
     ours = klom(p, q)
     pairs = list(zip(p.T, q.T, strict=True))
-    theirs = np.array([other.compute_binned_KL_div(a, b) for a, b in pairs])
+    reference = np.array([other.compute_binned_KL_div(a, b) for a, b in pairs])
     yield Line(
-        "KLOM", name, *differences(ours, theirs),
+        "KLOM", name, *differences(ours, reference),
         "theirs leaves the largest margin of each sample out, because it lies on the last edge "
         "of the bins",
     )  # fmt: skip

@@ -44,12 +44,13 @@ def salun_mask(folder: Path, c: Case) -> Iterator[Line]:
             script.save_gradient_ratio({"forget": loader}, model, nn.CrossEntropyLoss(), arguments)
     finally:
         torch.save = save
-    theirs = saved["with_0.5.pt"]
+    reference = saved["with_0.5.pt"]
     pairs = [
-        (masks[f"inner.{k}"] if f"inner.{k}" in masks else masks[k], m) for k, m in theirs.items()
+        (masks[f"inner.{k}"] if f"inner.{k}" in masks else masks[k], m)
+        for k, m in reference.items()
     ]
     other = sum(int((a != b.bool()).sum()) for a, b in pairs)
-    total = sum(m.numel() for m in theirs.values())
+    total = sum(m.numel() for m in reference.values())
     yield Line(
         "saliency mask at 50%, entries that differ",
         "Unlearn-Saliency",
@@ -155,9 +156,9 @@ def boundary_shrink(folder: Path, c: Case) -> Iterator[Line]:
     rows = data.train.take(c.split.rows(data, "forget"))
     pixels = rows.fetch(torch.arange(len(rows))).float() / 255
     moved = script.FGSM_perturb(pixels, rows.labels, model, 0.1, nn.CrossEntropyLoss())
-    theirs = model(moved).argmax(1)
+    reference = model(moved).argmax(1)
     count = int((ours != rows.labels).sum())
-    other = int((ours != theirs).sum())
+    other = int((ours != reference).sum())
     words = f"of {len(ours)} labels; the attack moves {count} of them"
     yield Line(
         "boundary shrink: labels that differ",

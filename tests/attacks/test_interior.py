@@ -50,8 +50,8 @@ def test_the_plane_is_that_of_libsvm(kind):
     dual = exact.dual_coef_[0]
     square = dual @ kernel(exact.support_vectors_, exact.support_vectors_, gamma) @ dual
     # Never worse than libsvm, and not better by more than its tolerance allows.
-    ours, theirs = objective(computed, w @ w), objective(expected, square)
-    assert (1 - 1e-4) * theirs < ours < (1 + 1e-6) * theirs
+    ours, reference = objective(computed, w @ w), objective(expected, square)
+    assert (1 - 1e-4) * reference < ours < (1 + 1e-6) * reference
 
 
 def test_too_few_steps_return_none():

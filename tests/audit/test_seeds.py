@@ -20,15 +20,17 @@ def test_the_floor_is_the_mean_distance_of_two_retrains():
 
 
 def test_seeds_that_match_are_paired_whatever_their_order():
-    mine, theirs = runs(1.0, 2.5, 3.1), runs(3.0, 1.2, 2.0)
-    computed = over_seeds(mine, theirs, ([7, 8, 9], [9, 7, 8]), margin=2)["metrics"][
+    ours, reference = runs(1.0, 2.5, 3.1), runs(3.0, 1.2, 2.0)
+    computed = over_seeds(ours, reference, ([7, 8, 9], [9, 7, 8]), margin=2)["metrics"][
         "test_accuracy"
     ]
     known = ttest_rel([1.0, 2.5, 3.1], [1.2, 2.0, 3.0])
     assert computed["test"]["kind"] == "paired"
     assert computed["test"]["p"] == pytest.approx(known.pvalue)
     assert computed["test"]["holm"] == pytest.approx(min(1, 4 * known.pvalue))
-    other = over_seeds(mine, theirs, ([7, 8, 9], [1, 2, 3]), margin=2)["metrics"]["test_accuracy"]
+    other = over_seeds(ours, reference, ([7, 8, 9], [1, 2, 3]), margin=2)["metrics"][
+        "test_accuracy"
+    ]
     known = ttest_ind([1.0, 2.5, 3.1], [1.2, 2.0, 3.0], equal_var=False)
     assert other["test"]["kind"] == "Welch"
     assert other["test"]["p"] == pytest.approx(known.pvalue)

@@ -143,7 +143,7 @@ def test_what_the_command_repeats_is_what_the_library_says() -> None:
 def test_bad_input_is_one_line(coun_command) -> None:
     assert coun_command(*TRAIN, "--out", "original").code == 0
     assert coun_command(*TRAIN, *FORGET, "--out", "r").code == 0
-    for words, said in (
+    for words, reported in (
         (("audit",), "Missing argument"),
         (("audit", "nowhere"), "does not exist"),
         (("audit", "original"), "no run has a forget request"),
@@ -153,7 +153,7 @@ def test_bad_input_is_one_line(coun_command) -> None:
     ):
         refused = coun_command(*words)
         assert refused.code == 2
-        assert said in refused.err
+        assert reported in refused.err
         request = ("request: ", "  ")  # which is repeated before anything else is looked at
         lines = [line for line in refused.err.splitlines() if not line.startswith(request)]
         assert len(lines) == 1 or "evaluate" in refused.err

@@ -88,9 +88,9 @@ def test_it_rewinds_to_the_epoch_nearest_the_reference(original, split, monkeypa
         return coun.unlearn(original, split, "scrub", **settings)
 
     rewound = run([10.0, 50.0, 60.0], 3)
-    told = rewound.record["stages"][-1]
-    assert told.startswith(f"rewind to epoch {epoch}:")
-    assert told.endswith(f"reference {wanted:.1f}%")
+    reported = rewound.record["stages"][-1]
+    assert reported.startswith(f"rewind to epoch {epoch}:")
+    assert reported.endswith(f"reference {wanted:.1f}%")
     # The same training, stopped there: its last epoch matches the reference.
     assert digest(rewound) == digest(run([*[-999.0] * (epoch - 1), wanted], epoch))
 
@@ -113,8 +113,8 @@ def test_the_reference_is_the_final_error_on_held_out_rows(original, split, monk
 
 def test_the_reported_forget_error_is_that_of_the_model(original, split):
     run = coun.unlearn(original, split, "scrub", **FAST, rewind=True, reference_error=100.0)
-    told = float(run.record["stages"][-1].split("forget error ")[1].split("%")[0])
-    assert told == pytest.approx(coun.evaluate(run)["unlearn_accuracy"], abs=0.05)
+    reported = float(run.record["stages"][-1].split("forget error ")[1].split("%")[0])
+    assert reported == pytest.approx(coun.evaluate(run)["unlearn_accuracy"], abs=0.05)
 
 
 def test_a_killed_rewind_resumes_to_the_same_bits(original, split, tmp_path, monkeypatch):

@@ -25,10 +25,10 @@ def test_margins_are_exact_where_a_probability_rounds_to_one_and_clipped_at_100(
 
 def test_klom_is_a_loop_over_histograms():
     rng = np.random.default_rng(1)
-    mine, theirs = rng.normal(1, 2, (60, 7)), rng.normal(0, 3, (50, 7)) * 20
-    computed = klom(mine, torch.from_numpy(theirs))
+    ours, reference = rng.normal(1, 2, (60, 7)), rng.normal(0, 3, (50, 7)) * 20
+    computed = klom(ours, torch.from_numpy(reference))
     for n in range(7):
-        a, b = (np.clip(x[:, n], -100, 100) for x in (mine, theirs))
+        a, b = (np.clip(x[:, n], -100, 100) for x in (ours, reference))
         edges = np.linspace(min(a.min(), b.min()), max(a.max(), b.max()), 21)
         p, q = (np.histogram(x, edges)[0] / len(x) for x in (a, b))
         q = np.maximum(q, 1e-5)

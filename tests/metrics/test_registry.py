@@ -61,15 +61,17 @@ def test_a_metric_is_left_out_where_an_input_is_missing(pair) -> None:
 
 
 def test_row_metrics_agree_with_numpy(pair) -> None:
-    mine, other = (x["forget.logits"].double().numpy() for x in (pair.inputs, pair.retrain.inputs))
+    computed, other = (
+        x["forget.logits"].double().numpy() for x in (pair.inputs, pair.retrain.inputs)
+    )
     labels = pair.inputs["forget.labels"]
-    assert pair["row_agreement"] == 100 * np.mean(mine.argmax(1) == other.argmax(1))
-    p, q = (np.exp(x) / np.exp(x).sum(1, keepdims=True) for x in (mine, other))
+    assert pair["row_agreement"] == 100 * np.mean(computed.argmax(1) == other.argmax(1))
+    p, q = (np.exp(x) / np.exp(x).sum(1, keepdims=True) for x in (computed, other))
     m = (p + q) / 2
     expected = ((p * np.log(p / m) + q * np.log(q / m)).sum(1) / 2).mean()
     assert pair["js_to_retrain"] == pytest.approx(expected)
     odds = [np.log(x[np.arange(40), labels] / (1 - x[np.arange(40), labels])) for x in (p, q)]
-    assert np.allclose(odds[0], margins(mine, labels))
+    assert np.allclose(odds[0], margins(computed, labels))
     assert pair["log_odds_correlation"] == pytest.approx(np.corrcoef(odds)[0, 1])
 
 

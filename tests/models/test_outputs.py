@@ -195,13 +195,13 @@ def test_a_copy_is_its_own():
     twin = copy.deepcopy(classifier)
     nn.init.constant_(twin.inner.fc1.bias, 9.0)
     assert twin.head is not classifier.head
-    ours, theirs = classifier(X), twin(X)
-    assert torch.equal(theirs.features, twin.inner.body(X))
-    assert torch.equal(theirs.logits, twin.inner(X))
+    ours, reference = classifier(X), twin(X)
+    assert torch.equal(reference.features, twin.inner.body(X))
+    assert torch.equal(reference.logits, twin.inner(X))
     assert torch.equal(ours.features, classifier.inner.body(X))
     del classifier, ours
     gc.collect()
-    assert torch.equal(twin(X).features, theirs.features)
+    assert torch.equal(twin(X).features, reference.features)
 
 
 def test_a_copied_model_can_be_wrapped_again():

@@ -93,5 +93,5 @@ def test_a_constant_second_view_keeps_no_graph(context):
     x, encode = context.batches["retain"].images, context.model.inner[:2]
     expected = info_nce_loss(encode(x), encode(2 * x).detach(), temperature=0.2)
     weight = context.model.inner[0].weight
-    ours, theirs = (torch.autograd.grad(value, weight)[0] for value in (loss, expected))
-    assert torch.equal(ours, theirs)
+    ours, reference = (torch.autograd.grad(value, weight)[0] for value in (loss, expected))
+    assert torch.equal(ours, reference)

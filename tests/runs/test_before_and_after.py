@@ -98,9 +98,9 @@ def test_from_four_fifths_on_retrain_is_recommended(original, split, capsys):
 def test_bare_weights_are_measured_like_the_run_they_come_from(small, split, tmp_path):
     run = coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
     given = coun.Run.from_weights(tmp_path / "o" / "model.safetensors", small, "mlp")
-    ours, theirs = (coun.evaluate(r, split=split) for r in (run, given))
+    ours, reference = (coun.evaluate(r, split=split) for r in (run, given))
     for name in ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy"):
-        assert ours[name] == theirs[name]
+        assert ours[name] == reference[name]
     assert given.record.weights_sha256 == run.record.weights_sha256
     assert (
         coun.unlearn(given, split, "finetune", epochs=1, batch_size=64).record.parent.method is None

@@ -19,8 +19,8 @@ from coun.runs.metrics_record import StartRecord, read_metrics
 def sure(classes, labels, right):
     """Logits (N, K) that are right or wrong as told, by a margin of 4."""
     labels, right = torch.tensor(labels), torch.tensor(right)
-    said = torch.where(right, labels, (labels + 1) % classes)
-    return 4.0 * torch.nn.functional.one_hot(said, classes).float()
+    predicted = torch.where(right, labels, (labels + 1) % classes)
+    return 4.0 * torch.nn.functional.one_hot(predicted, classes).float()
 
 
 def made(**parts):
@@ -102,8 +102,8 @@ def test_two_models_face_one_attack(original, split):
 def test_evaluate_matches_a_forward_pass_by_hand(original, split, small):
     result = coun.evaluate(original, split=split)
     with torch.no_grad():
-        said = original.model(small.views.evaluate(small.train.images)).argmax(1)
-    right = said == small.train.labels
+        predicted = original.model(small.views.evaluate(small.train.images)).argmax(1)
+    right = predicted == small.train.labels
     forget = split.rows(small, "forget")
     assert result["unlearn_accuracy"] == pytest.approx(100 - 100 * right[forget].double().mean())
     kept = split.rows(small, "retain")

@@ -100,9 +100,9 @@ def test_the_result_names_its_groups(original, made, split):
     computed = membership(original, made, split)
     assert set(computed.scores) == set(computed.roc) == {"lira_offline", "rmia"}
     assert [len(x) for x in computed.scores["rmia"]] == [30, 100]
-    told = json.loads(json.dumps(computed.to_json()))
-    assert told["against"] == "test"
-    assert (told["rmia"]["members"], told["rmia"]["others"]) == (30, 100)
+    reported = json.loads(json.dumps(computed.to_json()))
+    assert reported["against"] == "test"
+    assert (reported["rmia"]["members"], reported["rmia"]["others"]) == (30, 100)
     computed = membership(original, made, split, against="retain", fixed_variance=False)
     assert [len(x) for x in computed.scores["lira_online"]] == [170, 30]
 

@@ -64,5 +64,5 @@ def assert_twins(loss, twin, a, b, *rest, **options):
     value, gradients = derivatives(lambda x, y: loss(x, y, *rest, **options), a, b)
     wanted, expected = derivatives(lambda x, y: twin(x, y, *rest, **options), a, b)
     torch.testing.assert_close(value, wanted, rtol=1e-8, atol=1e-8)
-    for mine, other in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-8)
+    for computed, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(computed, other, rtol=1e-8, atol=1e-8)

@@ -78,5 +78,5 @@ def test_vicreg_equals_its_definition(ab, invariance, variance, covariance):
 @given(pairs(least=2), weights, weights, weights)
 def test_vicreg_equals_another_library(ab, invariance, variance, covariance):
     other = VICRegLoss(invariance, variance, covariance)(ab[0], ref_emb=ab[1])
-    mine = vicreg_loss(*ab, invariance=invariance, variance=variance, covariance=covariance)
-    torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-8)
+    computed = vicreg_loss(*ab, invariance=invariance, variance=variance, covariance=covariance)
+    torch.testing.assert_close(computed, other, rtol=1e-8, atol=1e-8)

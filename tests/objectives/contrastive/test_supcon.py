@@ -52,8 +52,8 @@ def test_the_loss_equals_another_library(ab, tau, seed):
     labels = some_labels(len(ab[0]), seed)
     labels[:2] = torch.tensor([0, 1])  # the library gives 0 where there is one class only
     other = SupConLoss(tau, reducer=MeanReducer())(torch.cat(ab), labels.repeat(2))
-    mine = supcon_loss(*ab, labels, temperature=tau)
-    torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-8)
+    computed = supcon_loss(*ab, labels, temperature=tau)
+    torch.testing.assert_close(computed, other, rtol=1e-8, atol=1e-8)
 
 
 @few
