@@ -163,8 +163,9 @@ def _versions(summary: RegistrySummary) -> Section:
             [version.exact and version.parent is not None for version in summary.versions],
         )
         caption = (
-            "Drift of each version since the last Retrain, in percent of the test rows. A line "
-            "that climbs says that unlearning adds up; a Retrain sets it back to 0."
+            "Drift of each version: the percentage of test rows that it classifies otherwise than "
+            "the last Retrain, or the first version. It grows with what was forgotten since then; "
+            "a Retrain sets it back to 0."
         )
         pictures.append(Picture(figure, caption))
     lead = "Cost is the share of a Retrain's operations."

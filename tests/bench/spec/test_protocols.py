@@ -126,3 +126,31 @@ def test_each_protocol_runs_and_is_recorded(name, config_file, tmp_path) -> None
 def test_methods_accept_the_settings_of_each_protocol(name) -> None:
     for method, settings in PROTOCOLS[name].methods.items():
         make(method, settings)
+
+
+def test_options_of_a_source_reach_it(tmp_path) -> None:
+    lines = "".join(f"{k},{'' if k == 3 else k % 5},{'ab'[k % 2]}\n" for k in range(40))
+    (tmp_path / "people.csv").write_text("number,x,label\n" + lines)
+
+    def data(options: str):
+        table = f'data = {{ source = "table:{tmp_path}/people.csv", options = {{ {options} }} }}'
+        config = parse(
+            f"""
+            title = "options"
+            seeds = [0]
+            workload = [{{ name = "people", model = "mlp", {table} }}]
+            scenario = [{{ kind = "random", fraction = 0.1 }}]
+            method = [{{ name = "finetune" }}]
+            """
+        )
+        return data_spec(config, config.workload[0]).load()
+
+    made = data('missing = "fill", drop = "number", test_share = 0.25')
+    assert (made.shape, len(made.train), len(made.test)) == ((1,), 30, 10)
+    for options, words in (
+        ('mising = "fill"', "did you mean 'missing'"),
+        ("limit = 5", "'limit' is one of the options; it is a key of its own"),
+        ('drop = "number"', "say --missing fill$"),
+    ):
+        with pytest.raises(coun.CounError, match=words):
+            data(options)

@@ -66,8 +66,9 @@ class DataConfig(StrictModel):
 
     `{root}` in *source* is replaced by the first folder of the config's `data_root` that
     exists. *size* scales images to that many pixels on each side, after all random changes.
-    *groups* merges classes into named superclasses; a subclass request then names one of the
-    original classes.
+    *options* are further arguments of `coun.load` for this kind of source, by their names in
+    Python. *groups* merges classes into named superclasses; a subclass request then names one of
+    the original classes.
     """
 
     source: Text
@@ -77,8 +78,17 @@ class DataConfig(StrictModel):
     label_column: str | None = None
     views: str | None = None
     size: Count | None = None
+    options: dict[str, str | int | float | bool] = {}
     groups: dict[str, tuple[str, ...]] = {}
     expect: ExpectedData | None = None
+
+    @model_validator(mode="after")
+    def _check_options(self) -> DataConfig:
+        if twice := sorted(
+            {"limit", "test_limit", "image_column", "label_column"} & {*self.options}
+        ):
+            raise ValueError(f"'{twice[0]}' is one of the options; it is a key of its own")
+        return self
 
 
 class Workload(StrictModel):

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,6 +126,7 @@ def _placed(config: Config, data: DataConfig) -> DataConfig:
 @lru_cache(maxsize=4)
 def _load(spec: DataSpec) -> Data:
     options = spec.options
+    of_source: dict[str, Any] = dict(options.options)
     try:
         data = load(
             spec.source,
@@ -132,8 +134,11 @@ def _load(spec: DataSpec) -> Data:
             test_limit=options.test_limit,
             image_column=options.image_column,
             label_column=options.label_column,
+            **of_source,
         )
     except CounError as error:
+        if Path(spec.source.partition(":")[2] or ".").exists():
+            raise MissingDataError(str(error)) from error
         advice = f"; name the folder that holds the data with --data-root DIR or {ROOT}=DIR"
         advice += " (coun data where tells where to get it)" if options.expect else ""
         raise MissingDataError(f"{error}{advice}") from error
