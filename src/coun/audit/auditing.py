@@ -81,10 +81,10 @@ def audit(
     Args:
         unlearned: one run, or several seeds of one request, judged together.
         against: Retrains of the same request.
-        original: the model before unlearning: a positive control, and for "closer than the
-            original".
+        original: the model before unlearning. It is a positive control, and the verdict "closer
+            than the original" needs it.
         split: the forgotten rows, by default those on record of the first run that has any.
-        data: of all runs, or the source where it is now; by default it is loaded again.
+        data: the data of all runs, or the source where it is now; by default it is loaded again.
         margin: points of accuracy that count as no difference.
         alpha: the chance of a false accusation, of all tests together (Holm).
         audits_so_far: earlier audits of the same model. Audit number k then gets
@@ -94,7 +94,7 @@ def audit(
         relearn: test what a few steps of relearning bring back; by default only where it is
             cheap. True also measures relearn times if Retrains and the Original are given.
         theory: also measure how aligned views and how steep features are.
-        shadows: also attack with LiRA and RMIA by so many shadow models; trains them.
+        shadows: train this many shadow models, and attack with LiRA and RMIA as well.
         cache: a folder for shadow models.
         seed: of permutations and subsets.
         trust: run code that the records of run folders name (see `Run.open`).

@@ -187,9 +187,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure *run*, and how near it is to the Retrain *against*; write `metrics.json`.
 
-    A request other than that on record of *run* is written to a file of its own. No metrics are
-    overwritten: where others are in that file, these get another file, and `warnings` names it.
-    `warnings` also says if they could not be saved, as in a folder that is read-only.
+    Metrics of a request other than the recorded one get a file of their own. Nothing is
+    overwritten: if a file holds other metrics, these get another file, and `warnings` names it.
+    `warnings` also says if they could not be saved, for example in a read-only folder.
 
     Args:
         run, against: runs or their folders; all are measured on the same rows. Where *against*

@@ -34,7 +34,7 @@ def rows_of_run(folder: str | Path) -> list[RunRow]:
     """List the rows of the run in *folder*, also those that are deleted by now.
 
     Only the folders of the run and of the runs before it are read, not the data. A row whose
-    request stands in a folder that no longer exists is named as of "an earlier request".
+    request is recorded in a folder that no longer exists is named as of "an earlier request".
 
     Raises: CounError if the folder holds no finished run, or a run of version 0.1.
 

@@ -95,14 +95,14 @@ def load(
             image and scale it to this many pixels. Images of different sizes need it.
         partial: accept a source that lost rows since they were recorded, also all of a class.
             `coun.data.align` then says which ones.
-        canaries: plant so many marked rows, half of them by a coin, for audits; `coun.data.plant`.
+        canaries: mark this many rows for audits, of which a coin leaves about half in training
+            (`coun.data.plant`).
         stream: for sources of encoded images: leave them on the disk until they are needed, so
             that memory does not grow with the number of rows. The pixels are the same.
         options: further arguments of this kind of source, by keyword; None means that it is
             not given. The keyword-only parameters of its `read` function say which there are.
 
-    Returns:
-        Data that `load(data.source, limit=data.limit, **data.origin)` loads again.
+    Returns: the data; `load(data.source, limit=data.limit, **data.origin)` loads the same again.
 
     Raises:
         CounError: bad spelling, missing or damaged files, labels that do not fit; one line.
