@@ -56,8 +56,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from coun.attacks import scaled_logit
-from coun.audit import rank_tests, top_rows
-from coun.audit.drift import columns_drift
+from coun.audit import drift, rank_tests, top_rows
 from coun.audit.parts import RequestParts
 from coun.audit.rank_tests import Groups
 from coun.audit.scores import CHECKPOINTS, RelearnedHalf, Subject
@@ -200,15 +199,22 @@ def draw(pool: Pool, request: str, seed: int) -> tuple[World, np.random.Generato
     return REQUESTS[request](pool, rng), rng
 
 
-def drift_of(pool: Pool, request: str, seed: int) -> float | None:
-    """What an audit sees of the inputs without any model."""
-    world, _ = draw(pool, request, seed)
-    x, test_x = (
-        torch.cat([x, x.std(1, keepdim=True), x.diff(dim=1).abs().mean(1, keepdim=True)], 1)
-        for x in (world.x[~world.forget], world.test_x)
-    )
-    labels = world.y[~world.forget].numpy(), world.test_y.numpy()
-    return columns_drift(x.double().numpy(), test_x.double().numpy(), *labels)
+def rows_drift(world: World) -> float | None:
+    """What an audit sees of the rows without any model."""
+    forget, retain = world.forget, ~world.forget
+    rows = {
+        "retain": (world.x[retain], world.y[retain]),
+        "forget": (world.x[forget], world.y[forget]),
+        "test": (world.test_x, world.test_y),
+    }
+    columns = {
+        name: torch.cat(
+            [x, x.std(1, keepdim=True), x.diff(dim=1).abs().mean(1, keepdim=True)], 1
+        ).double()
+        for name, (x, _) in rows.items()
+    }
+    inputs = {name: x.numpy() for name, x in columns.items()}
+    return drift.drift_of(inputs, {name: y.numpy() for name, (_, y) in rows.items()})
 
 
 def everything_of(pool: Pool, request: str, seed: int, cache: Path, every: bool) -> dict[str, Any]:
@@ -300,10 +306,10 @@ def world(
     pool = load()
     every = any(column in GUILTY for column in columns)
     computed = everything_of(pool, request, seed, cache, every)
-    drift = drift_of(pool, request, seed)
+    by_rows = rows_drift(draw(pool, request, seed)[0])
     for name, model, exact in audits(computed["models"]):
         if name in missing:
-            rows.append(one_audit(name, model, exact, computed, drift, seed))
+            rows.append(one_audit(name, model, exact, computed, by_rows, seed))
     write_json(path, {"columns": [*earlier.get("columns", ()), *missing], "audits": rows})
     return rows
 
@@ -313,7 +319,7 @@ def one_audit(
     model: Subject,
     exact: list[Subject],
     found: dict[str, Any],
-    drift: float | None,
+    by_rows: float | None,
     seed: int,
 ) -> dict[str, Any]:
     """The word for one model, and the numbers behind it."""
@@ -332,7 +338,7 @@ def one_audit(
         alpha=ALPHA,
         gap=gap,
         owners=found["owners"],
-        input_drift=None if exact else drift,
+        input_drift=None if exact else by_rows,
         seed=seed,
     )
     return {

@@ -9,8 +9,8 @@ import coun
 from coun.data import OutOfFold
 from coun.data.requests import Subclass
 from coun.methods import make
-from coun.plans.choice import choose_method, kind_of
-from coun.runs.training import _error_ratio
+from coun.plans.choice import choose_method, kind_of, share_of_classes
+from coun.runs.choosing import error_ratio
 
 ROWS = {"forget_rows": 30, "retain_rows": 270, "forget_rows_present": True}
 RECIPE = {"epochs": 30, "batch_size": 64, "optimizer": "sgd"}
@@ -97,8 +97,8 @@ def test_errors_of_folds_are_counted_beside_those_of_the_model(original, small, 
         answers = original.model.eval()(images).argmax(1)
     wrong = int((answers != small.test.labels[held_out]).sum())
     expected = 0.3 / (max(wrong, 1) / len(held_out))
-    assert _error_ratio(prepared, split) == pytest.approx(expected, rel=1e-3)
-    assert _error_ratio(replace(original, out_of_fold=None), split) == 1.0
+    assert error_ratio(prepared, split) == pytest.approx(expected, rel=1e-3)
+    assert error_ratio(replace(original, out_of_fold=None), split) == 1.0
 
 
 @pytest.mark.parametrize("kind", ["class", "mixed"])
@@ -107,9 +107,51 @@ def test_whole_classes_have_no_targets(kind):
     assert not {"out_of_fold", "held_out"} & set(tried)
 
 
-def test_a_finer_class_is_a_class_because_the_rest_of_it_is_known(split):
+def test_a_finer_class_is_a_class_because_the_rest_of_it_is_known(split, small):
     finer = replace(split, request=(Subclass(name="3"),))
-    assert (split.content_kind, kind_of(split), kind_of(finer)) == ("listed", "listed", "class")
+    kinds = [kind_of(each, small) for each in (split, finer)]
+    assert (split.content_kind, *kinds) == ("listed", "listed", "class")
+
+
+@pytest.mark.parametrize(("others", "expected"), [(5, "class"), (40, "mixed")])
+def test_a_class_with_some_other_rows_is_a_class(small, others, expected):
+    of_class = (small.train.labels == 3).nonzero()[:, 0].tolist()
+    rest = (small.train.labels == 4).nonzero()[:, 0].tolist()[:-1]
+    rest += (small.train.labels == 5).nonzero()[:, 0].tolist()[:-1]
+    split = coun.Split.by_index(small, [*of_class, *rest[:others]])
+    assert len(rest) > len(of_class)
+    assert (split.content_kind, kind_of(split, small)) == ("mixed", expected)
+
+
+@pytest.mark.parametrize(
+    ("fit", "prepared", "expected"),
+    [
+        ("unusual", False, ["neggrad_plus", "coun", "retrain"]),
+        ("unusual", True, ["out_of_fold", "neggrad_plus", "coun", "retrain"]),
+        ("wrong", False, ["class_matching", "neggrad_plus", "coun", "retrain"]),
+        ("wrong", True, ["class_matching", "out_of_fold", "neggrad_plus", "coun", "retrain"]),
+    ],
+)
+def test_labels_that_do_not_fit_are_not_matched_to_those_of_held_out_rows(fit, prepared, expected):
+    values = {"kind": "listed", "held_out_rows": 100, "label_fit": fit, "prepared": prepared}
+    assert names(**values) == expected
+    assert names(**values, error_ratio=2.0)[0] == next(n for n in expected if n != "out_of_fold")
+    assert names(**{**values, "kind": "class"})[0] == "class_matching"
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_where_most_of_a_class_goes_nothing_is_matched(prepared):
+    values = {"kind": "random", "held_out_rows": 100, "prepared": prepared}
+    assert names(**values, share_of_classes=0.76) == ["coun", "retrain"]
+    assert names(**values, share_of_classes=0.75)[0] in ("out_of_fold", "held_out")
+    assert names(**values, share_of_classes=0.9, label_fit="wrong")[0] == "class_matching"
+
+
+def test_the_share_of_a_class_is_weighed_by_its_forgotten_rows():
+    x, y = torch.arange(8.0)[:, None], [0, 0, 0, 0, 1, 1, 2, 2]
+    data = coun.from_arrays(x, y, x, y)
+    split = coun.Split.by_index(data, [0, 1, 2, 4])
+    assert share_of_classes(split, data) == pytest.approx((3 * 3 / 4 + 1 / 2) / 4)
 
 
 @pytest.mark.parametrize("budget", [0.8, 1.0, 5.0])

@@ -1,10 +1,11 @@
-"""Do test rows come from where the training rows come from? Judged by the inputs alone."""
+"""Are forgotten and test rows drawn alike? Judged by inputs and labels, without any model."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
+from coun.audit.parts import RequestParts
 from coun.audit.rank_tests import Groups, Strata, rank_test
 from coun.data import Data, Examples, Split
 from coun.data.examples import stratified
@@ -13,40 +14,88 @@ from coun.metrics.arrays import Floats, Ints
 from coun.seeds import Seeds
 
 ROWS = 1_000  # of each side, at most
+RETAINED = 20_000  # rows among which neighbours are looked for, at most
 COLUMNS = 300  # of a row, at most
+NEIGHBOURS = 10
+CHUNK = 500
 
 
 def input_drift(data: Data, split: Split, *, seed: int = 0) -> float | None:
-    """p of test rows being like retained rows of their class, by their inputs.
+    """p of test rows being drawn as training rows were (`columns_drift`, `neighbours_drift`).
 
-    A classifier learns from half of the rows to tell the two sides apart; a rank test within
-    classes judges its answers on the other half. Where it succeeds, test rows differ by nature,
-    and a comparison of forgotten with test rows shows nothing about memory.
+    Where it is small, forgotten and test rows differ by nature, and a comparison of the two shows
+    nothing about memory.
 
-    Returns: p, or None where no class has rows on both sides.
+    Returns: the smallest p times the number of tests; None where there is no test.
     """
-    sides = [
-        (data.train, split.rows(data, "retain")),
-        (data.test, split.test_rows(data)),
-    ]
-    first, second = (part.labels[rows].cpu().numpy() for part, rows in sides)
-    shared = np.intersect1d(first, second)
-    values, labels = [], []
-    for part, rows in sides:
-        at_hand = part.labels[rows].cpu()
-        rows = rows[torch.isin(at_hand, torch.from_numpy(shared))]
-        if len(rows) < 4:
+    forgotten = split.rows(data, "forgotten")[RequestParts.of(data, split).exchangeable]
+    parts = {
+        "retain": (data.train, split.rows(data, "retain"), RETAINED),
+        "forget": (data.train, forgotten, ROWS),
+        "test": (data.test, split.test_rows(data), ROWS),
+    }
+    columns, labels = {}, {}
+    for name, (part, rows, most) in parts.items():
+        if not len(rows):
             return None
-        some = rows[stratified(part.labels[rows].cpu(), min(ROWS, len(rows)), seed)]
-        values.append(_columns(part, some))
-        labels.append(part.labels[some].cpu().numpy())
-    return columns_drift(values[0], values[1], labels[0], labels[1], seed=seed)
+        some = rows[stratified(part.labels[rows].cpu(), min(most, len(rows)), seed)]
+        columns[name] = np.concatenate([_columns(part, r) for r in torch.split(some, CHUNK)])
+        labels[name] = part.labels[some].cpu().numpy()
+    return drift_of(columns, labels, seed=seed)
+
+
+def drift_of(columns: dict[str, Floats], labels: dict[str, Ints], *, seed: int = 0) -> float | None:
+    """The same from columns (N, D) and labels (N,) of "retain", "forget" and "test" rows."""
+    tests = list(neighbours_drift(columns, labels))
+    sides = {}
+    shared = np.intersect1d(labels["retain"], labels["test"])
+    for name in ("retain", "test"):
+        rows = np.flatnonzero(np.isin(labels[name], shared))
+        of_rows = torch.from_numpy(labels[name][rows])
+        if len(rows) >= 4:
+            sides[name] = rows[stratified(of_rows, min(ROWS, len(rows)), seed).numpy()]
+    if len(sides) == 2:
+        x, y = ([part[name][rows] for name, rows in sides.items()] for part in (columns, labels))
+        tests.append(columns_drift(*x, *y, seed=seed))
+    given = [p for p in tests if p is not None]
+    return min(1.0, len(given) * min(given)) if given else None
+
+
+def neighbours_drift(
+    columns: dict[str, Floats], labels: dict[str, Ints]
+) -> tuple[float | None, float | None]:
+    """p of forgotten and test rows having equally near neighbours, and as often their label.
+
+    Copies and near-copies of a row are spread over forgotten and retained rows, not over test
+    rows, and a model that never saw the forgotten ones knows them by the others. Where training
+    labels are wrong more often than those of test rows, a model that never saw them errs more.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    if len(np.intersect1d(labels["forget"], labels["test"])) == 0:
+        return None, None
+    spread = columns["retain"].std(0) + 1e-9
+    count = min(NEIGHBOURS, len(labels["retain"]))
+    tree = NearestNeighbors(n_neighbors=count).fit(columns["retain"] / spread)
+    nearest, agreeing = [], []
+    for name in ("forget", "test"):
+        away, places = tree.kneighbors(columns[name] / spread)
+        nearest.append(away[:, 0])
+        agreeing.append((labels["retain"][places] == labels[name][:, None]).mean(1))
+    strata = Strata.of(labels["forget"], labels["test"])
+    return rank_test(strata, Groups(*nearest)).p, rank_test(strata, Groups(*agreeing)).p
 
 
 def columns_drift(
     retain: Floats, test: Floats, retain_labels: Ints, test_labels: Ints, *, seed: int = 0
 ) -> float | None:
-    """The same from columns (N, D), (O, D) and labels (N,), (O,)."""
+    """p of test rows (O, D) being like retained rows (N, D) of their class, by their inputs.
+
+    A classifier learns from half of the rows to tell the two sides apart; a rank test within
+    classes judges its answers on the other half.
+
+    Returns: p, or None where no class has rows on both sides.
+    """
     generator = Seeds(seed).numpy("input drift")
     orders = [generator.permutation(len(x)) for x in (retain, test)]
     halves = [(order[: len(order) // 2], order[len(order) // 2 :]) for order in orders]

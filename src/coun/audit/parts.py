@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from coun.data import Data, Split
+from coun.data.content import row_hashes
 from coun.metrics.arrays import Ints
 
 
@@ -22,12 +23,15 @@ class RequestParts:
         listed: positions of all other rows. They may differ from test rows by nature.
         classes: labels of the classes that are forgotten whole.
         kind: "random", "class", "listed" or "mixed".
+        copied: how many rows would be exchangeable, but are left out because a retained row has
+            the same input: a model that never saw them knows them by the copy.
     """
 
     exchangeable: Ints
     listed: Ints
     classes: tuple[int, ...]
     kind: str
+    copied: int = 0
 
     @classmethod
     def of(cls, data: Data, split: Split) -> RequestParts:
@@ -40,12 +44,16 @@ class RequestParts:
         of_tested = labels[forget.numpy()][tested]
         parts = cls.from_labels(of_tested, labels[retain.numpy()], random[tested])
         slots = np.flatnonzero(tested)
-        return replace(
+        parts = replace(
             parts,
             exchangeable=slots[parts.exchangeable],
             listed=slots[parts.listed],
             kind=split.content_kind,
         )
+        hashes = row_hashes(data.train)
+        known = {row.tobytes() for row in hashes[retain.numpy()]}
+        copied = np.array([row.tobytes() in known for row in hashes[forget.numpy()]], dtype=bool)
+        return without_copies(parts, copied)
 
     @classmethod
     def from_labels(cls, forget: Ints, retain: Ints, random: np.ndarray) -> RequestParts:
@@ -73,4 +81,19 @@ class RequestParts:
     def without_exchange(self) -> RequestParts:
         """The same rows if none of them may be compared with test rows."""
         rows = np.sort(np.concatenate([self.exchangeable, self.listed]))
-        return RequestParts(rows[:0], rows, self.classes, self.kind)
+        return replace(self, exchangeable=rows[:0], listed=rows)
+
+
+def without_copies(parts: RequestParts, copied: np.ndarray) -> RequestParts:
+    """Leave out exchangeable rows with a copy among the retained rows; if all have one, list them.
+
+    Args: copied: (M,) bool, of all forgotten rows.
+
+    >>> parts = RequestParts(np.array([0, 1, 2]), np.array([], int), (), "random")
+    >>> without_copies(parts, np.array([True, False, False])).exchangeable
+    array([1, 2])
+    """
+    rows = parts.exchangeable
+    if copied[rows].all():
+        return parts.without_exchange()
+    return replace(parts, exchangeable=rows[~copied[rows]], copied=int(copied[rows].sum()))

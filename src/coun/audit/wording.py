@@ -143,8 +143,10 @@ def sentence(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
             f"class (p = {p_text(family.drift)}), so the two were not compared; only the models' "
             "levels on the forgotten rows were."
             if verdict.retrains
-            else "Test rows differ from training rows of their class by their inputs alone (p = "
-            f"{p_text(family.drift)}), so comparing forgotten with test rows shows nothing."
+            else "Without any model, test rows differ from training rows of their class (p = "
+            f"{p_text(family.drift)}): by their inputs, by how near retained rows are to them, or "
+            "by how often these have their label. So comparing forgotten with test rows shows "
+            "nothing."
         )
     if verdict.found:
         listed = "; ".join(
@@ -211,6 +213,11 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
             f"{counted(listed, 'row')} {'is' if listed == 1 else 'are'} listed and may differ from "
             "test rows by nature. Levels on them are compared with the Retrains'; a directed "
             f"accusation needs {FEWEST_RETRAINS}."
+        )
+    if family.parts.copied:
+        notes.append(
+            f"{family.parts.copied:,} forgotten rows were left out of the tests, because retained "
+            "rows have the same input: a model that never saw the forgotten ones knows them too."
         )
     if family.dropped:
         notes.append(

@@ -31,7 +31,7 @@ class ClassMatching(Matching):
     Limits: meant for whole classes, and for subclasses whose rows a Retrain takes for other
         classes. Where it still takes them for their class, because the rest of the class resembles
         them, too much is forgotten. Rows of other requests end with a probability of their class
-        near 0, which no Retrain gives them.
+        near 0, which no Retrain gives them, unless their labels are wrong.
     Source: this project; the target is that of DELETE (Zhou et al., CVPR 2025), which reads no
         retain rows, with a finite probability of the forgotten class.
     """

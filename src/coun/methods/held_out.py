@@ -32,8 +32,9 @@ class HeldOutMatching(Matching):
         loss is that of `out_of_fold` (`Matching`).
     Cost: one forward and one backward pass of every retain and forget row in each epoch, one
         forward pass of all rows and of the held-out rows, and two of the forget rows.
-    Limits: the forget rows must be like the held-out rows, as in a random request. Whole classes
-        are refused. Only half of the test rows are left to measure with.
+    Limits: the forget rows must be like the held-out rows, as in a random request. The model learns
+        wrong labels once more: `class_matching` is for such rows. Whole classes are refused. Only
+        half of the test rows are left to measure with.
     Source: this project, after ReGUn (arXiv 2603.11210), which gives all forget rows of a batch one
         mean distribution of held-out rows; a mean has no spread, which attacks see.
     """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from coun.data import Split
+import torch
+
+from coun.data import Data, Split
 from coun.errors import CounError
 from coun.plans.matching import MATCHING_EPOCHS
 
@@ -13,9 +15,14 @@ AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
 NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
 MOST_ERRORS = 1.5  # of models of folds for each error of the model, for targets from them
+MOST_OF_CLASS = 0.75  # of a class: models that saw so much more of it know too much
 LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a model may be
+SINGLE_ROWS = ("random", "listed")  # kinds of requests
 MET_SOON = ("out_of_fold", "held_out")  # methods with targets that the default epochs reach
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
+
+
+LabelFit = Literal["usual", "unusual", "wrong"]  # of the forget rows, beside held-out rows
 
 
 class Choice(NamedTuple):
@@ -26,14 +33,35 @@ class Choice(NamedTuple):
     reason: str
 
 
-def kind_of(split: Split) -> str:
-    """Tell what the rule takes a request for: its `content_kind`, but a finer class is a class.
+def kind_of(split: Split, data: Data) -> str:
+    """Tell what the rule takes a request for: its `content_kind`, with two exceptions.
 
-    The rows of a finer class resemble each other. Models that saw a part of them, such as those
-    of folds, know the others, and their predictions are no targets.
+    - A finer class is a class. Its rows resemble each other. Models that saw a part of them, such
+      as those of folds, know the others, and their predictions are no targets.
+    - A class with some rows of others is a class if it has half of the rows or more.
     """
-    finer = any(request.kind == "subclass" for request in split.request)
-    return "class" if finer else split.content_kind
+    if any(request.kind == "subclass" for request in split.request):
+        return "class"
+    if split.content_kind == "mixed":
+        counts = {kind: len(rows) for kind, rows in split.parts(data)}
+        if 2 * counts.get("class", 0) >= sum(counts.values()):
+            return "class"
+    return split.content_kind
+
+
+def share_of_classes(split: Split, data: Data) -> float:
+    """Compute which share of the class of a forget row is forgotten, in the mean over these rows.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=50)
+    >>> share_of_classes(coun.Split.by_class(data, "3"), data)
+    1.0
+    """
+    labels = data.train.labels.cpu()
+    forgotten, retain = (labels[split.rows(data, role)] for role in ("forgotten", "retain"))
+    counts = [torch.bincount(rows, minlength=len(data.classes)) for rows in (forgotten, retain)]
+    shares = (counts[0] / (counts[0] + counts[1]))[labels[split.rows(data, "forget")]]
+    return float(shares.double().mean()) if len(shares) else 0.0
 
 
 def choose_method(
@@ -50,6 +78,8 @@ def choose_method(
     earlier_rows: int = 0,
     error_ratio: float = 1.0,
     second_view: str | None = None,
+    label_fit: LabelFit = "usual",
+    share_of_classes: float = 0.0,
 ) -> Choice:
     """Choose the method for a request. No Retrain of the request and no timing is looked at.
 
@@ -60,8 +90,16 @@ def choose_method(
        stop in time. Not prepared, or that was tried: held-out matching, for the same reason, where
        half of the test rows may be spent on it. Then NegGrad+ with small forget batches, whose
        right strength only a Retrain shows. Where forget rows cannot be read, or that was tried:
-       CoUn, which reads retained rows only. Where the models of folds err much more often than the
-       model does, their predictions are no targets, and held-out matching comes first.
+       CoUn, which reads retained rows only. There are four exceptions:
+
+       - Models of folds err much more often than the model does: their predictions are no targets,
+         and out-of-fold matching comes second.
+       - The labels of the forget rows do not fit as those of held-out rows do: held-out matching,
+         which would teach these labels once more, is left out.
+       - These labels are mostly wrong: class matching comes first. It takes each row to the class
+         that the model finds likeliest beside its label.
+       - Most rows of the classes of the forget rows are forgotten: models that saw these rows know
+         too much of the others to give targets, and CoUn comes first.
     4. Nothing else is left, or one epoch is dearer than the budget: Retrain.
 
     A model that was unlearned before was trained further by that. The training of many requests
@@ -84,6 +122,9 @@ def choose_method(
             on rows that they have not seen.
         second_view: letters of CoUn's second view, where the views of the data change nothing
             (`coun.plans.contrastive_module.second_view_letters`).
+        label_fit: whether the labels of the forget rows fit their inputs as those of held-out
+            rows do, less often, or mostly not.
+        share_of_classes: which share of the class of a forget row is forgotten, in the mean.
 
     Returns: the choice; `settings` fill the budget, or the part of it that is in proportion. A
         method that matches targets of single rows has no more epochs than by default, after which
@@ -110,12 +151,19 @@ def choose_method(
     settings, passes = _settings(forget_rows, retain_rows, original)
     if second_view:
         settings["coun"]["second_view_letters"] = second_view
-    order = _order(kind, forget_rows_present, prepared, held_out_rows)
-    if error_ratio > MOST_ERRORS and {"held_out", "out_of_fold"} <= order.keys():
-        why = (
-            "models of folds err much more often than the model, so held-out rows give the targets"
-        )
-        order = {"held_out": why, **{k: v for k, v in order.items() if k != "held_out"}}
+    order = _order(kind, forget_rows_present, prepared, held_out_rows, label_fit)
+    too_informed = share_of_classes > MOST_OF_CLASS and kind in SINGLE_ROWS
+    if too_informed and forget_rows_present and label_fit != "wrong":
+        why = "most rows of the classes of the forget rows are forgotten, and CoUn needs no targets"
+        order = {"coun": why}
+    first, *others = order
+    if error_ratio > MOST_ERRORS and first == "out_of_fold" and held_out_rows >= LEAST_HELD_OUT:
+        if others[0] == "held_out":
+            order["held_out"] = (
+                "models of folds err much more often than the model, so held-out rows give the "
+                "targets"
+            )
+        order = {name: order[name] for name in (others[0], first, *others[1:])}
     epochs_of_original = original.get("epochs") or 182
     for name, reason in order.items():
         most = int(budget * epochs_of_original / passes[name])
@@ -161,13 +209,17 @@ def _settings(
 
 
 def _order(
-    kind: str, forget_rows_present: bool, prepared: bool, held_out_rows: int
+    kind: str,
+    forget_rows_present: bool,
+    prepared: bool,
+    held_out_rows: int,
+    label_fit: LabelFit,
 ) -> dict[str, str]:
     """The methods for a request, the first choice first, each with the reason for it."""
     if kind == "class":
         without_rows = {
-            "not": "the request is whole classes or finer ones, whose rows NoT sends to neighbours",
-            "coun": "the request is whole classes or finer ones, for which CoUn is the next best",
+            "not": "NoT sends the rows of whole classes or finer ones to their neighbours",
+            "coun": "CoUn is the next best for whole classes or finer ones",
         }
         if not forget_rows_present:
             return without_rows
@@ -180,13 +232,17 @@ def _order(
             "coun": "some of the rows to forget are deleted or stay with clients, and CoUn reads "
             "retained rows only"
         }
-    single_rows = kind in ("random", "listed")
+    single_rows = kind in SINGLE_ROWS
     order = {}
+    if label_fit == "wrong" and single_rows:
+        order["class_matching"] = (
+            "the labels of the forget rows look wrong, and it takes them to the next likely class"
+        )
     if prepared and single_rows:
         order["out_of_fold"] = (
             "the model was prepared, so that each forget row has a target of its own"
         )
-    if held_out_rows >= LEAST_HELD_OUT and single_rows:
+    if held_out_rows >= LEAST_HELD_OUT and single_rows and label_fit == "usual":
         order["held_out"] = (
             "held-out rows show how sure a model may be of rows that it has not seen"
         )

@@ -11,13 +11,12 @@ from pydantic import BaseModel, ConfigDict
 
 from coun.certificates import Check
 from coun.errors import CounError
-from coun.federated.federation import federation_of
 from coun.methods import Method, find, make
-from coun.plans.choice import AUTO, BUDGET, Choice, choose_method, kind_of
-from coun.plans.contrastive_module import second_view_letters
+from coun.plans.choice import AUTO, BUDGET, Choice, choose_method
 from coun.registry.baseline import Baseline
 from coun.registry.costs import retrain_settings
 from coun.registry.gates import Gates
+from coun.runs.choosing import known
 from coun.trust import is_code
 
 LOST = (
@@ -109,23 +108,11 @@ class Plan:
         if baseline.number is None:
             return [Choice("retrain", {}, f"{LOST}; a Retrain starts afresh")]
         start, split = baseline.run, baseline.whole_split
+        facts = known(start, split, start.record.original or retrain_settings(start))
         choices: list[Choice] = []
         while not choices or choices[-1].name != "retrain":
-            choices.append(
-                choose_method(
-                    kind=kind_of(split),
-                    forget_rows=len(split.new),
-                    retain_rows=len(split.retain),
-                    # In a federation the clients train on their retained rows only.
-                    forget_rows_present=federation_of(start.record.original) is None
-                    and len(split.rows(start.data, "forget")) == len(split.new),
-                    original=start.record.original or retrain_settings(start),
-                    budget=self.budget,
-                    exclude=[choice.name for choice in choices],
-                    prepared=start.out_of_fold is not None,
-                    second_view=second_view_letters(start.data),
-                )
-            )
+            exclude = [choice.name for choice in choices]
+            choices.append(choose_method(**facts, budget=self.budget, exclude=exclude))
         return choices
 
     def kind(self, name: str) -> type[Method]:

@@ -12,7 +12,6 @@ from typing import Any
 from torch import nn
 
 from coun.data import Data, Split, load
-from coun.engine import predict
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, require_type
 from coun.federated import Federated, FederatedMethod, Federation, federation_of
@@ -28,9 +27,9 @@ from coun.models import (
     weights_digest,
 )
 from coun.models.ensemble import Layout, Shards
-from coun.plans.choice import AUTO, choose_method, kind_of
-from coun.plans.contrastive_module import second_view_letters
+from coun.plans.choice import AUTO, choose_method
 from coun.runs.chain import accumulated, step_of
+from coun.runs.choosing import error_ratio, known
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
 from coun.runs.folder import RECORD, check_place, expanded
@@ -258,37 +257,14 @@ def _automatic(
     Returns: its name and settings; those that the user gave come first.
     """
     choice = choose_method(
-        kind=kind_of(split),
-        forget_rows=len(split.new),
-        retain_rows=len(split.retain),
-        # In a federation the clients train on their retained rows only.
-        forget_rows_present=federation_of(origin.original) is None
-        and len(split.rows(start.data, "forget")) == len(split.new),
-        original=origin.original,
-        prepared=start.out_of_fold is not None,
+        **known(start, split, origin.original),
         held_out_rows=split.rows_to_calibrate(start.data) // len(start.data.classes),
         earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
-        error_ratio=_error_ratio(start, split),
-        second_view=second_view_letters(start.data),
+        error_ratio=error_ratio(start, split),
     )
     origin.chosen_because = choice.reason
     _announce(f"method: {choice.name}, because {choice.reason}", options)
     return choice.name, {**choice.settings, **settings}
-
-
-def _error_ratio(start: Run, split: Split) -> float:
-    """Tell how many errors models of folds make on unseen rows for each error of *start* on such.
-
-    The held-out rows are those that held-out matching would use; one error is counted at least.
-    """
-    if start.out_of_fold is None or len(split.test_rows(start.data)) < 2:
-        return 1.0
-    retained = start.data.train.take(split.rows(start.data, "retain"))
-    held_out = start.data.test.take(split.calibration_rows(start.data))
-    logits = predict(start.classifier, start.data, held_out, with_features=False).logits
-    wrong = (logits.argmax(1) != held_out.labels.cpu()).double()
-    unseen = start.out_of_fold.of(retained).argmax(2) != retained.labels.cpu()
-    return float(unseen.double().mean() / wrong.mean().clamp(min=1 / len(wrong)))
 
 
 def _made(

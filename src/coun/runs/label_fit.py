@@ -1,0 +1,107 @@
+"""Do the labels of forget rows fit as held-out rows' do? `auto` asks before it matches them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from coun.data import Examples, Split
+from coun.data.examples import stratified
+from coun.engine import predict
+from coun.plans.choice import LabelFit
+from coun.runs.run import Run
+
+NEIGHBOURS = 10
+RETAINED, ASKED = 3_000, 300  # rows at most: to learn from, and of each kind to ask about
+SIDE = 16  # larger pictures are averaged down
+CHUNK, SEED = 256, 0
+FEWER = (
+    0.5  # of held-out rows' right guesses: with fewer, the guesses mostly differ from the labels
+)
+SURE = 0.01  # p below which it is no chance
+DOUBT = 0.1  # the same where guesses mostly differ: to teach a wrong label once more is the worst
+
+
+def label_fit(start: Run, split: Split) -> LabelFit:
+    """Tell whether the labels of the forget rows fit their inputs as those of held-out rows do.
+
+    Two judges guess labels: the nearest retained rows by their inputs, which no model has learned
+    by heart, and the model. Both are asked about forget rows and about the rows that held-out
+    matching would use. A row that was learned should be right at least as often as one that was
+    not. Forget rows with fewer right guesses than held-out rows of the same classes are not like
+    these ("unusual"). If most guesses differ from the labels, the labels are probably "wrong".
+
+    Returns: "usual" also where there are no held-out rows, or no forget rows any more.
+    """
+    from scipy.stats import binomtest
+
+    data = start.data
+    forget, retain = split.rows(data, "forget"), split.rows(data, "retain")
+    if not len(forget) or len(split.test_rows(data)) < 2:
+        return "usual"
+    asked = [
+        data.train.take(_some(data.train, forget, ASKED)),
+        data.test.take(_some(data.test, split.calibration_rows(data), ASKED)),
+    ]
+    retained = data.train.take(_some(data.train, retain, RETAINED))
+    by_judge = [
+        _guesses_of_neighbours(start, retained, asked),
+        [
+            predict(start.classifier, data, rows, with_features=False).logits.argmax(1).numpy()
+            for rows in asked
+        ],
+    ]
+    labels = [rows.labels.cpu().numpy() for rows in asked]
+    tests = []
+    for guesses in by_judge:
+        of_forget, of_held_out = (g == y for g, y in zip(guesses, labels, strict=True))
+        expected = float(_by_class(of_held_out, labels[1], labels[0]).mean())
+        hits = int(of_forget.sum())
+        p = binomtest(hits, len(of_forget), expected, alternative="less").pvalue
+        tests.append((len(by_judge) * p, hits / len(of_forget) < FEWER * expected))
+    p, mostly_other = min(tests)
+    if p < SURE:
+        return "wrong" if mostly_other else "unusual"
+    return "unusual" if mostly_other and p < DOUBT else "usual"
+
+
+def _some(part: Examples, rows: torch.Tensor, most: int) -> torch.Tensor:
+    """At most so many of *rows* of *part*, balanced over classes."""
+    return rows[stratified(part.labels[rows].cpu(), min(most, len(rows)), SEED)]
+
+
+def _guesses_of_neighbours(
+    start: Run, retained: Examples, asked: list[Examples]
+) -> list[np.ndarray]:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    count = min(NEIGHBOURS, len(retained))
+    neighbours = KNeighborsClassifier(count, weights="distance")
+    neighbours.fit(_columns(start, retained), retained.labels.cpu().numpy())
+    return [cast(np.ndarray, neighbours.predict(_columns(start, rows))) for rows in asked]
+
+
+def _columns(start: Run, rows: Examples) -> np.ndarray:
+    """The inputs of *rows*, (N, D); for texts, whose ids have no distance, their features."""
+    parts = []
+    for places in torch.split(torch.arange(len(rows)), CHUNK):
+        inputs = start.data.views.evaluate(rows.fetch(places.to(rows.labels.device))).cpu()
+        if not inputs.is_floating_point():
+            return predict(start.classifier, start.data, rows).features.flatten(1).numpy()
+        if inputs.ndim == 4 and max(inputs.shape[2:]) > SIDE:
+            inputs = F.adaptive_avg_pool2d(inputs.float(), SIDE)
+        parts.append(inputs.flatten(1).float())
+    return torch.cat(parts).numpy()
+
+
+def _by_class(hits: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The share of *hits* (N,) in each class of *wanted* (M,); of all rows where it has none.
+
+    One row more counts as a hit and one as a miss, so that few rows without a miss are no proof.
+    """
+    groups = {label: hits[labels == label] for label in np.unique(labels)}
+    groups = {label: groups.get(label, hits) for label in wanted}
+    return np.array([(groups[label].sum() + 1) / (len(groups[label]) + 2) for label in wanted])
