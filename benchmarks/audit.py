@@ -221,8 +221,8 @@ def everything_of(pool: Pool, request: str, seed: int, cache: Path, every: bool)
     """The subjects of a world and its parts, trained, or as an earlier call left them."""
     path = cache / "models" / f"{pool.name} {request} {seed} {'all' if every else 'some'}.pt"
     if path.exists():
-        kept = torch.load(path, weights_only=False)
-        return {**kept, "models": {n: [_thaw(s) for s in g] for n, g in kept["models"].items()}}
+        stored = torch.load(path, weights_only=False)
+        return {**stored, "models": {n: [_thaw(s) for s in g] for n, g in stored["models"].items()}}
     world, rng = draw(pool, request, seed)
     nets = models_of(world, pool, int(rng.integers(2**31)), every)
     half = torch.from_numpy(rng.permutation(int(world.forget.sum())))
@@ -256,11 +256,11 @@ def _freeze(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _thaw(kept: dict[str, Any]) -> Subject:
-    outputs = {part: Outputs(x, torch.zeros(len(x), 1)) for part, x in kept["logits"].items()}
-    subject = Subject(kept["name"], Predictions(outputs, kept["labels"]))
-    subject.relearned, subject.canaries = kept["relearned"], kept["canaries"]
-    subject.__dict__["scores"] = kept["scores"]
+def _thaw(stored: dict[str, Any]) -> Subject:
+    outputs = {part: Outputs(x, torch.zeros(len(x), 1)) for part, x in stored["logits"].items()}
+    subject = Subject(stored["name"], Predictions(outputs, stored["labels"]))
+    subject.relearned, subject.canaries = stored["relearned"], stored["canaries"]
+    subject.__dict__["scores"] = stored["scores"]
     return subject
 
 
@@ -318,7 +318,7 @@ def one_audit(
     name: str,
     model: Subject,
     exact: list[Subject],
-    found: dict[str, Any],
+    everything: dict[str, Any],
     by_rows: float | None,
     seed: int,
 ) -> dict[str, Any]:
@@ -333,11 +333,11 @@ def one_audit(
     verdict, family, _ = judge(
         [model],
         exact,
-        found["parts"],
+        everything["parts"],
         margin=MARGIN,
         alpha=ALPHA,
         gap=gap,
-        owners=found["owners"],
+        owners=everything["owners"],
         input_drift=None if exact else by_rows,
         seed=seed,
     )

@@ -82,8 +82,8 @@ def share(start: coun.Run, name: str) -> float:
     for method in (name, "retrain"):
         settings = recipe if catalogue()[method].trains_from_scratch else {"tolerance": 1e9}
         known = catalogue()[method].__dataclass_fields__
-        kept = {key: value for key, value in settings.items() if key in known}
-        costs.append(coun.unlearn(start, split, method, **kept).record.cost.flops)
+        accepted = {key: value for key, value in settings.items() if key in known}
+        costs.append(coun.unlearn(start, split, method, **accepted).record.cost.flops)
     return costs[0] / costs[1]
 
 

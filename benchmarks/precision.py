@@ -67,9 +67,9 @@ def gaps(root: Path, precision: str, label: str) -> list[float]:
     """The average gap of *label* to the two Retrains of its seed and precision, their mean."""
     computed = []
     for folder in (root / precision / str(seed) for seed in SEEDS):
-        own = read_json(folder / label.replace(" ", "-") / "metrics.json")
-        exact = [read_json(folder / name / "metrics.json") for name in RETRAINS]
-        computed.append(mean(average_gap(own, one) for one in exact))
+        metrics = read_json(folder / label.replace(" ", "-") / "metrics.json")
+        retrains = [read_json(folder / name / "metrics.json") for name in RETRAINS]
+        computed.append(mean(average_gap(metrics, retrain) for retrain in retrains))
     return computed
 
 

@@ -94,8 +94,8 @@ def one_class(name: str, number: int, cache: Path) -> None:
             continue
         correlation[label] = asdict(computed)
     differences = {k: row_difference(rows[k], rows["Retrain"]) for k in ("Original", "FT", "CoUn")}
-    kept = {k: v.tolist() for k, v in rows.items()}
-    write_json(path, {"rows": kept, "correlation": correlation, "difference": differences})
+    shares = {k: v.tolist() for k, v in rows.items()}
+    write_json(path, {"rows": shares, "correlation": correlation, "difference": differences})
 
 
 def alignment(name: str, seed: int, cache: Path) -> None:

@@ -23,9 +23,9 @@ def spread(ratio: dict[str, Any]) -> str:
     return f"{ratio['ratio']:.2f} ({ratio['lowest']:.2f}-{ratio['highest']:.2f})"
 
 
-def step(found: dict[str, Any]) -> str:
+def step(results: dict[str, Any]) -> str:
     rows = []
-    for model, batches in found.items():
+    for model, batches in results.items():
         for batch, ratios in batches.items():
             eager, compiled = ratios["eager"], ratios["compiled"]
             start, pays = compiled["startup_seconds"], compiled["pays_after_images"]
@@ -43,60 +43,66 @@ def step(found: dict[str, Any]) -> str:
     return table(head, rows)
 
 
-def usual(found: dict[str, Any]) -> str:
+def usual(results: dict[str, Any]) -> str:
     rows = [
         [
-            f"{model}, batch {one['batch']}, {one['precision']}",
-            f"{one['eager']['images_per_second']['usual']:,.0f}",
-            f"{one['eager']['images_per_second']['eager']:,.0f}",
-            spread(one["eager"]),
-            spread(one["compiled"]),
+            f"{model}, batch {measured['batch']}, {measured['precision']}",
+            f"{measured['eager']['images_per_second']['usual']:,.0f}",
+            f"{measured['eager']['images_per_second']['eager']:,.0f}",
+            spread(measured["eager"]),
+            spread(measured["compiled"]),
         ]
-        for model, one in found.items()
+        for model, measured in results.items()
     ]
     return table(["", "usual, img/s", "ours, img/s", "eager / usual", "compiled / usual"], rows)
 
 
-def methods(found: dict[str, Any]) -> str:
+def methods(results: dict[str, Any]) -> str:
     rows = []
-    for model, one in found.items():
+    for model, measured in results.items():
         cells = [
-            f"{one[k]['over_ft']:.2f} ({one[k]['lowest']:.2f}-{one[k]['highest']:.2f})"
-            for k in ("coun", "coun fast")
+            f"{form['over_ft']:.2f} ({form['lowest']:.2f}-{form['highest']:.2f})"
+            for form in (measured["coun"], measured["coun fast"])
         ]
-        rows.append([f"{model}, batch {one['batch']}", *cells])
+        rows.append([f"{model}, batch {measured['batch']}", *cells])
     return table(["seconds an epoch over FT's", "CoUn", "CoUn, fast mode"], rows)
 
 
-def memory(found: dict[str, Any]) -> str:
-    streamed = found["streamed_mib"]
+def memory(results: dict[str, Any]) -> str:
+    streamed = results["streamed_mib"]
     rows = [
-        ["InfoNCE forward and backward, 1,024 x 512", found["info_nce_1024x512_mib"]],
-        ["InfoNCE forward and backward, 4,096 x 512", found["info_nce_4096x512_mib"]],
+        ["InfoNCE forward and backward, 1,024 x 512", results["info_nce_1024x512_mib"]],
+        ["InfoNCE forward and backward, 4,096 x 512", results["info_nce_4096x512_mib"]],
         *[[f"an epoch over {int(n):,} streamed images", v] for n, v in streamed.items()],
     ]
     return table(["peak above what the process held before", "MiB"], rows)
 
 
-def audit(found: dict[str, Any]) -> str:
+def audit(results: dict[str, Any]) -> str:
     rows = [
-        ["the audit, s of one core", found["audit_seconds"]],
-        ["of which forwards of one of the three models, s", found["of_which_one_models_forwards"]],
-        ["its page, s of one core", found["page_seconds"]],
-        ["peak memory of the process, GiB", found["peak_gib"]],
+        ["the audit, s of one core", results["audit_seconds"]],
+        [
+            "of which forwards of one of the three models, s",
+            results["of_which_one_models_forwards"],
+        ],
+        ["its page, s of one core", results["page_seconds"]],
+        ["peak memory of the process, GiB", results["peak_gib"]],
     ]
     return table(["50,000 images", ""], rows)
 
 
-def scaling(found: dict[str, Any]) -> str:
-    sizes = found["sizes"]
+def scaling(results: dict[str, Any]) -> str:
+    sizes = results["sizes"]
     images = list(next(iter(sizes.values()))["seconds"])
     rows = [
-        [f"batch {batch}", *[f"{one['seconds'][n]:.2f} ({one['linear'][n]:.2f})" for n in images]]
-        for batch, one in sizes.items()
+        [
+            f"batch {batch}",
+            *[f"{measured['seconds'][n]:.2f} ({measured['linear'][n]:.2f})" for n in images],
+        ]
+        for batch, measured in sizes.items()
     ]
-    first = table([f"`{found['model']}`, FT", *[f"{int(n):,} images" for n in images]], rows)
-    ranks, workers = found["ranks_5000_images"], found["workers_5000_jpegs"]
+    first = table([f"`{results['model']}`, FT", *[f"{int(n):,} images" for n in images]], rows)
+    ranks, workers = results["ranks_5000_images"], results["workers_5000_jpegs"]
     second = table(
         ["seconds an epoch of 5,000 images", "s"],
         [
