@@ -8,6 +8,7 @@ from scipy.stats import binomtest, norm
 import coun
 from coun.audit import audit
 from coun.audit.canaries import audit_canaries, epsilon_bound
+from coun.cli.forget_options import summary
 from coun.data import Canaries
 from coun.errors import CounError
 
@@ -91,6 +92,10 @@ def test_planted_canaries_are_forgotten_with_every_request_and_audited(tmp_path)
         test = next(e for e in result.verdict.evidence if e.name == "canaries")
         assert test.found == computed, test
     assert guilty.verdict.label == "under-forgotten"
+    assert "than a model does that never saw them" in guilty.verdict.headline
+    assert f"{len(members)} canary rows, which every request names" in "\n".join(
+        summary(data, split)
+    )
     assert "epsilon is at least" in str(guilty.to_json())
 
 

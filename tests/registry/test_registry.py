@@ -15,6 +15,7 @@ from coun import CounError
 from coun.certificates import verify
 from coun.cli import main
 from coun.data.row_table import RowTable
+from coun.errors import TamperingFound
 from coun.registry import fulfilment, gates
 from coun.registry.baseline import Baseline
 from coun.registry.planning import Plan
@@ -87,9 +88,26 @@ def test_the_key_is_destroyed_only_when_the_rows_are_gone(fulfilled, trained_fol
     assert fulfilled.shred(1, data=source).shredded
     assert not (fulfilled.folder / "keys" / "request-1.key").exists()
     assert fulfilled.check() == []
+    with pytest.raises(coun.CounError, match="version 1 does not fulfil request 1, whose key was"):
+        fulfilled.rollback()
+    assert fulfilled.summary().open == (2,)
     result = fulfilled.fulfil(2, method="finetune", settings={"epochs": 1}, page=False, data=source)
     assert result.result == "FULFILLED"
     assert fulfilled.check() == []
+
+
+def test_a_request_without_its_key_is_refused_before_the_work(fulfilled):
+    key = fulfilled.folder / "keys" / "request-2.key"
+    key.rename(key.with_suffix(".copy"))
+    with pytest.raises(TamperingFound, match=r"key of request 2, .* is missing"):
+        fulfilled.fulfil(2, method="finetune", page=False)
+    # Earlier versions of coun rolled back past a request whose key was destroyed.
+    fulfilled.rollback(1)
+    with fulfilled.ledger.transaction():
+        fulfilled.append("shredded", {"request": 1})
+    with pytest.raises(coun.CounError, match=r"request 1 was destroyed .* rollback .* 2$"):
+        fulfilled.fulfil(1, method="finetune", page=False)
+    assert fulfilled.rollback(2) == 2
 
 
 def test_ids_that_were_forgotten_and_deleted_are_left_out(fulfilled, trained_folder, tmp_path):

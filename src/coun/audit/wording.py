@@ -17,17 +17,22 @@ UNLIKE_TEST_ROWS = (
 )
 DIRECTED = {
     "under-forgotten": "Under-forgotten: the model still knows more of the forgotten rows than "
-    "the Retrains do.",
-    "closer than the original": "Closer to Retrain than the Original is, but under-forgotten.",
+    "{others}.",
+    "closer than the original": "Closer to {exact} than the Original is, but under-forgotten.",
 }
-
-
 OVER = {
-    "forgotten": "Over-forgotten: the model knows less of the forgotten rows than the Retrains do.",
+    "forgotten": "Over-forgotten: the model knows less of the forgotten rows than {others}.",
     "kept": "Over-forgotten: of rows that it should have kept, the model answers fewer rightly "
-    "than the Retrains do.",
-    "both": "Over-forgotten: the model knows less than the Retrains do, of the forgotten rows and "
-    "of rows that it should have kept.",
+    "than {others}.",
+    "both": "Over-forgotten: the model knows less than {others}, of the forgotten rows and of rows "
+    "that it should have kept.",
+}
+COMPARED = {  # without Retrains, the test of canaries still says in which direction a model errs
+    True: {"others": "the Retrains do", "exact": "Retrain"},
+    False: {
+        "others": "a model does that never saw them",
+        "exact": "a model that never saw the rows",
+    },
 }
 
 
@@ -36,11 +41,13 @@ def headline(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
 
     Args: advice: what to add where too little could be found.
     """
+    compared = COMPARED[bool(verdict.retrains)]
     if verdict.label == "over-forgotten":
         about = {e.part == "kept" for e in verdict.found if e.directed and e.direction == "over"}
-        return OVER["both" if len(about) > 1 else "kept" if about == {True} else "forgotten"]
+        words = OVER["both" if len(about) > 1 else "kept" if about == {True} else "forgotten"]
+        return words.format(**compared)
     if verdict.label in DIRECTED:
-        return DIRECTED[verdict.label]
+        return DIRECTED[verdict.label].format(**compared)
     if verdict.label == "different":
         return _different(verdict)
     if verdict.label == "inconclusive":

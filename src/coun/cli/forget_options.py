@@ -312,6 +312,8 @@ def summary(data: Data, split: Split) -> list[str]:
         f"  classes: {_first([f'{name} ({count:,})' for name, count in counts])}",
         f"  ids: {_first([name for name, _ in new])}",
     ]
+    if canaries := len(set(split.new.tolist()) & set(data.canary_numbers.tolist())):
+        lines.append(f"  among them {_rows(canaries, 'canary ')}, which every request names")
     if missing := len(split.missing(data)):
         lines.append(f"  deleted from the source: {_rows(missing)} of those to forget")
     if left_out := len(split.held_out):

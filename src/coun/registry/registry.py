@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -318,7 +319,9 @@ class Registry(RegistryReader):
 
         Returns: the version that is served now.
 
-        Raises: CounError if there is no such version; TamperingFound if it was changed.
+        Raises: CounError if there is no such version, or if it does not fulfil a request whose key
+            was destroyed: that request could never be fulfilled again. TamperingFound if the
+            version was changed.
         """
         with self._lock():
             self.refuse_tampering()
@@ -333,6 +336,7 @@ class Registry(RegistryReader):
                 raise CounError(f"version {target} is served already")
             if state.versions[target].discarded:
                 raise CounError(f"version {target} was discarded; its weights are gone")
+            self._refuse_lost_requests(state, target)
             problems = find_problems(self, versions=[target])
             if problems:
                 raise TamperingFound(problems[0])
@@ -408,6 +412,25 @@ class Registry(RegistryReader):
         finish_moves(self)
         remove_names_from_versions(self)
 
+    def _refuse_lost_requests(self, state: State, target: int) -> None:
+        """Refuse to serve a version without a request that has no key to be fulfilled by."""
+
+        def lost(version: int) -> list[int]:
+            then = replace(state, served=version)
+            return [r.number for r in state.requests.values() if r.shredded and then.is_open(r)]
+
+        if lost(target) and not lost(state.served):
+            others = [
+                str(number)
+                for number, version in state.versions.items()
+                if number != state.served and not version.discarded and not lost(number)
+            ]
+            raise CounError(
+                f"version {target} does not fulfil {listed('request', lost(target))}, whose key "
+                "was destroyed, so that it could not be fulfilled again; expected "
+                + (f"one of the versions {', '.join(others)}" if others else "no rollback")
+            )
+
     def _open_requests(self, requests: Sequence[int]) -> list[int]:
         state = self.state()
         for number in requests:
@@ -420,6 +443,15 @@ class Registry(RegistryReader):
         ]
         if not chosen:
             raise CounError("there is no open request; add one with coun request add")
+        for number in chosen:  # a certificate needs the key; this is known before the work
+            request = state.requests[number]
+            if request.shredded:
+                raise CounError(
+                    f"the key of request {number} was destroyed when it was fulfilled, so it "
+                    "cannot be fulfilled again; serve the version that fulfils it: coun registry "
+                    f"rollback {self.folder} {max(request.versions)}"
+                )
+            request_rows.read_key(self.folder, number)
         return sorted(chosen)
 
     def refuse_tampering(self) -> None:
