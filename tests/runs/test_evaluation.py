@@ -1,3 +1,4 @@
+import copy
 import errno
 import json
 import math
@@ -259,3 +260,12 @@ def test_features_are_kept_only_for_metrics_that_need_them(original, split, monk
     monkeypatch.setattr(registry, "catalogue", lambda: {**before, "width": wide})
     assert coun.evaluate(original, split=split)["width"] == 0.0
     assert widths == [original.classifier.in_features]
+
+
+def test_outputs_that_are_no_numbers_are_refused(original, small):
+    run = coun.Run.from_weights(original.model, small)
+    broken = replace(run, model=copy.deepcopy(run.model))
+    *_, weight, _ = broken.model.parameters()
+    weight.data.fill_(3e38)  # finite, but the logits are not
+    with pytest.raises(CounError, match="the model gives no finite numbers for .* of"):
+        coun.evaluate(broken)

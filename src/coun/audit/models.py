@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from coun.audit.optional import nearby_odds, relearn_half, relearning_is_cheap
 from coun.audit.scores import Subject
 from coun.data import Data, Split
 from coun.errors import CounError, require_type
 from coun.runs import Predictions, Run, SharedOutputs, predictions
+from coun.runs.evaluation import require_finite
 from coun.trust import Trust
 
 Model = Run | str | Path
@@ -80,13 +79,7 @@ def outputs_of(
     predicted = predictions(
         run.classifier, data, split, progress=progress, title="audit", shared=shared
     )
-    for name, answers in predicted.outputs.items():
-        wrong = ~torch.isfinite(answers.logits).all(1) | ~torch.isfinite(answers.features).all(1)
-        if wrong.any():
-            raise CounError(
-                f"{run.folder or 'the model'} gives no finite numbers for {int(wrong.sum()):,} of "
-                f"{len(wrong):,} {name} rows; expected numbers, so it cannot be audited"
-            )
+    require_finite(predicted, str(run.folder or run.weights_file or "the model"))
     return predicted
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -24,7 +23,7 @@ from coun.engine import Compute, Engine, Fit, Optimizer, Phase, Task, forward_fl
 from coun.errors import CounError
 from coun.metrics import anamnesis_index
 from coun.metrics.arrays import Floats
-from coun.models import Classifier, Outputs
+from coun.models import Classifier, Outputs, copy_model
 from coun.objectives import cross_entropy
 from coun.runs import Membership, Run, membership, shadows
 from coun.runs.record import RunRecord
@@ -62,7 +61,7 @@ def relearn_half(run: Run, split: Split, *, seed: int = 0) -> RelearnedHalf:
     right = np.zeros(len(rows))
     relearned = []  # each copy, and its outputs at the last checkpoint
     for trained_on, measured in ((first, other), (other, first.sort().values)):
-        classifier = copy.deepcopy(run.classifier).requires_grad_(True)
+        classifier = copy_model(run.classifier).requires_grad_(True)
         examples = data.train.take(rows[measured])
         numbers = data.train.numbers[rows[trained_on]]
         for _ in _relearning(classifier, data, split, numbers, seed):

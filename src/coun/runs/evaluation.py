@@ -93,6 +93,20 @@ def predictions(
     return Predictions(outputs, labels)
 
 
+def require_finite(predicted: Predictions, where: str) -> None:
+    """Refuse outputs that are no numbers, as where logits grew beyond float32.
+
+    Args: where: what the message calls the model.
+    """
+    for name, answers in predicted.outputs.items():
+        wrong = ~torch.isfinite(answers.logits).all(1) | ~torch.isfinite(answers.features).all(1)
+        if wrong.any():
+            raise CounError(
+                f"{where} gives no finite numbers for {int(wrong.sum()):,} of {len(wrong):,} "
+                f"{name} rows; expected numbers, so it cannot be measured"
+            )
+
+
 def measurements(
     predictions: Predictions,
     split: Split | None,
@@ -237,6 +251,7 @@ def evaluate(
         with_features=any_needs("features"),
     )
     predicted = predict_parts(run.classifier, shared=shared)
+    require_finite(predicted, str(run.folder or run.weights_file or "the model"))
     begun = run.opened_start() if run.record.kind == "unlearned" else None
     of_start = shared or SharedOutputs(with_features=any_needs("features"))
     unseen = None if begun is None else _on_test(begun, run.data, split, progress, of_start)
