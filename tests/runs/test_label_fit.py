@@ -38,7 +38,14 @@ def undecided(data: coun.Data) -> coun.Run:
 
 @pytest.mark.parametrize(
     ("forgotten", "wrong", "expected"),
-    [(40, 0, "usual"), (1, 0, "usual"), (5, 5, "wrong"), (40, 40, "wrong"), (40, 12, "unusual")],
+    [
+        (40, 0, "usual"),
+        (1, 0, "usual"),
+        (1, 1, "unusual"),
+        (5, 5, "wrong"),
+        (40, 40, "wrong"),
+        (40, 12, "unusual"),
+    ],
 )
 def test_neighbours_show_labels_that_no_model_has_learned_by_heart(
     mistaken, forgotten, wrong, expected

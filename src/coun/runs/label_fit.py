@@ -18,11 +18,9 @@ NEIGHBOURS = 10
 RETAINED, ASKED = 3_000, 300  # rows at most: to learn from, and of each kind to ask about
 SIDE = 16  # larger pictures are averaged down
 CHUNK, SEED = 256, 0
-FEWER = (
-    0.5  # of held-out rows' right guesses: with fewer, the guesses mostly differ from the labels
-)
+FEWER = 0.5  # with fewer of held-out rows' right guesses, guesses mostly differ from the labels
 SURE = 0.01  # p below which it is no chance
-DOUBT = 0.1  # the same where guesses mostly differ: to teach a wrong label once more is the worst
+DOUBT = 0.2  # the same where guesses mostly differ, as to teach a wrong label once more is worst
 
 
 def label_fit(start: Run, split: Split) -> LabelFit:
