@@ -81,29 +81,31 @@ def choose_method(
     label_fit: LabelFit = "usual",
     share_of_classes: float = 0.0,
 ) -> Choice:
-    """Choose the method for a request. No Retrain of the request and no timing is looked at.
+    """Choose the method for a request, without a Retrain of the request and without a timing.
 
-    1. If the budget pays for a Retrain, or nearly so: Retrain, which is exact.
-    2. Whole classes, or finer classes: class matching, because what a Retrain says of them is
-       known. Where forget rows cannot be read, or that was tried: NoT, then CoUn.
-    3. Other rows, and the model was prepared: out-of-fold matching, which needs no Retrain to
-       stop in time. Not prepared, or that was tried: held-out matching, for the same reason, where
-       half of the test rows may be spent on it. Then NegGrad+ with small forget batches, whose
-       right strength only a Retrain shows. Where forget rows cannot be read, or that was tried:
-       CoUn, which reads retained rows only. There are four exceptions:
+    The choice is the first method of this list that the budget pays for, that can read the rows it
+    needs, and that is not excluded:
 
-       - Models of folds err much more often than the model does: their predictions are no targets,
-         and out-of-fold matching comes second.
-       - The labels of the forget rows do not fit as those of held-out rows do: held-out matching,
-         which would teach these labels once more, is left out.
-       - These labels are mostly wrong: class matching comes first. It takes each row to the class
-         that the model finds likeliest beside its label.
-       - Most rows of the classes of the forget rows are forgotten: models that saw these rows know
-         too much of the others to give targets, and CoUn comes first.
-    4. Nothing else is left, or one epoch is dearer than the budget: Retrain.
+    1. If the budget pays for a Retrain, or nearly: Retrain, which is exact.
+    2. For whole classes, or finer classes: class matching, because it is known what a Retrain
+       predicts for them; then NoT and CoUn, which do not read forget rows.
+    3. For other rows: out-of-fold matching if the model was prepared, then held-out matching if
+       half of the test rows may be used for it. Neither needs a Retrain that says when to stop.
+       Then NegGrad+ with small forget batches, whose right strength only a Retrain shows; then
+       CoUn, which does not read forget rows. There are four exceptions:
 
-    A model that was unlearned before was trained further by that. The training of many requests
-    would add up to more than a Retrain has, so it is in proportion to the rows that are new.
+       - If the models of folds err much more often than the model does, their predictions are not
+         good enough as targets, and out-of-fold matching comes second.
+       - If the labels of the forget rows fit worse than those of held-out rows do, held-out
+         matching is left out, because it would teach these labels once more.
+       - If these labels are mostly wrong, class matching comes first. It takes each row to the
+         class that the model finds likeliest beside its label.
+       - If most rows of the classes of the forget rows are forgotten, CoUn comes first. Models that
+         saw these rows know too much of the others to give targets.
+    4. If nothing else is left, or one epoch costs more than the budget: Retrain.
+
+    Each earlier unlearning has trained the model further. The training of many requests would add
+    up to more than a Retrain has, so it is in proportion to the rows that are new.
 
     Args:
         kind: what the request consists of (`kind_of`): "class", "random", "listed" or "mixed".
@@ -115,11 +117,11 @@ def choose_method(
         budget: what unlearning may cost, as a share of a Retrain.
         exclude: names of methods that failed a gate.
         prepared: whether the model carries out-of-fold predictions (`coun prepare`).
-        held_out_rows: how many test rows a class has in the mean, if half of them may be used to
+        held_out_rows: mean number of test rows of a class, if half of them may be used to
             calibrate a method, so that measurements have the other half only; else 0.
         earlier_rows: rows that the model to start from was made to forget since it was trained.
-        error_ratio: how many times as often as the model on held-out rows the models of folds err
-            on rows that they have not seen.
+        error_ratio: the error rate of the models of folds on rows that they have not seen, divided
+            by that of the model on held-out rows.
         second_view: letters of CoUn's second view, where the views of the data change nothing
             (`coun.plans.contrastive_module.second_view_letters`).
         label_fit: whether the labels of the forget rows fit their inputs as those of held-out
