@@ -51,6 +51,17 @@ def test_a_start_near_chance_and_a_fall_are_said(original):
     assert words(80.0, 76.0) == ""
 
 
+def test_few_forgotten_rows_are_said_beside_a_gap(original):
+    def words(rows, **result):
+        return " ".join(
+            _warnings(original, {"test_accuracy": 1.0, "counts": {"forget": rows}, **result})
+        )
+
+    assert "1 forgotten row could be measured, and each is 100 points" in words(1, average_gap=9.0)
+    assert "4 forgotten rows could be measured, and each is 25" in words(4, average_gap=9.0)
+    assert words(10, average_gap=9.0) == words(0, average_gap=9.0) == words(4) == ""
+
+
 def test_a_retrain_that_was_trained_too_little_is_said(original):
     def words(exact):
         start = StartRecord(weights_sha256="", counts={}, metrics={"test_accuracy": 80.0})

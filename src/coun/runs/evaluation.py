@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from coun.data import Data, Split
 from coun.data.examples import stratified
-from coun.errors import CounError, require_type
+from coun.errors import CounError, counted, require_type
 from coun.metrics import GAP_METRICS, Measurements, catalogue
 from coun.metrics.registry import any_needs
 from coun.models import Classifier, Outputs
@@ -35,6 +35,7 @@ from coun.trust import Trust
 
 Retrains = Run | str | Path | Sequence[Run | str | Path]
 
+FEW_ROWS = 10  # of which one is more than ten points
 NEAR_CHANCE = LARGE_FALL = 5.0  # points of test accuracy
 POOR_RETRAIN = 10.0  # points: a Retrain differs from the model before by other weights and rows
 MEMBER_SEED = 0  # of the attack's stratified members: fixed, so two models face one attack
@@ -388,13 +389,20 @@ def _start(
 
 
 def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
-    """What to say loudly of a start or a Retrain without skill, and of a loss of test accuracy."""
+    """What to say loudly: few rows, a start or a Retrain without skill, a loss of test accuracy."""
+    rows = result.get("counts", {}).get("forget", 0)
+    warnings = []
+    if 0 < rows < FEW_ROWS and result.get("average_gap") is not None:
+        warnings.append(
+            f"{counted(rows, 'forgotten row')} could be measured, and each is {100 / rows:.0f} "
+            "points of UA and of MIA, so the average gap says little; compare with the floor of "
+            "several Retrains"
+        )
     start: StartRecord | None = result.get("start")
     before = start.metrics.get("test_accuracy") if start else None
     after = result["test_accuracy"]
     if before is None or after is None:
-        return []
-    warnings = []
+        return warnings
     chance = 100 / len(run.data.classes)
     if before < chance + NEAR_CHANCE:
         warnings.append(
