@@ -57,6 +57,9 @@ def test_a_file_that_fails_leaves_nothing_behind(module):
     (module / "trusted_or_not_broken.py").write_text("1 / 0")
     with pytest.raises(CounError, match="cannot import it: ZeroDivisionError"):
         import_code("trusted_or_not_broken.py:f", "model", trust=True)
+    (module / "trusted_or_not_script.py").write_text("import sys; sys.exit(2)")
+    with pytest.raises(CounError, match="ends the program when it is imported; put .* '__main__'"):
+        import_code("trusted_or_not_script.py:f", "model", trust=True)
     with pytest.raises(CounError, match="does not exist"):
         import_code("trusted_or_not_gone.py:f", "model", trust=True)
     assert not any("trusted_or_not_" in name for name in sys.modules)

@@ -73,6 +73,11 @@ none that you did not ask for; if you trust that file, add --trust (in Python tr
     with importable(name):
         try:
             module = _import(module_name)
+        except SystemExit as error:  # a script whose parser read the arguments of coun
+            raise CounError(
+                f"{what} '{name}': {module_name} ends the program when it is imported; put what it "
+                "runs as a script below the line: if __name__ == '__main__'"
+            ) from error
         except Exception as error:  # the user's module may raise anything
             raise CounError(f"{what} '{name}': cannot import it: {one_line(error)}") from error
     try:

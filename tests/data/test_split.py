@@ -396,3 +396,11 @@ def test_an_id_that_another_system_spells_otherwise_is_pointed_out(refused, spel
     data = from_arrays(x, y, x, y, ids=names, test_ids=list("tu"))
     with refused("did you mean 'dög/çem 1.PNG'? It differs in capitals, slashes or the Unicode"):
         Split.by_id(data, [spelled])
+
+
+@pytest.mark.parametrize("spelled", ["7.png", "/home/ann/photos/cat/7.png"])
+def test_a_file_name_alone_and_a_whole_path_are_pointed_out(refused, spelled):
+    x, y = np.zeros((2, 4, 4), np.uint8), [0, 1]
+    data = from_arrays(x, y, x, y, ids=["cat/7.png", "dog/8.png"], test_ids=list("tu"))
+    with refused("names no row (did you mean 'cat/7.png'?)"):
+        Split.by_id(data, [spelled])

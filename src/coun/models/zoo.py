@@ -221,7 +221,7 @@ def _call(name: str, factory: Any, offered: Mapping[str, Any]) -> nn.Module:
             model = factory(**_arguments(factory, offered))
         except CounError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CounError(f"model '{name}': building it failed: {one_line(error)}") from error
         if not isinstance(model, nn.Module):
             kind = type(model).__name__

@@ -196,7 +196,9 @@ def _int64(numbers: Iterable[int]) -> Tensor:
 def _unknown_ids(strange: list[str], names: list[str]) -> str:
     first = strange[0]
     others = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
-    ending = next((name for name in names if name.endswith(f"/{first}")), None)
+    # A file name alone, or the whole path of a file.
+    endings = (n for n in names if n.endswith(f"/{first}") or first.endswith(f"/{n}"))
+    ending = next(endings, None)
     alike = next((name for name in names if _plain(name) == _plain(first)), None)
     if alike:
         how = "capitals, slashes or the Unicode form of its letters"
