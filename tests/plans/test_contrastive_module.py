@@ -262,6 +262,9 @@ def test_images_without_random_views_need_a_second_view_of_their_own(
     plain = replace(small, views=replace(small.views, letters="N"))
     letters = second_view_letters(plain)
     assert (letters, second_view_letters(small)) == ("CN", None)
+    colour = torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.arange(20) % 2
+    bare = coun.from_arrays(*colour, *colour, views=Views(letters=""))
+    assert second_view_letters(bare) == "H"
     coun.unlearn(original.model, split, "coun", data=plain, **FAST)
     assert "--set second_view_letters=CN for coun, --contrast-views CN" in caplog.text
     caplog.clear()

@@ -141,7 +141,9 @@ class ContrastiveModule:
 def second_view_letters(data: Data) -> str | None:
     """Letters of the second view that images need whose own views change nothing; else None.
 
-    They are those of the default views of images of that shape, normalised if the images are.
+    Colour images are flipped, which came nearer to Retrain than a crop as well
+    (docs/results/nearest-experiments.md). Grey images are cropped: the mirror image of a digit is
+    another symbol. They are normalised if the views of the data are.
 
     >>> import coun
     >>> from coun.data.preprocessing import with_views
@@ -151,8 +153,8 @@ def second_view_letters(data: Data) -> str | None:
     views = data.views
     if not isinstance(views, Views) or set(views.letters) - {"N"} or len(data.shape) != 3:
         return None
-    changes = Views.for_images(tuple(data.shape)).letters.replace("N", "")
-    return changes + "N" * ("N" in views.letters)
+    change = "H" if "H" in Views.for_images(tuple(data.shape)).letters else "C"
+    return change + "N" * ("N" in views.letters)
 
 
 class _LaterViews:
