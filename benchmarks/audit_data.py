@@ -250,7 +250,7 @@ def write(cells: dict[tuple[str, str, int], Counter[str]], command: str) -> None
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="CIFAR-10, as for `coun train --data`; digits alone without")
-    parser.add_argument("--first-seed", type=int, default=6000)
+    parser.add_argument("--first-seed", type=int, default=6200)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--data-seeds", type=int, default=3, help="Seeds of --data.")
     parser.add_argument("--cache", type=Path, default=Path("out/audit-data"))

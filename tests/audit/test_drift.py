@@ -55,14 +55,19 @@ def test_neighbours_against_a_loop(monkeypatch):
     monkeypatch.setattr(drift, "rank_test", remember)
     drift.neighbours_drift(columns, labels)
     spread = columns["retain"].std(0)
-    for side, name in enumerate(("forget", "test")):
-        nearest, agreeing = [], []
-        for x, y in zip(columns[name], labels[name], strict=True):
+    nearest, agreeing = {}, {}
+    for name in ("forget", "test", "retain"):
+        nearest[name], agreeing[name] = [], []
+        for row, (x, y) in enumerate(zip(columns[name], labels[name], strict=True)):
             away = np.sqrt((((columns["retain"] - x) / spread) ** 2).sum(1))
-            nearest.append(away.min())
-            agreeing.append(np.mean(labels["retain"][away.argsort()[:10]] == y))
-        np.testing.assert_allclose(compared[0][side], nearest, rtol=1e-6)
-        np.testing.assert_allclose(compared[1][side], agreeing)
+            if name == "retain":
+                away[row] = np.inf
+            nearest[name].append(away.min())
+            agreeing[name].append(np.mean(labels["retain"][away.argsort()[:10]] == y))
+    np.testing.assert_allclose(compared[0][0], nearest["forget"], rtol=1e-6)
+    np.testing.assert_allclose(compared[0][1], nearest["test"], rtol=1e-6)
+    np.testing.assert_allclose(compared[1][0], agreeing["forget"] + agreeing["retain"])
+    np.testing.assert_allclose(compared[1][1], agreeing["test"])
 
 
 def with_copies(count: int, digits: coun.Data) -> coun.Data:

@@ -64,7 +64,7 @@ def drift_of(columns: dict[str, Floats], labels: dict[str, Ints], *, seed: int =
 def neighbours_drift(
     columns: dict[str, Floats], labels: dict[str, Ints]
 ) -> tuple[float | None, float | None]:
-    """p of forgotten and test rows having equally near neighbours, and as often their label.
+    """p of forgotten and test rows having equally near neighbours; of neighbours with their label.
 
     Copies and near-copies of a row are spread over forgotten and retained rows, not over test
     rows, and a model that never saw the forgotten ones knows them by the others. Where training
@@ -74,16 +74,26 @@ def neighbours_drift(
 
     if len(np.intersect1d(labels["forget"], labels["test"])) == 0:
         return None, None
-    spread = columns["retain"].std(0) + 1e-9
-    count = min(NEIGHBOURS, len(labels["retain"]))
-    tree = NearestNeighbors(n_neighbors=count).fit(columns["retain"] / spread)
-    nearest, agreeing = [], []
+    known, spread = labels["retain"], columns["retain"].std(0) + 1e-9
+    tree = NearestNeighbors().fit(columns["retain"] / spread)
+    count = min(NEIGHBOURS + 1, len(known))
+    nearest, agreeing = {}, {}
     for name in ("forget", "test"):
-        away, places = tree.kneighbors(columns[name] / spread)
-        nearest.append(away[:, 0])
-        agreeing.append((labels["retain"][places] == labels[name][:, None]).mean(1))
-    strata = Strata.of(labels["forget"], labels["test"])
-    return rank_test(strata, Groups(*nearest)).p, rank_test(strata, Groups(*agreeing)).p
+        away, places = tree.kneighbors(columns[name] / spread, count)
+        nearest[name] = away[:, 0]
+        agreeing[name] = (known[places[:, :NEIGHBOURS]] == labels[name][:, None]).mean(1)
+    # Labels of retained rows are those of forgotten ones. Such a row is its own first neighbour.
+    some = np.arange(0, len(known), 1 + len(known) // ROWS)
+    _, places = tree.kneighbors(columns["retain"][some] / spread, count)
+    of_retained = (known[places[:, 1:]] == known[some, None]).mean(1)
+    sides = Groups(np.concatenate([agreeing["forget"], of_retained]), agreeing["test"])
+    first = np.concatenate([labels["forget"], known[some]])
+    return (
+        rank_test(
+            Strata.of(labels["forget"], labels["test"]), Groups(nearest["forget"], nearest["test"])
+        ).p,
+        rank_test(Strata.of(first, labels["test"]), sides).p,
+    )
 
 
 def columns_drift(
