@@ -103,6 +103,8 @@ def test_another_default_of_torch_is_refused_with_how_to_restore_it(small, split
         for call in calls:
             with pytest.raises(CounError, match="default device is meta.*--device"):
                 call()
+    with torch.device("cuda"), pytest.raises(CounError, match="default device is .*--device"):
+        coun.load("digits", limit=20)  # also where torch has no CUDA
 
 
 def test_methods_that_read_one_row_work_beside_batch_norm(small):
