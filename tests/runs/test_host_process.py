@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # by torch with its first optimizer; it sets an environment variable
 from torch import nn
 
 import coun
