@@ -42,7 +42,9 @@ class MUNBa(Training):
     Differences: the code computes the two weights alpha_i, with alpha_i <g_i, alpha_1 g_1 +
         alpha_2 g_2> = 1, by formulas with small constants against division by 0; here the bisector
         is used, which is the same. The retain batches of the second phase are drawn apart from
-        those of the first.
+        those of the first. In a bargained step BatchNorm sees the forget batch first and then the
+        retain batch; in the code it is the other way round, which changes running statistics a
+        little.
     """
 
     name: ClassVar[str] = "munba"

@@ -21,7 +21,6 @@ SINGLE_ROWS = ("random", "listed")  # kinds of requests
 MET_SOON = ("out_of_fold", "held_out")  # methods with targets that the default epochs reach
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
-
 LabelFit = Literal["usual", "unusual", "wrong"]  # of the forget rows, beside held-out rows
 
 
@@ -95,13 +94,13 @@ def choose_method(
        CoUn, which does not read forget rows. There are four exceptions:
 
        - If the models of folds err much more often than the model does, their predictions are not
-         good enough as targets, and out-of-fold matching comes second.
+         good enough as targets, and out-of-fold matching is left out.
        - If the labels of the forget rows fit worse than those of held-out rows do, held-out
          matching is left out, because it would teach these labels once more.
        - If these labels are mostly wrong, class matching comes first. It takes each row to the
          class that the model finds likeliest beside its label.
-       - If most rows of the classes of the forget rows are forgotten, CoUn comes first. Models that
-         saw these rows know too much of the others to give targets.
+       - If these labels fit, and most rows of the classes of the forget rows are forgotten, only
+         CoUn is taken. Models that saw these rows know too much of the others to give targets.
     4. If nothing else is left, or one epoch costs more than the budget: Retrain.
 
     Each earlier unlearning has trained the model further. The training of many requests would add
@@ -153,19 +152,15 @@ def choose_method(
     settings, passes = _settings(forget_rows, retain_rows, original)
     if second_view:
         settings["coun"]["second_view_letters"] = second_view
-    order = _order(kind, forget_rows_present, prepared, held_out_rows, label_fit)
-    too_informed = share_of_classes > MOST_OF_CLASS and kind in SINGLE_ROWS
-    if too_informed and forget_rows_present and label_fit != "wrong":
-        why = "most rows of the classes of the forget rows are forgotten, and CoUn needs no targets"
-        order = {"coun": why}
-    first, *others = order
-    if error_ratio > MOST_ERRORS and first == "out_of_fold" and held_out_rows >= LEAST_HELD_OUT:
-        if others[0] == "held_out":
-            order["held_out"] = (
-                "models of folds err much more often than the model, so held-out rows give the "
-                "targets"
-            )
-        order = {name: order[name] for name in (others[0], first, *others[1:])}
+    order = _order(
+        kind,
+        forget_rows_present,
+        prepared,
+        held_out_rows >= LEAST_HELD_OUT,
+        error_ratio,
+        label_fit,
+        share_of_classes,
+    )
     epochs_of_original = original.get("epochs") or 182
     for name, reason in order.items():
         most = int(budget * epochs_of_original / passes[name])
@@ -214,8 +209,10 @@ def _order(
     kind: str,
     forget_rows_present: bool,
     prepared: bool,
-    held_out_rows: int,
+    can_calibrate: bool,
+    error_ratio: float,
     label_fit: LabelFit,
+    share_of_classes: float,
 ) -> dict[str, str]:
     """The methods for a request, the first choice first, each with the reason for it."""
     if kind == "class":
@@ -234,22 +231,33 @@ def _order(
             "coun": "some of the rows to forget are deleted or stay with clients, and CoUn reads "
             "retained rows only"
         }
-    single_rows = kind in SINGLE_ROWS
+    untargeted = {
+        "neggrad_plus": "NegGrad+ with small forget batches came nearest for single rows at this "
+        "cost",
+        "coun": "CoUn reads retained rows only and came nearest of such methods",
+    }
+    if kind not in SINGLE_ROWS:
+        return untargeted
+    if label_fit != "wrong" and share_of_classes > MOST_OF_CLASS:
+        return {
+            "coun": "most rows of the classes of the forget rows are forgotten, and CoUn needs no "
+            "targets"
+        }
+    # How often the model errs on unseen rows is known only where there are enough held-out rows.
+    folds_err = can_calibrate and error_ratio > MOST_ERRORS
     order = {}
-    if label_fit == "wrong" and single_rows:
+    if label_fit == "wrong":
         order["class_matching"] = (
             "the labels of the forget rows look wrong, and it takes them to the next likely class"
         )
-    if prepared and single_rows:
+    if prepared and not folds_err:
         order["out_of_fold"] = (
             "the model was prepared, so that each forget row has a target of its own"
         )
-    if held_out_rows >= LEAST_HELD_OUT and single_rows and label_fit == "usual":
+    if can_calibrate and label_fit == "usual":
         order["held_out"] = (
-            "held-out rows show how sure a model may be of rows that it has not seen"
+            "models of folds err much more often than the model, so held-out rows give the targets"
+            if folds_err
+            else "held-out rows show how sure a model may be of rows that it has not seen"
         )
-    order["neggrad_plus"] = (
-        "NegGrad+ with small forget batches came nearest for single rows at this cost"
-    )
-    order["coun"] = "CoUn reads retained rows only and came nearest of such methods"
-    return order
+    return order | untargeted

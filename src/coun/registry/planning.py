@@ -16,7 +16,7 @@ from coun.plans.choice import AUTO, BUDGET, Choice, choose_method
 from coun.registry.baseline import Baseline
 from coun.registry.costs import retrain_settings
 from coun.registry.gates import Gates
-from coun.runs.choosing import known
+from coun.runs.choosing import request_facts
 from coun.trust import is_code
 
 LOST = (
@@ -108,7 +108,7 @@ class Plan:
         if baseline.number is None:
             return [Choice("retrain", {}, f"{LOST}; a Retrain starts afresh")]
         start, split = baseline.run, baseline.whole_split
-        facts = known(start, split, start.record.original or retrain_settings(start))
+        facts = request_facts(start, split, start.record.original or retrain_settings(start))
         choices: list[Choice] = []
         while not choices or choices[-1].name != "retrain":
             exclude = [choice.name for choice in choices]

@@ -14,7 +14,7 @@ from coun.runs.label_fit import label_fit
 from coun.runs.run import Run
 
 
-def known(start: Run, split: Split, original: Mapping[str, Any]) -> dict[str, Any]:
+def request_facts(start: Run, split: Split, original: Mapping[str, Any]) -> dict[str, Any]:
     """Collect the arguments of `choose_method` that do not depend on who asks.
 
     Args: original: settings of the Original's training; may be empty.

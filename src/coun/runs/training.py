@@ -29,7 +29,7 @@ from coun.models import (
 from coun.models.ensemble import Layout, Shards
 from coun.plans.choice import AUTO, choose_method
 from coun.runs.chain import accumulated, step_of
-from coun.runs.choosing import error_ratio, known
+from coun.runs.choosing import error_ratio, request_facts
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
 from coun.runs.folder import RECORD, check_place, expanded
@@ -257,7 +257,7 @@ def _automatic(
     Returns: its name and settings; those that the user gave come first.
     """
     choice = choose_method(
-        **known(start, split, origin.original),
+        **request_facts(start, split, origin.original),
         held_out_rows=split.rows_to_calibrate(start.data) // len(start.data.classes),
         earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
         error_ratio=error_ratio(start, split),
