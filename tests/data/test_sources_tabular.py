@@ -141,6 +141,17 @@ def test_numbers_among_texts_are_categories_where_that_is_said(tmp_path):
     assert coun.load(f"table:{tmp_path / 'codes.parquet'}").shape == (9,)
 
 
+@pytest.mark.parametrize("value", ["{}.2.2020", "1.{}.3", "e{}", "1,5 x {}", "{}th"])
+def test_texts_with_digits_are_categories(tmp_path, value):
+    rows = "".join(f'"{value.format(k % 9)}",{"ab"[k % 2]}\n' for k in range(40))
+    assert coun.load(f"table:{write(tmp_path, 'x,label' + chr(10) + rows)}").shape == (9,)
+
+
+def test_a_comma_in_the_header_does_not_divide_cells(tmp_path):
+    path = write(tmp_path, '"a, b, c";label\n' + "1;a\n2;b\n" * 5)
+    assert coun.load(f"table:{path}").classes == ("a", "b")
+
+
 def test_categories_only_the_test_part_has_count_as_none_and_are_said(tmp_path):
     (tmp_path / "d").mkdir()
     write(tmp_path, HEADER + "30,nurse,true,a\n50,clerk,false,b\n" * 3, "d/train.csv")
@@ -175,9 +186,9 @@ def test_missing_values_are_refused_or_filled(tmp_path):
         ("x,label\n1,a\n2,\n3,b\n", {}, "row 1 has no label"),
         ("when,label\n" + "2020-01-01,a\n2021-01-01,b\n" * 5, {}, "--drop when"),
         (
-            "unit price,label\n" + '"1,5",a\n"2,75",b\n"-3,0",a\n' * 5,
+            "unit price;label\n" + "".join(f"{k},5;{'ab'[k % 2]}\n" for k in range(200)),
             {},
-            r"decimal comma, such as '-3,0'; .* --drop 'unit price'",
+            r"'0,5' is not written as one; expected plain numbers .* --drop 'unit price', or",
         ),
         (
             "since,text,x,until,label\n"
@@ -192,10 +203,10 @@ def test_missing_values_are_refused_or_filled(tmp_path):
         ("x,label\n1,a\n2,b\n".encode("utf-16"), {}, "encoding UTF-16; save it"),
         (gzip.compress(b"x,label\n1,a\n2,b\n"), {}, "gzip; unpack it first"),
         ("x,label\n1,n\u00e9e\n2,b\n".encode("latin-1"), {}, "column 'label' .* is not UTF-8"),
-        ("x;label\n" + SPELLED.format("0,5", ";"), {}, "'x' holds numbers, but also '0,5'; write"),
-        ("x;label\n" + SPELLED.format("1,000", ";"), {}, "but also '1,000'"),
-        ("x,label\n" + SPELLED.format("?", ","), {}, "but also '.'.*--categorical x"),
-        ("x,label\n" + SPELLED.format("7%", ","), {}, "but also '7%'"),
+        ("x;label\n" + SPELLED.format("0,5", ";"), {}, "'x' holds numbers, but '0,5' is"),
+        ("x;label\n" + SPELLED.format("1,000", ";"), {}, "but '1,000' is"),
+        ("x,label\n" + SPELLED.format("?", ","), {}, "but '.' is.*--categorical x"),
+        ("x,label\n" + SPELLED.format("7%", ","), {}, "but '7%' is"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, text, options, line):

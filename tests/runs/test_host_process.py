@@ -128,14 +128,20 @@ def test_numbers_of_numpy_are_numbers(small):
     assert (run.record.seed, type(run.record.seed)) == (3, int)
 
 
-def test_an_embedding_with_sparse_gradients_is_refused(small):
+def test_an_embedding_with_sparse_gradients_is_trained_as_a_dense_one(small):
     class Embeds(nn.Module):
-        def __init__(self):
+        def __init__(self, sparse=True):
             super().__init__()
-            self.e, self.fc = nn.Embedding(9, 2, sparse=True), nn.Linear(128, 10)
+            self.e, self.fc = nn.Embedding(9, 2, sparse=sparse), nn.Linear(128, 10)
 
         def forward(self, x):
             return self.fc(self.e(x.flatten(1).long().clamp(0, 8)).flatten(1))
 
-    with pytest.raises(CounError, match="'e' of Embeds makes sparse gradients.*sparse=False"):
-        coun.train(small, Embeds, epochs=1)
+    runs = [coun.train(small, make, epochs=1) for make in (Embeds, lambda: Embeds(False))]
+    split = coun.Split.random(small, 0.1)
+    runs += [coun.unlearn(run, split, "retrain", epochs=1) for run in runs]
+    sparse, dense = runs[::2], runs[1::2]
+    assert [run.record.weights_sha256 for run in sparse] == [
+        run.record.weights_sha256 for run in dense
+    ]
+    assert Embeds().e.sparse

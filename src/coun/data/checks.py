@@ -15,9 +15,8 @@ from coun.errors import CounError
 from coun.files import expanded
 
 NAMEABLE = "must be one line of UTF-8 text without control characters, outer blanks, and # in front"
-DELIMITERS = ",;\t|"  # of tables with a header, in which the most frequent one is taken
 _OTHER_FORMATS = {  # by their first bytes, and what to do with each
-    b"PK": "is a workbook of Excel or a zip file; save it as CSV with the encoding UTF-8",
+    b"PK\x03\x04": "is a workbook of Excel or a zip file; save it as CSV with the encoding UTF-8",
     b"\xd0\xcf\x11\xe0": "is a workbook of Excel; save it as CSV with the encoding UTF-8",
     b"\x1f\x8b": "is compressed by gzip; unpack it first",
     b"PAR1": "is a parquet file; name it .parquet, or write the column of the rows to a .csv file",
@@ -118,6 +117,15 @@ def regular_file(path: str | Path) -> Path:
         kind = "a folder" if file.is_dir() else "a pipe, device or socket"
         raise CounError(f"{file} is {kind}; expected a file")
     return file
+
+
+def delimiter(header: str) -> str:
+    """The character that divides the cells of a table: the most frequent one in its header.
+
+    >>> delimiter('"size, in cm";label')
+    ';'
+    """
+    return max("\t;|,", key=re.sub('"[^"]*"', "", header).count)
 
 
 def other_format(path: Path) -> str:

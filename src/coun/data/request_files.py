@@ -27,6 +27,7 @@ NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "numbe
 ID_COLUMNS = ("id", "ids", "file", "files", "filename", "file_name", "path", "image")
 LARGEST = 2**63 - 1
 SHOWN = 3  # bad places in a message
+DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 Cell = tuple[str, str]  # the place of a token in the file, and the token
 Where = Mapping[str, Collection[str]]  # values by column: the lines of a table to read
@@ -65,7 +66,7 @@ def read_index(path: str | Path, column: str | None = None, where: Where | None 
         path,
         cells,
         lambda token: not re.match(r"[+-]?0[0-9]", token),
-        "begins with 0, as ids may and row numbers do not; read ids with --forget-ids",
+        "begins with 0, as ids may; read ids with --forget-ids, or write row numbers without it",
     )
     _refuse(path, cells, _in_range, "is not a row number; expected 0 or more")
     return torch.tensor([int(token) for _, token in cells], dtype=torch.int64)
@@ -145,16 +146,15 @@ def _not_text(path: Path, place: int) -> CounError:
 
 def _refuse_other_delimiter(path: Path, text: str, delimiter: str) -> None:
     """Refuse a table whose cells are divided by another character than its suffix says."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    for other, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
-        if other == delimiter or not lines or delimiter in lines[0]:
-            continue
-        if all(other in line for line in lines[:2]):
-            wanted = "tabs" if delimiter == "\t" else "commas"
-            raise CounError(
-                f"{path} divides its cells by {name}; expected {wanted} in a {path.suffix} file "
-                "(or a .txt file with one row per line)"
-            )
+    lines = [line for line in text.splitlines() if line.strip()][:2]
+    if not lines or delimiter in lines[0]:
+        return
+    other = next((each for each in DELIMITERS if all(each in line for line in lines)), None)
+    if other is not None:
+        raise CounError(
+            f"{path} divides its cells by {DELIMITERS[other]}; expected {DELIMITERS[delimiter]} in "
+            f"a {path.suffix} file (or a .txt file with one row per line)"
+        )
 
 
 def _lines(path: Path, text: str, numbers: bool) -> Iterator[Cell]:

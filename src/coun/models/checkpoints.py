@@ -177,7 +177,8 @@ def _read_torch_file(path: Path) -> Any:
                     f"'{path}' is a TorchScript archive, which cannot be trained; save its "
                     "weights: torch.save(torch.jit.load(path).state_dict(), path)"
                 ) from error
-            raise CounError(f"'{path}' {_of_another_kind(path) or _unreadable(reason)}") from error
+            damaged = f"cannot be read by torch.load ({reason}); is it damaged?"
+            raise CounError(f"'{path}' {_of_another_kind(path) or damaged}") from error
     if _all_of_numpy(path):
         raise CounError(
             f"'{path}' holds arrays of NumPy; expected tensors, made by torch.from_numpy and saved "
@@ -196,10 +197,6 @@ def _all_of_numpy(path: Path) -> bool:
     except Exception:  # as for torch.load
         return False
     return bool(names) and all(name.startswith("numpy.") for name in names)
-
-
-def _unreadable(reason: str) -> str:
-    return f"cannot be read by torch.load ({reason}); is it damaged?"
 
 
 def _of_another_kind(path: Path) -> str:

@@ -22,7 +22,7 @@ def copy_model(model: Model) -> Model:
 
     `torch.nn.utils.weight_norm` keeps the weight that it computed in the last forward as a plain
     attribute, which belongs to a graph and which deepcopy refuses. The copy gets its values; the
-    next forward computes it anew.
+    next forward computes it anew. Embeddings of the copy make dense gradients.
 
     Raises: CounError if the model holds something that cannot be copied.
 
@@ -37,12 +37,16 @@ def copy_model(model: Model) -> Model:
         if isinstance(value, Tensor) and not value.is_leaf
     }
     try:
-        return copy.deepcopy(model, computed)
+        copied = copy.deepcopy(model, computed)
     except (TypeError, RuntimeError, pickle.PicklingError) as error:
         raise CounError(
             f"{type(model).__name__} cannot be copied ({' '.join(str(error).split())}); keep what "
             "is not part of the network, such as a lock, a file or a loader, outside of it"
         ) from error
+    for layer in copied.modules():
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+            layer.sparse = False  # most optimizers, and masks of gradients, refuse sparse ones
+    return copied
 
 
 def inner_network(model: nn.Module) -> nn.Module:

@@ -90,12 +90,13 @@ def fit(
             f"it lacks {counted(len(counters), 'counter')} of BatchNorm; fresh ones are used"
         )
         entries |= {name: expected[name] for name in counters}
-    differences = _differences(entries, expected) or _untied(entries, expected)
-    if differences:
+    if differences := _differences(entries, expected):
         raise CounError(differences)
     for name, value in entries.items():
         if problem := _not_weights(value, expected[name]):
             raise CounError(f"{name} {problem}")
+    if difference := _untied(entries, expected):
+        raise CounError(difference)
     return entries, notes
 
 
@@ -159,7 +160,9 @@ def _untied(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
             continue
         other = first.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), name)
         if other != name and not torch.equal(state[name], state[other]):
-            return f"{other} and {name} are one tensor in the model and differ in the file"
+            return (
+                f"{other} and {name} are one tensor in the model and differ in the file; untie them"
+            )
     return ""
 
 

@@ -129,10 +129,7 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
 
 
 def require_trainable(model: nn.Module) -> None:
-    """Refuse a model that cannot be trained, and a call inside `torch.inference_mode`.
-
-    Such a model has no weight that may change, or an embedding with sparse gradients.
-    """
+    """Refuse a model without a weight that may change, and a call in `torch.inference_mode`."""
     if torch.is_inference_mode_enabled():
         raise CounError(
             "nothing can be trained inside torch.inference_mode(); call coun outside of it"
@@ -141,14 +138,6 @@ def require_trainable(model: nn.Module) -> None:
         raise CounError(
             f"all weights of {type(model).__name__} are frozen (requires_grad is False), so that "
             "it can neither learn nor forget; call requires_grad_(True) on what may change"
-        )
-    embeddings = (nn.Embedding, nn.EmbeddingBag)
-    layers = ((name, m) for name, m in model.named_modules() if isinstance(m, embeddings))
-    sparse = next((name for name, layer in layers if layer.sparse), None)
-    if sparse is not None:
-        raise CounError(
-            f"'{sparse}' of {type(model).__name__} makes sparse gradients, which most optimizers "
-            "do not take; build it with sparse=False"
         )
 
 

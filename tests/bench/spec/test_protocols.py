@@ -149,7 +149,7 @@ def test_options_of_a_source_reach_it(tmp_path) -> None:
     assert (made.shape, len(made.train), len(made.test)) == ((1,), 30, 10)
     for options, words in (
         ('mising = "fill"', "did you mean 'missing'"),
-        ("limit = 5", "'limit' is one of the options; it is a key of its own"),
+        ("limit = 5", "options has 'limit', which is a key beside it; move it there"),
         ('drop = "number"', "say --missing fill$"),
     ):
         with pytest.raises(coun.CounError, match=words):

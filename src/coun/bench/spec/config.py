@@ -87,7 +87,7 @@ class DataConfig(StrictModel):
         if twice := sorted(
             {"limit", "test_limit", "image_column", "label_column"} & {*self.options}
         ):
-            raise ValueError(f"'{twice[0]}' is one of the options; it is a key of its own")
+            raise ValueError(f"options has '{twice[0]}', which is a key beside it; move it there")
         return self
 
 

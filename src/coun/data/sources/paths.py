@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coun.data.checks import DELIMITERS, checked_ids, first_line, other_format
+from coun.data.checks import checked_ids, delimiter, first_line, other_format
 from coun.data.items import IMAGES, LABELS
 from coun.data.labels import coding, label_values
 from coun.data.sources.held_out import HeldOut
@@ -103,7 +103,7 @@ def _columns(path: Path) -> dict[str, list[str]]:
             table = pq.read_table(path)
         else:
             header = path.open(encoding="utf-8-sig").readline()
-            parsing = csv.ParseOptions(delimiter=max(DELIMITERS, key=header.count))
+            parsing = csv.ParseOptions(delimiter=delimiter(header))
             names = next(iter(_split(header, parsing.delimiter)))
             texts = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
             table = csv.read_csv(path, parse_options=parsing, convert_options=texts)

@@ -17,11 +17,11 @@ from coun.data.tabular.tables import is_number, is_text, numbers, texts
 from coun.errors import CounError, unknown
 
 MOST_CATEGORIES = 100
-NUMBER = re.compile(r"[+-]?[\d.,' ]*\d[\d.,]*([eE][+-]?\d+)?\s*%?")  # also 0,5 and 1,234 and 5%
+# Also 0,5 and 1,234 and 1'234.5 and 5%, but neither dates nor versions such as 1.2.3.
+NUMBER = re.compile(r"[+-]?(?=[.,]?\d)(\d{1,3}([,.' ]\d{3})+|\d*)([.,]\d*)?([eE][+-]?\d+)?\s*%?")
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FEW_NUMBERS = 4  # different ones, which may be grades or sizes
 COUNTS_ROWS = re.compile(r"|index|level_0|Unnamed: \d+")  # what pandas writes beside the columns
-WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
 Column = dict[str, Any]  # {"name", "mean", "std"} or {"name", "categories"}
 
 
@@ -175,32 +175,27 @@ def _listed(option: str, names: str | None, table: pa.Table) -> list[str]:
 
 def _categories(name: str, values: list[str | None], chosen: bool) -> Column:
     distinct = sorted({value for value in values if value is not None})
-    if distinct and not chosen and all(map(WITH_COMMA.fullmatch, distinct)):
-        raise CounError(
-            f"column '{name}' holds numbers with a decimal comma, such as '{distinct[0]}'; "
-            f"expected a decimal point (leave it out with {_drop(name)}, or say --categorical "
-            f"{shlex.quote(name)} if they are categories)"
-        )
-    if len(distinct) > MOST_CATEGORIES and not chosen:
-        raise CounError(
-            f"column '{name}' has {len(distinct):,} different texts in {len(values):,} rows; leave "
-            f"it out with {_drop(name)}, or say --categorical {shlex.quote(name)} if they are "
-            "categories"
-        )
     if not chosen:
-        _refuse_numbers(name, distinct)
+        advice = f"leave it out with {_drop(name)}, or say --categorical {shlex.quote(name)}"
+        if spelled := _spelled_otherwise(distinct):
+            raise CounError(
+                f"column '{name}' holds numbers, but '{spelled}' is not written as one; expected "
+                f"plain numbers such as 1234.5, and nothing where one is missing ({advice})"
+            )
+        if len(distinct) > MOST_CATEGORIES:
+            raise CounError(
+                f"column '{name}' has {len(distinct):,} different texts in {len(values):,} rows; "
+                f"{advice} if they are categories"
+            )
     return {"name": name, "categories": distinct}
 
 
-def _refuse_numbers(name: str, distinct: list[str]) -> None:
-    """Refuse categories that are numbers but for a few, or for how they are written."""
-    numeric = [value for value in distinct if NUMBER.fullmatch(value.strip())]
-    others = [value for value in distinct if not PLAIN_NUMBER.fullmatch(value.strip())]
-    if len(numeric) > FEW_NUMBERS and 2 * len(numeric) > len(distinct) and others:
-        raise CounError(
-            f"column '{name}' holds numbers, but also '{others[0]}'; write all of them plainly "
-            f"with a point, leave missing ones empty, or say --categorical {name}"
-        )
+def _spelled_otherwise(distinct: list[str]) -> str:
+    """A text that is no plain number where most of *distinct* are numbers; empty if none is."""
+    numeric = sum(NUMBER.fullmatch(value.strip()) is not None for value in distinct)
+    if numeric <= FEW_NUMBERS or 2 * numeric <= len(distinct):
+        return ""
+    return next((v for v in distinct if not PLAIN_NUMBER.fullmatch(v.strip())), "")
 
 
 def _scale(name: str, values: np.ndarray) -> Column:

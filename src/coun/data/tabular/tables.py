@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coun.data.checks import DELIMITERS, first_line, other_format
+from coun.data.checks import delimiter, first_line, other_format
 from coun.data.tabular.arrow import is_saved
 from coun.errors import CounError, unknown
 
@@ -78,14 +78,13 @@ def _read_csv(path: Path, id_column: str | None) -> pa.Table:
 
     with open(path, "rb") as file:
         start = file.read(1 << 16)
-    if b"\0" in start or start.startswith((b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b")):
+    if b"\0" in start:  # as in UTF-16, workbooks and archives
         advice = other_format(path) or "is not UTF-8 text; save it as CSV in UTF-8"
         raise CounError(f"{path} {advice}")
     header = start.splitlines()[0].decode("utf-8", "replace") if start else ""
-    delimiter = max(DELIMITERS, key=header.count)
     table = csv.read_csv(
         path,
-        parse_options=csv.ParseOptions(delimiter=delimiter),
+        parse_options=csv.ParseOptions(delimiter=delimiter(header)),
         convert_options=csv.ConvertOptions(
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
