@@ -14,11 +14,7 @@ from torch import Tensor, nn
 from coun.engine import Phase, Stage, Task
 from coun.methods.neggrad import bounded_loss
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.method import (
-    FROZEN,
-    MaxLoss,
-    Training,
-)
+from coun.plans.method import FROZEN, MaxLoss, Training
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -1,0 +1,171 @@
+"""Small batches against written out loops (naive_batches.py): targets for forget rows."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from methods.naive_batches import (
+    EPOCHS,
+    ROWS,
+    Loss,
+    Read,
+    Sgd,
+    assert_same,
+    cosine,
+    descend,
+    divergence,
+    entropies,
+    mixed_loss,
+    retain_loss,
+    unlearn,
+)
+from torch import Tensor, nn
+
+from coun.methods import amun, lotus
+
+
+def test_regun(reads, held_out) -> None:
+    run = unlearn("regun", weight=0.3, forget_batch_size=7)
+    (held,) = held_out
+    teacher = copy.deepcopy(run.net).eval()
+    unseen = teacher(held.fetch(torch.arange(len(held)))).softmax(1).detach()
+    by_class = torch.stack([unseen[held.labels == c].mean(0) for c in range(3)])
+
+    def loss(net: nn.Sequential, read: Read) -> Tensor:
+        retain, y = retain_loss(net, read), read.labels["forget"]
+        target = by_class[y].mean(0).expand(len(y), -1)
+        return 0.7 * retain + 0.3 * divergence(target, net(read("forget")))
+
+    assert_same(run.model, descend(run.net, reads, loss))
+
+
+def odds_of(logs: Tensor, labels: Tensor) -> Tensor:
+    """log p_y - log(1 - p_y), from log-probabilities."""
+    true = logs[torch.arange(len(labels)), labels]
+    return true - torch.log1p(-true.exp())
+
+
+def distance(logits: Tensor, labels: Tensor, target: Tensor) -> Tensor:
+    """The Huber loss of the log-odds, and twice KL; *target* are log-probabilities."""
+    gap = (odds_of(logits.log_softmax(1), labels) - odds_of(target, labels)).abs()
+    huber = torch.where(gap <= 1, gap.square() / 2, gap - 0.5).mean()
+    return huber + 2 * divergence(target.exp(), logits)
+
+
+def with_odds(logs: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
+    """Log-probabilities with these odds of the true class, row by row."""
+    rows = []
+    for row, label, value in zip(logs.double().exp(), labels.tolist(), odds.double(), strict=True):
+        own = value.sigmoid()
+        rest = row * (1 - own) / (row.sum() - row[label])
+        rest[label] = own
+        rows.append(rest.log())
+    return torch.stack(rows).float()
+
+
+def matched(before: Tensor, target: Tensor) -> Loss:
+    """The loss of matching with weights 0.4 for retain and 0.3 for forget rows."""
+
+    def loss(net: nn.Sequential, read: Read) -> Tensor:
+        y, v = read.labels["retain"], read.labels["forget"]
+        logits = net(torch.cat([read("retain"), read("forget")]))
+        retain, forget = logits[: len(y)], logits[len(y) :]
+        keep = distance(retain, y, before[read.slots["retain"]])
+        move = distance(forget, v, target[read.slots["forget"]])
+        return entropies(retain, y).mean() + 0.4 * keep + 0.3 * move
+
+    return loss
+
+
+MATCHING = {"weight": 0.3, "retain_weight": 0.4, "forget_batch_size": 7}
+
+
+def test_held_out(reads, held_out) -> None:
+    run = unlearn("held_out", correction=0.0, **MATCHING)
+    (held,) = held_out
+    (x, _), (u, v) = run.rows("retain"), run.rows("forget")
+    inputs = {"retain": x, "forget": u, "held": held.fetch(torch.arange(len(held)))}
+    teacher = copy.deepcopy(run.net).eval()
+    logs = {name: teacher(rows).log_softmax(1).detach() for name, rows in inputs.items()}
+    odds, unseen = odds_of(logs["forget"].double(), v), odds_of(logs["held"].double(), held.labels)
+    wanted = odds.clone()
+    for label in range(3):
+        places = torch.nonzero(v == label).flatten()
+        places = places[odds[places].argsort()]
+        shares = (torch.arange(len(places)).double() + 0.5) / len(places)
+        wanted[places] = unseen[held.labels == label].quantile(shares)
+    target = with_odds(logs["forget"], v, wanted)
+    assert_same(run.model, descend(run.net, reads, matched(logs["retain"], target)))
+
+
+def test_class_matching_with_its_correction(reads) -> None:
+    rows = range(1, ROWS, 3)
+    run = unlearn("class_matching", forget=rows, correction=0.5, **MATCHING)
+    (x, _), (u, v) = run.rows("retain"), run.rows("forget")
+    teacher = copy.deepcopy(run.net).eval()
+    before, logs = (teacher(inputs).log_softmax(1).detach() for inputs in (x, u))
+    wanted = odds_of(before.double(), torch.ones(len(x), dtype=torch.int64)).mean()
+    net, shift, count = copy.deepcopy(run.net), 0.0, len(reads) // EPOCHS
+    for epoch in range(EPOCHS):
+        if epoch >= 1:  # before each of the last two
+            odds = odds_of(net.eval()(u).log_softmax(1).detach().double(), v)
+            shift += 0.5 * float((wanted - odds).mean())
+        target = with_odds(logs, v, (wanted + shift).expand(len(v)))
+        optimizer = Sgd(lambda t, epoch=epoch: cosine((epoch + 0.5) / EPOCHS))
+        part = reads[epoch * count : (epoch + 1) * count]
+        net = descend(net, part, matched(before, target), optimizer)
+    assert_same(run.model, net)
+
+
+def test_amun(reads, monkeypatch) -> None:
+    pairs, attack = [], amun.adversarial
+    monkeypatch.setattr(amun, "adversarial", lambda *a: pairs.append(attack(*a)) or pairs[-1])
+    run = unlearn("amun", radius=0.5, steps=20)
+    ((near, wrong),) = pairs
+    u, v = run.rows("forget")
+    assert (copy.deepcopy(run.net).eval()(near).argmax(1) == wrong).all()
+    length = (near - u).norm(dim=1)
+    doublings = torch.log2(length / 0.5)
+    assert (length > 0.1).all()
+    assert (doublings.round() - doublings).abs().max() < 1e-4  # at the edge of a ball
+    assert (wrong != v).any()
+
+    def loss(net: nn.Sequential, read: Read) -> Tensor:
+        slots = read.slots["forget"]
+        return mixed_loss(net, read, near[slots], wrong[slots])
+
+    assert_same(run.model, descend(run.net, reads, loss))
+
+
+def test_lotus_without_its_noise(reads, held_out, monkeypatch) -> None:
+    def smoothed(logits: Tensor, generator: object, tau: float) -> Tensor:
+        if tau == 0:
+            return nn.functional.one_hot(logits.argmax(1), 3).to(logits)
+        return (logits / tau).softmax(1)
+
+    monkeypatch.setattr(lotus, "gumbel_softmax", smoothed)
+    run = unlearn("lotus", alpha=3.0, share=0.5, stop=-100, optimizer="sgd")
+    (held,) = held_out
+    u, v = run.rows("forget")
+    teacher = copy.deepcopy(run.net).eval()
+
+    def right(net: nn.Sequential, x: Tensor, y: Tensor) -> float:
+        return float((net.eval()(x).argmax(1) == y).double().mean())
+
+    reference = right(teacher, held.fetch(torch.arange(len(held))), held.labels)
+    net, count = copy.deepcopy(run.net), len(reads) // EPOCHS
+    for epoch in range(EPOCHS):
+        tau = math.exp(3.0 * (right(net, u, v) - reference))
+
+        def loss(net: nn.Sequential, read: Read, tau: float = tau) -> Tensor:
+            both = {"retain": 0.0, "forget": tau}
+            target = torch.cat([smoothed(teacher(read(r)), None, t) for r, t in both.items()])
+            logs = net(torch.cat([read(role) for role in both])).log_softmax(1)
+            return -(target.detach() * logs).sum(1).mean()
+
+        optimizer = Sgd(lambda t, epoch=epoch: cosine((epoch + 0.5) / EPOCHS))
+        part = reads[epoch * count : (epoch + 1) * count]
+        net = descend(net, part, loss, optimizer)
+    assert_same(run.model, net)
