@@ -21,11 +21,7 @@ import coun
 from coun.methods import contrast, make
 
 LR, FLOOR, MOMENTUM, DECAY = 0.05, 0.01, 0.9, 5e-3
-
-
 ROWS, FORGET, RETAIN, SIZE, EPOCHS = 70, 22, 48, 16, 3
-
-
 SETTINGS: dict[str, Any] = {
     "epochs": EPOCHS,
     "batch_size": SIZE,

@@ -57,8 +57,8 @@ def drift_of(columns: dict[str, Floats], labels: dict[str, Ints], *, seed: int =
     if len(sides) == 2:
         x, y = ([part[name][rows] for name, rows in sides.items()] for part in (columns, labels))
         tests.append(columns_drift(*x, *y, seed=seed))
-    given = [p for p in tests if p is not None]
-    return min(1.0, len(given) * min(given)) if given else None
+    ps = [p for p in tests if p is not None]
+    return min(1.0, len(ps) * min(ps)) if ps else None
 
 
 def neighbours_drift(
@@ -74,24 +74,23 @@ def neighbours_drift(
 
     if len(np.intersect1d(labels["forget"], labels["test"])) == 0:
         return None, None
-    known, spread = labels["retain"], columns["retain"].std(0) + 1e-9
+    retain_labels, spread = labels["retain"], columns["retain"].std(0) + 1e-9
     tree = NearestNeighbors().fit(columns["retain"] / spread)
-    count = min(NEIGHBOURS + 1, len(known))
+    count = min(NEIGHBOURS + 1, len(retain_labels))
     nearest, agreeing = {}, {}
     for name in ("forget", "test"):
         away, places = tree.kneighbors(columns[name] / spread, count)
         nearest[name] = away[:, 0]
-        agreeing[name] = (known[places[:, :NEIGHBOURS]] == labels[name][:, None]).mean(1)
+        agreeing[name] = (retain_labels[places[:, :NEIGHBOURS]] == labels[name][:, None]).mean(1)
     # Labels of retained rows are those of forgotten ones. Such a row is its own first neighbour.
-    some = np.arange(0, len(known), 1 + len(known) // ROWS)
+    some = np.arange(0, len(retain_labels), 1 + len(retain_labels) // ROWS)
     _, places = tree.kneighbors(columns["retain"][some] / spread, count)
-    of_retained = (known[places[:, 1:]] == known[some, None]).mean(1)
+    of_retained = (retain_labels[places[:, 1:]] == retain_labels[some, None]).mean(1)
     sides = Groups(np.concatenate([agreeing["forget"], of_retained]), agreeing["test"])
-    first = np.concatenate([labels["forget"], known[some]])
+    first = np.concatenate([labels["forget"], retain_labels[some]])
+    distances = Groups(nearest["forget"], nearest["test"])
     return (
-        rank_test(
-            Strata.of(labels["forget"], labels["test"]), Groups(nearest["forget"], nearest["test"])
-        ).p,
+        rank_test(Strata.of(labels["forget"], labels["test"]), distances).p,
         rank_test(Strata.of(first, labels["test"]), sides).p,
     )
 

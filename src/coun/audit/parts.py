@@ -51,8 +51,8 @@ class RequestParts:
             kind=split.content_kind,
         )
         hashes = row_hashes(data.train)
-        known = {row.tobytes() for row in hashes[retain.numpy()]}
-        copied = np.array([row.tobytes() in known for row in hashes[forget.numpy()]], dtype=bool)
+        retained = {row.tobytes() for row in hashes[retain.numpy()]}
+        copied = np.array([row.tobytes() in retained for row in hashes[forget.numpy()]], dtype=bool)
         return without_copies(parts, copied)
 
     @classmethod

@@ -46,7 +46,7 @@ def plan_of(
     """The same from what an audit has measured."""
     memory = Memory.of(unlearned, original)
     tests = max(8, len(family.tests))
-    known = retrains if len(retrains) > 1 else [*unlearned, *retrains]
+    models = retrains if len(retrains) > 1 else [*unlearned, *retrains]
     rows = []
     for count in sorted({*COUNTS, len(retrains)}):
         worst, share = 0.0, 0.0
@@ -61,7 +61,7 @@ def plan_of(
             for name in ("correctness", "log_odds"):
                 remembered = memory.levels(name)
                 if count and remembered is not None:
-                    levels = np.stack([s.levels[name].forget[slots] for s in known])
+                    levels = np.stack([s.levels[name].forget[slots] for s in models])
                     exact = np.resize(levels, (count, len(slots)))
                     test = level_test(levels.mean(0), exact, margin=margin)
                     power = rows_for_level(remembered[slots], test)(family.alpha / tests)

@@ -41,19 +41,19 @@ def command(name: str | None, as_json: bool) -> None:
     from coun.methods import broken_plugins, catalogue, describe, federated, unknown_method
     from coun.plans.card import Card
 
-    known = catalogue() | federated()
+    kinds = catalogue() | federated()
     for reason in broken_plugins().values():
         click.echo(reason, err=True)
-    if name is not None and name not in known:
+    if name is not None and name not in kinds:
         raise unknown_method(name)
     if as_json:
-        descriptions = {key: describe(kind) for key, kind in known.items()}
+        descriptions = {key: describe(kind) for key, kind in kinds.items()}
         app.emit(descriptions if name is None else descriptions[name])
     elif name is None:
         table = Table("method", "needs", "cost", "what it does, and its source", box=SIMPLE_HEAD)
         table.columns[0].no_wrap = table.columns[1].no_wrap = True
         table.columns[2].justify = "right"
-        for key, kind in known.items():
+        for key, kind in kinds.items():
             about = describe(kind)
             needs = "".join(LETTERS[role] for role in about["reads"])
             share = about["share_of_retrain"]
@@ -75,7 +75,7 @@ def command(name: str | None, as_json: bool) -> None:
             "coun methods NAME shows cost, limits and settings of one.", highlight=False
         )
     else:
-        _show_card(Card.of(known[name]))
+        _show_card(Card.of(kinds[name]))
 
 
 def _show_card(card: Card) -> None:

@@ -349,10 +349,10 @@ def _earlier(earlier: Split | Tensor | Iterable[int] | None, data: Data) -> Spli
 def _earlier_rows(earlier: Tensor | Iterable[int], data: Data) -> Tensor:
     """Check numbers of rows that were forgotten before; (n,) int64."""
     numbers = row_numbers(earlier, "earlier row number")
-    known = data.train.numbers
+    numbers_of_rows = data.train.numbers
     if data.absent is not None:
-        known = torch.cat([known, data.absent.numbers])
-    strange = numbers[~torch.isin(numbers, known)]
+        numbers_of_rows = torch.cat([numbers_of_rows, data.absent.numbers])
+    strange = numbers[~torch.isin(numbers, numbers_of_rows)]
     if len(strange):
         raise CounError(
             f"earlier row {int(strange[0])} is not a training row of this data; expected row "

@@ -105,8 +105,8 @@ class Task:
 
         Raises: CounError if a row belongs to no role that the method declared.
         """
-        known = sorted(self.reads - {"held_out"})
-        allowed = torch.cat([self.indices(role) for role in known])
+        roles = sorted(self.reads - {"held_out"})
+        allowed = torch.cat([self.indices(role) for role in roles])
         if not bool(torch.isin(indices, allowed).all()):
             raise CounError(f"role {role} holds rows that the method does not declare to read")
         self._indices[role] = indices

@@ -143,5 +143,5 @@ def scaled_to(present: State, state: State, lengths: Lengths) -> State:
 
 def _recipe(settings: dict[str, Any]) -> Retrain:
     """The training of the Original, without its federation."""
-    known = {field.name for field in fields(Retrain)}
-    return Retrain(**{key: value for key, value in settings.items() if key in known})
+    names = {field.name for field in fields(Retrain)}
+    return Retrain(**{key: value for key, value in settings.items() if key in names})

@@ -45,9 +45,9 @@ class Federation(Partition):
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             message = first["msg"].replace("Input should be ", "")
-            known = ", ".join(sorted(cls.model_fields))
+            keys = ", ".join(sorted(cls.model_fields))
             raise CounError(
-                f"federation: {place} is {first['input']!r}; expected {message}; known: {known}"
+                f"federation: {place} is {first['input']!r}; expected {message}; known: {keys}"
             ) from None
 
     @property

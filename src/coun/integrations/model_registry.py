@@ -67,8 +67,8 @@ def to_mlflow(
     }
     with tempfile.TemporaryDirectory() as folder:
         exported = export(run, Path(folder) / "model")
-        known = client.get_experiment_by_name(name)
-        number = known.experiment_id if known else client.create_experiment(name)
+        experiment = client.get_experiment_by_name(name)
+        number = experiment.experiment_id if experiment else client.create_experiment(name)
         number_of_run = client.create_run(number).info.run_id
         client.log_artifacts(number_of_run, str(exported), "model")
     client.log_metric(number_of_run, "flops", record.cost.flops)

@@ -78,8 +78,8 @@ def mlflow_writer(experiment: str, *, tracking_uri: str | None = None) -> Iterat
     Raises: CounError if the package mlflow is not installed.
     """
     client = optional_package("mlflow", "mlflow").MlflowClient(tracking_uri)
-    known = client.get_experiment_by_name(experiment)
-    number = known.experiment_id if known else client.create_experiment(experiment)
+    present = client.get_experiment_by_name(experiment)
+    number = present.experiment_id if present else client.create_experiment(experiment)
     run = client.create_run(number).info.run_id
     status = "FAILED"
     try:

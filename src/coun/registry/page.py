@@ -154,9 +154,9 @@ def _versions(summary: RegistrySummary) -> Section:
         for version in reversed(summary.versions)
     ]
     header = ["version", "made by", "requests", "test accuracy", "drift", "cost", "made"]
-    known = [version for version in summary.versions if version.drift is not None]
+    with_drift = [version for version in summary.versions if version.drift is not None]
     pictures = []
-    if len(known) > 1:
+    if len(with_drift) > 1:
         figure = drift_curve(
             [version.version for version in summary.versions],
             [math.nan if v.drift is None else v.drift for v in summary.versions],

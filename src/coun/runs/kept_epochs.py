@@ -111,11 +111,11 @@ def kept_before(run: Run) -> dict[int, KeptEpoch]:
 def with_kept_epochs(start: Start, run: Run) -> Start:
     """Give *start* the kept epochs of *run*, and put their digest, on which a result depends, into
     its record."""
-    kept = kept_before(run)
-    text = json.dumps({str(epoch): kept[epoch].digest for epoch in sorted(kept)})
+    epochs = kept_before(run)
+    text = json.dumps({str(epoch): epochs[epoch].digest for epoch in sorted(epochs)})
     digest = {"kept_epochs_sha256": hashlib.sha256(text.encode()).hexdigest()}
     parent = None if start.parent is None else start.parent.model_copy(update=digest)
-    return replace(start, kept_epochs=kept, parent=parent)
+    return replace(start, kept_epochs=epochs, parent=parent)
 
 
 def _path(folder: Path, epoch: int) -> Path:

@@ -40,9 +40,9 @@ class StrictModel(BaseModel):
     def _check_keys(cls, given: Any) -> Any:
         for key in given if isinstance(given, Mapping) else ():
             if key not in cls.model_fields:
-                known = ", ".join(sorted(cls.model_fields))
+                keys = ", ".join(sorted(cls.model_fields))
                 raise ValueError(
-                    f"unknown key '{key}'{nearest(key, cls.model_fields)}; known: {known}"
+                    f"unknown key '{key}'{nearest(key, cls.model_fields)}; known: {keys}"
                 )
         return given
 

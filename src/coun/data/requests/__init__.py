@@ -90,8 +90,8 @@ def parse(record: Mapping[str, Any]) -> Request:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "request"
         if problem["type"] == "extra_forbidden":
-            known = set(kinds()[kind].model_fields) - {"kind"}
-            raise unknown(f"setting of a {kind} request", place, known) from None
+            settings = set(kinds()[kind].model_fields) - {"kind"}
+            raise unknown(f"setting of a {kind} request", place, settings) from None
         expected = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "")
         if problem["type"] in ("missing", "value_error"):
             raise CounError(f"{kind} request: {place}: {expected}") from None

@@ -132,7 +132,7 @@ def _chosen(
     """The values of the column that holds *what*, none of them missing."""
     if name is not None and name not in table:
         raise CounError(f"{path}: {unknown(f'{what} column', name, table)}")
-    hits = [known for known in usual if known in table] if name is None else [name]
+    hits = [column for column in usual if column in table] if name is None else [name]
     if len(hits) != 1:
         raise CounError(
             f"{path} has the columns {', '.join(table)}; {len(hits) or 'none'} of them may hold "
