@@ -44,3 +44,21 @@ def encode() -> Callable[..., bytes]:
         return file.getvalue()
 
     return make
+
+
+@pytest.fixture
+def tree(tmp_path, encode):
+    """Writes files below a root: bytes, text, or a colour that is encoded as the suffix says."""
+    formats = {".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"}
+
+    def make(files):
+        root = tmp_path / "data"
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, tuple):
+                content = encode(content, format=formats[path.suffix.lower()])
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return root
+
+    return make
