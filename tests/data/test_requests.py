@@ -58,7 +58,7 @@ def test_bad_records_are_refused(digits, refused):
     with refused("row number '0' is named 3 times", "data.train.numbers[mask]"):
         Split.by_index(digits, [0, 1, 0, 0])
     for mask in (np.zeros(9, bool), torch.zeros(9, dtype=torch.bool)):
-        with refused("expected integers (of a mask over the training rows"):
+        with refused("expected integers; of a mask over the training rows, pass"):
             Split.by_index(digits, mask)
     with refused(f"id '{'9' * 60} ... {'9' * 20}' names no row"):
         Listed(ids=("9" * 5000,)).choose(digits)

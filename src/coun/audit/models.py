@@ -79,7 +79,7 @@ def outputs_of(
     predicted = predictions(
         run.classifier, data, split, progress=progress, title="audit", shared=shared
     )
-    require_finite(predicted, str(run.folder or run.weights_file or "the model"))
+    require_finite(predicted, run.where)
     return predicted
 
 

@@ -112,6 +112,7 @@ class Split(SplitRows):
             earlier=union(before, absent),
             drawn=union(*drawn),
             held_out=union(tests, deleted_tests),
+            # Test rows that are asked to be forgotten must not be read again.
             calibrated=without(past.calibrated, union(no_rows(), *held_out[1:])),
             forgotten_classes=past.forgotten_classes,
         )

@@ -42,9 +42,7 @@ def recorded_fields(
             "content_kind": record["content_kind"],
             "held_out": _recorded_rows(record, "held_out"),
             "earlier": _recorded_rows(record, "earlier"),
-            "calibrated": _recorded_rows(record, "calibrated")
-            if "calibrated" in record
-            else no_rows(),
+            "calibrated": _recorded_rows({"calibrated": [], **record}, "calibrated"),
             "drawn": forget if drawn == "all" else _recorded_rows(record, "drawn"),
         }
     else:

@@ -252,7 +252,7 @@ def evaluate(
         with_features=any_needs("features"),
     )
     predicted = predict_parts(run.classifier, shared=shared)
-    require_finite(predicted, str(run.folder or run.weights_file or "the model"))
+    require_finite(predicted, run.where)
     begun = run.opened_start() if run.record.kind == "unlearned" else None
     of_start = shared or SharedOutputs(with_features=any_needs("features"))
     unseen = None if begun is None else _on_test(begun, run.data, split, progress, of_start)

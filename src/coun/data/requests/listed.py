@@ -18,7 +18,7 @@ from coun.data.requests.base import Request
 from coun.errors import CounError, counted, nearest
 
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
-OF_A_MASK = " (of a mask over the training rows: data.train.numbers[mask])"
+OF_A_MASK = "; of a mask over the training rows, pass data.train.numbers[mask]"
 SHOWN = 3  # names in a message
 LONGEST = 100  # characters of a name in a message
 SEARCHED = 100_000  # names among which a message looks for a similar one
