@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -449,7 +450,7 @@ class Registry(RegistryReader):
                 raise CounError(
                     f"the key of request {number} was destroyed when it was fulfilled, so it "
                     "cannot be fulfilled again; serve the version that fulfils it: coun registry "
-                    f"rollback {self.folder} {max(request.versions)}"
+                    f"rollback {shlex.quote(str(self.folder))} {max(request.versions)}"
                 )
             request_rows.read_key(self.folder, number)
         return sorted(chosen)
