@@ -91,7 +91,7 @@ def choose_method(
     3. For other rows: out-of-fold matching if the model was prepared, then held-out matching if
        half of the test rows may be used for it. Neither needs a Retrain that says when to stop.
        Then NegGrad+ with small forget batches, whose right strength only a Retrain shows; then
-       CoUn, which does not read forget rows. There are four exceptions:
+       CoUn, which does not read forget rows. There are five exceptions:
 
        - If the models of folds err much more often than the model does, their predictions are not
          good enough as targets, and out-of-fold matching is left out.
@@ -99,8 +99,9 @@ def choose_method(
          matching is left out, because it would teach these labels once more.
        - If these labels are mostly wrong, class matching comes first. It takes each row to the
          class that the model finds likeliest beside its label.
-       - If these labels fit, and most rows of the classes of the forget rows are forgotten, only
-         CoUn is taken. Models that saw these rows know too much of the others to give targets.
+       - Otherwise, if most rows of the classes of the forget rows are forgotten, only CoUn is
+         taken. Models that saw these rows know too much of the others to give targets.
+       - A class beside more rows of other classes is not matched either.
     4. If nothing else is left, or one epoch costs more than the budget: Retrain.
 
     Each earlier unlearning has trained the model further. The training of many requests would add
