@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; `__getattr__` imports t
         unlearn,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "MODELS",

@@ -201,7 +201,7 @@ def test_missing_values_are_refused_or_filled(tmp_path):
         ("x,label\n" + "1,a\n2,b\n" * 5, {"label_column": "lable"}, "did you mean 'label'"),
         ("x,label\n" + "1,a\n2,b\n" * 5, {"id_column": "x"}, "ids must be unique"),
         ("x,label\n1,a\n2,b\n".encode("utf-16"), {}, "encoding UTF-16; save it"),
-        (gzip.compress(b"x,label\n1,a\n2,b\n"), {}, "gzip; unpack it first"),
+        (gzip.compress(b"x,label\n1,a\n2,b\n", mtime=0), {}, "gzip; unpack it first"),
         ("x,label\n1,n\u00e9e\n2,b\n".encode("latin-1"), {}, "column 'label' .* is not UTF-8"),
         ("x;label\n" + SPELLED.format("0,5", ";"), {}, "'x' holds numbers, but '0,5' is"),
         ("x;label\n" + SPELLED.format("1,000", ";"), {}, "but '1,000' is"),

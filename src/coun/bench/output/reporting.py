@@ -261,7 +261,7 @@ def _pictures(
 def _origin(results: Mapping[str, Any]) -> str:
     """How many models were measured, with which versions and on which machine."""
     measured, planned = len(results["rows"]), results["planned"]
-    seeds = ", ".join(map(str, results["config"]["seeds"]))
+    seeds = ", ".join(str(seed) for seed in sorted({row["seed"] for row in results["rows"]}))
     environment = results["environment"]
     missing = planned - measured
     part = f" {missing} of {planned} models have no result yet." if missing else ""
