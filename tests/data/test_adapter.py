@@ -250,7 +250,7 @@ def test_what_happens_to_an_array_later_changes_nothing():
 
 
 def test_a_table_and_labels_of_pandas_must_have_one_index(refused):
-    import pandas
+    pandas = pytest.importorskip("pandas")
 
     table = pandas.DataFrame(np.arange(24.0).reshape(12, 2))
     labels = pandas.Series(LABELS)
