@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coun.data import RowTable, Split, align, from_arrays
@@ -38,6 +38,7 @@ def assert_partition(split, data):
         assert part.tolist() == sorted(set(part.tolist()))
 
 
+@settings(deadline=None)  # a busy machine may take long for one example
 @given(
     count=st.integers(10, 200),
     fraction=st.floats(0.05, 0.95),
