@@ -20,7 +20,7 @@ from typing import Any
 import audit
 import numpy as np
 import torch
-from audit_models import BATCH, Nets, Pool, World, fit, pools
+from audit_models import BATCH, Nets, Pool, World, drawn, fit, forgetting, pools
 from audit_page import ACCUSING
 from scipy.stats import binom
 
@@ -35,23 +35,6 @@ ALPHA = 0.05
 RETRAINS = (0, 1, 3)
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 Draw = Callable[[Pool, np.random.Generator], World]
-Rows = np.ndarray | torch.Tensor
-
-
-def drawn(pool: Pool, rng: np.random.Generator, share: float = 1.0) -> World:
-    """Rows by lot, as for any request; *share* times as many training rows."""
-    train = min(int(share * pool.rows[0]), len(pool.labels) - pool.rows[1])
-    order = torch.from_numpy(rng.permutation(len(pool.labels))[: train + pool.rows[1]])
-    a, b = order[:train], order[train:]
-    x, y = pool.images, pool.labels
-    return World(x[a], y[a], x[b], y[b], torch.zeros(len(a), dtype=torch.bool), False)
-
-
-def forgetting(world: World, rows: Rows, random: bool = False) -> World:
-    """The same rows, with a request."""
-    forget = torch.zeros(len(world.y), dtype=torch.bool)
-    forget[torch.as_tensor(rows)] = True
-    return replace(world, forget=forget, random=random)
 
 
 def by_lot(world: World, rng: np.random.Generator, count: int = 100, random: bool = True) -> World:
@@ -76,7 +59,7 @@ def mistaken(world: World, rng: np.random.Generator) -> tuple[World, torch.Tenso
 
 def long_tail(pool: Pool, rng: np.random.Generator) -> World:
     """The largest class has 20 times as many training rows as the smallest; test rows do not."""
-    world = drawn(pool, rng, 2.0)
+    world = drawn(pool, rng, min(2 * pool.rows[0], len(pool.labels) - pool.rows[1]))
     stay = torch.from_numpy(rng.random(len(world.y))) < 20 ** (-world.y.double() / 9)
     return replace(world, x=world.x[stay], y=world.y[stay])
 

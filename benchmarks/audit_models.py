@@ -237,7 +237,7 @@ def request(name: str) -> Callable[[Callable[..., World]], Callable[..., World]]
     return register
 
 
-def _drawn(pool: Pool, rng: np.random.Generator, train: int | None = None) -> World:
+def drawn(pool: Pool, rng: np.random.Generator, train: int | None = None) -> World:
     """Training and test rows by lot; nothing is to be forgotten yet."""
     rows = pool.rows if train is None else (train, pool.rows[1])
     order = torch.from_numpy(rng.permutation(len(pool.labels))[: sum(rows)])
@@ -246,7 +246,8 @@ def _drawn(pool: Pool, rng: np.random.Generator, train: int | None = None) -> Wo
     return World(x[a], y[a], x[b], y[b], torch.zeros(len(a), dtype=torch.bool), False)
 
 
-def _forgetting(world: World, rows: object, random: bool = False) -> World:
+def forgetting(world: World, rows: object, random: bool = False) -> World:
+    """The same rows, with a request."""
     forget = torch.zeros(len(world.y), dtype=torch.bool)
     forget[torch.as_tensor(rows)] = True
     return replace(world, forget=forget, random=random)
@@ -254,8 +255,8 @@ def _forgetting(world: World, rows: object, random: bool = False) -> World:
 
 def _lot(count: int, random: bool, train: int | None = None) -> Callable[..., World]:
     def make(pool: Pool, rng: np.random.Generator) -> World:
-        world = _drawn(pool, rng, train)
-        return _forgetting(world, rng.permutation(len(world.y))[:count], random)
+        world = drawn(pool, rng, train)
+        return forgetting(world, rng.permutation(len(world.y))[:count], random)
 
     return make
 
@@ -269,45 +270,45 @@ for number in (5, 20, 100):
 @request("random, half of the rows")
 def half_of_all(pool: Pool, rng: np.random.Generator) -> World:
     """1,000 of 2,000 rows, or 200 of 400 digits."""
-    world = _drawn(pool, rng, 2000 if len(pool.labels) > 5000 else None)
-    return _forgetting(world, rng.permutation(len(world.y))[: len(world.y) // 2], True)
+    world = drawn(pool, rng, 2000 if len(pool.labels) > 5000 else None)
+    return forgetting(world, rng.permutation(len(world.y))[: len(world.y) // 2], True)
 
 
 @request("a class")
 def one_class(pool: Pool, rng: np.random.Generator) -> World:
     """All rows of a class, by its name or as a list: the audit sees the same."""
-    world = _drawn(pool, rng)
-    return _forgetting(world, world.y == int(rng.integers(10)))
+    world = drawn(pool, rng)
+    return forgetting(world, world.y == int(rng.integers(10)))
 
 
 @request("two classes")
 def two_classes(pool: Pool, rng: np.random.Generator) -> World:
     """All rows of two classes."""
-    world = _drawn(pool, rng)
-    return _forgetting(world, torch.isin(world.y, torch.from_numpy(rng.permutation(10)[:2])))
+    world = drawn(pool, rng)
+    return forgetting(world, torch.isin(world.y, torch.from_numpy(rng.permutation(10)[:2])))
 
 
 @request("a class and 50 listed rows")
 def mixed(pool: Pool, rng: np.random.Generator) -> World:
     """A class, and rows of others by lot, as one list."""
-    world = _drawn(pool, rng)
+    world = drawn(pool, rng)
     forget = world.y == int(rng.integers(10))
     others = np.flatnonzero(~forget.numpy())
     forget[torch.from_numpy(rng.permutation(others)[:50])] = True
-    return _forgetting(world, forget)
+    return forgetting(world, forget)
 
 
 @request("all but 40 rows")
 def nearly_all(pool: Pool, rng: np.random.Generator) -> World:
     """Everything except 40 rows."""
-    world = _drawn(pool, rng)
-    return _forgetting(world, rng.permutation(len(world.y))[40:])
+    world = drawn(pool, rng)
+    return forgetting(world, rng.permutation(len(world.y))[40:])
 
 
 @request("the hardest tenth")
 def hardest(pool: Pool, rng: np.random.Generator) -> World:
     """The rows that a network trained on other rows finds hardest."""
-    world = _drawn(pool, rng)
+    world = drawn(pool, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     nets = Nets.fresh(2, world.x.shape[1], 10, generator)
     order = torch.randperm(len(world.y), generator=generator)
@@ -317,48 +318,48 @@ def hardest(pool: Pool, rng: np.random.Generator) -> World:
     loss = torch.empty(len(world.y))
     for k, other in enumerate(reversed(halves)):
         loss[other] = cross_entropy(logits[k][other], world.y[other], reduction="none")
-    return _forgetting(world, loss.argsort(descending=True)[: len(world.y) // 10])
+    return forgetting(world, loss.argsort(descending=True)[: len(world.y) // 10])
 
 
 @request("mislabelled rows")
 def mislabelled(pool: Pool, rng: np.random.Generator) -> World:
     """A tenth of the rows, whose labels are wrong."""
-    world = _drawn(pool, rng)
+    world = drawn(pool, rng)
     rows = torch.from_numpy(rng.permutation(len(world.y))[: len(world.y) // 10])
     y = world.y.clone()
     y[rows] = (y[rows] + torch.from_numpy(rng.integers(1, 10, len(rows)))) % 10
-    return _forgetting(replace(world, y=y), rows)
+    return forgetting(replace(world, y=y), rows)
 
 
 @request("outliers")
 def outliers(pool: Pool, rng: np.random.Generator) -> World:
     """The tenth that is farthest from its ten nearest neighbours."""
-    world = _drawn(pool, rng)
+    world = drawn(pool, rng)
     far = torch.cdist(world.x, world.x).topk(11, largest=False).values.mean(1)
-    return _forgetting(world, far.argsort(descending=True)[: len(world.y) // 10])
+    return forgetting(world, far.argsort(descending=True)[: len(world.y) // 10])
 
 
 @request("one customer's rows, much alike")
 def customer(pool: Pool, rng: np.random.Generator) -> World:
     """40 rows of one class that resemble each other most."""
-    world = _drawn(pool, rng)
+    world = drawn(pool, rng)
     seed = int(rng.integers(len(pool.labels)))
     same = torch.nonzero(pool.labels == pool.labels[seed]).flatten()
     apart = torch.cdist(pool.images[[seed]], pool.images[same])[0]
     near = same[apart.argsort()[:40]]
     x, y = torch.cat([pool.images[near], world.x]), torch.cat([pool.labels[near], world.y])
-    return _forgetting(replace(world, x=x, y=y), torch.arange(40) + torch.zeros(40).long())
+    return forgetting(replace(world, x=x, y=y), torch.arange(40) + torch.zeros(40).long())
 
 
 @request("near-copies stay")
 def near_copies(pool: Pool, rng: np.random.Generator) -> World:
     """A tenth of the rows; a slightly changed copy of each is retained."""
-    world = _drawn(pool, rng)
+    world = drawn(pool, rng)
     count = len(world.y) // 10
     noise = 0.1 * torch.from_numpy(rng.normal(size=world.x[:count].shape)).float()
     x = torch.cat([world.x, world.x[:count] + noise])
     y = torch.cat([world.y, world.y[:count]])
-    return _forgetting(replace(world, x=x, y=y), torch.arange(count))
+    return forgetting(replace(world, x=x, y=y), torch.arange(count))
 
 
 @request("random, the test rows differ")
@@ -372,7 +373,7 @@ def shifted(pool: Pool, rng: np.random.Generator) -> World:
 @request("random, classes of unequal size")
 def imbalanced(pool: Pool, rng: np.random.Generator) -> World:
     """100 rows by lot, where the smallest class has a tenth of the largest."""
-    world = _drawn(pool, rng, min(len(pool.labels) - pool.rows[1], 2 * pool.rows[0]))
+    world = drawn(pool, rng, min(len(pool.labels) - pool.rows[1], 2 * pool.rows[0]))
     chance = torch.from_numpy(rng.random(len(world.y)))
     stay = chance < 10 ** (-world.y.double() / 9)
     stay_test = torch.from_numpy(rng.random(len(world.test_y))) < 10 ** (-world.test_y.double() / 9)
@@ -383,13 +384,13 @@ def imbalanced(pool: Pool, rng: np.random.Generator) -> World:
         test_x=world.test_x[stay_test],
         test_y=world.test_y[stay_test],
     )
-    return _forgetting(world, rng.permutation(len(world.y))[:100], True)
+    return forgetting(world, rng.permutation(len(world.y))[:100], True)
 
 
 @request("a class, customers with 5 rows each, --groups")
 def customers(pool: Pool, rng: np.random.Generator) -> World:
     """A class; every row of the data has five near-copies, which stay together."""
-    world = _drawn(pool, rng)
+    world = drawn(pool, rng)
     parts = []
     for x, y in ((world.x, world.y), (world.test_x, world.test_y)):
         first = torch.arange(len(y) // 5).repeat_interleave(5)
