@@ -1,4 +1,4 @@
-"""CoUn: make a trained classifier forget, and prove it.
+"""CoUn: make a trained classifier forget, and show the evidence.
 
 Every name is imported when it is first used, so `import coun` itself takes milliseconds.
 

@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
 
 group = LazyGroup(
     "coun",
-    help="Make a trained classifier forget, and prove it.",
+    help="Make a trained classifier forget, and show the evidence.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 click.version_option(package_name="coun")(group)
