@@ -21,11 +21,12 @@ def test_the_config_and_its_optional_parts_are_read():
 
 def test_the_further_keys_are_read_where_the_page_places_them():
     assert len(KEYS) == 6
-    plain = re.sub(r"^(contrast|vary) = .*$", "", BASE, flags=re.M)
+    plain = re.sub(r"^(contrast|vary|train) = .*$", "", BASE, flags=re.M)
     for shown, place in KEYS:
         line = shown.replace(", ...", "")
-        table = f"[[{place}]]\n"
-        text = plain.replace(table, f"{table}{line}\n") if place else f"{line}\n{plain}"
+        # A key of a method or a workload stands below the name of it.
+        after = {"method": 'name = "not"\n', "workload": 'model = "resnet18"\n'}.get(place, "")
+        text = plain.replace(after, f"{after}{line}\n", 1)
         assert line in text
         if "preparation" in line:  # of a method that reads the predictions
             text = text.replace('"not"', '"out_of_fold"')
