@@ -52,6 +52,15 @@ def test_one_hot_labels_of_a_dataset_are_refused(refused):
             from_dataset(pairs, pairs)
 
 
+def test_rows_of_several_classes_are_not_called_one_hot():
+    several = np.eye(3)[NUMBERS]
+    several[0] = 1
+    with pytest.raises(coun.CounError, match="rows with several classes or none are not supported"):
+        from_arrays(IMAGES, several, IMAGES, several)
+    with pytest.raises(coun.CounError, match="one-hot"):
+        from_arrays(IMAGES, np.eye(3)[NUMBERS], IMAGES, np.eye(3)[NUMBERS])
+
+
 def test_what_the_labels_mean_is_said():
     data = from_arrays(IMAGES, NUMBERS * 10, IMAGES, NUMBERS * 10)
     assert data.classes == ("0", "10", "20")

@@ -61,10 +61,11 @@ def test_house_models(name):
     [
         lambda logits, body: SimpleNamespace(logits=logits, hidden_states=None),
         lambda logits, body: OrderedDict(loss=body.sum(), logits=logits),
+        lambda logits, body: {"embedding": body, "prediction": logits},
         lambda logits, body: (body.sum(), logits),
         lambda logits, body: [logits, body],
     ],
-    ids=["object", "dict", "tuple", "list"],
+    ids=["object", "dict", "dict with other keys", "tuple", "list"],
 )
 def test_other_outputs_than_tensors(end):
     assert Classifier(UserNet(end), example=X).head_name == "fc2"
@@ -77,6 +78,44 @@ def test_a_softmax_behind_the_head_needs_its_name():
     out = Classifier(net, "fc2", example=X)(X)
     assert torch.equal(out.logits, net.fc2(net.body(X)))
     assert not torch.allclose(out.logits, net(X))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda logits, body: logits.softmax(1),
+        lambda logits, body: 5 * logits,
+        lambda logits, body: {"probability": logits.sigmoid()},
+    ],
+)
+def test_what_follows_a_named_head_may_keep_the_order_of_the_classes(end):
+    net = UserNet(end).eval()
+    assert torch.equal(Classifier(net, "fc2", example=X)(X).logits, net.fc2(net.body(X)))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda logits, body: -logits,
+        lambda logits, body: logits.flip(1),
+        lambda logits, body: logits + 9 * body[:, :4],
+    ],
+)
+def test_a_named_head_that_chooses_other_classes_is_refused(end):
+    torch.manual_seed(0)
+    net = UserNet(end)
+    with pytest.raises(CounError, match="chooses other classes than its layer 'fc2'"):
+        Classifier(net, "fc2", example=torch.zeros(2, 3, 8, 8))
+
+
+def test_a_head_that_cannot_be_the_output_is_not_advised():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Unflatten(1, (5, 1)))
+    net.append(nn.AvgPool1d(1)).append(nn.Flatten()).append(nn.ZeroPad1d((0, 2)))
+    with pytest.raises(CounError, match="let the model end in an nn.Linear with one output per"):
+        Classifier(net, example=X)
+    one = nn.Sequential(nn.Flatten(), nn.Linear(192, 1), nn.Flatten(0))
+    with pytest.raises(CounError, match="one output for two classes needs two"):
+        Classifier(one, example=X)
 
 
 def test_a_bare_linear_layer_is_its_own_head():

@@ -142,6 +142,58 @@ def test_a_net_for_other_classes_is_refused(small):
         coun.train(small, lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), epochs=1)
 
 
+def test_a_model_of_one_logit_is_told_how_to_have_two():
+    rows, labels = torch.randn(20, 3), torch.arange(20) % 2
+    data = coun.from_arrays(rows, labels, rows, labels)
+    torch.manual_seed(0)
+    one = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    with pytest.raises(CounError, match="1 output but the data has 2 classes.*second ones those"):
+        coun.Run.from_weights(one, data)
+    two = nn.Linear(4, 2)
+    with torch.no_grad():
+        two.weight.copy_(torch.cat([torch.zeros(1, 4), one[2].weight]))
+        two.bias.copy_(torch.cat([torch.zeros(1), one[2].bias]))
+    both = nn.Sequential(one[0], one[1], two)
+    torch.testing.assert_close(both(rows).softmax(1)[:, 1:], one(rows).sigmoid())
+    assert coun.Run.from_weights(both, data).classifier.out_features == 2
+
+
+def test_the_head_is_named_as_the_message_says(small, split):
+    class Probabilities(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.last = nn.Linear(64, 8), nn.Linear(8, 10)
+
+        def forward(self, x):
+            return self.last(self.body(x.flatten(1)).relu()).softmax(1)
+
+    with pytest.raises(CounError, match="name it with head='last'"):
+        coun.train(small, Probabilities, epochs=1)
+    original = coun.train(small, Probabilities, epochs=1, head="last")
+    run = coun.unlearn(original.model, split, "finetune", data=small, epochs=1, head="last")
+    assert original.record.model.head == run.record.model.head == "last"
+    other = coun.Options(head="body")
+    assert coun.train(small, Probabilities, epochs=1, options=other, head="last").folder is None
+
+
+def test_an_option_among_the_settings_is_refused_with_its_place(small):
+    with pytest.raises(CounError, match=r"write options=coun.Options\(device=\.\.\.\)"):
+        coun.train(small, "mlp", device="cpu")
+
+
+def test_a_network_of_volumes_is_trained():
+    rows, labels = torch.randn(12, 1, 4, 4, 4), torch.arange(12) % 2
+
+    def make():
+        return nn.Sequential(
+            nn.Conv3d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(2, 2)
+        )
+
+    data = coun.from_arrays(rows, labels, rows, labels)
+    run = coun.unlearn(coun.train(data, make, epochs=1), coun.Split.by_index(data, [3]), epochs=1)
+    assert len(run.split.retain) == 11
+
+
 def test_a_split_of_other_data_is_refused(original, digits):
     with pytest.raises(CounError, match="was the split made for other data"):
         coun.unlearn(original, coun.Split.random(digits, 0.1))

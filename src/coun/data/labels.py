@@ -75,10 +75,10 @@ def label_values(values: Any, part: str, first: int = 0) -> np.ndarray:
     if array.ndim == 0:
         raise CounError(f"the {part} labels are {str(values)[:40]!r}; expected one per row")
     if array.size != len(array):
-        raise CounError(
-            f"the {part} labels have shape {array.shape}; expected one per row (labels.argmax(1) "
-            "of one-hot labels)"
-        )
+        advice = "one per row (labels.argmax(1) of one-hot labels)"
+        if array.ndim == 2 and array.dtype.kind in "buif" and (array.sum(1) != 1).any():
+            advice = "one class per row; rows with several classes or none are not supported"
+        raise CounError(f"the {part} labels have shape {array.shape}; expected {advice}")
     if np.ma.is_masked(values):
         row = int(np.flatnonzero(np.ma.getmaskarray(values))[0])
         raise CounError(f"{part} row {row + first} has a masked label; remove the row")

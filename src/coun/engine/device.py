@@ -114,9 +114,12 @@ class Compute:
         return cast(nn.Module, torch.compile(model, dynamic=False)) if self.compile else model
 
     def to_device(self, model: nn.Module) -> None:
-        """Move *model* to the device, with convolution weights in the memory format."""
+        """Move *model* to the device, with the weights of 2D convolutions in the memory format."""
+        model.to(self.device)
         layout = getattr(torch, LAYOUTS[self.memory_format])
-        model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.ndim == 4:  # channels_last is not defined for others
+                tensor.data = tensor.data.to(memory_format=layout)
 
     def send(self, batch: Tensor) -> Tensor:
         """Return *batch* on the device; copies to a GPU do not make the program wait."""

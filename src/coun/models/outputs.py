@@ -19,6 +19,10 @@ from coun.errors import CounError, nearest
 from coun.models.inputs import run
 
 Head = nn.Linear | nn.Conv2d
+ONE_LOGIT = (
+    "a model with one output for two classes needs two: an nn.Linear with two outputs gives the "
+    "same answers, if its first row and bias are 0 and its second ones those of the one output"
+)
 
 
 class Outputs(NamedTuple):
@@ -56,8 +60,9 @@ class Classifier(nn.Module):
 
     The head is the last linear layer. It is found by running *example* and looking for the
     nn.Linear whose output tensor is the model's output, its `.logits` or ["logits"], or an
-    element of the tuple or list that it returns. If other layers follow the head (log_softmax,
-    dropout), it must be named; the logits are then still the output of the head.
+    element of the tuple, list or dictionary that it returns. If other layers follow the head
+    (log_softmax, dropout), it must be named; the logits are then still the output of the head,
+    and must choose the same class as what the model returns.
 
     Where there is none, the head is the 1x1 convolution whose output, perhaps after a ReLU,
     has the model's output as its mean over all positions. The features are the mean of the
@@ -80,9 +85,10 @@ class Classifier(nn.Module):
             eval mode without gradients; modes and generators are left as they were.
 
     Raises: CounError if the example does not run; if no linear head is found, or more than
-        one; if *head* is not a linear layer of the model; if the head does not run exactly
-        once in a forward, or runs on sequences (B, T, D) instead of one row for each sample; if
-        the model is compiled or a TorchScript module, or has a BatchNorm without statistics.
+        one; if *head* is not a linear layer of the model, or chooses other classes than the
+        model; if the head does not run exactly once in a forward, or runs on sequences (B, T, D)
+        instead of one row for each sample; if the model is compiled or a TorchScript module, or
+        has a BatchNorm without statistics.
 
     Source: CoUn (Khalil et al., NeurIPS 2025): its contrastive loss acts on the
         representations that feed the linear classifier.
@@ -115,7 +121,9 @@ class Classifier(nn.Module):
         runs = taps[self.head]
         if not _is_mean(result, runs, _unchanged) and _is_mean(result, runs, F.relu):
             self._after = F.relu
-        self._outputs(taps[self.head], len(example))
+        logits = self._outputs(taps[self.head], len(example)).logits
+        if not any(output is t for _, output in runs for t in candidates(result)):
+            self._check_answers(example, logits.shape)
         self._tap = _Tap()
         handle = self.head.register_forward_hook(self._tap, with_kwargs=True)
         weakref.finalize(self, handle.remove)
@@ -175,6 +183,22 @@ class Classifier(nn.Module):
         return Outputs(
             logits.reshape(batch, self.out_features), features.reshape(batch, self.in_features)
         )
+
+    def _check_answers(self, example: Tensor, shape: torch.Size) -> None:
+        """Refuse a head whose outputs choose other classes than the model, as one of two heads."""
+        probe = example
+        if example.is_floating_point():  # blank images may give equal logits
+            generator = torch.Generator().manual_seed(0)
+            probe = torch.randn(example.shape, generator=generator).to(example)
+        result, taps = _probe(self.inner, {self.head_name: self.head}, probe)
+        answers = [t.argmax(1) for t in candidates(result) if t.shape == shape]
+        chosen = self._outputs(taps[self.head], len(probe)).logits.argmax(1)
+        if answers and not any(torch.equal(answer, chosen) for answer in answers):
+            raise CounError(
+                f"{type(self.inner).__name__} chooses other classes than its layer "
+                f"'{self.head_name}', whose outputs would be trained and measured; let the model "
+                "end in one linear layer, of which only softmax or a positive factor may follow"
+            )
 
 
 def _check_layers(model: nn.Module) -> None:
@@ -325,10 +349,18 @@ def _find(
     last = ", ".join(
         f"'{name}' ({linear.in_features} to {linear.out_features})" for name, linear in ran[-3:]
     )
-    raise CounError(
-        f"the output of {kind} is not that of a linear layer; the last ones in it: {last}; if one "
-        f"of them classifies, name it with head='{ran[-1][0]}' (--head {ran[-1][0]})"
-    )
+    message = f"the output of {kind} is not that of a linear layer; the last ones in it: {last}; "
+    widths = {tensor.shape[-1] for tensor in logits if tensor.ndim > 1}
+    fitting = [name for name, linear in ran if not widths or linear.out_features in widths]
+    if ran[-1][1].out_features == 1:
+        message += ONE_LOGIT
+    elif fitting:
+        message += (
+            f"if one of them classifies, name it with head='{fitting[-1]}' (--head {fitting[-1]})"
+        )
+    else:
+        message += "let the model end in an nn.Linear with one output per class"
+    raise CounError(message)
 
 
 def candidates(result: Any) -> list[Tensor]:
@@ -337,6 +369,8 @@ def candidates(result: Any) -> list[Tensor]:
         values = [result["logits"]]
     elif hasattr(result, "logits"):
         values = [result.logits]
+    elif isinstance(result, Mapping):
+        values = list(result.values())
     else:
         values = list(result) if isinstance(result, (tuple, list)) else [result]
     return [tensor for tensor in values if isinstance(tensor, Tensor)]

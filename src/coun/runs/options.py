@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, get_args
 
 from coun.engine.device import MemoryFormat, Precision
 from coun.engine.loop import OnEpoch
@@ -85,7 +86,24 @@ class Options:
             )
 
     @classmethod
-    def of(cls, given: Options | None) -> Options:
-        """*given*, or the defaults for None. Raises: CounError for anything else."""
+    def of(
+        cls,
+        given: Options | None,
+        head: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Options:
+        """*given*, or the defaults for None, with another *head* if one is named.
+
+        Args: settings: those of a method, among which no option may be.
+
+        Raises: CounError for anything else, and for an option among the settings.
+        """
         require_type(given, (Options, type(None)), "options", "coun.Options(...)")
-        return given or cls()
+        misplaced = next((f.name for f in fields(cls) if f.name in (settings or {})), None)
+        if misplaced is not None:
+            raise CounError(
+                f"{misplaced} is no setting of a method but says how to compute; write "
+                f"options=coun.Options({misplaced}=...)"
+            )
+        options = given or cls()
+        return options if head is None else replace(options, head=head)

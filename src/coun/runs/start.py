@@ -16,6 +16,7 @@ from coun.errors import CounError
 from coun.methods import Method
 from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
+from coun.models.outputs import ONE_LOGIT
 from coun.runs.record import Kind, OutOfFoldRecord, ParentRecord, StepRecord
 from coun.seeds import Seeds
 from coun.trust import Trust
@@ -149,9 +150,10 @@ def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
     classifier = Classifier(model, head, example=blank(data).to(next(model.parameters()).device))
     outputs = classifier.out_features
     if outputs != len(data.classes):
+        advice = ONE_LOGIT if outputs == 1 else "expected the same number"
         raise CounError(
-            f"the model has {outputs} outputs but the data has {len(data.classes)} classes; "
-            "expected the same number"
+            f"the model has {outputs} output{'s' * (outputs != 1)} but the data has "
+            f"{len(data.classes)} classes; {advice}"
         )
     return classifier
 

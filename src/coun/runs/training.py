@@ -57,6 +57,7 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     options: Options | None = None,
+    head: str | None = None,
     federation: Federation | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Run:
@@ -74,6 +75,7 @@ def train(
         out: a run folder to write; an interrupted run in it is resumed, a finished one
             returned.
         options: device, precision and whatever else says how to compute.
+        head: the name of the model's last linear layer, where it cannot be found.
         federation: train in rounds on the rows of each client (`coun.federated.Federation`, or
             its settings); None trains on all rows together.
         settings: of the method, such as epochs=30 or lr=0.1; by default the model's recipe.
@@ -88,7 +90,7 @@ def train(
     ('original', 1)
     """
     check_defaults_of_torch()
-    options = Options.of(options)
+    options = Options.of(options, head, settings)
     check_place(out)
     require_type(data, Data, "data", "what coun.load, from_arrays or from_dataset returns")
     require_type(split, (Split, type(None)), "split", "a coun.Split")
@@ -146,6 +148,7 @@ def unlearn(
     seed: int = 0,
     out: str | Path | None = None,
     options: Options | None = None,
+    head: str | None = None,
     contrast: Mapping[str, Any] | None = None,
     retain_access: float | None = None,
     trust: Trust = False,
@@ -171,6 +174,7 @@ def unlearn(
         out: a run folder to write; an interrupted run in it is resumed, a finished one
             returned.
         options: device, precision and whatever else says how to compute.
+        head: the name of the model's last linear layer, where it cannot be found.
         contrast: arguments of `coun.contrast`, to add the contrastive module to the method.
         retain_access: the share of the retain rows that the method may read, for a method whose
             user does not have all of them any more: above 0, below 1. The rows are drawn by
@@ -191,7 +195,7 @@ def unlearn(
     ('unlearned', 'retrain')
     """
     check_defaults_of_torch()
-    options = Options.of(options)
+    options = Options.of(options, head, settings)
     check_place(out)
     require_type(split, (Split, type(None)), "split", "a coun.Split")
     require_type(method, (str, Method), "method", "a name that coun methods lists, or a Method")
