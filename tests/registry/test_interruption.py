@@ -71,7 +71,7 @@ def test_a_clock_that_goes_back_changes_nothing(folder, monkeypatch):
 
 def test_two_at_once(folder):
     first, second = Registry.open(folder), Registry.open(folder)
-    with first._lock(), pytest.raises(coun.CounError, match="another process fulfils"):
+    with first.exclusive(), pytest.raises(coun.CounError, match="another process fulfils"):
         second.fulfil()
     entries = len(first.ledger.entries())
 

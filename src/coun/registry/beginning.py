@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,13 @@ from coun.data.keyed_rows import KEYS
 from coun.data.row_table import RowTable
 from coun.engine import predict
 from coun.errors import CounError
-from coun.files import read_json
+from coun.files import cannot_write, read_json
 from coun.ledger import Ledger
 from coun.metrics import accuracy
 from coun.models import save_weights
 from coun.registry import rows as request_rows
 from coun.registry.layout import CERTIFICATES, DATABASE, SIGNING_KEY, VERSIONS, WORK, version_folder
-from coun.registry.versions import copy_version, digests, nameless_table, write_table
+from coun.registry.versions import copy_version, digests, nameless_table, sync, write_table
 from coun.runs import Run
 from coun.runs.folder import (
     METRICS,
@@ -29,12 +31,46 @@ from coun.runs.folder import (
     WEIGHTS,
     expanded,
     read_record,
+    refuse_inside_run,
     write_record,
 )
 from coun.runs.recipes import recipe
 
 
-def fill_folder(folder: Path, run: Run, key: str | Path | None, settings: dict[str, Any]) -> None:
+def begin(
+    folder: str | Path, start: Run | str | Path, key: str | Path | None, settings: dict[str, Any]
+) -> Path:
+    """Make a registry, or nothing at all; see `Registry.init`. Returns: its folder."""
+    folder = expanded(folder).absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CounError(f"{folder} exists and is not empty; choose another folder")
+    refuse_inside_run(folder)
+    run = start if isinstance(start, Run) else Run.open(start)
+    if not run.data.source:
+        raise CounError(
+            "the data was passed in Python, and the registry must load it again; load it from "
+            "a source with coun.load"
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    try:
+        _fill_folder(temporary, run, key, settings)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        os.chmod(temporary, 0o755)
+        os.rename(temporary, folder)
+        sync(folder.parent)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _fill_folder(folder: Path, run: Run, key: str | Path | None, settings: dict[str, Any]) -> None:
     """Write the files of a new registry to the empty *folder*."""
     for name in (VERSIONS, CERTIFICATES, KEYS, WORK):
         (folder / name).mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,6 +144,33 @@ def withdraw(registry: Registry, number: int) -> None:
         connection.execute("DELETE FROM request_rows WHERE request = ?", (number,))
     request_rows.destroy_key(registry.folder, number)
     shutil.rmtree(review_folder(registry, number), ignore_errors=True)
+
+
+def open_requests(registry: Registry, requests: Sequence[int]) -> list[int]:
+    """The numbers of the requests to fulfil, sorted: *requests*, or all open ones.
+
+    Raises: CounError if one is not open or its key is missing, which certificates need.
+    """
+    state = registry.state()
+    for number in requests:
+        if number not in state.requests:
+            raise registry.no_request(number)
+        if not state.is_open(state.requests[number]):
+            raise CounError(f"request {number} is not open; 'coun request list' says which are")
+    every = [r.number for r in state.requests.values() if state.is_open(r)]
+    chosen = sorted(set(requests) or every)
+    if not chosen:
+        raise CounError("there is no open request; add one with coun request add")
+    for number in chosen:
+        request = state.requests[number]
+        if request.shredded:
+            raise CounError(
+                f"the key of request {number} was destroyed when it was fulfilled, so it "
+                "cannot be fulfilled again; serve the version that fulfils it: coun registry "
+                f"rollback {shlex.quote(str(registry.folder))} {max(request.versions)}"
+            )
+        request_rows.read_key(registry.folder, number)
+    return chosen
 
 
 def shred(registry: Registry, number: int, data: Data | str | None) -> None:

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from coun.registry.registry import Registry
 
 
-def finish_moves(registry: Registry) -> None:
+def recover(registry: Registry) -> None:
+    """Finish what an interrupted command left; see `Registry.recover`."""
+    _finish_moves(registry)
+    _remove_names_from_versions(registry)
+
+
+def _finish_moves(registry: Registry) -> None:
     """Put a version that was moved into place but never entered back into its work folder."""
     state = registry.state()
     folder = version_folder(registry.folder, max(state.versions) + 1)
@@ -43,7 +49,7 @@ def finish_moves(registry: Registry) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def remove_names_from_versions(registry: Registry) -> None:
+def _remove_names_from_versions(registry: Registry) -> None:
     """Replace names of fulfilled rows by keyed hashes in the records of all versions.
 
     The new files are staged, then entered in the ledger, then put in place. An interruption

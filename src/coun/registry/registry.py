@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +16,18 @@ from coun.errors import CounError, TamperingFound, listed
 from coun.files import cannot_write
 from coun.ledger import Entry
 from coun.plans.choice import BUDGET
-from coun.registry import intake
+from coun.registry import beginning, intake, older_versions, recovery
 from coun.registry import rows as request_rows
-from coun.registry.beginning import fill_folder
 from coun.registry.checking import find_problems
 from coun.registry.gates import RETAIN_CHANGE, Gates
 from coun.registry.layout import LOCK, SIGNING_KEY, version_folder
-from coun.registry.planning import LOST, Fulfilled, Plan
+from coun.registry.planning import Fulfilled, Plan
 from coun.registry.reading import RegistryReader, silent
-from coun.registry.recovery import finish_moves, remove_names_from_versions
 from coun.registry.state import State
 from coun.registry.summary import RequestSummary
-from coun.registry.versions import Numbers, sync
+from coun.registry.versions import Numbers
 from coun.runs import Options, Run
-from coun.runs.folder import expanded, read_record, refuse_inside_run
+from coun.runs.folder import expanded, read_record
 from coun.runs.run import recorded_data
 
 
@@ -90,32 +83,7 @@ class Registry(RegistryReader):
 
         Raises: CounError if the folder has content, or the run cannot be opened.
         """
-        folder = expanded(folder).absolute()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise CounError(f"{folder} exists and is not empty; choose another folder")
-        refuse_inside_run(folder)
-        run = start if isinstance(start, Run) else Run.open(start)
-        if not run.data.source:
-            raise CounError(
-                "the data was passed in Python, and the registry must load it again; load it from "
-                "a source with coun.load"
-            )
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        except OSError as error:
-            raise cannot_write(folder, error) from None
-        try:
-            fill_folder(temporary, run, key, dict(recipe_settings or {}))
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-            os.chmod(temporary, 0o755)
-            os.rename(temporary, folder)
-            sync(folder.parent)
-        except OSError as error:
-            raise cannot_write(folder, error) from None
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        folder = beginning.begin(folder, start, key, dict(recipe_settings or {}))
         return cls(folder, say=say, trust=True)
 
     # What it holds
@@ -305,10 +273,8 @@ class Registry(RegistryReader):
         gates = Gates(min_test_accuracy, max_remembered, max_retain_change)
         folders = tuple(expanded(folder).absolute() for folder in retrains)
         plan = Plan(method, dict(settings or {}), budget, gates, seed, page, folders)
-        with self._lock():
-            self.refuse_tampering()
-            self.recover()
-            chosen = self._open_requests(requests)
+        with self.exclusive():
+            chosen = intake.open_requests(self, requests)
             self.say(f"fulfilling {listed('request', chosen)}")
             work = Fulfilment(self, chosen, plan, data=data, options=options, say=self.say)
             return work.run()
@@ -324,30 +290,7 @@ class Registry(RegistryReader):
             was destroyed: that request could never be fulfilled again. TamperingFound if the
             version was changed.
         """
-        with self._lock():
-            self.refuse_tampering()
-            self.recover()
-            state = self.state()
-            target = state.versions[state.served].parent if version is None else version
-            if target is None or target not in state.versions:
-                present = ", ".join(map(str, state.versions))
-                wanted = "before the first version" if target is None else f"{target}"
-                raise CounError(f"there is no version {wanted}; expected one of {present}")
-            if target == state.served:
-                raise CounError(f"version {target} is served already")
-            if state.versions[target].discarded:
-                raise CounError(f"version {target} was discarded; its weights are gone")
-            self._refuse_lost_requests(state, target)
-            problems = find_problems(self, versions=[target])
-            if problems:
-                raise TamperingFound(problems[0])
-            with self.ledger.transaction():
-                self.append("served", {"version": target, "because": "rollback"})
-        reopened = [r.number for r in self.state().requests.values() if r.versions]
-        open_again = [n for n in reopened if self.state().is_open(self.state().requests[n])]
-        if open_again:
-            self.say(f"open again: {listed('request', open_again)}")
-        return target
+        return older_versions.roll_back(self, version)
 
     def discard(self, version: int) -> None:
         """Delete the folder of a version that is not served, for good.
@@ -356,20 +299,7 @@ class Registry(RegistryReader):
 
         Raises: CounError if there is no such version, or it is served or was discarded.
         """
-        with self._lock():
-            self.refuse_tampering()
-            self.recover()
-            state = self.state()
-            if version not in state.versions or state.versions[version].discarded:
-                present = [str(n) for n, v in state.versions.items() if not v.discarded]
-                raise CounError(f"there is no version {version}; there are {', '.join(present)}")
-            if version == state.served:
-                raise CounError(f"version {version} is served; it cannot be discarded")
-            with self.ledger.transaction():
-                self.append("discarded", {"version": version})
-            self.recover()
-            if self.state().start is None:
-                self.say(f"{LOST}; the next request is fulfilled by a Retrain")
+        older_versions.discard(self, version)
 
     # Evidence
 
@@ -410,50 +340,7 @@ class Registry(RegistryReader):
 
     def recover(self) -> None:
         """Finish what an interrupted command left; does nothing if nothing was left."""
-        finish_moves(self)
-        remove_names_from_versions(self)
-
-    def _refuse_lost_requests(self, state: State, target: int) -> None:
-        """Refuse to serve a version without a request that has no key to be fulfilled by."""
-
-        def lost(version: int) -> list[int]:
-            then = replace(state, served=version)
-            return [r.number for r in state.requests.values() if r.shredded and then.is_open(r)]
-
-        if lost(target) and not lost(state.served):
-            others = [
-                str(number)
-                for number, version in state.versions.items()
-                if number != state.served and not version.discarded and not lost(number)
-            ]
-            raise CounError(
-                f"version {target} does not fulfil {listed('request', lost(target))}, whose key "
-                "was destroyed, so that it could not be fulfilled again; expected "
-                + (f"one of the versions {', '.join(others)}" if others else "no rollback")
-            )
-
-    def _open_requests(self, requests: Sequence[int]) -> list[int]:
-        state = self.state()
-        for number in requests:
-            if number not in state.requests:
-                raise self.no_request(number)
-            if not state.is_open(state.requests[number]):
-                raise CounError(f"request {number} is not open; 'coun request list' says which are")
-        chosen = list(dict.fromkeys(requests)) or [
-            r.number for r in state.requests.values() if state.is_open(r)
-        ]
-        if not chosen:
-            raise CounError("there is no open request; add one with coun request add")
-        for number in chosen:  # a certificate needs the key; this is known before the work
-            request = state.requests[number]
-            if request.shredded:
-                raise CounError(
-                    f"the key of request {number} was destroyed when it was fulfilled, so it "
-                    "cannot be fulfilled again; serve the version that fulfils it: coun registry "
-                    f"rollback {shlex.quote(str(self.folder))} {max(request.versions)}"
-                )
-            request_rows.read_key(self.folder, number)
-        return sorted(chosen)
+        recovery.recover(self)
 
     def refuse_tampering(self) -> None:
         """Refuse to build on a changed ledger, or on a changed version."""
@@ -464,12 +351,17 @@ class Registry(RegistryReader):
             raise TamperingFound(f"{self.folder}: {problems[0]}{more}")
 
     @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Hold the lock of long work; it goes away with the process. Others are refused."""
+    def exclusive(self) -> Iterator[None]:
+        """Let no other process do long work here, and begin with an intact registry.
+
+        Raises: CounError if another process works here; TamperingFound if something was changed.
+        """
         from filelock import FileLock, Timeout
 
         try:
             with FileLock(self.folder / LOCK, timeout=0):
+                self.refuse_tampering()
+                self.recover()
                 yield
         except Timeout:
             raise CounError(
