@@ -26,7 +26,7 @@ from coun.bench.output import tables
 from coun.bench.output.results import read
 from coun.bench.spec import config as config_module
 from coun.bench.spec import experiment, plan, planned
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.files import read_json
 from coun.metrics import Metric, registry
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coun.data import Data, TensorExamples, Views, from_arrays
-from coun.data.examples import limited, stratified
+from coun.data.subsets import limited, stratified
 from coun.errors import CounError
 
 

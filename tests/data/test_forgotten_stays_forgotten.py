@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from coun.data import Data, RowTable, Split, align, from_arrays, with_copies
-from coun.data.examples import limited
 from coun.data.requests import Class, Listed, Random
+from coun.data.subsets import limited
 from coun.engine import Task
 from coun.errors import CounError
 from coun.models import Classifier

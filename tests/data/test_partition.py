@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import coun
-from coun.data.examples import AbsentRows
+from coun.data.data_set import AbsentRows
 from coun.data.partition import SMALLEST, Partition
 from coun.data.requests import Client, parse
 from coun.errors import CounError

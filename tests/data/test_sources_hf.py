@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from coun.data import load
-from coun.data.examples import limited
+from coun.data.subsets import limited
 from coun.errors import CounError
 
 IMAGE = {"_type": "Image"}

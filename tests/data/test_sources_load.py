@@ -11,7 +11,7 @@ import torch
 
 from coun import plugins
 from coun.data import Views, load, sources
-from coun.data.examples import limited
+from coun.data.subsets import limited
 
 
 def test_digits_are_those_of_scikit_learn(digits):

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coun.data import RowTable, Split, align, from_arrays
-from coun.data.examples import AbsentRows, limited
+from coun.data.data_set import AbsentRows
 from coun.data.requests import Class, Listed
+from coun.data.subsets import limited
 from coun.errors import CounError
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import coun
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 
 FAST = {"epochs": 1, "batch_size": 16, "lr": 0.02}
 

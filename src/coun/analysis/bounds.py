@@ -7,7 +7,7 @@ from typing import Any
 
 from coun.analysis.alignment import jacobian_norms, view_spread
 from coun.data import Split
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.errors import CounError
 from coun.runs import Run
 

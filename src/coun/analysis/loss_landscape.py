@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.data import Data, Split
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.engine import predict
 from coun.errors import CounError
 from coun.models import Classifier, copy_model

@@ -8,7 +8,7 @@ import torch
 from coun.audit.parts import RequestParts
 from coun.audit.rank_tests import Groups, Strata, rank_test
 from coun.data import Data, Examples, Split
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.metrics import probe_margins
 from coun.metrics.arrays import Floats, Ints
 from coun.seeds import Seeds

@@ -28,7 +28,7 @@ from coun.attacks import (
 )
 from coun.audit.scores import PROBED, Subject
 from coun.data import Split
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.metrics import (
     activation_distance,
     agreement,

@@ -14,7 +14,7 @@ from torch import Tensor
 from coun.attacks import correctness, scaled_logit
 from coun.audit.rank_tests import Groups
 from coun.data import Split
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.metrics import js_rows, probabilities, probe_margins
 from coun.metrics.arrays import Floats, Ints
 from coun.runs import Predictions, Run, measure

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from coun.audit.scores import Subject
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.errors import CounError
 from coun.metrics import (
     centroid_distances,

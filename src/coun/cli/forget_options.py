@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from coun.data import Data, Examples, Split
-    from coun.data.examples import AbsentRows
+    from coun.data.data_set import AbsentRows
     from coun.data.partition import Partition
     from coun.data.requests import Request
 

@@ -8,7 +8,8 @@ training rows must be forgotten, a `RowTable` finds them again.
 from coun.data.adapter import from_arrays, from_dataset
 from coun.data.canaries import Canaries, plant
 from coun.data.content import copies, with_copies
-from coun.data.examples import Data, Examples, TensorExamples
+from coun.data.data_set import Data
+from coun.data.examples import Examples, TensorExamples
 from coun.data.out_of_fold import OutOfFold
 from coun.data.request_files import read_ids, read_index
 from coun.data.row_table import RowTable, align, load_recorded

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from coun.data.checks import check_labels, checked_ids, first_line
-from coun.data.examples import Data, Examples, TensorExamples
+from coun.data.data_set import Data
+from coun.data.examples import Examples, TensorExamples
 from coun.data.images import pixels
 from coun.data.items import Pairs, all_labels, class_names, listed_labels
 from coun.data.labels import Coding, coding, label_values

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data, Examples, NamedRows, TensorExamples
+from coun.data.data_set import Data
+from coun.data.examples import Examples, NamedRows, TensorExamples
 from coun.errors import CounError
 
 Mark = Literal["mislabelled", "augmented"]

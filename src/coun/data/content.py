@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.examples import FETCH, Data, Examples
+from coun.data.data_set import Data
+from coun.data.examples import FETCH, Examples
 from coun.data.images import SUFFIXES, decode, is_image_file
 from coun.data.split import Split
 from coun.errors import CounError

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from coun.data.checks import regular_file
-from coun.data.examples import FETCH, Data, Examples, limited
+from coun.data.data_set import Data
+from coun.data.examples import FETCH, Examples
 from coun.data.images import FORMATS, eight_bits
 from coun.data.sources import OpenedSource, Table, open_source
+from coun.data.subsets import limited
 from coun.errors import CounError
 
 PARTS = ("train", "test")

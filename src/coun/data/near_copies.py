@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data, Examples
+from coun.data.data_set import Data
+from coun.data.examples import Examples
 from coun.data.lookup import Row, all_rows
 from coun.errors import CounError
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coun.data.examples import Data, Examples
+from coun.data.data_set import Data
+from coun.data.examples import Examples
 from coun.errors import CounError, counted
 from coun.files import atomically
 

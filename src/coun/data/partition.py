@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.errors import CounError
 
 SMALLEST = 10  # rows that every client of a Dirichlet partition has at least

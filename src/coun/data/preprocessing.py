@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from coun.data.examples import Data, RenamedExamples
+from coun.data.data_set import Data
+from coun.data.examples import RenamedExamples
 from coun.data.transforms import ViewsLike, as_views
 from coun.data.views import Transform, Views
 from coun.errors import CounError

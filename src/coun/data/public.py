@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coun.data.checks import regular_file
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.sources import load
 from coun.errors import CounError, unknown
 from coun.files import expanded

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from coun.data.content import row_hashes
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.errors import CounError
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from coun.data.checks import first_line
 from coun.data.content import HASH_BYTES, listing, row_hashes
-from coun.data.examples import AbsentRows, Data, Examples, RenamedExamples, TensorExamples
+from coun.data.data_set import AbsentRows, Data
+from coun.data.examples import Examples, RenamedExamples, TensorExamples
 from coun.data.keyed_rows import PREFIX, with_names
 from coun.data.lazy import joined_examples
 from coun.data.row_matching import MAY_BE_MISSING, CurrentRows, joined, match_rows

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.examples import AbsentRows, Data
+from coun.data.data_set import AbsentRows, Data
 from coun.data.requests import Class, Listed, Random, Request
 from coun.data.requests.listed import row_numbers
 from coun.data.split_record import recorded_fields

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.requests import Listed, parse
 from coun.data.requests.listed import row_numbers
 from coun.data.split_rows import ContentKind, no_rows

@@ -10,8 +10,9 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data, stratified
+from coun.data.data_set import Data
 from coun.data.requests import Class, Random, Request
+from coun.data.subsets import stratified
 from coun.errors import CounError, counted
 
 ContentKind = Literal["random", "class", "listed", "mixed"]

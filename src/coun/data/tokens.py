@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from coun.data.checks import check_labels, checked_ids
-from coun.data.examples import Data, TensorExamples
+from coun.data.data_set import Data
+from coun.data.examples import TensorExamples
 from coun.data.items import class_names
 from coun.data.labels import coding, label_values
 from coun.data.row_views import TokenViews

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from coun.attacks.efficacy import efficacy_by_feature
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.engine import predict
 from coun.errors import CounError
 from coun.metrics import accuracy

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.engine import Fit, Optimizer, Task, predict
 from coun.errors import CounError
 from coun.metrics import unlearn_accuracy

@@ -15,7 +15,7 @@ from coun.attacks.roc_curves import curve
 from coun.audit import Audit, Evidence, Subject
 from coun.audit.result import folder_of
 from coun.audit.wording import effect_text, p_text, short
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.metrics import confusion
 from coun.models import Outputs
 from coun.report.figures import (

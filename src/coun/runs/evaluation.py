@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from coun.data import Data, Split
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.errors import CounError, counted, require_type
 from coun.metrics import GAP_METRICS, Measurements, catalogue
 from coun.metrics.registry import any_needs

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from coun.data import Data, Split
-from coun.data.examples import stratified
 from coun.data.row_table import RowTable
+from coun.data.subsets import stratified
 from coun.engine import Checkpoint, Compute, Cost, Engine, Task, forward_flops
 from coun.engine.device import keep_freed_memory
 from coun.engine.process_group import ProcessGroup

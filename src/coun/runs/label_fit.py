@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from coun.data import Examples, Split
-from coun.data.examples import stratified
+from coun.data.subsets import stratified
 from coun.engine import predict
 from coun.plans.choice import LabelFit
 from coun.runs.run import Run

@@ -14,9 +14,9 @@ import torch
 from coun.bench.spec.config import Config, DataConfig, Workload
 from coun.bench.spec.protocols import PROTOCOLS, Protocol
 from coun.data import Data, Split, TensorExamples, Views, load
-from coun.data.examples import stratified
 from coun.data.public import public_set
 from coun.data.requests import Client, Request
+from coun.data.subsets import stratified
 from coun.engine import Compute, forward_flops
 from coun.errors import CounError, unknown
 from coun.models import Classifier, build

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.errors import CounError
 
 Share = Annotated[float, Field(gt=0, lt=1)]

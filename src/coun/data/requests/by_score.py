@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.requests.base import Request, Share, mask_of, rows_of_share
 from coun.errors import CounError
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.partition import Partition
 from coun.data.requests.base import Request
 from coun.errors import CounError

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.requests.base import ModelPredictions
 from coun.data.requests.by_score import ByScore
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.requests.base import Request, Share, mask_of, rows_of_share
 from coun.errors import CounError
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.requests.base import Request, Share
 from coun.data.requests.random import Random
 

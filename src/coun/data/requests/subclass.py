@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.requests.base import Request
 from coun.data.requests.whole_class import class_label
 from coun.errors import CounError

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.requests.base import ModelPredictions
 from coun.data.requests.by_score import ByScore
 

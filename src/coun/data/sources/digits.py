@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from coun.data.adapter import from_arrays
-from coun.data.examples import Data, stratified
+from coun.data.data_set import Data
 from coun.data.sources.source import Source
+from coun.data.subsets import stratified
 
 
 def read() -> Data:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from coun.data.checks import first_line, regular_file
-from coun.data.examples import stratified
 from coun.data.sources.table import Part, Table
+from coun.data.subsets import stratified
 from coun.errors import CounError, nearest
 
 SHARE = 0.2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from coun.data.checks import NAMEABLE, nameable
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.labels import label_values
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source

@@ -10,7 +10,7 @@ import numpy as np
 
 from coun.data.adapter import from_arrays
 from coun.data.checks import first_line, memory_of_machine, regular_file
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.sources.source import Source
 from coun.errors import CounError
 

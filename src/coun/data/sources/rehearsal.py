@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from coun.data.adapter import from_arrays
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.sources.source import Source
 from coun.errors import CounError, unknown
 from coun.seeds import Seeds

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.sources.table import Table
 
 RECORDED = ("encoding",)  # arguments that only records give, and no user

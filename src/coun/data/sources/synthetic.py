@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from coun.data.adapter import from_arrays
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.sources.source import Source
 from coun.data.views import Views
 from coun.errors import CounError, unknown

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from coun.data.cache import SMALLEST, Cache
 from coun.data.checks import NAMEABLE, check_labels, nameable
-from coun.data.examples import FETCH, Data, Examples, TensorExamples, kept_rows
+from coun.data.data_set import Data
+from coun.data.examples import FETCH, Examples, TensorExamples
 from coun.data.images import DeepImages, stack
 from coun.data.lazy import EncodedImages, Images, LazyExamples
+from coun.data.subsets import kept_rows
 from coun.data.views import Views
 from coun.errors import CounError
 

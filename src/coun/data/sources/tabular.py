@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from coun.data.examples import Data
+from coun.data.data_set import Data
 from coun.data.row_views import TableViews
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source

@@ -9,7 +9,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from coun.data.examples import Data, TensorExamples
+from coun.data.data_set import Data
+from coun.data.examples import TensorExamples
 from coun.data.row_views import TokenViews
 from coun.data.sources.table import Table
 from coun.data.tokens import MASK, SEGMENTS, TOKENS, padded, second_text
