@@ -11,7 +11,7 @@ from coun.audit.scores import Subject
 from coun.data import Data, Split
 from coun.errors import CounError, require_type
 from coun.runs import Predictions, Run, SharedOutputs, predictions
-from coun.runs.evaluation import require_finite
+from coun.runs.measuring import require_finite
 from coun.trust import Trust
 
 Model = Run | str | Path

@@ -14,7 +14,7 @@ from coun.metrics import accuracy
 from coun.multitask.request import TaskRequest
 from coun.multitask.training import MultiTaskRun
 
-MEMBER_SEED = 0  # of the attack's members, as in `coun.runs.evaluation`
+MEMBER_SEED = 0  # of the attack's members, as in `coun.runs.measuring`
 
 
 def measure(run: MultiTaskRun, request: TaskRequest) -> dict[str, dict[str, float]]:

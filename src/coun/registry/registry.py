@@ -28,7 +28,7 @@ from coun.registry.summary import RequestSummary
 from coun.registry.versions import Numbers
 from coun.runs import Options, Run
 from coun.runs.folder import expanded, read_record
-from coun.runs.run import recorded_data
+from coun.runs.recorded_data import recorded_data
 
 
 class Registry(RegistryReader):

@@ -1,8 +1,9 @@
 """Runs: models with the record of how they were made, on disk or in memory."""
 
 from coun.runs.chain import history
-from coun.runs.evaluation import Predictions, evaluate, measure, predictions
+from coun.runs.evaluation import evaluate
 from coun.runs.label_errors import SuspiciousLabel, suspicious_labels
+from coun.runs.measuring import Predictions, measure, predictions
 from coun.runs.metrics_record import Metrics
 from coun.runs.options import Options
 from coun.runs.preparation import prepare

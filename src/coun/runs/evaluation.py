@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coun.data import Data, Split
-from coun.data.subsets import stratified
 from coun.errors import CounError, counted, require_type
-from coun.metrics import GAP_METRICS, Measurements, catalogue
+from coun.metrics import Measurements, catalogue
 from coun.metrics.registry import any_needs
 from coun.models import Classifier, Outputs
 from coun.runs.chain import measured
 from coun.runs.comparison import check_comparable
+from coun.runs.measuring import (
+    Predictions,
+    measurements,
+    measurements_to_json,
+    predictions,
+    require_finite,
+)
 from coun.runs.metrics_record import (
     VERSION,
     Metrics,
@@ -38,155 +43,6 @@ Retrains = Run | str | Path | Sequence[Run | str | Path]
 FEW_ROWS = 10  # of which one is more than ten points
 NEAR_CHANCE = LARGE_FALL = 5.0  # points of test accuracy
 POOR_RETRAIN = 10.0  # points: a Retrain differs from the model before by other weights and rows
-MEMBER_SEED = 0  # of the attack's stratified members: fixed, so two models face one attack
-
-
-@dataclass(eq=False)
-class Predictions:
-    """Outputs and labels of one model on the retain, forget and test rows."""
-
-    outputs: dict[str, Outputs]
-    labels: dict[str, Tensor]
-
-
-def predictions(
-    classifier: Classifier,
-    data: Data,
-    split: Split | None,
-    *,
-    progress: bool = False,
-    with_features: bool = True,
-    title: str = "evaluate",
-    shared: SharedOutputs | None = None,
-) -> Predictions:
-    """Run the model over every part once; without a split all training rows are retained.
-
-    "forget" holds all rows that must be forgotten by now, those of earlier requests included,
-    as far as the data still has them; the part is left out where it has none. The test part
-    leaves out rows that the request names. Without features, those of the outputs are (N, 0).
-    Outputs that *shared* has are not computed again; it then decides about features as well.
-
-    Args:
-        classifier: the model.
-        data, split: the rows, and which of them were to be forgotten.
-        progress, title: whether to show a progress bar on standard error, and what it says.
-        with_features: whether to keep the inputs of the last layer as well.
-        shared: outputs that other functions computed or will read.
-
-    Returns: outputs and labels by part: "retain", "forget" and "test".
-    """
-    shared = shared or SharedOutputs(with_features=with_features)
-    rows: dict[str, Tensor | None] = {"test": None, "retain": None}
-    if split is not None:
-        rows["retain"] = split.rows(data, "retain")
-        if len(forgotten := split.rows(data, "forgotten")):
-            rows["forget"] = forgotten
-        if len(split.held_out):
-            rows["test"] = split.test_rows(data)
-    outputs, labels = {}, {}
-    for name, places in rows.items():
-        part: Literal["train", "test"] = "test" if name == "test" else "train"
-        outputs[name] = shared.predict(
-            classifier, data, part, places, progress=progress, title=f"{title}: {name}"
-        )
-        of_part = (data.test if name == "test" else data.train).labels.cpu()
-        labels[name] = of_part if places is None else of_part[places]
-    return Predictions(outputs, labels)
-
-
-def require_finite(predicted: Predictions, where: str) -> None:
-    """Refuse outputs that are no numbers, as where logits grew beyond float32.
-
-    Args: where: what the message calls the model.
-    """
-    for name, answers in predicted.outputs.items():
-        wrong = ~torch.isfinite(answers.logits).all(1) | ~torch.isfinite(answers.features).all(1)
-        if wrong.any():
-            raise CounError(
-                f"{where} gives no finite numbers for {int(wrong.sum()):,} of {len(wrong):,} "
-                f"{name} rows; expected numbers, so it cannot be measured"
-            )
-
-
-def measurements(
-    predictions: Predictions,
-    split: Split | None,
-    *,
-    cost: Mapping[str, float] | None = None,
-    retrain: Measurements | None = None,
-    start: Outputs | None = None,
-) -> Measurements:
-    """Give every registered metric what it needs of one model's *predictions*.
-
-    When a whole class was forgotten, the test part leaves that class out, for the test
-    accuracy and for attacks alike, and `forgotten_test` holds it. The attacks' members are a
-    seeded, stratified subset of the retain set, as many as there are test samples; where the
-    retain set is the smaller one, the test samples are cut to its size.
-
-    Args:
-        cost: the cost in the run's record.
-        retrain: of a Retrain of the same request, measured in the same way.
-        start: what the model before unlearning predicts for the same test rows.
-
-    Returns: the metrics by name, each computed when it is first read.
-
-    Source: CoUn, section 4.1. SalUn and Sparse take the *first* retain rows for members,
-        which covers a few classes only where files are sorted by class.
-    """
-    inputs: dict[str, Any] = {} if cost is None else {"cost": cost}
-
-    def add(name: str, part: str, rows: Tensor | None = None) -> None:
-        values = {**predictions.outputs[part]._asdict(), "labels": predictions.labels[part]}
-        for kind, value in values.items():
-            inputs[f"{name}.{kind}"] = value if rows is None else value[rows]
-
-    for part in predictions.labels.keys() - {"test"}:
-        add(part, part)
-    test = predictions.labels["test"]
-    if split is None or not split.forgotten_classes:
-        rows = None
-        others = torch.arange(len(test))
-    else:
-        forgotten_class = torch.isin(test, torch.tensor(split.forgotten_classes))
-        rows = others = (~forgotten_class).nonzero().flatten()
-        add("forgotten_test", "test", forgotten_class.nonzero().flatten())
-    add("test", "test", rows)
-    if split is not None:
-        retain = predictions.labels["retain"]
-        size = min(len(retain), len(others))
-        add("members", "retain", stratified(retain, size, MEMBER_SEED))
-        add("others", "test", others[stratified(test[others], size, MEMBER_SEED)])
-    forgotten = predictions.labels.get("forget")
-    if start is not None and forgotten is not None and torch.isin(test[others], forgotten).any():
-        inputs["start.test.logits"] = start.logits[others]
-        inputs["start.test.labels"] = test[others]
-    return Measurements(inputs, retrain=retrain)
-
-
-def measure(predictions: Predictions, split: Split | None) -> dict[str, Any]:
-    """Compute all metrics that need one model only, from its *predictions*, as `evaluate`.
-
-    Returns: the values by name, None for unlearn accuracy and MIA efficacy without a *split*;
-        and `counts`, the numbers of rows.
-
-    >>> import coun
-    >>> data = coun.load("digits", limit=50)
-    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.1)
-    >>> answers = predictions(run.classifier, data, split)  # one pass over the data
-    >>> answers.outputs["forget"].logits.shape, measure(answers, split)["counts"]["forget"]
-    (torch.Size([5, 10]), 5)
-    """
-    return _as_json(measurements(predictions, split), predictions)
-
-
-def _as_json(measurements: Measurements, predictions: Predictions) -> dict[str, Any]:
-    values, left_out = measurements.values_by_name()
-    counts = {name: len(labels) for name, labels in predictions.labels.items()}
-    if "members.labels" in measurements.inputs:
-        size = len(measurements.inputs["members.labels"])
-        counts |= {"mia_members": size, "mia_non_members": size}
-    result = {**dict.fromkeys(GAP_METRICS), **values, "counts": counts}
-    return {**result, "metrics_left_out": left_out} if left_out else result
 
 
 def evaluate(
@@ -257,7 +113,7 @@ def evaluate(
     of_start = shared or SharedOutputs(with_features=any_needs("features"))
     unseen = None if begun is None else _on_test(begun, run.data, split, progress, of_start)
     values = measurements(predicted, split, cost=run.record["cost"], start=unseen)
-    result = _as_json(values, predicted)
+    result = measurements_to_json(values, predicted)
     result["split_sha256"] = split.digest if split else None
     if split is not None and (missing := len(split.missing(run.data))):
         result["not_measured"] = _reasons(missing, len(split.forget))

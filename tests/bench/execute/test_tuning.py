@@ -10,7 +10,7 @@ import coun
 from coun.bench import bench
 from coun.bench.execute.tuning import _Search, _untuned
 from coun.bench.main import search
-from coun.bench.spec.config import MethodConfig
+from coun.bench.spec.method_config import MethodConfig
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.reading import parse
 from coun.bench.spec.workload import data_spec, workload_info

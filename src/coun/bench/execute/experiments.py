@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 from coun.attacks.vulnerable import RULI, vulnerable_rows
 from coun.bench.execute.attacks import attack
 from coun.bench.execute.store import RUN, Store
-from coun.bench.spec.config import PreparationConfig
 from coun.bench.spec.experiment import (
     Compare,
     Ensemble,
@@ -29,6 +28,7 @@ from coun.bench.spec.experiment import (
     Unlearn,
     keeping_interval,
 )
+from coun.bench.spec.method_config import PreparationConfig
 from coun.data import Data, Split
 from coun.data.requests import ModelPredictions
 from coun.data.requests.whole_class import class_label
@@ -39,8 +39,8 @@ from coun.files import locked
 from coun.methods import find
 from coun.metrics import Measurements, centroid_distances, centroids, prediction_rows
 from coun.runs import Options, Run, measure, predictions, prepare, train, unlearn
-from coun.runs.evaluation import measurements
 from coun.runs.kept_epochs import KeptEpoch
+from coun.runs.measuring import measurements
 
 # Parts of a run's record that the tables need.
 RECORDED = ("weights_sha256", "cost", "preparation_cost", "kind", "method", "environment")

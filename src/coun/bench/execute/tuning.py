@@ -8,8 +8,9 @@ from typing import Any
 
 from coun.bench.execute.records import collect
 from coun.bench.execute.store import Store
-from coun.bench.spec.config import Config, MethodConfig, SearchRange, TuneConfig, Workload
+from coun.bench.spec.config import Config, TuneConfig, Workload
 from coun.bench.spec.experiment import Experiment
+from coun.bench.spec.method_config import MethodConfig, SearchRange
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.planned import Plan
 from coun.bench.spec.workload import protocol_of

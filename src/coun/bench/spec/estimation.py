@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from coun.bench.spec.config import Config, PreparationConfig, Workload
+from coun.bench.spec.config import Config, Workload
 from coun.bench.spec.experiment import (
     Compare,
     Ensemble,
@@ -26,6 +26,7 @@ from coun.bench.spec.experiment import (
     Unlearn,
     closure,
 )
+from coun.bench.spec.method_config import PreparationConfig
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.planned import Plan
 from coun.bench.spec.reading import configured, load, with_selected_workloads

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from typing import Any
 
 from coun.bench.spec.code import code_of, code_of_model
-from coun.bench.spec.config import PreparationConfig
 from coun.bench.spec.forget import hashed_record, label, score_name
+from coun.bench.spec.method_config import PreparationConfig
 from coun.bench.spec.protocols import Attack
 from coun.bench.spec.workload import DataSpec
 from coun.data.requests import Request

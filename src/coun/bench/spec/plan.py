@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from coun.bench.spec.checks import check_classes, check_models
-from coun.bench.spec.config import Config, MethodConfig, Workload
+from coun.bench.spec.config import Config, Workload
 from coun.bench.spec.experiment import (
     FLOOR_SEED_OFFSET,
     Compare,
@@ -20,6 +20,7 @@ from coun.bench.spec.experiment import (
     Unlearn,
 )
 from coun.bench.spec.forget import label, seed_of_draw
+from coun.bench.spec.method_config import MethodConfig
 from coun.bench.spec.planned import (
     CANDIDATE,
     FLOOR,

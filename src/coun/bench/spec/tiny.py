@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from coun.bench.spec.config import Config, DataConfig, MethodConfig, Workload
+from coun.bench.spec.config import Config, DataConfig, Workload
+from coun.bench.spec.method_config import MethodConfig
 from coun.data.requests import Request
 from coun.methods import find
 

@@ -46,7 +46,7 @@ def feature_maps(
         seed: also starts t-SNE.
 
     >>> import coun
-    >>> from coun.runs.evaluation import predictions
+    >>> from coun.runs.measuring import predictions
     >>> data = coun.load("digits", limit=50)
     >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.2)
     >>> answers = {"Original": predictions(run.classifier, data, split)}
