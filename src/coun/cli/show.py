@@ -92,7 +92,7 @@ def _description(run: Run) -> list[str]:
     lines.append(
         f"{cost.seconds:.1f} s, {operations(cost.flops)}, {cost.samples_seen:,} "
         f"{run.data.noun}s seen, peak {cost.peak_memory_mib:,.0f} MiB"
-        + (f", about {share:.2f} of a Retrain" if share is not None else "")
+        + (f", expected to cost {share:.2f} of a Retrain" if share is not None else "")
     )
     if cost.bytes_sent:
         lines.append(f"{cost.bytes_sent / 2**20:,.1f} MiB sent between server and clients")
