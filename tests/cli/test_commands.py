@@ -193,6 +193,9 @@ def test_settings_of_one_method_are_shown(coun_command) -> None:
     assert shown.code == 0
     for word in ("temperature", "0.1", "> 0", "sum, mean", "automatic"):
         assert word in shown.out
+    example = Path(__file__).parents[2] / "examples" / "new_method.py"
+    own = coun_command("methods", f"{example}:NegGradPlus")
+    assert "my_neggrad_plus: Decrease the retain loss" in own.out
     refused = coun_command("methods", "cuon")
     assert refused.code == 2
     assert "did you mean 'coun'" in refused.err

@@ -120,12 +120,58 @@ def test_text_with_too_many_values_is_no_category_unless_chosen(tmp_path):
     assert coun.load(f"table:{path}", categorical="word").shape == (160,)
 
 
-def test_a_column_of_ids_is_left_out_with_a_hint(people):
+def test_the_only_column_of_ids_gives_the_ids(people):
     columns, path = people
     save({"id" if name == "name" else name: values for name, values in columns.items()}, path)
     data = coun.load(f"table:{path}")
     assert data.shape == (6,)
-    assert "--id-column id makes its values the ids" in " ".join(data.notes)
+    assert "the values of column 'id' are the ids of the rows" in " ".join(data.notes)
+    assert set(data.train.ids) <= set(columns["name"])
+
+
+def test_of_two_columns_of_ids_none_is_taken(people):
+    columns, path = people
+    save({"user_id": range(len(columns["name"])), "id": columns["name"], **columns}, path)
+    data = coun.load(f"table:{path}", drop="name")
+    assert data.shape == (6,)
+    assert "--id-column user_id makes its values the ids" in " ".join(data.notes)
+    assert data.train.ids == tuple(str(number) for number in data.train.numbers.tolist())
+
+
+def test_ids_that_count_from_one_name_their_own_rows(tmp_path):
+    lines = [f"{k + 1:03d},{k % 7}.5,{'ab'[k % 2]}" for k in range(40)]
+    path = write(tmp_path, "\n".join(["id,x,label", *lines]))
+    data = coun.load(f"table:{path}")
+    row = int(data.train.numbers[5])
+    assert data.train.ids[5] == f"{row + 1:03d}"
+    again = coun.load(data.source, **data.origin)
+    assert again.train.ids == data.train.ids
+    lines[row] = lines[row].replace(f"{row + 1:03d}", "001" if row else "002")
+    write(tmp_path, "\n".join(["id,x,label", *lines]))
+    with pytest.raises(CounError, match="unique"):  # the ids stay those of the column
+        coun.load(data.source, **data.origin)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("text", [False, True])
+def test_the_index_of_pandas_gives_the_ids_where_it_is_not_the_row_number(tmp_path, kind, text):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": [k % 7 + 0.5 for k in range(40)], "label": ["a", "b"] * 20})
+    frame = frame.sample(frac=1, random_state=0)
+    if text:
+        frame.index = [f"u{k}" for k in frame.index]
+    path = tmp_path / f"people.{kind}"
+    frame.to_csv(path) if kind == "csv" else frame.to_parquet(path)
+    data = coun.load(f"table:{path}")
+    assert data.shape == (1,)
+    assert list(data.train.ids) == [str(frame.index[n]) for n in data.train.numbers.tolist()]
+    assert any("the index of pandas" in note for note in data.notes)
+
+
+def test_a_number_too_large_to_be_scaled_is_refused(tmp_path):
+    lines = [f"{k}e300,{'ab'[k % 2]}" for k in range(40)]
+    with pytest.raises(CounError, match=r"'x' has values up to 4e\+301, too large"):
+        coun.load(f"table:{write(tmp_path, chr(10).join(['x,label', *lines]))}")
 
 
 def test_numbers_as_categories(people):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import coun
-from coun.metrics import GAP_METRICS, Measurements, catalogue, columns, margins
+from coun.metrics import GAP_METRICS, Measurements, Metric, catalogue, columns, margins, registry
 from coun.report import Grid, tabulate
 
 PLUGIN = """
@@ -120,6 +120,23 @@ print(json.dumps([found, Grid.of_runs(tabulate({"x": [found]})).header]))
     assert "ZeroDivisionError" in left_out["broken"]
     assert "would replace" in left_out["row_agreement"]
     assert "expected a coun.metrics.Metric" in left_out["number"]
+
+
+@pytest.mark.parametrize("value", [np.float32(2.5), torch.tensor(2.5), torch.tensor([2.5])[0], 2.5])
+def test_a_plug_in_may_return_numbers_of_torch_and_numpy(monkeypatch, caplog, value) -> None:
+    metrics = {
+        "good": Metric("good", "good", "", lambda x: value, ("forget.logits",)),
+        "bad": Metric("bad", "bad", "", lambda x: float("nan"), ("forget.logits",)),
+        "worse": Metric("worse", "worse", "", lambda x: x.topk(9), ("forget.logits",)),
+    }
+    registered = registry._Registered(metrics, frozenset(metrics), {})
+    monkeypatch.setattr(registry, "_registered", lambda: registered)
+    values, left_out = Measurements(predictions(0)).values_by_name()
+    assert json.dumps(values) == '{"good": 2.5}'
+    assert set(left_out) == {"bad", "worse"}
+    columns_of_a_bench = Measurements(predictions(0)).values_or_none(["good", "worse", "other"])
+    assert columns_of_a_bench == {"good": 2.5, "worse": None, "other": None}
+    assert "metric worse is left out: RuntimeError" in caplog.text
 
 
 def test_evaluate_and_tables_read_the_registry(original, split) -> None:

@@ -33,23 +33,23 @@ LEGEND = (
 @app.command(
     "methods",
     short_help="List the unlearning methods, or explain one.",
-    help="List the unlearning methods, or show the card of the one called NAME.",
+    help="List the unlearning methods, or show the card of the one called NAME, which may also be "
+    "package.module:Class or ./file.py:Class.",
 )
 @click.argument("name", required=False)
 @app.json_option
 def command(name: str | None, as_json: bool) -> None:
-    from coun.methods import broken_plugins, catalogue, describe, federated, unknown_method
+    from coun.methods import broken_plugins, catalogue, describe, federated, find
     from coun.plans.card import Card
 
     kinds = catalogue() | federated()
     for reason in broken_plugins().values():
         click.echo(reason, err=True)
-    if name is not None and name not in kinds:
-        raise unknown_method(name)
+    chosen = None if name is None else kinds.get(name) or find(name, trust=True)
     if as_json:
         descriptions = {key: describe(kind) for key, kind in kinds.items()}
-        app.emit(descriptions if name is None else descriptions[name])
-    elif name is None:
+        app.emit(descriptions if chosen is None else describe(chosen))
+    elif chosen is None:
         table = Table("method", "needs", "cost", "what it does, and its source", box=SIMPLE_HEAD)
         table.columns[0].no_wrap = table.columns[1].no_wrap = True
         table.columns[2].justify = "right"
@@ -75,7 +75,7 @@ def command(name: str | None, as_json: bool) -> None:
             "coun methods NAME shows cost, limits and settings of one.", highlight=False
         )
     else:
-        _show_card(Card.of(kinds[name]))
+        _show_card(Card.of(chosen))
 
 
 def _show_card(card: Card) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
+import logging
 import math
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -18,6 +20,8 @@ PACKAGES = (
     "coun.analysis",
 )  # whose modules are searched for metrics
 GROUP = "coun.metrics"  # the entry points of other packages
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,16 @@ class Metric:
         return cls(
             function=compare, needs=(*of_model, *(f"retrain.{n}" for n in of_model)), **fields
         )
+
+
+def _plain(value: Any) -> Any:
+    """*value* as a JSON document holds it, with numbers of torch and NumPy as Python's.
+
+    Raises: TypeError or ValueError for a value that it cannot hold, such as NaN.
+    """
+    value = value.tolist() if hasattr(value, "tolist") else value
+    json.dumps(value, allow_nan=False)
+    return value
 
 
 class _Registered(NamedTuple):
@@ -173,7 +187,8 @@ class Measurements(Mapping[str, Any]):
             raise KeyError(name)
         if name not in self._values:
             metric = catalogue()[name]
-            self._values[name] = metric.function(*map(self._input, metric.needs))
+            value = metric.function(*map(self._input, metric.needs))
+            self._values[name] = _plain(value) if name in _registered().plugins else value
         return self._values[name]
 
     def __contains__(self, name: object) -> bool:
@@ -203,13 +218,32 @@ class Measurements(Mapping[str, Any]):
         """
         values, left_out = {}, dict(_registered().refused)
         for name in self:
-            try:
-                values[name] = self[name]
-            except Exception as error:
-                if name not in _registered().plugins:
-                    raise
-                left_out[name] = " ".join(f"{type(error).__name__}: {error}".split())
+            values[name], reason = self._value_or_reason(name)
+            if reason:
+                left_out[name] = reason
+                del values[name]
         return values, left_out
+
+    def values_or_none(self, names: Iterable[str]) -> dict[str, Any]:
+        """Compute the metrics called *names*; None where an input is missing.
+
+        A metric of a plug-in that fails is None as well, and the reason is logged.
+        """
+        values = {}
+        for name in names:
+            values[name], reason = self._value_or_reason(name) if name in self else (None, "")
+            if reason:
+                _log.warning("metric %s is left out: %s", name, reason)
+        return values
+
+    def _value_or_reason(self, name: str) -> tuple[Any, str]:
+        """The value of a metric and "", or None and why the metric of a plug-in failed."""
+        try:
+            return self[name], ""
+        except Exception as error:
+            if name not in _registered().plugins:
+                raise
+            return None, " ".join(f"{type(error).__name__}: {error}".split())
 
     def _has(self, need: str) -> bool:
         first, _, rest = need.partition(".")

@@ -197,7 +197,7 @@ def _compare(experiment: Compare, store: Store) -> dict[str, float | None]:
         inputs = {**usual.inputs, **given, "on_request": True, "model": run, "split": split}
         measured = Measurements(inputs, retrain=measured)
     assert measured is not None
-    return {name: measured.get(name) for name in experiment.metrics}
+    return measured.values_or_none(experiment.metrics)
 
 
 def _ensemble(experiment: Ensemble, store: Store) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _ensemble(experiment: Ensemble, store: Store) -> dict[str, Any]:
     labels, name = examples.labels.cpu(), "runs.forget.logits"
     inputs = {name: unlearned, f"original.{name}": originals, "forget.labels": labels}
     measured = Measurements(inputs, retrain=Measurements({name: retrained}))
-    result: dict[str, Any] = {"metrics": {name: measured.get(name) for name in experiment.metrics}}
+    result: dict[str, Any] = {"metrics": measured.values_or_none(experiment.metrics)}
     if RULI.name in experiment.metrics and result["metrics"][RULI.name] is not None:
         attacked = vulnerable_rows(unlearned, retrained, originals, labels)
         numbers = data.train.numbers[rows[torch.tensor(attacked.slots)]].tolist()

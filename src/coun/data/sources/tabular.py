@@ -38,7 +38,9 @@ def read(
         path: a CSV file with a header, or a parquet file; or a folder with train.* and test.*.
         label_column: the column of labels, integers or text; by default one called label,
             labels, target, class or y. The classes are its values in training, sorted.
-        id_column: the column whose values are the ids of the rows.
+        id_column: the column whose values are the ids of the rows; by default the only one that
+            is called id or similar, or is the index of pandas, and has another value in each row.
+            Otherwise row numbers are the ids.
         drop: columns to leave out, separated by commas.
         categorical: columns of numbers whose values are categories, separated by commas.
         missing: "refuse" missing values, which is the default, or "fill" them: numbers with
@@ -58,12 +60,17 @@ def read(
     notes = labelled.notes
     if encoding is None:
         training = labelled.table.take(labelled.train_rows)
-        others = (labelled.label, id_column)
+        others = (labelled.label, labelled.id_column)
         columns, remarks = features.describe(
             training, others, drop=drop, categorical=categorical, fill=fill
         )
         classes = list(labelled.classes)
-        encoding = {"label": labelled.label, "classes": classes, "columns": columns}
+        encoding = {
+            "label": labelled.label,
+            "classes": classes,
+            "ids": labelled.id_column,
+            "columns": columns,
+        }
         notes += remarks
     columns = encoding["columns"]
     train, test = labelled.parts(partial(features.encode, columns=columns, fill=fill))

@@ -34,7 +34,7 @@ def read(
         path: a parquet file, or a folder with train.parquet and test.parquet.
         label_column: the column of labels, integers or text; by default one called label,
             labels, target, class or y.
-        id_column: the column whose values are the ids of the rows.
+        id_column: the column whose values are the ids of the rows; by default as for `table:`.
         length: the number of tokens to keep of each text; by default that of the longest
             training text, 512 at most.
         encoding: what an earlier reading found, from the record of a run.
@@ -56,6 +56,7 @@ def read(
     recorded = {
         "label": labelled.label,
         "classes": list(labelled.classes),
+        "ids": labelled.id_column,
         "length": length,
         "vocabulary": vocabulary,
     }

@@ -14,6 +14,7 @@ from coun.errors import CounError, unknown
 
 PREFERRED = ("label", "labels", "fine_label")  # where several columns may be the label
 NAMES_ROWS = re.compile(r"(.*[_ ])?(id|uuid|guid|key|file_?name|file|path)", re.IGNORECASE)
+COUNTS_ROWS = re.compile(r"|index|level_0|Unnamed: \d+|__index_level_\d+__")  # by pandas
 FEW_CLASSES = 10
 ROWS_PER_CLASS = 10
 

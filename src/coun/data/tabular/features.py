@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Collection
@@ -12,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from coun.data.tabular.columns import NAMES_ROWS
+from coun.data.tabular.columns import COUNTS_ROWS, NAMES_ROWS
 from coun.data.tabular.tables import is_number, is_text, numbers, texts
 from coun.errors import CounError, unknown
 
@@ -21,7 +22,6 @@ MOST_CATEGORIES = 100
 NUMBER = re.compile(r"[+-]?(?=[.,]?\d)(\d{1,3}([,.' ]\d{3})+|\d*)([.,]\d*)?([eE][+-]?\d+)?\s*%?")
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FEW_NUMBERS = 4  # different ones, which may be grades or sizes
-COUNTS_ROWS = re.compile(r"|index|level_0|Unnamed: \d+")  # what pandas writes beside the columns
 Column = dict[str, Any]  # {"name", "mean", "std"} or {"name", "categories"}
 
 
@@ -87,7 +87,7 @@ def _described(name: str, column: pa.ChunkedArray, chosen: bool) -> tuple[Column
     if column.null_count == len(column):
         raise CounError(f"column '{name}' is empty; leave it out with {_drop(name)}")
     unique, note = len(column.unique()) == len(column), ""
-    if unique and COUNTS_ROWS.fullmatch(name.strip()) and pa.types.is_integer(column.type):
+    if COUNTS_ROWS.fullmatch(name.strip()) and (unique or name.startswith("__")):
         return None, f"column '{name}' counts the rows and is no feature"
     if NAMES_ROWS.fullmatch(name) and not chosen:
         if unique:
@@ -202,7 +202,13 @@ def _scale(name: str, values: np.ndarray) -> Column:
     finite = values[np.isfinite(values)]
     if not len(finite):
         raise CounError(f"column '{name}' has no finite number; leave it out with {_drop(name)}")
-    deviation = float(finite.std())
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = float(finite.std())
+    if not math.isfinite(deviation):
+        raise CounError(
+            f"column '{name}' has values up to {abs(finite).max():.0e}, too large to be scaled; "
+            f"divide them, or leave it out with {_drop(name)}"
+        )
     return {"name": name, "mean": float(finite.mean()), "std": deviation or 1.0}
 
 

@@ -16,7 +16,8 @@ from coun.data.checks import check_class_names, checked_ids
 from coun.data.examples import TensorExamples
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.table import Part
-from coun.data.tabular.tables import class_names, labels_of, read_parts, texts
+from coun.data.tabular.columns import COUNTS_ROWS, NAMES_ROWS
+from coun.data.tabular.tables import class_names, is_text, labels_of, read_parts, texts
 from coun.errors import CounError, unknown
 
 LABELS = ("label", "labels", "target", "class", "y")  # usual names of the label column
@@ -31,7 +32,7 @@ class LabelledTable:
         test: the test part; None where it is held out.
         label: name of the label column.
         classes: the labels in training as text, sorted.
-        id_column: name of the column of ids; None where row numbers serve.
+        id_column: name of the column of ids, chosen or found; None where row numbers serve.
         train_rows, test_rows: positions in *table* of the training rows and of the rows held
             out, int64.
         notes: what the user should know.
@@ -57,20 +58,27 @@ class LabelledTable:
     ) -> LabelledTable:
         """Read *path*, a file or a folder with a training and a test part.
 
-        Args: recorded: label and classes of an earlier reading, which later deletions of rows
-            must not change.
+        Args: recorded: label, classes and column of ids of an earlier reading, which later
+            deletions of rows must not change.
 
         Raises: CounError for a file, a column or a value that cannot be used.
         """
+        if recorded and id_column is None:
+            id_column = recorded.get("ids")
         table, test = read_parts(path, id_column, hold_out=bool(held_out))
         label = recorded["label"] if recorded else _label_column(table, label_column)
+        remark = ""
+        if id_column is None and not recorded:
+            id_column, remark = _naming_column([table] if test is None else [table, test], label)
+            if id_column is not None:  # again, because as numbers ids such as 007 lose their zeros
+                table, test = read_parts(path, id_column, hold_out=bool(held_out))
         if label not in table.column_names:
             raise unknown("label column", label, table.column_names)
         values = labels_of(table, label)
         classes = tuple(recorded["classes"]) if recorded else class_names(label, values)
         if not recorded:  # what an earlier version accepted stays readable
             check_class_names(classes)
-        train_rows, notes = np.arange(len(values)), tuple[str, ...]()
+        train_rows, notes = np.arange(len(values)), tuple(filter(None, (remark,)))
         test_rows = train_rows[:0]
         if test is None:
             part = Part(_labels(values, classes, label), lambda _: (), names=_ids(table, id_column))
@@ -79,7 +87,8 @@ class LabelledTable:
                 raise CounError(split.problems[0])
             assert split.train.numbers is not None
             assert split.test.numbers is not None
-            train_rows, test_rows, notes = split.train.numbers, split.test.numbers, split.notes
+            train_rows, test_rows = split.train.numbers, split.test.numbers
+            notes += split.notes
         return cls(table, test, label, classes, id_column, train_rows, test_rows, notes)
 
     @property
@@ -103,6 +112,39 @@ class LabelledTable:
             torch.arange(len(labels)),
             _ids(table, self.id_column),
         )
+
+
+def _naming_column(parts: Sequence[pa.Table], label: str) -> tuple[str | None, str]:
+    """The only column that by its name and values names the rows, and a note; None and "".
+
+    A list of rows to forget holds these names. If row numbers were the ids, a name such as 17
+    would mean another row.
+    """
+
+    def distinct(name: str) -> bool:
+        columns = [part[name] for part in parts if name in part.column_names]
+        return all(
+            (is_text(column.type) or pa.types.is_integer(column.type))
+            and not column.null_count
+            and len(column.unique()) == len(column)
+            for column in columns
+        )
+
+    names = [name for name in parts[0].column_names if name != label]
+    named = [name for name in names if NAMES_ROWS.fullmatch(name) and distinct(name)]
+    if len(named) == 1:
+        note = "the values of column '{}' are the ids of the rows; --id-column chooses another"
+        return named[0], note.format(named[0])
+    indexes = [name for name in names if COUNTS_ROWS.fullmatch(name.strip()) and distinct(name)]
+    if named or len(indexes) != 1:
+        return None, ""
+    index = indexes[0]
+    if parts[0][index].to_pylist() == list(range(parts[0].num_rows)):
+        return None, ""
+    return index, (
+        f"the values of column '{index}', the index of pandas, differ from the row numbers and "
+        "are the ids of the rows; --id-column chooses another"
+    )
 
 
 def _label_column(table: pa.Table, chosen: str | None) -> str:
