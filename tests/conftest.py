@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch import nn
 
 import coun
 from coun.engine import Task
+from coun.errors import CounError
 from coun.models import Classifier
 from coun.seeds import Seeds
 
@@ -99,6 +101,23 @@ def write_photos(tmp_path) -> Callable[..., Path]:
         return tmp_path / "photos"
 
     return write
+
+
+@pytest.fixture
+def refused() -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """`with refused("a", "b"):` expects a one-line CounError that says a and b."""
+
+    @contextlib.contextmanager
+    def expect(*words: object) -> Iterator[None]:
+        with pytest.raises(CounError) as caught:
+            yield
+        message = str(caught.value)
+        assert "\n" not in message
+        assert "Traceback" not in message
+        for word in words:
+            assert str(word) in message
+
+    return expect
 
 
 @pytest.fixture

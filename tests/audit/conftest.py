@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 import coun
+from coun.runs import predictions
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,15 @@ def retrains(plain, half):
 @pytest.fixture(scope="session")
 def memoriser(plain):
     return coun.train(plain, "cnn", epochs=20)
+
+
+@pytest.fixture(scope="session")
+def hard_rows(plain):
+    """A list of rows that a model finds hard, three Retrains without them and an Original."""
+    first = coun.train(plain, "cnn", seed=9, epochs=3)
+    outputs = predictions(first.classifier, plain, None)
+    odds = outputs.outputs["retain"].logits.log_softmax(1)
+    odds = odds.gather(1, outputs.labels["retain"][:, None])
+    split = coun.Split.by_index(plain, plain.train.numbers[odds[:, 0].argsort()[:60]])
+    runs = [coun.train(plain, "cnn", split=split, seed=s, epochs=10) for s in range(1, 6)]
+    return split, runs

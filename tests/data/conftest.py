@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-
-from coun.errors import CounError
-
-
-@pytest.fixture
-def refused() -> Callable[..., contextlib.AbstractContextManager[None]]:
-    """`with refused("a", "b"):` expects a one-line CounError that says a and b."""
-
-    @contextlib.contextmanager
-    def expect(*words: object) -> Iterator[None]:
-        with pytest.raises(CounError) as caught:
-            yield
-        message = str(caught.value)
-        assert "\n" not in message
-        assert "Traceback" not in message
-        for word in words:
-            assert str(word) in message
-
-    return expect
 
 
 @pytest.fixture
