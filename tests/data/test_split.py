@@ -1,31 +1,22 @@
-import copy
 import json
-import unicodedata
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from data.blank import blank_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coun.data import RowTable, Split, align, from_arrays
 from coun.data.data_set import AbsentRows
 from coun.data.requests import Class, Listed
-from coun.data.subsets import limited
 from coun.errors import CounError
-
-
-def make(count=50, classes=5):
-    labels = np.arange(count) % classes
-    names = [f"class {i}" for i in range(classes)]
-    x = np.zeros((count, 4, 4), np.uint8)
-    return from_arrays(x, labels, x[:classes], labels[:classes], classes=names)
 
 
 @pytest.fixture(scope="module")
 def data():
-    return make()
+    return blank_images()
 
 
 def assert_partition(split, data):
@@ -46,7 +37,7 @@ def assert_partition(split, data):
     seed=st.integers(0, 2**31),
 )
 def test_random_splits_partition_the_rows(count, fraction, seed):
-    data = make(count)
+    data = blank_images(count)
     wanted = round(count * fraction)
     if wanted in (0, count):
         return
@@ -57,7 +48,7 @@ def test_random_splits_partition_the_rows(count, fraction, seed):
 
 @given(st.sets(st.integers(0, 49), min_size=1, max_size=49))
 def test_splits_by_index_forget_the_listed_rows(rows):
-    data = make()
+    data = blank_images()
     split = Split.by_index(data, rows)
     assert split.forget.tolist() == sorted(rows)
     assert_partition(split, data)
@@ -106,58 +97,16 @@ def test_bad_requests_are_refused(data, refused):
         Split.by_index(data, range(50))
 
 
-def test_indices_count_in_the_source_under_a_limit(data, refused):
-    cut = limited(data, 10)
-    kept = cut.train.numbers.tolist()
-    split = Split.by_index(cut, kept[3:5])
-    assert split.forget.tolist() == kept[3:5]
-    assert split.rows(cut, "forget").tolist() == [3, 4]
-    assert split.rows(cut, "retain").tolist() == [0, 1, 2, 5, 6, 7, 8, 9]
-    lost = next(row for row in range(50) if row not in kept)
-    with refused(f"index {lost}", "--limit 10"):
-        Split.by_index(cut, [lost])
-
-
 def test_the_digest_tells_splits_apart(data):
     seen = {Split.by_index(data, [row]).digest for row in range(50)}
     assert len(seen) == 50
-    assert Split.by_index(data, [1, 2]).digest != Split.by_index(make(51), [1, 2]).digest
-
-
-@pytest.mark.parametrize(
-    "make_split",
-    [
-        lambda data: Split.random(data, 0.3, seed=4),
-        lambda data: Split.by_class(data, 2),
-        lambda data: Split.by_index(data, [1, 5]),
-    ],
-)
-def test_json_round_trip(data, make_split):
-    split = make_split(data)
-    again = Split.from_json(data, json.loads(json.dumps(split.to_json())))
-    assert torch.equal(again.forget, split.forget)
-    assert torch.equal(again.retain, split.retain)
-    assert (again.scenario, again.seed, again.forget_class) == (
-        split.scenario,
-        split.seed,
-        split.forget_class,
-    )
-
-
-def test_a_record_of_other_data_is_refused(data, refused):
-    record = Split.random(data, 0.3).to_json()
-    with refused("hash", "changed since"):
-        Split.from_json(make(51), record)
-    changed = copy.deepcopy(record)
-    changed["forget"][0] = next(row for row in range(50) if row not in record["forget"])
-    with refused("hash"):
-        Split.from_json(data, changed)
+    assert Split.by_index(data, [1, 2]).digest != Split.by_index(blank_images(51), [1, 2]).digest
 
 
 def test_check_refuses_other_data(data, refused):
     split = Split.random(data, 0.3)
     with refused("51 training rows", "other data"):
-        split.check(make(51))
+        split.check(blank_images(51))
     overlapping = Split(split.forget, data.train.numbers)
     with refused("share rows"):
         overlapping.check(data)
@@ -230,44 +179,6 @@ def test_absent_rows_can_be_named_and_must_be(data, refused):
         Split.by_index(less, [1, 3])
 
 
-def test_rows_are_named_by_id(refused):
-    x, y = np.zeros((4, 4, 4), np.uint8), [0, 1, 0, 1]
-    data = from_arrays(x, y, x, y, ids=["ann", "ben", "cid", "dan"], test_ids=list("tuvw"))
-    assert data.train.take(torch.tensor([2, 0])).ids == ("cid", "ann")
-    split = Split.by_id(data, ["dan", "ann", "u"])
-    assert split.forget.tolist() == [0, 3]
-    assert split.held_out.tolist() == [1]
-    assert split.test_rows(data).tolist() == [0, 2, 3]
-    later = Split.by_id(data, ["ben"], earlier=split)
-    assert later.held_out.tolist() == [1]
-    with refused("'bem'", "did you mean 'ben'"):
-        Split.by_id(data, ["bem"])
-    with refused("'ann'", "2 times"):
-        Split.by_id(data, ["ann", "ann"])
-    with refused("test part", "nothing to forget"):
-        Split.by_id(data, ["u"])
-    with refused("'a'", "2 rows"):
-        from_arrays(x, y, x, y, ids=["a", "a", "b", "c"])
-
-
-def test_a_class_name_that_is_another_label_must_be_explained(refused):
-    x, y = np.zeros((4, 4, 4), np.uint8), [0, 1, 0, 1]
-    data = from_arrays(x, y, x, y, classes=["1", "0"])
-    with refused("'1'", "name:1", "label:1"):
-        Split.by_class(data, 1)
-    assert Split.by_class(data, "name:1").forgotten_classes == (0,)
-    assert Split.by_class(data, "label:1").forgotten_classes == (1,)
-
-
-def test_records_of_version_0_1_are_read(data):
-    new = Split.by_class(data, 2).to_json()
-    names = ("scenario", "seed", "forget_count", "retain_count", "sha256", "forget")
-    old = {name: new[name] for name in names} | {"forget_class": 2}
-    split = Split.from_json(data, old)
-    assert split.forget_class == 2
-    assert split.request == (Class(name="class 2"),)
-
-
 def named(order):
     x = np.arange(20 * 16, dtype=np.uint16).astype(np.uint8).reshape(20, 4, 4)
     ids = [f"p{i:02d}" for i in range(20)]
@@ -315,66 +226,8 @@ def test_earlier_rows_may_be_an_array(data):
         assert Split.by_index(data, [0], earlier=earlier).forget.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("ids", ["12", b"12", None, 12, [1], [None], [float("nan")], [b"1"]])
-def test_ids_that_are_no_texts_are_refused(ids, data, refused):
-    with refused("expected"):
-        Split.by_id(data, ids)
-
-
-@pytest.mark.parametrize(
-    "rows", [["1"], "1", None, 12, [[1, 2], [3]], [2**70], [1 + 5j], [True, 1], np.array([1.0])]
-)
-def test_rows_that_are_no_numbers_are_refused(rows, data, refused):
-    with refused("forget row number"):
-        Split.by_index(data, rows)
-
-
-def test_a_split_without_a_typed_request_is_refused(data, refused):
-    with refused("no class"):
-        Split.by_class(data)
-    with refused("no forget request"):
-        Split.of(data)
-    with refused("'3'", "Split.by_id"):
-        Split.of(data, "3")
-    with refused("list", "Split.by_id"):
-        Split.of(data, [Class(name="3")])
-    for name in ("9" * 5000, "label:" + "9" * 5000):
-        with refused("unknown class"):
-            Split.by_class(data, name)
-    for fraction in ("0.1", None, float("nan")):
-        with refused("fraction"):
-            Split.random(data, fraction)
-    with refused("seed is 1.5"):
-        Split.random(data, 0.1, seed=1.5)
-
-
-@pytest.mark.parametrize(
-    "name", ["forget", "earlier", "held_out", "drawn", "request", "forgotten_classes", "sha256"]
-)
-@pytest.mark.parametrize("value", [None, 5, [12, 22.5], [2**70], {}, "missing"])
-def test_a_damaged_record_is_refused_in_one_line(name, value, data, refused):
-    record = Split.random(data, 0.1).to_json()
-    if value == "missing":
-        del record[name]
-    else:
-        record[name] = value
-    with refused("damaged", name):
-        Split.from_json(data, record)
-
-
-def test_an_empty_record_is_refused(data, refused):
-    for record in ({}, None, [], {"forget": []}):
-        with refused("damaged", "forget"):
-            Split.from_json(data, record)
-
-
-def test_the_message_about_an_unknown_row_counts_each_row_once(data, refused):
-    with refused("between 0 and 49, 50 rows"):
-        Split.by_index(data, [99], earlier=[1, 2])
-
-
 def test_rows_that_were_forgotten_and_deleted_count_as_forgotten():
-    data = make()
+    data = blank_images()
     first = Split.by_index(data, [3, 8])
     there = torch.tensor([row for row in range(50) if row not in (3, 8)])
     table = RowTable.of(data, first)
@@ -388,21 +241,3 @@ def test_rows_that_were_forgotten_and_deleted_count_as_forgotten():
     with pytest.raises(CounError, match="restore what is missing"):
         Split.by_class(lost, "class 0")
     assert Split.by_index(now, [3, 8]).new.tolist() == [3, 8]
-
-
-@pytest.mark.parametrize(
-    "spelled", ["DÖG/Çem 1.png", ".\\dög\\çem 1.PNG", unicodedata.normalize("NFD", "dög/çem 1.PNG")]
-)
-def test_an_id_that_another_system_spells_otherwise_is_pointed_out(refused, spelled):
-    x, y, names = np.zeros((2, 4, 4), np.uint8), [0, 1], ["dög/cem 1.PNG", "dög/çem 1.PNG"]
-    data = from_arrays(x, y, x, y, ids=names, test_ids=list("tu"))
-    with refused("did you mean 'dög/çem 1.PNG'? It differs in capitals, slashes or the Unicode"):
-        Split.by_id(data, [spelled])
-
-
-@pytest.mark.parametrize("spelled", ["7.png", "/home/ann/photos/cat/7.png"])
-def test_a_file_name_alone_and_a_whole_path_are_pointed_out(refused, spelled):
-    x, y = np.zeros((2, 4, 4), np.uint8), [0, 1]
-    data = from_arrays(x, y, x, y, ids=["cat/7.png", "dog/8.png"], test_ids=list("tu"))
-    with refused("names no row (did you mean 'cat/7.png'?)"):
-        Split.by_id(data, [spelled])
