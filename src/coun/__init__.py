@@ -7,8 +7,9 @@ Every name is imported when it is first used, so `import coun` itself takes mill
 >>> split = coun.Split.random(data, 0.1, seed=0)
 >>> original = coun.train(data, "cnn", epochs=1)
 >>> unlearned = coun.unlearn(original, split, "coun", epochs=1)
->>> sorted(coun.evaluate(unlearned))[0]
-'change'
+>>> metrics = coun.evaluate(unlearned)
+>>> metrics["counts"]["forget"], 0 <= metrics["unlearn_accuracy"] <= 100
+(144, True)
 """
 
 from __future__ import annotations
@@ -77,22 +78,12 @@ _MODULES = {  # the module that defines each public name
     "unlearn",
 }
 _DEFINED_IN = {name: module for module, names in _MODULES.items() for name in names.split()}
-_SUBMODULES = {
-    *("analysis", "attacks", "audit", "bench", "certificates", "cli", "data", "demo", "engine"),
-    *("errors", "federated", "files", "integrations"),
-    *(
-        "methods",
-        "metrics",
-        "models",
-        "multitask",
-        "objectives",
-        "plans",
-        "plugins",
-        "registry",
-        "report",
-    ),
-    *("runs", "seeds", "trust"),
-}
+_MODULE_NAMES = (
+    "analysis attacks audit bench certificates cli data demo engine errors federated files "
+    "integrations ledger methods metrics models multitask objectives plans plugins registry report "
+    "runs seeds trust"
+)
+_SUBMODULES = set(_MODULE_NAMES.split())
 
 
 def __getattr__(name: str) -> Any:

@@ -79,7 +79,7 @@ def test_a_limit_takes_fewer_rows(original, small, split):
 
 def test_bad_requests_are_refused(original, small, split):
     for settings, words in (
-        ({"points": 4}, "expected an odd number from 3"),
+        ({"points": 4}, "expected an odd number, 3 or more"),
         ({"direction": {}}, "other names than the parameters"),
     ):
         with pytest.raises(CounError, match=words):

@@ -123,7 +123,7 @@ def test_weights_and_run_folders_are_audited_together(coun_command, supplier: Pa
     measured = coun_command("evaluate", model, *file, *digits, "--json")
     assert measured.json["average_gap"] == by_file.json["distances"]["this model"]["average_gap"]
     for words, reason in (
-        (("audit", model, "--forget-class", 8), "say --data and --model as well"),
+        (("audit", model, "--forget-class", 8), "give --data and --model as well"),
         (("audit", model, *digits), "no run has a forget request on record; name the forgotten"),
         (("audit", model, *file, *digits, "--shadows", 2), "as the Original was, and no model of"),
         (("audit", "r", "--head", "fc"), "--head is for weights files"),
@@ -147,7 +147,7 @@ def test_bad_input_is_one_line(coun_command) -> None:
         (("audit",), "Missing argument"),
         (("audit", "nowhere"), "does not exist"),
         (("audit", "original"), "no run has a forget request"),
-        (("audit", "r", "--against", "original"), "was trained on everything"),
+        (("audit", "r", "--against", "original"), "was trained on all rows"),
         (("audit", "r", "--margin", -1), "expected 0 < margin"),
         (("audit", "r", "--fail-on", "guilty"), "'guilty' is not a verdict"),
     ):

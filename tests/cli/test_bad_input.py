@@ -129,7 +129,7 @@ def test_gap_needs_the_same_split(coun_command, trained: Path) -> None:
         words = (*TRAIN, "--forget-fraction", ".2", "--forget-seed", seed, "--out", out)
         assert coun_command(*words).code == 0
     refuse(coun_command("evaluate", "r", "--against", "s"), "same request")
-    refuse(coun_command("evaluate", "r", "--against", "o"), "trained on everything")
+    refuse(coun_command("evaluate", "r", "--against", "o"), "trained on all rows")
 
 
 def test_a_diverging_run_says_what_to_try(coun_command, trained: Path, tmp_path: Path) -> None:

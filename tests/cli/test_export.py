@@ -31,7 +31,7 @@ def test_a_run_is_exported_without_its_data(coun_command, tmp_path):
     ]
     for words, expected in (
         (("o", "served"), "served exists"),
-        (("o", "new", "--to", "hf"), "is no model of transformers"),
+        (("o", "new", "--to", "hf"), "is not a model of transformers"),
         (("nowhere", "new"), "nowhere"),
     ):
         result = coun_command("export", *words)

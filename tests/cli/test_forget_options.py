@@ -64,7 +64,7 @@ def test_rows_of_one_customer_are_taken_from_a_table(people, tmp_path):
     assert requests(people, make(*ids, "--where", "customer=Ben")) == [Listed(ids=("person 07",))]
     for words, message in (
         ((*ids, "--where", "Ben"), "--where is 'Ben'; expected COLUMN=VALUE"),
-        (("--forget-class", "cat", "--where", "customer=Ben"), "--where goes with --forget-ids"),
+        (("--forget-class", "cat", "--where", "customer=Ben"), "--where needs --forget-ids"),
     ):
         with pytest.raises(CounError, match=message):
             requests(people, make(*words))
@@ -125,7 +125,7 @@ def test_the_request_is_repeated_with_its_copies(people, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--forget-seed", "1", "--forget-class", "cat"], "goes with --forget-fraction"),
+        (["--forget-seed", "1", "--forget-class", "cat"], "needs --forget-fraction"),
         (["--with-copies"], "needs an option that names rows"),
         (["--forget-fraction", "0.6", "--forget-fraction", "0.5"], "--forget-fraction is 1.1"),
         (["--forget-fraction", "0.1", "--forget-seed", "1", "--forget-seed", "2"], "2 times"),

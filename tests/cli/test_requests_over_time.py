@@ -43,7 +43,7 @@ def test_a_chain_of_requests(coun_command, tmp_path: Path) -> None:
 def test_weights_files_are_evaluated(coun_command) -> None:
     assert coun_command(*TRAIN, "--out", "o").code == 0
     weights = ("evaluate", "o/model.safetensors")
-    assert "say --data and --model" in coun_command(*weights).err
+    assert "give --data and --model" in coun_command(*weights).err
     source = ("--data", "digits", "--limit", 200, "--model", "mlp")
     shown = coun_command(*weights, *source, "--forget-fraction", 0.1, "--json")
     assert shown.code == 0, shown.err

@@ -144,4 +144,4 @@ def test_a_hugging_face_folder_and_photographs_of_many_sizes(coun_command, tmp_p
     assert record["model"]["name"] == f"hf:{tmp_path / 'net'}"
     assert coun_command("evaluate", "u").code == 0
     result = coun_command("unlearn", "net", *UNLEARN, "--out", "v")
-    assert "is a Hugging Face model; say --data" in result.err
+    assert "is a Hugging Face model; give --data" in result.err

@@ -144,7 +144,7 @@ def test_a_note_describes_the_held_out_part_which_can_be_chosen(
         load(f"folder:{root}", test_ids=["a/07.png"])
     with refused("--test-share is 1.5", "between 0 and 1"):
         load(f"folder:{root}", test_share=1.5)
-    with refused("--test-ids goes neither"):
+    with refused("--test-ids cannot be combined"):
         load(f"folder:{root}", test_share=0.5, test_ids=names)
     with refused("class 'a'", "no training row"):
         load(f"folder:{root}", test_ids=[f"a/{i:03}.png" for i in range(10)])

@@ -271,7 +271,7 @@ def test_a_counter_that_pandas_writes_is_no_feature(tmp_path, name):
     lines = [f"{k},{k % 7}.5,{'ab'[k % 2]}" for k in range(40)]
     data = coun.load(f"table:{write(tmp_path, chr(10).join([f'{name},x,label', *lines]))}")
     assert data.shape == (1,)
-    assert f"column '{name}' counts the rows and is no feature" in data.notes
+    assert f"column '{name}' counts the rows and is not a feature" in data.notes
 
 
 def test_an_id_that_repeats_is_a_feature_and_said(tmp_path):

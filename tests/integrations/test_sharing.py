@@ -98,7 +98,7 @@ def test_the_command_writes_a_card_and_refuses_what_does_not_fit(
     for wrong, message in (
         (("--to", "mlflow"), "needs --audit"),
         (("--to", "card", "--alias", "x"), "go with --to mlflow"),
-        (("--audit", "audit"), "--audit goes with"),
+        (("--audit", "audit"), "--audit needs --to"),
     ):
         refused = coun_command("export", run.folder, "new", *wrong)
         assert (refused.code, message in refused.err) == (2, True)

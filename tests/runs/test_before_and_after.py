@@ -116,7 +116,7 @@ def test_bare_weights_are_measured_like_the_run_they_come_from(small, split, tmp
     assert (
         coun.unlearn(given, split, "finetune", epochs=1, batch_size=64).record.parent.method is None
     )
-    with pytest.raises(CounError, match="say which model"):
+    with pytest.raises(CounError, match="say which model has"):
         coun.Run.from_weights(tmp_path / "o" / "model.safetensors", small)
 
 

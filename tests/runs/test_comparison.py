@@ -33,7 +33,7 @@ def test_other_rows_and_other_requests_are_refused(retrain, small, split):
 def test_what_is_no_retrain_is_refused_as_one_and_accepted_beside_others(small, split):
     original = coun.train(small, "mlp", epochs=1)
     unlearned = coun.unlearn(original, split, "finetune", epochs=1)
-    for run, reason in ((original, "trained on everything"), (unlearned, "is not a Retrain but")):
+    for run, reason in ((original, "trained on all rows"), (unlearned, "is not a Retrain but")):
         with pytest.raises(CounError, match=reason):
             check_comparable(run, small, split, as_retrain=True)
         check_comparable(run, small, split, as_retrain=False)

@@ -148,7 +148,7 @@ def test_a_retrain_of_another_request_is_refused(original, split, small):
 
 
 def test_a_retrain_that_saw_everything_is_refused(original, split):
-    with pytest.raises(CounError, match="was trained on everything; expected a Retrain"):
+    with pytest.raises(CounError, match="was trained on all rows; expected a Retrain"):
         coun.evaluate(original, split=split, against=original)
 
 

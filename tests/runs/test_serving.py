@@ -148,7 +148,7 @@ def test_what_cannot_be_exported(folder, tmp_path):
     (tmp_path / "there").mkdir()
     for target, to, words in (
         ("there", "safetensors", "exists; choose another folder"),
-        ("new", "hf", "is no model of transformers"),
+        ("new", "hf", "is not a model of transformers"),
         ("new", "onxx", r"did you mean 'onnx'"),
     ):
         with pytest.raises(coun.CounError, match=words):

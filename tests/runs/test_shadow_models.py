@@ -110,5 +110,5 @@ def test_the_result_names_its_groups(original, made, split):
 def test_other_data_and_a_missing_split_are_refused(original, made, split, digits):
     with pytest.raises(CounError, match="pass split="):
         membership(original, made)
-    with pytest.raises(CounError, match="of other data"):
+    with pytest.raises(CounError, match="on other data"):
         membership(original, replace(made, fingerprint="x"), split)

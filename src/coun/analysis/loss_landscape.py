@@ -106,7 +106,7 @@ def landscape(
     ([-1.0, 0.0, 1.0], ['forget', 'retain'])
     """
     if points < 3 or points % 2 == 0:
-        raise CounError(f"a landscape with {points} points; expected an odd number from 3")
+        raise CounError(f"a landscape with {points} points; expected an odd number, 3 or more")
     model = classifier.inner
     if direction is None:
         direction = filter_directions(model, Seeds(seed).fork("landscape").torch(0))

@@ -75,7 +75,7 @@ class TestFamily:
             exchangeable. None if unknown.
         parts: the request as it was tested.
         alpha: of the whole family (Holm).
-        unlike_test: p of listed rows being treated like test rows; it is no evidence of memory
+        unlike_test: p of listed rows being treated like test rows; it is not evidence of memory
             and not part of the family. None where it was not computed.
         suspicious: the forgotten rows that stand out most.
         dropped: forgotten rows whose class the test set lacks.

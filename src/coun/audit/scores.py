@@ -170,7 +170,7 @@ def in_points(scores: Groups) -> Groups:
 
 
 def signed(subjects: Sequence[Subject], name: str) -> Groups:
-    """Average the models' scores, row by row; 0 of no models.
+    """Average the models' scores, row by row; 0 without models.
 
     Args:
         subjects: the models.

@@ -34,7 +34,7 @@ Word = Literal[
 WORDS: tuple[str, ...] = get_args(Word)
 CLEAR = ("equivalent", "no difference found")
 SHARE = 0.5  # of the rows: full memory of so many must be detectable, or nothing is concluded
-NEAR = 5.0  # a smallest p below so many alphas is no accusation, but does not clear a model either
+NEAR = 5.0  # a smallest p below so many alphas neither accuses nor clears a model
 FLOORS = 3.0  # an average gap of more floors than this is never called no difference
 
 

@@ -56,9 +56,9 @@ def command(
     as_json: bool,
 ) -> None:
     if to != "mlflow" and (alias or tracking_uri):
-        raise CounError("--alias and --tracking-uri go with --to mlflow")
+        raise CounError("--alias and --tracking-uri need --to mlflow")
     if to in FORMATS and audit is not None:
-        raise CounError("--audit goes with --to mlflow and --to card")
+        raise CounError("--audit needs --to mlflow or --to card")
     if to == "mlflow":
         if audit is None:
             raise CounError("--to mlflow needs --audit, which decides whether the alias moves")

@@ -209,7 +209,7 @@ def split_from_options(
     Raises: CounError for options or files that do not fit the data.
     """
     if forget.seed and not forget.fraction:
-        raise CounError("--forget-seed goes with --forget-fraction; give the share to draw")
+        raise CounError("--forget-seed needs --forget-fraction, the share to draw")
     if forget.with_copies and not forget:
         raise CounError("--with-copies needs an option that names rows")
     if not forget:
@@ -236,7 +236,7 @@ def requests(
 
     column, where = forget.id_column, values_by_column(forget.where)
     if where and not (forget.ids or forget.index):
-        raise CounError("--where goes with --forget-ids or --forget-index, a .csv file of rows")
+        raise CounError("--where needs --forget-ids or --forget-index with a .csv file of rows")
     wanted: list[Request] = []
     if forget.fraction:
         share = math.fsum(forget.fraction)

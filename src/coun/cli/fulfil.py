@@ -60,7 +60,7 @@ _gate_option = app.option_on("Gates")
     multiple=True,
     metavar="RUN",
     type=app.PATH,
-    help="Retrain without all rows that are forgotten by then, for the audit; may be repeated. "
+    help="Retrain that saw none of the rows that are then forgotten, for the audit; may be repeated. "
     "Without one, the audit of listed rows is often inconclusive.",
 )
 @click.option("--no-page", is_flag=True, help="Write no page of the audit beside the certificate.")

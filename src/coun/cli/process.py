@@ -14,7 +14,7 @@ from coun.errors import CounError
 
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
-BROKEN_PIPE = 141  # as shells give for SIGPIPE; `coun rows SRC | head` is no error
+BROKEN_PIPE = 141  # as shells give for SIGPIPE; `coun rows SRC | head` is not an error
 RESUMABLE = ("bench", "demo", "fulfil", "prepare", "train", "unlearn")
 
 

@@ -85,7 +85,7 @@ def add(
     if near_copies is not None and not 0 < near_copies <= 1:
         raise CounError(f"--near-copies is {near_copies:g}; expected above 0 and at most 1")
     if where and not ids:
-        raise CounError("--where goes with --ids, a .csv file of rows")
+        raise CounError("--where needs --ids with a .csv file of rows")
     from coun.data.request_files import read_ids
 
     conditions = values_by_column(where)

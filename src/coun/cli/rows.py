@@ -81,7 +81,7 @@ def command(
     from coun.data.lookup import all_rows, rows_of_source
 
     if features is not None and like is None:
-        raise CounError("--features goes with --like; say which picture to look for")
+        raise CounError("--features needs --like, the picture to look for")
     if like is not None and find:
         raise CounError("--find and --like are two ways to look for rows; give one of them")
     if out is not None and out.suffix.lower() not in (".png", ".html", ".txt"):
@@ -233,7 +233,7 @@ def _show(rows: list[Row], total: int) -> None:
     for row in rows:
         cells = [str(row.number), row.id, row.label, row.part]
         cells += [f"{row.distance:.4g}"] if row.distance is not None else []
-        table.add_row(*(Text(cell) for cell in cells))  # brackets in names are no markup
+        table.add_row(*(Text(cell) for cell in cells))  # brackets in names are not markup
     app.console.print(table)
     if total > len(rows):
         app.console.print(

@@ -123,9 +123,9 @@ def _check_weights(path: Path, trained: str | None, source: str | None, model: s
     refuse_weights_of_run(path)
     if trained is not None:
         if source is None or model is not None:
-            raise CounError(f"{path} is a Hugging Face model; say --data, and no --model")
+            raise CounError(f"{path} is a Hugging Face model; give --data, and leave out --model")
     elif source is None or model is None:
-        raise CounError(f"{path} is a weights file; say --data and --model as well")
+        raise CounError(f"{path} is a weights file; give --data and --model as well")
 
 
 def served_version(folder: Path) -> Path:

@@ -265,7 +265,9 @@ class StreamedExamples(PlacedRows):
 def _examples(dataset: Any, part: str, stream: bool | None, ids: Sequence[str] | None) -> Examples:
     kind = type(dataset).__name__
     if isinstance(dataset, DataLoader):
-        raise CounError(f"the {part} data are a {kind}; pass the dataset that it reads, .dataset")
+        raise CounError(
+            f"the {part} data are a {kind}; pass the dataset that it reads: loader.dataset"
+        )
     try:
         count = len(dataset)
     except TypeError:
@@ -387,7 +389,9 @@ def _vocabulary(parts: Sequence[TensorExamples], vocabulary: int | None) -> int 
     """The number of token ids of texts; None where rows are not texts."""
     if parts[0].images.dtype != torch.int64:
         if vocabulary is not None:
-            raise CounError("a vocabulary goes with token ids, and these rows are not texts")
+            raise CounError(
+                "a vocabulary is for token ids, but these rows are not texts; leave it out"
+            )
         return None
     largest = max(int(part.images.max()) for part in parts)
     if vocabulary is not None and vocabulary <= largest:

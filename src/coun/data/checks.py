@@ -104,7 +104,7 @@ def nameable(name: str) -> bool:
 
 
 def regular_file(path: str | Path) -> Path:
-    """*path* with `~` expanded, which may be missing but is no pipe, device, socket or folder.
+    """*path* with `~` expanded, which may be missing but is not a pipe, device, socket or folder.
 
     Raises: CounError for one of these: reading it might never end.
     """

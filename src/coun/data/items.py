@@ -59,7 +59,7 @@ class Pairs:
     def of(
         cls, dataset: Any, part: str, item: Any, image_key: str | None, label_key: str | None
     ) -> Any:
-        """The dataset as pairs; the dataset itself if its first *item* is no dictionary.
+        """The dataset as pairs; the dataset itself if its first *item* is not a dictionary.
 
         Raises: CounError for a dictionary without, or with several, images or labels.
         """
@@ -126,6 +126,6 @@ def _key(item: Mapping[Any, Any], what: str, usual: Sequence[str], chosen: str |
     if len(hits) != 1:
         raise CounError(
             f"train row 0 is a dictionary of {', '.join(map(str, item))}; {len(hits) or 'none'} of "
-            f"them may be the {what}; say which with {what}_column=..."
+            f"them may be the {what}; choose one with {what}_column=..."
         )
     return hits[0]

@@ -48,8 +48,8 @@ class Coding:
             hint = nearest(str(values[row]), [str(name) for name in self.code])
             raise CounError(
                 f"{part} row {row + first} has label '{values[row]}'{hint}, "
-                "which is no class of the training part; remove the row, or name all classes with "
-                "classes=..."
+                "which is not a class of the training part; remove the row, or name all classes "
+                "with classes=..."
             )
         return np.array(result, np.int64)
 

@@ -103,8 +103,8 @@ class EncodedImages:
         for k, image in enumerate(images):
             if image.shape[1:] != self.shape[1:] or len(image) > self.shape[0]:
                 raise CounError(
-                    f"an image became {image.shape}, it was {self.shape}; the source was changed "
-                    "while it was read"
+                    f"an image has shape {image.shape} and had {self.shape}; the source was "
+                    "changed while it was read"
                 )
             out[k] = image
         return out[inverse]

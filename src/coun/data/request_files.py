@@ -282,14 +282,14 @@ def _chosen(path: Path, names: list[str], column: str | None, numbers: bool) -> 
     if len(hits) != 1:
         several = f"{len(hits)} of them may name rows" if hits else "none of them has a known name"
         raise CounError(
-            f"{path} has columns {listing}; {several}; say which with --id-column NAME, and give "
+            f"{path} has columns {listing}; {several}; choose one with --id-column NAME, and give "
             "the columns names in the first line"
         )
     if not _known(hits[0], numbers):
         options = ("ids", "--forget-ids") if numbers else ("row numbers", "--forget-index")
         raise CounError(
             f"{path}: column '{hits[0]}' holds {options[0]} by its name; read it with "
-            f"{options[1]}, or say --id-column {hits[0]}"
+            f"{options[1]}, or give --id-column {hits[0]}"
         )
     return hits[0]
 

@@ -183,7 +183,7 @@ class Split(SplitRows):
             rows: numbers in the order of the whole source, each at most once.
             earlier: rows that must stay forgotten: an earlier split, or row numbers.
 
-        Raises: CounError for a number that is no training row, and as `of` does.
+        Raises: CounError for a number that is not that of a training row, and as `of` does.
 
         >>> import coun
         >>> Split.by_index(coun.load("digits"), [4, 2]).forget

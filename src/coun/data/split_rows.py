@@ -273,7 +273,7 @@ def labels_of(data: Data, numbers: Tensor) -> Tensor:
 def lost_rows(data: Data, forget: Tensor) -> list[str]:
     """Ids of training rows that are deleted from *data* and not among those to *forget*.
 
-    Deleted test rows are no loss of this kind: no model was trained on them, and measurements
+    Deleted test rows are not a loss of this kind: no model was trained on them, and measurements
     use those that are left.
     """
     if data.absent is None:

@@ -153,7 +153,7 @@ def _apply(transform: Callable[..., Any], image: Tensor, image_type: str) -> Ten
         raise CounError(
             f"transform {_name(transform)} fails on an image of shape {tuple(image.shape)} given "
             f"as {image_type}: {type(error).__name__}: {first_line(error)} (if it expects "
-            "another type, say image_type='pil', 'tensor' or 'array')"
+            "another type, give image_type='pil', 'tensor' or 'array')"
         ) from error
 
 

@@ -94,7 +94,9 @@ def members_of(
     counts = torch.bincount(held, minlength=federation.clients).tolist()
     members = [Member(c, n) for c, n in enumerate(counts) if n >= FEWEST and c != without]
     if not members:
-        raise CounError(f"no client has {FEWEST} rows to train on; expected one client at least")
+        raise CounError(
+            f"no client has {FEWEST} rows to train on; expected at least one client that has"
+        )
     return members
 
 

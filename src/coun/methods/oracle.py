@@ -21,7 +21,7 @@ class OracleMatching(Matching):
     """Match the mean prediction of some Retrains for the forget rows (oracle matching, OM).
 
     Some Retrains say what the model should predict for the forget rows, and it is fine-tuned
-    to these predictions. As one Retrain is already the exact answer, this is no way to save
+    to these predictions. As one Retrain is already the exact answer, this does not save
     costs; it shows what any method could reach that matches targets, and how many Retrains a
     steady target needs.
 

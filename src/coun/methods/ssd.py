@@ -22,7 +22,7 @@ class SSD(Method):
     """Dampen the weights that are far more important to the forget set than to all data (SSD).
 
     Weights that matter much more to the forget rows than to all rows are made smaller. There
-    is no training.
+    is not training.
 
     Formula: where I_forget > selection * I_all, a weight is multiplied by min(dampening * I_all /
         I_forget, 1). Importance I is the mean, over batches, of the squared gradient of the batch's

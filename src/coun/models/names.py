@@ -101,7 +101,7 @@ def fit(
 
 
 def _not_weights(value: Tensor, expected: Tensor) -> str:
-    """Why a tensor of the right name and shape is no weight; empty if it is."""
+    """Why a tensor of the right name and shape is not a weight; empty if it is one."""
     if value.is_quantized or (expected.is_floating_point() and not value.is_floating_point()):
         kind = str(value.dtype).removeprefix("torch.")
         return f"holds values of type {kind}, not weights in floating point; convert them first"

@@ -130,7 +130,7 @@ def build(
         if vocabulary is not None and "vocabulary" not in arguments:
             raise CounError(
                 f"{name} takes numbers, but the rows of this data are token ids; expected a model "
-                "of texts, such as text, or floats if these integers are no token ids"
+                "of texts, such as text, or floats if these integers are not token ids"
             )
         return factory(**arguments)
     return _call(name, load_plugin(registered(GROUP)[name]), offered)

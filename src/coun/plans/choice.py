@@ -36,7 +36,7 @@ def kind_of(split: Split, data: Data) -> str:
     """Tell what the rule takes a request for: its `content_kind`, with two exceptions.
 
     - A finer class is a class. Its rows resemble each other. Models that saw a part of them, such
-      as those of folds, know the others, and their predictions are no targets.
+      as those of folds, know the others, and their predictions do not serve as targets.
     - A class with some rows of others is a class if it has half of the rows or more.
     """
     if any(request.kind == "subclass" for request in split.request):

@@ -87,6 +87,7 @@ def held_out_rows(
     if count == 0:
         raise CounError(
             f"rewind holds out {share:.0%} of the {len(candidates)} retain rows of the forgotten "
-            "classes, which is no row; expected one at least; give reference_error instead"
+            "classes, which is less than one row; expected at least one; give "
+            "reference_error instead"
         )
     return candidates, count

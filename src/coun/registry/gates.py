@@ -149,7 +149,7 @@ def examine(
                 result=_of_verdict(verdict.label, exact),
             )
         )
-        if not exact:  # of a Retrain it is no news that it cannot be told from a Retrain
+        if not exact:  # that a Retrain cannot be told from a Retrain says nothing
             notes.append(f"audit: {verdict.headline}")
             if verdict.label == "inconclusive" and not against and _retrains_would_help(result):
                 notes.append("--retrain RUN gives a Retrain to the audit")

@@ -104,7 +104,7 @@ class Plan:
                 )
             return [chosen, Choice("retrain", {}, f"{made.name} did not pass the gates")]
         if self.settings:
-            raise CounError("--set goes with --method NAME; the rule of auto chooses the settings")
+            raise CounError("--set needs --method NAME, because auto chooses the settings")
         if baseline.number is None:
             return [Choice("retrain", {}, f"{LOST}; a Retrain starts afresh")]
         start, split = baseline.run, baseline.whole_split

@@ -28,7 +28,7 @@ class RegistryReader:
         say: receives lines for the person who waits; by default they are not shown.
         trust: run code that the records of versions name (see `coun.Run.open`).
 
-    Raises: CounError if *folder* is no registry.
+    Raises: CounError if *folder* is not a registry.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ def _finish_moves(registry: Registry) -> None:
         passed = [a for a in state.running.attempts if a["passed"]] if state.running else []
         if not passed:
             raise TamperingFound(
-                f"{folder} is not in the ledger; nothing of this registry made it, move it away"
+                f"{folder} is not in the ledger, so this registry did not make it; move it away"
             )
         attempt = passed[-1]
         work = registry.folder / WORK / str(attempt["fulfilment"])

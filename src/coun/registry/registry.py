@@ -36,14 +36,14 @@ class Registry(RegistryReader):
 
     A registry is a folder: `registry.sqlite` with the ledger, `versions/<n>/` with the run
     folders, `certificates/<request>/`, `keys/` and, while requests are fulfilled, `work/`. The
-    ledger is the only truth; everything else that a registry says follows from its entries.
+    ledger decides: everything that a registry says follows from its entries.
 
     Args:
         folder: an existing registry.
         say: receives lines for the person who waits; by default they are not shown.
         trust: run code that the records of versions name (see `Run.open`).
 
-    Raises: CounError if *folder* is no registry.
+    Raises: CounError if *folder* is not a registry.
 
     >>> import coun, tempfile
     >>> folder = Path(tempfile.mkdtemp(), "registry")
@@ -180,7 +180,9 @@ class Registry(RegistryReader):
         Raises: CounError if the request is not open.
         """
         if self.request(number).state != "open":
-            raise CounError(f"request {number} is not open; near-copies are looked for before that")
+            raise CounError(
+                f"request {number} is not open; look for near-copies before it is closed"
+            )
         return intake.near_copies(self, number, least, data)
 
     def withdraw(self, number: int) -> RequestSummary:
@@ -248,8 +250,8 @@ class Registry(RegistryReader):
             max_remembered: gate on the share of forgotten rows that the model remembers, 0..1.
             max_retain_change: gate: points by which the retain accuracy may be above what a
                 Retrain is expected to have; it may be twice as far below.
-            retrains: run folders of Retrains without all rows that are forgotten by then, for
-                the audit; without one, the audit of listed rows is often inconclusive.
+            retrains: run folders of Retrains that saw none of the rows that are then forgotten,
+                for the audit; without one, the audit of listed rows is often inconclusive.
             seed: of the method and of the audit.
             page: write the page of the audit beside each certificate.
             data: the data, or the source where it is now.

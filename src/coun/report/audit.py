@@ -254,7 +254,7 @@ def _rows(audit: Audit) -> Section:
         "The forgotten rows that the model is surest of, compared with test rows of their class"
         + (" and with the Retrains" if audit.retrains else "")
         + ". p: the share of such test rows that are as sure. q: the expected share of false "
-        "alarms among the rows down to this one. A small p of one row alone is no evidence. This "
+        "alarms among the rows down to this one. A small p of one row alone is not evidence. This "
         "list shows forgotten data, which may be personal; --without-rows leaves it out."
     )
     cells = [[r["id"], r["class"], p_text(r["p"]), p_text(r["q"])] for r in rows]

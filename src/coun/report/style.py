@@ -39,7 +39,7 @@ def styled() -> Iterator[None]:
 
 
 def without_mathtext(figure: Figure) -> None:
-    """Draw the labels of *figure* as they are: in names of classes and methods, $ is no formula.
+    """Draw the labels of *figure* as they are: a $ in the name of a class begins no formula.
 
     Numbers on the axes keep theirs, such as powers of ten.
     """

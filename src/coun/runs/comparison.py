@@ -45,7 +45,7 @@ def check_comparable(run: Run, data: Data, split: Split | None, *, as_retrain: b
     if run.split is None:
         if as_retrain and not _is_bare(run):
             raise CounError(
-                f"{run.where} was trained on everything; expected a Retrain (coun train with the "
+                f"{run.where} was trained on all rows; expected a Retrain (coun train with the "
                 "same forget options, or with --from-request)"
             )
     elif run.split.digest != split.digest:

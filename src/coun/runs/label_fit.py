@@ -19,7 +19,7 @@ RETAINED, ASKED = 3_000, 300  # rows at most: to learn from, and of each kind to
 SIDE = 16  # larger pictures are averaged down
 CHUNK, SEED = 256, 0
 FEWER = 0.5  # with fewer of held-out rows' right guesses, guesses mostly differ from the labels
-SURE = 0.01  # p below which it is no chance
+SURE = 0.01  # p below which chance does not explain it
 DOUBT = 0.2  # the same where guesses mostly differ, as to teach a wrong label once more is worst
 
 
@@ -98,7 +98,7 @@ def _columns(start: Run, rows: Examples) -> np.ndarray:
 def _by_class(hits: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """The share of *hits* (N,) in each class of *wanted* (M,); of all rows where it has none.
 
-    One row more counts as a hit and one as a miss, so that few rows without a miss are no proof.
+    One row more counts as a hit and one as a miss, so that few rows without a miss prove little.
     """
     groups = {label: hits[labels == label] for label in np.unique(labels)}
     groups = {label: groups.get(label, hits) for label in wanted}

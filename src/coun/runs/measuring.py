@@ -73,7 +73,7 @@ def predictions(
 
 
 def require_finite(predicted: Predictions, where: str) -> None:
-    """Refuse outputs that are no numbers, as where logits grew beyond float32.
+    """Refuse outputs that are not numbers, as where logits grew beyond float32.
 
     Args: where: what the message calls the model.
     """

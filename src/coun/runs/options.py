@@ -92,17 +92,17 @@ class Options:
         head: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Options:
-        """*given*, or the defaults for None, with another *head* if one is named.
+        """Return *given*, or the defaults for None, with its *head* replaced if one is named.
 
-        Args: settings: those of a method, among which no option may be.
+        Args: settings: settings of a method; the name of an option among them is refused.
 
-        Raises: CounError for anything else, and for an option among the settings.
+        Raises: CounError if *given* is something else, or an option is among the settings.
         """
         require_type(given, (Options, type(None)), "options", "coun.Options(...)")
         misplaced = next((f.name for f in fields(cls) if f.name in (settings or {})), None)
         if misplaced is not None:
             raise CounError(
-                f"{misplaced} is no setting of a method but says how to compute; write "
+                f"{misplaced} is not a setting of a method but says how to compute; write "
                 f"options=coun.Options({misplaced}=...)"
             )
         options = given or cls()

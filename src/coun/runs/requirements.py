@@ -20,8 +20,8 @@ def check_requirements(method: Method | type[Method], run: Run) -> None:
     """
     if method.needs_original and run.record.original_seed is None:
         raise CounError(
-            f"{method.name} needs to know how the Original was trained, and bare weights do not "
-            "tell; start from a run folder that coun train wrote"
+            f"{method.name} needs to know how the Original was trained, and weights alone do not "
+            "say it; start from a run folder that coun train wrote"
         )
     if method.needs_out_of_fold and run.out_of_fold is None:
         raise CounError(

@@ -228,7 +228,10 @@ class Run:
         if not isinstance(weights, nn.Module) and name is None and model is None:
             name = name_of_folder(expanded(weights))
             if name is None:
-                raise CounError(f"{weights} is a weights file; say which model it is of as well")
+                raise CounError(
+                    f"{weights} is a weights file; say which model has these weights as "
+                    "well, such as 'resnet18'"
+                )
             module, names = load_trained(name)
             data = in_order_of_model(data, names, str(weights))
         data = for_model(data, name)

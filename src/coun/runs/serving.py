@@ -346,7 +346,7 @@ def _write_hf(model: nn.Module, folder: Path, record: RunRecord, views: Transfor
     """Write a folder that `from_pretrained` of transformers reads."""
     if not hasattr(model, "save_pretrained"):
         raise CounError(
-            f"{type(model).__name__} is no model of transformers, which --to hf needs; use "
+            f"{type(model).__name__} is not a model of transformers, which --to hf needs; use "
             "--to safetensors, pt2 or onnx"
         )
     network: Any = model

@@ -178,7 +178,9 @@ def membership(
     if split is None:
         raise CounError("no forget request: the run has no split; pass split=...")
     if shadows.fingerprint != run.data.fingerprint:
-        raise CounError("the shadow models are of other data; expected the same fingerprint")
+        raise CounError(
+            "the shadow models were trained on other data; expected the same fingerprint"
+        )
     fixed = len(shadows.train.phi) < FEW if fixed_variance is None else fixed_variance
     phi, sure = (torch.cat(x) for x in zip(*(_signals(run, p) for p in PARTS), strict=True))
     all_rows, count = shadows.together(), len(run.data.train)

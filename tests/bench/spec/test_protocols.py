@@ -150,7 +150,7 @@ def test_options_of_a_source_reach_it(tmp_path) -> None:
     for options, words in (
         ('mising = "fill"', "did you mean 'missing'"),
         ("limit = 5", "options has 'limit', which is a key beside it; move it there"),
-        ('drop = "number"', "say --missing fill$"),
+        ('drop = "number"', "give --missing fill$"),
     ):
         with pytest.raises(coun.CounError, match=words):
             data(options)

@@ -95,7 +95,7 @@ class Request(BaseModel, ABC):
 
     def score(self, predictions: Sequence[ModelPredictions], data: Data) -> np.ndarray:
         """Score the rows by what models answer; (N,) float64."""
-        raise CounError(f"a {self.kind} request looks at no model; it has no scores")
+        raise CounError(f"a {self.kind} request does not look at models; leave out scores")
 
     def scores_from(self, scores: Any) -> Any:
         """Pick what `choose` takes from *scores*: numbers per row, or a mapping from requests.

@@ -67,7 +67,7 @@ def class_label(data: Data, text: str) -> int:
     if by_name and by_label and data.classes.index(text) != int(digits):
         raise CounError(
             f"'{text}' is the name of class {data.classes.index(text)} and the label of class "
-            f"'{data.classes[int(digits)]}'; say 'name:{text}' or 'label:{text}'"
+            f"'{data.classes[int(digits)]}'; write 'name:{text}' or 'label:{text}'"
         )
     if by_name:
         return data.classes.index(text)

@@ -107,7 +107,10 @@ def _named(folders: Mapping[str, Path], names: Sequence[str]) -> Path | None:
     for name in names:
         hits = [folder for key, folder in folders.items() if key.casefold() == name]
         if len(hits) > 1:
-            raise CounError(f"{hits[0]} and {hits[1]} may both be meant; rename one of them")
+            raise CounError(
+                f"{hits[0]} and {hits[1]} differ only in capitals, so either may be "
+                "meant; rename one"
+            )
         if hits:
             return hits[0]
     return None

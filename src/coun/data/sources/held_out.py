@@ -62,7 +62,9 @@ class HeldOut:
     def _listed(self, rows: Part, problems: list[str]) -> np.ndarray:
         """Sorted positions of the rows whose ids are listed."""
         if self.share is not None or self.seed is not None:
-            raise CounError("--test-ids goes neither with --test-share nor with --test-seed")
+            raise CounError(
+                "--test-ids cannot be combined with --test-share or --test-seed; give one of them"
+            )
         ids = _read_ids(self.ids) if isinstance(self.ids, str | Path) else self.ids or ()
         names = rows.names or [str(number) for number in range(len(rows.labels))]
         position = {name: row for row, name in enumerate(names)}

@@ -95,7 +95,7 @@ def _columns(path: Path) -> dict[str, list[str]]:
 
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".tsv", ".parquet"):
-        raise CounError(f"{path} is no .csv, .tsv or .parquet file; expected one with a header")
+        raise CounError(f"{path} is not a .csv, .tsv or .parquet file; expected one with a header")
     if not path.is_file():
         raise CounError(f"{path} is not a file; expected a table of paths and labels")
     try:
@@ -136,7 +136,7 @@ def _chosen(
     if len(hits) != 1:
         raise CounError(
             f"{path} has the columns {', '.join(table)}; {len(hits) or 'none'} of them may hold "
-            f"the {what}; say which with --{what}-column"
+            f"the {what}; choose one with --{what}-column"
         )
     values = table[hits[0]]
     empty = next((row for row, value in enumerate(values) if value in (None, "")), None)

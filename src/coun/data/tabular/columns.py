@@ -139,7 +139,7 @@ def check_guess(column: str, feature: dict[str, Any], labels: np.ndarray) -> Non
     if not numbered or len(values) > max(FEW_CLASSES, len(labels) // ROWS_PER_CLASS):
         raise CounError(
             f"column {column} has {len(values):,} different values in {len(labels):,} rows, "
-            f"{values[0]} to {values[-1]}; if it is the label, say --label-column {column}"
+            f"{values[0]} to {values[-1]}; if it is the label, give --label-column {column}"
         )
 
 

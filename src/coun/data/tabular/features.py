@@ -37,7 +37,7 @@ def describe(
 
     Args:
         table: the training rows.
-        others: columns that are no features: the label and the ids.
+        others: columns that are not features: the label and the ids.
         drop, categorical: names that the user listed, separated by commas.
         fill: whether missing values are accepted.
 
@@ -75,7 +75,7 @@ def describe(
 
 
 def _described(name: str, column: pa.ChunkedArray, chosen: bool) -> tuple[Column | None, str]:
-    """How a column becomes inputs, None if it is no feature; and a note for the user, or "".
+    """How a column becomes inputs, None if it is not a feature; and a note for the user, or "".
 
     Args: chosen: whether the user says that its values are categories.
     """
@@ -88,11 +88,11 @@ def _described(name: str, column: pa.ChunkedArray, chosen: bool) -> tuple[Column
         raise CounError(f"column '{name}' is empty; leave it out with {_drop(name)}")
     unique, note = len(column.unique()) == len(column), ""
     if COUNTS_ROWS.fullmatch(name.strip()) and (unique or name.startswith("__")):
-        return None, f"column '{name}' counts the rows and is no feature"
+        return None, f"column '{name}' counts the rows and is not a feature"
     if NAMES_ROWS.fullmatch(name) and not chosen:
         if unique:
             return None, (
-                f"column '{name}' has another value in each row and is no feature; --id-column "
+                f"column '{name}' has another value in each row and is not a feature; --id-column "
                 f"{shlex.quote(name)} makes its values the ids of the rows"
             )
         note = (
@@ -176,7 +176,7 @@ def _listed(option: str, names: str | None, table: pa.Table) -> list[str]:
 def _categories(name: str, values: list[str | None], chosen: bool) -> Column:
     distinct = sorted({value for value in values if value is not None})
     if not chosen:
-        advice = f"leave it out with {_drop(name)}, or say --categorical {shlex.quote(name)}"
+        advice = f"leave it out with {_drop(name)}, or give --categorical {shlex.quote(name)}"
         if spelled := _spelled_otherwise(distinct):
             raise CounError(
                 f"column '{name}' holds numbers, but '{spelled}' is not written as one; expected "
@@ -191,7 +191,7 @@ def _categories(name: str, values: list[str | None], chosen: bool) -> Column:
 
 
 def _spelled_otherwise(distinct: list[str]) -> str:
-    """A text that is no plain number where most of *distinct* are numbers; empty if none is."""
+    """A text that is not a plain number where most of *distinct* are numbers; empty if none is."""
     numeric = sum(NUMBER.fullmatch(value.strip()) is not None for value in distinct)
     if numeric <= FEW_NUMBERS or 2 * numeric <= len(distinct):
         return ""
@@ -218,5 +218,5 @@ def _refuse_missing(column: pa.ChunkedArray, name: str) -> None:
         raise CounError(
             f"column '{name}' has {len(missing):,} missing value{'s' * (len(missing) > 1)}, in "
             f"row {missing[0]} first; fill them in, leave the column out with {_drop(name)}, or "
-            "say --missing fill"
+            "give --missing fill"
         )

@@ -30,7 +30,9 @@ def read_parts(
     if not path.is_dir():
         return _read(path, id_column), None
     if is_saved(path):
-        raise CounError(f"{path} is a folder that datasets wrote with save_to_disk; say hf:{path}")
+        raise CounError(
+            f"{path} is a folder that datasets wrote with save_to_disk; write hf:{path}"
+        )
     parts = []
     for part in ("train", "test"):
         files = [path / f"{part}{suffix}" for suffix in SUFFIXES]

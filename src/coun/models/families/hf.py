@@ -162,7 +162,7 @@ def of_processor(content: dict[str, Any], name: str) -> Preprocessing:
     if content.get("do_normalize", True):
         mean, std = (numbers(content.get(key)) for key in ("image_mean", "image_std"))
     if mean is None or std is None:
-        raise CounError(f"{name} has no image_mean and image_std; say --mean and --std")
+        raise CounError(f"{name} has no image_mean and image_std; give --mean and --std")
     factor = 255 * (
         content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1
     )

@@ -265,7 +265,7 @@ def find_loss(name: str, *, trust: Trust) -> type[ContrastiveLoss]:
             `ContrastiveLoss` with a name of its own.
         trust: Whether such a class may be imported: True for a name that the user gave.
 
-    Raises: CounError for an unknown loss, or a class that is not trusted, is no loss, or has the
+    Raises: CounError for an unknown loss, or a class that is not trusted, is not a loss, or has the
         name of another loss.
 
     >>> find_loss("info_nce", trust=False).__name__
