@@ -81,7 +81,7 @@ def test_what_the_labels_mean_is_said():
     [
         ([0, 0, 0, 0, 0, 0], [0], ("all 6 training rows", "'0'", "two classes")),
         (list("aaabbb"), ["c"], ("test row 0", "'c'")),
-        (list("aaabbb"), ["A"], ("test row 0", "no class")),
+        (list("aaabbb"), ["A"], ("test row 0", "not a class")),
         (list("aaabbb"), [1], ("test labels are integers",)),
         ([0, 1, 0, 1, 0, 1], ["a"], ("test labels are text",)),
         ([0.5, 1, 0, 1, 0, 1], [1], ("train row 0", "0.5")),

@@ -97,8 +97,8 @@ def test_the_command_writes_a_card_and_refuses_what_does_not_fit(
     assert "exists" in coun_command(*words).err
     for wrong, message in (
         (("--to", "mlflow"), "needs --audit"),
-        (("--to", "card", "--alias", "x"), "go with --to mlflow"),
-        (("--audit", "audit"), "--audit needs --to"),
+        (("--to", "card", "--alias", "x"), "need --to mlflow"),
+        (("--audit", "audit"), "--audit needs --to mlflow or"),
     ):
         refused = coun_command("export", run.folder, "new", *wrong)
         assert (refused.code, message in refused.err) == (2, True)

@@ -60,8 +60,8 @@ _gate_option = app.option_on("Gates")
     multiple=True,
     metavar="RUN",
     type=app.PATH,
-    help="Retrain that saw none of the rows that are then forgotten, for the audit; may be repeated. "
-    "Without one, the audit of listed rows is often inconclusive.",
+    help="Retrain that saw none of the rows that are then forgotten, for the audit; may be "
+    "repeated. Without one, the audit of listed rows is often inconclusive.",
 )
 @click.option("--no-page", is_flag=True, help="Write no page of the audit beside the certificate.")
 @click.option("--data", "source", metavar="SRC", help="Where the data is now, if it was moved.")
