@@ -6,6 +6,7 @@ import torch
 
 from coun.audit import optional
 from coun.engine import predict
+from coun.errors import CounError
 
 
 @pytest.mark.parametrize("batch", [7, 500])
@@ -26,3 +27,11 @@ def test_rows_are_predicted_as_many_at_a_time_as_is_asked(small, original):
     outputs = predict(classifier, small, small.test, batch_size=40)
     assert sizes == [40, 40, 20]
     torch.testing.assert_close(outputs.logits, predict(classifier, small, small.test).logits)
+
+
+def test_logits_beyond_training_are_named(split, original):
+    with torch.no_grad():
+        for weight in original.classifier.head.parameters():
+            weight.mul_(1e30)
+    with pytest.raises(CounError, match=r"logits up to .*e\+\d\d, .*divide the weights"):
+        optional.relearn_half(original, split)

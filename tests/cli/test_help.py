@@ -25,6 +25,7 @@ def sections(text: str) -> dict[str, list[str]]:
         ("train", ["--data", "--model", "--out"], ["Data", "Images", "Rows to forget"]),
         ("unlearn", ["--method", "--out"], ["Rows to forget", "Contrastive loss", "Data"]),
         ("audit", ["--against", "--original", "--out"], ["Tests", "Page", "Data"]),
+        ("prepare", ["--folds", "--repeats"], ["Computation"]),
         ("fulfil", ["--method", "--set", "--budget"], ["Gates", "Computation"]),
     ],
 )

@@ -104,6 +104,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert not (tmp_path / "x" / "model.safetensors").exists()
 
 
+def test_a_step_that_does_not_fit_into_memory_is_named(
+    original: coun.Run, split: coun.Split, monkeypatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("Tried to allocate 9 TiB")
+
+    monkeypatch.setattr(torch.Tensor, "backward", fail)
+    with pytest.raises(coun.CounError, match=r"a batch of shape \(4\d, 1, 8, 8\) does not fit"):
+        coun.unlearn(original, split, "finetune", batch_size=50, epochs=1)
+
+
 def test_the_cost_counts_what_was_executed(original: coun.Run, split: coun.Split) -> None:
     rows, epochs = len(split.retain), 2
     costs = {

@@ -369,3 +369,40 @@ def test_a_mode_that_returns_nothing_is_no_problem():
             super().train(mode)  # as recipes that freeze BatchNorm often write it
 
     assert Classifier(Freezes(), example=X).head_name == "fc2"
+
+
+class Adapted(nn.Module):
+    """A linear layer with a low-rank adapter, laid out as peft lays it out."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.base_layer = layer
+        self.lora_A = nn.Linear(layer.in_features, 2, bias=False)
+        self.lora_B = nn.Linear(2, layer.out_features, bias=False)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_B(self.lora_A(x))
+
+
+@pytest.mark.parametrize("head", [None, "fc2.base_layer", "fc2.lora_B"])
+def test_a_last_layer_with_an_adapter_is_to_be_merged(head):
+    net = UserNet()
+    net.fc1 = Adapted(net.fc1)
+    assert Classifier(net, example=X).head_name == "fc2"  # other layers may have one
+    net.fc2 = Adapted(net.fc2)
+    with pytest.raises(CounError, match=r"'fc2' of UserNet has an adapter \(Adapted\).*merge"):
+        Classifier(net, head, example=X)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_named():
+    class Large(UserNet):
+        def forward(self, x):
+            if len(x) > 2:
+                raise torch.OutOfMemoryError("Tried to allocate 9 TiB")
+            return super().forward(x)
+
+    classifier = Classifier(Large(), example=X)
+    with pytest.raises(
+        CounError, match=r"\(4, 3, 8, 8\) does not fit into the memory of cpu; train"
+    ):
+        classifier(torch.cat([X, X]))

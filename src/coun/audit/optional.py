@@ -64,10 +64,19 @@ def relearn_half(run: Run, split: Split, *, seed: int = 0) -> RelearnedHalf:
         classifier = copy_model(run.classifier).requires_grad_(True)
         examples = data.train.take(rows[measured])
         numbers = data.train.numbers[rows[trained_on]]
-        for _ in _relearning(classifier, data, split, numbers, seed):
-            outputs = predict(classifier, data, examples)
-            answers = outputs.logits.argmax(1)
-            right[measured.numpy()] += (answers == examples.labels.cpu()).numpy()
+        try:
+            for _ in _relearning(classifier, data, split, numbers, seed):
+                outputs = predict(classifier, data, examples)
+                answers = outputs.logits.argmax(1)
+                right[measured.numpy()] += (answers == examples.labels.cpu()).numpy()
+        except CounError as error:
+            largest = float(predict(run.classifier, data, examples).logits.abs().max())
+            raise CounError(
+                f"{run.where} gives logits up to {largest:.2g}, and cannot be trained further, as "
+                f"this audit tests it ({error}); divide the weights and the bias of its last layer "
+                f"'{classifier.head_name}' by a number that leaves logits below 100, which changes "
+                "no prediction"
+            ) from None
         relearned.append((classifier, outputs))
     classifier, outputs = relearned[0]
     test = data.test.take(split.test_rows(data))

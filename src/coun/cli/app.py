@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 BAD_INPUT = 2
+FIRST_TOPIC = "Options"  # the heading of options that most calls need
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
 
 
@@ -64,11 +65,11 @@ class Command(click.Command):
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options without a topic, which most calls need, and then those of topics."""
-        topics: dict[str, list[tuple[str, str]]] = {"Options": []}
+        topics: dict[str, list[tuple[str, str]]] = {FIRST_TOPIC: []}
         for option in self.get_params(context):
             record = option.get_help_record(context) if isinstance(option, click.Option) else None
             if record is not None:
-                topics.setdefault(getattr(option, "topic", "Options"), []).append(record)
+                topics.setdefault(getattr(option, "topic", FIRST_TOPIC), []).append(record)
         for topic, records in topics.items():
             with formatter.section(topic):
                 formatter.write_dl(records)

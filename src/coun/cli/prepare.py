@@ -65,45 +65,50 @@ class FoldOptions:
         return read_owners(self.groups) if self.groups else None
 
 
-_fold_option = app.option_on("Preparation for requests")
-_fold_options = app.options(
-    _fold_option(
-        "--folds",
-        type=click.IntRange(min=2),
-        metavar="K",
-        help="Prepare for requests of rows: train K models, each without one Kth of the rows, and "
-        f"keep what each predicts for the rows that it has not seen.  [coun prepare: {FOLDS}]",
-    ),
-    _fold_option(
-        "--repeats",
-        type=click.IntRange(min=1),
-        metavar="R",
-        help=f"Divide the rows R times, and average the predictions.  [default: {REPEATS}]",
-    ),
-    _fold_option(
-        "--fold-epochs",
-        type=click.IntRange(min=1),
-        help="Epochs of each model of a fold.  [default: half of the model's]",
-    ),
-    _fold_option(
-        "--groups",
-        type=app.PATH,
-        metavar="FILE",
-        help="A csv file with id,owner: rows of one owner (a customer) stay in one fold.",
-    ),
-)
+def fold_options(topic: str = app.FIRST_TOPIC) -> Callable[[F], F]:
+    """Add the options of cross-validation; the command gets them as `folds`.
 
+    Args: topic: the heading under which help lists them.
+    """
+    option = app.option_on(topic)
+    options = app.options(
+        option(
+            "--folds",
+            type=click.IntRange(min=2),
+            metavar="K",
+            help="Prepare for requests of rows: train K models, each without one Kth of the rows, "
+            "and keep what each predicts for the rows that it has not seen.  "
+            f"[coun prepare: {FOLDS}]",
+        ),
+        option(
+            "--repeats",
+            type=click.IntRange(min=1),
+            metavar="R",
+            help=f"Divide the rows R times, and average the predictions.  [default: {REPEATS}]",
+        ),
+        option(
+            "--fold-epochs",
+            type=click.IntRange(min=1),
+            help="Epochs of each model of a fold.  [default: half of the model's]",
+        ),
+        option(
+            "--groups",
+            type=app.PATH,
+            metavar="FILE",
+            help="A csv file with id,owner: rows of one owner (a customer) stay in one fold.",
+        ),
+    )
 
-def fold_options(function: F) -> F:
-    """Add the options of cross-validation; the command gets them as `folds`."""
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def command(*args: Any, **values: Any) -> Any:
+            names = ("folds", "repeats", "fold_epochs", "groups")
+            given = FoldOptions(*(values.pop(name) for name in names))
+            return function(*args, folds=given, **values)
 
-    @functools.wraps(function)
-    def command(*args: Any, **values: Any) -> Any:
-        names = ("folds", "repeats", "fold_epochs", "groups")
-        given = FoldOptions(*(values.pop(name) for name in names))
-        return function(*args, folds=given, **values)
+        return options(cast(F, command))
 
-    return _fold_options(cast(F, command))
+    return decorate
 
 
 @app.command(
@@ -115,6 +120,7 @@ def fold_options(function: F) -> F:
     "where it was interrupted, and does nothing where it is finished.",
 )
 @click.argument("folder", metavar="DIR", type=app.PATH)
+@fold_options()
 @click.option(
     "--from",
     "predictions",
@@ -124,7 +130,6 @@ def fold_options(function: F) -> F:
     "'log_probabilities', (rows, classes) or (repeats, rows, classes), and where the rows are "
     "not in the order of the data 'ids'.",
 )
-@fold_options
 @click.option(
     "--overwrite",
     is_flag=True,

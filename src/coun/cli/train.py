@@ -57,7 +57,7 @@ from coun.errors import CounError
 @data_options
 @views_options
 @forget_options
-@fold_options
+@fold_options("Preparation for requests")
 @federation_options
 @app.set_option
 @app.trust_option

@@ -116,13 +116,14 @@ class Classifier(nn.Module):
             )
         result, taps = _probe(model, linears, example)
         self.inner = model
-        self.head_name = _find(kind, result, taps, linears) if head is None else head
+        self.head_name = _find(model, result, taps, linears) if head is None else head
         self._after: Callable[[Tensor], Tensor] = _unchanged
         runs = taps[self.head]
         if not _is_mean(result, runs, _unchanged) and _is_mean(result, runs, F.relu):
             self._after = F.relu
         logits = self._outputs(taps[self.head], len(example)).logits
         if not any(output is t for _, output in runs for t in candidates(result)):
+            _refuse_adapter(model, self.head_name)
             self._check_answers(example, logits.shape)
         self._tap = _Tap()
         handle = self.head.register_forward_hook(self._tap, with_kwargs=True)
@@ -299,10 +300,21 @@ def _lone_values_by_statistics(model: nn.Module) -> Iterator[None]:
 
 def _cannot_run(model: nn.Module, batch: Tensor, error: Exception) -> CounError:
     """The error for a model that fails on a batch."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return out_of_memory(model, batch.device, tuple(batch.shape))
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     return CounError(
         f"{type(model).__name__} cannot run a batch of shape {tuple(batch.shape)}: "
         f"{reason}{_other_precision(model, batch)}"
+    )
+
+
+def out_of_memory(model: nn.Module, device: torch.device, shape: tuple[int, ...]) -> CounError:
+    """The error for a model and a batch that do not fit into the memory of an accelerator."""
+    return CounError(
+        f"{type(model).__name__} with a batch of shape {shape} does not fit into the memory of "
+        f"{device}; train with a smaller batch (--set batch_size=N), end other programs that use "
+        "the device, or take --device cpu"
     )
 
 
@@ -315,14 +327,28 @@ def _other_precision(model: nn.Module, example: Tensor) -> str:
     return f"; it has weights of {', '.join(others)}: pass it as model.float()" if others else ""
 
 
+def _refuse_adapter(model: nn.Module, layer: str) -> None:
+    """Refuse a head that is part of an adapter, as of LoRA, which adds to its outputs."""
+    path = layer.split(".")
+    for depth in range(1, len(path)):
+        name = ".".join(path[:depth])
+        wrapper = model.get_submodule(name)
+        if isinstance(getattr(wrapper, "base_layer", None), nn.Module):  # as peft names it
+            raise CounError(
+                f"the last layer '{name}' of {type(model).__name__} has an adapter "
+                f"({type(wrapper).__name__}), so that no linear layer gives its outputs; merge the "
+                "adapter into the layer, in peft with model.merge_and_unload()"
+            )
+
+
 def _find(
-    kind: str,
+    model: nn.Module,
     result: Any,
     calls: dict[nn.Module, list[tuple[Tensor, Tensor]]],
     linears: dict[str, nn.Module],
 ) -> str:
     """The name of the only linear layer whose output is (in) the model's result."""
-    logits = candidates(result)
+    kind, logits = type(model).__name__, candidates(result)
     names = {linear: name for name, linear in reversed(linears.items())}
     heads = [
         names[linear]
@@ -346,6 +372,7 @@ def _find(
     ran = [(n, m) for n, m in linears.items() if isinstance(m, nn.Linear) and calls[m]]
     if not ran:
         raise CounError(f"{kind} ran none of its linear layers: it must end in one")
+    _refuse_adapter(model, ran[-1][0])
     last = ", ".join(
         f"'{name}' ({linear.in_features} to {linear.out_features})" for name, linear in ran[-3:]
     )

@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from coun.bench.output import figures, latex, render
+from coun.bench.output.reporting import MARKS, _origin
 from coun.bench.output.tables import result_tables
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.reading import parse
@@ -298,3 +299,13 @@ def test_dollars_in_names_are_no_formula(results):
     assert all(label.get_parse_math() for label in shown)
     assert not any(label.get_parse_math() for label in axes.get_yticklabels())
     pyplot.close(figure)
+
+
+@pytest.mark.parametrize(("seeds", "words"), [([0], "; seed 0."), ([1, 0, 1], "; seeds 0, 1.")])
+def test_a_report_names_the_seeds_that_were_measured(seeds: list[int], words: str) -> None:
+    environment = {"torch": "2.7", "python": "3.12", "gpu": None, "machine": "x86_64"}
+    rows = [{"seed": seed} for seed in seeds]
+    run = {"rows": rows, "planned": len(rows), "environment": environment, "coun": "0.2.0"}
+    origin = _origin(run)
+    assert f"{len(rows)} models measured{words} coun 0.2.0" in origin
+    assert MARKS["report.md"] in origin

@@ -17,7 +17,7 @@ from coun.files import refuse_other_text, write_text
 from coun.report import Grid, Picture, Section, write_report
 from coun.report.picture import save_figure
 
-MEASURED = "models measured; seeds"
+MEASURED = "models measured; seed"
 MARKS = {  # what a file of an earlier report holds, by name
     "report.md": MEASURED,
     "report.tex": HEAD.partition(" and ")[0],
@@ -261,12 +261,13 @@ def _pictures(
 def _origin(results: Mapping[str, Any]) -> str:
     """How many models were measured, with which versions and on which machine."""
     measured, planned = len(results["rows"]), results["planned"]
-    seeds = ", ".join(str(seed) for seed in sorted({row["seed"] for row in results["rows"]}))
+    seeds = sorted({row["seed"] for row in results["rows"]})
     environment = results["environment"]
     missing = planned - measured
     part = f" {missing} of {planned} models have no result yet." if missing else ""
     return (
-        f"{measured} {MEASURED} {seeds}.{part} coun {results['coun']}, torch "
+        f"{measured} {MEASURED}{'s' * (len(seeds) != 1)} {', '.join(map(str, seeds))}.{part} "
+        f"coun {results['coun']}, torch "
         f"{environment['torch']}, Python {environment['python']}, "
         f"{environment['gpu'] or environment['machine']}."
     )
