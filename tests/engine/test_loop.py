@@ -111,7 +111,7 @@ def test_a_step_that_does_not_fit_into_memory_is_named(
         raise torch.OutOfMemoryError("Tried to allocate 9 TiB")
 
     monkeypatch.setattr(torch.Tensor, "backward", fail)
-    with pytest.raises(coun.CounError, match=r"a batch of shape \(4\d, 1, 8, 8\) does not fit"):
+    with pytest.raises(coun.CounError, match="a training step does not fit into the memory of cpu"):
         coun.unlearn(original, split, "finetune", batch_size=50, epochs=1)
 
 

@@ -403,6 +403,6 @@ def test_a_batch_that_does_not_fit_into_memory_is_named():
 
     classifier = Classifier(Large(), example=X)
     with pytest.raises(
-        CounError, match=r"\(4, 3, 8, 8\) does not fit into the memory of cpu; train"
+        CounError, match=r"\(4, 3, 8, 8\), with Large, does not fit into the memory of cpu"
     ):
         classifier(torch.cat([X, X]))

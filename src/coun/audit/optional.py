@@ -72,10 +72,10 @@ def relearn_half(run: Run, split: Split, *, seed: int = 0) -> RelearnedHalf:
         except CounError as error:
             largest = float(predict(run.classifier, data, examples).logits.abs().max())
             raise CounError(
-                f"{run.where} gives logits up to {largest:.2g}, and cannot be trained further, as "
-                f"this audit tests it ({error}); divide the weights and the bias of its last layer "
-                f"'{classifier.head_name}' by a number that leaves logits below 100, which changes "
-                "no prediction"
+                f"{run.where} gives logits up to {largest:.2g}, and cannot be trained further to "
+                f"test what it relearns ({str(error).partition(';')[0]}); divide the weights and "
+                f"the bias of its last layer '{classifier.head_name}' by a number that leaves "
+                "logits below 100, which changes no predicted class"
             ) from None
         relearned.append((classifier, outputs))
     classifier, outputs = relearned[0]

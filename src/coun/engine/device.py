@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
+from coun.models.outputs import out_of_memory
 from coun.seeds import Seeds
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -108,6 +109,14 @@ class Compute:
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Return a context in which forward passes use the precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    @contextlib.contextmanager
+    def within_memory(self) -> Iterator[None]:
+        """Say what to do where a training step does not fit into the memory of the device."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory("a training step", self.device) from error
 
     def compiled(self, model: nn.Module) -> nn.Module:
         """Return *model* as it is trained: through torch.compile if `compile` is set."""

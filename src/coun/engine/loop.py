@@ -27,7 +27,6 @@ from coun.engine.stage import Edit, Fit, Phase, Stage
 from coun.engine.task import Task
 from coun.errors import CounError
 from coun.models import Outputs
-from coun.models.outputs import out_of_memory
 from coun.objectives.context import Batch, BatchContext
 
 Observer = Callable[[dict[str, Batch]], contextlib.AbstractContextManager[object]]
@@ -200,12 +199,8 @@ class Engine:
                         at, phase, loaded = next(batches)
                     rate = (phase.optimizer or stage.optimizer).rate(done / total)
                     optimizer = of_phases[at.phase]
-                    try:
+                    with self.compute.within_memory():
                         self._update(at, phase, forward, loaded, optimizer, rate, done / total)
-                    except torch.OutOfMemoryError as error:
-                        rows = sum(len(labels) for _, labels, _ in loaded.values())
-                        shape = (rows, *self.task.data.input_shape)
-                        raise out_of_memory(model.inner, self.compute.device, shape) from error
                     if stage.after_step:
                         stage.after_step(model.inner, done / total)
                     frozen.restore()

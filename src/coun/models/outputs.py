@@ -301,7 +301,8 @@ def _lone_values_by_statistics(model: nn.Module) -> Iterator[None]:
 def _cannot_run(model: nn.Module, batch: Tensor, error: Exception) -> CounError:
     """The error for a model that fails on a batch."""
     if isinstance(error, torch.OutOfMemoryError):
-        return out_of_memory(model, batch.device, tuple(batch.shape))
+        what = f"a batch of shape {tuple(batch.shape)}, with {type(model).__name__},"
+        return out_of_memory(what, batch.device)
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     return CounError(
         f"{type(model).__name__} cannot run a batch of shape {tuple(batch.shape)}: "
@@ -309,12 +310,11 @@ def _cannot_run(model: nn.Module, batch: Tensor, error: Exception) -> CounError:
     )
 
 
-def out_of_memory(model: nn.Module, device: torch.device, shape: tuple[int, ...]) -> CounError:
-    """The error for a model and a batch that do not fit into the memory of an accelerator."""
+def out_of_memory(what: str, device: torch.device) -> CounError:
+    """The error for something that does not fit into the memory of an accelerator."""
     return CounError(
-        f"{type(model).__name__} with a batch of shape {shape} does not fit into the memory of "
-        f"{device}; train with a smaller batch (--set batch_size=N), end other programs that use "
-        "the device, or take --device cpu"
+        f"{what} does not fit into the memory of {device}; train with a smaller batch (--set "
+        "batch_size=N), end other programs that use the device, or take --device cpu"
     )
 
 
