@@ -133,6 +133,12 @@ def jacobian_norms(
     Returns: (N,) float32.
 
     Raises: CounError for no rows, or fewer than 1 step.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=50)
+    >>> run = coun.train(data, "mlp", epochs=1)
+    >>> jacobian_norms(run.classifier, data, torch.arange(4), steps=2).shape
+    torch.Size([4])
     """
     _some(rows)
     model = _frozen(classifier)

@@ -41,6 +41,13 @@ def theory(
         samples) and `rows`, all as plain numbers.
 
     Raises: CounError if there is no model, or models are on different data.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=50)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.1)
+    >>> measured = theory({"Original": run}, split, views=2, steps=2)
+    >>> measured["Original"]["forget"]["rows"]
+    5
     """
     runs = list(models.values())
     if not runs:

@@ -25,7 +25,12 @@ FEW = 200  # from this size of the smaller group on, the normal approximation is
 
 
 class Groups(NamedTuple):
-    """One number for each forgotten row (M,) and for each test row (O,)."""
+    """One number for each forgotten row (M,) and for each test row (O,).
+
+    >>> scores = Groups(forget=np.array([2.5]), test=np.array([0.5, 1.5]))
+    >>> scores.forget.shape, scores.test.shape
+    ((1,), (2,))
+    """
 
     forget: Floats
     test: Floats

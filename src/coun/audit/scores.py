@@ -68,6 +68,14 @@ class Subject:
         relearned: the copy for the relearning test, if it was made.
         canaries: log-odds of all canaries (N,), and whether each took part in training.
         measured: what `coun.runs.measure` gives for the predictions; computed once.
+
+    >>> import coun
+    >>> from coun.runs import predictions
+    >>> data = coun.load("digits", limit=60)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.2)
+    >>> model = Subject("Original", predictions(run.classifier, data, split), run)
+    >>> sorted(model.scores), model.scores["log_odds"].forget.shape
+    (['correctness', 'log_odds', 'probe'], (12,))
     """
 
     name: str
@@ -200,6 +208,14 @@ def distances(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> Grou
     Args: unlearned, retrains: models of the same request.
 
     Returns: mean Jensen-Shannon divergence of each row, in nats.
+
+    >>> from coun.models import Outputs
+    >>> def model(logit: float) -> Subject:
+    ...     answer = Outputs(torch.tensor([[logit, 0.0]]), torch.zeros(1, 2))
+    ...     return Subject("a model", Predictions({"forget": answer, "test": answer}, {}))
+    >>> same, other = (distances([model(x)], [model(0.0)]).forget for x in (0.0, 5.0))
+    >>> same.tolist(), bool(other > 0.1)
+    ([0.0], True)
     """
     apart = mean_groups(divergence(u, r) for u in unlearned for r in retrains)
     if len(retrains) < 2:

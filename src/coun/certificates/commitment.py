@@ -40,6 +40,10 @@ class Commitment:
     Attributes:
         leaves: the sorted HMAC-SHA-256 values of the ids, 32 bytes each.
         key: the secret key.
+
+    >>> commitment = commit(["cat/7.png", "dog/3.png"], bytes(32))
+    >>> "cat/7.png" in commitment, "cat/8.png" in commitment, commitment.proof("cat/7.png").size
+    (True, False, 2)
     """
 
     leaves: tuple[bytes, ...]

@@ -36,6 +36,29 @@ def issue(
     Returns: the path of the certificate.
 
     Raises: CounError if the folder holds a certificate, a key cannot be read or no key is given.
+
+    >>> import datetime
+    >>> from coun.certificates import Cost, MethodUsed, Predicate, RequestServed, Subject
+    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
+    >>> predicate = Predicate(
+    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
+    ...     method=MethodUsed(name="coun", reads_forget_data=False),
+    ...     cost=Cost(flops=1e12),
+    ...     checks=(),
+    ...     result="FULFILLED",
+    ...     time_created=now,
+    ... )
+    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
+    >>> statement = Statement(subject=(subject,), predicate=predicate)
+    >>> import tempfile
+    >>> from coun.certificates import create_key
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> engineer, officer = create_key(folder / "engineer.pem"), create_key(folder / "officer.pem")
+    >>> path = issue(statement, engineer, folder / "certificate")
+    >>> digest = statement_digest(path)
+    >>> countersign(path, officer)
+    >>> statement_digest(path) == digest  # a second signature leaves the statement as it is
+    True
     """
     path = Path(folder) / CERTIFICATE
     if path.exists():

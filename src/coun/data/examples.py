@@ -24,6 +24,11 @@ class Examples(Protocol):
     A class of your own needs these members only; `NamedRows` gives it `ids` and `index`. A
     class with `index` in place of `numbers` and `ids`, as in version 0.1, is accepted as well.
     Labels, numbers and ids are in memory; images need not be.
+
+    >>> import coun
+    >>> examples: Examples = coun.load("digits").train
+    >>> examples.ids[5], examples.fetch(torch.tensor([5, 7])).shape
+    ('5', torch.Size([2, 1, 8, 8]))
     """
 
     @property

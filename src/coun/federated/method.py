@@ -53,6 +53,11 @@ class Federated(Method):
         federation: who holds which rows, and how long a round is.
 
     Raises: CounError for a method that cannot be federated.
+
+    >>> from coun.methods import make
+    >>> federated = Federated(make("not"), Federation(clients=4))
+    >>> federated.name, federated.federation.clients
+    ('not', 4)
     """
 
     method: Method

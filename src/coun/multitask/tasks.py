@@ -79,7 +79,14 @@ class Tasks:
 
 @dataclass(frozen=True, eq=False)
 class MultiTaskData:
-    """Rows, whose own labels are not used, and the tasks over them."""
+    """Rows, whose own labels are not used, and the tasks over them.
+
+    >>> import coun, torch
+    >>> data = coun.load("digits", limit=50)
+    >>> labels = [torch.stack([p.labels, p.labels % 2], 1) for p in (data.train, data.test)]
+    >>> MultiTaskData(data, Tasks(("digit", "odd"), (10, 2), *labels)).tasks.outputs
+    12
+    """
 
     data: Data
     tasks: Tasks

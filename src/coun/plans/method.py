@@ -200,7 +200,13 @@ class Method:
 
 @dataclass(frozen=True, config=FROZEN)
 class Training(Method):
-    """Base class of methods that train; its fields are the settings that they share."""
+    """Base class of methods that train; its fields are the settings that they share.
+
+    >>> from coun.methods import make
+    >>> method = make("finetune", {"epochs": 3, "batch_size": 32})
+    >>> isinstance(method, Training), method.budget()
+    (True, (3, 32))
+    """
 
     epochs: Positive | None = Field(
         None,

@@ -52,6 +52,13 @@ def predictions(
         shared: outputs that other functions computed or will read.
 
     Returns: outputs and labels by part: "retain", "forget" and "test".
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=50)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.1)
+    >>> answers = predictions(run.classifier, data, split)
+    >>> answers.outputs["forget"].logits.shape, answers.labels["retain"].shape
+    (torch.Size([5, 10]), torch.Size([45]))
     """
     shared = shared or SharedOutputs(with_features=with_features)
     rows: dict[str, Tensor | None] = {"test": None, "retain": None}

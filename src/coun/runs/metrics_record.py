@@ -55,6 +55,16 @@ class Metrics(Record):
             at least two.
         warnings: what a reader must know before using the numbers.
         metrics_left_out: why metrics of plug-ins are left out, by name.
+
+    >>> Metrics(
+    ...     retain_accuracy=99.5,
+    ...     unlearn_accuracy=4.0,
+    ...     test_accuracy=97.5,
+    ...     mia_efficacy=8.0,
+    ...     counts={"retain": 900, "forget": 100, "test": 359},
+    ...     split_sha256=None,
+    ... ).to_json()["test_accuracy"]
+    97.5
     """
 
     model_config = ConfigDict(extra="allow")
