@@ -18,7 +18,7 @@ from prepared import prepared
 from torch import nn
 
 import coun
-from coun.engine import Task
+from coun.engine import Engine, Task
 from coun.errors import CounError
 from coun.models import Classifier
 from coun.seeds import Seeds
@@ -116,6 +116,27 @@ def refused() -> Callable[..., contextlib.AbstractContextManager[None]]:
         assert "Traceback" not in message
         for word in words:
             assert str(word) in message
+
+    return expect
+
+
+@pytest.fixture
+def killed_at(monkeypatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """`with killed_at(8):` expects training, which Ctrl-C ends at its eighth update."""
+
+    @contextlib.contextmanager
+    def expect(step: int) -> Iterator[None]:
+        update, calls = Engine._update, []
+
+        def stopping(self: Engine, *args: object) -> None:
+            calls.append(1)
+            if len(calls) == step:
+                raise KeyboardInterrupt
+            update(self, *args)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Engine, "_update", stopping)
+            yield
 
     return expect
 

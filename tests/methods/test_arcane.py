@@ -10,7 +10,7 @@ import torch
 from scipy.stats import entropy
 
 import coun
-from coun.engine import Engine, predict
+from coun.engine import predict
 from coun.methods.arcane import pixel_entropy
 from coun.models import weights_digest
 from coun.models.ensemble import FORGOTTEN, UNUSED
@@ -118,22 +118,12 @@ def test_the_cost_is_three_forward_passes_and_those_of_the_reference(small) -> N
     assert measured == pytest.approx(len(small.train), rel=1e-3)
 
 
-def test_a_saved_run_resumes_to_the_same_bits(original, split, tmp_path, monkeypatch) -> None:
+def test_a_saved_run_resumes_to_the_same_bits(original, split, tmp_path, killed_at) -> None:
     whole = coun.unlearn(original, split, "arcane", **FAST)
-    update, calls = Engine._update, []
-
-    def dies(self, *args):
-        calls.append(1)
-        if len(calls) == 13:
-            raise KeyboardInterrupt
-        return update(self, *args)
-
     options = coun.Options(checkpoint_every=0)
     common = {**FAST, "out": tmp_path / "run", "options": options}
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_update", dies)
-        with pytest.raises(KeyboardInterrupt):
-            coun.unlearn(original, split, "arcane", **common)
+    with killed_at(13):
+        coun.unlearn(original, split, "arcane", **common)
     resumed = coun.unlearn(original, split, "arcane", **common)
     opened = coun.Run.open(tmp_path / "run", data=original.data)
     for run in (resumed, opened):

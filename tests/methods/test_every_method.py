@@ -43,7 +43,9 @@ def test_the_cost_is_recorded(name, original, split) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_killed_run_resumes_to_the_same_bits(name, original, split, tmp_path, monkeypatch):
+def test_a_killed_run_resumes_to_the_same_bits(
+    name, original, split, tmp_path, monkeypatch, killed_at
+):
     update, calls = Engine._update, []
 
     def counted(self, *args):
@@ -55,19 +57,9 @@ def test_a_killed_run_resumes_to_the_same_bits(name, original, split, tmp_path, 
         whole = weights_digest(forget(original, split, name).model)
     if not calls:
         pytest.skip("edits only: nothing to kill between updates")
-    dies_at, calls[:] = len(calls) * 2 // 3, []
-
-    def dies(self, *args):
-        calls.append(1)
-        if len(calls) == dies_at:
-            raise KeyboardInterrupt
-        return update(self, *args)
-
     common = {"out": tmp_path / "run", "options": coun.Options(checkpoint_every=0)}
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_update", dies)
-        with pytest.raises(KeyboardInterrupt):
-            forget(original, split, name, **common)
+    with killed_at(len(calls) * 2 // 3):
+        forget(original, split, name, **common)
     assert weights_digest(forget(original, split, name, **common).model) == whole
 
 

@@ -63,21 +63,11 @@ def test_a_later_request_rewinds_the_original_without_both(kept, small, split, t
     assert weights_digest(second.model) == weights_digest(at_once.model)
 
 
-def test_a_killed_training_keeps_the_same_epochs(small, tmp_path, monkeypatch) -> None:
+def test_a_killed_training_keeps_the_same_epochs(small, tmp_path, killed_at) -> None:
     eager = replace(KEEP, checkpoint_every=0)
     whole = coun.train(small, "mlp", epochs=5, out=tmp_path / "a", options=eager, **RECIPE)
-    engine, calls = coun.engine.Engine, []
-    update = engine._update
-
-    def dies(self, *args):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return update(self, *args)
-
     common = {"epochs": 5, "out": tmp_path / "b", "options": eager, **RECIPE}
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(engine, "_update", dies)
+    with killed_at(4):
         coun.train(small, "mlp", **common)
     again = coun.train(small, "mlp", **common)
     assert again.record.kept_epochs == whole.record.kept_epochs

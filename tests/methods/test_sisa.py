@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 import coun
-from coun.engine import Engine
 from coun.methods import make
 from coun.methods.sisa import Sisa
 from coun.models import weights_digest
@@ -147,24 +146,13 @@ def test_it_is_saved_opened_evaluated_and_continued_from_disk(small, tmp_path) -
 
 
 def test_a_killed_run_resumes_to_the_same_bits_and_the_same_cost(
-    original, split, tmp_path, monkeypatch
+    original, split, tmp_path, killed_at
 ) -> None:
     whole = coun.unlearn(original, split, "sisa", **SISA)
-    update = Engine._update
     common = {**SISA, "out": tmp_path / "run", "options": coun.Options(checkpoint_every=0)}
-    for dies_at in (1, 9, 13):  # in the first slice, later in it, in others
-        calls = []
-
-        def dies(self, *args, calls=calls, dies_at=dies_at):
-            calls.append(1)
-            if len(calls) == dies_at:
-                raise KeyboardInterrupt
-            return update(self, *args)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Engine, "_update", dies)
-            with pytest.raises(KeyboardInterrupt):
-                coun.unlearn(original, split, "sisa", **common)
+    for step in (1, 9, 13):  # in the first slice, later in it, in others
+        with killed_at(step):
+            coun.unlearn(original, split, "sisa", **common)
     resumed = coun.unlearn(original, split, "sisa", **common)
     assert weights_digest(resumed.model) == weights_digest(whole.model)
     for key in ("steps", "samples_seen", "flops"):
