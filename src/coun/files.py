@@ -255,6 +255,17 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_small(path: Path, largest: int, what: str) -> bytes:
+    """Read a file that is *what*. Raises: CounError if it is none or has over *largest* bytes."""
+    if not path.is_file():
+        raise CounError(f"{path} is not a file; expected {what}")
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise CounError(f"{path} is larger than {largest >> 10:,} KiB; expected {what}")
+    return content
+
+
 def parse_json(content: bytes) -> Any:
     """Parse JSON from a file that anyone may have written.
 

@@ -26,7 +26,6 @@ from coun.multitask.unlearning import (
     flat_gradient,
     parameters_by_part,
     task_gradients,
-    task_interference,
     unserved_tasks,
 )
 from coun.objectives import BatchContext
@@ -269,12 +268,6 @@ def test_uis_of_its_definition():
     assert unlearning_impact_score(80, 76, 12, "class") == pytest.approx(0.5 * (4 / 80 + 12 / 80))
     with pytest.raises(CounError, match="expected above 0"):
         unlearning_impact_score(0, 1, 1)
-
-
-def test_interference_is_between_all_pairs_of_tasks(start, make_task, workload):
-    values = task_interference(start, make_task(workload.data, start.classifier.inner))
-    assert set(values) == {"class, kind", "class, rotation", "kind, rotation"}
-    assert all(-1 <= value <= 1 for value in values.values())
 
 
 @pytest.mark.parametrize(

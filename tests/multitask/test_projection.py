@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from coun.multitask.projection import (
-    interference,
     joined,
     leading_directions,
     orthonormal,
@@ -74,8 +73,3 @@ def test_float32_is_precise_where_most_of_a_gradient_is_removed():
     basis = orthonormal(torch.randn(10_000, 8))
     g = basis @ torch.randn(8) * 100 + 1e-3 * torch.randn(10_000)
     assert (basis.T @ removed(g, basis)).norm() < 1e-6 * g.norm()
-
-
-def test_interference_is_the_cosine():
-    a, b = torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0])
-    assert interference(a, b) == pytest.approx(24 / 25)

@@ -95,5 +95,5 @@ RULI = Metric(
     ("runs.forget.logits", "retrain.runs.forget.logits", "original.runs.forget.logits",
      "forget.labels"),
     title="Accuracy of the attack on the most vulnerable rows (RULI)", direction="lower",
-    aims_at=50.0, column=None, digits=1,
+    column=None, digits=1,
 )  # fmt: skip

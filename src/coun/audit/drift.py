@@ -8,7 +8,7 @@ import torch
 from coun.audit.parts import RequestParts
 from coun.audit.rank_tests import Groups, Strata, rank_test
 from coun.data import Data, Examples, Split
-from coun.data.subsets import stratified
+from coun.data.subsets import at_most
 from coun.metrics import probe_margins
 from coun.metrics.arrays import Floats, Ints
 from coun.seeds import Seeds
@@ -38,7 +38,7 @@ def input_drift(data: Data, split: Split, *, seed: int = 0) -> float | None:
     for name, (part, rows, most) in parts.items():
         if not len(rows):
             return None
-        some = rows[stratified(part.labels[rows].cpu(), min(most, len(rows)), seed)]
+        some = rows[at_most(most, part.labels[rows].cpu(), seed)]
         columns[name] = np.concatenate([_columns(part, r) for r in torch.split(some, CHUNK)])
         labels[name] = part.labels[some].cpu().numpy()
     return drift_of(columns, labels, seed=seed)
@@ -53,7 +53,7 @@ def drift_of(columns: dict[str, Floats], labels: dict[str, Ints], *, seed: int =
         rows = np.flatnonzero(np.isin(labels[name], shared))
         of_rows = torch.from_numpy(labels[name][rows])
         if len(rows) >= 4:
-            sides[name] = rows[stratified(of_rows, min(ROWS, len(rows)), seed).numpy()]
+            sides[name] = rows[at_most(ROWS, of_rows, seed).numpy()]
     if len(sides) == 2:
         x, y = ([part[name][rows] for name, rows in sides.items()] for part in (columns, labels))
         tests.append(columns_drift(*x, *y, seed=seed))

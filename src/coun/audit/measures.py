@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from coun.attacks import (
     class_thresholds,
@@ -28,7 +27,7 @@ from coun.attacks import (
 )
 from coun.audit.scores import PROBED, Subject
 from coun.data import Split
-from coun.data.subsets import stratified
+from coun.data.subsets import at_most
 from coun.metrics import (
     activation_distance,
     agreement,
@@ -72,7 +71,7 @@ def describe(subject: Subject, split: Split, untrained: SharedOutputs) -> dict[s
         "logistic_entropy_members": entropy_attack_members(
             *(entropy(logits[p]) for p in ("retain", "test", "forget"))
         ),
-        "threshold_efficacy": _thresholds(subject, split),
+        "threshold_efficacy": _thresholds(subject),
         "calibration_error": {p: calibration_error(logits[p], labels[p]) for p in PARTS},
         "zrf": _zrf(subject, split, untrained),
         "probe": _probe(subject),
@@ -145,7 +144,7 @@ def ensembles(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> dict
 
 def _distances(subject: Subject, retrain: Subject, part: str) -> dict[str, float]:
     model, exact = subject.probabilities[part], retrain.probabilities[part]
-    rows = _some(subject.labels(part), PROBED)
+    rows = at_most(PROBED, subject.labels(part))
     return {
         "kl": kl_divergence(exact, model),
         "js": js_divergence(exact, model),
@@ -186,7 +185,7 @@ def _zrf(subject: Subject, split: Split, untrained: SharedOutputs) -> dict[str, 
 def _probe(subject: Subject) -> dict[str, float]:
     """Accuracies of `linear_probe` on at most 3,000 training rows, forget rows among them."""
     both = [torch.cat([get(p) for p in ("retain", "forget")]) for get in _getters(subject)]
-    rows = _some(both[1], PROBED)
+    rows = at_most(PROBED, both[1])
     sets = [tuple(get(p) for get in _getters(subject)) for p in ("forget", "test")]
     probe = linear_probe((both[0][rows], both[1][rows]), *sets, iterations=50)
     return {"forget": probe.forget_accuracy, "test": probe.test_accuracy}
@@ -201,13 +200,13 @@ def _probabilities_attack(subject: Subject, split: Split) -> float:
     labels = subject.labels("test")
     usual = ~torch.isin(labels, torch.tensor(split.forgotten_classes))
     size = min(len(subject.labels("retain")), int(usual.sum()), ATTACKED)
-    members = _some(subject.labels("retain"), size)
-    others = usual.nonzero().flatten()[_some(labels[usual], size)]
+    members = at_most(size, subject.labels("retain"))
+    others = usual.nonzero().flatten()[at_most(size, labels[usual])]
     groups = (("retain", members), ("test", others), ("forget", slice(None)))
     return svc_efficacy(*(probabilities(subject.logits(p))[rows] for p, rows in groups))
 
 
-def _thresholds(subject: Subject, split: Split) -> float:
+def _thresholds(subject: Subject) -> float:
     """Song and Mittal's attack: percent of forget rows taken for non-members."""
     score = {p: -modified_entropy(subject.logits(p), subject.labels(p)) for p in PARTS}
     labels = {p: subject.labels(p) for p in PARTS}
@@ -216,7 +215,3 @@ def _thresholds(subject: Subject, split: Split) -> float:
         score["retain"], labels["retain"], score["test"], labels["test"], classes
     )
     return 100.0 * float((score["forget"] < limits[labels["forget"]]).double().mean())
-
-
-def _some(labels: Tensor, most: int) -> Tensor:
-    return stratified(labels, min(most, len(labels)), 0)

@@ -38,7 +38,7 @@ def row_tests(
         pending.append(_rank_evidence(models, strata, name, residual, owners, generator, given))
     copies = relearned_copies(models)
     if copies[0] and owners is None:  # its halves divide the rows of an owner
-        pending += _relearned_rows(models, strata, copies, generator, given)
+        pending += _relearned_rows(models, copies, generator, given)
     if models.retrains:
         apart = distances(models.unlearned, models.retrains)
         where, values = average_by_owner(strata, apart, owners) if owners else (strata, apart)
@@ -100,7 +100,6 @@ def _of_retrains(models: Models, name: str) -> Groups | None:
 
 def _relearned_rows(
     models: Models,
-    strata: Strata,
     copies: list[list[RelearnedHalf]],
     generator: np.random.Generator,
     given: str,

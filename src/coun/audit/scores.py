@@ -14,7 +14,7 @@ from torch import Tensor
 from coun.attacks import correctness, scaled_logit
 from coun.audit.rank_tests import Groups
 from coun.data import Split
-from coun.data.subsets import stratified
+from coun.data.subsets import at_most
 from coun.metrics import js_rows, probabilities, probe_margins
 from coun.metrics.arrays import Floats, Ints
 from coun.runs import Predictions, Run, measure
@@ -147,7 +147,7 @@ class Subject:
         the groups stay exchangeable.
         """
         retained = self.labels("retain")
-        rows = stratified(retained, min(PROBED, len(retained)), self.seed)
+        rows = at_most(PROBED, retained, self.seed)
         x, y = self.features("retain")[rows], retained[rows]
         queries = torch.cat([self.features(part) for part in Groups._fields])
         labels = torch.cat([self.labels(part) for part in Groups._fields])

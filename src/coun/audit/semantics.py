@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from coun.audit.scores import Subject
-from coun.data.subsets import stratified
+from coun.data.subsets import at_most
 from coun.errors import CounError
 from coun.metrics import (
     centroid_distances,
@@ -73,7 +73,7 @@ def semantics(
 
 def _neighbours(subject: Subject, classes: int) -> dict[int, Floats]:
     labels = subject.labels("forget")
-    rows = stratified(labels, min(QUERIES, len(labels)), 0)
+    rows = at_most(QUERIES, labels)
     ks = tuple(k for k in NEIGHBOURS if k <= len(subject.labels("retain")))
     return neighbour_histograms(
         subject.features("forget")[rows],

@@ -97,13 +97,13 @@ def _reasons(verdict: Verdict, family: TestFamily, advice: str = "") -> list[str
         + f"; up to {gap.allowed:.1f} would be called no difference.",
         "control": "This audit cannot tell: the Original passes it too.",
         "near": _near(verdict) if "near" in verdict.reasons else "",
-        "power": _power_missing(verdict, family, advice),
+        "power": _power_missing(family, advice),
     }
     return [text for key, text in sentences.items() if key in verdict.reasons]
 
 
-def _power_missing(verdict: Verdict, family: TestFamily, advice: str) -> str:
-    count = _count(verdict, family)
+def _power_missing(family: TestFamily, advice: str) -> str:
+    count = _count(family)
     missed = (
         "even if it remembered the forgotten row"
         if count == 1
@@ -120,7 +120,7 @@ def _near(verdict: Verdict) -> str:
     )
 
 
-def _count(verdict: Verdict, family: TestFamily) -> int:
+def _count(family: TestFamily) -> int:
     parts = (family.parts.exchangeable, family.parts.listed)
     names = ("exchangeable", "listed")
     shares = {

@@ -18,7 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from coun.certificates.statement import Sha256
 from coun.errors import CounError, TamperingFound
-from coun.files import write_text
+from coun.files import read_small, write_text
 
 if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope as DsseEnvelope
@@ -115,12 +115,7 @@ def read_envelope(path: Path) -> Envelope:
     Raises: DamagedEnvelope if the file is an envelope that was changed; CounError if it is no
         envelope, or cannot be read.
     """
-    if not path.is_file():
-        raise CounError(f"{path} is not a file; expected a certificate")
-    with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise CounError(f"{path} is larger than {LARGEST >> 20} MiB; expected a certificate")
+    content = read_small(path, LARGEST, "a certificate")
     # A certificate in which one key is misspelt still has the other keys.
     recognised = sum(key in content for key in _KEYS) >= 2
     try:

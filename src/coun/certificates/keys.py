@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coun.errors import CounError
-from coun.files import cannot_write
+from coun.files import cannot_write, read_small
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -69,7 +69,7 @@ def load_key(path: str | Path) -> CryptoSigner:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from securesystemslib.signer import CryptoSigner
 
-    content = _read(Path(path))
+    content = read_small(Path(path), LARGEST, "a key")
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if os.name == "posix" and mode & 0o077:
         raise CounError(
@@ -98,7 +98,7 @@ def load_public_key(path: str | Path) -> SSlibKey:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.signer import SSlibKey
 
-    content = _read(Path(path))
+    content = read_small(Path(path), LARGEST, "a key")
     if b"PRIVATE KEY" in content:
         raise CounError(f"{path} is a private key; expected the public one, {path}.pub")
     with contextlib.suppress(Exception):
@@ -120,16 +120,6 @@ def _crypto_key(key: SSlibKey) -> Ed25519PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.keyval["public"]))
-
-
-def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise CounError(f"{path} is not a file; expected a key")
-    with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise CounError(f"{path} is too large for a key")
-    return content
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:

@@ -34,6 +34,11 @@ def kept_rows(labels: Iterable[Tensor], limits: Iterable[int | None]) -> list[Te
     ]
 
 
+def at_most(most: int, labels: Tensor, seed: int = 0) -> Tensor:
+    """Positions of *most* of the rows with *labels* (N,), balanced over classes; or of all."""
+    return stratified(labels, min(most, len(labels)), seed)
+
+
 def stratified(labels: Tensor, count: int, seed: int, *, what: str = "subset") -> Tensor:
     """Positions of a class-balanced random subset of *labels* (N,), sorted, (count,) int64."""
     require_type(count, (int, np.integer), what, "a number of rows")

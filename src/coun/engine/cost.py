@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from coun.models.modes import in_eval_mode
+
 
 @dataclass
 class Cost:
@@ -95,18 +97,15 @@ def forward_flops(classifier: nn.Module, image: Tensor) -> float:
     >>> forward_flops(nn.Linear(10, 3), torch.zeros(1, 10))
     60.0
     """
-    was_training = {m: m.training for m in classifier.modules()}
     fast = torch.backends.mha.get_fastpath_enabled()
-    classifier.eval()
-    try:
-        # The fused layer of torch's transformers is one operation, which would count as nothing.
-        torch.backends.mha.set_fastpath_enabled(False)
-        with torch.random.fork_rng(), torch.no_grad(), _Operations() as operations:
-            classifier(image)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for module, mode in was_training.items():
-            module.training = mode
+    with in_eval_mode(classifier), torch.random.fork_rng(), torch.no_grad():
+        try:
+            # The fused layer of torch's transformers is one operation, which counts as nothing.
+            torch.backends.mha.set_fastpath_enabled(False)
+            with _Operations() as operations:
+                classifier(image)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
     return float(operations.total)
 
 

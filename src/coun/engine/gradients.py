@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from coun.engine.task import Task
 from coun.models import Outputs
+from coun.models.modes import in_eval_mode
 
 Gradients = dict[str, Tensor]
 Loss = Callable[[Outputs, Tensor], Tensor]
@@ -53,9 +54,7 @@ def batch_gradients(
     """
     model, source = task.classifier, task.source(role)
     parameters = {n: p for n, p in model.inner.named_parameters() if p.requires_grad}
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with in_eval_mode(model):
         count = min(len(source), limit or len(source))
         for slots in torch.split(torch.arange(count), batch_size):
             images = task.data.views.evaluate(source.fetch(slots).to(task.device))
@@ -71,9 +70,6 @@ def batch_gradients(
                     for (name, p), g in zip(parameters.items(), gradients, strict=True)
                 },
             )
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def mean_gradient(

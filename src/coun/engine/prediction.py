@@ -7,6 +7,7 @@ import torch
 from coun.data import Data, Examples
 from coun.engine.progress_bar import ProgressBar
 from coun.models import Classifier, Outputs
+from coun.models.modes import in_eval_mode
 
 BATCH = 500
 CPU_BATCH = 100  # activations of 500 images leave the caches: `cnn` takes twice the time, same bits
@@ -43,26 +44,20 @@ def predict(
     torch.Size([20, 10])
     """
     device = next(classifier.parameters()).device
-    was_training = {m: m.training for m in classifier.modules()}
-    classifier.eval()
     outputs = Outputs(torch.empty(0, 0), torch.empty(0, 0))
-    try:
-        with torch.no_grad(), ProgressBar(title, visible=progress) as bar:
-            size = batch_size or (CPU_BATCH if device.type == "cpu" else BATCH)
-            for start in range(0, len(examples), size):
-                slots = torch.arange(start, min(start + size, len(examples)))
-                out = classifier(data.views.evaluate(examples.fetch(slots).to(device)))
-                if start == 0:  # the whole result at once: joining batches would need it twice
-                    width = out.features.shape[1] if with_features else 0
-                    outputs = Outputs(
-                        torch.empty(len(examples), out.logits.shape[1], dtype=torch.float32),
-                        torch.empty(len(examples), width, dtype=torch.float32),
-                    )
-                outputs.logits[slots] = out.logits.float().cpu()
-                if with_features:
-                    outputs.features[slots] = out.features.float().cpu()
-                bar.show(start + len(slots), len(examples))
-    finally:
-        for module, mode in was_training.items():
-            module.training = mode
+    with in_eval_mode(classifier), torch.no_grad(), ProgressBar(title, visible=progress) as bar:
+        size = batch_size or (CPU_BATCH if device.type == "cpu" else BATCH)
+        for start in range(0, len(examples), size):
+            slots = torch.arange(start, min(start + size, len(examples)))
+            out = classifier(data.views.evaluate(examples.fetch(slots).to(device)))
+            if start == 0:  # the whole result at once: joining batches would need it twice
+                width = out.features.shape[1] if with_features else 0
+                outputs = Outputs(
+                    torch.empty(len(examples), out.logits.shape[1], dtype=torch.float32),
+                    torch.empty(len(examples), width, dtype=torch.float32),
+                )
+            outputs.logits[slots] = out.logits.float().cpu()
+            if with_features:
+                outputs.features[slots] = out.features.float().cpu()
+            bar.show(start + len(slots), len(examples))
     return outputs

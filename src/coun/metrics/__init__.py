@@ -7,10 +7,8 @@ from coun.metrics.accuracies import (
     GAP_METRICS,
     accuracy,
     average_gap,
-    class_accuracy,
     confusion,
     gap_of_means,
-    paired_gaps,
     unlearn_accuracy,
 )
 from coun.metrics.calibration import brier_score, calibration_error, negative_log_likelihood
@@ -87,7 +85,6 @@ __all__ = [
     "centroid_distances",
     "centroid_similarities",
     "centroids",
-    "class_accuracy",
     "class_similarities",
     "clopper_pearson",
     "columns",
@@ -112,7 +109,6 @@ __all__ = [
     "negative_log_likelihood",
     "neighbour_histograms",
     "paired",
-    "paired_gaps",
     "prediction_rows",
     "probabilities",
     "probe_margins",

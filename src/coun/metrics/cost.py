@@ -24,5 +24,5 @@ def cost_ratio(cost: Mapping[str, float], retrain: Mapping[str, float]) -> float
 
 COST_RATIO = Metric(
     "cost_ratio", "cost", "", cost_ratio, ("cost", "retrain.cost"),
-    title="Operations divided by Retrain's", direction="lower", aims_at=0.0, column=90,
+    title="Operations divided by Retrain's", direction="lower", column=90,
 )  # fmt: skip

@@ -158,16 +158,16 @@ def _js_of_logits(logits: Values, retrain: Values) -> float:
 BOTH = ("forget.logits", "retrain.forget.logits")
 ROW_AGREEMENT = Metric(
     "row_agreement", "agreement", "%", agreement, BOTH,
-    title="Forget rows with Retrain's prediction", direction="higher", aims_at=100.0, column=60,
+    title="Forget rows with Retrain's prediction", direction="higher", column=60,
 )  # fmt: skip
 KL_TO_RETRAIN = Metric(
     "kl_to_retrain", "KL", "nats",
     lambda _, model, retrain: kl_divergence(probabilities(retrain), probabilities(model)),
     ("on_request", *BOTH), title="KL divergence from Retrain on forget rows", direction="lower",
-    aims_at=0.0, column=None, digits=3,
+    column=None, digits=3,
 )  # fmt: skip
 JS_TO_RETRAIN = Metric(
     "js_to_retrain", "JS", "nats", _js_of_logits, BOTH,
-    title="Jensen-Shannon divergence to Retrain on forget rows", direction="lower", aims_at=0.0,
+    title="Jensen-Shannon divergence to Retrain on forget rows", direction="lower",
     column=70, digits=3,
 )  # fmt: skip

@@ -116,11 +116,11 @@ def log_odds_correlation(logits: Values, retrain: Values, labels: Values) -> flo
 KLOM = Metric(
     "klom", "KLOM", "nats", mean_klom,
     ("runs.forget.logits", "retrain.runs.forget.logits", "forget.labels"),
-    title="KL divergence of margins to Retrains", direction="lower", aims_at=0.0, column=75,
+    title="KL divergence of margins to Retrains", direction="lower", column=75,
 )  # fmt: skip
 LOG_ODDS_CORRELATION = Metric(
     "log_odds_correlation", "corr.", "", log_odds_correlation,
     ("forget.logits", "retrain.forget.logits", "forget.labels"),
-    title="Correlation of log-odds with Retrain on forget rows", direction="higher", aims_at=1.0,
+    title="Correlation of log-odds with Retrain on forget rows", direction="higher",
     column=72, digits=3,
 )  # fmt: skip

@@ -50,7 +50,6 @@ class Metric:
             `on_request` (True), `model` (the `Run`), `original.model`, and `split`.
         title: the name in full, such as "Retain accuracy"; by default the label.
         direction: "nearer" where the value of Retrain is the aim, else "lower" or "higher".
-        aims_at: the ideal value where it is a constant; None where it is Retrain's.
         column: the place among the columns of a table, smallest first; None for a metric
             that is written to `metrics.json` only.
         digits: decimals in tables.
@@ -68,7 +67,6 @@ class Metric:
     needs: tuple[str, ...]
     title: str = ""
     direction: Literal["nearer", "lower", "higher"] = "nearer"
-    aims_at: float | None = None
     column: int | None = 80
     digits: int = 2
 

@@ -51,5 +51,5 @@ RF_JSD = Metric(
     "rf_jsd", "RF-JSD", "nats", rf_jsd,
     ("forget.logits", "forget.labels", "start.test.logits", "start.test.labels"),
     title="Forget rows against unseen rows of their classes (RF-JSD)",
-    direction="lower", aims_at=0.0, column=None, digits=3,
+    direction="lower", column=None, digits=3,
 )  # fmt: skip

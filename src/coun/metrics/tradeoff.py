@@ -53,9 +53,9 @@ def _product(
 
 TOW = Metric.of_values(
     tow, ("retain_accuracy", "unlearn_accuracy", "test_accuracy"), name="tow", label="ToW",
-    unit="", direction="higher", aims_at=1.0, column=None,
+    unit="", direction="higher", column=None,
 )  # fmt: skip
 TOW_MIA = Metric.of_values(
     tow_mia, ("retain_accuracy", "mia_efficacy", "test_accuracy"), name="tow_mia",
-    label="ToW-MIA", unit="", direction="higher", aims_at=1.0, column=None,
+    label="ToW-MIA", unit="", direction="higher", column=None,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from coun.errors import CounError, nearest
 from coun.models.inputs import run
+from coun.models.modes import in_eval_mode
 
 Head = nn.Linear | nn.Conv2d
 ONE_LOGIT = (
@@ -254,7 +255,6 @@ def _probe(
 
     The model and the generators are left as they were.
     """
-    modes = {module: module.training for module in model.modules()}
     taps = {linear: _Tap() for linear in linears.values()}
     devices = [example.device] if example.is_cuda else []
     with ExitStack() as stack:
@@ -264,13 +264,10 @@ def _probe(
             tap.calls = []
             stack.callback(linear.register_forward_hook(tap, with_kwargs=True).remove)
         try:
-            model.eval()
-            result = run(model, example)
+            with in_eval_mode(model):
+                result = run(model, example)
         except Exception as error:
             raise _cannot_run(model, example, error) from error
-        finally:
-            for module, training in modes.items():
-                module.training = training
     return result, {linear: tap.calls or [] for linear, tap in taps.items()}
 
 

@@ -69,12 +69,3 @@ def removed(gradient: Tensor, basis: Tensor) -> Tensor:
     for _ in range(2):
         gradient = gradient - basis @ (basis.T @ gradient)
     return gradient
-
-
-def interference(gradient: Tensor, other: Tensor) -> float:
-    """Compute the cosine of two gradients (D,): 1 where one step serves both, -1 where it harms.
-
-    >>> interference(torch.tensor([1.0, 0.0]), torch.tensor([-2.0, 0.0]))
-    -1.0
-    """
-    return float(torch.nn.functional.cosine_similarity(gradient, other, dim=0))

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from coun.engine import Edit, Fit, Optimizer, Phase, Stage, Task
 from coun.errors import CounError, unknown
-from coun.multitask.projection import interference, joined, leading_directions, orthonormal, removed
+from coun.models.modes import in_eval_mode
+from coun.multitask.projection import joined, leading_directions, orthonormal, removed
 from coun.multitask.request import TaskRequest
 from coun.multitask.training import (
     MultiTaskRun,
@@ -273,28 +274,12 @@ def task_gradients(
     place = workload.tasks.place(name)
     serving = rows[pairs[:, place]][: batch_size * batches]
     shared, _ = parameters_by_part(run)
-    modes = {module: module.training for module in run.classifier.modules()}
-    run.classifier.eval()
     gradients = []
-    try:
+    with in_eval_mode(run.classifier):
         for batch in torch.split(serving, batch_size):
             images = workload.data.views.evaluate(workload.data.train.fetch(batch))
             logits = run.classifier(images).logits[:, workload.tasks.columns(name)]
             loss = nn.functional.cross_entropy(logits, workload.tasks.train[batch, place])
             gradients.append(flat_gradient(loss, shared))
             task.charge(len(batch), grad=True)
-    finally:
-        for module, training in modes.items():
-            module.training = training
     return torch.stack(gradients).detach()
-
-
-def task_interference(run: MultiTaskRun, task: Task, batch_size: int = 64) -> dict[str, float]:
-    """Compute how the tasks interfere: the cosine of their mean gradients, by pair of names."""
-    names = run.workload.tasks.names
-    means = {name: task_gradients(run, task, name, batch_size, 16).mean(0) for name in names}
-    return {
-        f"{a}, {b}": interference(means[a], means[b])
-        for place, a in enumerate(names)
-        for b in names[place + 1 :]
-    }

@@ -23,7 +23,6 @@ from coun.registry.gates import RETAIN_CHANGE, Gates
 from coun.registry.layout import LOCK, SIGNING_KEY, version_folder
 from coun.registry.planning import Fulfilled, Plan
 from coun.registry.reading import RegistryReader, silent
-from coun.registry.state import State
 from coun.registry.summary import RequestSummary
 from coun.registry.versions import Numbers
 from coun.runs import Options, Run
@@ -106,14 +105,6 @@ class Registry(RegistryReader):
             )
             for number in requests
         }
-
-    def last_certificate(self, state: State) -> str | None:
-        """The SHA-256 of the signed bytes of the certificate that was issued last."""
-        last = None
-        for entry in self.ledger.entries():
-            if entry.kind == "fulfilled":
-                last = str(entry.body["statement"])
-        return last
 
     def data(self, source: Data | str | None = None) -> tuple[Data, Split | None]:
         """Load the data, and what the served version has forgotten of it.

@@ -15,7 +15,7 @@ from coun.attacks.roc_curves import curve
 from coun.audit import Audit, Evidence, Subject
 from coun.audit.result import folder_of
 from coun.audit.wording import effect_text, p_text, short
-from coun.data.subsets import stratified
+from coun.data.subsets import at_most
 from coun.metrics import confusion
 from coun.models import Outputs
 from coun.report.figures import (
@@ -358,7 +358,7 @@ def _shares(subject: Subject, classes: int) -> np.ndarray:
 def _some(predictions: Predictions) -> Predictions:
     """*predictions* with at most so many forgotten rows that a map stays readable."""
     labels = predictions.labels["forget"]
-    rows = stratified(labels, min(SHOWN, len(labels)), 0)
+    rows = at_most(SHOWN, labels)
     outputs = Outputs(*(torch.as_tensor(x)[rows] for x in predictions.outputs["forget"]))
     return Predictions(
         {**predictions.outputs, "forget": outputs},

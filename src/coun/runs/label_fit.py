@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from coun.data import Examples, Split
-from coun.data.subsets import stratified
+from coun.data.subsets import at_most
 from coun.engine import predict
 from coun.plans.choice import LabelFit
 from coun.runs.run import Run
@@ -68,7 +68,7 @@ def label_fit(start: Run, split: Split) -> LabelFit:
 
 def _some(part: Examples, rows: torch.Tensor, most: int) -> torch.Tensor:
     """At most so many of *rows* of *part*, balanced over classes."""
-    return rows[stratified(part.labels[rows].cpu(), min(most, len(rows)), SEED)]
+    return rows[at_most(most, part.labels[rows].cpu(), SEED)]
 
 
 def _guesses_of_neighbours(

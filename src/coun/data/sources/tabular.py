@@ -61,9 +61,7 @@ def read(
     if encoding is None:
         training = labelled.table.take(labelled.train_rows)
         others = (labelled.label, labelled.id_column)
-        columns, remarks = features.describe(
-            training, others, drop=drop, categorical=categorical, fill=fill
-        )
+        columns, remarks = features.describe(training, others, drop=drop, categorical=categorical)
         classes = list(labelled.classes)
         encoding = {
             "label": labelled.label,

@@ -31,7 +31,6 @@ def describe(
     *,
     drop: str | None,
     categorical: str | None,
-    fill: bool,
 ) -> tuple[list[Column], tuple[str, ...]]:
     """Decide how each column becomes inputs, from the training rows.
 
@@ -39,14 +38,13 @@ def describe(
         table: the training rows.
         others: columns that are not features: the label and the ids.
         drop, categorical: names that the user listed, separated by commas.
-        fill: whether missing values are accepted.
 
     Returns: a description of each column, and notes for the user.
 
     Raises: CounError for a column that cannot be a feature.
 
     >>> people = pa.table({"age": [30, 40], "job": ["nurse", "pilot"], "income": ["low", "high"]})
-    >>> columns, notes = describe(people, ["income"], drop=None, categorical=None, fill=False)
+    >>> columns, notes = describe(people, ["income"], drop=None, categorical=None)
     >>> columns[0]
     {'name': 'age', 'mean': 35.0, 'std': 5.0}
     >>> columns[1]
