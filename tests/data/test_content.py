@@ -5,19 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from data.arrays import noise
 
 from coun.data import Split, TensorExamples, from_arrays, from_dataset
 from coun.data.content import copies, row_hashes, rows_like, same_rows, with_copies
 
 
-def arrays(count=30, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8), np.arange(count) % 3
-
-
 @pytest.fixture(scope="module")
 def data():
-    return from_arrays(*arrays(), *arrays(9, 1), classes=["a", "b", "c"])
+    return from_arrays(*noise(), *noise(9, 1), classes=["a", "b", "c"])
 
 
 def test_hashes_tell_pixels_apart_and_ignore_labels_and_streaming(data):
@@ -61,11 +57,11 @@ def test_rows_are_found_by_a_picture(data, tmp_path, refused):
     from PIL import Image
 
     for row in (4, 11):
-        Image.fromarray(arrays()[0][row]).save(tmp_path / f"{row}.png")
-    Image.fromarray(arrays(9, 1)[0][2]).save(tmp_path / "test.png")
+        Image.fromarray(noise()[0][row]).save(tmp_path / f"{row}.png")
+    Image.fromarray(noise(9, 1)[0][2]).save(tmp_path / "test.png")
     train, test = rows_like(data, [tmp_path])
     assert (train.tolist(), test.tolist()) == ([4, 11], [2])
-    Image.fromarray(arrays(1, 5)[0][0]).save(tmp_path / "strange.png")
+    Image.fromarray(noise(1, 5)[0][0]).save(tmp_path / "strange.png")
     with refused("strange.png", "no row has the same pixels", "coun rows --like"):
         rows_like(data, [tmp_path / "strange.png"])
     (tmp_path / "empty").mkdir()

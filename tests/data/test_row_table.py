@@ -5,19 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from data.arrays import noise
 
 from coun.data import RowTable, Split, align, from_arrays
 from coun.data.row_table import deleted_test_rows
 
 
-def arrays(count=30, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8), np.arange(count) % 3
-
-
 @pytest.fixture(scope="module")
 def data():
-    return from_arrays(*arrays(), *arrays(9, 1), classes=["a", "b", "c"])
+    return from_arrays(*noise(), *noise(9, 1), classes=["a", "b", "c"])
 
 
 def without(data, rows, *, names=None):
@@ -107,12 +103,12 @@ def test_other_changes_are_named(data, names, refused):
     labels[9] = (labels[9] + 1) % 3
     with refused("1 relabelled", f"'{data.ids[9]}'"):
         align(replace(data, train=replace(data.train, labels=labels)), table)
-    x, y = (np.concatenate(pair) for pair in zip(arrays(), arrays(1, 7), strict=True))
+    x, y = (np.concatenate(pair) for pair in zip(noise(), noise(1, 7), strict=True))
     more = None if names is None else [*names, "new one"]
-    test = arrays(9, 1)
+    test = noise(9, 1)
     with refused("1 new", f"'{'30' if names is None else 'new one'}'"):
         align(from_arrays(x, y, *test, classes=data.classes, ids=more), table)
-    other = from_arrays(*arrays(), *arrays(9, 1), classes=["a", "b", "d"], ids=names)
+    other = from_arrays(*noise(), *noise(9, 1), classes=["a", "b", "d"], ids=names)
     with refused("class 'd'"):
         align(other, table)
     with refused("1 missing"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from data.blank import blank_images
+from data.arrays import blank_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

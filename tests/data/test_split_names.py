@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import pytest
 import torch
-from data.blank import blank_images
+from data.arrays import blank_images
 
 from coun.data import Split, from_arrays
 from coun.data.subsets import limited

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from data.blank import blank_images
+from data.arrays import blank_images
 
 from coun.data import Split
 from coun.data.requests import Class

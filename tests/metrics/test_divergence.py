@@ -12,7 +12,6 @@ from coun import CounError
 from coun.metrics import (
     activation_distance,
     agreement,
-    entropy,
     js_divergence,
     js_rows,
     kl_divergence,
@@ -66,7 +65,6 @@ def test_certain_predictions_do_not_give_nan():
     assert kl_divergence(sure, UNIFORM) == pytest.approx(math.log(2))
     assert kl_divergence(UNIFORM, sure) == math.inf
     assert zero_retrain_forgetting(sure, UNIFORM, "reference") == -math.inf
-    assert entropy(sure).tolist() == [0, 0]
 
 
 def test_js_is_exact_for_the_smallest_numbers():
@@ -79,13 +77,6 @@ def test_tensors_of_half_precision_that_need_gradients_are_accepted():
     computed = probabilities(logits)
     assert computed.dtype == np.float64
     assert computed[0, 1] == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-15)
-
-
-def test_entropy_is_that_of_a_loop(two):
-    p = probabilities(two[0])
-    expected = [-sum(x * math.log(x) for x in row) for row in p.tolist()]
-    assert entropy(p) == pytest.approx(expected)
-    assert entropy(UNIFORM) == pytest.approx([math.log(2)] * 2)
 
 
 def test_agreement_counts_equal_predictions():
@@ -107,7 +98,7 @@ def test_arguments_that_are_not_distributions_are_refused(two):
     with pytest.raises(CounError, match="do not sum to 1"):
         js_divergence(two[0], p)
     with pytest.raises(CounError, match="do not sum to 1"):
-        entropy(torch.full((2, 3), float("nan")))
+        kl_divergence(torch.full((2, 3), float("nan")), torch.full((2, 3), 1 / 3))
     with pytest.raises(CounError, match="expected one shape"):
         kl_divergence(p, p[:3])
     with pytest.raises(CounError, match="none of them empty"):

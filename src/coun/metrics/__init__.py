@@ -16,7 +16,6 @@ from coun.metrics.cost import cost_ratio
 from coun.metrics.divergence import (
     activation_distance,
     agreement,
-    entropy,
     js_divergence,
     js_rows,
     kl_divergence,
@@ -90,7 +89,6 @@ __all__ = [
     "columns",
     "confusion",
     "cost_ratio",
-    "entropy",
     "equivalence",
     "gap_of_means",
     "holm",

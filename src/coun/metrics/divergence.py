@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.special import entr, rel_entr, softmax
+from scipy.special import rel_entr, softmax
 
 from coun.errors import CounError
 from coun.metrics.arrays import Floats, Values, floats, pair
@@ -20,16 +20,6 @@ def probabilities(logits: Values) -> Floats:
     """
     p: Floats = softmax(floats(logits, "logits", 2), axis=1)
     return p
-
-
-def entropy(p: Values) -> Floats:
-    """Compute the entropy -sum p ln p of each row of *p* (N, K), (N,), in nats, 0..ln K.
-
-    >>> entropy(np.array([[0.5, 0.5], [1.0, 0.0]])).round(3).tolist()
-    [0.693, 0.0]
-    """
-    nats: Floats = entr(_checked(floats(p, "probabilities", 2))).sum(1)
-    return nats
 
 
 def kl_divergence(p: Values, q: Values) -> float:
