@@ -36,9 +36,9 @@ def pixels(data):
 def decoded(monkeypatch):
     """The names of the images that were decoded."""
     names = []
-    decode = coun.data.images._decode
+    decode = coun.data.image_stack.decode_with_peak
     monkeypatch.setattr(
-        "coun.data.images._decode",
+        "coun.data.image_stack.decode_with_peak",
         lambda c, name, size: names.append(name) or decode(c, name, size),
     )
     return names

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coun.data import images
-from coun.data.images import decode, stack
+from coun.data import image_stack
+from coun.data.image_stack import stack
+from coun.data.images import decode
 
 RNG = np.random.default_rng(0)
 
@@ -78,7 +79,7 @@ def test_all_bad_images_are_named_at_once(encode, refused):
 def test_images_beyond_the_memory_are_refused_before_the_first_is_stored(
     encode, refused, monkeypatch
 ):
-    monkeypatch.setattr(images.os, "sysconf", lambda name: 2**15)  # 1 GiB in pages of 32 KiB
+    monkeypatch.setattr(image_stack.os, "sysconf", lambda name: 2**15)  # 1 GiB in pages of 32 KiB
     photo = ("photo.png", encode(size=(1000, 1000)))
     with refused("1,000 images of 1000x1000 pixels take 3 GiB", "has 1", "--size", "--limit"):
         stack([photo], 1000)

@@ -9,7 +9,7 @@ import torch
 from data.trees import BLUE, RED, flat
 
 import coun
-from coun.data import images as decoding
+from coun.data import image_stack as decoding
 from coun.data import load
 
 PARTS = {
@@ -182,8 +182,8 @@ def test_a_limit_decodes_only_the_rows_it_keeps(tree, monkeypatch):
     root = tree(flat(20))
     whole = load(f"folder:{root}")
     decoded = []
-    decode = decoding._decode
-    monkeypatch.setattr(decoding, "_decode", lambda *a: decoded.append(a) or decode(*a))
+    decode = decoding.decode_with_peak
+    monkeypatch.setattr(decoding, "decode_with_peak", lambda *a: decoded.append(a) or decode(*a))
     cut = load(f"folder:{root}", limit=6)
     assert len(decoded) == 6 + 12
     assert cut.train.labels.bincount().tolist() == [2, 2, 2]

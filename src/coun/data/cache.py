@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from coun.data.images import limit_from_environment
+from coun.data.image_stack import limit_from_environment
 from coun.data.lazy import DecodedFile
 from coun.errors import CounError
 from coun.files import atomically, expanded, file_digest, write_text

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from coun.data.examples import Examples, NamedRows
-from coun.data.images import DeepImages, images_of_one_size
+from coun.data.image_stack import DeepImages, images_of_one_size
 from coun.errors import CounError
 
 

@@ -10,32 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from coun.attacks import loss, scaled_logit
-from coun.attacks.roc_curves import curve
-from coun.audit import Audit, Evidence, Subject
+from coun.audit import Audit, Evidence
 from coun.audit.result import folder_of
 from coun.audit.wording import effect_text, p_text, short
-from coun.data.subsets import at_most
-from coun.metrics import confusion
-from coun.models import Outputs
-from coun.report.figures import (
-    confusion_differences,
-    feature_maps,
-    loss_histograms,
-    prediction_row,
-    roc_curves,
-)
+from coun.report.audit_pictures import label, pictures
 from coun.report.figures.rows import row_pictures
 from coun.report.html import Section, write_report
 from coun.report.picture import Picture
-from coun.report.style import method_style
 from coun.report.table import Grid
-from coun.runs import Predictions
 
 ROWS = "Which rows stand out?"
 WITHOUT_ROWS = "Ids and pictures of forgotten rows were left out of this page and of audit.json."
-SHOWN = 150  # forgotten rows on a map
-MANY = 20  # classes beyond which confusion matrices are not drawn
 LEGEND = (
     "Retrain: a model trained from scratch without the forgotten rows, the exact answer. Floor: "
     "the mean distance between two Retrains that differ in their seed only; nothing can be nearer "
@@ -69,7 +54,7 @@ def write_audit(
     path = Path(folder) / "report.html"
     audit.save(folder, show_rows=show_rows, below=below)
     verdict, model = audit.verdict, audit.unlearned[0]
-    method = ", ".join(dict.fromkeys(_label(s) for s in audit.unlearned))
+    method = ", ".join(dict.fromkeys(label(s) for s in audit.unlearned))
     digest = model.run.record.weights_sha256 if model.run else ""
     write_report(
         path,
@@ -80,7 +65,7 @@ def write_audit(
             _numbers(audit),
             _evidence(audit),
             _rows(audit) if show_rows else Section(ROWS, WITHOUT_ROWS),
-            _pictures(audit, maps),
+            Section("Pictures", "The first model of each kind.", pictures=pictures(audit, maps)),
         ],
         f"Model {digest[:12]}, request {audit.split.digest[:12]}, "
         f"{datetime.date.today().isoformat()}.",
@@ -259,108 +244,10 @@ def _rows(audit: Audit) -> Section:
     )
     cells = [[r["id"], r["class"], p_text(r["p"]), p_text(r["q"])] for r in rows]
     tables = [Grid.of(["row", "class", "p", "q"], cells)] if rows else []
-    pictures = []
+    drawn = []
     if rows and len(audit.data.shape) == 3:
         shown = rows[:12]
         images = audit.data.train.fetch(torch.tensor([r["position"] for r in shown]))
         titles = [f"{r['id'][-18:]}\n{r['class'][:18]}" for r in shown]
-        pictures.append(Picture(row_pictures(images, titles), "The first rows of this list."))
-    return Section(ROWS, lead, tables=tables, pictures=pictures)
-
-
-def _pictures(audit: Audit, maps: bool) -> Section:
-    shown = {_label(audit.unlearned[0]): audit.unlearned[0]}
-    if audit.retrains:
-        shown["Retrain"] = audit.retrains[0]
-    if audit.original:
-        shown["Original"] = audit.original
-    classes = audit.data.classes
-    losses = {
-        name: {p: loss(*_same_classes(s, p)).numpy() for p in ("forget", "test")}
-        for name, s in shown.items()
-    }
-    pictures = [
-        Picture(
-            loss_histograms(losses),
-            "Loss of each forgotten row (solid) and of each test row of their classes (dashed). "
-            "If a model never saw the forgotten rows, the two outlines coincide; if it remembers "
-            "them, the solid one is further left. Compare with Retrain's panel.",
-        )
-    ]
-    if all(len(s.labels("test")) and len(_same_classes(s, "test")[1]) for s in shown.values()):
-        curves = {
-            name: curve(*(scaled_logit(*_same_classes(s, p)) for p in ("forget", "test")))
-            for name, s in shown.items()
-        }
-        pictures.append(
-            Picture(
-                roc_curves(curves),
-                "Can an attacker who sees the model's certainty tell forgotten rows from test "
-                "rows? On the dotted line the attacker guesses. The nearer a curve is to Retrain's "
-                "the better.",
-            )
-        )
-    if audit.split.forgotten_classes and len(classes) <= MANY:
-        shares = {name: _shares(s, len(classes)) for name, s in shown.items()}
-        pictures.append(
-            Picture(
-                prediction_row(shares, classes),
-                "Which classes each model gives to the forgotten rows, percent. A model that never "
-                "saw a class gives its rows to similar classes; compare with Retrain's row.",
-            )
-        )
-    if maps:
-        some = {name: _some(s.predictions) for name, s in shown.items()}
-        pictures.append(
-            Picture(
-                feature_maps(some, classes),
-                "How each model arranges rows (t-SNE of its features; each map is on its own "
-                "scale). Small dots: retained rows; large marks: forgotten rows; colour and shape: "
-                f"the class the model gives them. At most {SHOWN} forgotten rows are drawn.",
-            )
-        )
-    if audit.retrains and len(classes) <= MANY:
-        matrices = {
-            name: confusion(s.logits("forget"), s.labels("forget")) for name, s in shown.items()
-        }
-        exact = matrices.pop("Retrain")
-        pictures.append(
-            Picture(
-                confusion_differences(matrices, exact, classes),
-                "Forgotten rows by true class (down) and predicted class (across): each model "
-                "minus Retrain, points. Above 0 on the diagonal: the model knows them better.",
-            )
-        )
-    return Section("Pictures", "The first model of each kind.", pictures=pictures)
-
-
-def _label(subject: Subject) -> str:
-    """As the papers call the method; a Retrain under audit is "Retrain again"."""
-    if subject.run is None:
-        return subject.name
-    record = subject.run.record
-    again = {"original": "the Original", "retrain": "Retrain again"}
-    return again.get(record.kind) or method_style(record.method.name).label
-
-
-def _same_classes(subject: Subject, part: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and labels of *part*, of the classes that forgotten rows have."""
-    labels = subject.labels(part)
-    rows = torch.isin(labels, subject.labels("forget"))
-    return subject.logits(part)[rows], labels[rows]
-
-
-def _shares(subject: Subject, classes: int) -> np.ndarray:
-    answers = subject.logits("forget").argmax(1).numpy()
-    return 100 * np.bincount(answers, minlength=classes) / len(answers)
-
-
-def _some(predictions: Predictions) -> Predictions:
-    """*predictions* with at most so many forgotten rows that a map stays readable."""
-    labels = predictions.labels["forget"]
-    rows = at_most(SHOWN, labels)
-    outputs = Outputs(*(torch.as_tensor(x)[rows] for x in predictions.outputs["forget"]))
-    return Predictions(
-        {**predictions.outputs, "forget": outputs},
-        {**predictions.labels, "forget": labels[rows]},
-    )
+        drawn.append(Picture(row_pictures(images, titles), "The first rows of this list."))
+    return Section(ROWS, lead, tables=tables, pictures=drawn)

@@ -15,7 +15,7 @@ from coun.data.cache import SMALLEST, Cache
 from coun.data.checks import NAMEABLE, check_labels, nameable
 from coun.data.data_set import Data
 from coun.data.examples import FETCH, Examples, TensorExamples
-from coun.data.images import DeepImages, stack
+from coun.data.image_stack import DeepImages, stack
 from coun.data.lazy import EncodedImages, Images, LazyExamples
 from coun.data.subsets import kept_rows
 from coun.data.views import Views

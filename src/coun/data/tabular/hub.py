@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from coun.data.checks import first_line
-from coun.data.images import LONG
+from coun.data.image_stack import LONG
 from coun.data.tabular.columns import Features
 from coun.errors import CounError
 

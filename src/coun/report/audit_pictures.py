@@ -1,0 +1,125 @@
+"""The pictures on the page of an audit: losses, curves, predicted classes and features."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from coun.attacks import loss, scaled_logit
+from coun.attacks.roc_curves import curve
+from coun.audit import Audit, Subject
+from coun.data.subsets import at_most
+from coun.metrics import confusion
+from coun.models import Outputs
+from coun.report.figures import (
+    confusion_differences,
+    feature_maps,
+    loss_histograms,
+    prediction_row,
+    roc_curves,
+)
+from coun.report.picture import Picture
+from coun.report.style import method_style
+from coun.runs import Predictions
+
+SHOWN = 150  # forgotten rows on a map
+MANY = 20  # classes beyond which confusion matrices are not drawn
+
+
+def pictures(audit: Audit, maps: bool) -> list[Picture]:
+    """The pictures of an audit; with *maps* also those of features."""
+    shown = {label(audit.unlearned[0]): audit.unlearned[0]}
+    if audit.retrains:
+        shown["Retrain"] = audit.retrains[0]
+    if audit.original:
+        shown["Original"] = audit.original
+    classes = audit.data.classes
+    losses = {
+        name: {p: loss(*_same_classes(s, p)).numpy() for p in ("forget", "test")}
+        for name, s in shown.items()
+    }
+    drawn = [
+        Picture(
+            loss_histograms(losses),
+            "Loss of each forgotten row (solid) and of each test row of their classes (dashed). "
+            "If a model never saw the forgotten rows, the two outlines coincide; if it remembers "
+            "them, the solid one is further left. Compare with Retrain's panel.",
+        )
+    ]
+    if all(len(s.labels("test")) and len(_same_classes(s, "test")[1]) for s in shown.values()):
+        curves = {
+            name: curve(*(scaled_logit(*_same_classes(s, p)) for p in ("forget", "test")))
+            for name, s in shown.items()
+        }
+        drawn.append(
+            Picture(
+                roc_curves(curves),
+                "Can an attacker who sees the model's certainty tell forgotten rows from test "
+                "rows? On the dotted line the attacker guesses. The nearer a curve is to Retrain's "
+                "the better.",
+            )
+        )
+    if audit.split.forgotten_classes and len(classes) <= MANY:
+        shares = {name: _shares(s, len(classes)) for name, s in shown.items()}
+        drawn.append(
+            Picture(
+                prediction_row(shares, classes),
+                "Which classes each model gives to the forgotten rows, percent. A model that never "
+                "saw a class gives its rows to similar classes; compare with Retrain's row.",
+            )
+        )
+    if maps:
+        some = {name: _some(s.predictions) for name, s in shown.items()}
+        drawn.append(
+            Picture(
+                feature_maps(some, classes),
+                "How each model arranges rows (t-SNE of its features; each map is on its own "
+                "scale). Small dots: retained rows; large marks: forgotten rows; colour and shape: "
+                f"the class the model gives them. At most {SHOWN} forgotten rows are drawn.",
+            )
+        )
+    if audit.retrains and len(classes) <= MANY:
+        matrices = {
+            name: confusion(s.logits("forget"), s.labels("forget")) for name, s in shown.items()
+        }
+        exact = matrices.pop("Retrain")
+        drawn.append(
+            Picture(
+                confusion_differences(matrices, exact, classes),
+                "Forgotten rows by true class (down) and predicted class (across): each model "
+                "minus Retrain, points. Above 0 on the diagonal: the model knows them better.",
+            )
+        )
+    return drawn
+
+
+def label(subject: Subject) -> str:
+    """As the papers call the method; a Retrain under audit is "Retrain again"."""
+    if subject.run is None:
+        return subject.name
+    record = subject.run.record
+    again = {"original": "the Original", "retrain": "Retrain again"}
+    return again.get(record.kind) or method_style(record.method.name).label
+
+
+def _same_classes(subject: Subject, part: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and labels of *part*, of the classes that forgotten rows have."""
+    labels = subject.labels(part)
+    rows = torch.isin(labels, subject.labels("forget"))
+    return subject.logits(part)[rows], labels[rows]
+
+
+def _shares(subject: Subject, classes: int) -> np.ndarray:
+    answers = subject.logits("forget").argmax(1).numpy()
+    return 100 * np.bincount(answers, minlength=classes) / len(answers)
+
+
+def _some(predictions: Predictions) -> Predictions:
+    """*predictions* with at most so many forgotten rows that a map stays readable."""
+    labels = predictions.labels["forget"]
+    rows = at_most(SHOWN, labels)
+    outputs = Outputs(*(torch.as_tensor(x)[rows] for x in predictions.outputs["forget"]))
+    return Predictions(
+        {**predictions.outputs, "forget": outputs},
+        {**predictions.labels, "forget": labels[rows]},
+    )
