@@ -129,6 +129,15 @@ def on_post_build(config: Any, **_: Any) -> None:
             raise PluginError(f"{path} loads {match[1] or match[2]}; the site must work offline")
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Keep the name of an option on one line: browsers would break it after its first hyphens."""
+    return re.sub(
+        r"(?<!</span>)<code>[^<]*--[^<]*</code>",
+        lambda code: re.sub(r"(--[a-z][\w-]*)", r'<span class="option">\1</span>', code[0]),
+        html,
+    )
+
+
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Replace the one script that the theme would load from a network by one of the site."""
     return _without_network(output, "../" * page.file.src_uri.count("/"))

@@ -208,3 +208,10 @@ def test_docstrings_become_sections():
         "Raises:\n    CounError: if bad.\n\n\n**Source.** a paper.\n\n\n"
         "```pycon\n>>> 1 + 1\n2\n```\n"
     )
+
+
+def test_the_name_of_an_option_stays_on_one_line(website):
+    marked = website["hooks"].on_page_content("<p><code>--method coun</code> and --this</p>")
+    assert marked == '<p><code><span class="option">--method</span> coun</code> and --this</p>'
+    block = "<pre><span></span><code>coun --help</code></pre>"
+    assert website["hooks"].on_page_content(block) == block

@@ -21,10 +21,11 @@ class Audit:
     Attributes:
         unlearned, retrains, original: the models under audit and what they are compared with.
         family, of_original: the tests, and the same tests of the Original.
-        measures: what `describe` computed, by model name.
-        distances: by unlearned model, "floor" (between Retrains, if two or more) and
-            "original": the mean of `compare` over Retrains; empty without Retrains.
-        seeds: of `over_seeds`; None without Retrains.
+        measures: the metrics of each model, by its name.
+        distances: how far a model is from the Retrains, in the mean over them: by the name of
+            an unlearned model, "original", and "floor" (between two or more Retrains); empty
+            without Retrains.
+        seeds: RA, UA, TA and MIA over the seeds, and the gap of the means; None without Retrains.
         semantics: which classes forgotten rows are given.
         optional: relearning, attacks with shadow models and theory, where requested.
         missing: how many forgotten rows the data no longer has.
