@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from coun.errors import CounError
 
 First = TypeVar("First")
-Second = TypeVar("Second")
 Tick = Callable[[str], None]
 Work = Callable[..., Any]
 
