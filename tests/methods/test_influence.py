@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 import coun
@@ -116,3 +117,20 @@ def test_samples_are_not_the_first_rows(small, split, make_task, net):
     drawn = task.indices("influence")
     assert len(drawn) == 10
     assert not torch.equal(drawn.sort().values, task.indices("retain")[:10])
+
+
+def test_a_layer_without_second_derivative_is_named() -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bag, self.last = nn.EmbeddingBag(30, 4), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.bag(x))
+
+    tokens, labels = torch.arange(120).reshape(24, 5) % 30, torch.arange(24) % 2
+    data = coun.from_arrays(tokens, labels, tokens, labels)
+    start, split = coun.train(data, Bag, epochs=1), coun.Split.by_index(data, [3])
+    with pytest.raises(coun.CounError, match="no second derivative in torch.*mode=reference"):
+        coun.unlearn(start, split, "influence", samples=2)
+    assert coun.unlearn(start, split, "influence", samples=2, mode="reference").split is split

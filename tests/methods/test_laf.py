@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
+from torch import nn
 
 import coun
 from coun.engine import Compute, Engine
@@ -70,3 +72,14 @@ def test_forget_features_leave_the_originals_more_than_retain_features(fitted, s
         return 1 - torch.cosine_similarity(*pair).mean().item()
 
     assert moved("forget") > 1.1 * moved("retain")
+
+
+@pytest.mark.parametrize("name", ["laf", "arcane"])
+def test_a_model_of_one_layer_is_refused(small, split, name) -> None:
+    def head_only() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    with pytest.raises(coun.CounError, match=f"{name} trains the layers before the head"):
+        if name == "arcane":
+            coun.train(small, head_only, method=name, epochs=1)
+        coun.unlearn(coun.train(small, head_only, epochs=1), split, name)

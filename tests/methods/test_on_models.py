@@ -42,15 +42,18 @@ def few(side: int) -> coun.Data:
 
 
 class Plain(nn.Module):
-    """A user's own network: no BatchNorm, a head with a name of its own, a tuple result."""
+    """A user's own network: a frozen stem, no BatchNorm, a head with a name of its own, a tuple."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.GELU(), nn.LayerNorm([8, 15, 15]))
+        self.stem = nn.Conv2d(3, 4, 3, 2).requires_grad_(False)
+        self.body = nn.Sequential(
+            nn.GroupNorm(2, 4), nn.Conv2d(4, 8, 3), nn.GELU(), nn.LayerNorm([8, 13, 13])
+        )
         self.scores = nn.Linear(8, 3)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        pooled = self.body(x).mean((2, 3))
+        pooled = self.body(self.stem(x)).mean((2, 3))
         return self.scores(pooled), pooled
 
 
@@ -64,7 +67,7 @@ def original(model: str) -> tuple[coun.Data, coun.Run]:
 @pytest.mark.parametrize(("name", "model"), NETWORKS)
 def test_it_runs(name: str, model: str) -> None:
     data, start = original(model)
-    split = coun.Split.by_index(data, [3, 4, 5, 13])
+    split = coun.Split.by_index(data, [3] if model == "own" else [3, 4, 5, 13])
     settings = {**CANONICAL[name], "batch_size": 10}
     if "epochs" in settings:
         settings["epochs"] = 1
@@ -72,5 +75,14 @@ def test_it_runs(name: str, model: str) -> None:
     settings = {k: v for k, v in settings.items() if k in known}
     run = coun.unlearn(start, split, name, **settings)
     assert all(bool(torch.isfinite(p).all()) for p in run.model.parameters())
+    if model == "own" and name not in ("sisa", "arcane"):
+        assert not any(p.requires_grad for p in run.model.stem.parameters())
+        if not catalogue()[name].trains_from_scratch:
+            torch.testing.assert_close(
+                dict(run.model.stem.named_parameters()),
+                dict(start.model.stem.named_parameters()),
+                rtol=0,
+                atol=0,
+            )
     computed = coun.evaluate(run)
     assert 0 <= computed["unlearn_accuracy"] <= 100

@@ -406,3 +406,18 @@ def test_a_batch_that_does_not_fit_into_memory_is_named():
         CounError, match=r"\(4, 3, 8, 8\), with Large, does not fit into the memory of cpu"
     ):
         classifier(torch.cat([X, X]))
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_group_norm_behind_a_frozen_layer_has_a_gradient(channels):
+    torch.manual_seed(0)
+    norm = nn.GroupNorm(1, channels)
+    net = nn.Sequential(norm, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * channels, 3))
+    x = torch.randn(2, channels, 8, 8)
+    F.cross_entropy(net(x), torch.tensor([0, 2])).backward()
+    expected, norm.weight.grad = norm.weight.grad, None
+    classifier = Classifier(net.to(memory_format=torch.channels_last), example=x)
+    images = x.contiguous(memory_format=torch.channels_last)  # torch itself ends the process here
+    F.cross_entropy(classifier(images).logits, torch.tensor([0, 2])).backward()
+    torch.testing.assert_close(norm.weight.grad, expected)
+    assert not norm._forward_pre_hooks

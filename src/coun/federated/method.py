@@ -65,7 +65,8 @@ class Federated(Method):
 
     COPIED: ClassVar[tuple[str, ...]] = (
         *("name", "source", "reads", "trains", "exact", "trains_from_scratch", "needs_original"),
-        *("edits_first", "changes_inputs", "prepares", "needs_out_of_fold", "contrast_of"),
+        *("edits_first", "changes_inputs", "changes_features", "prepares"),
+        *("needs_out_of_fold", "contrast_of"),
     )
 
     def __post_init__(self) -> None:

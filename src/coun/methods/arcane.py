@@ -47,6 +47,7 @@ class Arcane(Sharded):
 
     name: ClassVar[str] = "arcane"
     source: ClassVar[str] = "ARCANE, Yan et al., IJCAI 2022 (its idea; the details are ours)"
+    changes_features: ClassVar[bool] = True
 
     keep: float = Field(
         1.0, gt=0, le=1, description="Share of the rows of a class that its network reads."

@@ -51,8 +51,8 @@ class CT(FineTune):
         super().check(classifier, data, split)
         if not any(map(_has_kernel, classifier.modules())):
             raise CounError(
-                "the model has no square convolution kernel to transpose; expected a "
-                "convolutional network; use another method, such as not"
+                "the model has no square convolution kernel to transpose that may change; expected "
+                "a convolutional network; use another method, such as not"
             )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
@@ -62,7 +62,7 @@ class CT(FineTune):
 
 @torch.no_grad()
 def transpose(model: nn.Module) -> None:
-    """Exchange height and width of the square kernels of *model*, in place.
+    """Exchange height and width of the square kernels of *model* that are not frozen, in place.
 
     >>> conv = nn.Conv2d(1, 1, 2)
     >>> before = conv.weight.detach().clone()
@@ -77,4 +77,8 @@ def transpose(model: nn.Module) -> None:
 
 
 def _has_kernel(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.kernel_size[0] == module.kernel_size[1] > 1
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size[0] == module.kernel_size[1] > 1
+        and module.weight.requires_grad
+    )

@@ -43,6 +43,7 @@ class LAF(Training):
 
     name: ClassVar[str] = "laf"
     source: ClassVar[str] = "Label-Agnostic Forgetting, Shen et al., ICLR 2024"
+    changes_features: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
     epochs: Positive | None = Field(20, description="Passes over the smaller of the two sets.")

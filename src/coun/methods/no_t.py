@@ -46,7 +46,7 @@ class NoT(FineTune):
     negate: Names = Field(
         (),
         description="Names of the parameters to negate, separated by commas. Default: the first "
-        "weight; for a ViT, parameters 0 and 4.",
+        "weight that is not frozen; for a ViT, parameters 0 and 4.",
     )
 
     def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
@@ -63,20 +63,28 @@ class NoT(FineTune):
 
         Raises: CounError for a name that the model does not have, or if nothing can be negated.
         """
-        names = [name for name, _ in model.named_parameters()]
+        parameters = dict(model.named_parameters())
+        names, targets = list(parameters), self.negate
         for name in self.negate:
             if name not in names:
                 raise unknown("parameter", name, names)
-        if self.negate:
-            return self.negate
-        if isinstance(model, ViT):
-            return names[0], names[4]
-        weights = [n for n, p in model.named_parameters() if p.ndim > 1]
-        if not weights:
+        if not targets and isinstance(model, ViT):
+            targets = names[0], names[4]
+        elif not targets:
+            weights = [n for n, p in parameters.items() if p.ndim > 1 and p.requires_grad]
+            if not weights:
+                raise CounError(
+                    "the model has no weight matrix to negate that may change; name a parameter "
+                    "with negate=..."
+                )
+            targets = (weights[0],)
+        frozen = [name for name in targets if not parameters[name].requires_grad]
+        if frozen:
             raise CounError(
-                "the model has no weight matrix to negate; name a parameter with negate=..."
+                f"'{frozen[0]}' is frozen (requires_grad is False) and cannot be negated; name "
+                "another parameter with negate=..."
             )
-        return (weights[0],)
+        return targets
 
 
 @torch.no_grad()

@@ -88,14 +88,11 @@ def have_copies(task: Task, labels: Mapping[str, Tensor]) -> Tensor:
     The copy is in the same fold, so the models of folds that give the target saw neither of the
     two. A Retrain still learns the copy, and knows the row as well as the Original does.
     """
-    rows = {
-        role: [
-            (label, digest.tobytes())
-            for label, digest in zip(
-                labels[role].tolist(), row_hashes(task.data.train)[task.indices(role)], strict=True
-            )
-        ]
-        for role in ROLES
-    }
+    hashes = row_hashes(task.data.train)
+    rows = {}
+    for role in ROLES:
+        # As an array, because NumPy takes a tensor of one index for a number.
+        digests = [digest.tobytes() for digest in hashes[task.indices(role).numpy()]]
+        rows[role] = list(zip(labels[role].tolist(), digests, strict=True))
     retained = set(rows["retain"])
     return torch.tensor([row in retained for row in rows["forget"]])

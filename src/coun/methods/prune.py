@@ -63,16 +63,18 @@ class Prune(Training):
 def prunable(model: nn.Module, head: nn.Module) -> dict[str, Tensor]:
     """Return the weights of every convolution and linear layer except *head*, by parameter name.
 
+    Frozen weights are left out.
+
     Raises: CounError if there are none.
     """
     kinds = (nn.modules.conv._ConvNd, nn.Linear)
     layers = [m for m in model.modules() if isinstance(m, kinds) and m is not head]
-    ids = {id(layer.weight) for layer in layers}
+    ids = {id(layer.weight) for layer in layers if layer.weight.requires_grad}
     weights = {name: p.detach() for name, p in model.named_parameters() if id(p) in ids}
     if not weights:
         raise CounError(
-            "the model has no convolution or linear layer besides its head; expected one at "
-            "least, because prune needs weights to remove"
+            "the model has no convolution or linear layer besides its head that may change; "
+            "expected one at least, because prune needs weights to remove"
         )
     return weights
 

@@ -70,7 +70,12 @@ class Unrolling(Method):
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 # Without running statistics BatchNorm uses those of the batch in eval mode too.
                 module.running_mean = module.running_var = None
-        gradient = mean_gradient(past, "forget", batch_size=size)
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        gradient = {
+            name: value
+            for name, value in mean_gradient(past, "forget", batch_size=size).items()
+            if name in trained
+        }
         step = self.scale * eta * (self.epochs or recipe.epochs)
         step *= len(task.indices("forget")) / min(size, rows)
         yield Edit("undo the forget gradient", lambda m: add(m, step, gradient))

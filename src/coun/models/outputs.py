@@ -126,6 +126,7 @@ class Classifier(nn.Module):
         if not any(output is t for _, output in runs for t in candidates(result)):
             _refuse_adapter(model, self.head_name)
             self._check_answers(example, logits.shape)
+        self._has_group_norm = any(isinstance(m, nn.GroupNorm) for m in model.modules())
         self._tap = _Tap()
         handle = self.head.register_forward_hook(self._tap, with_kwargs=True)
         weakref.finalize(self, handle.remove)
@@ -153,7 +154,10 @@ class Classifier(nn.Module):
         self._tap.calls = calls
         try:
             if self.training and len(x) == 1:
-                with _lone_values_by_statistics(self.inner):
+                with _lone_values_by_statistics(self.inner), _contiguous_group_norms(self.inner):
+                    run(self.inner, x)
+            elif self._has_group_norm and not torch.compiler.is_compiling():
+                with _contiguous_group_norms(self.inner):
                     run(self.inner, x)
             else:
                 run(self.inner, x)
@@ -293,6 +297,27 @@ def _lone_values_by_statistics(model: nn.Module) -> Iterator[None]:
         finally:
             for module in changed:
                 module.training = True
+
+
+@contextmanager
+def _contiguous_group_norms(model: nn.Module) -> Iterator[None]:
+    """Give each GroupNorm on the CPU its input in the usual memory format.
+
+    In the format channels_last, its backward pass ends the process with a segmentation fault
+    where its weights or its input, as behind frozen layers, need no gradient (torch 2.13).
+    """
+
+    def look(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if not args or args[0].device.type != "cpu" or args[0].ndim != 4:
+            return None
+        # A copy, because images of one channel have both formats at once.
+        return (args[0].clone(memory_format=torch.contiguous_format), *args[1:])
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, nn.GroupNorm):
+                stack.callback(module.register_forward_pre_hook(look).remove)
+        yield
 
 
 def _cannot_run(model: nn.Module, batch: Tensor, error: Exception) -> CounError:

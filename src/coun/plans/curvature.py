@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from coun.data.checks import first_line
 from coun.engine import Task, batch_gradients
 from coun.engine.gradients import Gradients
 from coun.errors import CounError
@@ -76,7 +77,7 @@ def solve_fisher(task: Task, role: str, v: Tensor, count: int, batch_size: int) 
         count: The divisor.
         batch_size: Images per pass; only the speed depends on it.
 
-    Raises: CounError if the iteration does not converge.
+    Raises: CounError if the iteration does not converge, or a layer has no second derivative.
     """
     parameters = [p for p in task.classifier.inner.parameters() if p.requires_grad]
     direction: list[Tensor] = []
@@ -108,7 +109,13 @@ def solve_fisher(task: Task, role: str, v: Tensor, count: int, batch_size: int) 
         return x + total.double().cpu().numpy() / count
 
     operator = LinearOperator((len(v), len(v)), product, dtype=float)
-    solution, failed = cg(operator, v.double().cpu().numpy(), rtol=1e-6, maxiter=MAX_ITERATIONS)
+    try:
+        solution, failed = cg(operator, v.double().cpu().numpy(), rtol=1e-6, maxiter=MAX_ITERATIONS)
+    except NotImplementedError as error:
+        raise CounError(
+            f"a layer of the model has no second derivative in torch ({first_line(error)}), which "
+            "this method needs; use mode=reference, or another method"
+        ) from error
     if failed:
         raise CounError(
             f"the inverse Fisher did not converge in {MAX_ITERATIONS} iterations, because the "

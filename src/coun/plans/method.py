@@ -85,6 +85,7 @@ class Method:
         needs_original: Whether the method needs the settings and seed of the Original's training.
         edits_first: Whether training repairs what an edit of weights has broken.
         changes_inputs: Whether the method moves inputs along gradients, which token ids have not.
+        changes_features: Whether all that the method trains is before the head.
         prepares: Whether a model that the method did not train itself is first trained in a
             special way, before requests; this is charged as `preparation_cost`.
         needs_out_of_fold: Whether the method needs out-of-fold predictions (`coun prepare`).
@@ -106,6 +107,7 @@ class Method:
     needs_original: ClassVar[bool] = False
     edits_first: ClassVar[bool] = False
     changes_inputs: ClassVar[bool] = False
+    changes_features: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
     needs_out_of_fold: ClassVar[bool] = False
     needs_kept_epochs: ClassVar[bool] = False
@@ -135,6 +137,11 @@ class Method:
             raise CounError(
                 f"{self.name} moves inputs along gradients, which token ids do not have; use a "
                 "method that does not, such as finetune, coun or scrub"
+            )
+        if self.changes_features and not _has_encoder(classifier):
+            raise CounError(
+                f"{self.name} trains the layers before the head, and the model has none that may "
+                "change; use a method that trains the head, such as finetune"
             )
 
     def layout(self, data: Data) -> Layout | None:
@@ -327,6 +334,13 @@ class FromScratch(Training):
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         return self
+
+
+def _has_encoder(classifier: Classifier) -> bool:
+    """Whether a weight outside the head may change; of an ensemble, in its first network."""
+    first = getattr(classifier.inner, "members", [classifier])[0]
+    head = {id(p) for p in first.head.parameters()}
+    return any(p.requires_grad and id(p) not in head for p in first.inner.parameters())
 
 
 def from_settings(kind: type[T], name: str, settings: Mapping[str, Any]) -> T:
