@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from coun.engine.cost import forward_flops
 from coun.engine.device import Compute
 from coun.engine.frozen import Frozen
 from coun.engine.log import Log
+from coun.engine.losses import Losses
 from coun.engine.optimizer import set_rate
 from coun.engine.process_group import ProcessGroup
 from coun.engine.profile import Profile
@@ -95,9 +95,7 @@ class Engine:
         self._modules: tuple[nn.Module, ...] = ()  # what it trains along with it
         self._unaugmented_from = math.inf  # the epoch of the present stage
         self._flops: dict[nn.Module, float] = {task.classifier: task.flops}
-        self._losses: list[float] = []  # of the present phase so far
-        # Losses that are still on the device: reading each one would make the GPU wait.
-        self._unread: list[Tensor] = []
+        self._losses = Losses(self.group)
         self._tick = 0.0
         self._saved = time.monotonic()
 
@@ -115,7 +113,7 @@ class Engine:
             _, state = resumed
             self._at = Progress(**state["at"])
             self.log.history = state["history"]
-            self._losses = state["losses"]
+            self._losses.restore(state["losses"])
             self._complete = state.get("complete", -1)
         done = self._at.stage
         self._tick = time.monotonic()
@@ -208,7 +206,7 @@ class Engine:
                     following = loader.next(at)
                     last = following.phase != at.phase or following.epoch != at.epoch
                     if last or done % 50 == 0 or self.compute.device.type == "cpu":
-                        loss = self._finite_loss(at, rate)
+                        loss = self._losses.last(at, rate)
                         seconds = max(time.monotonic() - began, 1e-9)
                         speed = (self._bill.samples_seen - before) / seconds
                         bar.show(done, total, f"loss {loss:.3f}  {speed:,.0f} {noun}s/s")
@@ -289,7 +287,7 @@ class Engine:
             self.group.average(self._modules)
         with self.profile.part("optimizer"), self.observe(batches):
             optimizer.step()
-        self._unread.append(loss.detach())
+        self._losses.add(loss)
         self._bill.steps += 1
         self._bill.samples_seen += self.group.count * sum(len(b.labels) for b in batches.values())
 
@@ -347,27 +345,10 @@ class Engine:
     def _visible(self) -> bool:
         return self.progress and self.group.is_main
 
-    def _finite_loss(self, at: Progress, rate: float) -> float:
-        """Check the losses since the last call, and return the last one.
-
-        Every rank sees the same mean losses, so that all of them stop together.
-        """
-        recent = self.group.mean(_numbers(self._unread))
-        self._unread.clear()
-        self._losses += recent
-        if not all(map(math.isfinite, recent)):
-            raise CounError(
-                f"the loss became {recent[-1]} in epoch {at.epoch + 1}, step {at.step + 1}, at "
-                f"lr {rate:.3g}; expected a finite number; try a lower lr, or --precision fp32"
-            )
-        return recent[-1]
-
     def _record(self, stage: Fit, at: Progress, rate: float) -> None:
-        loss = fmean(self._losses)
         place = {"stage": stage.name, "epoch": at.epoch + 1, "phase": at.phase + 1}
-        row = {**place, "loss": loss, "lr": rate}
+        row = {**place, "loss": self._losses.end_phase(), "lr": rate}
         self.log.history.append(row)
-        self._losses.clear()
         if self.on_epoch is not None and self.group.is_main:
             self.on_epoch(dict(row))
 
@@ -378,7 +359,7 @@ class Engine:
             "cost": self.log.cost.to_json(),
             "preparation": self.log.preparation.to_json(),
             "history": self.log.history,
-            "losses": self._losses + _numbers(self._unread),
+            "losses": self._losses.so_far(),
             "complete": self._complete,
         }
         self._write("step", tensors, state)
@@ -387,7 +368,3 @@ class Engine:
     def _write(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         if self.checkpoint and self.group.is_main:
             self.checkpoint.save(name, tensors, state)
-
-
-def _numbers(losses: list[Tensor]) -> list[float]:
-    return [float(x) for x in torch.stack(losses).tolist()] if losses else []
