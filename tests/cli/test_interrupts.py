@@ -53,14 +53,19 @@ def test_a_fault_of_coun_is_one_line(capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("train", "repeat the command to go on"), ("evaluate", "nothing was changed")],
+    [
+        ("train", "repeat the command to go on"),
+        ("bench demo", "repeat the command to go on"),
+        ("bench plan", "nothing was changed"),
+        ("evaluate", "nothing was changed"),
+    ],
 )
 def test_the_line_after_an_interrupt_fits_the_command(capsys, monkeypatch, command, words):
     @click.command()
     def stop() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sys.argv", ["coun", command])
+    monkeypatch.setattr("sys.argv", ["coun", *command.split()])
     monkeypatch.setattr(stop, "main", lambda **_: stop.callback())
     assert process.run(stop) == process.INTERRUPTED
     assert words in capsys.readouterr().err

@@ -16,6 +16,7 @@ INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # as shells give for SIGPIPE; `coun rows SRC | head` is not an error
 RESUMABLE = ("bench", "demo", "fulfil", "prepare", "train", "unlearn")
+READING = (["bench", "plan"], ["bench", "list"])  # they write nothing that could be continued
 
 
 def run(group: click.Group) -> int:
@@ -77,7 +78,7 @@ def stop_on_signals() -> None:
 def _interrupted() -> str:
     """What to say after an interrupt, which depends on what the command leaves behind."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    if words and words[0] in RESUMABLE:
+    if words and words[0] in RESUMABLE and words[:2] not in READING:
         return "interrupted; repeat the command to go on from the last checkpoint"
     return "interrupted; nothing was changed"
 
