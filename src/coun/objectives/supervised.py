@@ -1,4 +1,4 @@
-"""Objectives that use labels."""
+"""What a classifier learns from labels: cross entropy on one view of a role, or on the second."""
 
 from __future__ import annotations
 

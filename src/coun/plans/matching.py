@@ -98,8 +98,8 @@ class Matching(Training):
                 for role, weight in weights.items():
                     rows = wanted[role]
                     if weight and rows is not None:
-                        these = rows[context.slots(role)].to(outputs.device)
-                        loss = loss + weight * distance(logits[role], these, context.labels(role))
+                        targets = rows[context.slots(role)].to(outputs.device)
+                        loss = loss + weight * distance(logits[role], targets, context.labels(role))
                 return loss
 
             return Phase(Objective.of(matched), batch_sizes)

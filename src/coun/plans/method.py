@@ -348,12 +348,12 @@ def from_settings(kind: type[T], name: str, settings: Mapping[str, Any]) -> T:
 
     Raises: CounError for an unknown setting, or for a value that is out of range.
     """
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    accepted = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for key in settings:
-        if key not in known:
+        if key not in accepted:
             raise CounError(
-                f"unknown setting '{key}' of {name}{nearest(key, known)}; "
-                f"known: {', '.join(sorted(known))}"
+                f"unknown setting '{key}' of {name}{nearest(key, accepted)}; "
+                f"known: {', '.join(sorted(accepted))}"
             )
     hints = get_type_hints(kind, include_extras=True)
     values = {

@@ -154,12 +154,12 @@ def _columns(table: ResultTable, how: Latex) -> list[str]:
     if how.columns is None:
         return [*table.metrics, "gap", "flops"]
     labels = {metric_of(name).label.lower(): name for name in table.metrics}
-    known = {*table.metrics, "gap", *OTHERS}
+    available = {*table.metrics, "gap", *OTHERS}
     columns = []
     for given in how.columns:
-        name = labels.get(given.lower(), given if given in known else given.lower())
-        if name not in known:
-            raise unknown("column", given, [*labels, *known])
+        name = labels.get(given.lower(), given if given in available else given.lower())
+        if name not in available:
+            raise unknown("column", given, [*labels, *available])
         if name in columns:
             raise CounError(f"column '{given}' is named twice for the LaTeX tables; name it once")
         columns.append(name)

@@ -148,12 +148,12 @@ class Plan:
                     f"--only {selection}: unknown key '{key}'{nearest(key, PARTS)}; "
                     f"known: {', '.join(PARTS)}"
                 )
-            known = {name for model in self.models for name in _names(model, key)}
+            names = {name for model in self.models for name in _names(model, key)}
             selected = set(values.split(","))
-            for value in sorted(selected - known):
+            for value in sorted(selected - names):
                 raise CounError(
-                    f"--only {selection}: unknown {key} '{value}'{nearest(value, known)}; "
-                    f"known: {', '.join(sorted(known))}"
+                    f"--only {selection}: unknown {key} '{value}'{nearest(value, names)}; "
+                    f"known: {', '.join(sorted(names))}"
                 )
             models = [model for model in models if _names(model, key) & selected]
         return Plan(self.config, models, self.workloads)

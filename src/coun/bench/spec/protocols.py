@@ -56,12 +56,12 @@ class Protocol:
 
         Raises: CounError for an unknown switch or value.
         """
-        known = [item.name for item in fields(self) if item.name not in ("name", "source", "notes")]
+        names = [item.name for item in fields(self) if item.name not in ("name", "source", "notes")]
         for key in switches:
-            if key not in known:
+            if key not in names:
                 raise CounError(
-                    f"unknown switch '{key}' of protocol {self.name}{nearest(key, known)}; "
-                    f"known: {', '.join(known)}"
+                    f"unknown switch '{key}' of protocol {self.name}{nearest(key, names)}; "
+                    f"known: {', '.join(names)}"
                 )
         changed = replace(self, **switches)
         if not 0 <= changed.validation < 1:

@@ -97,10 +97,10 @@ def with_selected_workloads(config: Config, only: Sequence[str]) -> Config:
     """Keep the workloads that *only* selects, so that the data of others is not needed."""
     prefix = "workload="
     selections = [text.removeprefix(prefix).split(",") for text in only if text.startswith(prefix)]
-    known = [workload.name for workload in config.workload]
+    present = [workload.name for workload in config.workload]
     for name in (name for names in selections for name in names):
-        if name not in known:
-            raise unknown("workload", name, known)
+        if name not in present:
+            raise unknown("workload", name, present)
     workloads = tuple(w for w in config.workload if all(w.name in names for names in selections))
     return config.model_copy(update={"workload": workloads})
 

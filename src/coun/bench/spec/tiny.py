@@ -71,8 +71,8 @@ def _scenario(request: Request) -> Request:
 
 
 def _method(method: MethodConfig) -> MethodConfig:
-    known = {field.name for field in fields(find(method.name, trust=True))}
-    short = {name: value for name, value in SHORT.items() if name in known}
+    accepted = {field.name for field in fields(find(method.name, trust=True))}
+    short = {name: value for name, value in SHORT.items() if name in accepted}
     settings: dict[str, Any] = {**method.settings, **short}
     on = {name: {**chosen, **short} for name, chosen in method.on.items()}
     return method.model_copy(update={"settings": settings, "on": on, "search": {}})

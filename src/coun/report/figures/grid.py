@@ -1,4 +1,4 @@
-"""Panels in a grid."""
+"""Figures of one or several panels, made without pyplot, which would change the host process."""
 
 from __future__ import annotations
 

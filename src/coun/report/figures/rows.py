@@ -1,4 +1,4 @@
-"""Pictures of single rows."""
+"""Pictures of single rows, for pages on which a person judges forgotten or similar rows."""
 
 from __future__ import annotations
 
