@@ -21,7 +21,7 @@ from joblib import Parallel, delayed
 
 import coun
 from coun.analysis import landscape, theory
-from coun.data.sources.synthetic import class_distances
+from coun.data.sources.synthetic import CLASSES
 from coun.engine import environment
 from coun.errors import CounError
 from coun.files import read_json, write_json, write_text
@@ -48,6 +48,12 @@ SETS: dict[str, tuple[str, str, int, range]] = {
         for kind in ("background", "texture", "frequency", "noise")
     },
 }
+
+
+def class_distances(kind: str) -> np.ndarray:
+    """Steps between the classes of synthetic images, (10, 10); hues and angles go in circles."""
+    steps = np.abs(np.subtract.outer(np.arange(CLASSES), np.arange(CLASSES)))
+    return np.minimum(steps, CLASSES - steps) if kind in ("background", "texture") else steps
 
 
 def runs_of(name: str, split_of: Any) -> tuple[coun.Data, coun.Split, dict[str, coun.Run]]:

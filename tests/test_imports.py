@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import pkgutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import coun
 
 ROOT = Path(coun.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
+REPOSITORY = Path(__file__).parents[1]
+SCRIPTS = [f for name in ("benchmarks", "examples") for f in (REPOSITORY / name).rglob("*.py")]
 
 # Lower packages know nothing of higher ones; those on one level do not know each other.
 LEVELS = [
@@ -90,6 +93,17 @@ def test_imports_point_one_way(path):
             continue
         assert LEVEL[other] < LEVEL[own], f"{own} imports {other}"
         assert other in PLAIN.get(own, {other}), f"{own} imports {other}"
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPTS), ids=lambda path: path.stem)
+def test_scripts_import_names_that_exist(path):
+    """Benchmarks take hours, so that tests do not run them."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "coun":
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                assert hasattr(module, alias.name) or importlib.util.find_spec(submodule)
 
 
 @pytest.mark.parametrize("path", FILES, ids=label)
