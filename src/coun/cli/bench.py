@@ -272,10 +272,14 @@ def _print_table(
 
 
 @command.command("list", help="List the configs that come with coun, with their titles.")
-def list_configs() -> None:
+@app.json_option
+def list_configs(as_json: bool) -> None:
     from coun.bench import load, shipped
 
-    names = shipped()
-    width = max(map(len, names)) + 2
-    for name in names:
-        click.echo(f"{name:{width}}{load(name).title}")
+    titles = {name: load(name).title for name in shipped()}
+    if as_json:
+        app.emit(titles)
+        return
+    width = max(map(len, titles)) + 2
+    for name, title in titles.items():
+        click.echo(f"{name:{width}}{title}")
