@@ -89,14 +89,14 @@ def evaluate(
         named = split is not None or against is not None
         run = Run.open(run, data=data, build=build, allow_missing=named, trust=trust)
     build = build or run.build
-    exact = [
+    retrains = [
         retrain
         if isinstance(retrain, Run)
         else Run.open(retrain, data=run.data, build=build, allow_missing=True, trust=trust)
         for retrain in _listed(against)
     ]
-    split = measured(split, run.split, run.data) or (exact[0].split if exact else None)
-    for retrain in exact:
+    split = measured(split, run.split, run.data) or (retrains[0].split if retrains else None)
+    for retrain in retrains:
         check_comparable(retrain, run.data, split, as_retrain=True)
     if split is not None:
         split.check(run.data)
@@ -109,19 +109,23 @@ def evaluate(
     )
     predicted = predict_parts(run.classifier, shared=shared)
     require_finite(predicted, run.where)
-    begun = run.opened_start() if run.record.kind == "unlearned" else None
+    start_run = run.opened_start() if run.record.kind == "unlearned" else None
     of_start = shared or SharedOutputs(with_features=any_needs("features"))
-    unseen = None if begun is None else _on_test(begun, run.data, split, progress, of_start)
-    values = measurements(predicted, split, cost=run.record["cost"], start=unseen)
+    start_on_test = (
+        None if start_run is None else _on_test(start_run, run.data, split, progress, of_start)
+    )
+    values = measurements(predicted, split, cost=run.record["cost"], start=start_on_test)
     result = measurements_to_json(values, predicted)
     result["split_sha256"] = split.digest if split else None
     if split is not None and (missing := len(split.missing(run.data))):
         result["not_measured"] = _reasons(missing, len(split.forget))
-    if exact:
-        result |= _nearness(values, exact, run.data, split, partial(predict_parts, shared=shared))
+    if retrains:
+        result |= _nearness(
+            values, retrains, run.data, split, partial(predict_parts, shared=shared)
+        )
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
     predict_start = partial(predict_parts, shared=of_start)
-    result = _with_start(result, run, begun, split, path, predict_start)
+    result = _with_start(result, run, start_run, split, path, predict_start)
     if warnings := _warnings(run, result):
         result["warnings"] = warnings
     metrics = Metrics.model_validate({"version": VERSION, **result})
@@ -134,7 +138,7 @@ def evaluate(
 def _with_start(
     result: dict[str, Any],
     run: Run,
-    begun: Run | None,
+    start_run: Run | None,
     split: Split | None,
     path: Path | None,
     predict_start: Callable[[Classifier], Predictions],
@@ -142,14 +146,14 @@ def _with_start(
     """Return *result* with the metrics of the model before unlearning, and what changed since.
 
     Args:
-        begun: that model, or None where it is gone; what the file at *path* says of it then counts.
+        start_run: that model, or None where it is gone; what the file at *path* says then counts.
     """
     stored = None
     with contextlib.suppress(CounError):  # `write_metrics` says what is wrong with the file
         stored = read_metrics(path) if path is not None else None
-    if begun is None and stored is not None and stored.counts == result["counts"]:
+    if start_run is None and stored is not None and stored.counts == result["counts"]:
         result = {**_of_start(stored), **result}
-    start = _start(run, begun, split, result["counts"], stored, predict_start)
+    start = _start(run, start_run, split, result["counts"], stored, predict_start)
     if start is None:
         return result
     change = {
