@@ -14,9 +14,10 @@ from torch import Tensor, nn
 def run(model: nn.Module, batch: Tensor) -> Any:
     """Run *model* on a batch, and return what it returns.
 
-    Token ids (B, T) int64, where negative ids are padding, are given to the model with 0 in
-    place of the padding. A model whose forward has an argument `attention_mask`, as those of
-    Hugging Face, gets the mask as well: 1 where there is a token, int64.
+    Token ids (B, T) int64, where negative ids are padding, are given to the model with the
+    `pad_token_id` of its `config` in place of the padding, as models of Hugging Face have it, or
+    0. A model whose forward has an argument `attention_mask` gets the mask as well: 1 where there
+    is a token, int64.
 
     >>> class Counts(nn.Module):
     ...     def forward(self, input_ids, attention_mask):
@@ -28,7 +29,9 @@ def run(model: nn.Module, batch: Tensor) -> Any:
         return model(batch)
     names = _arguments(type(model).forward)
     masks = {"attention_mask": (batch >= 0).long()} if "attention_mask" in names else {}
-    tokens = batch.clamp(min=0)
+    # Some models compute positions, or where a text ends, from this token and not from the mask.
+    padding = getattr(getattr(model, "config", None), "pad_token_id", None)
+    tokens = torch.where(batch < 0, padding if isinstance(padding, int) else 0, batch)
     if "input_ids" in names:
         return model(input_ids=tokens, **masks)
     return model(tokens, **masks)

@@ -328,7 +328,17 @@ def _cannot_run(model: nn.Module, batch: Tensor, error: Exception) -> CounError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     return CounError(
         f"{type(model).__name__} cannot run a batch of shape {tuple(batch.shape)}: "
-        f"{reason}{_other_precision(model, batch)}"
+        f"{reason}{_other_precision(model, batch)}{_as_texts(batch)}"
+    )
+
+
+def _as_texts(batch: Tensor) -> str:
+    """What of texts may not fit the model; empty for a batch of numbers."""
+    if batch.dtype != torch.int64 or batch.ndim != 2:
+        return ""
+    return (
+        f"; texts have up to {batch.shape[1]:,} tokens here, which --length lowers, and token ids "
+        f"up to {int(batch.max()):,}"
     )
 
 

@@ -148,6 +148,12 @@ def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
     Raises: CounError if the model does not have one output per class.
     """
     classifier = Classifier(model, head, example=blank(data).to(next(model.parameters()).device))
+    problem = getattr(getattr(model, "config", None), "problem_type", None)
+    if problem in ("multi_label_classification", "regression"):
+        raise CounError(
+            f"the configuration of the model says that it is for {problem.replace('_', ' ')}; "
+            "expected a classifier that gives each row one class, trained by cross entropy"
+        )
     outputs = classifier.out_features
     if outputs != len(data.classes):
         advice = ONE_LOGIT if outputs == 1 else "expected the same number"
@@ -159,5 +165,11 @@ def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
 
 
 def blank(data: Data) -> Tensor:
-    """Make a batch of two blank images, as the model sees them, without reading a row."""
-    return data.views.evaluate(torch.zeros((2, *data.shape), dtype=data.dtype))
+    """Make a batch of two blank images, as the model sees them, without reading a row.
+
+    Of texts, it has the largest token id, so that a model that takes fewer is found at once.
+    """
+    rows = torch.zeros((2, *data.shape), dtype=data.dtype)
+    if data.vocabulary:
+        rows[1, 0] = data.vocabulary - 1
+    return data.views.evaluate(rows)

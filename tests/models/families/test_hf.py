@@ -15,6 +15,7 @@ import coun
 from coun.cli import main
 from coun.errors import CounError
 from coun.models import Classifier, build, load_trained
+from coun.models.inputs import run
 
 LABELS = {0: "ant", 1: "bee", 2: "cat"}
 
@@ -160,6 +161,43 @@ def test_padding_of_texts_is_masked(transformers, tmp_path):
         logits = classifier(ids).logits
         short = classifier(ids[:1, :3]).logits
     torch.testing.assert_close(logits[0], short[0])
+
+
+@pytest.mark.parametrize(("padding", "expected"), [(19, [5, 19, 19]), (None, [5, 0, 0])])
+def test_padding_is_the_token_that_the_configuration_names(transformers, padding, expected):
+    class Tokens(torch.nn.Module):
+        config = transformers.BertConfig(vocab_size=20, pad_token_id=padding)
+
+        def forward(self, input_ids, attention_mask):
+            return input_ids, attention_mask
+
+    tokens, mask = run(Tokens(), torch.tensor([[5, -1, -1]]))
+    assert (tokens[0].tolist(), mask[0].tolist()) == (expected, [1, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("texts", "entries", "words"),
+    [
+        ([1, 2, 3], {"problem_type": "multi_label_classification"}, "for multi label classif"),
+        ([1, 2, 3], {"problem_type": "regression"}, "is for regression"),
+        ([1, 2, 3] * 5, {}, "up to 15 tokens here, which --length lowers"),
+        ([1, 2, 30], {}, "token ids up to 30"),
+    ],
+)
+def test_a_text_model_that_cannot_work_is_refused_at_once(transformers, texts, entries, words):
+    tokens, labels = torch.tensor([texts] * 6), torch.arange(6) % 2
+    data = coun.from_arrays(tokens, labels, tokens, labels)
+    config = transformers.BertConfig(
+        vocab_size=20,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=12,
+        **entries,
+    )
+    with pytest.raises(CounError, match=words):
+        coun.Run.from_weights(transformers.BertForSequenceClassification(config), data)
 
 
 def test_a_text_classifier_is_unlearned_from_the_command_line(
