@@ -69,6 +69,9 @@ class Classifier(nn.Module):
     has the model's output as its mean over all positions. The features are the mean of the
     convolution's input over all positions.
 
+    A head may also run on every token (B, T, D), if the model returns its outputs at one token
+    of each row, as GPT-2 and Llama do. The features are those of this token.
+
     In training mode, a BatchNorm that gets one value per channel, as from a batch of one row,
     uses its running statistics, because one value has no variance.
 
@@ -122,8 +125,11 @@ class Classifier(nn.Module):
         runs = taps[self.head]
         if not _is_mean(result, runs, _unchanged) and _is_mean(result, runs, F.relu):
             self._after = F.relu
-        logits = self._outputs(taps[self.head], len(example)).logits
-        if not any(output is t for _, output in runs for t in candidates(result)):
+        self._one_token = _is_one_token(result, runs)
+        logits = self._outputs(taps[self.head], len(example), result).logits
+        if not self._one_token and not any(
+            output is t for _, output in runs for t in candidates(result)
+        ):
             _refuse_adapter(model, self.head_name)
             self._check_answers(example, logits.shape)
         self._has_group_norm = any(isinstance(m, nn.GroupNorm) for m in model.modules())
@@ -155,12 +161,12 @@ class Classifier(nn.Module):
         try:
             if self.training and len(x) == 1:
                 with _lone_values_by_statistics(self.inner), _contiguous_group_norms(self.inner):
-                    run(self.inner, x)
+                    result = run(self.inner, x)
             elif self._has_group_norm and not torch.compiler.is_compiling():
                 with _contiguous_group_norms(self.inner):
-                    run(self.inner, x)
+                    result = run(self.inner, x)
             else:
-                run(self.inner, x)
+                result = run(self.inner, x)
         except CounError:
             raise
         except Exception as error:  # whatever the user's own code raises
@@ -169,10 +175,13 @@ class Classifier(nn.Module):
             raise _cannot_run(self.inner, x, error) from error
         finally:
             self._tap.calls = None
-        return self._outputs(calls, len(x))
+        return self._outputs(calls, len(x), result)
 
-    def _outputs(self, calls: list[tuple[Tensor, Tensor]], batch: int) -> Outputs:
-        """The outputs from the only call of the head in a forward of *batch* samples."""
+    def _outputs(self, calls: list[tuple[Tensor, Tensor]], batch: int, result: Any) -> Outputs:
+        """The outputs from the only call of the head in a forward of *batch* samples.
+
+        Args: result: what the model returned.
+        """
         if len(calls) != 1:
             raise CounError(
                 f"the head '{self.head_name}' ran {len(calls)} times in one forward; it must run "
@@ -181,6 +190,8 @@ class Classifier(nn.Module):
         features, logits = calls[0]
         if isinstance(self.head, nn.Conv2d):
             features, logits = features.mean((-2, -1)), self._after(logits).mean((-2, -1))
+        elif self._one_token:
+            features, logits = _at_token(result, features, logits)
         if features.numel() != batch * self.in_features:
             raise CounError(
                 f"the head '{self.head_name}' takes {tuple(features.shape)} for {batch} samples, "
@@ -198,7 +209,7 @@ class Classifier(nn.Module):
             probe = torch.randn(example.shape, generator=generator).to(example)
         result, taps = _probe(self.inner, {self.head_name: self.head}, probe)
         answers = [t.argmax(1) for t in candidates(result) if t.shape == shape]
-        chosen = self._outputs(taps[self.head], len(probe)).logits.argmax(1)
+        chosen = self._outputs(taps[self.head], len(probe), result).logits.argmax(1)
         if answers and not any(torch.equal(answer, chosen) for answer in answers):
             raise CounError(
                 f"{type(self.inner).__name__} chooses other classes than its layer "
@@ -250,6 +261,27 @@ def _is_mean(
         for tensor in candidates(result)
         if tensor.ndim > 1
     )
+
+
+def _is_one_token(result: Any, calls: list[tuple[Tensor, Tensor]]) -> bool:
+    """Whether the *result* of a model is the output of a layer at one token of each row."""
+    if len(calls) != 1 or calls[0][1].ndim != 3:
+        return False
+    output = calls[0][1]
+    return any(
+        bool((output == tensor[:, None]).all(2).any(1).all())
+        for tensor in candidates(result)
+        if tensor.shape == (len(output), output.shape[2])
+    )
+
+
+def _at_token(result: Any, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (B, D) and logits (B, K) at the token of each row whose logits are the *result*."""
+    shape = (len(logits), logits.shape[2])
+    returned = next(tensor for tensor in candidates(result) if tensor.shape == shape)
+    distance = (logits - returned[:, None]).detach().abs().sum(2)
+    rows, token = torch.arange(len(logits), device=logits.device), distance.argmin(1)
+    return features[rows, token], logits[rows, token]
 
 
 def _probe(
@@ -393,7 +425,7 @@ def _find(
             for conv, runs in calls.items()
             if isinstance(conv, nn.Conv2d)
             and (_is_mean(result, runs, _unchanged) or _is_mean(result, runs, F.relu))
-        ]
+        ] or [names[linear] for linear, runs in calls.items() if _is_one_token(result, runs)]
     if len(heads) == 1:
         return heads[0]
     if heads:

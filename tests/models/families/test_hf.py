@@ -163,6 +163,30 @@ def test_padding_of_texts_is_masked(transformers, tmp_path):
     torch.testing.assert_close(logits[0], short[0])
 
 
+@pytest.mark.parametrize("kind", ["GPT2", "Llama"])
+def test_a_model_that_classifies_at_the_last_token(transformers, kind):
+    small = {"num_labels": 3, "pad_token_id": 19, "bos_token_id": 18, "eos_token_id": 18}
+    if kind == "GPT2":
+        sizes = {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 8}
+    else:
+        sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+        sizes["num_attention_heads"] = 2
+    config = getattr(transformers, f"{kind}Config")(vocab_size=20, **sizes, **small)
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+    ids = torch.tensor([[5, 6, 7, -1, -1], [5, 6, 7, 8, 9], [4, -1, -1, -1, -1]])
+    classifier = Classifier(model, example=ids[:2]).eval()
+    assert classifier.head_name == "score"
+    logits, features = classifier(ids)
+    alone = [model(row[row >= 0][None]).logits[0] for row in ids]
+    torch.testing.assert_close(logits, torch.stack(alone))
+    torch.testing.assert_close(model.score(features), logits)
+    logits.square().sum().backward()
+    gradient = model.score.weight.grad.clone()
+    model.zero_grad()
+    torch.stack(alone).square().sum().backward()
+    torch.testing.assert_close(model.score.weight.grad, gradient)
+
+
 @pytest.mark.parametrize(("padding", "expected"), [(19, [5, 19, 19]), (None, [5, 0, 0])])
 def test_padding_is_the_token_that_the_configuration_names(transformers, padding, expected):
     class Tokens(torch.nn.Module):
