@@ -7,8 +7,8 @@ it is one on each position: AllCNN and SqueezeNet end so.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from coun.errors import CounError, nearest
 from coun.models.inputs import run
 from coun.models.modes import in_eval_mode
+from coun.models.norms import contiguous_group_norms, lone_values_by_statistics
 
 Head = nn.Linear | nn.Conv2d
 ONE_LOGIT = (
@@ -160,10 +161,10 @@ class Classifier(nn.Module):
         self._tap.calls = calls
         try:
             if self.training and len(x) == 1:
-                with _lone_values_by_statistics(self.inner), _contiguous_group_norms(self.inner):
+                with lone_values_by_statistics(self.inner), contiguous_group_norms(self.inner):
                     result = run(self.inner, x)
             elif self._has_group_norm and not torch.compiler.is_compiling():
-                with _contiguous_group_norms(self.inner):
+                with contiguous_group_norms(self.inner):
                     result = run(self.inner, x)
             else:
                 result = run(self.inner, x)
@@ -305,51 +306,6 @@ def _probe(
         except Exception as error:
             raise _cannot_run(model, example, error) from error
     return result, {linear: tap.calls or [] for linear, tap in taps.items()}
-
-
-@contextmanager
-def _lone_values_by_statistics(model: nn.Module) -> Iterator[None]:
-    """Let each BatchNorm that gets one value per channel use its running statistics.
-
-    One value has no variance, and torch raises an error. A batch of one row leads to it.
-    """
-    changed: list[nn.Module] = []
-
-    def look(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        if module.training and args and args[0].numel() == args[0].shape[1]:
-            module.training = False
-            changed.append(module)
-
-    with ExitStack() as stack:
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                stack.callback(module.register_forward_pre_hook(look).remove)
-        try:
-            yield
-        finally:
-            for module in changed:
-                module.training = True
-
-
-@contextmanager
-def _contiguous_group_norms(model: nn.Module) -> Iterator[None]:
-    """Give each GroupNorm on the CPU its input in the usual memory format.
-
-    In the format channels_last, its backward pass ends the process with a segmentation fault
-    where its weights or its input, as behind frozen layers, need no gradient (torch 2.13).
-    """
-
-    def look(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if not args or args[0].device.type != "cpu" or args[0].ndim != 4:
-            return None
-        # A copy, because images of one channel have both formats at once.
-        return (args[0].clone(memory_format=torch.contiguous_format), *args[1:])
-
-    with ExitStack() as stack:
-        for module in model.modules():
-            if isinstance(module, nn.GroupNorm):
-                stack.callback(module.register_forward_pre_hook(look).remove)
-        yield
 
 
 def _cannot_run(model: nn.Module, batch: Tensor, error: Exception) -> CounError:
