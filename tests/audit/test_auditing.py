@@ -110,7 +110,7 @@ def test_bad_input_is_one_line(memoriser, retrains, plain, half):
     elsewhere = coun.train(plain, "mlp", split=other, epochs=1)
     wrong = [
         (lambda: audit(retrains[0], elsewhere), "expected the same request"),
-        (lambda: audit(retrains[0], memoriser), "was trained on everything"),
+        (lambda: audit(retrains[0], memoriser), "was trained on all rows"),
         (lambda: audit(memoriser), "no run has a forget request"),
         (lambda: audit([], retrains), "no model to audit"),
         (lambda: audit(retrains[0], retrains[1], margin=0), "expected 0 < margin"),
