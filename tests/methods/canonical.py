@@ -19,6 +19,7 @@ CANONICAL: dict[str, dict[str, Any]] = {
     "neggrad": {**FAST, "lr": 0.005},
     "neggrad_plus": FAST,
     "amun": {**FAST, "steps": 2},
+    "calibrated_out_of_fold": FAST,
     "class_matching": FAST,
     "delete": FAST,
     "held_out": FAST,

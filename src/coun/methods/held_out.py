@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coun.data.out_of_fold import log_odds
 from coun.engine import Task, predict
-from coun.plans.matching import Matching, labels_by_role, with_log_odds
+from coun.plans.matching import Matching, labels_by_role, of_equal_rank, with_log_odds
 from coun.plans.method import FROZEN
 
 FEWEST = 5  # held-out rows of a class, below which those of all classes are taken
@@ -59,6 +59,5 @@ class HeldOutMatching(Matching):
             rows = labels == label
             unseen = reference[held_labels == label]
             unseen = unseen if len(unseen) >= FEWEST else reference
-            rank = odds[rows].argsort(stable=True).argsort()
-            wanted[rows] = torch.quantile(unseen, (rank.double() + 0.5) / int(rows.sum()))
+            wanted[rows] = of_equal_rank(odds[rows], unseen)
         return with_log_odds(logits.double(), labels, wanted).float()

@@ -73,13 +73,21 @@ class OutOfFoldMatching(Matching):
         labels = labels_by_role(task)
         # Ranks are taken among all rows, because the forget rows may be few.
         predictions = torch.cat([task.unseen_predictions(role) for role in ROLES], 1)
-        everything = averaged(predictions, torch.cat([labels[role] for role in ROLES]))
-        unseen = everything[len(labels["retain"]) :].double()
+        all_labels = torch.cat([labels[role] for role in ROLES])
+        unseen = averaged(predictions, all_labels).double()
+        odds = self.expected_odds(task, log_odds(unseen, all_labels))
         before = answers(task, "forget")
-        mixed = unseen + self.original_share * before
-        odds = log_odds(unseen, labels["forget"])
-        targets = with_log_odds(mixed, labels["forget"], odds).float()
+        forgotten = slice(len(labels["retain"]), None)
+        mixed = unseen[forgotten] + self.original_share * before
+        targets = with_log_odds(mixed, labels["forget"], odds[forgotten]).float()
         return torch.where(have_copies(task, labels)[:, None], before, targets)
+
+    def expected_odds(self, task: Task, unseen: Tensor) -> Tensor:
+        """Compute a Retrain's log-odds of the true class from those of the models of folds.
+
+        Args: unseen: (n,), of the retain rows and then of the forget rows.
+        """
+        return unseen
 
 
 def have_copies(task: Task, labels: Mapping[str, Tensor]) -> Tensor:

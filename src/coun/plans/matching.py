@@ -22,7 +22,6 @@ from coun.plans.epochs import one_stage_per_epoch
 from coun.plans.method import FROZEN, Positive, Training
 
 MATCHING_EPOCHS = 0.12  # of the Original's; with forget batches of a quarter: 0.15 of a Retrain
-CORRECTED_EPOCHS = 2  # the last ones, before which targets are moved
 ROLES = ("retain", "forget")
 
 
@@ -39,10 +38,13 @@ class Matching(Training):
 
     Class attributes:
         fits_whole_classes: Whether the targets are those of a Retrain for whole classes, too.
+        corrected_epochs: How many epochs at the end begin with a correction of the targets; None
+            corrects before each epoch but the first.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
     fits_whole_classes: ClassVar[bool] = False
+    corrected_epochs: ClassVar[int | None] = 2
 
     epochs: Positive | None = Field(
         None, description="Passes over the retain set. Default: 0.12 of the Original's epochs."
@@ -55,7 +57,7 @@ class Matching(Training):
         1.0,
         ge=0,
         description="Share of what the model misses in the mean by which the targets are moved "
-        "before each of the last two epochs; 0 moves none.",
+        "between epochs; 0 moves none.",
     )
     forget_batch_size: Positive | None = Field(
         None, description="Forget rows per step. Default: a quarter of batch_size."
@@ -109,8 +111,9 @@ class Matching(Training):
             yield whole
             return
         shift = 0.0
+        first = 1 if self.corrected_epochs is None else whole.epochs - self.corrected_epochs
         for number, epoch in enumerate(one_stage_per_epoch(whole)):
-            if number >= max(1, whole.epochs - CORRECTED_EPOCHS):
+            if number >= max(1, first):
                 missed = odds - log_odds(answers(task, "forget"), labels)
                 shift += self.correction * float(missed.mean())
             yield replace(epoch, phases=(phase(shift),))
@@ -178,6 +181,16 @@ def averaged(predictions: Tensor, labels: Tensor) -> Tensor:
     ranked = single.sort().values.reshape(len(odds), len(predictions)).median(1).values
     odds = ranked[odds.argsort(stable=True).argsort()]
     return with_log_odds(mean, labels, odds).float()
+
+
+def of_equal_rank(values: Tensor, reference: Tensor) -> Tensor:
+    """Give each of *values* (n,) the quantile of *reference* (m,) that has its rank, float64.
+
+    >>> of_equal_rank(torch.tensor([5.0, 1.0]), torch.tensor([0.0, 4.0])).tolist()
+    [3.0, 1.0]
+    """
+    rank = values.argsort(stable=True).argsort()
+    return torch.quantile(reference.double(), (rank.double() + 0.5) / len(values))
 
 
 def with_log_odds(logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
