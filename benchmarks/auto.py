@@ -24,6 +24,7 @@ import coun
 from coun.data.requests import Subclass
 from coun.engine import environment
 from coun.files import read_json, write_json
+from coun.methods import find
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "auto.json"
 PREPARED, BARE = "auto, prepared", "auto, nothing prepared"
@@ -70,6 +71,8 @@ def tried(recipe: dict[str, Any], scenario: str) -> dict[str, tuple[str, dict[st
         "held-out, longer": ("held_out", {"epochs": some}),
         "matching": ("out_of_fold", {"epochs": few}),
         "matching, longer": ("out_of_fold", {"epochs": some}),
+        "calibrated": ("calibrated_out_of_fold", {"epochs": few}),
+        "calibrated, longer": ("calibrated_out_of_fold", {"epochs": some}),
     }
     of_classes: dict[str, tuple[str, dict[str, Any]]] = {
         "DELETE": ("delete", {}),
@@ -137,7 +140,7 @@ def one_seed(workload: str, scenario: str, seed: int, folder: Path) -> None:
     )
     for label in missing:
         method, settings = methods[label]
-        start = original if label == PREPARED or method == "out_of_fold" else bare
+        start = original if label == PREPARED or find(method).needs_out_of_fold else bare
         run = coun.unlearn(start, split, method, seed=seed, options=OPTIONS, **settings)
         row, results["floor"] = nearest.compared(run, retrains)
         results["rows"][label] = {**row, "method": run.record.method.name}
@@ -172,7 +175,7 @@ def report(folder: Path) -> None:
                     (gap, label)
                     for label, gap in gaps.items()
                     if label not in (PREPARED, BARE)
-                    and not (auto == BARE and label.startswith("matching"))
+                    and not (auto == BARE and label.startswith(("matching", "calibrated")))
                 ]
                 best, label = min(others)
                 print(f"{auto}: {gaps[auto] - best:+.1f} from {label} ({best:.1f})")

@@ -14,11 +14,12 @@ from coun.plans.matching import MATCHING_EPOCHS
 AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
 NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
-MOST_ERRORS = 1.5  # of models of folds for each error of the model, for targets from them
+MOST_ERRORS = 1.5  # of models of folds for each error of the model, for targets as they are
 MOST_OF_CLASS = 0.75  # of a class: models that saw so much more of it know too much
 LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a model may be
 SINGLE_ROWS = ("random", "listed")  # kinds of requests
-MET_SOON = ("out_of_fold", "held_out")  # methods with targets that the default epochs reach
+# Methods with targets that the default epochs reach.
+MET_SOON = ("out_of_fold", "calibrated_out_of_fold", "held_out")
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
 LabelFit = Literal["usual", "unusual", "wrong"]  # of the forget rows, beside held-out rows
@@ -94,7 +95,8 @@ def choose_method(
        CoUn, which does not read forget rows. There are five exceptions:
 
        - If the models of folds err much more often than the model does, their predictions are not
-         good enough as targets, and out-of-fold matching is left out.
+         good enough as targets as they are. Calibrated out-of-fold matching takes the place of
+         out-of-fold matching.
        - If the labels of the forget rows fit worse than those of held-out rows do, held-out
          matching is left out, because it would teach these labels once more.
        - If these labels are mostly wrong, class matching comes first. It takes each row to the
@@ -256,9 +258,12 @@ def _order(
             "the model was prepared, so that each forget row has a target of its own"
         )
     if can_calibrate and label_fit == "usual":
+        if prepared and folds_err:
+            order["calibrated_out_of_fold"] = (
+                "models of folds say which rows are hard, but they err more often than the model, "
+                "so held-out rows say how sure a model may be"
+            )
         order["held_out"] = (
-            "models of folds err much more often than the model, so held-out rows give the targets"
-            if folds_err
-            else "held-out rows show how sure a model may be of rows that it has not seen"
+            "held-out rows show how sure a model may be of rows that it has not seen"
         )
     return order | untargeted
