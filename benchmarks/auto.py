@@ -140,7 +140,8 @@ def one_seed(workload: str, scenario: str, seed: int, folder: Path) -> None:
     )
     for label in missing:
         method, settings = methods[label]
-        start = original if label == PREPARED or find(method).needs_out_of_fold else bare
+        asked = method != "auto" and find(method).needs_out_of_fold
+        start = original if label == PREPARED or asked else bare
         run = coun.unlearn(start, split, method, seed=seed, options=OPTIONS, **settings)
         row, results["floor"] = nearest.compared(run, retrains)
         results["rows"][label] = {**row, "method": run.record.method.name}
