@@ -17,7 +17,7 @@ from coun.plans.method import FROZEN
 
 @dataclass(frozen=True, config=FROZEN)
 class CalibratedOutOfFoldMatching(OutOfFoldMatching):
-    """Match out-of-fold predictions that are as good as those of a whole training.
+    """Match out-of-fold predictions made as sure as a whole training (calibrated matching).
 
     The models of folds have fewer rows and fewer epochs than a Retrain, so they are wrong more
     often and less certain, and a model that matches them forgets too much. How good a whole

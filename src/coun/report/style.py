@@ -117,7 +117,7 @@ STYLES = {
     "sisa": MethodStyle("SISA", BLACK, "o", DASHED, "o-"),
     "arcane": MethodStyle("ARCANE", BLACK, "X", MIXED, "x-"),
     "out_of_fold": MethodStyle("OOF matching", GREEN, "o", LONG, "o/"),
-    "calibrated_out_of_fold": MethodStyle("Calibrated OOF matching", GREEN, "D", SOLID, "o-"),
+    "calibrated_out_of_fold": MethodStyle("Calibrated matching", GREEN, "X", DASHED, "oo-"),
     "held_out": MethodStyle("Held-out matching", GREEN, "s", DOTTED, "o\\"),
     "class_matching": MethodStyle("Class matching", GREEN, "P", DASHED, "o*"),
     "oracle": MethodStyle("Oracle matching", GREEN, "^", MIXED, "o+"),
