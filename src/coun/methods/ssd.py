@@ -21,8 +21,8 @@ from coun.plans.method import FROZEN, Method, Positive
 class SSD(Method):
     """Dampen the weights that are far more important to the forget set than to all data (SSD).
 
-    Weights that matter much more to the forget rows than to all rows are made smaller. There
-    is not training.
+    Weights that matter much more to the forget rows than to all rows are made smaller. Nothing
+    is trained.
 
     Formula: where I_forget > selection * I_all, a weight is multiplied by min(dampening * I_all /
         I_forget, 1). Importance I is the mean, over batches, of the squared gradient of the batch's
