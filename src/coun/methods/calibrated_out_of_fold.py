@@ -17,7 +17,7 @@ from coun.plans.method import FROZEN
 
 @dataclass(frozen=True, config=FROZEN)
 class CalibratedOutOfFoldMatching(OutOfFoldMatching):
-    """Match out-of-fold predictions made as sure as a whole training (calibrated matching).
+    """Match out-of-fold predictions, made as sure as a full training's (calibrated matching).
 
     The models of folds have fewer rows and fewer epochs than a Retrain, so they are wrong more
     often and less certain, and a model that matches them forgets too much. How good a whole
@@ -33,11 +33,11 @@ class CalibratedOutOfFoldMatching(OutOfFoldMatching):
         from this map; they need not be like the held-out rows, only all rows together must be. The
         rest is that of `out_of_fold`, but the targets are moved before each epoch except the first,
         at a learning rate that is low enough for the epochs to show what is missed.
-    Cost: that of `out_of_fold`, one forward pass of the held-out rows, and one of the forget rows
-        for each epoch. The preparation is that of `out_of_fold`.
-    Limits: those of `out_of_fold`. The labels of the held-out rows must be as reliable as those of
-        the training rows, and their classes as frequent. Only half of the test rows are left to
-        measure with.
+    Cost: it costs what `out_of_fold` costs, one forward pass of the held-out rows, and one of the
+        forget rows for each epoch. The preparation is that of `out_of_fold`.
+    Limits: it has the limits of `out_of_fold`. The labels of the held-out rows must be as reliable
+        as those of the training rows, and their classes as frequent. Only half of the test rows
+        are left to measure with.
     Source: this project. docs/results/nearest-experiments.md has what was tried.
     """
 
