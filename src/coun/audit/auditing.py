@@ -9,28 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from coun.analysis import theory as theory_table
 from coun.audit.drift import input_drift
 from coun.audit.evidence import ALPHA
 from coun.audit.measures import average, compare, describe, ensembles
 from coun.audit.models import (
+    ByRole,
     Model,
+    attack_with_shadows,
     audited_split,
-    listed,
+    check_models,
+    look_at_canaries,
     look_closer,
     names_of,
-    opened_runs,
+    opened_models,
     outputs_of,
 )
-from coun.audit.optional import (
-    attack_scores,
-    canary_scores,
-    recipe_of_shadows,
-    relearn_times,
-    shadow_attacks,
-)
+from coun.audit.optional import recipe_of_shadows, relearn_times
 from coun.audit.owners import owner_numbers, read_owners
 from coun.audit.parts import RequestParts
 from coun.audit.planning import advice, plan_of
@@ -44,7 +40,6 @@ from coun.data import Data, Split
 from coun.errors import CounError
 from coun.metrics import average_gap
 from coun.runs import SharedOutputs
-from coun.runs.comparison import check_comparable
 from coun.trust import Trust
 
 MARGIN = 2.0
@@ -116,47 +111,25 @@ def audit(
     """
     if not (0 < margin < 100 and 0 < alpha < 1):
         raise CounError(f"margin {margin}, alpha {alpha}; expected 0 < margin < 100, 0 < alpha < 1")
-    models, exact = listed(unlearned), listed(against)
-    if not models:
-        raise CounError("no model to audit; expected at least one unlearned run")
-    runs = opened_runs([*models, *exact, *([] if original is None else [original])], data, trust)
+    models = opened_models(unlearned, against, original, data, trust)
+    runs = models.all
     data = data if isinstance(data, Data) else runs[0].data
     split = audited_split(runs, data, split)
-    count = len(models) + len(exact)
-    for k, run in enumerate(runs):
-        check_comparable(run, data, split, as_retrain=len(models) <= k < count)
-    weights = [run.record.weights_sha256 for run in runs[:count]]
-    if len(set(weights)) < count:
-        raise CounError("two of the runs have the same weights; expected each model once")
-    if original is not None and runs[count].record.weights_sha256 in weights[len(models) :]:
-        raise CounError(
-            "a Retrain has the same weights as the Original, which saw the forgotten rows; "
-            "expected a model that was trained without them"
-        )
+    check_models(models, data, split)
     recipe = recipe_of_shadows(runs) if shadows else None
     subjects = [
         Subject(name, outputs_of(run, data, split, progress, shared), run, seed)
-        for name, run in zip(names_of(runs, len(models), len(exact)), runs, strict=True)
+        for name, run in zip(names_of(models), runs, strict=True)
     ]
     looked_at = look_closer(subjects, runs, data, split, relearn=relearn, seed=seed)
     optional: dict[str, Any] = {}
     if recipe is not None:
         looked_at.append("membership attacks with shadow models")
-        by_name = {s.name: run for s, run in zip(subjects, runs, strict=True)}
-        attacks = shadow_attacks(by_name, data, split, shadows, cache, recipe)
-        for subject in subjects:
-            scores = attack_scores(attacks[subject.name])
-            subject.optional = {**(subject.optional or {}), **scores}
-        optional["shadows"] = {name: attack.to_json() for name, attack in attacks.items()}
-    if data.canaries is not None and torch.isin(data.canaries.member_numbers, split.forget).all():
+        optional["shadows"] = attack_with_shadows(subjects, data, split, shadows, cache, recipe)
+    if look_at_canaries(subjects, runs, data, split):
         looked_at.append("canaries")
-        for subject, run in zip(subjects, runs, strict=True):
-            subject.canaries = canary_scores(run, data)
-    before = subjects[count] if original is not None else None
     result = _judged(
-        subjects[: len(models)],
-        subjects[len(models) : count],
-        before,
+        models.regrouped(subjects),
         data,
         split,
         margin=margin,
@@ -168,8 +141,8 @@ def audit(
     result.optional.update(optional)
     if rest:
         _rest(result, margin)
-    if relearn and before is not None and exact:
-        names = (subjects[len(models)].name, before.name)
+    if relearn and result.original is not None and result.retrains:
+        names = (result.retrains[0].name, result.original.name)
         result.optional["relearn"] = relearn_times(result.runs, *names, split)
     if theory:
         result.optional["theory"] = theory_table(result.runs, split)
@@ -192,9 +165,7 @@ def spent(alpha: float, audits_so_far: int | None) -> float:
 
 
 def _judged(
-    unlearned: list[Subject],
-    retrains: list[Subject],
-    original: Subject | None,
+    subjects: ByRole[Subject],
     data: Data,
     split: Split,
     *,
@@ -204,10 +175,11 @@ def _judged(
     **settings: Any,
 ) -> Audit:
     """The audit with its verdict, and nothing else computed."""
+    unlearned, retrains, original = subjects.unlearned, subjects.retrains, subjects.original
     owners = None
     if groups is not None:
-        named = groups if isinstance(groups, Mapping) else read_owners(groups)
-        owners = owner_numbers(named, data, split)
+        owner_of = groups if isinstance(groups, Mapping) else read_owners(groups)
+        owners = owner_numbers(owner_of, data, split)
     verdict, family, before = judge(
         unlearned,
         retrains,
@@ -219,15 +191,10 @@ def _judged(
         margin=margin,
         **settings,
     )
-    missing = len(split.missing(data))
     notes = caveats(verdict, family, looked_at)
     notes += _recipe_notes(retrains, original)
     notes += _same_weights_notes(unlearned, original)
-    if missing:
-        notes.append(
-            f"{missing:,} of {len(split.forget):,} forgotten rows are no longer in the data; how "
-            "the model treats them cannot be measured."
-        )
+    notes += _missing_rows_notes(data, split)
     to_add = ""
     if {"power", "no retrain"} & set(verdict.reasons):
         rows = plan_of(family, unlearned, retrains, original, margin=margin)
@@ -238,17 +205,21 @@ def _judged(
         sentence=sentence(verdict, family, to_add),
         caveats=tuple(notes),
     )
+    missing = len(split.missing(data))
     return Audit(
-        verdict,
-        split,
-        data,
-        tuple(unlearned),
-        tuple(retrains),
-        original,
-        family,
-        before,
-        missing=missing,
+        verdict, split, data, unlearned, retrains, original, family, before, missing=missing
     )
+
+
+def _missing_rows_notes(data: Data, split: Split) -> list[str]:
+    """Say how many forgotten rows cannot be measured."""
+    missing = len(split.missing(data))
+    if not missing:
+        return []
+    return [
+        f"{missing:,} of {len(split.forget):,} forgotten rows are no longer in the data; how "
+        "the model treats them cannot be measured."
+    ]
 
 
 def _same_weights_notes(unlearned: Sequence[Subject], original: Subject | None) -> list[str]:

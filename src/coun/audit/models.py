@@ -3,31 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from coun.audit.optional import nearby_odds, relearn_half, relearning_is_cheap
+import torch
+
+from coun.audit.optional import (
+    attack_scores,
+    canary_scores,
+    nearby_odds,
+    relearn_half,
+    relearning_is_cheap,
+    shadow_attacks,
+)
 from coun.audit.scores import Subject
 from coun.data import Data, Split
 from coun.errors import CounError, require_type
 from coun.runs import Predictions, Run, SharedOutputs, predictions
+from coun.runs.comparison import check_comparable
 from coun.runs.measuring import require_finite
+from coun.runs.record import RunRecord
 from coun.trust import Trust
 
 Model = Run | str | Path
+T = TypeVar("T")
+U = TypeVar("U")
 
 
-def opened_runs(models: Sequence[Model], data: Data | str | None, trust: Trust) -> list[Run]:
-    """Open *models* on *data*; the data of the first are loaded once for all."""
+@dataclass(frozen=True)
+class ByRole(Generic[T]):
+    """The models of an audit by what they are there for: their runs, or what was made of them."""
+
+    unlearned: tuple[T, ...]
+    retrains: tuple[T, ...]
+    original: T | None
+
+    @property
+    def all(self) -> tuple[T, ...]:
+        """The unlearned models, the Retrains, the Original."""
+        return self.unlearned + self.retrains + (() if self.original is None else (self.original,))
+
+    def regrouped(self, values: Sequence[U]) -> ByRole[U]:
+        """Give *values*, one for each of `all`, the same roles."""
+        retrains = len(self.unlearned)
+        original = retrains + len(self.retrains)
+        return ByRole(
+            tuple(values[:retrains]),
+            tuple(values[retrains:original]),
+            None if self.original is None else values[original],
+        )
+
+
+def opened_models(
+    unlearned: Model | Sequence[Model],
+    against: Model | Sequence[Model],
+    original: Model | None,
+    data: Data | str | None,
+    trust: Trust,
+) -> ByRole[Run]:
+    """Open the models on *data*; the data of the first are loaded once for all."""
+    models = ByRole(_listed(unlearned), _listed(against), original)
+    if not models.unlearned:
+        raise CounError("no model to audit; expected at least one unlearned run")
     runs: list[Run] = []
-    for model in models:
+    for model in models.all:
         runs.append(
             model
             if isinstance(model, Run)
             else Run.open(model, data=data, allow_missing=True, trust=trust)
         )
         data = data if isinstance(data, Data) else runs[0].data
-    return runs
+    return models.regrouped(runs)
+
+
+def check_models(models: ByRole[Run], data: Data, split: Split) -> None:
+    """Refuse runs of other data or another request, and a model that is given twice."""
+    for run in models.unlearned:
+        check_comparable(run, data, split, as_retrain=False)
+    for run in models.retrains:
+        check_comparable(run, data, split, as_retrain=True)
+    if models.original is not None:
+        check_comparable(models.original, data, split, as_retrain=False)
+    digests = models.regrouped([run.record.weights_sha256 for run in models.all])
+    judged = digests.unlearned + digests.retrains
+    if len(set(judged)) < len(judged):
+        raise CounError("two of the runs have the same weights; expected each model once")
+    if digests.original is not None and digests.original in digests.retrains:
+        raise CounError(
+            "a Retrain has the same weights as the Original, which saw the forgotten rows; "
+            "expected a model that was trained without them"
+        )
 
 
 def audited_split(runs: Sequence[Run], data: Data, split: Split | None) -> Split:
@@ -48,7 +114,7 @@ def audited_split(runs: Sequence[Run], data: Data, split: Split | None) -> Split
 
 def look_closer(
     subjects: Sequence[Subject],
-    runs: list[Run],
+    runs: Sequence[Run],
     data: Data,
     split: Split,
     *,
@@ -68,6 +134,35 @@ def look_closer(
     return looked_at
 
 
+def attack_with_shadows(
+    subjects: Sequence[Subject],
+    data: Data,
+    split: Split,
+    count: int,
+    cache: str | Path | None,
+    recipe: RunRecord,
+) -> dict[str, Any]:
+    """Give *subjects* the scores of attacks with shadow models; returns the results by name."""
+    runs = {subject.name: subject.run for subject in subjects if subject.run is not None}
+    attacks = shadow_attacks(runs, data, split, count, cache, recipe)
+    for subject in subjects:
+        scores = attack_scores(attacks[subject.name])
+        subject.optional = {**(subject.optional or {}), **scores}
+    return {name: attack.to_json() for name, attack in attacks.items()}
+
+
+def look_at_canaries(
+    subjects: Sequence[Subject], runs: Sequence[Run], data: Data, split: Split
+) -> bool:
+    """Give *subjects* their answers to canaries, if all were forgotten; returns whether so."""
+    canaries = data.canaries
+    if canaries is None or not torch.isin(canaries.member_numbers, split.forget).all():
+        return False
+    for subject, run in zip(subjects, runs, strict=True):
+        subject.canaries = canary_scores(run, data)
+    return True
+
+
 def outputs_of(
     run: Run, data: Data, split: Split, progress: bool, shared: SharedOutputs | None
 ) -> Predictions:
@@ -83,23 +178,23 @@ def outputs_of(
     return predicted
 
 
-def listed(given: Model | Sequence[Model]) -> list[Model]:
-    if isinstance(given, (Run, str, Path)):
-        return [given]
-    require_type(given, Iterable, "a run to audit", "a run, its folder, or several of them")
-    return list(given)
-
-
-def names_of(runs: Sequence[Run], models: int, retrains: int) -> list[str]:
+def names_of(models: ByRole[Run]) -> list[str]:
     """A short name for each model: the method's, numbered where there are several."""
     names = []
-    for k, run in enumerate(runs):
-        if k < models:
-            method = run.record.method.name
-            name = "this model" if method in ("retrain", "original", "given") else method
-            names.append(f"{name} {k + 1}" if models > 1 else name)
-        elif k < models + retrains:
-            names.append(f"Retrain {k - models + 1}" if retrains > 1 else "Retrain")
-        else:
-            names.append("Original")
-    return names
+    for run in models.unlearned:
+        method = run.record.method.name
+        names.append("this model" if method in ("retrain", "original", "given") else method)
+    names = _numbered(names) + _numbered(["Retrain"] * len(models.retrains))
+    return names if models.original is None else [*names, "Original"]
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """*names* with their positions, counted from 1, where there are several."""
+    return names if len(names) == 1 else [f"{name} {k}" for k, name in enumerate(names, 1)]
+
+
+def _listed(models: Model | Sequence[Model]) -> tuple[Model, ...]:
+    if isinstance(models, (Run, str, Path)):
+        return (models,)
+    require_type(models, Iterable, "a run to audit", "a run, its folder, or several of them")
+    return tuple(models)

@@ -36,7 +36,7 @@ CHEAP = 2e11  # floating-point operations of all copies, up to which relearning 
 SGD = Optimizer(lr=0.01, schedule="constant")
 
 
-def relearning_is_cheap(runs: list[Run]) -> bool:
+def relearning_is_cheap(runs: Sequence[Run]) -> bool:
     """Whether relearning on half of the rows costs so little that it need not be requested."""
     total = 0.0
     for run in runs:

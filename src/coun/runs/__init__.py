@@ -14,7 +14,8 @@ from coun.runs.scoring import request_scores
 from coun.runs.serving import export, load_model, load_views
 from coun.runs.shadow_models import Membership, Shadows, membership, shadows
 from coun.runs.shared_outputs import SharedOutputs
-from coun.runs.training import train, unlearn
+from coun.runs.training import train
+from coun.runs.unlearning import unlearn
 
 __all__ = [
     "Membership",

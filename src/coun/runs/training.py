@@ -1,9 +1,8 @@
-"""Train, retrain and unlearn: the functions that the command line, the demo and users call."""
+"""Train: the function that makes an Original or a Retrain."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,39 +10,27 @@ from typing import Any
 
 from torch import nn
 
-from coun.data import Data, Split, load
-from coun.engine.process_group import ProcessGroup
+from coun.data import Data, Split
 from coun.errors import CounError, require_type
-from coun.federated import Federated, FederatedMethod, Federation, federation_of
-from coun.methods import Method, find, make
-from coun.methods import contrast as add_contrast
+from coun.federated import Federated, Federation
+from coun.methods import Method
 from coun.methods.retrain import Retrain
 from coun.models import (
     copy_model,
     gives_same_weights,
     make_model,
-    name_of_folder,
     recorded_config,
     weights_digest,
 )
-from coun.models.ensemble import Layout, Shards
-from coun.plans.choice import AUTO, choose_method
-from coun.runs.chain import accumulated, step_of
-from coun.runs.choosing import error_ratio, request_facts
-from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
-from coun.runs.folder import RECORD, check_place, expanded
-from coun.runs.kept_epochs import with_kept_epochs
+from coun.runs.folder import check_place
 from coun.runs.options import Options
 from coun.runs.preprocessing import for_model, for_network
-from coun.runs.probing import needs_probe, probe
-from coun.runs.recipes import by_family, inherited, recipe
+from coun.runs.recipes import recipe
 from coun.runs.record import Kind, ParentRecord
-from coun.runs.requirements import check_requirements
 from coun.runs.run import Run
 from coun.runs.start import RunSpec, Start, builder, require_trainable
 from coun.seeds import Seeds, check_defaults_of_torch
-from coun.trust import Trust
 
 _log = logging.getLogger(__name__)
 
@@ -96,17 +83,27 @@ def train(
     require_type(split, (Split, type(None)), "split", "a coun.Split")
     if not (isinstance(model, str) or callable(model)):
         require_type(model, nn.Module, "model", "a name, a module, or a function that makes one")
-    name = model if isinstance(model, str) else None
-    parent = config = None
+    if isinstance(model, nn.Module) and split is not None:
+        raise CounError(
+            "a Retrain must not start from given weights; pass the function that makes it"
+        )
+    data, start = _fresh_start(model, data, seed, options.head)
+    how: Method = recipe(start.name, settings, method, network=start.model)
+    if federation is not None:
+        how = Federated(how, Federation.of(federation).bound_to(data))
+    kind: Kind = "original" if split is None else "retrain"
+    return execute(RunSpec(kind, how, data, split, start, seed), out, options)
+
+
+def _fresh_start(
+    model: str | nn.Module | Callable[[], nn.Module], data: Data, seed: int, head: str | None
+) -> tuple[Data, Start]:
+    """The data as *model* reads them, and the network that training starts from."""
+    name = parent = config = None
     if isinstance(model, str):
-        data = for_model(data, model)
-        config = recorded_config(model)
+        name, data, config = model, for_model(data, model), recorded_config(model)
     elif isinstance(model, nn.Module):
-        if split is not None:
-            raise CounError(
-                "a Retrain must not start from given weights; pass the function that makes it"
-            )
-        parent = _bare_parent(model)
+        parent = ParentRecord(folder=None, method=None, weights_sha256=weights_digest(model))
 
     def maker_for(data: Data) -> Callable[[], nn.Module]:
         if isinstance(model, str):
@@ -117,281 +114,24 @@ def train(
 
     with Seeds(seed).as_global("init", "shape"):
         network = maker_for(data)()
+    if name is None:
+        _warn_of_trained_weights(model, maker_for(data), network)
+    require_trainable(network)
+    data = for_network(data, network)
+    return data, Start(network, name, maker_for(data), parent=parent, head=head, config=config)
+
+
+def _warn_of_trained_weights(
+    model: Any, make_network: Callable[[], nn.Module], network: nn.Module
+) -> None:
+    """Warn where a Retrain would start from weights that may have seen the rows to forget."""
     if isinstance(model, nn.Module):
         _log.warning(
             "training goes on from the given weights, and so does a Retrain of this run, which "
             "forgets rows only if these weights have not seen them"
         )
-    elif not isinstance(model, str) and gives_same_weights(maker_for(data), network):
+    elif gives_same_weights(make_network, network):
         _log.warning(
             "the function that makes the model gives the same weights whatever the seed; if they "
             "were trained on rows to forget, a Retrain does not forget these"
         )
-    require_trainable(network)
-    data = for_network(data, network)
-    start = Start(network, name, maker_for(data), parent=parent, head=options.head, config=config)
-    how: Method = recipe(name, settings, method, network=start.model)
-    if federation is not None:
-        how = Federated(how, Federation.of(federation).bound_to(data))
-    kind: Kind = "original" if split is None else "retrain"
-    return execute(RunSpec(kind, how, data, split, start, seed), out, options)
-
-
-def unlearn(
-    start: Run | str | Path | nn.Module,
-    split: Split | None = None,
-    method: str | Method = "coun",
-    *,
-    data: Data | str | None = None,
-    build: Callable[[], nn.Module] | None = None,
-    name: str | None = None,
-    seed: int = 0,
-    out: str | Path | None = None,
-    options: Options | None = None,
-    head: str | None = None,
-    contrast: Mapping[str, Any] | None = None,
-    retain_access: float | None = None,
-    trust: Trust = False,
-    **settings: Any,
-) -> Run:
-    """Make *start* forget the forget rows of *split*; *start* itself is not changed.
-
-    Args:
-        start: a `Run`, a run folder, a folder of a Hugging Face model, or any trained nn.Module
-            (the last two need *data*). A run that was trained in a federation is unlearned in
-            the same federation.
-        split: which rows to forget. Rows that *start* or a run before it has forgotten stay
-            forgotten: they are added to it. Only a Retrain of *start* needs no split: it forgets
-            what *start* forgot.
-        method: a name that `coun methods` lists, or `package.module:Class` or
-            `./file.py:Class`, with *settings*; or a `Method`. "auto" takes the one that
-            `coun.plans.choice.choose_method` chooses, and records why.
-        data: the data of a bare module; for a run folder, the data, or the source where it is
-            now (see `Run.open`).
-        build: makes a fresh model, for methods that need one from a bare module.
-        name: what the record calls a bare module, if it can be built by that name again.
-        seed: fixes order, views and whatever the method draws.
-        out: a run folder to write; an interrupted run in it is resumed, a finished one
-            returned.
-        options: device, precision and whatever else says how to compute.
-        head: the name of the model's last linear layer, where it cannot be found.
-        contrast: arguments of `coun.contrast`, to add the contrastive module to the method.
-        retain_access: the share of the retain rows that the method may read, for a method whose
-            user does not have all of them any more: above 0, below 1. The rows are drawn by
-            *seed*, the same share of each class, so all methods of one seed read the same rows.
-            None lets it read all of them. A Retrain reads them all.
-        trust: run code that the record of a run folder names (see `Run.open`).
-        settings: of the method, such as epochs=5, when *method* is a name.
-
-    Returns: the unlearned run. Its model is a new object.
-
-    Raises: CounError for bad settings, a missing split, or a folder that holds another run.
-
-    >>> import coun
-    >>> data = coun.load("digits", limit=50)
-    >>> split = coun.Split.random(data, 0.1)
-    >>> run = unlearn(coun.train(data, "mlp", epochs=1), split, "finetune", epochs=1)
-    >>> run.record.kind, run.record.parent.method
-    ('unlearned', 'retrain')
-    """
-    check_defaults_of_torch()
-    options = Options.of(options, head, settings)
-    check_place(out)
-    require_type(split, (Split, type(None)), "split", "a coun.Split")
-    require_type(method, (str, Method), "method", "a name that coun methods lists, or a Method")
-    start = _opened(start, data, build, name, options.head, trust)
-    require_trainable(start.model)
-    is_retrain = (method if isinstance(method, str) else method.name) == Retrain.name
-    if split is None and start.split is not None and not is_retrain:
-        raise CounError(
-            f"{start.where} has forgotten its {len(start.split.forget):,} rows already; name "
-            "new rows to forget, or the same rows again to work on them further with another method"
-        )
-    split = accumulated(split, start.split, start.data)
-    if split is None:
-        raise CounError(
-            "no forget request: name the rows to forget with split=..., or with an option such "
-            "as --forget-class"
-        )
-    origin = _start_of(start, options.head)
-    if method == AUTO:
-        method, settings = _automatic(start, split, origin, settings, options)
-    federation = federation_of(origin.original)
-    if federation is None:  # a federation refuses in words of its own
-        check_requirements(find(method, trust=True) if isinstance(method, str) else method, start)
-    if isinstance(method, str):
-        method = _made(method, settings, start, split, origin, seed, options)
-    elif settings:
-        raise CounError("settings go into the Method object, or pass the method by name")
-    if contrast is not None:
-        method = add_contrast(method, **contrast)
-    method = _in_federation(method, federation, start)
-    retrain = method.name == Retrain.name
-    if retrain:
-        origin.parent = None  # it starts afresh
-    origin.retain_access = checked_access(retain_access, method)
-    method = method.with_defaults_from(origin.original)
-    if "held_out" in method.reads:
-        rows = split.calibration_rows(start.data)
-        origin.held_out = start.data.test.take(rows)
-        split = split.leaving_out(start.data.test.numbers[rows])
-    if method.needs_kept_epochs:
-        origin = with_kept_epochs(origin, start)
-    kind: Kind = "retrain" if retrain else "unlearned"
-    expected = retrain_share(method, split, origin.original)
-    origin.retrain_share = expected and expected * (origin.retain_access or 1.0)
-    if origin.retrain_share:
-        _announce(in_words(origin.retrain_share), options)
-    run = execute(RunSpec(kind, method, start.data, split, origin, seed), out, options)
-    run.start = None if retrain else start
-    return run
-
-
-def _announce(line: str, options: Options) -> None:
-    """Say before the work what will be done, where a person watches."""
-    if options.progress and options.announce and ProcessGroup.current().is_main:
-        print(line, file=sys.stderr)
-
-
-def _automatic(
-    start: Run, split: Split, origin: Start, settings: Mapping[str, Any], options: Options
-) -> tuple[str, dict[str, Any]]:
-    """Choose a method for the request; the reason goes into the record of the run.
-
-    Returns: its name and settings; those that the user gave come first.
-    """
-    choice = choose_method(
-        **request_facts(start, split, origin.original),
-        held_out_rows=split.rows_to_calibrate(start.data) // len(start.data.classes),
-        earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
-        error_ratio=error_ratio(start, split),
-    )
-    origin.chosen_because = choice.reason
-    _announce(f"method: {choice.name}, because {choice.reason}", options)
-    return choice.name, {**choice.settings, **settings}
-
-
-def _made(
-    name: str,
-    settings: Mapping[str, Any],
-    start: Run,
-    split: Split,
-    origin: Start,
-    seed: int,
-    options: Options,
-) -> Method:
-    """Make the method *name*, with a learning rate from trials where no recipe gives one."""
-    defaults = inherited(name, start.record)
-    if find(name, trust=True).trains_from_scratch and not origin.original:
-        defaults = by_family(start.model)
-    settings = {**defaults, **settings}
-    method = make(name, settings, trust=True)
-    method.check(start.classifier, start.data, split)
-    if not needs_probe(method, settings, origin.original):
-        return method
-    origin.probe = probe(method, settings, start.data, split, origin, seed, options)
-    if ProcessGroup.current().is_main:
-        _log.warning("%s", origin.probe.in_words())
-    return make(name, {**settings, **origin.probe.settings}, trust=True)
-
-
-def _in_federation(method: Method, federation: Federation | None, start: Run) -> Method:
-    """The method as it is carried out where *start* was trained."""
-    if federation is not None:
-        return Federated(method, federation.bound_to(start.data))
-    if isinstance(method, FederatedMethod):
-        raise CounError(
-            f"{method.name} works in a federation only, and {start.where} was not trained in one; "
-            "train the Original with clients (--clients), or choose another method"
-        )
-    return method
-
-
-def checked_access(share: float | None, method: Method) -> float | None:
-    """Refuse a share of the retain rows outside 0 to 1, or one that *method* cannot work with."""
-    if share is None:
-        return None
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
-        raise CounError(
-            f"retain_access is {share!r}; expected a share of the retain rows above 0 and below 1, "
-            "or leave it out for all of them"
-        )
-    if method.exact:
-        raise CounError(
-            f"{method.name} is exact, which needs all retain rows; leave retain_access "
-            "(--retain-share) out, or use another method"
-        )
-    if isinstance(method, Federated):
-        raise CounError("the clients of a federation read their own rows; leave retain_access out")
-    if "retain" not in method.reads:
-        raise CounError(f"{method.name} reads no retain rows; leave retain_access out")
-    return float(share)
-
-
-def _opened(
-    start: Run | str | Path | nn.Module,
-    data: Data | str | None,
-    build: Callable[[], nn.Module] | None,
-    name: str | None,
-    head: str | None,
-    trust: Trust,
-) -> Run:
-    """The run that a caller of `unlearn` names, or a run of the weights that it gives."""
-    require_type(data, (Data, str, type(None)), "data", "data, or the source of them as text")
-    if isinstance(start, Run):
-        return start
-    if isinstance(start, str | Path):
-        trained = name_of_folder(expanded(start))
-        if trained is None or (expanded(start) / RECORD).exists():
-            return Run.open(start, data=data, build=build, allow_missing=True, trust=trust)
-    elif not isinstance(start, nn.Module):
-        raise CounError(
-            f"start is a {type(start).__name__}; expected a run, a run folder, a folder of a "
-            "Hugging Face model, or a trained torch.nn.Module"
-        )
-    if data is None:
-        raise CounError("a bare model does not know its data; pass data=...")
-    data = load(data) if isinstance(data, str) else data
-    run = Run.from_weights(start, data, head=head)
-    if build is not None:
-        run.build = partial(make_model, build, run.data.input_shape)
-        if gives_same_weights(run.build, run.model):
-            raise CounError(
-                "build makes a model with the weights of the model to unlearn from; expected fresh "
-                "weights, with which a Retrain begins"
-            )
-    if name is not None:
-        model = run.record.model.model_copy(update={"name": name})
-        run.record = run.record.model_copy(update={"model": model})
-    return run
-
-
-def _start_of(run: Run, head: str | None) -> Start:
-    """What a run that begins with *run*'s model starts from."""
-    record, given = run.record, run.record.kind == "given"
-    parent = ParentRecord(
-        folder=str(run.folder) if run.folder else None,
-        method=None if given else record.method.name,
-        weights_sha256=record.weights_sha256,
-    )
-    name = record.model.name
-    if name and isinstance(run.model, Shards):  # its number of rows is less after deletions
-        parsed = Layout.parse(name)
-        name = run.model.layout.name(parsed[1]) if parsed else name
-    return Start(
-        run.model,
-        name,
-        run.build,
-        record.original,
-        record.original_seed,
-        parent,
-        [*record.ancestors, *([] if given else [step_of(record, run.folder)])],
-        head or record.model.head,
-        out_of_fold=run.out_of_fold,
-        out_of_fold_record=record.out_of_fold,
-        config=record.model.config,
-    )
-
-
-def _bare_parent(model: nn.Module) -> ParentRecord:
-    return ParentRecord(folder=None, method=None, weights_sha256=weights_digest(model))

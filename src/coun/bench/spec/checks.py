@@ -17,7 +17,7 @@ from coun.federated import Federated
 from coun.methods import Method, make
 from coun.methods import contrast as add_contrast
 from coun.runs.recipes import recipe
-from coun.runs.training import checked_access
+from coun.runs.unlearning import checked_access
 
 
 def check_models(config: Config, workload: Workload, models: Iterable[PlannedModel]) -> None:
