@@ -80,14 +80,7 @@ def command(
 ) -> None:
     from coun.data.lookup import all_rows, rows_of_source
 
-    if features is not None and like is None:
-        raise CounError("--features needs --like, the picture to look for")
-    if like is not None and find:
-        raise CounError("--find and --like are two ways to look for rows; give one of them")
-    if out is not None and out.suffix.lower() not in (".png", ".html", ".txt"):
-        raise CounError(f"--out is {out}; expected a name that ends in .png, .html or .txt")
-    if out is not None and out.exists():
-        raise CounError(f"{out} exists; choose another --out, or delete it first")
+    _check_options(find, like, features, out)
     folder = served_version(expanded(source))
     if (folder / "run.json").exists():
         source = str(folder)
@@ -98,8 +91,8 @@ def command(
             )
         if suspicious:
             _suspicious_rows(source, find, limit_shown, out, trust, as_json=as_json)
-            return
-        _rows_of_run(source, find, limit_shown, out, as_json=as_json)
+        else:
+            _rows_of_run(source, find, limit_shown, out, as_json=as_json)
         return
     if suspicious:
         raise CounError(
@@ -132,6 +125,18 @@ def command(
         app.emit({"source": spelling, "rows": total, "shown": listing})
         return
     _show(rows, total if like is None else len(rows))
+
+
+def _check_options(find: str, like: Path | None, features: Path | None, out: Path | None) -> None:
+    """Refuse options that exclude each other, and an output that cannot be written."""
+    if features is not None and like is None:
+        raise CounError("--features needs --like, the picture to look for")
+    if like is not None and find:
+        raise CounError("--find and --like are two ways to look for rows; give one of them")
+    if out is not None and out.suffix.lower() not in (".png", ".html", ".txt"):
+        raise CounError(f"--out is {out}; expected a name that ends in .png, .html or .txt")
+    if out is not None and out.exists():
+        raise CounError(f"{out} exists; choose another --out, or delete it first")
 
 
 def _rows_of_run(

@@ -9,22 +9,21 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 
 from coun.data.checks import memory_of_machine
-from coun.errors import CounError, counted
-
-if TYPE_CHECKING:
-    pass
 from coun.data.images import Decoded, decode_with_peak
+from coun.errors import CounError, counted
 
 LONG = 10_000  # images; decoding more than these takes seconds and gets a progress bar
 SHOWN = 5  # images that an error message names
 TOGETHER = 32  # images that one task of a thread decodes
 DARK = 2**13  # of 16 bits: images without a larger value would be nearly black with 8
 PIXELS = 1e12  # in all images of a source, as they are encoded
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -113,11 +112,7 @@ def images_of_one_size(
     Raises: CounError at the end, where some cannot be used: it names the first of them.
     """
     from PIL import Image
-    from rich.console import Console
-    from rich.progress import track
 
-    console = Console(stderr=True)
-    quiet = count <= LONG or not console.is_terminal
     first_shape, first_name = (0, 0, 0), ""
     problems: list[str] = []
     other_sizes: list[str] = []
@@ -125,15 +120,7 @@ def images_of_one_size(
     dark_before = len(deep.dark) if deep else 0
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        bar = track(
-            _decoded(encoded, size),
-            "decoding",
-            total=count,
-            console=console,
-            transient=True,
-            disable=quiet,
-        )
-        for name, decoded in bar:
+        for name, decoded in _with_progress_bar(_decoded(encoded, size), count):
             if isinstance(decoded, CounError):
                 problems.append(str(decoded))
                 continue
@@ -149,14 +136,29 @@ def images_of_one_size(
                 continue
             yield image
     if other_sizes:
-        many = len(other_sizes)
-        others = f" and {many - 1:,} more are of other sizes" if many > 1 else ""
+        more = len(other_sizes) - 1
+        others = f" and {more:,} more are of other sizes" if more else ""
         problems.append(
             f"{other_sizes[0]} pixels but {first_name} is {_size(first_shape)}{others}; expected "
             "one size: --size PIXELS scales all of them"
         )
     if deep is not None and (dark := deep.problem(dark_before, count)):
         problems.append(dark)
+    _refuse(problems)
+
+
+def _with_progress_bar(images: Iterable[T], count: int) -> Iterable[T]:
+    """*images*, with a bar on a terminal where there are so many that decoding takes seconds."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    quiet = count <= LONG or not console.is_terminal
+    return track(images, "decoding", total=count, console=console, transient=True, disable=quiet)
+
+
+def _refuse(problems: list[str]) -> None:
+    """Raise one error for all images that cannot be used, if there are any."""
     if len(problems) > 1:
         more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
         raise CounError(

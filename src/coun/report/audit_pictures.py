@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 
@@ -28,69 +30,80 @@ MANY = 20  # classes beyond which confusion matrices are not drawn
 
 def pictures(audit: Audit, maps: bool) -> list[Picture]:
     """The pictures of an audit; with *maps* also those of features."""
-    shown = {label(audit.unlearned[0]): audit.unlearned[0]}
+    subjects = {label(audit.unlearned[0]): audit.unlearned[0]}
     if audit.retrains:
-        shown["Retrain"] = audit.retrains[0]
+        subjects["Retrain"] = audit.retrains[0]
     if audit.original:
-        shown["Original"] = audit.original
+        subjects["Original"] = audit.original
     classes = audit.data.classes
-    losses = {
-        name: {p: loss(*_same_classes(s, p)).numpy() for p in ("forget", "test")}
-        for name, s in shown.items()
-    }
-    drawn = [
-        Picture(
-            loss_histograms(losses),
-            "Loss of each forgotten row (solid) and of each test row of their classes (dashed). "
-            "If a model never saw the forgotten rows, the two outlines coincide; if it remembers "
-            "them, the solid one is further left. Compare with Retrain's panel.",
-        )
-    ]
-    if all(len(s.labels("test")) and len(_same_classes(s, "test")[1]) for s in shown.values()):
-        curves = {
-            name: curve(*(scaled_logit(*_same_classes(s, p)) for p in ("forget", "test")))
-            for name, s in shown.items()
-        }
-        drawn.append(
-            Picture(
-                roc_curves(curves),
-                "Can an attacker who sees the model's certainty tell forgotten rows from test "
-                "rows? On the dotted line the attacker guesses. The nearer a curve is to Retrain's "
-                "the better.",
-            )
-        )
+    drawn = [_losses(subjects)]
+    if all(len(_same_classes(s, "test")[1]) for s in subjects.values()):
+        drawn.append(_curves(subjects))
     if audit.split.forgotten_classes and len(classes) <= MANY:
-        shares = {name: _shares(s, len(classes)) for name, s in shown.items()}
-        drawn.append(
-            Picture(
-                prediction_row(shares, classes),
-                "Which classes each model gives to the forgotten rows, percent. A model that never "
-                "saw a class gives its rows to similar classes; compare with Retrain's row.",
-            )
-        )
+        drawn.append(_predicted_classes(subjects, classes))
     if maps:
-        some = {name: _some(s.predictions) for name, s in shown.items()}
-        drawn.append(
-            Picture(
-                feature_maps(some, classes),
-                "How each model arranges rows (t-SNE of its features; each map is on its own "
-                "scale). Small dots: retained rows; large marks: forgotten rows; colour and shape: "
-                f"the class the model gives them. At most {SHOWN} forgotten rows are drawn.",
-            )
-        )
+        drawn.append(_maps(subjects, classes))
     if audit.retrains and len(classes) <= MANY:
-        matrices = {
-            name: confusion(s.logits("forget"), s.labels("forget")) for name, s in shown.items()
-        }
-        exact = matrices.pop("Retrain")
-        drawn.append(
-            Picture(
-                confusion_differences(matrices, exact, classes),
-                "Forgotten rows by true class (down) and predicted class (across): each model "
-                "minus Retrain, points. Above 0 on the diagonal: the model knows them better.",
-            )
-        )
+        drawn.append(_confusions(subjects, classes))
     return drawn
+
+
+def _losses(subjects: Mapping[str, Subject]) -> Picture:
+    losses = {
+        name: {part: loss(*_same_classes(subject, part)).numpy() for part in ("forget", "test")}
+        for name, subject in subjects.items()
+    }
+    return Picture(
+        loss_histograms(losses),
+        "Loss of each forgotten row (solid) and of each test row of their classes (dashed). "
+        "If a model never saw the forgotten rows, the two outlines coincide; if it remembers "
+        "them, the solid one is further left. Compare with Retrain's panel.",
+    )
+
+
+def _curves(subjects: Mapping[str, Subject]) -> Picture:
+    curves = {
+        name: curve(*(scaled_logit(*_same_classes(subject, part)) for part in ("forget", "test")))
+        for name, subject in subjects.items()
+    }
+    return Picture(
+        roc_curves(curves),
+        "Can an attacker who sees the model's certainty tell forgotten rows from test "
+        "rows? On the dotted line the attacker guesses. The nearer a curve is to Retrain's "
+        "the better.",
+    )
+
+
+def _predicted_classes(subjects: Mapping[str, Subject], classes: Sequence[str]) -> Picture:
+    shares = {name: _shares(subject, len(classes)) for name, subject in subjects.items()}
+    return Picture(
+        prediction_row(shares, classes),
+        "Which classes each model gives to the forgotten rows, percent. A model that never "
+        "saw a class gives its rows to similar classes; compare with Retrain's row.",
+    )
+
+
+def _maps(subjects: Mapping[str, Subject], classes: Sequence[str]) -> Picture:
+    predictions = {name: _some(subject.predictions) for name, subject in subjects.items()}
+    return Picture(
+        feature_maps(predictions, classes),
+        "How each model arranges rows (t-SNE of its features; each map is on its own "
+        "scale). Small dots: retained rows; large marks: forgotten rows; colour and shape: "
+        f"the class the model gives them. At most {SHOWN} forgotten rows are drawn.",
+    )
+
+
+def _confusions(subjects: Mapping[str, Subject], classes: Sequence[str]) -> Picture:
+    matrices = {
+        name: confusion(subject.logits("forget"), subject.labels("forget"))
+        for name, subject in subjects.items()
+    }
+    of_retrain = matrices.pop("Retrain")
+    return Picture(
+        confusion_differences(matrices, of_retrain, classes),
+        "Forgotten rows by true class (down) and predicted class (across): each model "
+        "minus Retrain, points. Above 0 on the diagonal: the model knows them better.",
+    )
 
 
 def label(subject: Subject) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from coun.data import Data, Split
@@ -119,23 +120,14 @@ def probe(
     compute = Compute.choose(options.device, options.precision, macs=flops / 2)
     seeds = Seeds(seed).fork("probe")
     task = Task(data, split, seeds, method.reads, classifier, None, compute.device, flops)
-    rows = task.indices(role)
-    rows = rows[torch.randperm(len(rows), generator=seeds.torch("rows"))]
-    # A request of one row leaves nothing to hold back; the row then serves for both.
-    count = min(HELD_BACK, max(1, len(rows) // 2))
-    task.define("held back", rows[:count].sort().values)
-    task.define("probe", (rows[count:] if len(rows) > 1 else rows).sort().values)
+    _divide(task, role)
     kind = family(model)
     optimizer = str(settings.get("optimizer") or ("adamw" if kind == ATTENTIVE else "sgd"))
     if not hasattr(method, "optimizer"):  # rum, whose parts have optimizers of their own
         optimizer = "sgd"
     compute.to_device(model)
     if method.edits_first:
-        with seeds.as_global("edit"):
-            for stage in method.with_defaults_from({}).plan(model, task):
-                if not isinstance(stage, Edit):
-                    break
-                stage.apply(model)
+        _edit(method, model, task)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     before = _loss(task)
     limit = before + max(NOISE, TOLERANCE * (math.log(len(data.classes)) - before))
@@ -151,13 +143,32 @@ def probe(
     record = ProbeRecord(
         family=kind,
         role=role,
-        rows=len(rows),
+        rows=len(task.indices(role)),
         steps=STEPS,
         loss=before,
         trials=trials,
         accepted=accepted,
     )
     return Probe(_settings(method, trials[-1]), record, task.cost)
+
+
+def _divide(task: Task, role: str) -> None:
+    """Define two roles of the rows of *role*: those that trials learn from, and held-back ones."""
+    rows = task.indices(role)
+    rows = rows[torch.randperm(len(rows), generator=task.seeds.torch("rows"))]
+    # A request of one row leaves nothing to hold back; the row then serves for both.
+    count = min(HELD_BACK, max(1, len(rows) // 2))
+    task.define("held back", rows[:count].sort().values)
+    task.define("probe", (rows[count:] if len(rows) > 1 else rows).sort().values)
+
+
+def _edit(method: Method, model: nn.Module, task: Task) -> None:
+    """Change the weights as *method* does before it trains."""
+    with task.seeds.as_global("edit"):
+        for stage in method.with_defaults_from({}).plan(model, task):
+            if not isinstance(stage, Edit):
+                break
+            stage.apply(model)
 
 
 def _settings(method: Method, chosen: TrialRecord) -> dict[str, Any]:
