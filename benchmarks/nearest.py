@@ -13,6 +13,7 @@ docs/results/nearest.md has the results.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -29,7 +30,8 @@ from coun.engine import environment
 from coun.files import read_json, write_json
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "nearest.json"
-SOURCE, SIDE = "hf:../shared/data/cifar10", 8
+DATA = os.environ.get("COUN_DATA", "data")  # the folder that holds cifar10/
+SOURCE, SIDE = f"hf:{DATA}/cifar10", 8
 MEASURES = ("average_gap", "row_agreement", "js_to_retrain", "log_odds_correlation")
 SHOWN_IN_FLOORS = (("average_gap", 1), ("js_to_retrain", 3))  # and their decimals
 # Preparations: folds, repeats, the share of the Original's epochs of each model of a fold.

@@ -10,6 +10,7 @@ docs/results/precision.md has the tables.
 from __future__ import annotations
 
 import argparse
+import os
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -24,6 +25,7 @@ from coun.engine import environment
 from coun.files import read_json, write_json, write_text
 from coun.metrics import average_gap
 
+DATA = os.environ.get("COUN_DATA", "data")  # the folder that holds cifar10/
 MODEL, EPOCHS, UNLEARN_EPOCHS = "resnet8", 30, 6
 SEEDS = range(5)
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -40,7 +42,7 @@ def chain(root: Path, precision: Any, seed: int) -> None:
     """Original, Retrain and every method of one seed in one precision."""
     torch.set_num_threads(1)
     options = coun.Options(precision=precision)
-    data = coun.load("hf:../shared/data/cifar10", limit=1000, test_limit=2000)
+    data = coun.load(f"hf:{DATA}/cifar10", limit=1000, test_limit=2000)
     split = coun.Split.random(data, 0.1, seed=seed)
     folder = root / precision / str(seed)
     common: dict[str, Any] = {"seed": seed, "options": options}

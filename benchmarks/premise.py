@@ -10,6 +10,7 @@ retained views aligned and forgotten ones less so? docs/results/premise.md has t
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
@@ -38,11 +39,12 @@ from coun.runs import predictions
 from coun.seeds import Seeds
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
+DATA = os.environ.get("COUN_DATA", "data")  # the folder that holds cifar10/
 COUN = {"lr": 0.1, "weight": 0.5, "temperature": 0.1}
 # Data, its model, epochs of training, and which classes are forgotten, one at a time.
 SETS: dict[str, tuple[str, str, int, range]] = {
     "digits": ("digits", "cnn", 30, range(10)),
-    "CIFAR-10, 1,500 images": ("hf:../shared/data/cifar10", "resnet8", 30, range(0, 10, 2)),
+    "CIFAR-10, 1,500 images": (f"hf:{DATA}/cifar10", "resnet8", 30, range(0, 10, 2)),
     **{
         f"synthetic, {kind}": (f"synthetic:{kind},train=1000,test=500", "cnn", 20, range(0, 10, 2))
         for kind in ("background", "texture", "frequency", "noise")

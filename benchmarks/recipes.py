@@ -9,6 +9,7 @@ weights. docs/results/recipes.md has the table.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from coun.models import build, copy_model
 from coun.models.inputs import run as forward
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "recipes.md"
+DATA = os.environ.get("COUN_DATA", "data")  # the folder that holds cifar10/
 METHODS = ("finetune", "coun", "not", "scrub")
 EPOCHS = 6
 HEAD = """# Recipes for models of unknown training
@@ -123,7 +125,7 @@ def trained(data: coun.Data, model: nn.Module, kind: str, rate: float, steps: in
 
 def starts() -> dict[str, tuple[coun.Data, Callable[[], nn.Module], str, float, int]]:
     """Data, network, optimizer, rate and steps of each start."""
-    cifar = coun.load("hf:../shared/data/cifar10", limit=1000, test_limit=1000)
+    cifar = coun.load(f"hf:{DATA}/cifar10", limit=1000, test_limit=1000)
     digits = coun.load("digits")
     text = from_tokenized(texts(600, 0), texts(200, 1))
 

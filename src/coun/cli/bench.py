@@ -39,7 +39,7 @@ root_option = click.option(
     "--data-root",
     type=app.PATH,
     metavar="DIR",
-    help="Folder that holds the data of the config.  [default: COUN_DATA, or as the config says]",
+    help="Folder that holds the data of the config.  [default: COUN_DATA, or data/]",
 )
 only_option = click.option(
     "--only",

@@ -7,7 +7,7 @@ import pytest
 import coun
 from coun.bench.spec.estimation import AMOUNTS, estimate
 from coun.bench.spec.plan import make_plan
-from coun.bench.spec.reading import load
+from coun.bench.spec.reading import configured, load
 
 
 def test_seeds_and_workloads_sum_to_the_whole(config_file) -> None:
@@ -84,6 +84,15 @@ def test_the_error_for_missing_data_says_how_to_name_its_folder(tmp_path, monkey
     monkeypatch.setenv("COUN_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(coun.CounError, match=r"--data-root DIR or COUN_DATA=DIR \(coun data where"):
         make_plan(load("paper/table8"))
+
+
+def test_the_folder_of_the_option_comes_before_that_of_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv("COUN_DATA", raising=False)
+    assert load("paper/table8").data_root == ("data",)
+    monkeypatch.setenv("COUN_DATA", "elsewhere")
+    config = load("paper/table8")
+    assert config.data_root == ("elsewhere",)
+    assert configured(config, False, tmp_path).data_root == (str(tmp_path),)
 
 
 def test_official_files_below_the_root_are_read_where_the_hub_copy_is_missing(

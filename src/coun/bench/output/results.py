@@ -35,7 +35,7 @@ def write(
         "coun": version("coun"),
         "title": plan.config.title,
         "note": plan.config.note,
-        "config": plan.config.model_dump(mode="json"),
+        "config": plan.config.model_dump(mode="json", exclude={"data_root"}),
         "protocol": protocol_of(plan.config).to_json(),
         "environment": environment(),
         "floor": FLOOR,

@@ -18,6 +18,8 @@ from coun.federated import Federated, Federation
 from coun.methods import federated
 from coun.metrics import GAP_METRICS, catalogue
 
+ROOT = "COUN_DATA"  # the environment variable that replaces the `data_root` of a config
+
 # Any kind of forget request that coun or a plug-in registers.
 Scenario = Annotated[
     SerializeAsAny[requests.Request],
@@ -162,7 +164,8 @@ class Config(StrictModel):
         floor: the seeds for which Retrain is trained a second time; by default all of them.
         metrics: registered metrics, each a column of the tables. The gap averages those of them
             that are in `GAP_METRICS`.
-        data_root: folders where data may be; the first one that exists replaces `{root}`.
+        data_root: folders where data may be, by default `data/`; the first one that exists
+            replaces `{root}`. The environment variable `COUN_DATA` replaces it.
         switches: single settings that differ from those of *protocol*.
         semantics: further tables of where the rows of one class go.
         maps: pictures of features.
@@ -180,7 +183,7 @@ class Config(StrictModel):
     request_seed: Seed | None = None
     floor: tuple[Seed, ...] | None = None
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = GAP_METRICS
-    data_root: tuple[str, ...] = ("data", "../shared/data")
+    data_root: tuple[str, ...] = ("data",)
     compute: ComputeConfig = ComputeConfig()
     workload: Annotated[tuple[Workload, ...], Field(min_length=1)]
     scenario: Annotated[tuple[Scenario, ...], Field(min_length=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import as_file, files
@@ -10,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from coun.bench.spec.config import Config
+from coun.bench.spec.config import ROOT, Config
 from coun.bench.spec.tiny import tiny
 from coun.errors import CounError, nearest, unknown
 from coun.files import expanded
@@ -72,6 +73,8 @@ def parse(text: str, where: str = "config", *, trust: Trust = False) -> Config:
         raise CounError(f"{where} is not valid TOML: {reason}") from error
     if "bed" in document:
         document.setdefault("workload", document.pop("bed"))
+    if os.environ.get(ROOT):
+        document["data_root"] = [os.environ[ROOT]]
     for what, name in _code(document):
         require_trust(name, f"{where}: {what}", trust)
     try:

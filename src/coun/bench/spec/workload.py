@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from coun.bench.spec.config import Config, DataConfig, Workload
+from coun.bench.spec.config import ROOT, Config, DataConfig, Workload
 from coun.bench.spec.protocols import PROTOCOLS, Protocol
 from coun.data import Data, Split, TensorExamples, Views, load
 from coun.data.public import public_set
@@ -21,7 +21,6 @@ from coun.engine import Compute, forward_flops
 from coun.errors import CounError, unknown
 from coun.models import Classifier, build
 
-ROOT = "COUN_DATA"  # the environment variable that replaces the `data_root` of a config
 PIXEL_ROWS = 10_000  # rows from which mean and standard deviation of the pixels are computed
 HELD_OUT_SEED = 20  # rows are set aside with this seed, independent of every other draw
 
@@ -105,13 +104,10 @@ def data_spec(config: Config, workload: Workload, *, holdout: float = 0.0) -> Da
 
 
 def _placed(config: Config, data: DataConfig) -> DataConfig:
-    """*data* with `{root}` replaced, or the official files of its data set, where only they exist.
-
-    The folder is that of `COUN_DATA`, or the first one of the config's `data_root` that exists.
-    """
-    roots = [os.environ[ROOT]] if os.environ.get(ROOT) else list(config.data_root)
+    """*data* with `{root}` replaced, or the official files of its data set, where only they exist."""
+    roots = config.data_root
     # A folder that does not exist must not be taken for a name on the Hub of Hugging Face.
-    missing = os.path.abspath((roots or ["."])[0])
+    missing = os.path.abspath((*roots, ".")[0])
     root = next((root for root in roots if Path(root).is_dir()), missing)
     source = data.source.replace("{root}", root)
     if data.expect and data.expect.data_set and "{root}" in data.source:
