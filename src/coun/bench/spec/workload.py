@@ -104,7 +104,7 @@ def data_spec(config: Config, workload: Workload, *, holdout: float = 0.0) -> Da
 
 
 def _placed(config: Config, data: DataConfig) -> DataConfig:
-    """*data* with `{root}` replaced, or the official files of its data set, where only they exist."""
+    """*data* with `{root}` replaced, or the official files of its set, where only they exist."""
     roots = config.data_root
     # A folder that does not exist must not be taken for a name on the Hub of Hugging Face.
     missing = os.path.abspath((*roots, ".")[0])
