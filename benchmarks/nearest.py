@@ -104,7 +104,7 @@ def tried(
         ("FT", None, "finetune", {"epochs": many}),
         ("NegGrad+ few", None, "neggrad_plus", {**push, "alpha": 0.85, "lr": 0.04}),
         ("NegGrad+ few, strong", None, "neggrad_plus", {**push, "alpha": 0.6, "lr": 0.05}),
-        ("AMUN", None, "amun", {"epochs": few, "lr": 0.02}),
+        ("AMUN", None, "amun", {"epochs": few, "lr": 0.02, "own_labels": False}),
         ("CoUn", None, "coun", {"epochs": few + 1, "lr": 0.1, "temperature": 0.25}),
         ("matching", HALF, "out_of_fold", {"epochs": few}),
         ("matching, longer", HALF, "out_of_fold", {"epochs": some}),

@@ -6,12 +6,11 @@ import torch
 from torch import nn
 
 import coun
-from coun.methods.amun import adversarial
+from coun.methods.amun import adversarial, attack
 
 
 def test_in_a_linear_model_the_nearest_other_class_is_found(make_task) -> None:
-    # Of two classes the boundary is margin / |w| away; the radius doubles, so the attack goes at
-    # most twice as far, and it goes along w.
+    # Of two classes the boundary is margin / |w| away. The attack goes along w, and ends behind it.
     generator = torch.Generator().manual_seed(0)
     x, net = torch.randn(80, 6, generator=generator), nn.Linear(6, 2)
     with torch.no_grad():
@@ -30,9 +29,38 @@ def test_in_a_linear_model_the_nearest_other_class_is_found(make_task) -> None:
     change = inputs - plain
     far = change.norm(dim=1)
     assert bool((far >= margin - 1e-5).all())
-    assert bool((far <= torch.maximum(2 * margin, torch.tensor(0.04)) + 1e-4).all())
+    # The last step of a ball of radius r is r / 10 long, and r is less than twice the distance.
+    assert bool((far <= torch.maximum(1.2 * margin, margin + 0.004) + 1e-4).all())
     along = (change @ w).abs() / (far * w.norm())
     assert bool((along > 0.999).all())
+
+
+def test_lengths_are_those_of_pixels_and_pixels_stay_in_range(make_task) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (24, 3, 4, 4)
+    pixels = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    views = coun.Views("N", mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.5))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+    with torch.no_grad():
+        net[1].weight.copy_(torch.randn(3, 48, generator=generator))
+        labels = net(views.evaluate(pixels)).argmax(1)
+    data = coun.from_arrays(pixels, labels, pixels[:9], labels[:9], views=views)
+    task = make_task(data, net, coun.Split.by_index(data, range(12)), reads=("forget",))
+    inputs, classes = adversarial(task, 0.1, 8)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (views.mean, views.std))
+    moved = inputs * std + mean
+    assert float(moved.min()) > -1e-6
+    assert float(moved.max()) < 1 + 1e-6
+    assert bool((classes != labels[:12]).all())
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return net((x - mean) / std)
+
+    plain = pixels[:12].float() / 255
+    bounds = torch.tensor(0.0), torch.tensor(1.0)
+    near, now = attack(model, plain, labels[:12], radius=0.1, steps=8, bounds=bounds)
+    torch.testing.assert_close(moved, near, rtol=0, atol=1e-4)
+    assert torch.equal(classes, now)
 
 
 def test_it_lowers_the_confidence_of_forget_rows_and_keeps_the_rest(fitted, split, small) -> None:

@@ -202,9 +202,9 @@ def test_munba_by_the_formulas_of_its_code(reads, monkeypatch) -> None:
         if "forget" not in read.labels:
             gradients = gradients_of(net, retain_loss(net, read))
         else:
+            r = joined(gradients_of(net, retain_loss(net, read)))
             wrong = entropies(net(read("forget")), next(labels)).mean()
             f = joined(gradients_of(net, wrong))
-            r = joined(gradients_of(net, retain_loss(net, read)))
             rr, rf, ff = (float(x) for x in (r @ r, r @ f, f @ f))
             one = math.sqrt((rr * ff - rf * math.sqrt(rr * ff)) / (rr * rr * ff - rr * rf * rf))
             other = (1 - rr * one * one) / (rf * one)

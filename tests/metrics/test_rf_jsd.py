@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
+from torch.nn import functional as F
 
 import coun
 from coun.metrics.rf_jsd import rf_jsd
@@ -23,6 +24,13 @@ def test_it_is_a_loop_over_the_classes_that_both_have() -> None:
     ]
     assert rf_jsd(forget, a, test, b) == pytest.approx(sum(expected) / 2)
     assert rf_jsd(forget, a, forget, a) == pytest.approx(0, abs=1e-12)
+    p, q = (torch.stack([z.softmax(1)[y == c].mean(0) for c in (1, 2)]) / 2
+            for z, y in ((forget, a), (test, b)))  # fmt: skip
+    middle = (p + q) / 2
+    of_code = sum(F.kl_div(x.log(), middle, reduction="batchmean") for x in (p, q)) / 2
+    assert rf_jsd(forget, a, test, b, "reference") == pytest.approx(of_code.item())
+    with pytest.raises(coun.CounError, match="RF-JSD definition 'other'"):
+        rf_jsd(forget, a, test, b, "other")
     with pytest.raises(coun.CounError, match="no class has both"):
         rf_jsd(forget, a, test, 3 * torch.ones(50, dtype=torch.int64))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coun.data import Data, Views
 from coun.engine import Phase, Stage, Task
-from coun.models import Classifier
 from coun.objectives import BatchContext, Objective
 from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 
@@ -23,25 +23,28 @@ BATCH = 256
 
 @dataclass(frozen=True, config=FROZEN)
 class Amun(Training):
-    """Fine-tune on retain rows and on adversarial examples near forget rows (AMUN).
+    """Fine-tune on all rows and on adversarial examples near the forget rows (AMUN).
 
     For each forget row x an attack finds a near x' to which the Original gives another class
-    y'. Training on (x', y') lowers the confidence at x without changes far from it. Both sets
-    are mixed in every batch, in the proportion of their sizes.
+    y'. Training on (x', y') lowers the confidence at x without changes far from it. The forget
+    rows stay among the training rows, with their own labels. All sets are mixed in every batch,
+    in the proportion of their sizes.
 
-    Formula: L = CE(retain) + CE(x', y'). The attack is projected gradient ascent of the cross
-        entropy in the L2 ball about x; its radius starts at `radius` and doubles until the class
-        changes.
-    Cost: one forward and one backward pass of every retain and forget row in each epoch; the attack
-        costs `steps` forward and backward passes of each forget row for every radius that is tried,
-        and is charged.
+    Formula: L = CE over retain rows, pairs (x', y') and, with `own_labels`, forget rows; every row
+        and every pair has the same weight. The attack is projected gradient ascent of the cross
+        entropy in the L2 ball about x. It ends for a row as soon as its class changes; where
+        `steps` steps change nothing, it goes on in a ball of twice the radius.
+    Cost: one forward and one backward pass of every retain and forget row, and of every adversarial
+        example, in each epoch; the attack costs a forward and a backward pass of a row in each of
+        its steps, and is charged.
     Limits: the attack makes up much of the cost where few epochs are run. It needs the forget rows.
     Source: Ebrahimpour-Boroojeny et al., "Not All Wrong is Bad: Using Adversarial Examples for
-        Unlearning", ICML 2025: PGD-50 in L2, radius 0.04, steps of a tenth of it; SGD at 0.01, 10
-        epochs.
-    Differences: in the paper the attack is in pixels of 0..1 and the pixels are clipped; here it is
-        in the normalised inputs of the model, where the same distance is about four times shorter,
-        and nothing is clipped. Adversarial examples are not augmented.
+        Unlearning", ICML 2025, and its code: PGD-50 in L2, radius 0.04, steps of a tenth of it; SGD
+        at 0.01, 10 epochs. With `own_labels=false` the method is what the code calls advonly.
+    Differences: the code divides the learning rate by 10 after every 1, 5 or 10 epochs, chosen by
+        a search; here it is constant. In each batch the adversarial examples belong to the forget
+        rows of the batch. Lengths are those of pixels in 0..1 where the views are those of this
+        library, and those of the model's inputs where they are not.
     """
 
     name: ClassVar[str] = "amun"
@@ -49,28 +52,39 @@ class Amun(Training):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
     changes_inputs: ClassVar[bool] = True
 
-    epochs: Positive | None = Field(10, description="Passes over both sets.")
+    epochs: Positive | None = Field(10, description="Passes over all sets.")
     lr: LearningRate = Field(0.01)
     schedule: Schedule = Field("constant")
-    radius: float = Field(0.04, gt=0, description="First radius of the attack, in inputs (L2).")
-    steps: Positive = Field(50, description="Steps of the attack for each radius.")
+    radius: float = Field(0.04, gt=0, description="First radius of the attack (L2).")
+    steps: Positive = Field(50, description="Steps of the attack before its radius doubles.")
+    own_labels: bool = Field(
+        True, description="Whether forget rows are also trained with their own labels."
+    )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
         inputs, labels = adversarial(task, self.radius, self.steps)
         counts = {role: len(task.indices(role)) for role in ("retain", "forget")}
-        share = counts["forget"] / sum(counts.values())
+        total = sum(counts.values()) + self.own_labels * counts["forget"]
 
         def mixed(context: BatchContext) -> Tensor:
             slots, device = context.slots("forget"), context.labels("retain").device
-            near, wrong = inputs[slots].to(device), labels[slots].to(device)
-            # One forward pass for both, so that BatchNorm sees the mixture.
-            logits = context.forward(torch.cat([context.inputs("retain"), near])).logits
-            retain, forget = torch.split(logits, [len(context.labels("retain")), len(wrong)])
-            loss = F.cross_entropy(retain, context.labels("retain"))
-            return (1 - share) * loss + share * F.cross_entropy(forget, wrong)
+            parts = [
+                (counts["retain"], context.inputs("retain"), context.labels("retain")),
+                (counts["forget"], inputs[slots].to(device), labels[slots].to(device)),
+            ]
+            if self.own_labels:
+                parts.append((counts["forget"], context.inputs("forget"), context.labels("forget")))
+            # One forward pass for all, so that BatchNorm sees the mixture.
+            logits = context.forward(torch.cat([x for _, x, _ in parts])).logits
+            of_parts = torch.split(logits, [len(y) for _, _, y in parts])
+            losses = [
+                count / total * F.cross_entropy(z, y)
+                for (count, _, y), z in zip(parts, of_parts, strict=True)
+            ]
+            return torch.stack(losses).sum()
 
-        steps = math.ceil(sum(counts.values()) / size)
+        steps = math.ceil(total / size)
         batch_sizes = {role: math.ceil(count / steps) for role, count in counts.items()}
         moved = int((labels != task.source("forget").labels.cpu()).sum())
         name = f"{self.name}, the attack moved {moved} of {len(labels)}"
@@ -87,43 +101,89 @@ def adversarial(task: Task, radius: float, steps: int) -> tuple[Tensor, Tensor]:
     for slots in torch.split(torch.arange(len(source)), BATCH):
         slots = slots.to(source.labels.device)
         x = task.data.views.evaluate(source.fetch(slots).to(task.device)).detach()
-        results.append(_moved(model, task, x, source.labels[slots].to(task.device), radius, steps))
+        scale, *bounds = (v.to(x.device) for v in pixel_units(task.data, x.ndim))
+
+        def classify(pixels: Tensor, scale: Tensor = scale) -> Tensor:
+            logits: Tensor = model(pixels / scale).logits
+            return logits
+
+        near, classes = attack(
+            classify,
+            x * scale,
+            source.labels[slots].to(task.device),
+            radius=radius,
+            steps=steps,
+            bounds=bounds,
+            charge=lambda count: task.charge(count, grad=True),
+        )
+        results.append(((near / scale).cpu(), classes.cpu()))
     inputs, labels = zip(*results, strict=True)
     return torch.cat(inputs), torch.cat(labels)
 
 
-def _moved(
-    model: Classifier, task: Task, x: Tensor, true: Tensor, radius: float, steps: int
+def pixel_units(data: Data, dimensions: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Describe the inputs of a model in pixels of 0..1 that are shifted by the mean.
+
+    Returns: What an input is multiplied by, and the smallest and the largest value of the product;
+        each has *dimensions* - 1 axes, and a number for each channel or one for all.
+    """
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    if isinstance(data.views, Views) and "N" in data.views.letters:
+        mean, std = data.views.mean, data.views.std
+    shape = (-1, *[1] * (dimensions - 2))
+    scale, lowest = (torch.tensor(v).view(shape) for v in (std, [-m for m in mean]))
+    if isinstance(data.views, Views) and data.dtype == torch.uint8:
+        return scale, lowest, lowest + 1
+    return scale, torch.full_like(lowest, -math.inf), torch.full_like(lowest, math.inf)
+
+
+def attack(
+    classify: Callable[[Tensor], Tensor],
+    x: Tensor,
+    true: Tensor,
+    *,
+    radius: float,
+    steps: int,
+    bounds: Sequence[Tensor],
+    charge: Callable[[int], None] = lambda count: None,
 ) -> tuple[Tensor, Tensor]:
-    """Adversarial inputs and their classes for one batch *x* with labels *true*."""
-    result, classes = x.clone(), true.clone()
-    left = torch.arange(len(x), device=x.device)
-    for doubling in range(DOUBLINGS + 1):
+    """Move every row of *x* along the gradient of its loss until its class changes.
+
+    Args:
+        classify: Computes logits (B, K) from rows like those of *x* (B, ...).
+        true: The class (B,) from which the rows shall move away.
+        radius, steps: As in `Amun`.
+        bounds: The smallest and the largest value of a pixel.
+        charge: Called in each step with the number of rows that it computes.
+
+    Returns: The moved rows and the classes that *classify* gives them.
+
+    >>> line = torch.tensor([[1.0, -1.0]])
+    >>> x, y = torch.tensor([[0.25]]), torch.tensor([0])
+    >>> bounds = torch.tensor(-1.0), torch.tensor(1.0)
+    >>> near, now = attack(lambda x: x @ line, x, y, radius=0.5, steps=10, bounds=bounds)
+    >>> round(near.item(), 3), now.tolist()
+    (-0.05, [1])
+    """
+    near, classes = x.clone(), true.clone()
+    left = torch.arange(len(x), device=x.device)  # rows that still have their class
+    for step in range(steps * (DOUBLINGS + 1)):
+        reach = radius * 2 ** (step // steps)
+        start = near[left].requires_grad_()
+        logits = classify(start)
+        charge(len(left))
+        # A sum, so that the gradient of a row does not depend on its batch.
+        loss = F.cross_entropy(logits, true[left], reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, start)
+        classes[left] = logits.detach().argmax(1)
+        still = classes[left] == true[left]
+        left = left[still]
         if not len(left):
             break
-        near = _attack(model, x[left], true[left], radius * 2**doubling, steps)
-        with torch.no_grad():
-            now = model(near).logits.argmax(1)
-        task.charge(steps * len(left), grad=True)
-        task.charge(len(left), grad=False)
-        result[left], classes[left] = near, now
-        left = left[now == true[left]]
-    return result.cpu(), classes.cpu()
-
-
-def _attack(model: Classifier, x: Tensor, true: Tensor, radius: float, steps: int) -> Tensor:
-    """Ascend the cross entropy of *true* from *x*, in steps of a tenth of *radius* (L2)."""
-    near = x.clone()
-    for _ in range(steps):
-        near.requires_grad_()
-        # A sum, so that the gradient of a row does not depend on its batch.
-        loss = F.cross_entropy(model(near).logits, true, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, near)
-        change = near.detach() + radius / 10 * _unit(gradient) - x
-        length = change.flatten(1).norm(dim=1).clamp(min=radius)
-        near = x + change * (radius / length).view(-1, *[1] * (x.ndim - 1))
-    return near.detach()
-
-
-def _unit(gradient: Tensor) -> Tensor:
-    return F.normalize(gradient.flatten(1), dim=1).view_as(gradient)
+        direction = F.normalize(gradient[still].flatten(1), dim=1).view_as(x[left])
+        change = start.detach()[still] + reach / 10 * direction - x[left]
+        length = change.flatten(1).norm(dim=1).clamp(min=reach)
+        change = change * (reach / length).view(-1, *[1] * (x.ndim - 1))
+        near[left] = (x[left] + change).clamp(*bounds)
+    return near, classes

@@ -34,17 +34,17 @@ class MUNBa(Training):
         there is nothing to agree on, and the step is g_r + 0.1 g_f. An epoch bargains once over
         each forget batch, and then trains on the other retain batches.
     Cost: one forward and one backward pass of every retain and forget row in each epoch.
-    Limits: the length of a step does not fall with the losses, so the training settles by its
-        schedule only. Random labels forget too much where a Retrain still predicts the rows
-        correctly. It needs the forget rows.
+    Limits: the length of a step does not fall with the losses, so the training settles only with a
+        schedule that falls, such as `schedule=cosine`. Random labels forget too much where a
+        Retrain still predicts the rows correctly. It needs the forget rows.
     Source: Wu, Harandi, "MUNBa: Machine Unlearning via Nash Bargaining", ICCV 2025
-        (arXiv 2411.15537), and its code: SGD at 0.01, 10 epochs, gradients cut to length 1.
+        (arXiv 2411.15537), and its code: SGD at 0.01, which stays constant for 10 epochs, gradients
+        cut to length 1.
     Differences: the code computes the two weights alpha_i, with alpha_i <g_i, alpha_1 g_1 +
-        alpha_2 g_2> = 1, by formulas with small constants against division by 0; here the bisector
-        is used, which is the same. The retain batches of the second phase are drawn apart from
-        those of the first. In a bargained step BatchNorm sees the forget batch first and then the
-        retain batch; in the code it is the other way round, which changes running statistics a
-        little.
+        alpha_2 g_2> = 1, by formulas with 1e-8 against division by 0; here the bisector is used,
+        which is the same. Only where the retain gradient is shorter than about 0.03 does the 1e-8
+        matter: the code then gives it less weight, or calls the bargain failed. The retain batches
+        of the second phase are drawn apart from those of the first.
     """
 
     name: ClassVar[str] = "munba"
@@ -53,7 +53,7 @@ class MUNBa(Training):
 
     epochs: Positive | None = Field(10, description="Passes over the retain set.")
     lr: LearningRate = Field(0.01)
-    schedule: Schedule = Field("multistep")
+    schedule: Schedule = Field("constant")
     max_norm: float = Field(1.0, gt=0, description="Largest length of a bargained step.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
@@ -65,9 +65,10 @@ class MUNBa(Training):
             drawn = torch.randint(
                 classes, (len(context.labels("forget")),), generator=context.generator("labels")
             )
+            # The retain batch first, as in the authors' code: BatchNorm weighs the last most.
+            retain = F.cross_entropy(context.outputs("retain").logits, context.labels("retain"))
             logits = context.outputs("forget").logits
             forget = F.cross_entropy(logits, drawn.to(logits.device))
-            retain = F.cross_entropy(context.outputs("retain").logits, context.labels("retain"))
             # Other terms may use the same forward passes, so their graphs are kept.
             g, f = (
                 torch.autograd.grad(loss, weights, retain_graph=True, materialize_grads=True)

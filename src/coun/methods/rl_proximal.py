@@ -32,7 +32,9 @@ class RLProximal(RandomLabel):
         step, so only the last part of the run counts.
     Source: Fan et al., "SalUn", ICLR 2024, the soft-thresholding variant, and its code RL_proximal,
         which names no fraction; 0.5 is our choice.
-    Differences: where both sets are mixed, the code lets the share fall by epoch, not by step.
+    Differences: weights are pulled to where they were before the method, as in the paper; the code
+        pulls them to where they were at the start of the epoch. Where both sets are mixed, the code
+        lets the share fall by epoch, not by step.
     """
 
     name: ClassVar[str] = "rl_proximal"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
+from scipy.special import rel_entr
 
 from coun.errors import CounError
 from coun.metrics.arrays import Floats, Values, class_numbers, floats
@@ -11,7 +14,11 @@ from coun.metrics.registry import Metric
 
 
 def rf_jsd(
-    forget_logits: Values, forget_labels: Values, test_logits: Values, test_labels: Values
+    forget_logits: Values,
+    forget_labels: Values,
+    test_logits: Values,
+    test_labels: Values,
+    definition: Literal["correct", "reference"] = "correct",
 ) -> float:
     """Compute the retrain-free Jensen-Shannon divergence (RF-JSD), in nats, 0..ln 2.
 
@@ -23,11 +30,14 @@ def rf_jsd(
     Args:
         forget_logits, forget_labels: of the unlearned model on forget rows, (N, K) and (N,).
         test_logits, test_labels: of the model before unlearning on test rows, (M, K) and (M,).
+        definition: "correct" as above; "reference" does what the authors' code does, KL(m||p) in
+            the place of KL(p||m), and divides by the number of classes once more, so that its
+            numbers are smaller.
 
-    Raises: CounError if no class has both forget rows and test rows.
+    Raises: CounError if no class has both forget rows and test rows, and for another definition.
 
-    Source: LoTUS (Spartalis et al., CVPR 2025). Its code computes KL(m||p) in the place of
-        KL(p||m), and divides by the number of classes twice more, so its numbers are smaller.
+    Source: LoTUS (Spartalis et al., CVPR 2025). Its code also raises probabilities below 1e-8 to
+        1e-8, which "reference" repeats.
 
     >>> round(rf_jsd([[9.0, 0.0]], [0], [[0.0, 9.0]], [0]), 2)
     0.69
@@ -37,7 +47,15 @@ def rf_jsd(
     common = sorted(forget.keys() & test.keys())
     if not common:
         raise CounError("no class has both forget rows and test rows; expected one at least")
-    return js_divergence(*(np.stack([means[c] for c in common]) for means in (forget, test)))
+    p, q = (np.stack([means[c] for c in common]) for means in (forget, test))
+    if definition == "correct":
+        return js_divergence(p, q)
+    if definition != "reference":
+        raise CounError(f"RF-JSD definition {definition!r}; expected 'correct' or 'reference'")
+    p, q = (np.maximum(x, 1e-8) for x in (p, q))
+    p, q = p / p.sum(), q / q.sum()  # the whole table is one distribution
+    middle = (p + q) / 2
+    return float((rel_entr(middle, p) + rel_entr(middle, q)).sum() / 2 / len(common))
 
 
 def _class_means(logits: Values, labels: Values) -> dict[int, Floats]:
