@@ -120,6 +120,17 @@ def test_text_with_too_many_values_is_no_category_unless_chosen(tmp_path):
     assert coun.load(f"table:{path}", categorical="word").shape == (160,)
 
 
+def test_a_text_that_is_another_in_each_row_is_proposed_as_the_id(tmp_path):
+    columns = {"customer": [f"c{k}" for k in range(200)], "x": [0.5, 1.5] * 100}
+    path = save({**columns, "label": [0, 1] * 100}, tmp_path / "customers.csv")
+    with pytest.raises(CounError, match="--id-column customer if they are ids, leave it out"):
+        coun.load(f"table:{path}")
+    assert set(coun.load(f"table:{path}", id_column="customer").ids) <= set(columns["customer"])
+    save({**columns, "customer": [f"c{k % 110}" for k in range(200)], "label": [0, 1] * 100}, path)
+    with pytest.raises(CounError, match="different texts in 160 rows; leave it out with --drop"):
+        coun.load(f"table:{path}")
+
+
 def test_the_only_column_of_ids_gives_the_ids(people):
     columns, path = people
     save({"id" if name == "name" else name: values for name, values in columns.items()}, path)

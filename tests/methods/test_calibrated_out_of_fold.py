@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 
 import coun
 from coun.engine import Task
@@ -63,6 +64,15 @@ def test_measurements_leave_out_the_rows_that_were_read(original, split, small) 
     half = small.test.numbers[split.calibration_rows(small)]
     assert run.split.held_out.tolist() == half.tolist()
     assert coun.evaluate(run)["counts"]["test"] == len(small.test) - len(half)
+
+
+def test_rows_of_equal_odds_get_equal_values() -> None:
+    values = torch.tensor([1.0, 2.0, 2.0, 2.0, 1.0, 3.0])
+    reference = torch.randn(40, dtype=torch.float64)
+    shares = (rankdata(values.numpy()) - 0.5) / 6
+    np.testing.assert_allclose(
+        matching.of_equal_rank(values, reference), np.quantile(reference.numpy(), shares)
+    )
 
 
 def test_harder_rows_keep_lower_odds_in_whatever_order_they_come(task) -> None:

@@ -70,6 +70,15 @@ def test_a_test_row_that_a_later_request_names_is_not_read_again(split, small) -
         assert later.rows_to_calibrate(small) == 2 * len(read)
 
 
+def test_few_held_out_rows_are_named(caplog) -> None:
+    for test_rows, warned in ((20, True), (60, False)):
+        caplog.clear()
+        data = coun.load("digits", limit=60, test_limit=test_rows)
+        run = coun.train(data, "mlp", epochs=1)
+        coun.unlearn(run, coun.Split.random(data, 0.1), "held_out", **FAST)
+        assert ("learns from 10 held-out rows" in caplog.text) == warned
+
+
 def test_a_whole_class_is_refused(original, small) -> None:
     with pytest.raises(coun.CounError, match="forgets class 3 as a whole"):
         coun.unlearn(original, coun.Split.by_class(small, 3), "held_out", **FAST)

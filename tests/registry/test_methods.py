@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 import coun
@@ -33,6 +34,24 @@ def test_where_nothing_passes_the_old_version_stays(fulfilled):
     assert after.requests[1].result == "FAILED"
     assert after.open == (2,)
     assert not any((fulfilled.folder / "work").iterdir())
+
+
+def test_a_version_is_prepared_outside_and_begins_another_registry(begun, tmp_path):
+    version = begun.folder / "versions" / "1"
+    count = len(coun.Run.open(version).data.train)
+    np.savez(tmp_path / "own.npz", probabilities=np.full((count, 2), 0.5))
+    for settings in ({"epochs": 1, "folds": 2}, {"predictions": tmp_path / "own.npz"}):
+        with pytest.raises(coun.CounError, match="copy the folder to a place outside"):
+            prepare(version, **settings)
+    assert begun.check() == []
+    shutil.copytree(version, tmp_path / "copy")
+    prepare(tmp_path / "copy", predictions=tmp_path / "own.npz")
+    other = coun.Registry.init(tmp_path / "other", tmp_path / "copy")
+    other.add(ids=[coun.Run.open(version).data.ids[0]])
+    settings = {"epochs": 1, "lr": 0.01}
+    result = other.fulfil(method="out_of_fold", settings=settings, page=False)
+    assert result.attempts[0] == "out_of_fold"
+    assert other.check() == []
 
 
 def test_auto_chooses_by_the_rule_and_says_why(begun):

@@ -126,6 +126,14 @@ def test_predictions_of_ones_own(data, tmp_path) -> None:
     np.savez(tmp_path / "b.npz", log_probabilities=np.log(p)[order], ids=ids)
     named = coun.prepare(run, predictions=tmp_path / "b.npz").out_of_fold
     torch.testing.assert_close(named.of(data.train), given.of(data.train))
+    certain = np.eye(10)[data.train.labels.numpy()]
+    with np.errstate(divide="ignore"):
+        contents = {"probabilities": certain}, {"log_probabilities": np.log(certain)}
+    for content in contents:  # a probability of 0 would give infinite log-odds
+        np.savez(tmp_path / "c.npz", **content)
+        table = OutOfFold.load(tmp_path / "c.npz", data).log_probabilities[0]
+        np.testing.assert_allclose(table.exp(), certain, atol=2e-12)
+        assert table.isfinite().all()
     for reason, content in {
         "sum to 1": {"probabilities": 2 * p},
         "expected log_probabilities or probabilities": {"values": p},

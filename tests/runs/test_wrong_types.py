@@ -38,6 +38,8 @@ def run() -> coun.Run:
         lambda run, split, value: coun.unlearn(run, value),
         lambda run, split, value: coun.unlearn(run, split, value),
         lambda run, split, value: coun.unlearn(run, split, data=value),
+        lambda run, split, value: coun.unlearn(run, split, contrast=value),
+        lambda run, split, value: coun.unlearn(run, split, contrast="info_nce"),
         lambda run, split, value: coun.evaluate(value),
         lambda run, split, value: coun.evaluate(run, against=value),
         lambda run, split, value: coun.prepare(value),

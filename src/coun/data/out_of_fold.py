@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from coun.errors import CounError, counted
 from coun.files import atomically
 
 SUM_TOLERANCE = 1e-3  # of the probabilities of one row
+LEAST = 1e-12  # in place of a probability of 0, whose log-odds would be infinite
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +158,8 @@ class OutOfFold:
             raise CounError(f"{given} in {path} is {content[given].dtype}; expected numbers")
         table = torch.from_numpy(np.asarray(content[given], np.float64))
         if given == "probabilities":
-            table = table.clamp(min=1e-12).log()
+            table = table.clamp(min=LEAST).log()
+        table = torch.where(table.isneginf(), math.log(LEAST), table)
         table = table[None] if table.ndim == 2 else table
         ids = tuple(map(str, content["ids"].tolist())) if "ids" in content else tuple(data.ids)
         classes = content["classes"].tolist() if "classes" in content else data.classes

@@ -186,11 +186,14 @@ def averaged(predictions: Tensor, labels: Tensor) -> Tensor:
 def of_equal_rank(values: Tensor, reference: Tensor) -> Tensor:
     """Give each of *values* (n,) the quantile of *reference* (m,) that has its rank, float64.
 
+    Equal values share their mean rank: by position, the forget rows would always come last.
+
     >>> of_equal_rank(torch.tensor([5.0, 1.0]), torch.tensor([0.0, 4.0])).tolist()
     [3.0, 1.0]
     """
-    rank = values.argsort(stable=True).argsort()
-    return torch.quantile(reference.double(), (rank.double() + 0.5) / len(values))
+    _, place, counts = values.unique(return_inverse=True, return_counts=True)
+    middle = counts.cumsum(0) - counts / 2
+    return torch.quantile(reference.double(), middle.double()[place] / len(values))
 
 
 def with_log_odds(logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:

@@ -180,6 +180,22 @@ def refuse_inside_run(folder: Path) -> None:
         )
 
 
+def refuse_version(folder: Path) -> None:
+    """Refuse to change the run *folder* if it is a version of a registry.
+
+    The registry has the digests of its files, and would take the change for tampering.
+
+    Raises: CounError that names the registry.
+    """
+    for outer in folder.resolve().parents:
+        if _is_registry(outer):
+            raise CounError(
+                f"{folder} is a version of the registry {outer}, which accepts no change of it; "
+                "copy the folder to a place outside, prepare the copy, and begin a registry with "
+                "it (coun registry init --from)"
+            )
+
+
 def _is_registry(folder: Path) -> bool:
     """Whether *folder* is that of a registry."""
     return os.path.isfile(folder / REGISTRY_DATABASE)

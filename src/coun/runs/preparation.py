@@ -24,7 +24,14 @@ from coun.engine.cost import Cost
 from coun.errors import CounError, require_type
 from coun.federated.federation import federation_of
 from coun.files import locked
-from coun.runs.folder import FOLDS, OUT_OF_FOLD, expanded, read_record, write_record
+from coun.runs.folder import (
+    FOLDS,
+    OUT_OF_FOLD,
+    expanded,
+    read_record,
+    refuse_version,
+    write_record,
+)
 from coun.runs.options import Options
 from coun.runs.record import OutOfFoldRecord
 from coun.runs.run import Run
@@ -73,7 +80,8 @@ def prepare(
     Returns: *run*, which carries the predictions.
 
     Raises: CounError if the training of *run* is not on record, the file does not fit, or the
-        folder of *run* holds predictions that were made in another way.
+        folder of *run* is a version of a registry, or holds predictions that were made in another
+        way.
 
     >>> import coun
     >>> run = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
@@ -99,6 +107,7 @@ def prepare(
         return run
     if run.folder is None:
         return _with_predictions(run, *work.carry_out())
+    refuse_version(run.folder)
     with locked(run.folder):
         if read_record(run.folder).out_of_fold != run.record.out_of_fold:
             raise CounError(

@@ -14,7 +14,7 @@ from torch import nn
 
 from coun.data import Data, Split, load
 from coun.engine.process_group import ProcessGroup
-from coun.errors import CounError, require_type
+from coun.errors import CounError, counted, require_type
 from coun.federated import Federated, FederatedMethod, federation_of
 from coun.methods import Method, find, make
 from coun.methods import contrast as add_contrast
@@ -38,6 +38,7 @@ from coun.runs.start import RunSpec, Start, require_trainable
 from coun.seeds import check_defaults_of_torch
 from coun.trust import Trust
 
+FEW_HELD_OUT = 20  # below it, a quantile of 5% is the smallest value, and rests on one row
 _log = logging.getLogger(__name__)
 
 
@@ -103,6 +104,9 @@ def unlearn(
     check_place(out)
     require_type(split, (Split, type(None)), "split", "a coun.Split")
     require_type(method, (str, Method), "method", "a name that coun methods lists, or a Method")
+    if contrast is not None:
+        arguments = "arguments of coun.contrast, such as {'loss': 'info_nce'}"
+        require_type(contrast, Mapping, "contrast", arguments)
     start = _opened(start, data, build, name, options.head, trust)
     require_trainable(start.model)
     split = _whole_request(start, split, method)
@@ -219,6 +223,14 @@ class _Unlearning:
         if "held_out" in method.reads:
             rows = split.calibration_rows(data)
             origin.held_out = data.test.take(rows)
+            if len(rows) < FEW_HELD_OUT:
+                _log.warning(
+                    "%s learns from %s how sure a model may be, which is too few to rely on; "
+                    "expected at least %d (half of the test rows)",
+                    method.name,
+                    counted(len(rows), "held-out row"),
+                    FEW_HELD_OUT,
+                )
             split = split.leaving_out(data.test.numbers[rows])
         if method.needs_kept_epochs:
             origin = with_kept_epochs(origin, self.start)

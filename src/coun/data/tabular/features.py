@@ -181,6 +181,8 @@ def _categories(name: str, values: list[str | None], chosen: bool) -> Column:
                 f"plain numbers such as 1234.5, and nothing where one is missing ({advice})"
             )
         if len(distinct) > MOST_CATEGORIES:
+            if len(distinct) == len(values):
+                advice = f"name it with --id-column {shlex.quote(name)} if they are ids, {advice}"
             raise CounError(
                 f"column '{name}' has {len(distinct):,} different texts in {len(values):,} rows; "
                 f"{advice} if they are categories"
