@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -191,9 +192,9 @@ def of_equal_rank(values: Tensor, reference: Tensor) -> Tensor:
     >>> of_equal_rank(torch.tensor([5.0, 1.0]), torch.tensor([0.0, 4.0])).tolist()
     [3.0, 1.0]
     """
-    _, place, counts = values.unique(return_inverse=True, return_counts=True)
-    middle = counts.cumsum(0) - counts / 2
-    return torch.quantile(reference.double(), middle.double()[place] / len(values))
+    _, place, counts = np.unique(values.numpy(), return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - counts / 2
+    return torch.quantile(reference.double(), torch.from_numpy(middle[place] / len(values)))
 
 
 def with_log_odds(logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
