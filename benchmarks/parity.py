@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from parity_common import Case, Line, case, differences, module_of
 from parity_methods import boundary_shrink, finetune, influence, salun_mask, scrub, ssd
+from parity_recent import COMMITS as RECENT_COMMITS
+from parity_recent import SIDES as RECENT_SIDES
 from torch import Tensor, nn
 
 from coun.attacks import lira_offline, lira_online, rmia_ratio, rmia_score
@@ -45,6 +47,7 @@ COMMITS = {
     "privacy": ("tensorflow", "03035d5d4a271ac795dab80f5bc1cef82fc3d462"),
     "RUM": ("kairanzhao", "f593c9d605ca175a6f44ac0b977a18d86f13866e"),
     "data-unlearning-bench": ("RoyRin", "eb261f9c652aa1daae62c7f23f4e56286edf745c"),
+    **RECENT_COMMITS,
 }
 
 
@@ -281,6 +284,7 @@ SIDES: dict[str, Callable[[Path, Case], Iterator[Line]]] = {
     "ml_privacy_meter": rmia,
     "RUM": rum,
     "data-unlearning-bench": data_unlearning_bench,
+    **RECENT_SIDES,
 }
 HEAD = """# Parity with the authors' code
 
@@ -289,10 +293,11 @@ where the last column of the table says why they differ on purpose.
 
 Both were run on the same logits, weights and signals: a small `cnn` on 600 digits, random
 embeddings of 64 x 32, 8 shadow models, and margins of 100 unlearned models and 100 Retrains.
-Methods are compared by the weights that they give: FT and influence get the same batches in the
-same order. The table has the largest absolute difference, and the same divided by the largest
-absolute value. "Theirs" is the authors' code. `python benchmarks/parity.py DIR` makes this page
-from checkouts of the repositories; none of their code is part of this one.
+Methods are compared by the weights that they give, those of 2024 and 2025 with the statistics of
+BatchNorm as well: where batches are drawn, both get the same batches in the same order. The table
+has the largest absolute difference, and the same divided by the largest absolute value. "Theirs" is
+the authors' code. `python benchmarks/parity.py DIR` makes this page from checkouts of the
+repositories; none of their code is part of this one.
 
 | compared | with | largest difference | relative | why |
 |---|---|---:|---:|---|
