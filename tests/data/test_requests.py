@@ -68,6 +68,10 @@ def test_bad_records_are_refused(digits, refused):
         parse({"kind": "random", "fraction": 2})
     with refused("unknown setting of a random request 'fractoin'", "did you mean 'fraction'"):
         parse({"kind": "random", "fractoin": 0.1})
+    with refused("unknown setting of a class request 'classes'; known: ", "name"):
+        parse({"kind": "class", "classes": ["3"]})
+    with refused("a class request needs the setting 'name'"):
+        parse({"kind": "class"})
     with refused("sequential request", "leave no row"):
         parse({"kind": "sequential", "fraction": 0.5, "stages": 2})
 

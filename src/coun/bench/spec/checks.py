@@ -26,7 +26,7 @@ def check_models(config: Config, workload: Workload, models: Iterable[PlannedMod
     Only the first stage of a sequential request is looked at. Where the data is missing, only
     the labels of rows are checked.
 
-    Raises: CounError that says what does not fit.
+    Raises: CounError that says which row does not fit, and why.
     """
     models = list(models)
     _check_rows(config, models)
@@ -37,8 +37,12 @@ def check_models(config: Config, workload: Workload, models: Iterable[PlannedMod
     classifier = new_classifier(workload.model, len(data.classes), data.input_shape)
     for model in models:
         if model.stage == 1:
-            split = _split(model.experiment, data)
-            method_of(model.experiment).check(classifier, data, split)
+            try:
+                split = _split(model.experiment, data)
+                method_of(model.experiment).check(classifier, data, split)
+            except CounError as error:
+                place = f"row '{model.row}' of the scenario '{model.scenario}'"
+                raise CounError(f"{place}: {error}") from None
 
 
 def check_classes(config: Config, workload: Workload) -> None:

@@ -87,13 +87,19 @@ def parse(record: Mapping[str, Any]) -> Request:
     try:
         return kinds()[kind].model_validate({**record, "kind": kind})
     except ValidationError as error:
-        problem = error.errors()[0]
+        problems = {problem["type"]: problem for problem in reversed(error.errors())}
+        # A wrong name says more than the setting that is missing because of it.
+        problem = problems.get("extra_forbidden", error.errors()[0])
         place = ".".join(map(str, problem["loc"])) or "request"
+        settings = set(kinds()[kind].model_fields) - {"kind"}
+        if problem["type"] == "missing":
+            raise CounError(
+                f"a {kind} request needs the setting '{place}'; known: {', '.join(sorted(settings))}"
+            ) from None
         if problem["type"] == "extra_forbidden":
-            settings = set(kinds()[kind].model_fields) - {"kind"}
             raise unknown(f"setting of a {kind} request", place, settings) from None
         expected = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "")
-        if problem["type"] in ("missing", "value_error"):
+        if problem["type"] == "value_error":
             raise CounError(f"{kind} request: {place}: {expected}") from None
         raise CounError(
             f"{kind} request: {place} is {problem['input']!r}; expected {expected}"
