@@ -23,7 +23,15 @@ RETRAINS = [90.0, 91.0, 90.5, 89.5, 90.2, 90.8]
 def results(shift: list[float]) -> dict:
     def rows(name: str, values: list[float], role: str) -> list[dict]:
         return [
-            record(name, seed, 1.0, role, test_accuracy=value) for seed, value in enumerate(values)
+            record(
+                name,
+                seed,
+                1.0,
+                role,
+                test_accuracy=value,
+                gap_test_accuracy=value - RETRAINS[seed],
+            )
+            for seed, value in enumerate(values)
         ]
 
     again = [x + (-1) ** k for k, x in enumerate(RETRAINS)]  # two Retrains are 1 point apart
@@ -54,6 +62,17 @@ def test_a_shift_is_tested_and_a_small_one_is_equivalent() -> None:
     assert line(shift)[2:5] == [f"{sum(shift) / 6:+.2f}", "<0.001", "1.00"]
     assert line(shift)[5].startswith("yes")
     assert line([5 * x for x in shift])[5].startswith("not shown")
+
+
+def test_a_method_that_read_test_rows_is_tested_on_the_rows_on_which_it_is_measured() -> None:
+    shift = [0.30, 0.25, 0.35, 0.28, 0.31, 0.27]
+    content = results(shift)
+    for row in content["rows"]:
+        if row["row"] == "FT":  # the other half of the test rows is harder, for Retrain as well
+            row["test_accuracy"] -= 5
+    (table,) = result_tables(content)
+    grid = seed_tests(content, table)
+    assert line(shift) in [list(texts) for _, texts in grid.rows]
 
 
 def test_the_box_sees_the_fit_and_the_floor_without_their_columns() -> None:

@@ -20,7 +20,11 @@ CLASS = 'kind = "class"\nname = "3"'
     [
         (FINETUNE, 'name = "ct"', "no square convolution kernel"),
         (FINETUNE, 'name = "not"\nsettings = { negate = ["stem"] }', "unknown parameter 'stem'"),
-        (FINETUNE, 'name = "out_of_fold"', "row .* of the scenario .class 3.: .*class 3 as a whole"),
+        (
+            FINETUNE,
+            'name = "out_of_fold"',
+            "row .* of the scenario .class 3.: .*class 3 as a whole",
+        ),
         (FINETUNE, 'name = "held_out"', "forgets class 3 as a whole"),
         (FINETUNE, 'name = "regun"', "forgets class 3 as a whole"),
         (FINETUNE, 'name = "scrub"\nsettings = { rewind = true }', "give reference_error"),
