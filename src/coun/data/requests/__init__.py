@@ -87,14 +87,14 @@ def parse(record: Mapping[str, Any]) -> Request:
     try:
         return kinds()[kind].model_validate({**record, "kind": kind})
     except ValidationError as error:
-        problems = {problem["type"]: problem for problem in reversed(error.errors())}
-        # A wrong name says more than the setting that is missing because of it.
-        problem = problems.get("extra_forbidden", error.errors()[0])
+        # A wrong name comes first: it says more than the setting that is missing because of it.
+        problem = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         place = ".".join(map(str, problem["loc"])) or "request"
         settings = set(kinds()[kind].model_fields) - {"kind"}
         if problem["type"] == "missing":
+            known = ", ".join(sorted(settings))
             raise CounError(
-                f"a {kind} request needs the setting '{place}'; known: {', '.join(sorted(settings))}"
+                f"a {kind} request needs the setting '{place}'; known: {known}"
             ) from None
         if problem["type"] == "extra_forbidden":
             raise unknown(f"setting of a {kind} request", place, settings) from None
