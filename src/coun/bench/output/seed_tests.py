@@ -42,10 +42,10 @@ def _of_metric(name: str, records: Sequence[Mapping[str, Any]]) -> list[list[str
     methods = dict.fromkeys(r["row"] for r in records if r["role"] == METHOD)
     pairs = {}
     for row in methods:
-        of_row = [r for r in records if r["row"] == row]
-        values = _by_seed(of_row, name)
+        records_of_row = [r for r in records if r["row"] == row]
+        values = _by_seed(records_of_row, name)
         # A method that read some test rows is measured on the others, and Retrain beside it, too.
-        gaps = _by_seed(of_row, f"gap_{name}")
+        gaps = _by_seed(records_of_row, f"gap_{name}")
         beside = {s: values[s] - gap for s, gap in gaps.items() if s in values}
         expected = reference if role == FLOOR else reference | beside
         seeds = sorted(values.keys() & expected.keys())
