@@ -211,7 +211,10 @@ def test_a_contrastive_loss_by_the_name_of_its_class(module):
     plain = coun.unlearn(start, split, "finetune", epochs=1)
     assert run.record.weights_sha256 != plain.record.weights_sha256
     for wrong, message in (
-        ("trusted_or_not_loss:InfoNCE", "calls itself 'info_nce', as another loss does"),
+        (
+            "trusted_or_not_loss:InfoNCE",
+            "calls itself 'info_nce', as another contrastive",
+        ),
         ("trusted_or_not_loss:Path", "expected a subclass of"),
         ("info_nec", "did you mean 'info_nce'"),
     ):

@@ -1,4 +1,4 @@
-"""The one place that imports code by name: a model factory, a method, a view or a loss of a user.
+"""The one place that imports code by name: a user's own model, method, data source and so on.
 
 A name such as `package.module:factory` or `./file.py:Class` may come from the user, who asks to
 run that code, or from a file, such as the record of a run folder or the config of a benchmark.
@@ -13,7 +13,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
@@ -26,6 +26,8 @@ from coun.errors import CounError, nearest
 Trust = bool | frozenset[str]
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_MODULE = r".+?\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"  # a file, or a module with a dot in its name
+_CODE_AND_ARGUMENT = re.compile(rf"((?:{_MODULE}):[A-Za-z_]\w*)(?::(.*))?", re.S)
 
 
 def is_code(name: str) -> bool:
@@ -41,6 +43,61 @@ def is_code(name: str) -> bool:
     return _NAME.fullmatch(attribute) is not None and (
         module.endswith(".py") or _NAME.fullmatch(module) is not None
     )
+
+
+def code_and_argument(text: str) -> tuple[str, str] | None:
+    """Divide `./file.py:NAME:ARGUMENT` or `package.module:NAME:ARGUMENT` into code and argument.
+
+    The code ends with NAME; all that follows the next colon is the argument, so that it may hold
+    colons of its own. A module needs a dot in its name, because the form of `word:text` is that
+    of a kind and its argument, such as `folder:photos`.
+
+    Returns: the code and the argument, "" if there is none; None for text of another form.
+
+    >>> code_and_argument("./svhn.py:SVHN:D:/data")
+    ('./svhn.py:SVHN', 'D:/data')
+    >>> code_and_argument("my_data.images:SVHN"), code_and_argument("folder:photos")
+    (('my_data.images:SVHN', ''), None)
+    """
+    parts = _CODE_AND_ARGUMENT.fullmatch(text)
+    return None if parts is None else (parts[1], parts[2] or "")
+
+
+def import_extension(
+    name: str,
+    what: str,
+    expected: str,
+    *,
+    fits: Callable[[Any], bool],
+    catalogue: Mapping[str, Any],
+    trust: Trust,
+) -> Any:
+    """Import what a user adds to a catalogue without a package: a method, a data source, a metric.
+
+    Args:
+        name, what, trust: as for `import_code`.
+        expected: what the object must be, such as "a subclass of coun.Method with a name".
+        fits: whether an object is that.
+        catalogue: the objects of this kind by name; no other one may take the name of one of them.
+
+    Raises: CounError as `import_code` does, and for an object that does not fit.
+
+    >>> from coun.metrics import Metric, catalogue
+    >>> import_extension(
+    ...     "fractions:Fraction", "metric", "a Metric", trust=True, catalogue=catalogue(),
+    ...     fits=lambda value: isinstance(value, Metric))
+    Traceback (most recent call last):
+    ...
+    coun.errors.CounError: metric 'fractions:Fraction': expected a Metric
+    """
+    value = import_code(name, what, trust=trust)
+    if not fits(value):
+        raise CounError(f"{what} '{name}': expected {expected}")
+    if catalogue.get(value.name, value) is not value:
+        raise CounError(
+            f"{what} '{name}' calls itself '{value.name}', as another {what} does; rename it"
+        )
+    return value
 
 
 def import_code(name: str, what: str, *, trust: Trust) -> Any:
@@ -120,6 +177,18 @@ def importable(name: str) -> Iterator[None]:
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
+
+
+def from_anywhere(name: str) -> str:
+    """Return the code *name* as it can be imported from any working folder: a file's path whole.
+
+    >>> from_anywhere("package.module:Class")
+    'package.module:Class'
+    """
+    module, _, attribute = name.rpartition(":")
+    if not module.endswith(".py"):
+        return name
+    return f"{os.path.abspath(os.path.expanduser(module))}:{attribute}"
 
 
 def source_digest(value: Any) -> str:

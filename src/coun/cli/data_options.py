@@ -135,10 +135,9 @@ def with_id_column(source: str, limits: dict[str, Any], id_column: str | None) -
     The option also names the column of a request file, so it is left out where the source has
     no columns.
     """
-    from coun.data.sources import catalogue
+    from coun.data.sources import takes
 
-    kind = catalogue().get(source.partition(":")[0])
-    if id_column is not None and kind is not None and "id_column" in kind.options:
+    if id_column is not None and takes(source, "id_column"):
         return {**limits, "id_column": id_column}
     return limits
 

@@ -32,6 +32,14 @@ from coun.errors import CounError
     help="A Retrain's run folder or weights file; repeated, comparisons are means, and the floor "
     "is shown.",
 )
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Also compute this metric: one that is computed on request only, such as kl_to_retrain, "
+    "or your own, ./file.py:NAME.",
+)
 @start_options
 @app.trust_option
 @data_options
@@ -41,6 +49,7 @@ from coun.errors import CounError
 def command(
     folder: Path,
     against: tuple[Path, ...],
+    metrics: tuple[str, ...],
     source: str | None,
     model: str | None,
     trust: bool,
@@ -50,9 +59,11 @@ def command(
 ) -> None:
     from coun.cli import show
     from coun.engine.device import keep_freed_memory
+    from coun.metrics.registry import find
     from coun.runs import evaluate, request_scores
 
     keep_freed_memory()
+    further = [find(name, trust=True) for name in metrics]
     run, *retrains = open_together(
         (folder, *against),
         source,
@@ -72,5 +83,7 @@ def command(
             split = split_from_options(run.data, forget, score=score)
         except CounError:
             raise error from None
-    metrics = evaluate(run, against=retrains, split=split, trust=trust, progress=True)
-    show.result(run, metrics, as_json=as_json)
+    values = evaluate(
+        run, against=retrains, split=split, metrics=further, trust=trust, progress=True
+    )
+    show.result(run, values, further, as_json=as_json)

@@ -20,6 +20,7 @@ import click
 
 from coun.cli import app
 from coun.errors import CounError
+from coun.trust import code_and_argument
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,8 +145,8 @@ _DECLARATIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "--forget",
         {
             "metavar": "KIND[:KEY=VALUE,...]",
-            "help": "Request of any kind with its settings, also one of another package, for "
-            "example random:fraction=0.1,seed=3.",
+            "help": "Request of any kind with its settings, as random:fraction=0.1,seed=3; KIND "
+            "may be a class of your own, ./file.py:Class.",
         },
     ),
 )
@@ -262,7 +263,7 @@ def requests(
         number, _, level = text.partition(":")
         wanted.append(parse({"kind": "memorised", "fraction": number, "level": level or "high"}))
     wanted += [parse({"kind": "worst_case", "fraction": part}) for part in forget.worst]
-    return wanted + [parse(_settings(text)) for text in forget.kinds]
+    return wanted + [parse(_settings(text), trust=True) for text in forget.kinds]
 
 
 def values_by_column(conditions: Iterable[str]) -> dict[str, list[str]]:
@@ -282,9 +283,14 @@ def values_by_column(conditions: Iterable[str]) -> dict[str, list[str]]:
 
 def _settings(text: str) -> dict[str, Any]:
     """The record of a request from `KIND:KEY=VALUE,...`; a value in brackets is JSON."""
-    kind, colon, listing = text.partition(":")
+    from coun.data.requests import kinds
+
+    own = code_and_argument(text)
+    kind, _, listing = text.partition(":")
+    if own is not None and kind not in kinds():
+        kind, listing = own
     record: dict[str, Any] = {"kind": kind}
-    for pair in re.split(r",(?=\w+=)", listing) if colon else []:
+    for pair in re.split(r",(?=\w+=)", listing) if text != kind else []:
         key, equals, value = pair.partition("=")
         if not (key and equals) or key in record:
             raise CounError(f"--forget is '{text}'; expected KIND:KEY=VALUE,... with each KEY once")
@@ -299,6 +305,7 @@ def summary(data: Data, split: Split) -> list[str]:
     """Repeat a request in a few lines: how many rows, of which classes, which first, copies."""
     from coun.data import copies
     from coun.data.cache import entries
+    from coun.data.sources import argument_of
 
     rows = dict(zip(data.train.numbers.tolist(), _ids_and_labels(data.train), strict=True))
     if data.absent is not None:
@@ -323,10 +330,10 @@ def summary(data: Data, split: Split) -> list[str]:
         lines.append(
             f"  in the test part: {_rows(left_out)}, {reason}; measurements leave them out"
         )
-    kind, _, path = data.source.partition(":")
+    path = argument_of(data.source) if data.source else ""
     if path and (cached := entries(path)):
         lines.append(
-            f"  decoded pictures of {kind}:{path} are kept in {cached[0].path.parent}: those of "
+            f"  decoded pictures of {data.source} are kept in {cached[0].path.parent}: those of "
             "deleted files go when the source is next read, or with 'coun data cache --clear'"
         )
     if text := copies(data, split).describe():

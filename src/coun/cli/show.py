@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from rich.table import Table
 from coun.cli import app
 from coun.engine.process_group import ProcessGroup
 from coun.errors import counted
-from coun.metrics import catalogue
+from coun.metrics import Metric, catalogue
 from coun.runs import Run, evaluate
 from coun.runs.cost import operations
 
@@ -22,8 +23,13 @@ def finish(run: Run, *, as_json: bool) -> None:
         result(run, evaluate(run, progress=True), as_json=as_json)
 
 
-def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
-    """Print what *run* is, what it cost and how it measures."""
+def result(
+    run: Run, metrics: dict[str, Any], further: Sequence[Metric] = (), *, as_json: bool
+) -> None:
+    """Print what *run* is, what it cost and how it measures.
+
+    Args: further: metrics that are not in the catalogue.
+    """
     for warning in metrics.get("warnings", []):
         click.echo(f"coun: warning: {warning}", err=True)
     if as_json:
@@ -43,7 +49,7 @@ def result(run: Run, metrics: dict[str, Any], *, as_json: bool) -> None:
     table = app.table("metric")
     for heading in (*columns, *differences):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, metric in catalogue().items():
+    for name, metric in (catalogue() | {m.name: m for m in further}).items():
         if isinstance(metrics.get(name), float):
             values = [other.get(name) for other in columns.values()]
             changes = [

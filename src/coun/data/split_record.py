@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coun.data.data_set import Data
-from coun.data.requests import Listed, parse
+from coun.data.requests import Listed, parse, parse_recorded
 from coun.data.requests.listed import row_numbers
 from coun.data.split_rows import ContentKind, no_rows
 from coun.errors import CounError
@@ -32,7 +32,7 @@ def recorded_fields(
         entries = _recorded(record, "request", list)
         if not all(isinstance(entry, Mapping) for entry in entries):
             raise _damaged("request")
-        request = tuple(parse(entry) for entry in entries)
+        request = tuple(parse_recorded(entry) for entry in entries)
         drawn = _recorded(record, "drawn", list | str)
         _recorded_rows(record, "forgotten_classes")
         if _recorded(record, "content_kind", str) not in get_args(ContentKind):

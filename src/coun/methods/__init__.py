@@ -20,7 +20,7 @@ from coun.plans.card import Card, default_share
 from coun.plans.contrastive_module import contrast
 from coun.plans.method import Method, Training, from_settings
 from coun.plugins import load_plugins
-from coun.trust import Trust, import_code, is_code
+from coun.trust import Trust, import_extension, is_code
 
 _IN_PAPERS = re.compile(r"\(([^()]+)\)\.$")
 
@@ -93,13 +93,16 @@ def find(name: str, *, trust: Trust = False) -> type[Method]:
         raise CounError(reason)
     if not is_code(name):
         raise unknown_method(name)
-    kind = import_code(name, "method", trust=trust)
-    if not (isinstance(kind, type) and issubclass(kind, Method) and "name" in vars(kind)):
-        raise CounError(f"method '{name}': expected a subclass of coun.Method with a name")
-    if catalogue().get(kind.name, kind) is not kind:
-        raise CounError(
-            f"method '{name}' calls itself '{kind.name}', as another method does; rename it"
-        )
+    kind: type[Method] = import_extension(
+        name,
+        "method",
+        "a subclass of coun.Method with a name",
+        fits=lambda kind: (
+            isinstance(kind, type) and issubclass(kind, Method) and "name" in vars(kind)
+        ),
+        catalogue=catalogue(),
+        trust=trust,
+    )
     return kind
 
 

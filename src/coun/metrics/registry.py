@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from coun.errors import CounError, unknown
 from coun.plugins import load_plugins
+from coun.trust import Trust, import_extension, is_code
 
 PACKAGES = (
     "coun.metrics",
@@ -30,7 +32,8 @@ class Metric:
 
     A metric is added by one module in `coun/metrics/` that holds a `Metric`, or by an entry
     point in the group `coun.metrics` of another package. `coun.evaluate`, tables and reports
-    then show it; nothing else is edited.
+    then show it; nothing else is edited. `evaluate` and benches also take one by its name in a
+    file of the user, `./file.py:NAME`.
 
     Args:
         name: the key in `metrics.json`.
@@ -130,6 +133,11 @@ def _registered() -> _Registered:
     return _Registered({m.name: m for m in ordered}, frozenset(plugins), refused)
 
 
+def _is_built_in(name: str) -> bool:
+    """Whether coun itself has the metric, so that an error in it is an error of coun."""
+    return name in catalogue() and name not in _registered().plugins
+
+
 def catalogue() -> dict[str, Metric]:
     """List every metric by name, in the order of the columns of tables.
 
@@ -137,6 +145,36 @@ def catalogue() -> dict[str, Metric]:
     ['retain_accuracy', 'unlearn_accuracy', 'test_accuracy']
     """
     return _registered().metrics
+
+
+def find(name: str, *, trust: Trust) -> Metric:
+    """Return the metric called *name*.
+
+    Args:
+        name: a name in `catalogue()`, or `package.module:NAME` or `./file.py:NAME`, a `Metric`.
+        trust: whether such code may be imported: True for a name that the user gave.
+
+    Raises: CounError for an unknown metric, or one that is not trusted, is not a `Metric`, or has
+        the name of another one.
+
+    >>> find("retain_accuracy", trust=False).label
+    'RA'
+    """
+    if name in catalogue():
+        return catalogue()[name]
+    if name in _registered().refused:
+        raise CounError(_registered().refused[name])
+    if not is_code(name):
+        raise unknown("metric", name, catalogue())
+    metric: Metric = import_extension(
+        name,
+        "metric",
+        "a coun.metrics.Metric",
+        fits=lambda value: isinstance(value, Metric),
+        catalogue=catalogue(),
+        trust=trust,
+    )
+    return metric
 
 
 def columns() -> dict[str, Metric]:
@@ -148,16 +186,34 @@ def columns() -> dict[str, Metric]:
     return {name: m for name, m in catalogue().items() if m.column is not None}
 
 
-def any_needs(kind: str) -> bool:
-    """Tell whether a metric needs the "logits", "features" or "labels" of any part.
+def with_further(further: Iterable[Metric] = ()) -> dict[str, Metric]:
+    """List the metrics that are computed always, and *further* ones, by name.
 
-    Metrics that are computed on request only do not count.
+    >>> "kl_to_retrain" in with_further(), "retain_accuracy" in with_further()
+    (False, True)
+    """
+    usual = {name: m for name, m in catalogue().items() if "on_request" not in m.needs}
+    return usual | {metric.name: metric for metric in further}
+
+
+def with_named(names: Iterable[str]) -> dict[str, Metric]:
+    """List all metrics, and those of a user's file by the *names* that import them.
+
+    Whoever reads *names* from a file asks whether it is trusted.
+    """
+    return catalogue() | {name: find(name, trust=True) for name in names}
+
+
+def any_needs(kind: str, metrics: Mapping[str, Metric] | None = None) -> bool:
+    """Tell whether one of *metrics* needs the "logits", "features" or "labels" of any part.
+
+    Args: metrics: by default those that are computed always.
 
     >>> any_needs("logits"), any_needs("features")
     (True, False)
     """
-    usual = [m for m in catalogue().values() if "on_request" not in m.needs]
-    return any(need.endswith(f".{kind}") for metric in usual for need in metric.needs)
+    needs = (need for m in (metrics or with_further()).values() for need in m.needs)
+    return any(need.endswith(f".{kind}") for need in needs)
 
 
 class Measurements(Mapping[str, Any]):
@@ -168,6 +224,7 @@ class Measurements(Mapping[str, Any]):
     Args:
         inputs: what `Metric.needs` names, of this model.
         retrain: the measurements of a Retrain of the same request.
+        metrics: the metrics by the names under which they are read; by default, `catalogue()`.
 
     >>> import torch
     >>> inputs = {"test.logits": torch.eye(2), "test.labels": torch.tensor([0, 0])}
@@ -176,24 +233,31 @@ class Measurements(Mapping[str, Any]):
     (50.0, False)
     """
 
-    def __init__(self, inputs: Mapping[str, Any], *, retrain: Measurements | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        retrain: Measurements | None = None,
+        metrics: Mapping[str, Metric] | None = None,
+    ) -> None:
         self.inputs, self.retrain = inputs, retrain
+        self.metrics = catalogue() if metrics is None else metrics
         self._values: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self:
             raise KeyError(name)
         if name not in self._values:
-            metric = catalogue()[name]
+            metric = self.metrics[name]
             value = metric.function(*map(self._input, metric.needs))
-            self._values[name] = _plain(value) if name in _registered().plugins else value
+            self._values[name] = value if _is_built_in(name) else _plain(value)
         return self._values[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in catalogue() and all(map(self._has, catalogue()[str(name)].needs))
+        return name in self.metrics and all(map(self.has_input, self.metrics[str(name)].needs))
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in catalogue() if name in self)
+        return (name for name in self.metrics if name in self)
 
     def against(self, retrain: Measurements) -> Measurements:
         """Return the same metrics and those that compare them with *retrain*.
@@ -201,7 +265,7 @@ class Measurements(Mapping[str, Any]):
         Values that were computed already are kept. These measurements must have no Retrain yet.
         """
         assert self.retrain is None
-        pair = Measurements(self.inputs, retrain=retrain)
+        pair = Measurements(self.inputs, retrain=retrain, metrics=self.metrics)
         pair._values = self._values.copy()
         return pair
 
@@ -239,14 +303,15 @@ class Measurements(Mapping[str, Any]):
         try:
             return self[name], ""
         except Exception as error:
-            if name not in _registered().plugins:
+            if _is_built_in(name):
                 raise
             return None, " ".join(f"{type(error).__name__}: {error}".split())
 
-    def _has(self, need: str) -> bool:
+    def has_input(self, need: str) -> bool:
+        """Tell whether what `Metric.needs` calls *need* is present."""
         first, _, rest = need.partition(".")
         if first == "retrain":
-            return self.retrain is not None and self.retrain._has(rest)
+            return self.retrain is not None and self.retrain.has_input(rest)
         return rest in self if first == "metrics" else need in self.inputs
 
     def _input(self, need: str) -> Any:

@@ -12,6 +12,7 @@ from coun.certificates import verify as verify_certificate
 from coun.data import Data, Split
 from coun.data.keyed_rows import KEYS
 from coun.data.near_copies import SIMILARITY
+from coun.data.sources import require_trusted_source
 from coun.errors import CounError, TamperingFound, listed
 from coun.files import cannot_write
 from coun.ledger import Entry
@@ -57,7 +58,7 @@ class Registry(RegistryReader):
     def open_version(self, version: int, data: Data | str | None = None) -> Run:
         """Open a version; rows that are deleted from the data are accepted."""
         folder = version_folder(self.folder, version)
-        source = self.source if data is None else data
+        source = self._trusted_source() if data is None else data
         return Run.open(folder, data=source, allow_missing=True, trust=self.trust)
 
     @classmethod
@@ -113,10 +114,16 @@ class Registry(RegistryReader):
         """
         folder = self.served
         record = read_record(folder)
-        data, _ = recorded_data(folder, record, source or self.source, allow_missing=True)
+        source = source or self._trusted_source()
+        data, _ = recorded_data(folder, record, source, allow_missing=True)
         if record.split is None:
             return data, None
         return data, Split.from_json(data, record.split, allow_missing=True)
+
+    def _trusted_source(self) -> str:
+        """The source on record, if it names no code or code that is trusted."""
+        require_trusted_source(self.source, str(self.folder), self.trust)
+        return self.source
 
     # Requests
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from coun.data import Data, Split
-from coun.data.requests import parse
+from coun.data.requests import parse_recorded
 from coun.errors import CounError
 from coun.methods.retrain import Retrain
 from coun.runs.folder import expanded, read_record, warn_unverified
@@ -146,6 +146,6 @@ def parent_folder(record: RunRecord, folder: Path | None) -> Path | None:
 def _in_words(split: dict[str, Any]) -> str | None:
     """Describe the recorded request; one of version 0.1 has a scenario only."""
     if "request" in split:
-        return " and ".join(parse(request).describe() for request in split["request"])
+        return " and ".join(parse_recorded(request).describe() for request in split["request"])
     scenario = split.get("scenario", {})
     return ", ".join(f"{key} {value}" for key, value in scenario.items()) or None

@@ -13,8 +13,8 @@ from torch import nn
 
 from coun.data import Data, Split
 from coun.errors import CounError, counted, require_type
-from coun.metrics import Measurements, catalogue
-from coun.metrics.registry import any_needs
+from coun.metrics import Measurements, Metric, catalogue
+from coun.metrics.registry import any_needs, find, with_further
 from coun.models import Classifier, Outputs
 from coun.runs.chain import measured
 from coun.runs.comparison import check_comparable
@@ -52,6 +52,7 @@ def evaluate(
     split: Split | None = None,
     data: Data | str | None = None,
     build: Callable[[], nn.Module] | nn.Module | None = None,
+    metrics: Sequence[str | Metric] = (),
     trust: Trust = False,
     progress: bool = False,
     shared: SharedOutputs | None = None,
@@ -69,6 +70,8 @@ def evaluate(
         split: forget rows, by default those on record of *run*, else of *against*. What
             *run* has forgotten already is added to them.
         data, build: as for `Run.open`, where *run* is a folder.
+        metrics: further metrics: those that are computed on request only, by name, and your own,
+            as `./file.py:NAME`, `package.module:NAME` or a `Metric`.
         trust: as for `Run.open`, for all folders.
         progress: show a progress bar on standard error.
         shared: outputs that other functions computed or will read as well (`SharedOutputs`).
@@ -77,13 +80,17 @@ def evaluate(
         the fields of `coun.runs.Metrics`: `start` and `change` for an unlearned run, `retrain`,
         `gap`, `average_gap` and `floor` against Retrains, `not_measured` where rows are deleted.
 
-    Raises: CounError if the two runs are of other data or forget other rows.
+    Raises: CounError if the two runs are of other data or forget other rows, or for an unknown
+        metric.
 
     >>> import coun
     >>> run = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
     >>> evaluate(run)["counts"]
     {'test': 359, 'retain': 50}
     """
+    further = [find(m, trust=True) if isinstance(m, str) else m for m in metrics]
+    table = with_further(further)
+    with_features = any_needs("features", table)
     if not isinstance(run, Run):
         # Rows that the request of the Retrain or of the caller names may be deleted.
         named = split is not None or against is not None
@@ -105,16 +112,18 @@ def evaluate(
         data=run.data,
         split=split,
         progress=progress,
-        with_features=any_needs("features"),
+        with_features=with_features,
     )
     predicted = predict_parts(run.classifier, shared=shared)
     require_finite(predicted, run.where)
     start_run = run.opened_start() if run.record.kind == "unlearned" else None
-    of_start = shared or SharedOutputs(with_features=any_needs("features"))
+    of_start = shared or SharedOutputs(with_features=with_features)
     start_on_test = (
         None if start_run is None else _on_test(start_run, run.data, split, progress, of_start)
     )
-    values = measurements(predicted, split, cost=run.record["cost"], start=start_on_test)
+    values = measurements(
+        predicted, split, cost=run.record["cost"], start=start_on_test, metrics=table, run=run
+    )
     result = measurements_to_json(values, predicted)
     result["split_sha256"] = split.digest if split else None
     if split is not None and (missing := len(split.missing(run.data))):
@@ -126,13 +135,27 @@ def evaluate(
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
     predict_start = partial(predict_parts, shared=of_start)
     result = _with_start(result, run, start_run, split, path, predict_start)
+    if missing_inputs := _left_out(further, values, result):
+        result["metrics_left_out"] = {**result.get("metrics_left_out", {}), **missing_inputs}
     if warnings := _warnings(run, result):
         result["warnings"] = warnings
-    metrics = Metrics.model_validate({"version": VERSION, **result})
-    values_by_name = metrics.to_json()
-    if path is not None and (note := write_metrics(path, metrics)):
+    content = Metrics.model_validate({"version": VERSION, **result})
+    values_by_name = content.to_json()
+    if path is not None and (note := write_metrics(path, content)):
         values_by_name["warnings"] = [*values_by_name.get("warnings", []), note]
     return values_by_name
+
+
+def _left_out(
+    further: Sequence[Metric], values: Measurements, result: Mapping[str, Any]
+) -> dict[str, str]:
+    """Say, by name, which inputs of *further* metrics are missing, so that they have no value."""
+    reasons = {}
+    for metric in further:
+        if metric.name not in result and metric.name not in result.get("metrics_left_out", {}):
+            missing = [need for need in metric.needs if not values.has_input(need)]
+            reasons[metric.name] = f"it needs {', '.join(missing)}, which is not at hand"
+    return reasons
 
 
 def _with_start(
@@ -186,6 +209,8 @@ def _nearness(
             predict_parts(retrain.classifier, data=replace(data, views=retrain.data.views)),
             split,
             cost=retrain.record["cost"],
+            metrics=values.metrics,
+            run=retrain,
         )
         for retrain in retrains
     ]

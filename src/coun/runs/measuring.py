@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,9 +12,12 @@ from torch import Tensor
 from coun.data import Data, Split
 from coun.data.subsets import stratified
 from coun.errors import CounError
-from coun.metrics import GAP_METRICS, Measurements
+from coun.metrics import GAP_METRICS, Measurements, Metric
 from coun.models import Classifier, Outputs
 from coun.runs.shared_outputs import SharedOutputs
+
+if TYPE_CHECKING:
+    from coun.runs.run import Run
 
 MEMBER_SEED = 0  # of the attack's stratified members: fixed, so two models face one attack
 
@@ -100,6 +103,8 @@ def measurements(
     cost: Mapping[str, float] | None = None,
     retrain: Measurements | None = None,
     start: Outputs | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    run: Run | None = None,
 ) -> Measurements:
     """Give every registered metric what it needs of one model's *predictions*.
 
@@ -112,6 +117,9 @@ def measurements(
         cost: the cost in the run's record.
         retrain: of a Retrain of the same request, measured in the same way.
         start: what the model before unlearning predicts for the same test rows.
+        metrics: the metrics by name, of which those on request are computed as well; by default
+            all that need no request.
+        run: the model, for metrics that need it.
 
     Returns: the metrics by name, each computed when it is first read.
 
@@ -119,6 +127,8 @@ def measurements(
         which covers a few classes only where files are sorted by class.
     """
     inputs: dict[str, Any] = {} if cost is None else {"cost": cost}
+    if metrics is not None:
+        inputs |= {"on_request": True, "model": run, "split": split}
 
     def add(name: str, part: str, rows: Tensor | None = None) -> None:
         values = {**predictions.outputs[part]._asdict(), "labels": predictions.labels[part]}
@@ -145,7 +155,7 @@ def measurements(
     if start is not None and forgotten is not None and torch.isin(test[others], forgotten).any():
         inputs["start.test.logits"] = start.logits[others]
         inputs["start.test.labels"] = test[others]
-    return Measurements(inputs, retrain=retrain)
+    return Measurements(inputs, retrain=retrain, metrics=metrics)
 
 
 def measure(predictions: Predictions, split: Split | None) -> dict[str, Any]:

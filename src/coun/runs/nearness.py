@@ -7,7 +7,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from coun.metrics import GAP_METRICS, Measurements, catalogue
+from coun.metrics import GAP_METRICS, Measurements
 
 
 def nearness(model: Measurements, retrains: Sequence[Measurements]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def nearness(model: Measurements, retrains: Sequence[Measurements]) -> dict[str,
         aim; "gap", the model's value minus that mean, for the metrics of the average gap; and
         with two Retrains or more "floor", what the same comparisons give between Retrains.
     """
-    aims = [name for name, metric in catalogue().items() if metric.direction == "nearer"]
+    aims = [name for name, metric in model.metrics.items() if metric.direction == "nearer"]
     common = [n for n in aims if all(isinstance(m.get(n), float) for m in (model, *retrains))]
     means = {name: fmean(retrain[name] for retrain in retrains) for name in common}
     result: dict[str, Any] = {

@@ -14,6 +14,7 @@ from torch import nn
 
 from coun.data import Data, OutOfFold, Split
 from coun.data.row_table import deleted_test_rows
+from coun.data.sources import require_trusted_source
 from coun.errors import CounError
 from coun.models import (
     Classifier,
@@ -159,7 +160,7 @@ class Run:
                 f"{folder / RECORD} says that the run is of kind '{record.kind}' but not which "
                 "rows it forgot; restore the file from a copy"
             )
-        _check_trust(folder, record, build, trust)
+        _check_trust(folder, record, data, build, trust)
         warn_unverified(folder, record)
         given = isinstance(data, Data)
         data, numbers = recorded_data(folder, record, data, allow_missing=allow_missing)
@@ -327,10 +328,13 @@ def check_finite(model: nn.Module, where: str) -> None:
 def _check_trust(
     folder: Path,
     record: RunRecord,
+    data: Data | str | None,
     build: Callable[[], nn.Module] | nn.Module | None,
     trust: Trust,
 ) -> None:
     """Refuse a record that names code before any of its data is read."""
+    if data is None:
+        require_trusted_source(record.data.source or "", str(folder / RECORD), trust)
     code = code_name(record.model.name or "")
     if build is None and code is not None:
         require_trust(code, f"{folder / RECORD}: model", trust)

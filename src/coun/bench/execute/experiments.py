@@ -38,6 +38,7 @@ from coun.errors import CounError
 from coun.files import locked
 from coun.methods import find
 from coun.metrics import Measurements, centroid_distances, centroids, prediction_rows
+from coun.metrics.registry import with_named
 from coun.runs import Options, Run, measure, predictions, prepare, train, unlearn
 from coun.runs.kept_epochs import KeptEpoch
 from coun.runs.measuring import measurements
@@ -195,7 +196,7 @@ def _compare(experiment: Compare, store: Store) -> dict[str, float | None]:
         outputs = predictions(run.classifier, data, split)
         usual = measurements(outputs, split, cost=run.record["cost"], start=begun)
         inputs = {**usual.inputs, **given, "on_request": True, "model": run, "split": split}
-        measured = Measurements(inputs, retrain=measured)
+        measured = Measurements(inputs, retrain=measured, metrics=with_named(experiment.metrics))
     assert measured is not None
     return measured.values_or_none(experiment.metrics)
 
@@ -216,7 +217,9 @@ def _ensemble(experiment: Ensemble, store: Store) -> dict[str, Any]:
     )
     labels, name = examples.labels.cpu(), "runs.forget.logits"
     inputs = {name: unlearned, f"original.{name}": originals, "forget.labels": labels}
-    measured = Measurements(inputs, retrain=Measurements({name: retrained}))
+    of_retrain = Measurements({name: retrained})
+    metrics = with_named(experiment.metrics)
+    measured = Measurements(inputs, retrain=of_retrain, metrics=metrics)
     result: dict[str, Any] = {"metrics": measured.values_or_none(experiment.metrics)}
     if RULI.name in experiment.metrics and result["metrics"][RULI.name] is not None:
         attacked = vulnerable_rows(unlearned, retrained, originals, labels)

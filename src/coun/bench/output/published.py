@@ -16,7 +16,7 @@ from scipy import stats
 from coun.bench.output.tables import ResultRow, ResultTable, metric_of
 from coun.bench.spec.forget import label
 from coun.bench.spec.planned import FLOOR, METHOD, ORIGINAL, RETRAIN
-from coun.data.requests import Class, Random, Request, parse
+from coun.data.requests import Class, Random, Request, parse_recorded
 from coun.errors import CounError
 from coun.methods import without_contrast
 from coun.methods.coun import CoUn
@@ -138,7 +138,7 @@ def compare(
     over ten trials.
     """
     settings = {w["name"]: w["paper"] for w in results["config"]["workload"] if w["paper"]}
-    requests = [parse(record) for record in results["config"]["scenario"]]
+    requests = [parse_recorded(record) for record in results["config"]["scenario"]]
     scenarios = {label(request): printed_scenario(request) for request in requests}
     compared: list[Compared] = []
     for table in tables:
@@ -215,7 +215,7 @@ def improvements_of(
     """The printed `improvements` of the setting of *table*; none where the paper has none."""
     for workload in results["config"]["workload"]:
         if workload["name"] == table.workload and (paper := workload["paper"]):
-            for request in map(parse, results["config"]["scenario"]):
+            for request in map(parse_recorded, results["config"]["scenario"]):
                 if label(request) == table.scenario:
                     scenario = printed_scenario(request)
                     return improvements(rows, (paper["dataset"], paper["model"], *scenario))

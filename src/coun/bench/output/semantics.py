@@ -14,7 +14,7 @@ from typing import Any
 from coun.bench.output.published import Compared, method_name, printed_scenario
 from coun.bench.spec.forget import label
 from coun.bench.spec.planned import CANDIDATE, RETRAIN
-from coun.data.requests import parse
+from coun.data.requests import parse_recorded
 from coun.errors import CounError
 from coun.report import Cell, Grid
 
@@ -145,7 +145,7 @@ def compare(results: Mapping[str, Any], tables: Sequence[SemanticsTable]) -> lis
     """Set the printed values of Tables 1, 4, 5 and 6 beside those of *tables*."""
     printed = _printed()
     papers = {w["name"]: w["paper"] for w in results["config"]["workload"] if w["paper"]}
-    requests = [parse(record) for record in results["config"]["scenario"]]
+    requests = [parse_recorded(record) for record in results["config"]["scenario"]]
     scenarios = {label(request): printed_scenario(request) for request in requests}
     compared = []
     for table in tables:

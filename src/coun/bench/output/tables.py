@@ -225,8 +225,12 @@ class ResultTable:
 
 
 def metric_of(name: str) -> Metric:
-    """The registered metric, or a stand-in for one whose plug-in is not installed."""
-    return catalogue().get(name) or Metric(name, name, "", lambda: None, ())
+    """The registered metric, or a stand-in for one whose code is not installed.
+
+    A report imports no code that results name, so a metric `./file.py:NAME` is called by NAME.
+    """
+    label = name.rpartition(":")[2]
+    return catalogue().get(name) or Metric(name, label, "", lambda: None, ())
 
 
 def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:

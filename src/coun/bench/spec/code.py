@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from coun.metrics.registry import with_named
 from coun.models import MODELS
 from coun.models.zoo import GROUP, code_name
 from coun.plugins import load_plugin, registered
@@ -30,6 +32,12 @@ def code_of_model(name: str) -> dict[str, list[str]]:
     if name not in MODELS and name in registered(GROUP):
         return code_of(load_plugin(registered(GROUP)[name]))
     return {}
+
+
+def code_of_metrics(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the same for the functions of metrics."""
+    metrics = with_named(names)
+    return code_of(*(metrics[name].function for name in names))
 
 
 def _is_built_in(value: Any) -> bool:

@@ -10,7 +10,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
-from coun.bench.spec.code import code_of, code_of_model
+from coun.bench.spec.code import code_of, code_of_metrics, code_of_model
 from coun.bench.spec.forget import hashed_record, label, score_name
 from coun.bench.spec.method_config import PreparationConfig
 from coun.bench.spec.protocols import Attack
@@ -19,7 +19,6 @@ from coun.data.requests import Request
 from coun.engine.device import MemoryFormat
 from coun.federated import Federation
 from coun.methods import find
-from coun.metrics import catalogue
 from coun.objectives.contrastive.registry import find_loss
 
 FORMAT = 2  # of the store; results written with another number are never reused
@@ -278,7 +277,7 @@ class Compare(Experiment):
             "metrics": self.metrics,
             **({"unread": True} if self.unread else {}),
             **({"original": self.original.key} if self.original else {}),
-            **code_of(*(catalogue()[name].function for name in self.metrics)),
+            **code_of_metrics(self.metrics),
         }
 
     @property
@@ -308,7 +307,7 @@ class Ensemble(Experiment):
             "models": [[model.key for model in group] for group in groups],
             "cut": self.forget.content(),
             "metrics": self.metrics,
-            **code_of(*(catalogue()[name].function for name in self.metrics)),
+            **code_of_metrics(self.metrics),
         }
 
     @property

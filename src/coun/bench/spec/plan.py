@@ -41,7 +41,8 @@ from coun.bench.spec.workload import (
 from coun.data.requests import Random, Request
 from coun.engine.process_group import ProcessGroup
 from coun.methods import find, without_contrast
-from coun.metrics import GAP_METRICS, catalogue
+from coun.metrics import GAP_METRICS
+from coun.metrics.registry import with_named
 from coun.runs.recipes import inherited, recipe
 
 HALF_MODEL_SEED = 500_000  # the models that memorisation is estimated from count up from here
@@ -256,11 +257,12 @@ class _SeedPlanner:
         return Evaluate(self.setting, subject, forget, protocol_of(self.config).mia)
 
     def comparison(self, subject: Train | Unlearn, retrain: Evaluate) -> Compare | None:
+        metrics = with_named(self.config.metrics)
         names = [name for name in self.config.metrics if name not in GAP_METRICS]
-        further = tuple(name for name in names if not catalogue()[name].compares_runs)
+        further = tuple(name for name in names if not metrics[name].compares_runs)
         if not further:
             return None
-        needs = {need.partition(".")[0] for name in further for need in catalogue()[name].needs}
+        needs = {need.partition(".")[0] for name in further for need in metrics[name].needs}
         original = Train(self.setting, self.seed) if needs & {"original", "start"} else None
         assert isinstance(retrain.subject, Train)
         return Compare(

@@ -19,7 +19,7 @@ from coun.bench.spec.experiment import (
 )
 from coun.bench.spec.workload import WorkloadInfo
 from coun.errors import CounError, nearest
-from coun.metrics import catalogue
+from coun.metrics.registry import with_named
 
 ORIGINAL, RETRAIN, FLOOR = "Original", "Retrain", "Retrain again"  # reference rows and roles
 METHOD, CANDIDATE = "method", "candidate"  # the other roles
@@ -104,7 +104,8 @@ class Plan:
     @property
     def ensembles(self) -> list[PlannedEnsemble]:
         """The comparisons of the models of all seeds, one for each row; none without metrics."""
-        metrics = tuple(name for name in self.config.metrics if catalogue()[name].compares_runs)
+        registered = with_named(self.config.metrics)
+        metrics = tuple(name for name in self.config.metrics if registered[name].compares_runs)
         tables: dict[tuple[str, str, int], dict[str, list[PlannedModel]]] = {}
         for model in self.models if metrics else ():
             rows = tables.setdefault((model.workload, model.scenario, model.stage), {})

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from coun.bench.spec.config import ROOT, Config
 from coun.bench.spec.tiny import tiny
+from coun.data.sources import code_of_source
 from coun.errors import CounError, nearest, unknown
 from coun.files import expanded
 from coun.models.zoo import code_name
@@ -110,22 +111,33 @@ def with_selected_workloads(config: Config, only: Sequence[str]) -> Config:
 
 def _code(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What code a config names, whether it is well-formed or not."""
+    for name in _texts(document.get("metrics")):
+        if (code := code_name(name)) is not None:
+            yield "metric", code
+    for source in _texts(list(_entries(document, "workload", "data", "source"))):
+        if (code := code_of_source(source)) is not None:
+            yield "data source", code
     places = (
         ("model", "workload", "model"),
-        ("views", "workload", "data"),
+        ("views", "workload", "data", "views"),
         ("method", "method", "name"),
+        ("scenario", "scenario", "kind"),
         # A loss may be in any of these, as `contrast.loss`.
         *(("contrastive loss", "method", key) for key in ("contrast", "on", "vary", "search")),
     )
-    for what, table, key in places:
-        entries = document.get(table, [])
-        for entry in entries if isinstance(entries, list) else []:
-            value = entry.get(key) if isinstance(entry, dict) else None
-            if what == "views":
-                value = value.get("views") if isinstance(value, dict) else None
-            for text in _texts(value):
-                if (name := code_name(text)) is not None:
-                    yield what, name
+    for what, *keys in places:
+        for text in _texts(list(_entries(document, *keys))):
+            if (code := code_name(text)) is not None:
+                yield what, code
+
+
+def _entries(document: Mapping[str, Any], table: str, *keys: str) -> Iterator[Any]:
+    """What every entry of *table* has at *keys*, one inside the other."""
+    entries = document.get(table, [])
+    for value in entries if isinstance(entries, list) else []:
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        yield value
 
 
 def _texts(value: Any) -> Iterator[str]:

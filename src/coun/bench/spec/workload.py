@@ -16,6 +16,7 @@ from coun.bench.spec.protocols import PROTOCOLS, Protocol
 from coun.data import Data, Split, TensorExamples, Views, load
 from coun.data.public import public_set
 from coun.data.requests import Client, Request
+from coun.data.sources import code_of_source
 from coun.data.subsets import stratified
 from coun.engine import Compute, forward_flops
 from coun.errors import CounError, unknown
@@ -133,7 +134,8 @@ def _load(spec: DataSpec) -> Data:
             **of_source,
         )
     except CounError as error:
-        if Path(spec.source.partition(":")[2] or ".").exists():
+        place = spec.source.partition(":")[2]
+        if code_of_source(spec.source) is not None or Path(place or ".").exists():
             raise MissingDataError(str(error)) from error
         advice = f"; name the folder that holds the data with --data-root DIR or {ROOT}=DIR"
         advice += " (coun data where tells where to get it)" if options.expect else ""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from torch import Tensor
 
 from coun.data.data_set import Data
@@ -34,8 +40,8 @@ class ModelPredictions(NamedTuple):
 class Request(BaseModel, ABC):
     """A forget request: in words that fit any data, until `choose` applies them to one.
 
-    A kind of your own is a subclass with a `kind`, registered as an entry point of the group
-    `coun.requests`; its fields are its settings.
+    A kind of your own is a subclass with a `kind`; its fields are its settings. It is registered
+    as an entry point of the group `coun.requests`, or named `./file.py:Class`.
 
     >>> import coun
     >>> from coun.data.requests import parse
@@ -47,6 +53,22 @@ class Request(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Any
+    _code: str = ""  # what the user called the class, where it is not installed
+
+    def imported_from(self, code: str) -> Self:
+        """Return the same request, whose record and copies in other processes name *code*."""
+        request = self.model_copy()
+        request._code = code
+        return request
+
+    @model_serializer(mode="wrap")
+    def _record(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        record: dict[str, Any] = fields(self)
+        return {**record, "kind": self._code} if self._code and "kind" in record else record
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle a request of imported code by its record, because others must import it too."""
+        return (_unpickled, (self.model_dump(),)) if self._code else super().__reduce_ex__(protocol)
 
     @property
     def among_remaining(self) -> bool:
@@ -120,6 +142,12 @@ class Request(BaseModel, ABC):
     def in_stages(self) -> tuple[Request, ...]:
         """The request as a series of requests, each of which includes those before it."""
         return (self,)
+
+
+def _unpickled(record: dict[str, Any]) -> Request:
+    from coun.data.requests import parse
+
+    return parse(record, trust=True)  # the process that wrote the record had imported the code
 
 
 def rows_of_share(total: int, fraction: float) -> int:

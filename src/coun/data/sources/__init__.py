@@ -1,7 +1,8 @@
 """Data sources, written `KIND` or `KIND:PATH` in Python and on the command line.
 
 Every module of this folder that declares a `SOURCE`, and every package that registers one as
-an entry point of the group `coun.sources`, is found without any other edit.
+an entry point of the group `coun.sources`, is found without any other edit. A `Source` in a file
+of the user is a kind as well: `./file.py:NAME` or `./file.py:NAME:PATH`.
 """
 
 from __future__ import annotations
@@ -25,15 +26,26 @@ from coun.data.subsets import limited
 from coun.errors import CounError, require_type, unknown
 from coun.plugins import load_plugins
 from coun.seeds import check_defaults_of_torch
+from coun.trust import (
+    Trust,
+    code_and_argument,
+    from_anywhere,
+    import_extension,
+    one_line,
+    require_trust,
+)
 
 __all__ = [
     "OpenedSource",
     "Source",
     "Table",
+    "argument_of",
     "catalogue",
+    "code_of_source",
     "describe_sources",
     "load",
     "open_source",
+    "require_trusted_source",
     "takes",
 ]
 
@@ -88,7 +100,8 @@ def load(
     """Load the data set that *spec* names.
 
     Args:
-        spec: `KIND` or `KIND:PATH`; `describe_sources()` lists all kinds.
+        spec: `KIND` or `KIND:PATH`; `describe_sources()` lists all kinds. A kind of your own
+            is `./file.py:NAME` or `package.module:NAME`, which names a `Source`.
         limit: keep a seeded, class-balanced subset of this many training rows. Only those are
             decoded, and they keep their row numbers in the whole source.
         test_limit: the same for the test rows.
@@ -164,7 +177,37 @@ def takes(spec: str, option: str) -> bool:
     >>> takes("digits", "label_column")
     False
     """
-    return option in _parse(spec)[0].options
+    return option in _parse(spec)[1].options
+
+
+def argument_of(spec: str) -> str:
+    """Return what follows the kind in *spec*, such as a path; "" where nothing does.
+
+    >>> argument_of("folder:photos"), argument_of("digits")
+    ('photos', '')
+    """
+    return _parse(spec)[2]
+
+
+def code_of_source(spec: str) -> str | None:
+    """Return the `file.py:NAME` that reading *spec* imports; None for a source by name.
+
+    >>> code_of_source("./svhn.py:SVHN:data"), code_of_source("folder:photos")
+    ('./svhn.py:SVHN', None)
+    """
+    own = code_and_argument(spec)
+    return None if own is None or spec.partition(":")[0] in catalogue() else own[0]
+
+
+def require_trusted_source(spec: str, where: str, trust: Trust) -> None:
+    """Refuse *spec*, which the file *where* gave, if it names code that is not trusted.
+
+    Raises: CounError that says how to trust it.
+
+    >>> require_trusted_source("digits", "run.json", trust=False)
+    """
+    if (code := code_of_source(spec)) is not None:
+        require_trust(code, f"{where}: data source", trust)
 
 
 def open_source(spec: str, *, stream: bool = False, **options: Any) -> OpenedSource:
@@ -174,7 +217,7 @@ def open_source(spec: str, *, stream: bool = False, **options: Any) -> OpenedSou
 
     Raises: CounError as `load` does, but not for images that cannot be used.
     """
-    source, argument = _parse(spec)
+    kind, source, argument = _parse(spec)
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(source, given)
     origin = {name: source.to_record(name, value) for name, value in given.items()}
@@ -185,33 +228,50 @@ def open_source(spec: str, *, stream: bool = False, **options: Any) -> OpenedSou
         content = source.read(*arguments, **origin, **({"stream": True} if streams else {}))
     except OSError as error:
         raise CounError(f"cannot read {spec}: {first_line(error)}") from None
-    spelling = spec
+    except Exception as error:
+        if isinstance(error, CounError) or code_of_source(spec) is None:
+            raise
+        raise CounError(f"data source '{kind}' failed: {one_line(error)}") from error
+    # Absolute, so that a record of the run loads from another working directory.
     if path is not None and path.exists():
-        # Absolute, so that a record of the run loads from another working directory.
-        spelling = f"{source.name}:{os.path.abspath(path)}"
+        argument = os.path.abspath(path)
+    spelling = f"{from_anywhere(kind)}:{argument}" if argument else from_anywhere(kind)
     return OpenedSource(source, path, spelling, content, origin, streams)
 
 
-def _parse(spec: str) -> tuple[Source, str]:
-    """Return the source that *spec* names and the argument after its colon."""
+def _parse(spec: str) -> tuple[str, Source, str]:
+    """Return the kind that *spec* names, its source, and the argument after the colon."""
     require_type(spec, str, "the data source", "text such as 'digits' or 'folder:photos'")
     sources, refused = _catalogue()
     kind, colon, argument = spec.partition(":")
-    if kind not in sources:
-        if kind not in refused and os.path.exists(os.path.expanduser(spec)):
-            raise CounError(
-                f"data source '{spec}' is a path without its kind; write KIND:PATH, such as "
-                f"folder:{spec}; kinds: {', '.join(sorted(sources))}"
-            )
-        raise CounError(refused[kind]) if kind in refused else unknown("data source", kind, sources)
-    source = sources[kind]
+    if (code := code_of_source(spec)) is not None and kind not in refused:
+        source = import_extension(
+            code,
+            "data source",
+            "a coun.data.sources.Source",
+            fits=lambda value: isinstance(value, Source),
+            catalogue=sources,
+            trust=True,  # whoever reads *spec* from a file asks for trust: `require_trusted_source`
+        )
+        kind, colon, argument = code, spec[len(code) :], spec[len(code) + 1 :]
+    elif kind in sources:
+        source = sources[kind]
+    elif kind in refused:
+        raise CounError(refused[kind])
+    elif os.path.exists(os.path.expanduser(spec)):
+        raise CounError(
+            f"data source '{spec}' is a path without its kind; write KIND:PATH, such as "
+            f"folder:{spec}; kinds: {', '.join(sorted(sources))}"
+        )
+    else:
+        raise unknown("data source", kind, sources)
     if colon and not source.argument:
-        raise CounError(f"data source '{spec}' has an argument; expected '{source.name}' alone")
+        raise CounError(f"data source '{spec}' has an argument; expected '{kind}' alone")
     if source.argument and not argument:
         raise CounError(
-            f"data source '{spec}' has no {source.argument}; expected {source.spelling}"
+            f"data source '{spec}' has no {source.argument}; expected {kind}:{source.argument}"
         )
-    return source, argument
+    return kind, source, argument
 
 
 def _check_options(source: Source, options: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.errors import CounError, unknown
+from coun.errors import unknown
 from coun.models import Classifier
 from coun.objectives.context import BatchContext
 from coun.objectives.contrastive.cross_view import Directions, info_nce_loss
@@ -20,7 +20,7 @@ from coun.objectives.contrastive.redundancy import barlow_twins_loss, vicreg_los
 from coun.objectives.contrastive.relational import co2_loss, sce_loss
 from coun.objectives.contrastive.supcon import supcon_loss
 from coun.objectives.objective import Objective
-from coun.trust import Trust, import_code, is_code
+from coun.trust import Trust, import_extension, is_code
 
 FROZEN = ConfigDict(extra="forbid")
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -275,16 +275,16 @@ def find_loss(name: str, *, trust: Trust) -> type[ContrastiveLoss]:
         return LOSSES[name]
     if not is_code(name):
         raise unknown("contrastive loss", name, [*LOSSES, "package.module:Class"])
-    kind = import_code(name, "contrastive loss", trust=trust)
-    of_loss = isinstance(kind, type) and issubclass(kind, ContrastiveLoss)
-    if not (of_loss and isinstance(vars(kind).get("name"), str)):
-        raise CounError(
-            f"contrastive loss '{name}': expected a subclass of "
-            "coun.objectives.contrastive.registry.ContrastiveLoss with a name"
-        )
-    if LOSSES.get(kind.name, kind) is not kind:
-        raise CounError(
-            f"contrastive loss '{name}' calls itself '{kind.name}', as another loss does; rename it"
-        )
-    chosen: type[ContrastiveLoss] = kind
-    return chosen
+    kind: type[ContrastiveLoss] = import_extension(
+        name,
+        "contrastive loss",
+        "a subclass of coun.objectives.contrastive.registry.ContrastiveLoss with a name",
+        fits=lambda kind: (
+            isinstance(kind, type)
+            and issubclass(kind, ContrastiveLoss)
+            and isinstance(vars(kind).get("name"), str)
+        ),
+        catalogue=LOSSES,
+        trust=trust,
+    )
+    return kind
