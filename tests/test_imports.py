@@ -37,7 +37,7 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # See tensors, and errors to complain with; of coun nothing but what is named here.
-PLAIN = {"metrics": {"errors", "plugins"}, "attacks": {"errors", "metrics"}}
+PLAIN = {"metrics": {"errors", "plugins", "trust"}, "attacks": {"errors", "metrics"}}
 
 
 def label(path):
