@@ -72,7 +72,7 @@ def test_the_hub_gives_what_the_files_give(write_parquet, root, refused, monkeyp
     data = load("hf:org/name", limit=4)
     assert data.fingerprint == load(f"hf:{root}", limit=4).fingerprint
     assert data.source == "hf:org/name"
-    with refused("'other'", "Couldn't find it"):
+    with refused("no file or folder 'other'", "Couldn't find it", "check the path"):
         load("hf:other")
     parts["dev"] = parts.pop("test")
     with refused("splits train, dev", "test, validation"):

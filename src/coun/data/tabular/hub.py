@@ -63,7 +63,10 @@ def parts(name: str, tests: tuple[str, ...]) -> tuple[HubPart, HubPart]:
     try:
         splits = datasets.load_dataset(name)
     except Exception as error:  # network, cache, builder: each brings its own kinds
-        raise CounError(f"hf: cannot load '{name}' from the Hub: {first_line(error)}") from None
+        raise CounError(
+            f"hf: there is no file or folder '{name}', and the Hugging Face Hub does not give a "
+            f"data set of this name: {first_line(error)}; check the path or the name"
+        ) from None
     test = next((split for split in tests if split in splits), None)
     if "train" not in splits or test is None:
         raise CounError(
