@@ -61,7 +61,9 @@ def test_a_bench_is_planned_run_and_reported(coun_command, config: Path, tmp_pat
     assert page.count("data:image/png;base64,") == 3  # ranks need more seeds
     assert "http" not in page
     assert "<script" not in page
-    assert "hours" in coun_command("bench", "plan", config).out
+    timed = coun_command("bench", "plan", config)
+    assert "hours" in timed.out
+    assert "timing a few steps of " in timed.err
 
 
 def test_bad_input_is_refused_in_one_line(coun_command, config: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from data.parquet import ANT_OR_BEE, IMAGE, class_label
 from PIL import Image
 
-from coun.data import load
+from coun.data import Split, load
 
 
 def grey(level):
@@ -54,6 +54,9 @@ def test_the_id_column_names_the_rows_only_if_it_is_chosen(write_parquet, root, 
     (note,) = data.notes
     assert "'filename'" in note
     assert "--id-column filename" in note
+    with refused("id '2' may be a row number or a value of column 'filename'", "--forget-index"):
+        Split.by_id(data, ["2"])
+    assert Split.by_index(data, [2]).forget.tolist() == [2]
     named = load(f"hf:{root}", id_column="filename", limit=2)
     assert set(named.ids) <= set(names.to_pylist())
     assert named.test.ids == ("w", "x", "y", "z")

@@ -120,6 +120,18 @@ def test_text_with_too_many_values_is_no_category_unless_chosen(tmp_path):
     assert coun.load(f"table:{path}", categorical="word").shape == (160,)
 
 
+def test_ids_are_refused_where_two_columns_may_hold_them(tmp_path):
+    columns = {"id": range(200), "account_id": range(200, 400), "x": [0.5, 1.5] * 100}
+    path = save({**columns, "label": [0, 1] * 100}, tmp_path / "customers.csv")
+    data = coun.load(f"table:{path}", drop="id,account_id")
+    again = coun.load(f"table:{path}", **data.origin)
+    for ambiguous in (data, again):  # also where the columns are on record
+        with pytest.raises(CounError, match="a value of column 'id' or 'account_id'"):
+            coun.Split.by_id(ambiguous, ["17"])
+    named = coun.load(f"table:{path}", id_column="id", drop="account_id")
+    assert coun.Split.by_id(named, [named.ids[3]]).forget.tolist() == [int(named.ids[3])]
+
+
 def test_a_text_that_is_another_in_each_row_is_proposed_as_the_id(tmp_path):
     columns = {"customer": [f"c{k}" for k in range(200)], "x": [0.5, 1.5] * 100}
     path = save({**columns, "label": [0, 1] * 100}, tmp_path / "customers.csv")

@@ -52,3 +52,9 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(CounError, match="unknown parameter.*did you mean"):
         NoT(negate=(name + "x",)).targets(net)
     assert make("not", {"negate": [name]}).targets(net) == (name,)  # type: ignore[attr-defined]
+    for parameter in list(net.parameters())[:2]:
+        parameter.requires_grad_(False)
+    with pytest.raises(CounError, match=f"'{name}' is frozen .* expected a parameter .*, such as"):
+        NoT(negate=(name,)).targets(net)
+    with pytest.raises(CounError, match="all weight matrices of the model are frozen"):
+        NoT().targets(net.requires_grad_(False))

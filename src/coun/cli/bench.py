@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,13 @@ def plan(
     from coun.bench.spec.estimation import estimate
 
     estimated = estimate(
-        config, trust=trust, only=only, tflops=tflops, tiny=tiny, data_root=data_root
+        config,
+        trust=trust,
+        only=only,
+        tflops=tflops,
+        tiny=tiny,
+        data_root=data_root,
+        say=partial(click.echo, err=True),
     )
     if as_json:
         app.emit(estimated)

@@ -172,7 +172,7 @@ def forget_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--id-column",
             "forget_id_column",
             metavar="NAME",
-            help="Column of the ids, in request files and in an hf: source.",
+            help="Column of the ids, in request files and in a source with columns.",
         ),
         _option("--where", "forget_where", multiple=True, metavar="COLUMN=VALUE", help=WHERE_HELP),
         _option(

@@ -42,7 +42,7 @@ _folder = click.argument("folder", metavar="DIR", type=app.PATH)
     "./file.py:factory.",
 )
 @click.option("--data", "source", metavar="SRC", help="Where the data is; --weights needs it.")
-@click.option("--id-column", metavar="NAME", help="Column of the ids in an hf: source.")
+@click.option("--id-column", metavar="NAME", help="Column of the ids, in a source with columns.")
 @click.option("--head", help="Name of the last linear layer, where it cannot be found.")
 @click.option(
     "--recipe",

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     help="Also write a new file: the ids of all these rows as .txt, or pictures of the shown ones "
     "as .png or .html.",
 )
-@click.option("--id-column", metavar="NAME", help="Column of the ids in an hf: source.")
+@click.option("--id-column", metavar="NAME", help="Column of the ids, in a source with columns.")
 @data_options
 @app.trust_option
 @app.json_option

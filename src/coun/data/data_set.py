@@ -65,6 +65,8 @@ class Data:
         one_numbering: both parts are numbered together, as where a part of one folder is held
             out; a row number then means one row only.
         notes: what the user should know about how the source was read, one line each.
+        id_columns: columns that may hold the ids of the rows, where none was chosen and row
+            numbers serve as ids. A list of ids is then refused, because 17 may mean either.
         views_code: the `package.module:factory` that made the views; empty for others.
         canaries: marked rows that were planted for audits (`coun.data.plant`), if any.
         vocabulary: for texts, the number of token ids, which are 0..vocabulary-1.
@@ -90,6 +92,7 @@ class Data:
     finer: Callable[[], Data] | None = None
     one_numbering: bool = False
     notes: tuple[str, ...] = ()
+    id_columns: tuple[str, ...] = ()
     canaries: Canaries | None = None
     views_code: str = ""
     vocabulary: int | None = None

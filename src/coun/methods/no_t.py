@@ -74,15 +74,18 @@ class NoT(FineTune):
             weights = [n for n, p in parameters.items() if p.ndim > 1 and p.requires_grad]
             if not weights:
                 raise CounError(
-                    "the model has no weight matrix to negate that may change; name a parameter "
-                    "with negate=..."
+                    "all weight matrices of the model are frozen (requires_grad is False); "
+                    "expected one that may change, or name another parameter with negate=..."
                 )
             targets = (weights[0],)
         frozen = [name for name in targets if not parameters[name].requires_grad]
         if frozen:
+            example = next(
+                (f", such as '{n}'" for n, p in parameters.items() if p.requires_grad), ""
+            )
             raise CounError(
-                f"'{frozen[0]}' is frozen (requires_grad is False) and cannot be negated; name "
-                "another parameter with negate=..."
+                f"'{frozen[0]}' is frozen (requires_grad is False) and cannot be negated; expected "
+                f"a parameter that may change{example}; name it with negate=..."
             )
         return targets
 

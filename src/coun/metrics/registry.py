@@ -21,6 +21,8 @@ PACKAGES = (
     "coun.attacks",
     "coun.analysis",
 )  # whose modules are searched for metrics
+# Inputs that are there only where the user names the metric.
+ON_REQUEST = frozenset({"on_request", "model", "original.model", "split"})
 GROUP = "coun.metrics"  # the entry points of other packages
 
 _log = logging.getLogger(__name__)
@@ -192,7 +194,7 @@ def with_further(further: Iterable[Metric] = ()) -> dict[str, Metric]:
     >>> "kl_to_retrain" in with_further(), "retain_accuracy" in with_further()
     (False, True)
     """
-    usual = {name: m for name, m in catalogue().items() if "on_request" not in m.needs}
+    usual = {name: m for name, m in catalogue().items() if not ON_REQUEST.intersection(m.needs)}
     return usual | {metric.name: metric for metric in further}
 
 

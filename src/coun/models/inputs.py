@@ -17,7 +17,8 @@ def run(model: nn.Module, batch: Tensor) -> Any:
     Token ids (B, T) int64, where negative ids are padding, are given to the model with the
     `pad_token_id` of its `config` in place of the padding, as models of Hugging Face have it, or
     0. A model whose forward has an argument `attention_mask` gets the mask as well: 1 where there
-    is a token, int64.
+    is a token, int64. A model whose `config` says that it classifies by the last place
+    (`summary_type`, as XLNet's does) gets the padding before the tokens, as its tokenizer puts it.
 
     >>> class Counts(nn.Module):
     ...     def forward(self, input_ids, attention_mask):
@@ -27,14 +28,22 @@ def run(model: nn.Module, batch: Tensor) -> Any:
     """
     if batch.dtype != torch.int64 or getattr(model, "takes_padding", False):
         return model(batch)
+    config = getattr(model, "config", None)
+    if getattr(config, "summary_type", None) == "last":
+        batch = _padding_first(batch)
     names = _arguments(type(model).forward)
     masks = {"attention_mask": (batch >= 0).long()} if "attention_mask" in names else {}
     # Some models compute positions, or where a text ends, from this token and not from the mask.
-    padding = getattr(getattr(model, "config", None), "pad_token_id", None)
+    padding = getattr(config, "pad_token_id", None)
     tokens = torch.where(batch < 0, padding if isinstance(padding, int) else 0, batch)
     if "input_ids" in names:
         return model(input_ids=tokens, **masks)
     return model(tokens, **masks)
+
+
+def _padding_first(batch: Tensor) -> Tensor:
+    """Move the padding of each row before its tokens, whose order stays."""
+    return batch.gather(1, (batch >= 0).int().argsort(dim=1, stable=True))
 
 
 @cache

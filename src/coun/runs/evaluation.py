@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -135,8 +136,9 @@ def evaluate(
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
     predict_start = partial(predict_parts, shared=of_start)
     result = _with_start(result, run, start_run, split, path, predict_start)
-    if missing_inputs := _left_out(further, values, result):
-        result["metrics_left_out"] = {**result.get("metrics_left_out", {}), **missing_inputs}
+    for name, reason in _left_out(further, values, result).items():
+        result.pop(name, None)
+        result["metrics_left_out"] = {**result.get("metrics_left_out", {}), name: reason}
     if warnings := _warnings(run, result):
         result["warnings"] = warnings
     content = Metrics.model_validate({"version": VERSION, **result})
@@ -149,10 +151,13 @@ def evaluate(
 def _left_out(
     further: Sequence[Metric], values: Measurements, result: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Say, by name, which inputs of *further* metrics are missing, so that they have no value."""
+    """Say, by name, why *further* metrics have no value or none that is a finite number."""
     reasons = {}
     for metric in further:
-        if metric.name not in result and metric.name not in result.get("metrics_left_out", {}):
+        value = result.get(metric.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            reasons[metric.name] = f"its value is {value}"
+        elif value is None and metric.name not in result.get("metrics_left_out", {}):
             missing = [need for need in metric.needs if not values.has_input(need)]
             reasons[metric.name] = f"it needs {', '.join(missing)}, which is not at hand"
     return reasons

@@ -187,6 +187,17 @@ def test_a_model_that_classifies_at_the_last_token(transformers, kind):
     torch.testing.assert_close(model.score.weight.grad, gradient)
 
 
+def test_padding_comes_first_for_a_model_that_classifies_by_the_last_place(transformers):
+    config = transformers.XLNetConfig(
+        vocab_size=20, d_model=8, n_layer=1, n_head=2, d_inner=8, num_labels=3
+    )
+    model = transformers.XLNetForSequenceClassification(config)
+    ids = torch.tensor([[5, 6, 7, -1, -1], [5, 6, 7, 8, 9]])
+    logits = Classifier(model, example=ids).eval()(ids).logits
+    alone = [model(row[row >= 0][None]).logits[0] for row in ids]
+    torch.testing.assert_close(logits, torch.stack(alone))
+
+
 @pytest.mark.parametrize(("padding", "expected"), [(19, [5, 19, 19]), (None, [5, 0, 0])])
 def test_padding_is_the_token_that_the_configuration_names(transformers, padding, expected):
     class Tokens(torch.nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ def estimate(
     tflops: float | None = None,
     tiny: bool = False,
     data_root: str | Path | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> dict[str, Any]:
     """Estimate the experiments, epochs, operations, seconds and bytes of a bench.
 
@@ -107,6 +108,7 @@ def estimate(
             refused.
         tflops: seconds are those of a machine that computes so many 1e12 operations per second,
             in training and prediction alike; nothing is timed here.
+        say: gets a line before each model is timed, which takes some seconds.
 
     Returns: `parts`, one for each workload and kind of experiment; `workloads` and `seeds`, the
         same summed by workload and by seed, where what seeds share counts for the first or last
@@ -121,7 +123,14 @@ def estimate(
         raise CounError(f"tflops is {tflops}; expected a number above 0")
     parsed = with_selected_workloads(configured(load(config, trust=trust), tiny, data_root), only)
     plan = make_plan(parsed, allow_missing_data=True).only(only)
-    speeds = {w.name: _speed(plan, w, timed, tflops) for w in plan.config.workload}
+    speeds: dict[str, Speed | None] = {}
+    for number, workload in enumerate(plan.config.workload, 1):
+        if say is not None and timed and tflops is None:
+            say(
+                f"timing a few steps of {workload.model} on {workload.name} ({number} of "
+                f"{len(plan.config.workload)}); --tflops N leaves this out"
+            )
+        speeds[workload.name] = _speed(plan, workload, timed, tflops)
     by_seed = _by_seed(plan)
     every = [experiment for experiments in by_seed.values() for experiment in experiments]
     parts: list[dict[str, Any]] = []

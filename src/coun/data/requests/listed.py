@@ -90,6 +90,8 @@ class Listed(Request):
         self._refuse_repetition()
         absent = data.absent
         if self.ids:
+            if data.id_columns:
+                raise CounError(_ambiguous_ids(self.ids[0], data.id_columns))
             table = dict(zip(data.ids, data.train.numbers.tolist(), strict=True))
             if absent is not None:
                 table |= dict(zip(absent.ids, absent.numbers.tolist(), strict=True))
@@ -191,6 +193,16 @@ def _integer(value: Any, what: str) -> int:
 
 def _int64(numbers: Iterable[int]) -> Tensor:
     return torch.tensor(list(numbers), dtype=torch.int64)
+
+
+def _ambiguous_ids(name: str, columns: Sequence[str]) -> str:
+    """Say that an id may be a row number or a value of a column."""
+    listing = " or ".join(f"'{column}'" for column in columns)
+    return (
+        f"id '{name}' may be a row number or a value of column {listing}, which has another value "
+        f"in each row; read the data with --id-column {columns[0]} (in Python id_column=...) when "
+        "a model is trained, or name row numbers with --forget-index"
+    )
 
 
 def _unknown_ids(strange: list[str], names: list[str]) -> str:

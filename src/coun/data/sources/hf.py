@@ -98,7 +98,13 @@ def read(
     values = _labels("train", train, label)
     if label_column is None:
         columns.check_guess(label, features[label], values)
-    notes = train.notes + _notes(train, columns.id_candidates(features, (image, label)), id_column)
+    candidates = columns.id_candidates(features, (image, label))
+    id_columns = () if id_column is not None else _distinct(train, candidates)
+    notes = train.notes + tuple(
+        f"row numbers serve as ids; column '{name}' has another value in each row, and "
+        f"--id-column {name} makes these the ids"
+        for name in id_columns
+    )
     if label_column is None and (others := columns.other_labels(features, label)):
         notes += (f"labels are in '{label}'; --label-column chooses {' or '.join(others)} instead",)
     classes, distinct = columns.class_names(features[label]), None
@@ -108,7 +114,7 @@ def read(
     rows = _part("train", train, image, values, id_column)
     if test is None:
         table = held_out.split(rows, classes)
-        table = replace(table, notes=table.notes + notes)
+        table = replace(table, notes=table.notes + notes, id_columns=id_columns)
         return _as_texts(table, train, train, length, encoding) if texts else table
     if test_split is None and _are_unknown(test, label):
         test = _parts(path, hold_out=False, test_split="val")[1]
@@ -119,7 +125,8 @@ def read(
         test_values = _as_training(label, test_values, distinct)
     elif columns.class_names(test.features().get(label, {})) not in (None, classes):
         raise CounError(f"column '{label}' names other classes in the test part than in training")
-    table = Table(rows, _part("test", test, image, test_values, id_column), classes, notes)
+    test_rows = _part("test", test, image, test_values, id_column)
+    table = Table(rows, test_rows, classes, notes, id_columns)
     return _as_texts(table, train, test, length, encoding) if texts else table
 
 
@@ -181,15 +188,13 @@ def _are_unknown(part: Columns, label: str) -> bool:
     return bool(number and len(column) and pc.all(pc.equal(column, -1)).as_py())
 
 
-def _notes(train: Columns, candidates: list[str], id_column: str | None) -> tuple[str, ...]:
-    """A hint at columns that may name the rows, if none was chosen: they are never guessed."""
-    if id_column is not None:
-        return ()
+def _distinct(train: Columns, names: list[str]) -> tuple[str, ...]:
+    """Those of the columns that have another value in each row, and so may name the rows."""
+    values = ((name, train.column(name)) for name in names)
     return tuple(
-        f"row numbers serve as ids; column '{name}' has another value in each row, and "
-        f"--id-column {name} makes these the ids"
-        for name in candidates
-        if len(column := train.column(name)) == len(column.unique()) and not column.null_count
+        name
+        for name, column in values
+        if len(column) == len(column.unique()) and not column.null_count
     )
 
 

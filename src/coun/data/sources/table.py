@@ -150,6 +150,7 @@ class Table:
         train, test: the parts.
         classes: names of the classes, one per label 0..K-1.
         notes: what the user should know about how the source was read, one line each.
+        id_columns: as for `Data`.
         problems: what is wrong with the source unless rows were deleted from it on purpose.
     """
 
@@ -157,6 +158,7 @@ class Table:
     test: Part
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    id_columns: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
@@ -222,4 +224,5 @@ class Table:
             limit=limit,
             one_numbering=self.one_numbering,
             notes=self.notes,
+            id_columns=self.id_columns,
         )

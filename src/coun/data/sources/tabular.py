@@ -79,6 +79,7 @@ def read(
         TableViews(features.widths(columns)),
         origin={"encoding": encoding},
         one_numbering=labelled.test is None,
+        id_columns=labelled.id_columns,
         notes=notes + features.unseen(labelled.tested, columns),
     )
 

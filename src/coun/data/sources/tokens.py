@@ -67,6 +67,7 @@ def read(
         TokenViews(),
         origin={"encoding": recorded},
         one_numbering=labelled.test is None,
+        id_columns=labelled.id_columns,
         notes=labelled.notes + token_lists.cut(labelled.table, length),
         vocabulary=vocabulary,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class LabelledTable:
         label: name of the label column.
         classes: the labels in training as text, sorted.
         id_column: name of the column of ids, chosen or found; None where row numbers serve.
+        id_columns: where row numbers serve, columns that may be meant instead.
         train_rows, test_rows: positions in *table* of the training rows and of the rows held
             out, int64.
         notes: what the user should know.
@@ -46,6 +48,7 @@ class LabelledTable:
     train_rows: np.ndarray
     test_rows: np.ndarray
     notes: tuple[str, ...]
+    id_columns: tuple[str, ...]
 
     @classmethod
     def read(
@@ -67,11 +70,15 @@ class LabelledTable:
             id_column = recorded.get("ids")
         table, test = read_parts(path, id_column, hold_out=bool(held_out))
         label = recorded["label"] if recorded else _label_column(table, label_column)
-        remark = ""
+        remark, id_columns = "", tuple[str, ...]()
+        parts = [table] if test is None else [table, test]
+        if id_column is None:
+            id_columns = tuple(_distinct_columns(parts, label, NAMES_ROWS))
         if id_column is None and not recorded:
-            id_column, remark = _naming_column([table] if test is None else [table, test], label)
+            id_column, remark = _naming_column(parts, label)
             if id_column is not None:  # again, because as numbers ids such as 007 lose their zeros
                 table, test = read_parts(path, id_column, hold_out=bool(held_out))
+                id_columns = ()
         if label not in table.column_names:
             raise unknown("label column", label, table.column_names)
         values = labels_of(table, label)
@@ -89,7 +96,8 @@ class LabelledTable:
             assert split.test.numbers is not None
             train_rows, test_rows = split.train.numbers, split.test.numbers
             notes += split.notes
-        return cls(table, test, label, classes, id_column, train_rows, test_rows, notes)
+        rows = (train_rows, test_rows)
+        return cls(table, test, label, classes, id_column, *rows, notes, id_columns)
 
     @property
     def tested(self) -> pa.Table:
@@ -114,12 +122,8 @@ class LabelledTable:
         )
 
 
-def _naming_column(parts: Sequence[pa.Table], label: str) -> tuple[str | None, str]:
-    """The only column that by its name and values names the rows, and a note; None and "".
-
-    A list of rows to forget holds these names. If row numbers were the ids, a name such as 17
-    would mean another row.
-    """
+def _distinct_columns(parts: Sequence[pa.Table], label: str, pattern: re.Pattern[str]) -> list[str]:
+    """The columns of such names, but for the labels, that have another value in each row."""
 
     def distinct(name: str) -> bool:
         columns = [part[name] for part in parts if name in part.column_names]
@@ -131,11 +135,20 @@ def _naming_column(parts: Sequence[pa.Table], label: str) -> tuple[str | None, s
         )
 
     names = [name for name in parts[0].column_names if name != label]
-    named = [name for name in names if NAMES_ROWS.fullmatch(name) and distinct(name)]
+    return [name for name in names if pattern.fullmatch(name.strip()) and distinct(name)]
+
+
+def _naming_column(parts: Sequence[pa.Table], label: str) -> tuple[str | None, str]:
+    """The only column that by its name and values names the rows, and a note; None and "".
+
+    A list of rows to forget holds these names. If row numbers were the ids, a name such as 17
+    would mean another row.
+    """
+    named = _distinct_columns(parts, label, NAMES_ROWS)
     if len(named) == 1:
         note = "the values of column '{}' are the ids of the rows; --id-column chooses another"
         return named[0], note.format(named[0])
-    indexes = [name for name in names if COUNTS_ROWS.fullmatch(name.strip()) and distinct(name)]
+    indexes = _distinct_columns(parts, label, COUNTS_ROWS)
     if named or len(indexes) != 1:
         return None, ""
     index = indexes[0]

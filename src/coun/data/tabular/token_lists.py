@@ -75,6 +75,7 @@ def as_data(
         origin={"encoding": recorded},
         one_numbering=table.one_numbering,
         notes=table.notes + cut(train, recorded["length"]),
+        id_columns=table.id_columns,
         vocabulary=recorded["vocabulary"],
     )
 
