@@ -165,7 +165,9 @@ def test_a_run_is_opened_without_the_class_of_its_request():
 def test_metrics_are_computed_where_they_are_named():
     run = coun.Run.open("original", trust=True)
     split = coun.Split.of(run.data, parse({"kind": "./own.py:FirstRows"}, trust=True))
-    assert "mean_class" not in coun.evaluate(run, split=split)
+    usual = coun.evaluate(run, split=split)
+    assert {"mean_class", "residual_knowledge", "kl_to_retrain"}.isdisjoint(usual)
+    assert "metrics_left_out" not in usual
     names = [f"./own.py:{name}" for name in ("MEAN", "FAILS", "OF_RETRAIN", "COSTLY")]
     values = coun.evaluate(run, split=split, metrics=names)
     assert values["mean_class"] >= 0

@@ -80,12 +80,10 @@ class NoT(FineTune):
             targets = (weights[0],)
         frozen = [name for name in targets if not parameters[name].requires_grad]
         if frozen:
-            example = next(
-                (f", such as '{n}'" for n, p in parameters.items() if p.requires_grad), ""
-            )
+            free = [f", such as '{name}'" for name in names if parameters[name].requires_grad]
             raise CounError(
                 f"'{frozen[0]}' is frozen (requires_grad is False) and cannot be negated; expected "
-                f"a parameter that may change{example}; name it with negate=..."
+                f"a parameter that may change{''.join(free[:1])}; name it with negate=..."
             )
         return targets
 
