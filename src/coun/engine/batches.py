@@ -1,4 +1,11 @@
-"""Which rows each step reads, as a function of its position; and loading them."""
+"""Which rows each step reads, as a function of its position; and loading them.
+
+The batches of a phase differ in size by one row at most. A DataLoader leaves a short last batch,
+whose few rows weigh as much as a full batch, and BatchNorm enters evaluation with the statistics
+of these rows. How short it is depends on the number of retained rows: on 1,000 CIFAR-10 images,
+the last batch of the Original had 40 rows and that of Retrain had 4, and Retrain's retain
+accuracy was 20 points lower because of it.
+"""
 
 from __future__ import annotations
 

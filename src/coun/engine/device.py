@@ -1,4 +1,9 @@
-"""Where a run computes, and in which precision."""
+"""Where a run computes, and in which precision.
+
+Training uses bfloat16 if the hardware supports it and the network has at least `BF16_MACS`
+multiply-adds per image. Weights, losses and similarities stay in float32. Metrics use float32
+forward passes and float64 probabilities.
+"""
 
 from __future__ import annotations
 

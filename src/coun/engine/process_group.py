@@ -20,8 +20,12 @@ class ProcessGroup:
     """The processes that share a run; usually there is only one.
 
     Each process, called a rank, trains on its share of every batch, and gradients are averaged,
-    so that `batch_size` stays the size of the joint batch. BatchNorm uses the share of each rank;
-    its running statistics are those of rank 0. Only rank 0 writes files and prints.
+    so that `batch_size` stays the size of the joint batch. The contrastive loss gathers the
+    embeddings of all ranks with their gradients, and modules that are trained beside the model
+    (the noise of UNSIR, the autoencoders of LAF) have their gradients averaged as well. BatchNorm
+    uses the share of each rank; its running statistics are those of rank 0. Only rank 0 writes
+    files and prints. All methods work in this way but for amnesiac unlearning, which replays a
+    training run and is refused.
 
     >>> ProcessGroup().count, ProcessGroup().is_main
     (1, True)

@@ -1,4 +1,9 @@
-"""The out-of-fold predictions of a run: read from its folder, and handed on to later runs."""
+"""The out-of-fold predictions of a run: read from its folder, and handed on to later runs.
+
+They are, by row id, what models that had not seen the row predict for it. Their digest is on
+record and is checked. A run that starts from one with such a file gets it as well, without the
+rows that it forgot.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""What `run.json` says of a run: enough to make it again, and to tell it from any other."""
+"""What `run.json` says of a run: enough to make it again, and to tell it from any other.
+
+The record of a finished run of version 0.1 is read, and its keys are renamed on reading. A
+checkpoint of version 0.1 is refused, because its keys are those of an older training loop. A
+record of any other version is refused with one line that says what to do.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The store: finished experiments, one folder each, named by hash and shared by benches."""
+"""The store: finished experiments, one folder each, named by hash and shared by benches.
+
+The hash of an experiment keeps the names that version 0.1 used, so that stores of it stay valid.
+"""
 
 from __future__ import annotations
 
