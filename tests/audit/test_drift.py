@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import coun
-from coun.audit import drift
+from coun.audit import audit, auditing, drift
 from coun.audit.drift import drift_of, input_drift
 from coun.audit.parts import RequestParts
 from coun.audit.rank_tests import rank_test
@@ -113,3 +113,18 @@ def test_a_true_retrain_with_near_copies_is_not_accused(digits):
     data = coun.from_arrays(np.concatenate([x, near]), np.concatenate([y, y]), *test)
     split = coun.Split.random(data, 0.3)
     assert input_drift(data, split) < 0.001
+
+
+def test_a_class_is_not_called_a_list_where_test_rows_differ(monkeypatch):
+    data = coun.load("digits", limit=100, test_limit=100)
+    retrain = coun.train(data, "mlp", split=coun.Split.by_class(data, "3"), epochs=1)
+    monkeypatch.setattr(auditing, "input_drift", lambda *_: 0.001)
+    headline = audit(retrain, rest=False).verdict.headline
+    assert "Test rows differ from training rows of their class, and without" in headline
+
+
+def test_the_answer_names_copies_where_no_row_is_compared_because_of_them(digits):
+    data = with_copies(100, digits)
+    split = coun.Split.random(data, 1 / 200, seed=0)
+    verdict = audit(coun.train(data, "mlp", split=split, epochs=1), rest=False).verdict
+    assert "Each forgotten row has a copy among the retained rows" in verdict.headline

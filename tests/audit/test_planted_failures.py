@@ -175,3 +175,7 @@ def test_a_class_that_is_still_answered_is_under_forgotten(plain, memoriser, spe
     alone = audit(memoriser, split=split, rest=False).verdict
     assert alone.label == "different"
     assert "the forgotten class's rows its name" in alone.headline
+    if spelled == "class":  # a model that has learned nothing gives the name to every row
+        named_8 = copy.deepcopy(exact.model)
+        named_8.head.bias.data[8] = 100
+        assert audit(altered(exact, named_8), rest=False).verdict.found == ()

@@ -34,6 +34,15 @@ def test_grey_and_float_shapes():
     assert floats.dtype == torch.float32
 
 
+def test_channels_of_floats_are_moved_as_those_of_bytes(arrays):
+    x, y, *_ = arrays
+    for pixels in (x, x[..., :1]):
+        scaled = TensorExamples.of(pixels / 255, y).images
+        torch.testing.assert_close(scaled, TensorExamples.of(pixels, y).images / 255)
+    for shape in ((3, 8, 3), (8, 3), (5, 8, 8), (2, 4, 4, 3)):  # in front, or not of images
+        assert TensorExamples.of(np.zeros((5, *shape)), [0] * 5).images.shape == (5, *shape)
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -182,13 +183,17 @@ def answers_test(models: Models) -> Pending:
 
     To a Retrain, no row of a class that is forgotten whole was ever seen, so comparing forgotten
     with test rows cannot show that a model still knows the class. A Retrain never answers it:
-    binomial test that the share of its rows is at most *margin* points.
+    binomial test that the share of its rows is at most *margin* points. Without Retrains it may
+    also be the share of other test rows: a poor model gives one name to rows of any class.
     """
     shares = [_answered(s, models.parts.classes) for s in models.unlearned]
     exact = [_answered(s, models.parts.classes) for s in models.retrains]
     mean = np.mean(shares, axis=0) - (np.max(exact, axis=0) if exact else 0)
     count, rows = int(np.floor(np.maximum(mean, 0).sum())), len(mean)
-    p = float(binom.sf(count - 1, rows, models.margin / 100))
+    usual = models.margin / 100
+    if not exact:
+        usual = max(usual, _answered_elsewhere(models.unlearned, models.parts.classes))
+    p = float(binom.sf(count - 1, rows, usual))
     about = "share of the forgotten class's rows that are still given its name" + (
         ", where no Retrain gives it" if exact else "; a model that never saw it gives it to none"
     )
@@ -196,6 +201,15 @@ def answers_test(models: Models) -> Pending:
         "answers", about, "share", count / rows, p, "under", bool(exact), "exchangeable"
     )
     return Pending(evidence)
+
+
+def _answered_elsewhere(subjects: Sequence[Subject], classes: tuple[int, ...]) -> float:
+    """The share of the test rows of other classes that are given a forgotten class."""
+    shares = []
+    for subject in subjects:
+        others = ~np.isin(subject.labels("test").numpy(), classes)
+        shares.append(np.isin(subject.logits("test").argmax(1).numpy()[others], classes).mean())
+    return float(np.mean(shares))
 
 
 def _answered(subject: Subject, classes: tuple[int, ...]) -> Floats:

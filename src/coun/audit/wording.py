@@ -86,10 +86,15 @@ def _different(verdict: Verdict) -> str:
 def _reasons(verdict: Verdict, family: TestFamily, advice: str = "") -> list[str]:
     """Why nothing is concluded, the gravest reason first, and what to add."""
     gap = verdict.gap
+    kind, why = "listed", "The request lists rows"
+    if family.parts.kind in ("random", "class"):  # which are judged like listed rows here
+        kind, why = "forgotten", "Each forgotten row has a copy among the retained rows"
+        if _has_drift(family):
+            why = "Test rows differ from training rows of their class"
     sentences = {
-        "unlike test rows": UNLIKE_TEST_ROWS.format(kind="listed"),
-        "no retrain": "The request lists rows, and without a Retrain nothing can be concluded "
-        f"from how the model treats them. {advice}".rstrip(),
+        "unlike test rows": UNLIKE_TEST_ROWS.format(kind=kind),
+        "no retrain": f"{why}, and without a Retrain nothing can be concluded from how the model "
+        f"treats the forgotten rows. {advice}".rstrip(),
         "gap": ""
         if gap is None
         else f"No test explains it, but the average gap to Retrain is {gap.points:.1f} points"
@@ -100,6 +105,11 @@ def _reasons(verdict: Verdict, family: TestFamily, advice: str = "") -> list[str
         "power": _power_missing(family, advice),
     }
     return [text for key, text in sentences.items() if key in verdict.reasons]
+
+
+def _has_drift(family: TestFamily) -> bool:
+    """Whether test rows are unlike the others, so that no row is compared with them."""
+    return family.drift is not None and family.drift < family.alpha
 
 
 def _power_missing(family: TestFamily, advice: str) -> str:
@@ -144,7 +154,7 @@ def _power(verdict: Verdict) -> str:
 def sentence(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
     """The evidence behind the word, with assumptions that failed."""
     parts = []
-    if family.drift is not None and family.drift < family.alpha:
+    if family.drift is not None and _has_drift(family):
         parts.append(
             "To the Retrains, which saw neither, the forgotten rows differ from test rows of their "
             f"class (p = {p_text(family.drift)}), so the two were not compared; only the models' "

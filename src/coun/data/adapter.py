@@ -48,8 +48,8 @@ def from_arrays(
 
     Args:
         x_train, x_test: images, uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W); float
-            (N, ...), such as rows of a table (N, D); or token ids of texts (N, T), int16 to
-            int64, where negative ids are padding.
+            (N, ...), such as rows of a table (N, D), or images, whose channels may be last as
+            well; or token ids of texts (N, T), int16 to int64, where negative ids are padding.
         y_train, y_test: (N,) integers 0..K-1, or text; other integers, such as 10, 20 and 35,
             are classes with these names (`coun.data.labels.coding`).
         classes: K names; by default the labels.

@@ -114,9 +114,9 @@ class TensorExamples(NamedRows):
         """Make examples from arrays, which may be shared with the result and not copied.
 
         Args:
-            images: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), float (N, ...), or
-                token ids of texts, (N, T) of any other integer type, where negative ids are
-                padding.
+            images: uint8 (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W), float (N, ...), of
+                which (N, H, W, 1 or 3) becomes (N, 1 or 3, H, W), or token ids of texts, (N, T)
+                of any other integer type, where negative ids are padding.
             labels: integers, (N,).
             ids: a unique name per row; by default its number.
 
@@ -136,7 +136,7 @@ class TensorExamples(NamedRows):
                 "floats, or token ids (N, T) of a larger integer type"
             )
         else:
-            x = _channels_first(x) if x.dtype == torch.uint8 else x.float()
+            x = _channels_first(x) if x.dtype == torch.uint8 else _of_floats(x.float())
         if len(x) != len(y):
             raise CounError(f"{len(x)} images but {len(y)} labels; expected one label per image")
         if x.is_floating_point() and not x.isfinite().all():
@@ -204,6 +204,12 @@ def _tensor(what: str, values: Any) -> Tensor:
         raise CounError(
             f"{what} must be a numeric array, all of one shape; these are of type {kind}"
         ) from None
+
+
+def _of_floats(x: Tensor) -> Tensor:
+    """Move the channels of float images in front, where they are last as in (N, H, W, 3)."""
+    last = x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3)
+    return x.permute(0, 3, 1, 2) if last else x
 
 
 def _channels_first(x: Tensor) -> Tensor:

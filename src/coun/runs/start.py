@@ -147,7 +147,8 @@ def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
 
     Raises: CounError if the model does not have one output per class.
     """
-    classifier = Classifier(model, head, example=blank(data).to(next(model.parameters()).device))
+    device = next(model.parameters(), torch.empty(0)).device  # a model may lack weights
+    classifier = Classifier(model, head, example=blank(data).to(device))
     problem = getattr(getattr(model, "config", None), "problem_type", None)
     if problem in ("multi_label_classification", "regression"):
         raise CounError(
