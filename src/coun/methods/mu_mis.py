@@ -46,7 +46,8 @@ class MUMis(Training):
     Source: Cheng et al., "Remaining-data-free Machine Unlearning by Suppressing Sample
         Contribution", ICLR 2026 (arXiv 2402.15109).
     Differences: the authors' code could not be had. They minimise the difference without a bound
-        and stop by a threshold; the bound at 0, 5 epochs and SGD at 1e-4 are our choices.
+        and stop when the other class is more sensitive than at the start, by a threshold; the bound
+        at 0, 5 epochs and SGD at 1e-4 are our choices.
     """
 
     name: ClassVar[str] = "mu_mis"
