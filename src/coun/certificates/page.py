@@ -194,7 +194,7 @@ def _cost(cost: Cost) -> str:
     if cost.retrain_flops:
         text += f", {cost.flops / cost.retrain_flops:.2f} of a Retrain"
     if cost.seconds is not None:
-        text += f", {cost.seconds:,.0f} s"
+        text += f", {cost.seconds:,.{0 if cost.seconds >= 10 else 1}f} s"
     return text
 
 

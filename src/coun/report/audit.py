@@ -198,11 +198,11 @@ def _evidence(audit: Audit) -> Section:
         ]
         for e in verdict.evidence
     ]
+    levels = "Levels: the model's mean on the forgotten rows minus the Retrains'. "
     lead = (
         "Pairs: how often a forgotten row scores higher than a test row of its class; 50% is "
-        "ideal, more means memory. Levels: the model's mean on the forgotten rows minus the "
-        f"Retrains'. All tests together accuse a perfectly unlearned model with at most "
-        f"{100 * verdict.alpha:g}% chance."
+        f"ideal, more means memory. {levels if verdict.retrains else ''}All tests together accuse "
+        f"a perfectly unlearned model with at most {100 * verdict.alpha:g}% chance."
     )
     if not rows:
         lead = (

@@ -148,6 +148,7 @@ settings = { epochs = 1, lr = 1e30 }
     results = bench(config_file(more=more), tmp_path / "out", quiet=True)
     assert len(results["failures"]) == 2
     assert all("finite" in why for why in results["failures"].values())
+    assert all(why.startswith("diverges: ") for why in results["failures"].values())
     assert {row["row"] for row in results["rows"]} == {
         "Original",
         "Retrain",

@@ -150,7 +150,7 @@ def test_cost_to_quality_takes_the_cheapest_variant_of_each_method(results) -> N
     assert [x and x.costs["flops_ratio"] for x in reached["CoUn"]] == [0.1, 0.1, 0.05]
     assert [x and x.name for x in reached["NoT + CL"]] == [None, "NoT + CL", "NoT + CL"]
     assert reached["FT"] == [None, None, None]
-    assert "| NoT + CL | never | 0.400 (0.400): NoT + CL |" in text([table])
+    assert "| NoT + CL | never | 0.400 (0.400) |" in text([table])
     assert "| all others | never | never | never |" in text([table])
 
 

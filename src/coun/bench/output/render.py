@@ -95,19 +95,21 @@ def grids(table: ResultTable) -> list[Grid]:
         what = "operations (seconds), divided by Retrain's, to come within"
         header = [what, *(f"{x} floors" for x in WITHIN)]
         quality = table.cost_to_quality
-        reached = [[base, *map(_cheapest, rows)] for base, rows in quality if any(rows)]
+        reached = [
+            [base, *(_cheapest(row, base) for row in rows)] for base, rows in quality if any(rows)
+        ]
         if len(reached) < len(quality):
             reached.append(["all others" if reached else "all", *["never"] * len(WITHIN)])
         parts.append(Grid.of(header, reached))
     return [*parts, costs_grid(table)]
 
 
-def _cheapest(row: ResultRow | None) -> str:
-    """Operations and seconds of a method's cheapest variant that comes near enough."""
+def _cheapest(row: ResultRow | None, base: str) -> str:
+    """Operations and seconds of the cheapest variant of *base* that comes near enough."""
     if row is None:
         return "never"
     flops, seconds = row.costs["flops_ratio"], row.costs["seconds_ratio"]
-    return f"{flops:.3f} ({seconds:.3f}): {row.name}"
+    return f"{flops:.3f} ({seconds:.3f})" + (f": {row.name}" if row.name != base else "")
 
 
 def markdown(section: Section) -> str:
@@ -143,13 +145,20 @@ def summary(table: ResultTable) -> str:
             f"{smallest.gap.mean:.2f}."
         )
     if not math.isnan(table.floor):
-        reached = {floors: table.cheapest(floors) for floors in WITHIN}
+        # The same method for several distances is named once.
+        by_words: dict[str, list[str]] = {}
+        for floors in WITHIN:
+            row = table.cheapest(floors)
+            words = "none"
+            if row is not None:
+                words = (
+                    f"{row.name}, for {row.costs['flops_ratio']:.3f} of Retrain's operations and "
+                    f"{row.costs['seconds_ratio']:.3f} of its seconds"
+                )
+            by_words.setdefault(words, []).append(str(floors))
         cheapest = "; ".join(
-            f"within {floors} floors {row.name}, for {row.costs['flops_ratio']:.3f} of Retrain's "
-            f"operations and {row.costs['seconds_ratio']:.3f} of its seconds"
-            if row
-            else f"within {floors} floors none"
-            for floors, row in reached.items()
+            f"within {' and '.join(distances)} floors {words}"
+            for words, distances in by_words.items()
         )
         sentences.append(f"Cheapest method: {cheapest}.")
     if table.ranks and table.can_tell:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from coun.bench.spec.planned import FLOOR, Plan
+from coun.bench.spec.planned import CANDIDATE, FLOOR, METHOD, Plan
 from coun.bench.spec.workload import protocol_of
 from coun.engine import environment
 from coun.errors import CounError
@@ -40,13 +40,31 @@ def write(
         "environment": environment(),
         "floor": FLOOR,
         "planned": len(plan.models),
-        "failures": dict(failures),
+        "failures": with_rows(plan, failures),
         **extra,
         "rows": records,
     }
     write_sealed(out / RESULTS, body)
     if records:
         _write_parquet(out / TABLE, records)
+
+
+def with_rows(plan: Plan, failures: Mapping[str, str]) -> dict[str, str]:
+    """Put the label of a method's row before the reason why its experiment failed.
+
+    An experiment is named after its method, and several rows can have the same method.
+
+    Args: failures: reasons by key of an experiment.
+    """
+    rows: dict[str, dict[str, None]] = {}
+    for model in plan.models:
+        if model.role in (METHOD, CANDIDATE):
+            for experiment in (model.experiment, model.evaluation):
+                rows.setdefault(experiment.key, {})[model.row] = None
+    return {
+        key: f"{', '.join(rows[key])}: {why}" if key in rows else why
+        for key, why in failures.items()
+    }
 
 
 def _write_parquet(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

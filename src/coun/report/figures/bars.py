@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MANY = 10  # bars from which on they are closer to each other
+LONGEST = 28  # letters of a label before it goes on in the next line
 
 
 @styled()
@@ -52,10 +54,15 @@ def gaps(
         axes.text(end, place, f"  {cell.mean:.2f}", va="center")
     if not math.isnan(floor):
         axes.axvline(floor, color="black", linestyle="--", linewidth=1)
-        axes.text(floor, len(shown) - 0.45, " Retrain against Retrain", va="bottom", fontsize=9)
-    axes.set_yticks(range(len(shown)), [r.name for r in reversed(shown)])
-    axes.set_xlabel("average gap to Retrain, points (0 = the same as Retrain)")
+    names = [textwrap.fill(row.name, LONGEST) for row in reversed(shown)]
+    axes.set_yticks(range(len(shown)), names)
+    axes.set_xlabel("average gap to Retrain, points\n(0 = the same as Retrain)")
     axes.margins(x=0.15)
     axes.set_xlim(left=0)
+    if not math.isnan(floor):
+        # On the side of the line that has more room.
+        side = "left" if floor < sum(axes.get_xlim()) / 2 else "right"
+        words, top = " Retrain against Retrain ", len(shown) - 0.45
+        axes.text(floor, top, words, ha=side, va="bottom", fontsize=9)
     axes.set_ylim(-0.6, len(shown))
     return figure
