@@ -45,14 +45,14 @@ class Memory:
             return cls(forget, test)
         model = unlearned[0]
         generator = Seeds(seed).numpy("memory")
-        retained, wanted, others = (
+        retained, forget_labels, others = (
             model.labels(part).numpy() for part in ("retain", "forget", "test")
         )
         odds, test_odds = model.log_odds("retain"), model.log_odds("test")
-        rows = generator.integers(len(retained), size=len(wanted))
-        boost = np.full(len(wanted), odds.mean() - test_odds.mean())
-        for c in np.intersect1d(retained, wanted):
-            same, here = np.flatnonzero(retained == c), wanted == c
+        rows = generator.integers(len(retained), size=len(forget_labels))
+        boost = np.full(len(forget_labels), odds.mean() - test_odds.mean())
+        for c in np.intersect1d(retained, forget_labels):
+            same, here = np.flatnonzero(retained == c), forget_labels == c
             rows[here] = same[generator.integers(len(same), size=int(here.sum()))]
             if (others == c).any():
                 boost[here] = odds[same].mean() - test_odds[others == c].mean()
@@ -124,8 +124,8 @@ def rows_for_rank(strata: Strata, remembered: Groups, error: float) -> Power:
     count = strata.counts[0]
 
     def rows(tail: float) -> float:
-        needed = float(ndtri(1 - tail / 2) + ndtri(POWER)) * error
-        return _rows(count, needed, effect)
+        smallest_effect = float(ndtri(1 - tail / 2) + ndtri(POWER)) * error
+        return _rows(count, smallest_effect, effect)
 
     return rows
 
@@ -135,8 +135,8 @@ def rows_for_level(remembered: Floats, test: LevelTest) -> Power:
     effect = float(remembered.mean()) - test.retrain
 
     def rows(tail: float) -> float:
-        needed = test.quantile(tail / 2) + float(ndtri(POWER)) * test.error
-        return _rows(len(remembered), needed, effect)
+        smallest_effect = test.quantile(tail / 2) + float(ndtri(POWER)) * test.error
+        return _rows(len(remembered), smallest_effect, effect)
 
     return rows
 
@@ -152,7 +152,7 @@ def rows_for_top(
     slots = np.concatenate([forget for forget, _ in strata.pairs])
 
     def rows(tail: float) -> float:
-        needed = test.critical(tail)
+        critical_p = test.critical(tail)
 
         def power(count: int) -> float:
             hits = 0
@@ -160,22 +160,22 @@ def rows_for_top(
                 forget = scores.forget.copy()
                 chosen = generator.choice(slots, count, replace=False)
                 forget[chosen] = remembered[chosen]
-                hits += smallest_p(strata, Groups(forget, scores.test), generator) <= needed
+                hits += smallest_p(strata, Groups(forget, scores.test), generator) <= critical_p
             return hits / TRIALS
 
         for count in _ladder(len(slots)):
-            if needed > 0 and power(count) >= POWER:
+            if critical_p > 0 and power(count) >= POWER:
                 return float(count)
         return float("inf")
 
     return rows
 
 
-def _rows(count: int, needed: float, effect: float) -> float:
+def _rows(count: int, smallest_effect: float, effect: float) -> float:
     """The smallest k with k / count * effect >= needed; infinite if even all rows are too few."""
-    if effect <= 0 or needed > effect:
+    if effect <= 0 or smallest_effect > effect:
         return float("inf")
-    return float(max(1, int(np.ceil(count * needed / effect))))
+    return float(max(1, int(np.ceil(count * smallest_effect / effect))))
 
 
 def _ladder(count: int) -> list[int]:

@@ -32,14 +32,14 @@ def row_tests(
     generator: np.random.Generator,
 ) -> list[Pending]:
     """Forgotten rows against test rows of their class: exact where rows are exchangeable."""
-    given = ", given the Retrains'" if models.retrains else ""
+    condition = ", given the Retrains'" if models.retrains else ""
     pending = []
     for name in models.names:
         residual = given_retrains(models, strata, name)
-        pending.append(_rank_evidence(models, strata, name, residual, owners, generator, given))
+        pending.append(_rank_evidence(models, strata, name, residual, owners, generator, condition))
     copies = relearned_copies(models)
     if copies[0] and owners is None:  # its halves divide the rows of an owner
-        pending += _relearned_rows(models, copies, generator, given)
+        pending += _relearned_rows(models, copies, generator, condition)
     if models.retrains:
         apart = distances(models.unlearned, models.retrains)
         where, values = average_by_owner(strata, apart, owners) if owners else (strata, apart)
@@ -50,7 +50,7 @@ def row_tests(
         )
         pending.append(Pending(replace(evidence, difference=mean_difference(strata, apart))))
     if owners is None:
-        pending.append(_top_evidence(models, strata, generator, given))
+        pending.append(_top_evidence(models, strata, generator, condition))
     return pending
 
 
@@ -69,7 +69,7 @@ def _rank_evidence(
     residual: Groups,
     owners: tuple[Ints, Ints] | None,
     generator: np.random.Generator,
-    given: str,
+    condition: str,
 ) -> Pending:
     where, values = average_by_owner(strata, residual, owners) if owners else (strata, residual)
     test = rank_test(where, values, generator)
@@ -77,7 +77,7 @@ def _rank_evidence(
     scores = minus(signed(models.unlearned, name), signed(models.retrains, name))
     evidence = Evidence(
         name,
-        f"{MEANING[name]}: forgotten rows against test rows of their class{given}",
+        f"{MEANING[name]}: forgotten rows against test rows of their class{condition}",
         "pairs",
         test.effect,
         test.p,
@@ -103,7 +103,7 @@ def _relearned_rows(
     models: Models,
     copies: list[list[RelearnedHalf]],
     generator: np.random.Generator,
-    given: str,
+    condition: str,
 ) -> list[Pending]:
     slots = copies[0][0].slots
     labels = tuple(models.unlearned[0].labels(part).numpy() for part in Groups._fields)
@@ -117,7 +117,7 @@ def _relearned_rows(
         scores = residualise(half, scores, mean_groups(c.log_odds for c in copies[1]))
     test = rank_test(half, scores, generator)
     direction: Direction = "under" if test.effect >= 0 else "over"
-    about = f"{MEANING['relearned']}: this half against test rows of their class{given}"
+    about = f"{MEANING['relearned']}: this half against test rows of their class{condition}"
     directed = bool(copies[1])
     return [
         Pending(
@@ -136,13 +136,13 @@ def _relearned_rows(
 
 
 def _top_evidence(
-    models: Models, strata: Strata, generator: np.random.Generator, given: str
+    models: Models, strata: Strata, generator: np.random.Generator, condition: str
 ) -> Pending:
     residual = given_retrains(models, strata, "log_odds")
     test = top_test(strata, residual, generator)
     evidence = Evidence(
         "top_rows",
-        f"forgotten rows among the {test.size} most certain ones{given}",
+        f"forgotten rows among the {test.size} most certain ones{condition}",
         "rows",
         test.forgotten - test.expected,
         test.p,

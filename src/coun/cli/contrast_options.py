@@ -40,13 +40,13 @@ def make_contrast(
     """Make the arguments of `coun.contrast` from the options; None where they name no loss."""
     settings = app.parse_settings(pairs)
     options = {"loss": loss, "weight": weight, "temperature": temperature, "views": views}
-    given = {name: value for name, value in options.items() if value is not None}
+    chosen_options = {name: value for name, value in options.items() if value is not None}
     if loss is None:
-        if settings or given:
+        if settings or chosen_options:
             raise CounError("contrast options need --contrast LOSS, e.g. --contrast info_nce")
         return None
     for name in options:
         if name in settings and (name != "temperature" or temperature is not None):
             option = "--contrast" if name == "loss" else f"--contrast-{name}"
             raise CounError(f"--contrast-set has {name}, which {option} says; give it there only")
-    return settings | given
+    return settings | chosen_options

@@ -107,9 +107,9 @@ def data_options(function: F) -> F:
     @functools.wraps(function)
     def command(*args: Any, **values: Any) -> Any:
         limits = {name: values.pop(name) for name in LIMITS}
-        given = {name: value for name, value in limits.items() if value is not None}
+        chosen_limits = {name: value for name, value in limits.items() if value is not None}
         with _cache_folder(values.pop("cache")):
-            return function(*args, limits=given, **values)
+            return function(*args, limits=chosen_limits, **values)
 
     return _limit_options(cast(F, command))
 

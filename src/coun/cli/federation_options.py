@@ -22,8 +22,8 @@ def federation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_federation(**values: Any) -> Any:
         names = ("clients", "partition", "partition_seed", "local_epochs")
-        given = {name: values.pop(name) for name in names}
-        return command(federation=_settings(**given), **values)
+        options = {name: values.pop(name) for name in names}
+        return command(federation=_settings(**options), **values)
 
     flags = (
         _option(

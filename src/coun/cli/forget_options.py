@@ -217,9 +217,11 @@ def split_from_options(
         return None
     from coun.data import Split, with_copies
 
-    wanted = requests(data, forget, partition)
-    scores = {request: _scores(request, score) for request in wanted if request.needs_scores}
-    split = Split.of(data, *wanted, seed=_seed(forget), scores=scores, earlier=earlier)
+    typed_requests = requests(data, forget, partition)
+    scores = {
+        request: _scores(request, score) for request in typed_requests if request.needs_scores
+    }
+    split = Split.of(data, *typed_requests, seed=_seed(forget), scores=scores, earlier=earlier)
     if forget.with_copies:
         split = with_copies(data, split)
     for line in summary(data, split):
@@ -238,32 +240,36 @@ def requests(
     column, where = forget.id_column, values_by_column(forget.where)
     if where and not (forget.ids or forget.index):
         raise CounError("--where needs --forget-ids or --forget-index with a .csv file of rows")
-    wanted: list[Request] = []
+    typed_requests: list[Request] = []
     if forget.fraction:
         share = math.fsum(forget.fraction)
         if not all(0 < part < 1 for part in (*forget.fraction, share)):
             raise CounError(f"--forget-fraction is {share:g}; expected a number between 0 and 1")
-        wanted.append(Random(fraction=share, seed=_seed(forget)))
-    wanted += [Class(name=name) for name in forget.classes]
+        typed_requests.append(Random(fraction=share, seed=_seed(forget)))
+    typed_requests += [Class(name=name) for name in forget.classes]
     for client in forget.client:
         if client < 0:
             raise CounError(f"--forget-client is {client}; expected 0 or more")
-        wanted.append(Client(client=client, partition=partition))
-    wanted += [Listed.of_numbers(read_index(file, column, where)) for file in forget.index]
-    wanted += [Listed(ids=tuple(read_ids(file, column, where))) for file in forget.ids]
+        typed_requests.append(Client(client=client, partition=partition))
+    typed_requests += [Listed.of_numbers(read_index(file, column, where)) for file in forget.index]
+    typed_requests += [Listed(ids=tuple(read_ids(file, column, where))) for file in forget.ids]
     if forget.match:
         rows, test_rows = rows_like(data, forget.match)
-        wanted.append(Listed(rows=tuple(rows.tolist()), test_rows=tuple(test_rows.tolist())))
+        typed_requests.append(
+            Listed(rows=tuple(rows.tolist()), test_rows=tuple(test_rows.tolist()))
+        )
     for text in forget.subclass:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise CounError(f"--forget-subclass is '{text}'; expected COLUMN=NAME")
-        wanted.append(Subclass(column=name, name=value))
+        typed_requests.append(Subclass(column=name, name=value))
     for text in forget.memorised:
         number, _, level = text.partition(":")
-        wanted.append(parse({"kind": "memorised", "fraction": number, "level": level or "high"}))
-    wanted += [parse({"kind": "worst_case", "fraction": part}) for part in forget.worst]
-    return wanted + [parse(_settings(text), trust=True) for text in forget.kinds]
+        typed_requests.append(
+            parse({"kind": "memorised", "fraction": number, "level": level or "high"})
+        )
+    typed_requests += [parse({"kind": "worst_case", "fraction": part}) for part in forget.worst]
+    return typed_requests + [parse(_settings(text), trust=True) for text in forget.kinds]
 
 
 def values_by_column(conditions: Iterable[str]) -> dict[str, list[str]]:

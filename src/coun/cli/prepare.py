@@ -103,8 +103,8 @@ def fold_options(topic: str = app.FIRST_TOPIC) -> Callable[[F], F]:
         @functools.wraps(function)
         def command(*args: Any, **values: Any) -> Any:
             names = ("folds", "repeats", "fold_epochs", "groups")
-            given = FoldOptions(*(values.pop(name) for name in names))
-            return function(*args, folds=given, **values)
+            folds = FoldOptions(*(values.pop(name) for name in names))
+            return function(*args, folds=folds, **values)
 
         return options(cast(F, command))
 

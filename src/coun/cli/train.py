@@ -89,8 +89,8 @@ def command(
     from coun.runs.folder import check_place
     from coun.runs.preprocessing import for_model
 
-    given = settings if epochs is None else (*settings, f"epochs={epochs}")
-    values = app.parse_settings(given)
+    all_settings = settings if epochs is None else (*settings, f"epochs={epochs}")
+    values = app.parse_settings(all_settings)
     make(method, values, trust=True)  # a wrong setting is refused before any data is read
     check_place(out)
     options = replace(app.run_options(**compute), keep_every=keep_every or 0)

@@ -74,8 +74,8 @@ def command(
     from coun.runs import request_scores, unlearn
     from coun.runs.folder import check_place
 
-    given = settings if epochs is None else (*settings, f"epochs={epochs}")
-    values = app.parse_settings(given)
+    all_settings = settings if epochs is None else (*settings, f"epochs={epochs}")
+    values = app.parse_settings(all_settings)
     # What cannot work is refused before any data is read, and the request before it is printed.
     chosen = None if method == "auto" else make(method, values, trust=True)
     check_place(out)

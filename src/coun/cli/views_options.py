@@ -35,11 +35,11 @@ def views_options(function: F) -> F:
 
     @functools.wraps(function)
     def command(*args: Any, limits: dict[str, Any], **values: Any) -> Any:
-        given = {name: values.pop(name) for name in VIEWS}
+        choices = {name: values.pop(name) for name in VIEWS}
         for name in ("mean", "std"):
-            given[name] = _numbers(name, given[name])
-        given = {name: value for name, value in given.items() if value is not None}
-        return function(*args, limits={**limits, **given}, **values)
+            choices[name] = _numbers(name, choices[name])
+        choices = {name: value for name, value in choices.items() if value is not None}
+        return function(*args, limits={**limits, **choices}, **values)
 
     return _options(cast(F, command))
 

@@ -50,11 +50,11 @@ def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) ->
                 f"{part} row {wrong[0]} has label {labels[wrong[0]]}; "
                 f"expected 0..{len(classes) - 1} for {len(classes)} classes{hint}"
             )
-    strange = np.flatnonzero(~np.isin(test, train))
-    if len(strange):
+    new_rows = np.flatnonzero(~np.isin(test, train))
+    if len(new_rows):
         raise CounError(
-            f"test row {strange[0]} is of class '{classes[test[strange[0]]]}', which no training "
-            "row has; expected every test class in training"
+            f"test row {new_rows[0]} is of class '{classes[test[new_rows[0]]]}', which no "
+            "training row has; expected every test class in training"
         )
     if len(classes) == 1:  # of several, all but one may have been forgotten
         raise CounError(

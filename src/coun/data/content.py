@@ -145,33 +145,33 @@ def rows_like(data: Data, pictures: Sequence[str | Path]) -> tuple[Tensor, Tenso
 
     Raises: CounError for a picture that equals no row, or cannot be read; names the file.
     """
-    wanted = {
+    files = {
         _hash(decode(str(file), str(file), size=data.origin.get("size"))).tobytes(): file
         for file in _image_files(pictures)
     }
     train, test = row_hashes(data.train), row_hashes(data.test)
-    numbers = data.train.numbers[_among(train, wanted)]
+    numbers = data.train.numbers[_among(train, files)]
     present = {*_bytes(train), *_bytes(test)}
     if data.absent is not None and data.absent.hashes is not None:
-        numbers = torch.cat([numbers, data.absent.numbers[_among(data.absent.hashes, wanted)]])
+        numbers = torch.cat([numbers, data.absent.numbers[_among(data.absent.hashes, files)]])
         present |= set(_bytes(data.absent.hashes))
-    test_numbers = data.test.numbers[_among(test, wanted)]
+    test_numbers = data.test.numbers[_among(test, files)]
     if data.absent_test is not None and data.absent_test.hashes is not None:
-        deleted = data.absent_test.numbers[_among(data.absent_test.hashes, wanted)]
+        deleted = data.absent_test.numbers[_among(data.absent_test.hashes, files)]
         test_numbers = torch.cat([test_numbers, deleted])
         present |= set(_bytes(data.absent_test.hashes))
-    strange = [str(file) for digest, file in wanted.items() if digest not in present]
-    if strange:
+    new_files = [str(file) for digest, file in files.items() if digest not in present]
+    if new_files:
         raise CounError(
-            f"{listing(strange)}: no row has the same pixels, {tuple(data.shape)}; find similar "
+            f"{listing(new_files)}: no row has the same pixels, {tuple(data.shape)}; find similar "
             "rows with 'coun rows --like', and name them by id"
         )
     return numbers.sort().values, test_numbers
 
 
 def _image_files(pictures: Sequence[str | Path]) -> Iterable[Path]:
-    for given in pictures:
-        path = expanded(given)
+    for picture in pictures:
+        path = expanded(picture)
         if not path.is_dir():
             yield path
             continue
@@ -189,9 +189,9 @@ def _bytes(hashes: np.ndarray) -> list[bytes]:
     return [row.tobytes() for row in hashes]
 
 
-def _among(hashes: np.ndarray, wanted: Collection[bytes]) -> Tensor:
-    """Positions of the hashes that are in *wanted*, (n,) int64."""
-    rows = [row for row, digest in enumerate(_bytes(hashes)) if digest in wanted]
+def _among(hashes: np.ndarray, digests: Collection[bytes]) -> Tensor:
+    """Positions of the hashes that are in *digests*, (n,) int64."""
+    rows = [row for row, digest in enumerate(_bytes(hashes)) if digest in digests]
     return torch.tensor(rows, dtype=torch.int64)
 
 

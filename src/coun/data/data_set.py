@@ -110,10 +110,10 @@ class Data:
         """
         names = ", ".join(map(str, self.classes[:SHOWN])) + ", ..." * (len(self.classes) > SHOWN)
         options = {"limit": self.limit, **self.origin}
-        given = "".join(f", {k} {v}" for k, v in options.items() if v is not None)
+        listing = "".join(f", {k} {v}" for k, v in options.items() if v is not None)
         held = all(isinstance(part, TensorExamples) for part in (self.train, self.test))
         lines = [
-            f"Data: {self.source or 'made in Python'}{given}",
+            f"Data: {self.source or 'made in Python'}{listing}",
             f"  {len(self.train):,} training rows, {len(self.test):,} test rows, "
             f"{len(self.classes)} classes: {names}",
             f"  each {self.shape} {str(self.dtype).removeprefix('torch.')}, "

@@ -149,15 +149,17 @@ class OutOfFold:
             reason = "it does not hold arrays of numbers and texts"
             raise CounError(f"cannot read {path}: {reason}; expected an npz file") from None
         names = ("log_probabilities", "probabilities")
-        given = next((name for name in names if name in content), None)
-        if given is None:
+        array_name = next((name for name in names if name in content), None)
+        if array_name is None:
             raise CounError(f"{path} holds {sorted(content)}; expected {' or '.join(names)}")
         if all(name in content for name in names):
             raise CounError(f"{path} holds {' and '.join(names)}; expected one of them")
-        if content[given].dtype.kind not in "fiu":
-            raise CounError(f"{given} in {path} is {content[given].dtype}; expected numbers")
-        table = torch.from_numpy(np.asarray(content[given], np.float64))
-        if given == "probabilities":
+        if content[array_name].dtype.kind not in "fiu":
+            raise CounError(
+                f"{array_name} in {path} is {content[array_name].dtype}; expected numbers"
+            )
+        table = torch.from_numpy(np.asarray(content[array_name], np.float64))
+        if array_name == "probabilities":
             table = table.clamp(min=LEAST).log()
         table = torch.where(table.isneginf(), math.log(LEAST), table)
         table = table[None] if table.ndim == 2 else table

@@ -31,11 +31,11 @@ class CurrentRows(NamedTuple):
 
     @classmethod
     def of(cls, data: Data, classes: Sequence[str]) -> CurrentRows:
-        strange = [name for name in data.classes if name not in classes]
-        if strange:
+        new_classes = [name for name in data.classes if name not in classes]
+        if new_classes:
             raise CounError(
-                f"the data has a class '{strange[0]}' that the run's data lacked; remove it, or "
-                "train again"
+                f"the data has a class '{new_classes[0]}' that the run's data lacked; remove it, "
+                "or train again"
             )
         recorded = np.array([classes.index(name) for name in data.classes])
         train = np.arange(len(data.train) + len(data.test)) < len(data.train)
@@ -52,52 +52,54 @@ def match_rows(current: CurrentRows, table: RowTable) -> np.ndarray:
     """For each row of *table* its position in *current*, or -1; (N,) int64."""
     place = np.full(len(table.ids), -1)
     for part in ("train", "test"):
-        wanted = np.flatnonzero(table.parts == part)
-        offered = np.flatnonzero(current.in_training == (part == "train"))
+        rows_of_table = np.flatnonzero(table.parts == part)
+        rows_of_data = np.flatnonzero(current.in_training == (part == "train"))
         if table.one_numbering:  # a part was held out: rows change parts as others are deleted
-            wanted, offered = np.arange(len(place)), np.arange(len(current.ids))
+            rows_of_table, rows_of_data = np.arange(len(place)), np.arange(len(current.ids))
         if part in table.named:
-            by_name = {current.ids[row]: row for row in offered}
-            place[wanted] = [by_name.get(table.ids[row], -1) for row in wanted]
-        elif _same(current, offered, table, wanted):
-            place[wanted] = offered
+            by_name = {current.ids[row]: row for row in rows_of_data}
+            place[rows_of_table] = [by_name.get(table.ids[row], -1) for row in rows_of_table]
+        elif _same(current, rows_of_data, table, rows_of_table):
+            place[rows_of_table] = rows_of_data
         else:
-            place[wanted] = _by_content(current, offered, table, wanted)
+            place[rows_of_table] = _by_content(current, rows_of_data, table, rows_of_table)
     return place
 
 
-def _same(current: CurrentRows, offered: np.ndarray, table: RowTable, wanted: np.ndarray) -> bool:
-    return np.array_equal(current.numbers[offered], table.numbers[wanted]) and np.array_equal(
-        current.hashes[offered], table.hashes[wanted]
-    )
+def _same(
+    current: CurrentRows, rows_of_data: np.ndarray, table: RowTable, rows_of_table: np.ndarray
+) -> bool:
+    return np.array_equal(
+        current.numbers[rows_of_data], table.numbers[rows_of_table]
+    ) and np.array_equal(current.hashes[rows_of_data], table.hashes[rows_of_table])
 
 
 def _by_content(
-    current: CurrentRows, offered: np.ndarray, table: RowTable, wanted: np.ndarray
+    current: CurrentRows, rows_of_data: np.ndarray, table: RowTable, rows_of_table: np.ndarray
 ) -> list[int]:
     """Positions of rows with the same pixels and label, or else of the row of that number.
 
     Of copies, those that must be there come first, and then they keep their order.
     """
     groups: dict[tuple[bytes, int], list[int]] = defaultdict(list)
-    for row in offered.tolist():
+    for row in rows_of_data.tolist():
         groups[current.hashes[row].tobytes(), current.labels[row]].append(row)
     claims: dict[tuple[bytes, int], list[int]] = defaultdict(list)
-    for row in wanted.tolist():
+    for row in rows_of_table.tolist():
         claims[table.hashes[row].tobytes(), table.labels[row]].append(row)
     place: dict[int, int] = {}
     for key, rows in claims.items():
-        needed = sorted(rows, key=lambda row: (table.roles[row] in MAY_BE_MISSING, row))
+        by_importance = sorted(rows, key=lambda row: (table.roles[row] in MAY_BE_MISSING, row))
         positions = groups.get(key, [])
-        place.update(zip(sorted(needed[: len(positions)]), positions, strict=False))
-    if len(offered) == len(wanted) and not table.limited:
+        place.update(zip(sorted(by_importance[: len(positions)]), positions, strict=False))
+    if len(rows_of_data) == len(rows_of_table) and not table.limited:
         # Nothing was deleted: a row of unknown content is one that was changed. It keeps its
         # number, and the message says so.
         taken = set(place.values())
-        free = {int(current.numbers[row]): row for row in offered.tolist() if row not in taken}
-        changed = [row for row in wanted.tolist() if row not in place]
+        free = {int(current.numbers[row]): row for row in rows_of_data.tolist() if row not in taken}
+        changed = [row for row in rows_of_table.tolist() if row not in place]
         place.update({row: free.pop(int(table.numbers[row]), -1) for row in changed})
-    return [place.get(row, -1) for row in wanted.tolist()]
+    return [place.get(row, -1) for row in rows_of_table.tolist()]
 
 
 def joined(*tensors: Tensor) -> np.ndarray:

@@ -353,11 +353,11 @@ def _earlier_rows(earlier: Tensor | Iterable[int], data: Data) -> Tensor:
     numbers_of_rows = data.train.numbers
     if data.absent is not None:
         numbers_of_rows = torch.cat([numbers_of_rows, data.absent.numbers])
-    strange = numbers[~torch.isin(numbers, numbers_of_rows)]
-    if len(strange):
+    unknown_numbers = numbers[~torch.isin(numbers, numbers_of_rows)]
+    if len(unknown_numbers):
         raise CounError(
-            f"earlier row {int(strange[0])} is not a training row of this data; expected row "
-            "numbers of rows that were forgotten before, or the earlier split"
+            f"earlier row {int(unknown_numbers[0])} is not a training row of this data; expected "
+            "row numbers of rows that were forgotten before, or the earlier split"
         )
     return numbers
 

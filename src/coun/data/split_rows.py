@@ -82,11 +82,12 @@ class SplitRows:
                 f"forget ({len(self.forget)}) and retain ({len(self.retain)}) do not fit the "
                 f"{len(numbers)} training rows; was the split made for other data?"
             )
-        lost = lost_rows(data, self.forget)
-        if lost:
+        lost_ids = lost_rows(data, self.forget)
+        if lost_ids:
             raise CounError(
-                f"the data lacks {counted(len(lost), 'row')} of the run that the request does not "
-                f"name, '{lost[0]}' first; restore what is missing, or name it in the request too"
+                f"the data lacks {counted(len(lost_ids), 'row')} of the run that the request does "
+                f"not name, '{lost_ids[0]}' first; restore what is missing, or name it in the "
+                "request too"
             )
 
     def check_ids(self, data: Data) -> None:
@@ -105,8 +106,8 @@ class SplitRows:
             rows that must be forgotten by now, which measurements look at; or "earlier".
         """
         numbers = {"forget": self.new, "forgotten": self.forget}
-        wanted = numbers[role] if role in numbers else getattr(self, role)
-        return torch.isin(data.train.numbers, wanted).nonzero().flatten()
+        numbers_of_role = numbers[role] if role in numbers else getattr(self, role)
+        return torch.isin(data.train.numbers, numbers_of_role).nonzero().flatten()
 
     def test_rows(self, data: Data) -> Tensor:
         """Positions in `data.test` of the rows to measure on: all that the request leaves."""
@@ -233,11 +234,11 @@ def check_same_ids(data: Data, forget: Tensor, ids: Mapping[int, str]) -> None:
     if not ids:
         return
     for number, name in ids_of(data, forget).items():
-        wanted = ids.get(number, name)
-        if wanted != name:
+        requested_name = ids.get(number, name)
+        if requested_name != name:
             raise CounError(
                 f"row {number} is '{name}' in this data, but the request was made for "
-                f"'{wanted}'; make the split from run.data"
+                f"'{requested_name}'; make the split from run.data"
             )
 
 
@@ -278,8 +279,8 @@ def lost_rows(data: Data, forget: Tensor) -> list[str]:
     """
     if data.absent is None:
         return []
-    lost = ~torch.isin(data.absent.numbers, forget)
-    return [data.absent.ids[row] for row in lost.nonzero().flatten().tolist()]
+    is_lost = ~torch.isin(data.absent.numbers, forget)
+    return [data.absent.ids[row] for row in is_lost.nonzero().flatten().tolist()]
 
 
 def in_lines(split: SplitRows) -> str:

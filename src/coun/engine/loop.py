@@ -300,12 +300,14 @@ class Engine:
         progress: float,
     ) -> BatchContext:
         """Make what the objective of *phase* sees of one step."""
-        given, default = phase.views, self.task.data.views
+        views_of_phase, default = phase.views, self.task.data.views
         group = self.group
 
         def view(role: str, number: int, images: Tensor) -> Tensor:
             transform = (
-                given.get(number, default) if isinstance(given, Mapping) else given or default
+                views_of_phase.get(number, default)
+                if isinstance(views_of_phase, Mapping)
+                else views_of_phase or default
             )
             path = (*self._where(at), role, number)
             generator = self.compute.view_generator(self.task.seeds, transform, path)

@@ -101,6 +101,6 @@ def replay(task: Task) -> tuple[dict[str, Tensor], float]:
     Engine(past, compute, observe=observe).run(recipe.plan(model.inner, past))
     task.charge(past.cost.trained_images, grad=True)
     with torch.no_grad():
-        given = dict(task.classifier.inner.named_parameters())
-        squared = sum(float((given[n] - p).square().sum()) for n, p in weights.items())
-        return total, (squared / sum(float(p.square().sum()) for p in given.values())) ** 0.5
+        parameters = dict(task.classifier.inner.named_parameters())
+        squared = sum(float((parameters[n] - p).square().sum()) for n, p in weights.items())
+        return total, (squared / sum(float(p.square().sum()) for p in parameters.values())) ** 0.5

@@ -54,10 +54,10 @@ class HeldOutMatching(Matching):
         task.charge(len(labels) + len(held_labels), grad=False)
         odds = log_odds(logits.double(), labels)
         reference = log_odds(held_logits.double(), held_labels)
-        wanted = torch.empty_like(odds)
+        target_odds = torch.empty_like(odds)
         for label in sorted(set(labels.tolist())):
             rows = labels == label
             unseen = reference[held_labels == label]
             unseen = unseen if len(unseen) >= FEWEST else reference
-            wanted[rows] = of_equal_rank(odds[rows], unseen)
-        return with_log_odds(logits.double(), labels, wanted).float()
+            target_odds[rows] = of_equal_rank(odds[rows], unseen)
+        return with_log_odds(logits.double(), labels, target_odds).float()

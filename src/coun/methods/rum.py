@@ -78,8 +78,10 @@ class RUM(Method):
                 f"rum cannot use {name} for a part; expected a method that starts from the present "
                 "weights and needs nothing else"
             )
-        given = {k: getattr(self, k) for k in ("epochs", "batch_size", "lr") if hasattr(method, k)}
-        method = make(name, {k: v for k, v in given.items() if v is not None})
+        own_settings = {
+            k: getattr(self, k) for k in ("epochs", "batch_size", "lr") if hasattr(method, k)
+        }
+        method = make(name, {k: v for k, v in own_settings.items() if v is not None})
         return method.with_defaults_from(original)
 
     def settings(self) -> dict[str, Any]:

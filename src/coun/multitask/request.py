@@ -36,15 +36,17 @@ class TaskRequest:
 
         Raises: CounError for an unknown task or row, or if nothing would be forgotten or kept.
         """
-        numbers, wanted = workload.data.train.numbers, row_numbers(self.rows)
-        if not len(wanted) or not self.tasks:
+        numbers, listed_numbers = workload.data.train.numbers, row_numbers(self.rows)
+        if not len(listed_numbers) or not self.tasks:
             raise CounError("the request names no row or no task; expected at least one of each")
-        strange = wanted[~torch.isin(wanted, numbers)]
-        if len(strange):
-            raise CounError(f"row {int(strange[0])} is not a training row; expected its number")
+        unknown_numbers = listed_numbers[~torch.isin(listed_numbers, numbers)]
+        if len(unknown_numbers):
+            raise CounError(
+                f"row {int(unknown_numbers[0])} is not a training row; expected its number"
+            )
         forgotten = torch.zeros(len(numbers), len(workload.tasks.names), dtype=torch.bool)
         for name in self.tasks:
-            forgotten[:, workload.tasks.place(name)] = torch.isin(numbers, wanted)
+            forgotten[:, workload.tasks.place(name)] = torch.isin(numbers, listed_numbers)
         if bool(forgotten.all()):
             raise CounError("the request names every row for every task; expected some to be left")
         return forgotten

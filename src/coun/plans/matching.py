@@ -89,7 +89,7 @@ class Matching(Training):
         odds = log_odds(target, labels)
 
         def phase(shift: float) -> Phase:
-            wanted = {"retain": before, "forget": with_log_odds(target, labels, odds + shift)}
+            by_role = {"retain": before, "forget": with_log_odds(target, labels, odds + shift)}
 
             def matched(context: BatchContext) -> Tensor:
                 # One forward pass for both sets, so that BatchNorm sees the mixture: forget rows
@@ -99,7 +99,7 @@ class Matching(Training):
                 logits = dict(zip(ROLES, parts, strict=True))
                 loss = F.cross_entropy(logits["retain"], context.labels("retain"))
                 for role, weight in weights.items():
-                    rows = wanted[role]
+                    rows = by_role[role]
                     if weight and rows is not None:
                         targets = rows[context.slots(role)].to(outputs.device)
                         loss = loss + weight * distance(logits[role], targets, context.labels(role))
@@ -159,9 +159,9 @@ def distance(logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
     >>> distance(logits, logits.log_softmax(1), torch.tensor([0])).item()
     0.0
     """
-    odds, wanted = log_odds(logits, labels), log_odds(target, labels)
+    odds, target_odds = log_odds(logits, labels), log_odds(target, labels)
     divergence = F.kl_div(logits.log_softmax(1), target, reduction="batchmean", log_target=True)
-    return F.huber_loss(odds, wanted) + 2 * divergence
+    return F.huber_loss(odds, target_odds) + 2 * divergence
 
 
 def averaged(predictions: Tensor, labels: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ def roll_back(registry: Registry, version: int | None) -> int:
         target = state.versions[state.served].parent if version is None else version
         if target is None or target not in state.versions:
             present = ", ".join(map(str, state.versions))
-            wanted = "before the first version" if target is None else f"{target}"
-            raise CounError(f"there is no version {wanted}; expected one of {present}")
+            name = "before the first version" if target is None else f"{target}"
+            raise CounError(f"there is no version {name}; expected one of {present}")
         if target == state.served:
             raise CounError(f"version {target} is served already")
         if state.versions[target].discarded:

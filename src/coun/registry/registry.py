@@ -91,8 +91,8 @@ class Registry(RegistryReader):
     @property
     def signing_key(self) -> Path:
         """The private key that signs certificates."""
-        given = self.state().created["key"]
-        return self.folder / KEYS / SIGNING_KEY if given is None else Path(given)
+        key_path = self.state().created["key"]
+        return self.folder / KEYS / SIGNING_KEY if key_path is None else Path(key_path)
 
     def append(self, kind: str, body: dict[str, Any]) -> Entry:
         """Add an entry to the ledger; inside a transaction."""

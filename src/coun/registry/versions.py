@@ -77,8 +77,8 @@ def nameless_table(table: RowTable, rows: Mapping[bytes, Numbers]) -> RowTable:
     """Return *table* without the names of some rows; see `remove_names`."""
     for key, numbers in rows.items():
         chosen = np.zeros(len(table.ids), bool)
-        for part, wanted in numbers.items():
-            chosen |= (table.parts == part) & np.isin(table.numbers, wanted)
+        for part, numbers_of_part in numbers.items():
+            chosen |= (table.parts == part) & np.isin(table.numbers, numbers_of_part)
         table = without_names(table, np.flatnonzero(chosen), key)
     return table
 

@@ -95,11 +95,11 @@ def _columns(start: Run, rows: Examples) -> np.ndarray:
     return torch.cat(parts).numpy()
 
 
-def _by_class(hits: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The share of *hits* (N,) in each class of *wanted* (M,); of all rows where it has none.
+def _by_class(hits: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The share of *hits* (N,) in each of *classes* (M,); of all rows where it has none.
 
     One row more counts as a hit and one as a miss, so that few rows without a miss prove little.
     """
     groups = {label: hits[labels == label] for label in np.unique(labels)}
-    groups = {label: groups.get(label, hits) for label in wanted}
-    return np.array([(groups[label].sum() + 1) / (len(groups[label]) + 2) for label in wanted])
+    groups = {label: groups.get(label, hits) for label in classes}
+    return np.array([(groups[label].sum() + 1) / (len(groups[label]) + 2) for label in classes])

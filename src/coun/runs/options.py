@@ -88,22 +88,22 @@ class Options:
     @classmethod
     def of(
         cls,
-        given: Options | None,
+        options: Options | None,
         head: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Options:
-        """Return *given*, or the defaults for None, with its *head* replaced if one is named.
+        """Return *options*, or the defaults for None, with its *head* replaced if one is named.
 
         Args: settings: settings of a method; the name of an option among them is refused.
 
-        Raises: CounError if *given* is something else, or an option is among the settings.
+        Raises: CounError if *options* is something else, or an option is among the settings.
         """
-        require_type(given, (Options, type(None)), "options", "coun.Options(...)")
+        require_type(options, (Options, type(None)), "options", "coun.Options(...)")
         misplaced = next((f.name for f in fields(cls) if f.name in (settings or {})), None)
         if misplaced is not None:
             raise CounError(
                 f"{misplaced} is not a setting of a method but says how to compute; write "
                 f"options=coun.Options({misplaced}=...)"
             )
-        options = given or cls()
+        options = options or cls()
         return options if head is None else replace(options, head=head)

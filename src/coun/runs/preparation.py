@@ -118,15 +118,15 @@ def prepare(
     return prepared
 
 
-def _is_prepared(run: Run, wanted: OutOfFoldRecord, *, overwrite: bool) -> bool:
-    """Return whether *run* carries the predictions that *wanted* describes.
+def _is_prepared(run: Run, new_record: OutOfFoldRecord, *, overwrite: bool) -> bool:
+    """Return whether *run* carries the predictions that *new_record* describes.
 
     Raises: CounError if its folder holds others, and they must not be overwritten.
     """
     present = run.record.out_of_fold
     if present is None or (overwrite and run.out_of_fold is None):
         return False  # it has none, or may have damaged ones, which were not read
-    differences = present.differences(wanted)
+    differences = present.differences(new_record)
     if differences and run.folder is not None and not overwrite:
         raise CounError(
             f"{run.folder} is prepared in another way (it differs in {', '.join(differences)}); "
@@ -149,13 +149,15 @@ class _FromFile:
     """
 
     def __init__(self, run: Run, path: Path) -> None:
-        self.given = OutOfFold.load(path, run.data)
-        self.given.check(run.data, _retained(run))
-        self.record = OutOfFoldRecord(sha256=self.given.digest, repeats=self.given.repeats)
+        self.predictions = OutOfFold.load(path, run.data)
+        self.predictions.check(run.data, _retained(run))
+        self.record = OutOfFoldRecord(
+            sha256=self.predictions.digest, repeats=self.predictions.repeats
+        )
 
     def carry_out(self) -> tuple[OutOfFold, OutOfFoldRecord]:
         """Return the predictions and their record."""
-        return self.given, self.record
+        return self.predictions, self.record
 
 
 class _CrossValidation:

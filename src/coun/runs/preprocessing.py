@@ -152,15 +152,17 @@ def check_trust(folder: Path, record: DataRecord, trust: Trust) -> None:
         require_trust(record.preprocessing.code, f"{folder}: views", trust)
 
 
-def as_recorded(folder: Path, record: DataRecord, data: Data, *, given: bool, trust: Trust) -> Data:
+def as_recorded(
+    folder: Path, record: DataRecord, data: Data, *, is_loaded: bool, trust: Trust
+) -> Data:
     """Return *data* with the views that the run in *folder* recorded.
 
-    Args: given: whether the caller passed *data*, perhaps with views of its own.
+    Args: is_loaded: whether the caller passed *data*, perhaps with views of its own.
 
     Raises: CounError if the views were made in Python and *data* does not have them.
     """
     views = made_again(record)
-    custom = given and not isinstance(data.views, Views)
+    custom = is_loaded and not isinstance(data.views, Views)
     if views is not None and not custom:
         return data if data.views == views else replace(data, views=views, views_code="")
     if printed(data.views) == record.views:

@@ -226,13 +226,13 @@ class OutOfFoldRecord(Record):
     groups_sha256: str | None = None
     cost: Cost = Field(default_factory=Cost)
 
-    def differences(self, wanted: OutOfFoldRecord) -> list[str]:
-        """Name the parts in which *wanted*, a preparation not yet made, is another one."""
+    def differences(self, other: OutOfFoldRecord) -> list[str]:
+        """Name the parts in which *other*, a preparation not yet made, is another one."""
         names = {field: field for field in ("folds", "repeats", "epochs", "seed")}
         names["groups_sha256"] = "rows or groups"
-        if wanted.folds is None:  # the user's own predictions, which are known before
+        if other.folds is None:  # the user's own predictions, which are known before
             names["sha256"] = "predictions"
-        return [n for field, n in names.items() if getattr(self, field) != getattr(wanted, field)]
+        return [n for field, n in names.items() if getattr(self, field) != getattr(other, field)]
 
 
 class SplitFields(BaseModel):
@@ -249,11 +249,11 @@ class SplitFields(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_keys(cls, given: dict[str, Any]) -> dict[str, Any]:
-        for key in ("forget", "earlier", "sha256") if "request" in given else ():  # not in 0.1
-            if key not in given:
+    def _check_keys(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for key in ("forget", "earlier", "sha256") if "request" in values else ():  # not in 0.1
+            if key not in values:
                 raise ValueError(f"'{key}' is missing")
-        return given
+        return values
 
 
 class RunRecord(Record):

@@ -162,9 +162,9 @@ class Run:
             )
         _check_trust(folder, record, data, build, trust)
         warn_unverified(folder, record)
-        given = isinstance(data, Data)
+        is_loaded = isinstance(data, Data)
         data, numbers = recorded_data(folder, record, data, allow_missing=allow_missing)
-        data = as_recorded(folder, record.data, data, given=given, trust=trust)
+        data = as_recorded(folder, record.data, data, is_loaded=is_loaded, trust=trust)
         maker = _maker(folder, record, data, build, trust)
         model = to_be_filled(maker)
         if build is not None and not isinstance(build, nn.Module):

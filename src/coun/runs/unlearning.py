@@ -309,10 +309,10 @@ def _opened(
 
 def _start_of(run: Run, head: str | None) -> Start:
     """What a run that begins with *run*'s model starts from."""
-    record, given = run.record, run.record.kind == "given"
+    record, is_given = run.record, run.record.kind == "given"
     parent = ParentRecord(
         folder=str(run.folder) if run.folder else None,
-        method=None if given else record.method.name,
+        method=None if is_given else record.method.name,
         weights_sha256=record.weights_sha256,
     )
     name = record.model.name
@@ -326,7 +326,7 @@ def _start_of(run: Run, head: str | None) -> Start:
         record.original,
         record.original_seed,
         parent,
-        [*record.ancestors, *([] if given else [step_of(record, run.folder)])],
+        [*record.ancestors, *([] if is_given else [step_of(record, run.folder)])],
         head or record.model.head,
         out_of_fold=run.out_of_fold,
         out_of_fold_record=record.out_of_fold,

@@ -186,16 +186,16 @@ def _compare(experiment: Compare, store: Store) -> dict[str, float | None]:
     """Compute registered metrics; None where a metric has no value, such as one per class."""
     data = _data(experiment.setting)
     split = _measured(experiment, data, store)
-    measured, given, begun = None, dict[str, Any](), None
+    measured, of_original, begun = None, dict[str, Any](), None
     if experiment.original is not None:
         original = _open(experiment.original, store, data)
-        given["original.model"] = original
+        of_original["original.model"] = original
         begun = predictions(original.classifier, data, split, with_features=False).outputs["test"]
     for model in (experiment.retrain, experiment.subject):
         run = _open(model, store, data)
         outputs = predictions(run.classifier, data, split)
         usual = measurements(outputs, split, cost=run.record["cost"], start=begun)
-        inputs = {**usual.inputs, **given, "on_request": True, "model": run, "split": split}
+        inputs = {**usual.inputs, **of_original, "on_request": True, "model": run, "split": split}
         measured = Measurements(inputs, retrain=measured, metrics=with_named(experiment.metrics))
     assert measured is not None
     return measured.values_or_none(experiment.metrics)

@@ -57,8 +57,8 @@ def collect_ensembles(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 
 def _finished(model: PlannedModel, store: Store) -> bool:
-    needed = (*model.measured, model.retrain.subject, *_stages(model.experiment))
-    return all(map(store.has, needed))
+    experiments = (*model.measured, model.retrain.subject, *_stages(model.experiment))
+    return all(map(store.has, experiments))
 
 
 def _stages(experiment: Train | Unlearn) -> list[Train | Unlearn]:

@@ -156,12 +156,12 @@ def _columns(table: ResultTable, how: Latex) -> list[str]:
     labels = {metric_of(name).label.lower(): name for name in table.metrics}
     available = {*table.metrics, "gap", *OTHERS}
     columns = []
-    for given in how.columns:
-        name = labels.get(given.lower(), given if given in available else given.lower())
+    for column in how.columns:
+        name = labels.get(column.lower(), column if column in available else column.lower())
         if name not in available:
-            raise unknown("column", given, [*labels, *available])
+            raise unknown("column", column, [*labels, *available])
         if name in columns:
-            raise CounError(f"column '{given}' is named twice for the LaTeX tables; name it once")
+            raise CounError(f"column '{column}' is named twice for the LaTeX tables; name it once")
         columns.append(name)
     return columns
 

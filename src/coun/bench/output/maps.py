@@ -27,12 +27,12 @@ def draw(plan: Plan, store: Store, out: Path) -> list[Path]:
     Each table has one picture, of its first seed, as PNG, PDF and SVG. A table is left out while
     one of its models is missing.
     """
-    wanted = plan.config.maps
-    if wanted is None:
+    maps = plan.config.maps
+    if maps is None:
         return []
     tables: dict[str, list[PlannedModel]] = {}
     for model in plan.models:
-        chosen = model.row in wanted.rows if wanted.rows else model.row != FLOOR
+        chosen = model.row in maps.rows if maps.rows else model.row != FLOOR
         if model.seed == plan.config.seeds[0] and chosen:
             tables.setdefault(name_of(model.workload, model.scenario, model.stage), []).append(
                 model
@@ -43,7 +43,7 @@ def draw(plan: Plan, store: Store, out: Path) -> list[Path]:
         if all(path.exists() for path in paths):
             continue
         if all(store.has(model.experiment) for model in models):
-            drawn += _draw(wanted, models, store, paths)
+            drawn += _draw(maps, models, store, paths)
     return drawn
 
 
@@ -53,7 +53,7 @@ def name_of(workload: str, scenario: str, stage: int) -> str:
 
 
 def _draw(
-    wanted: MapsConfig, models: list[PlannedModel], store: Store, paths: list[Path]
+    maps: MapsConfig, models: list[PlannedModel], store: Store, paths: list[Path]
 ) -> list[Path]:
     from coun.report.figures import feature_maps  # matplotlib is slow to import
 
@@ -61,7 +61,7 @@ def _draw(
     for model in models:
         run, data, split = open_model(model.experiment, model.evaluation.forget, store)
         by_row[model.row] = predictions(run.classifier, data, split)
-    of = None if wanted.of is None else class_label(data, wanted.of)
+    of = None if maps.of is None else class_label(data, maps.of)
     labels = next(iter(by_row.values())).labels
     forget = (
         torch.arange(len(labels["forget"]))
@@ -69,10 +69,8 @@ def _draw(
         else (labels["forget"] == of).nonzero().flatten()
     )
     forget = forget[torch.randperm(len(forget), generator=torch.Generator().manual_seed(0))]
-    chosen = {row: _only(value, forget[: wanted.forget]) for row, value in by_row.items()}
-    figure = feature_maps(
-        chosen, data.classes, method=wanted.projection, retain=wanted.retain, seed=0
-    )
+    chosen = {row: _only(value, forget[: maps.forget]) for row, value in by_row.items()}
+    figure = feature_maps(chosen, data.classes, method=maps.projection, retain=maps.retain, seed=0)
     return save_figure(figure, paths)
 
 

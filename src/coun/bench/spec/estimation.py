@@ -173,9 +173,9 @@ def _by_seed(plan: Plan) -> dict[int, list[Experiment]]:
     counted: set[str] = set()
     by_seed = {}
     for seed in sorted({model.seed for model in plan.models}):
-        needed = closure(e for m in plan.models if m.seed == seed for e in m.measured)
-        by_seed[seed] = [e for e in needed if e.key not in counted]
-        counted |= {e.key for e in needed}
+        experiments = closure(e for m in plan.models if m.seed == seed for e in m.measured)
+        by_seed[seed] = [e for e in experiments if e.key not in counted]
+        counted |= {e.key for e in experiments}
     last = [e for e in plan.experiments if e.key not in counted]
     if last:
         by_seed[max(by_seed)] += last

@@ -22,14 +22,14 @@ class StrictModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_keys(cls, given: Any) -> Any:
-        for key in given if isinstance(given, Mapping) else ():
+    def _check_keys(cls, values: Any) -> Any:
+        for key in values if isinstance(values, Mapping) else ():
             if key not in cls.model_fields:
                 keys = ", ".join(sorted(cls.model_fields))
                 raise ValueError(
                     f"unknown key '{key}'{nearest(key, cls.model_fields)}; known: {keys}"
                 )
-        return given
+        return values
 
 
 def check_unique(what: str, names: Sequence[Any]) -> None:

@@ -292,9 +292,9 @@ def check_request(config: Config, workload: Workload, request: Request) -> None:
         names = public_set(expect.data_set).names if expect and expect.data_set else ()
         merged = workload.data.groups and request.kind == "class"
         names = tuple(workload.data.groups) if merged else names
-        wanted = getattr(request, "name", None)
-        if names and isinstance(wanted, str) and not wanted.isdecimal() and wanted not in names:
-            raise unknown(request.kind, wanted, names) from None
+        name = getattr(request, "name", None)
+        if names and isinstance(name, str) and not name.isdecimal() and name not in names:
+            raise unknown(request.kind, name, names) from None
         return
     for stage in request.in_stages():
         # Which rows models would choose is not known yet, but how many are.

@@ -124,9 +124,9 @@ def parse(record: Mapping[str, Any], *, trust: Trust = False) -> Request:
         place = ".".join(map(str, problem["loc"])) or "request"
         settings = set(kind_class.model_fields) - {"kind"}
         if problem["type"] == "missing":
-            known = ", ".join(sorted(settings))
+            names = ", ".join(sorted(settings))
             raise CounError(
-                f"a {kind} request needs the setting '{place}'; known: {known}"
+                f"a {kind} request needs the setting '{place}'; known: {names}"
             ) from None
         if problem["type"] == "extra_forbidden":
             raise unknown(f"setting of a {kind} request", place, settings) from None

@@ -97,22 +97,22 @@ class Listed(Request):
                 table |= dict(zip(absent.ids, absent.numbers.tolist(), strict=True))
             in_training = [table[name] for name in self.ids if name in table]
             held_out = data.named_test_rows
-            strange = [name for name in self.ids if name not in table and name not in held_out]
-            if strange:
-                raise CounError(_unknown_ids(strange, [*table, *held_out]))
+            unknown_ids = [name for name in self.ids if name not in table and name not in held_out]
+            if unknown_ids:
+                raise CounError(_unknown_ids(unknown_ids, [*table, *held_out]))
             return _int64(in_training), _int64(
                 [held_out[name] for name in self.ids if name in held_out]
             )
-        wanted = _int64(self.rows)
+        listed_numbers = _int64(self.rows)
         numbers = data.train.numbers
         if absent is not None:
             numbers = torch.cat([numbers, absent.numbers])
         if forgotten is not None:
             numbers = torch.cat([numbers, forgotten])
         numbers = numbers.unique()  # type: ignore[no-untyped-call]
-        trained = torch.isin(wanted, numbers)
-        tested = torch.isin(wanted, data.test_numbers) & ~trained & data.one_numbering
-        outside = wanted[~trained & ~tested]
+        trained = torch.isin(listed_numbers, numbers)
+        tested = torch.isin(listed_numbers, data.test_numbers) & ~trained & data.one_numbering
+        outside = listed_numbers[~trained & ~tested]
         if len(outside):
             limit = f" that --limit {data.limit} keeps" if data.limit else ""
             raise CounError(
@@ -120,11 +120,11 @@ class Listed(Request):
                 f"numbers between {int(numbers.min())} and {int(numbers.max())}, "
                 f"{len(numbers)} rows"
             )
-        named_test = torch.cat([wanted[tested], _int64(self.test_rows)])
+        named_test = torch.cat([listed_numbers[tested], _int64(self.test_rows)])
         untested = named_test[~torch.isin(named_test, data.test_numbers)]
         if len(untested):
             raise CounError(f"row {int(untested[0])} is not a test row; expected its number")
-        return wanted[trained], named_test
+        return listed_numbers[trained], named_test
 
     def describe(self) -> str:
         rows, tests = len(self.ids or self.rows), len(self.test_rows)
@@ -205,9 +205,9 @@ def _ambiguous_ids(name: str, columns: Sequence[str]) -> str:
     )
 
 
-def _unknown_ids(strange: list[str], names: list[str]) -> str:
-    first = strange[0]
-    others = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
+def _unknown_ids(unknown_ids: list[str], names: list[str]) -> str:
+    first = unknown_ids[0]
+    others = f" and {len(unknown_ids) - 1:,} more" if len(unknown_ids) > 1 else ""
     # A file name alone, or the whole path of a file.
     endings = (n for n in names if n.endswith(f"/{first}") or first.endswith(f"/{n}"))
     ending = next(endings, None)

@@ -136,8 +136,8 @@ def load(
                 limit, test_limit, size=size, partial=partial, stream=stream, cache=cache
             )
         else:
-            for option, given in (("size", size), ("stream", stream and not opened.streams)):
-                if given:
+            for option, is_set in (("size", size), ("stream", stream and not opened.streams)):
+                if is_set:
                     raise CounError(f"--{option} applies to encoded images; {source.name} has none")
             data = limited(content, limit, test_limit)
     except OSError as error:
@@ -218,9 +218,9 @@ def open_source(spec: str, *, stream: bool = False, **options: Any) -> OpenedSou
     Raises: CounError as `load` does, but not for images that cannot be used.
     """
     kind, source, argument = _parse(spec)
-    given = {name: value for name, value in options.items() if value is not None}
-    _check_options(source, given)
-    origin = {name: source.to_record(name, value) for name, value in given.items()}
+    set_options = {name: value for name, value in options.items() if value is not None}
+    _check_options(source, set_options)
+    origin = {name: source.to_record(name, value) for name, value in set_options.items()}
     path = Path(os.path.expanduser(argument)) if source.argument.startswith("PATH") else None
     arguments = [path or argument] if source.argument else []
     streams = stream and "stream" in source.options

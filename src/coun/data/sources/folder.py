@@ -172,11 +172,13 @@ class Tree:
         below = next((e.path for e in files if e.is_dir()), None)
         if below is not None:
             raise CounError(f"{below} is a folder; expected image files in a class folder")
-        strange = [e.path for e in files if not e.is_file() or not is_image_file(e.path)]
-        if strange:
-            more = f" (and {len(strange) - 1:,} more)" if len(strange) > 1 else ""
+        other_files = [e.path for e in files if not e.is_file() or not is_image_file(e.path)]
+        if other_files:
+            more = f" (and {len(other_files) - 1:,} more)" if len(other_files) > 1 else ""
             kinds = ", ".join(SUFFIXES)
-            raise CounError(f"{strange[0]}{more} is not an image file; expected only {kinds} there")
+            raise CounError(
+                f"{other_files[0]}{more} is not an image file; expected only {kinds} there"
+            )
         return [entry.path for entry in files]
 
     def checked(self, table: Table) -> Table:

@@ -68,10 +68,10 @@ class HeldOut:
         ids = _read_ids(self.ids) if isinstance(self.ids, str | Path) else self.ids or ()
         names = rows.names or [str(number) for number in range(len(rows.labels))]
         position = {name: row for row, name in enumerate(names)}
-        strange = next((name for name in ids if name not in position), None)
-        if strange is not None:
+        unknown_id = next((name for name in ids if name not in position), None)
+        if unknown_id is not None:
             problems.append(
-                f"test id '{strange}' names no row{nearest(strange, names)}; "
+                f"test id '{unknown_id}' names no row{nearest(unknown_id, names)}; "
                 f"ids look like '{names[0]}'"
             )
         return np.unique([position[name] for name in ids if name in position]).astype(np.int64)

@@ -76,14 +76,16 @@ def read(
         result = held_out.split(rows, labels.classes)
         return replace(result, notes=(*result.notes, *notes))
     marks = np.array([str(mark).strip().lower() for mark in splits])
-    wanted = (test_split or "test").lower()
-    if "train" not in marks or wanted not in marks:
+    test_mark = (test_split or "test").lower()
+    if "train" not in marks or test_mark not in marks:
         seen = ", ".join(sorted(set(marks.tolist()))[:8])
-        raise CounError(f"{path} marks its rows {seen}; expected train and {wanted} (--test-split)")
-    left_out = len(marks) - int(np.isin(marks, ["train", wanted]).sum())
+        raise CounError(
+            f"{path} marks its rows {seen}; expected train and {test_mark} (--test-split)"
+        )
+    left_out = len(marks) - int(np.isin(marks, ["train", test_mark]).sum())
     if left_out:
-        notes += (f"{left_out:,} rows that are marked neither train nor {wanted} are left out",)
-    train, test = (rows.take(np.flatnonzero(marks == mark)) for mark in ("train", wanted))
+        notes += (f"{left_out:,} rows that are marked neither train nor {test_mark} are left out",)
+    train, test = (rows.take(np.flatnonzero(marks == mark)) for mark in ("train", test_mark))
     return Table(train, test, labels.classes, notes)
 
 

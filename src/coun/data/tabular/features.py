@@ -149,11 +149,11 @@ def unseen(table: pa.Table, columns: list[Column]) -> tuple[str, ...]:
         if "categories" not in described:
             continue
         values = texts(table[described["name"]])
-        strange = [v for v in values if v is not None and v not in described["categories"]]
-        if strange:
+        new_values = [v for v in values if v is not None and v not in described["categories"]]
+        if new_values:
             notes.append(
-                f"{len(strange):,} test rows have a value in '{described['name']}' that no "
-                f"training row has, such as '{strange[0]}'; it counts as none of the categories"
+                f"{len(new_values):,} test rows have a value in '{described['name']}' that no "
+                f"training row has, such as '{new_values[0]}'; it counts as none of the categories"
             )
     return tuple(notes)
 

@@ -175,11 +175,11 @@ def _label_column(table: pa.Table, chosen: str | None) -> str:
 def _labels(values: Sequence[str], classes: Sequence[str], column: str) -> np.ndarray:
     """Labels (N,) int64 of the *values* of the label column."""
     position = {name: number for number, name in enumerate(classes)}
-    strange = next((value for value in values if value not in position), None)
-    if strange is not None:
+    new_label = next((value for value in values if value not in position), None)
+    if new_label is not None:
         raise CounError(
-            f"row {list(values).index(strange)} has '{strange}' in '{column}', which no training "
-            "row has; expected every class in training"
+            f"row {list(values).index(new_label)} has '{new_label}' in '{column}', which no "
+            "training row has; expected every class in training"
         )
     return np.array([position[value] for value in values], np.int64)
 
