@@ -126,7 +126,7 @@ def read(
     elif columns.class_names(test.features().get(label, {})) not in (None, classes):
         raise CounError(f"column '{label}' names other classes in the test part than in training")
     test_rows = _part("test", test, image, test_values, id_column)
-    table = Table(rows, test_rows, classes, notes, id_columns)
+    table = Table(rows, test_rows, classes, notes, id_columns=id_columns)
     return _as_texts(table, train, test, length, encoding) if texts else table
 
 

@@ -150,16 +150,16 @@ class Table:
         train, test: the parts.
         classes: names of the classes, one per label 0..K-1.
         notes: what the user should know about how the source was read, one line each.
-        id_columns: as for `Data`.
         problems: what is wrong with the source unless rows were deleted from it on purpose.
+        id_columns: as for `Data`.
     """
 
     train: Part
     test: Part
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    id_columns: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    id_columns: tuple[str, ...] = ()
 
     @property
     def one_numbering(self) -> bool:
