@@ -1,3 +1,6 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -56,3 +59,21 @@ def test_the_global_generator_is_restored_even_after_an_error():
     with pytest.raises(RuntimeError), Seeds(0).as_global("init"):
         raise RuntimeError
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_threads_do_not_share_the_global_generator():
+    """Each draws what it draws alone, and the caller's state is restored."""
+
+    def draw(seed):
+        with Seeds(seed).as_global("dropout"):
+            first = torch.rand(1)
+            time.sleep(0.001)
+            return torch.cat([first, torch.rand(1)])
+
+    alone = [draw(seed) for seed in range(8)]
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(draw, range(8)))
+    torch.testing.assert_close(together, alone, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), state)

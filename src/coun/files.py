@@ -60,13 +60,16 @@ def atomically(path: Path) -> Iterator[Path]:
 def expanded(path: str | Path) -> Path:
     """Return *path* with a leading "~" replaced by the home folder.
 
-    Raises: CounError if it is not a path, that user is unknown, or it is not valid Unicode.
+    Raises: CounError if it is not a path, it is empty, that user is unknown, or it is not valid
+        Unicode.
 
     >>> expanded("runs/march")
     PosixPath('runs/march')
     """
     require_type(path, (str, os.PathLike), "a path", "text, or a pathlib.Path")
     name = os.path.expanduser(path)
+    if not name:  # which pathlib takes for the current folder
+        raise CounError("a path is empty; expected the name of a file or folder")
     if name.startswith("~"):
         user = name.split("/")[0]
         raise CounError(f"{name} begins with '{user}', but no such user exists; write ./{name}")

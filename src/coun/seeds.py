@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from coun.errors import CounError
+
+_GLOBAL_GENERATOR = threading.RLock()  # torch has one for all threads
 
 
 def check_defaults_of_torch() -> None:
@@ -42,6 +45,25 @@ def check_defaults_of_torch() -> None:
             "torch.set_default_device(None), or leave the block 'with torch.device(...)', and "
             "choose the device by Options(device=...) or --device"
         )
+
+
+@contextlib.contextmanager
+def restored_generator(devices: Sequence[torch.device] | None = None) -> Iterator[None]:
+    """Restore the states of torch's global generators after the block.
+
+    Other threads that call this library wait for the end of the block: they would draw from the
+    same generators, and restore them to a state from inside the block.
+
+    Args: devices: accelerators whose generators are restored beside the CPU's; by default all.
+
+    >>> before = torch.get_rng_state()
+    >>> with restored_generator():
+    ...     drawn = torch.rand(2)
+    >>> torch.equal(torch.get_rng_state(), before)
+    True
+    """
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices):
+        yield
 
 
 @dataclass(frozen=True)
@@ -99,6 +121,6 @@ class Seeds:
         >>> bool((first == second).all())
         True
         """
-        with torch.random.fork_rng():
+        with restored_generator():
             torch.manual_seed(self.number(*path))
             yield

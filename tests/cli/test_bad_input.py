@@ -204,6 +204,15 @@ def test_a_method_that_the_user_names_is_trusted(coun_command, trained, tmp_path
     assert "unlearned by own" in result.out
 
 
+def test_a_path_that_leads_nowhere_is_refused(coun_command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    refuse(coun_command(*TRAIN, "--out", "loop"), "cannot write loop")
+    refuse(coun_command(*TRAIN, "--out", ""), "a path is empty; expected the name")
+    refuse(coun_command("evaluate", "loop"), "loop does not exist")
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
 def test_no_command_writes_its_results_into_the_folder_of_another_run(coun_command, trained):
     before = {path: path.read_bytes() for path in trained.iterdir()}
     request = ("--method", "finetune", "--forget-fraction", "0.1", "--out")

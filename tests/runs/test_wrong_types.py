@@ -59,6 +59,18 @@ def test_a_wrong_type_is_named(run: coun.Run, call: Callable[..., object], value
     assert "\n" not in str(error.value)
 
 
+class Pixels(torch.nn.Module):
+    """A model without weights."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :10]
+
+
+def test_a_model_without_weights(run: coun.Run) -> None:
+    with pytest.raises(CounError, match="Pixels has no nn.Linear"):
+        coun.unlearn(Pixels(), coun.Split.random(run.data, 0.1), "finetune", data=run.data)
+
+
 def test_a_device_of_torch_is_accepted() -> None:
     assert coun.Options(device=torch.device("cpu")).device == "cpu"  # type: ignore[arg-type]
 

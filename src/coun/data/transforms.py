@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from coun.data.checks import first_line
 from coun.data.views import Transform
 from coun.errors import CounError
+from coun.seeds import restored_generator
 
 EVALUATION_SEED = 0
 DRAWS = 4  # that show whether a transform is random
@@ -179,7 +180,7 @@ def _tensor(result: Any) -> Tensor:
 def _global_seed(seed: int) -> Iterator[None]:
     """Seed the CPU's global generators inside the block, and put the host's states back."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
+    with restored_generator(devices=[]):
         # Not torch.manual_seed, which would seed the accelerators as well.
         torch.default_generator.manual_seed(seed)
         random.seed(seed)

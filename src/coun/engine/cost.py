@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from coun.models.modes import in_eval_mode
+from coun.seeds import restored_generator
 
 
 @dataclass
@@ -98,7 +99,7 @@ def forward_flops(classifier: nn.Module, image: Tensor) -> float:
     60.0
     """
     fast = torch.backends.mha.get_fastpath_enabled()
-    with in_eval_mode(classifier), torch.random.fork_rng(), torch.no_grad():
+    with in_eval_mode(classifier), restored_generator(), torch.no_grad():
         try:
             # The fused layer of torch's transformers is one operation, which counts as nothing.
             torch.backends.mha.set_fastpath_enabled(False)

@@ -28,6 +28,7 @@ from coun.engine.task import Task
 from coun.errors import CounError
 from coun.models import Outputs
 from coun.objectives.context import Batch, BatchContext
+from coun.seeds import restored_generator
 
 Observer = Callable[[dict[str, Batch]], contextlib.AbstractContextManager[object]]
 OnEpoch = Callable[[dict[str, Any]], object]  # takes a row of `Log.history`
@@ -178,7 +179,7 @@ class Engine:
         for module in stage.modules:
             module.to(self.compute.device)
         start = Progress(number)
-        with Frozen(model.inner, stage.mask) as frozen, torch.random.fork_rng():
+        with Frozen(model.inner, stage.mask) as frozen, restored_generator():
             shared, of_phases = self._optimizers(stage)
             optimizers = list(dict.fromkeys([shared, *of_phases]))
             if saved:

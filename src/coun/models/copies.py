@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from coun.errors import CounError
 from coun.models.weights import weights_digest
+from coun.seeds import restored_generator
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -80,7 +81,7 @@ def to_be_filled(factory: Callable[[], Model]) -> Model:
     >>> torch.equal(torch.random.get_rng_state(), before)
     True
     """
-    with torch.random.fork_rng():
+    with restored_generator():
         return factory()
 
 

@@ -19,6 +19,7 @@ from coun.errors import CounError, nearest
 from coun.models.inputs import run
 from coun.models.modes import in_eval_mode
 from coun.models.norms import contiguous_group_norms, lone_values_by_statistics
+from coun.seeds import restored_generator
 
 Head = nn.Linear | nn.Conv2d
 ONE_LOGIT = (
@@ -295,7 +296,7 @@ def _probe(
     taps = {linear: _Tap() for linear in linears.values()}
     devices = [example.device] if example.is_cuda else []
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices))
+        stack.enter_context(restored_generator(devices))
         stack.enter_context(torch.no_grad())
         for linear, tap in taps.items():
             tap.calls = []

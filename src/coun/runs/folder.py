@@ -166,7 +166,7 @@ def refuse_inside_run(folder: Path) -> None:
 
     Raises: CounError that names the outer folder.
     """
-    place = folder.resolve()
+    place = Path(os.path.realpath(folder))  # which accepts a link to itself
     for outer in place.parents:
         if not place.is_relative_to(outer / FOLDS) and _is_run(outer):
             what = "run"
@@ -187,7 +187,7 @@ def refuse_version(folder: Path) -> None:
 
     Raises: CounError that names the registry.
     """
-    for outer in folder.resolve().parents:
+    for outer in Path(os.path.realpath(folder)).parents:
         if _is_registry(outer):
             raise CounError(
                 f"{folder} is a version of the registry {outer}, which accepts no change of it; "
