@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import coun
 from coun.engine import forward_flops
 from coun.engine.cost import _Operations
 from coun.models.zoo import build
@@ -30,3 +33,18 @@ def test_layers_of_a_transformer_are_counted_also_without_gradients() -> None:
     # torch does not count the fused attention of a CPU itself, 800 more here.
     assert forward_flops(layer, torch.zeros(1, 5, 16)) >= 2 * products
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_what_torch_loads_with_the_first_optimizer_is_no_cost(small, monkeypatch) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    sgd = torch.optim.SGD
+
+    def first(parameters, **options):
+        clock.now += 100 if isinstance(parameters, list) else 1  # the model's come one by one
+        return sgd(parameters, **options)
+
+    monkeypatch.setattr("coun.engine.loop.time", clock)
+    monkeypatch.setattr(torch.optim, "SGD", first)
+    run = coun.train(small, "mlp", epochs=1, options=coun.Options(device="cpu"))
+    assert clock.now == 101
+    assert run.record.cost.seconds == 1

