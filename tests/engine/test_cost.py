@@ -39,9 +39,9 @@ def test_what_torch_loads_with_the_first_optimizer_is_no_cost(small, monkeypatch
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
     sgd = torch.optim.SGD
 
-    def first(parameters, **options):
+    def first(parameters, *values, **options):
         clock.now += 100 if isinstance(parameters, list) else 1  # the model's come one by one
-        return sgd(parameters, **options)
+        return sgd(parameters, *values, **options)
 
     monkeypatch.setattr("coun.engine.loop.time", clock)
     monkeypatch.setattr(torch.optim, "SGD", first)
