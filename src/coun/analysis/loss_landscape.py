@@ -28,6 +28,10 @@ class Slice:
     Attributes:
         steps: (P,) ascending; a step of 1 is as long, filter by filter, as the weights are.
         losses: by role the mean loss at each step, (P,).
+
+    >>> around = Slice(np.array([-1.0, 0.0, 1.0]), {"retain": np.array([2.0, 0.1, 1.5])})
+    >>> float(around.steps[around.losses["retain"].argmin()])
+    0.0
     """
 
     steps: np.ndarray

@@ -27,6 +27,9 @@ class Relearned:
         censored: whether the target was not met, so that the true number is larger.
         target: the forget accuracy that had to be reached, percent.
         accuracies: the forget accuracy at the start and after each check, percent.
+
+    >>> Relearned(3, censored=False, target=90.0, accuracies=(50.0, 92.0)).time
+    RelearnTime(rounds=3, reached=True)
     """
 
     steps: int

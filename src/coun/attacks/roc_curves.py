@@ -39,6 +39,11 @@ class Roc:
             of *others* are taken for members (none of them, if 1 / others is larger), with
             its exact 95% Clopper-Pearson interval for a fixed threshold.
         members, others: the number of samples in each group.
+
+    >>> import torch
+    >>> attack = roc(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 0.0]))
+    >>> attack.auc, attack.tpr_at_1.share, attack.members
+    (0.75, 0.5, 2)
     """
 
     auc: float

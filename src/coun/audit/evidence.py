@@ -40,6 +40,10 @@ class Evidence:
         level: the model beside the Retrains, for level tests.
         detectable: how many remembered rows would be found with 80% power; None if unknown.
         part: which rows were tested: "exchangeable", "listed", or "kept" rows.
+
+    >>> about = "certainty of the true class"
+    >>> Evidence("log_odds", about, "pairs", 0.2, 1e-4, "under", True, "listed", found=True).meaning
+    'under-forgotten'
     """
 
     name: str

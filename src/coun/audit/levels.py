@@ -30,6 +30,10 @@ class LevelTest:
         p: of the t test with this error; two-sided, or one-sided where asked.
         rank_p: exact p of the model's rank among all models; 1 / (Retrains + 1) at best.
         plain_p: of the t test that uses the Retrains' own spread only; NaN with one Retrain.
+
+    >>> test = LevelTest(97.0, 92.0, 5.0, error=1.0, df=4.0, p=0.007, rank_p=0.25, plain_p=0.01)
+    >>> round(test.quantile(0.025), 2)  # points that chance exceeds once in 40 times
+    2.78
     """
 
     model: float

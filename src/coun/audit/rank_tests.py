@@ -86,6 +86,9 @@ class RankTest:
         p: from permutations, or from the normal distribution where the smaller group has 200
             rows or more.
         permutations: how many were drawn; 0 for the normal approximation.
+
+    >>> RankTest(effect=0.2, error=0.05, p=0.001, permutations=9_999).z
+    4.0
     """
 
     effect: float
@@ -241,7 +244,11 @@ def average_by_owner(
 
 @dataclass(frozen=True)
 class MeanDifference:
-    """A difference of means, its standard error and its interval at *level*."""
+    """A difference of means, its standard error and its interval at *level*.
+
+    >>> MeanDifference(0.5, error=0.1, low=0.3, high=0.7, level=0.9).within(2.0)
+    True
+    """
 
     difference: float
     error: float

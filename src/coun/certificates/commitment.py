@@ -26,6 +26,10 @@ class Proof:
         index: place of the leaf among the sorted leaves.
         size: number of leaves.
         path: hashes of the neighbouring subtrees, from the leaf upwards.
+
+    >>> proof = commit(["a", "b", "c"], bytes(32)).proof("b")
+    >>> proof.size, len(proof.path)
+    (3, 2)
     """
 
     index: int

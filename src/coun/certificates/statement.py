@@ -113,7 +113,11 @@ class Check(_Part):
 
 
 class Coverage(_Part):
-    """What the request was carried out on, and what it was not carried out on."""
+    """What the request was carried out on, and what it was not carried out on.
+
+    >>> "back-ups" in Coverage().not_covered
+    True
+    """
 
     covered: tuple[str, ...] = ("model",)
     not_covered: tuple[str, ...] = ("source files", "back-ups", "derived models", "logs")

@@ -22,7 +22,12 @@ PROBED = 3_000  # retain rows that the metric fits the probe to
 
 @dataclass(frozen=True)
 class Probe:
-    """Accuracies of a linear probe, percent; `converged` is false if the fit reached its limit."""
+    """Accuracies of a linear probe, percent; `converged` is false if the fit reached its limit.
+
+    >>> rows = np.array([[0.0], [0.1], [1.0], [1.1]]), np.array([0, 0, 1, 1])
+    >>> linear_probe(rows, rows, rows).forget_accuracy
+    100.0
+    """
 
     forget_accuracy: float
     test_accuracy: float

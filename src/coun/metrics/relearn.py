@@ -26,7 +26,11 @@ class RelearnTime:
 
 @dataclass(frozen=True)
 class AnamnesisIndex:
-    """AIN, and whether it is a value, a bound on the value, or undefined (then NaN)."""
+    """AIN, and whether it is a value, a bound on the value, or undefined (then NaN).
+
+    >>> anamnesis_index(RelearnTime(2, True), RelearnTime(8, True))
+    AnamnesisIndex(index=0.25, kind='exact')
+    """
 
     index: float
     kind: Literal["exact", "at least", "at most", "undefined"]

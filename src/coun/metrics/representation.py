@@ -52,7 +52,12 @@ def linear_cka(x: Values, y: Values) -> float:
 
 @dataclass(frozen=True)
 class LayerDistance:
-    """The L2 distance between the weights of two models: for each tensor, and in total."""
+    """The L2 distance between the weights of two models: for each tensor, and in total.
+
+    >>> import torch
+    >>> layer_distance({"fc.weight": torch.zeros(1, 2)}, {"fc.weight": torch.tensor([[3.0, 4.0]])})
+    LayerDistance(layers={'fc.weight': 5.0}, total=5.0)
+    """
 
     layers: dict[str, float]
     total: float

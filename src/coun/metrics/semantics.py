@@ -73,6 +73,12 @@ class Correlation:
         classes: their number.
         permutations: the number of orders behind *p*.
         exact: whether these are all orders.
+
+    >>> similarities, predicted = [1.0, 0.9, 0.5, 0.1], [0.0, 50.0, 30.0, 20.0]  # percent
+    >>> generator = np.random.default_rng(0)
+    >>> result = semantic_correlation(similarities, predicted, 0, generator=generator)
+    >>> round(result.rho, 6), result.classes
+    (1.0, 3)
     """
 
     rho: float

@@ -19,6 +19,10 @@ class Mean:
     """A mean of *n* values, their sample standard deviation and the t interval of the mean.
 
     Of a single value, everything but the mean is NaN.
+
+    >>> accuracy = mean_interval([93.0, 94.0, 95.0])
+    >>> f"{accuracy.mean:.1f} +/- {accuracy.half_width:.1f} over {accuracy.n} seeds"
+    '94.0 +/- 2.5 over 3 seeds'
     """
 
     mean: float
@@ -52,7 +56,12 @@ def mean_interval(values: Values, level: float = 0.95) -> Mean:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A t test of a difference of means: the difference, t, degrees of freedom, two-sided p."""
+    """A t test of a difference of means: the difference, t, degrees of freedom, two-sided p.
+
+    >>> compared = welch([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    >>> compared.difference, round(compared.df, 1)
+    (-2.0, 2.9)
+    """
 
     difference: float
     t: float
@@ -96,7 +105,12 @@ def _comparison(a: Values, b: Values, *, by_seed: bool) -> Comparison:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided tests of |difference| < margin; low..high is the 1 - 2 alpha interval."""
+    """Two one-sided tests of |difference| < margin; low..high is the 1 - 2 alpha interval.
+
+    >>> result = equivalence([1.0, 1.1, 0.9], [1.0, 1.0, 1.0], margin=0.5)
+    >>> round(result.low, 2), round(result.high, 2), result.equivalent
+    (-0.17, 0.17, True)
+    """
 
     difference: float
     low: float
@@ -201,6 +215,10 @@ class RankStability:
         shares: the shares of all ranks, from the first one on.
         order: the share of resamples in which every rank is the same.
         resamples: their number.
+
+    >>> gaps = {"FT": [3.0, 3.1], "CoUn": [1.0, 1.1]}
+    >>> rank_stability(gaps, generator=np.random.default_rng(0)).ranks
+    {'FT': 2.0, 'CoUn': 1.0}
     """
 
     ranks: dict[str, float]
@@ -266,7 +284,12 @@ def rank_stability(
 
 @dataclass(frozen=True)
 class Proportion:
-    """The share of successes in *n* trials, and its interval; all shares are 0..1."""
+    """The share of successes in *n* trials, and its interval; all shares are 0..1.
+
+    >>> rate = clopper_pearson(3, 10)
+    >>> f"{rate.share:.0%}, between {rate.low:.0%} and {rate.high:.0%}"
+    '30%, between 7% and 65%'
+    """
 
     share: float
     low: float

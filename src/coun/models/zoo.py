@@ -169,7 +169,11 @@ def preprocessing(name: str | None) -> Preprocessing | None:
 
 
 def recorded_config(name: str | None) -> dict[str, Any] | None:
-    """Return what a record must hold so that `build` makes the model *name* without a file."""
+    """Return what a record must hold so that `build` makes the model *name* without a file.
+
+    >>> recorded_config("resnet18") is None  # its name says everything
+    True
+    """
     if name and (cut := Layout.parse(name)):
         return recorded_config(cut[1])
     member = family_of(name)

@@ -30,6 +30,11 @@ class ModelPredictions(NamedTuple):
         logits: (N, K).
         features: inputs of the last linear layer, (N, D).
         trained_on: (N,) bool, the rows that the model was trained on.
+
+    >>> trained_on = torch.tensor([True, True, False, False])
+    >>> half = ModelPredictions(torch.zeros(4, 3), torch.zeros(4, 8), trained_on)
+    >>> half.logits[~half.trained_on].shape  # answers to rows that the model has not seen
+    torch.Size([2, 3])
     """
 
     logits: Tensor

@@ -216,6 +216,10 @@ def open_source(spec: str, *, stream: bool = False, **options: Any) -> OpenedSou
     Args: as for `load`.
 
     Raises: CounError as `load` does, but not for images that cannot be used.
+
+    >>> opened = open_source("digits")
+    >>> opened.spelling, type(opened.content).__name__
+    ('digits', 'Data')
     """
     kind, source, argument = _parse(spec)
     set_options = {name: value for name, value in options.items() if value is not None}

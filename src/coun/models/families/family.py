@@ -50,6 +50,11 @@ class Family:
         holds: whether a folder holds a trained model of the family.
         classes: names of the classes of a trained model, in the order of its outputs; empty
             where they are not known.
+
+    >>> def small(name, classes, shape, config):
+    ...     return nn.Linear(shape[0], classes)
+    >>> Family("tiny", "NAME", "small networks", small, lambda name: Preprocessing()).spelling
+    'tiny:NAME'
     """
 
     prefix: str
