@@ -179,8 +179,8 @@ def _tensor(result: Any) -> Tensor:
 @contextmanager
 def _global_seed(seed: int) -> Iterator[None]:
     """Seed the CPU's global generators inside the block, and put the host's states back."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()
     with restored_generator(devices=[]):
+        python_state, numpy_state = random.getstate(), np.random.get_state()
         # Not torch.manual_seed, which would seed the accelerators as well.
         torch.default_generator.manual_seed(seed)
         random.seed(seed)
