@@ -10,6 +10,7 @@ import pytest
 
 import coun
 from coun.bench.spec.reading import parse as parse_config
+from coun.cli.forget_options import _settings
 from coun.data.requests import find as find_request
 from coun.data.requests import parse, parse_recorded
 from coun.data.sources import argument_of, code_of_source
@@ -176,6 +177,10 @@ def test_metrics_are_computed_where_they_are_named():
         "fails": "ZeroDivisionError: division by zero",
         "of_retrain": "it needs retrain.forget.logits, which is not at hand",
     }
+    against = coun.train(run.data, "mlp", split=split, epochs=1)
+    near = coun.evaluate(run, split=split, metrics=names, against=against)
+    assert near["metrics_left_out"].keys() == {"fails"}
+    assert near["of_retrain"] == near["retrain"]["mean_class"]
     assert "probe_accuracy" in coun.evaluate(run, split=split, metrics=["probe_accuracy"])
     with pytest.raises(coun.CounError, match="unknown metric 'mean_clas'"):
         coun.evaluate(run, metrics=["mean_clas"])
@@ -210,3 +215,13 @@ def test_a_config_does_not_run_the_code_that_it_names(key, value, code):
         parse_config(text)
     config = parse_config(text, trust=True)
     assert json.loads(config.model_dump_json())["title"] == "own"
+
+
+def test_the_command_line_takes_settings_behind_the_class():
+    assert _settings("./own.py:FirstRows:count=4") == {"kind": "./own.py:FirstRows", "count": "4"}
+    assert _settings("./own.py:FirstRows") == {"kind": "./own.py:FirstRows"}
+    assert _settings("random:fraction=0.1,seed=3") == {
+        "kind": "random",
+        "fraction": "0.1",
+        "seed": "3",
+    }

@@ -274,6 +274,10 @@ class Measurements(Mapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def value_or_none(self, name: str) -> Any:
+        """Compute one metric; None where an input is missing or the metric of a plug-in fails."""
+        return self._value_or_reason(name)[0] if name in self else None
+
     def values_by_name(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Compute every metric whose inputs are present.
 

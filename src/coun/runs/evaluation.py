@@ -96,18 +96,8 @@ def evaluate(
         # Rows that the request of the Retrain or of the caller names may be deleted.
         named = split is not None or against is not None
         run = Run.open(run, data=data, build=build, allow_missing=named, trust=trust)
-    build = build or run.build
-    retrains = [
-        retrain
-        if isinstance(retrain, Run)
-        else Run.open(retrain, data=run.data, build=build, allow_missing=True, trust=trust)
-        for retrain in _listed(against)
-    ]
-    split = measured(split, run.split, run.data) or (retrains[0].split if retrains else None)
-    for retrain in retrains:
-        check_comparable(retrain, run.data, split, as_retrain=True)
-    if split is not None:
-        split.check(run.data)
+    retrains = _opened_retrains(against, run, build or run.build, trust)
+    split = _measured_split(split, run, retrains)
     predict_parts = partial(
         predictions,
         data=run.data,
@@ -136,9 +126,7 @@ def evaluate(
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
     predict_start = partial(predict_parts, shared=of_start)
     result = _with_start(result, run, start_run, split, path, predict_start)
-    for name, reason in _left_out(further, values, result).items():
-        result.pop(name, None)
-        result["metrics_left_out"] = {**result.get("metrics_left_out", {}), name: reason}
+    result = _with_reasons(result, further, values)
     if warnings := _warnings(run, result):
         result["warnings"] = warnings
     content = Metrics.model_validate({"version": VERSION, **result})
@@ -148,19 +136,48 @@ def evaluate(
     return values_by_name
 
 
-def _left_out(
-    further: Sequence[Metric], values: Measurements, result: Mapping[str, Any]
-) -> dict[str, str]:
-    """Say, by name, why *further* metrics have no value or none that is a finite number."""
-    reasons = {}
+def _opened_retrains(
+    against: Retrains | None,
+    run: Run,
+    build: Callable[[], nn.Module] | nn.Module | None,
+    trust: Trust,
+) -> list[Run]:
+    """The Retrains, opened on the data of *run*."""
+    return [
+        retrain
+        if isinstance(retrain, Run)
+        else Run.open(retrain, data=run.data, build=build, allow_missing=True, trust=trust)
+        for retrain in _listed(against)
+    ]
+
+
+def _measured_split(split: Split | None, run: Run, retrains: Sequence[Run]) -> Split | None:
+    """The rows that are measured: of *split*, else on record of *run*, else of a Retrain.
+
+    Raises: CounError if a Retrain is of other data or saw the rows.
+    """
+    split = measured(split, run.split, run.data) or (retrains[0].split if retrains else None)
+    for retrain in retrains:
+        check_comparable(retrain, run.data, split, as_retrain=True)
+    if split is not None:
+        split.check(run.data)
+    return split
+
+
+def _with_reasons(
+    result: dict[str, Any], further: Sequence[Metric], values: Measurements
+) -> dict[str, Any]:
+    """Say in *result* why *further* metrics have no value, or none that is a finite number."""
+    reasons = dict(result.get("metrics_left_out", {}))
     for metric in further:
         value = result.get(metric.name)
         if isinstance(value, float) and not math.isfinite(value):
             reasons[metric.name] = f"its value is {value}"
-        elif value is None and metric.name not in result.get("metrics_left_out", {}):
+        elif value is None and metric.name not in reasons:
             missing = [need for need in metric.needs if not values.has_input(need)]
             reasons[metric.name] = f"it needs {', '.join(missing)}, which is not at hand"
-    return reasons
+    numbers = {name: value for name, value in result.items() if name not in reasons}
+    return {**numbers, "metrics_left_out": reasons} if reasons else result
 
 
 def _with_start(

@@ -23,7 +23,8 @@ def nearness(model: Measurements, retrains: Sequence[Measurements]) -> dict[str,
         with two Retrains or more "floor", what the same comparisons give between Retrains.
     """
     aims = [name for name, metric in model.metrics.items() if metric.direction == "nearer"]
-    common = [n for n in aims if all(isinstance(m.get(n), float) for m in (model, *retrains))]
+    models = (model, *retrains)
+    common = [n for n in aims if all(isinstance(m.value_or_none(n), float) for m in models)]
     means = {name: fmean(retrain[name] for retrain in retrains) for name in common}
     result: dict[str, Any] = {
         **_mean_comparison([(model, retrain) for retrain in retrains]),
