@@ -240,7 +240,8 @@ def _top_page(described: dict[str, str]) -> str:
             if place in described:
                 label = f"[{label}]({described[place]}.md#{place})"
             about = "built-in networks, by name" if name == "MODELS" else inspect.getdoc(value)
-            yield label, text((about or "").partition("\n")[0])
+            line = text((about or "").partition("\n")[0])
+            yield label, re.sub(r"\\\*(\w+)\\\*", r"*\1*", line)  # names of arguments
 
     return (
         "# Python\n\nThese names are imported from `coun`; each is loaded when it is first used. "

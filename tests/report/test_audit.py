@@ -31,7 +31,11 @@ def test_a_class_is_shown_with_the_classes_that_its_rows_are_given(tmp_path):
         assert text in page, text
     assert page.count("data:image/png;base64,") == 5
     alone = audit(original, split=split)
-    page = write_audit(alone, tmp_path / "alone", maps=True).read_text()
+    page_alone = write_audit(alone, tmp_path / "alone", maps=True).read_text()
+    for judged, text in ((result, page), (alone, page_alone)):
+        least = min(row["q"] for row in judged.suspicious())
+        assert ("none of these rows stands out" in text) == (least > 0.5)
+    page = page_alone
     assert "There is no Retrain here" in page
     assert page.count("data:image/png;base64,") == 5
 

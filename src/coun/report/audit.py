@@ -21,6 +21,7 @@ from coun.report.table import Grid
 
 ROWS = "Which rows stand out?"
 WITHOUT_ROWS = "Ids and pictures of forgotten rows were left out of this page and of audit.json."
+MOSTLY_FALSE = 0.5  # share of false alarms above which no row of a list stands out
 LEGEND = (
     "Retrain: a model trained from scratch without the forgotten rows, the exact answer. Floor: "
     "the mean distance between two Retrains that differ in their seed only; nothing can be nearer "
@@ -242,6 +243,12 @@ def _rows(audit: Audit) -> Section:
         "alarms among the rows down to this one. A small p of one row alone is not evidence. This "
         "list shows forgotten data, which may be personal; --without-rows leaves it out."
     )
+    least = min((r["q"] for r in rows), default=0.0)
+    if least > MOSTLY_FALSE:
+        lead += (
+            f" Of every first part of this list at least {100 * least:.0f}% are expected to be "
+            "false alarms, so none of these rows stands out."
+        )
     cells = [[r["id"], r["class"], p_text(r["p"]), p_text(r["q"])] for r in rows]
     tables = [Grid.of(["row", "class", "p", "q"], cells)] if rows else []
     drawn = []
