@@ -222,6 +222,14 @@ def test_unlearn_takes_auto_and_records_why(small, split, tmp_path):
     assert "NegGrad+" in run.record.chosen_because
 
 
+def test_a_retrain_that_auto_chooses_has_the_recipe_of_the_original(small, split):
+    original = coun.train(small, "mlp", epochs=1)  # an epoch of unlearning costs more than 0.3
+    with pytest.raises(coun.CounError, match="auto chooses a Retrain .* leave out epochs, lr"):
+        coun.unlearn(original, split, "auto", epochs=3, lr=0.01)
+    run = coun.unlearn(original, split, "auto")
+    assert run.record.method.settings["epochs"] == 1
+
+
 def test_few_rows_are_pushed_less():
     """The push on one row in an epoch is the same for few rows and for many."""
 

@@ -33,8 +33,9 @@ class CalibratedOutOfFoldMatching(OutOfFoldMatching):
         from this map; they need not be like the held-out rows, only all rows together must be. The
         rest is that of `out_of_fold`, but the targets are moved before each epoch except the first,
         at a learning rate that is low enough for the epochs to show what is missed.
-    Cost: it costs what `out_of_fold` costs, one forward pass of the held-out rows, and one of the
-        forget rows for each epoch. The preparation is that of `out_of_fold`.
+    Cost: it costs what `out_of_fold` costs, and one forward pass of the held-out rows; the forget
+        rows have one before each epoch except the first, instead of two in all. The preparation is
+        that of `out_of_fold`.
     Limits: it has the limits of `out_of_fold`. The labels of the held-out rows must be as reliable
         as those of the training rows, and their classes as frequent. Only half of the test rows
         are left to measure with.

@@ -159,6 +159,8 @@ class _Unlearning:
         """Choose a method for the request; the reason goes into the record of the run.
 
         Returns: its name and settings; those that the user gave come first.
+
+        Raises: CounError for settings of the user's where the choice is a Retrain.
         """
         start, split = self.start, self.split
         choice = choose_method(
@@ -167,6 +169,11 @@ class _Unlearning:
             earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
             error_ratio=error_ratio(start, split),
         )
+        if choice.name == Retrain.name and settings:
+            raise CounError(
+                f"auto chooses a Retrain ({choice.reason}), which has the recipe of the Original; "
+                f"leave out {', '.join(settings)}, or name a method"
+            )
         self.origin.chosen_because = choice.reason
         self._announce(f"method: {choice.name}, because {choice.reason}")
         return choice.name, {**choice.settings, **settings}
