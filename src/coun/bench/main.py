@@ -64,9 +64,8 @@ def bench(
         minutes: time limit; after it no experiment is started, and what is finished is
             written. 0 only writes.
         quiet: do not write progress to standard error.
-        trust: run the code that the config names as a model or a method, such as
-            `package.module:Class`. By default a config runs nothing, because it may be a
-            stranger's.
+        trust: run the code that the config names, such as a method `package.module:Class`. By
+            default a config runs nothing, because it may be a stranger's.
         tiny: run the tiny form of the config, see `coun.bench.spec.tiny`.
         data_root: the folder that replaces `{root}` in the sources of the config.
 

@@ -24,7 +24,9 @@ from coun.errors import CounError
     help="Train a model on all rows; with a forget option, a Retrain without them. With "
     "--from-request, the Retrain of a run: its data, model, recipe and all that it must forget.",
 )
-@click.option("--data", "source", metavar="SRC", help="digits, hf:PATH, folder:PATH, ...")
+@click.option(
+    "--data", "source", metavar="SRC", help="digits, hf:PATH, folder:PATH, ./file.py:NAME:PATH, ..."
+)
 @click.option("--model", help="A built-in name, or package.module:factory.")
 @app.out_option
 @click.option(
