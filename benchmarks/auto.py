@@ -67,8 +67,8 @@ def tried(recipe: dict[str, Any], scenario: str) -> dict[str, tuple[str, dict[st
         "NoT": ("not", {"epochs": many, "lr": 0.05}),
     }
     of_rows = {
-        "held-out": ("held_out", {"epochs": few}),
-        "held-out, longer": ("held_out", {"epochs": some}),
+        "held-out": ("held_out", {"epochs": few, "lr": 0.05}),
+        "held-out, longer": ("held_out", {"epochs": some, "lr": 0.05}),
         "matching": ("out_of_fold", {"epochs": few}),
         "matching, longer": ("out_of_fold", {"epochs": some}),
         "calibrated": ("calibrated_out_of_fold", {"epochs": few}),

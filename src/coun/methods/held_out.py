@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -29,9 +30,12 @@ class HeldOutMatching(Matching):
 
     Formula: the Original's log-odds of the true class for the forget rows of a class are mapped, by
         rank, to those for held-out rows of that class; the odds among the other classes stay. The
-        loss is that of `out_of_fold` (`Matching`).
+        loss is that of `out_of_fold` (`Matching`), but the targets are moved before each epoch
+        except the first, at a learning rate that is low enough for the epochs to show what is
+        missed.
     Cost: one forward and one backward pass of every retain and forget row in each epoch, one
-        forward pass of all rows and of the held-out rows, and two of the forget rows.
+        forward pass of all rows and of the held-out rows, and one of the forget rows for each
+        epoch.
     Limits: the forget rows must be like the held-out rows, as in a random request. The model learns
         wrong labels once more: `class_matching` is for such rows. Whole classes are refused. Only
         half of the test rows are left to measure with.
@@ -42,6 +46,13 @@ class HeldOutMatching(Matching):
     name: ClassVar[str] = "held_out"
     source: ClassVar[str] = "this project, after ReGUn, arXiv 2603.11210"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget", "held_out"})
+    corrected_epochs: ClassVar[int | None] = None
+
+    lr: float = Field(
+        0.03,
+        gt=0,
+        description="Peak learning rate. For fewer than 50 steps in all, 0.05 is better.",
+    )
 
     def targets(self, task: Task) -> Tensor:
         labels = labels_by_role(task)["forget"]

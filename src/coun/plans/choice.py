@@ -20,6 +20,9 @@ LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a 
 SINGLE_ROWS = ("random", "listed")  # kinds of requests
 # Methods with targets that the default epochs reach.
 MET_SOON = ("out_of_fold", "calibrated_out_of_fold", "held_out")
+# Methods that move their targets before each epoch, and the number of steps from which an epoch at
+# the usual learning rate no longer shows what is missed.
+MOVED_OFTEN, MANY_STEPS = ("calibrated_out_of_fold", "held_out"), 50
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
 LabelFit = Literal["usual", "unusual", "wrong"]  # of the forget rows, beside held-out rows
@@ -171,7 +174,11 @@ def choose_method(
             most = min(most, max(1, round(MATCHING_EPOCHS * epochs_of_original)))
         if name not in exclude and most:
             epochs = max(1, most * forget_rows // (forget_rows + earlier_rows))
-            return Choice(name, {"epochs": epochs, **settings[name]}, reason)
+            chosen = {"epochs": epochs, **settings[name]}
+            steps = epochs * retain_rows / _batch_size(original)
+            if name in MOVED_OFTEN and "lr" in chosen and steps >= MANY_STEPS:
+                chosen["lr"] = 0.03
+            return Choice(name, chosen, reason)
     tried = ", ".join(sorted(exclude))
     why = f"{tried} did not pass the gates" if tried else f"{budget:g} of a Retrain is too little"
     return Choice("retrain", {}, f"{why}; a Retrain is exact")
@@ -184,7 +191,7 @@ def _settings(
 
     Returns: both by the name of the method.
     """
-    batch = int(original.get("batch_size") or 256)
+    batch = _batch_size(original)
     small = max(1, batch // 8)
     # Few forget rows come up again and again in one epoch, each time with the full push away from
     # their labels, which ruins the model. The weight is for rows that come up once an epoch.
@@ -206,6 +213,10 @@ def _settings(
         **dict.fromkeys(("class_matching", *MET_SOON), 1.25),
     }
     return settings, passes
+
+
+def _batch_size(original: Mapping[str, Any]) -> int:
+    return int(original.get("batch_size") or 256)
 
 
 def _order(
