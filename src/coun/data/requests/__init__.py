@@ -147,7 +147,7 @@ def parse_recorded(record: Mapping[str, Any]) -> Request:
     >>> parse_recorded({"kind": "./brightest.py:Brightest", "fraction": 0.1}).describe()
     './brightest.py:Brightest (fraction 0.1)'
     """
-    kind = str(record.get("kind", ""))
-    if EARLIER_NAMES.get(kind, kind) in kinds():
+    kind = record.get("kind")
+    if not isinstance(kind, str) or EARLIER_NAMES.get(kind, kind) in kinds():
         return parse(record)
     return NotInstalled.model_validate(record)
