@@ -146,7 +146,7 @@ def test_a_request_keeps_the_name_of_its_class():
     assert pickle.loads(pickle.dumps(request)) == request  # as workers of a bench get it
     with pytest.raises(coun.CounError, match="is code that a file names"):
         parse(record)
-    with pytest.raises(coun.CounError, match=r"expected a coun.data.requests.Request"):
+    with pytest.raises(coun.CounError, match=r"expected a subclass of coun.data.requests.Request"):
         find_request("./own.py:SCALED", trust=True)
 
 

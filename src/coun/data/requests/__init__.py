@@ -97,7 +97,10 @@ def find(kind: str, *, trust: Trust) -> type[Request]:
         raise unknown("kind of forget request", kind, kinds())
     value = import_code(kind, "kind of forget request", trust=trust)
     if not _is_kind(value):
-        raise CounError(f"kind of forget request '{kind}': expected a coun.data.requests.Request")
+        raise CounError(
+            f"kind of forget request '{kind}' is of type {type(value).__name__}; expected a "
+            "subclass of coun.data.requests.Request that has `choose` and `describe`"
+        )
     return value
 
 
