@@ -88,3 +88,25 @@ def test_shipped_configs_are_listed(coun_command) -> None:
     assert titles["demo.toml"] == "Forgetting handwritten digits"
     for words in (("bench", "--help"), ("bench", "run", "--help"), ("bench", "plan", "--help")):
         assert coun_command(*words).code == 0
+
+
+def test_seeds_that_were_run_apart_are_merged(coun_command, config: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        done = coun_command("bench", config, "--only", f"seed={seed}", "--out", f"seed{seed}")
+        assert "5 models of 1 seed measured" in done.out
+    assert coun_command("bench", config, "--out", "whole").code == 0
+    merged = coun_command("bench", "merge", "seed0", "seed1", "--out", "merged")
+    assert merged.code == 0, merged.err
+    assert "10 models of 2 seeds measured. Report:" in merged.out
+    whole, parts = (
+        json.loads((tmp_path / out / "results.json").read_text()) for out in ("whole", "merged")
+    )
+    values = [
+        {(row["row"], row["seed"]): (row["gap"], row["model"]) for row in results["rows"]}
+        for results in (whole, parts)
+    ]
+    assert values[0] == values[1]
+    assert (tmp_path / "merged" / "report.html").is_file()
+    refused = coun_command("bench", "merge", "seed0", "seed1", "--out", "whole")
+    assert refused.code == 2
+    assert "whole holds a bench; expected a new folder" in refused.err

@@ -7,10 +7,11 @@ and `spec`, `execute` may use `spec`.
 """
 
 from coun.bench.main import bench
+from coun.bench.output.merging import merge
 from coun.bench.output.reporting import report
 from coun.bench.spec.config import Config
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.planned import Plan
 from coun.bench.spec.reading import load, shipped
 
-__all__ = ["Config", "Plan", "bench", "load", "make_plan", "report", "shipped"]
+__all__ = ["Config", "Plan", "bench", "load", "make_plan", "merge", "report", "shipped"]

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from coun.cli import app
+from coun.errors import counted
 
 
 class BenchGroup(click.Group):
@@ -141,11 +142,16 @@ def run(
     if as_json:
         app.emit(results)
     else:
-        app.console.print(f"{len(results['rows'])} models measured. Report: {written[-1]}")
+        app.console.print(f"{_models(results)} measured. Report: {written[-1]}")
     for reason in results["failures"].values():
         click.echo(f"coun: failed: {reason}", err=True)
     if results["failures"]:
         ctx.exit(app.BAD_INPUT)
+
+
+def _models(results: dict[str, Any]) -> str:
+    models = counted(len(results["rows"]), "model")
+    return f"{models} of {counted(len({row['seed'] for row in results['rows']}), 'seed')}"
 
 
 @command.command(
@@ -276,6 +282,29 @@ def _print_table(
         table.add_row("" if first == previous else first, *others)
         previous = first
     app.console.print(table)
+
+
+@command.command(
+    "merge",
+    short_help="Put the results of several runs of a bench together.",
+    help="Put the results of several runs of one bench together, such as seeds that different "
+    "machines measured, and write a report of all of them. Each DIR is the --out folder of a run.",
+)
+@click.argument("folders", metavar="DIR...", type=app.PATH, nargs=-1, required=True)
+@click.option("--out", type=app.PATH, required=True, help="Folder for the merged results.")
+@app.json_option
+def merge(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    from coun.bench import merge as merge_results
+    from coun.bench import report
+    from coun.bench.output.reporting import refuse_other_reports
+
+    refuse_other_reports(out)
+    results = merge_results(folders, out)
+    written = report(out)
+    if as_json:
+        app.emit(results)
+    else:
+        app.console.print(f"{_models(results)} measured. Report: {written[-1]}")
 
 
 @command.command("list", help="List the configs that come with coun, with their titles.")

@@ -259,15 +259,19 @@ def _pictures(
 
 
 def _origin(results: Mapping[str, Any]) -> str:
-    """How many models were measured, with which versions and on which machine."""
+    """How many models were measured, with which versions and on which machines."""
     measured, planned = len(results["rows"]), results["planned"]
     seeds = sorted({row["seed"] for row in results["rows"]})
-    environment = results["environment"]
     missing = planned - measured
     part = f" {missing} of {planned} models have no result yet." if missing else ""
+    parts = results.get("merged", [results])
+    machines = dict.fromkeys(_machine(part["coun"], part["environment"]) for part in parts)
     return (
         f"{measured} {MEASURED}{'s' * (len(seeds) != 1)} {', '.join(map(str, seeds))}.{part} "
-        f"coun {results['coun']}, torch "
-        f"{environment['torch']}, Python {environment['python']}, "
-        f"{environment['gpu'] or environment['machine']}."
+        f"{'; '.join(machines)}."
     )
+
+
+def _machine(version: str, environment: Mapping[str, Any]) -> str:
+    where = environment["gpu"] or environment["machine"]
+    return f"coun {version}, torch {environment['torch']}, Python {environment['python']}, {where}"

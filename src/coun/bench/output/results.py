@@ -44,9 +44,14 @@ def write(
         **extra,
         "rows": records,
     }
+    save(body, out)
+
+
+def save(body: Mapping[str, Any], out: Path) -> None:
+    """Write a document of results as `results.json`, and its rows as `results.parquet`."""
     write_sealed(out / RESULTS, body)
-    if records:
-        _write_parquet(out / TABLE, records)
+    if body["rows"]:
+        _write_parquet(out / TABLE, body["rows"])
 
 
 def with_rows(plan: Plan, failures: Mapping[str, str]) -> dict[str, str]:
