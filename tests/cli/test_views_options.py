@@ -10,7 +10,7 @@ import safetensors.torch
 from optional_packages import package
 from PIL import Image
 
-from coun.models import build
+from coun.models import Preprocessing, build
 
 TRAIN = ["train", "--data", "folder:photos", "--model", "cnn", "--epochs", "1", "--out", "o"]
 UNLEARN = ["--method", "finetune", "--epochs", "1", "--set", "lr=0.001", "--forget-class", "cat"]
@@ -34,6 +34,17 @@ def test_numbers_are_computed_said_and_recorded(coun_command, tmp_path):
     result = coun_command("unlearn", "o", *UNLEARN, "--out", "u")
     assert result.code == 0, result.err
     assert views(tmp_path, "u") == recorded
+
+
+def test_the_size_that_a_model_gives_photographs_is_said(coun_command, monkeypatch):
+    monkeypatch.setattr("coun.models.preprocessing", lambda _: Preprocessing((12, 12), origin="x"))
+    said = "scaled to 12x12 pixels (x); if the model has another size, give --size"
+    assert said in coun_command(*TRAIN).err
+    assert said in coun_command(
+        *("unlearn", "o/model.safetensors", "--model", "cnn", "--data", "folder:photos"),
+        *(*UNLEARN, "--out", "u"),
+    ).err
+    assert "scaled to" not in coun_command(*TRAIN[:-1], "p", "--size", "8").err
 
 
 def test_numbers_of_the_user(coun_command, tmp_path):

@@ -146,6 +146,18 @@ def test_weights_of_colour_and_of_grey_take_other_images(tmp_path, caplog):
         coun.Run.from_weights(network(1), three)
 
 
+def test_weights_that_do_not_fit_are_refused_for_their_own_reason(tmp_path):
+    images, labels = torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.arange(20) % 10
+    views = coun.Views("N", mean=(0.1,) * 3, std=(0.2,) * 3)
+    data = coun.from_arrays(images, labels, images, labels, views=views)
+    net = coun.models.build("cnn", classes=10, shape=(3, 8, 8))
+    torch.save(net, tmp_path / "pickled.pt")
+    torch.save({"head.weight": torch.zeros(10, 3)}, tmp_path / "other.pt")
+    for name, reason in (("pickled.pt", "more than tensors"), ("other.pt", "another architecture")):
+        with pytest.raises(coun.CounError, match=reason):
+            coun.Run.from_weights(tmp_path / name, data, "cnn")
+
+
 def test_a_model_is_built_for_the_size_after_the_views(expecting, tmp_path):
     expecting((10, 10), (0.1,), (0.2,), True)
     run = train(small_data(), tmp_path / "a")

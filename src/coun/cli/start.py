@@ -140,12 +140,21 @@ def served_version(folder: Path) -> Path:
 
 
 def sized(source: str, limits: dict[str, Any], expected: Preprocessing | None) -> dict[str, Any]:
-    """Return *limits* with the size that a model expects, for photographs of any size."""
+    """Return *limits* with the size that a model expects, for photographs of any size.
+
+    The size is printed, because a model that runs at any size may have been trained at another.
+    """
     if expected is None or expected.size is None or "size" in limits:
         return limits
     if source.partition(":")[0] != "folder" or expected.size[0] != expected.size[1]:
         return limits
-    return {**limits, "size": expected.size[0]}
+    size = expected.size[0]
+    click.echo(
+        f"size: the middle square of each image is scaled to {size}x{size} pixels "
+        f"({expected.origin}); if the model has another size, give --size PIXELS",
+        err=True,
+    )
+    return {**limits, "size": size}
 
 
 def say_views(data: Data) -> None:

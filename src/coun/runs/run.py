@@ -291,11 +291,11 @@ def _with_weights(
         load_weights(module, path)
     except CounError as error:
         # A network that is built for grey images has no place for weights of colour, and inversely.
-        channels = 4 - data.input_shape[0]
-        other = with_channels(data, channels, quiet=True)
-        if adapted is not data or other is data:
+        if adapted is not data:
             raise
+        channels = 4 - data.input_shape[0]
         try:
+            other = with_channels(data, channels, quiet=True)
             make = maker_for(other)
             assert make is not None
             load_weights(module := to_be_filled(make), path)
