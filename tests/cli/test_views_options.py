@@ -40,10 +40,13 @@ def test_the_size_that_a_model_gives_photographs_is_said(coun_command, monkeypat
     monkeypatch.setattr("coun.models.preprocessing", lambda _: Preprocessing((12, 12), origin="x"))
     said = "scaled to 12x12 pixels (x); if the model has another size, give --size"
     assert said in coun_command(*TRAIN).err
-    assert said in coun_command(
-        *("unlearn", "o/model.safetensors", "--model", "cnn", "--data", "folder:photos"),
-        *(*UNLEARN, "--out", "u"),
-    ).err
+    assert (
+        said
+        in coun_command(
+            *("unlearn", "o/model.safetensors", "--model", "cnn", "--data", "folder:photos"),
+            *(*UNLEARN, "--out", "u"),
+        ).err
+    )
     assert "scaled to" not in coun_command(*TRAIN[:-1], "p", "--size", "8").err
 
 

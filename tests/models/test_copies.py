@@ -52,8 +52,11 @@ def test_a_lazy_model_that_cannot_run_is_refused_in_one_line() -> None:
         weights_digest(lazy())
 
 
-def lightning_module(monkeypatch, **networks):
-    """A module of a class of Lightning, without that package."""
+def lightning_module(monkeypatch, forward=None, **networks):
+    """A module of a class of Lightning, without that package.
+
+    Its forward is that of its network `model`, unless *forward* is given.
+    """
 
     class LightningModule(nn.Module):
         def __init__(self):
@@ -63,7 +66,7 @@ def lightning_module(monkeypatch, **networks):
                 setattr(self, name, network)
 
         def forward(self, x):
-            return self.model(x)
+            return forward(self.model, x) if forward else self.model(x)
 
     monkeypatch.setattr(LightningModule, "__module__", "lightning.pytorch.core.module")
     return LightningModule()
@@ -76,6 +79,43 @@ def test_the_network_of_a_lightning_module_is_used(monkeypatch):
     copy_model(inner_network(alone))
     two = lightning_module(monkeypatch, model=net, other=nn.Linear(2, 2))
     assert inner_network(two) is two
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: net((x - 0.5) / 0.25),
+        lambda net, x: net(x * 2),
+        lambda net, x: net(x.flip(1)),
+        lambda net, x: nn.functional.linear(x / 2, net.weight, net.bias),
+    ],
+)
+def test_a_lightning_module_that_changes_its_inputs_stays_whole(monkeypatch, forward):
+    whole = lightning_module(monkeypatch, forward, model=nn.Linear(2, 2))
+    assert inner_network(whole, torch.zeros(2, 2)) is whole
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: net(x),
+        lambda net, x: net(input=x).softmax(1),
+        lambda net, x: net(x.image),  # a batch of another form
+    ],
+)
+def test_a_lightning_module_that_passes_its_inputs_on_is_its_network(monkeypatch, forward):
+    net = nn.Linear(2, 2)
+    whole = lightning_module(monkeypatch, forward, model=net)
+    assert inner_network(whole, torch.zeros(2, 2)) is net
+
+
+def test_the_answers_of_a_lightning_module_are_those_of_its_forward(monkeypatch, small):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    scaled = lightning_module(monkeypatch, lambda net, x: net(3 * x - 1), model=net)
+    del scaled.trainer
+    images = small.views.evaluate(small.train.fetch(torch.arange(8)))
+    logits = coun.Run.from_weights(scaled, small).classifier(images).logits
+    assert torch.equal(logits, scaled(images))
 
 
 def test_a_compiled_model_stands_for_the_module_inside_it() -> None:

@@ -84,8 +84,29 @@ def test_what_follows_a_named_head_may_keep_the_order_of_the_classes(end):
 def test_a_named_head_that_chooses_other_classes_is_refused(end):
     torch.manual_seed(0)
     net = UserNet(end)
-    with pytest.raises(CounError, match="chooses other classes than its layer 'fc2'"):
+    with pytest.raises(CounError, match="orders the classes otherwise than its layer 'fc2'"):
         Classifier(net, "fc2", example=torch.zeros(2, 3, 8, 8))
+
+
+def test_one_of_two_heads_that_nearly_agree_is_refused():
+    class Distilled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.head_dist = nn.Linear(8, 10), nn.Linear(8, 10)
+            other = self.head.weight + 0.08 * torch.randn(10, 8)
+            self.head_dist.weight, self.head_dist.bias = nn.Parameter(other), self.head.bias
+
+        def forward(self, x):
+            return (self.head(x) + self.head_dist(x)) / 2
+
+    torch.manual_seed(0)
+    net = Distilled()
+    x = torch.randn(2000, 8)
+    same = net(x).argmax(1) == net.head(x).argmax(1)
+    assert same.float().mean() > 0.8
+    for name in ("head", "head_dist"):
+        with pytest.raises(CounError, match="orders the classes otherwise"):
+            Classifier(net, name, example=x[same][:2])
 
 
 def test_a_head_that_cannot_be_the_output_is_not_advised():

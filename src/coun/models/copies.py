@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from coun.errors import CounError
+from coun.models.inputs import run
+from coun.models.modes import in_eval_mode
 from coun.models.weights import weights_digest
 from coun.seeds import restored_generator
 
@@ -50,13 +52,17 @@ def copy_model(model: Model) -> Model:
     return copied
 
 
-def inner_network(model: nn.Module) -> nn.Module:
+def inner_network(model: nn.Module, example: Tensor | None = None) -> nn.Module:
     """Return the network inside a compiled model, or inside a LightningModule; else *model* itself.
 
     A compiled model runs its graph and not the layers that coun observes; it has the same weights
     as the module inside it. A LightningModule that was trained refers to its trainer, with loaders
-    and loggers, which cannot be copied, and training by coun needs none of its hooks. Of several
-    networks in it, none is chosen.
+    and loggers, which training by coun does not need. Of several networks in it, none is chosen;
+    and it stays whole if its `forward` changes the inputs, for example normalises them, because
+    the network alone would then compute something else.
+
+    Args: example: a batch of two inputs, with which the forward of a LightningModule is compared;
+        without it, the network is taken to get the batch as it is.
 
     >>> layer = nn.Linear(2, 2)
     >>> inner_network(layer) is layer
@@ -70,7 +76,33 @@ def inner_network(model: nn.Module) -> nn.Module:
     alone = len(networks) == 1 and len(list(model.parameters())) == len(
         list(networks[0].parameters())
     )
-    return networks[0] if alone else model
+    if not alone or (example is not None and _changes_inputs(model, networks[0], example)):
+        return model
+    return networks[0]
+
+
+def _changes_inputs(model: nn.Module, network: nn.Module, example: Tensor) -> bool:
+    """Whether the forward of *model* gives *network* something else than the batch itself."""
+    if example.is_floating_point():  # a blank image may stay the same when it is scaled
+        example = example + torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
+    example = example.to(next(network.parameters()).device)
+    inputs: list[Any] = []
+    hook = network.register_forward_pre_hook(
+        lambda _, args, kwargs: inputs.extend([*args, *kwargs.values()][:1]), with_kwargs=True
+    )
+    try:
+        with torch.no_grad(), restored_generator(), in_eval_mode(model):
+            run(model, example)
+    except Exception:  # it has no forward, or one that takes a batch of another form
+        return False
+    finally:
+        hook.remove()
+    return not (
+        len(inputs) == 1
+        and isinstance(inputs[0], Tensor)
+        and inputs[0].dtype == example.dtype
+        and torch.equal(inputs[0], example)
+    )
 
 
 def to_be_filled(factory: Callable[[], Model]) -> Model:

@@ -26,6 +26,8 @@ ONE_LOGIT = (
     "a model with one output for two classes needs two: an nn.Linear with two outputs gives the "
     "same answers, if its first row and bias are 0 and its second ones those of the one output"
 )
+PROBES = 8  # random images on which a named head is compared with the answers of its model
+TIE = 1e-6  # a difference of two outputs that may be rounding
 
 
 class Outputs(NamedTuple):
@@ -65,7 +67,7 @@ class Classifier(nn.Module):
     nn.Linear whose output tensor is the model's output, its `.logits` or ["logits"], or an
     element of the tuple, list or dictionary that it returns. If other layers follow the head
     (log_softmax, dropout), it must be named; the logits are then still the output of the head,
-    and must choose the same class as what the model returns.
+    and must order the classes as what the model returns.
 
     Where there is none, the head is the 1x1 convolution whose output, perhaps after a ReLU,
     has the model's output as its mean over all positions. The features are the mean of the
@@ -91,10 +93,10 @@ class Classifier(nn.Module):
             eval mode without gradients; modes and generators are left as they were.
 
     Raises: CounError if the example does not run; if no linear head is found, or more than
-        one; if *head* is not a linear layer of the model, or chooses other classes than the
-        model; if the head does not run exactly once in a forward, or runs on sequences (B, T, D)
-        instead of one row for each sample; if the model is compiled or a TorchScript module, or
-        has a BatchNorm without statistics.
+        one; if *head* is not a linear layer of the model, or orders the classes otherwise than
+        the model; if the head does not run exactly once in a forward, or runs on sequences
+        (B, T, D) instead of one row for each sample; if the model is compiled or a TorchScript
+        module, or has a BatchNorm without statistics.
 
     Source: CoUn (Khalil et al., NeurIPS 2025): its contrastive loss acts on the
         representations that feed the linear classifier.
@@ -133,7 +135,7 @@ class Classifier(nn.Module):
             output is t for _, output in runs for t in candidates(result)
         ):
             _refuse_adapter(model, self.head_name)
-            self._check_answers(example, logits.shape)
+            self._check_answers(example, logits.shape[1])
         self._has_group_norm = any(isinstance(m, nn.GroupNorm) for m in model.modules())
         self._tap = _Tap()
         handle = self.head.register_forward_hook(self._tap, with_kwargs=True)
@@ -203,18 +205,24 @@ class Classifier(nn.Module):
             logits.reshape(batch, self.out_features), features.reshape(batch, self.in_features)
         )
 
-    def _check_answers(self, example: Tensor, shape: torch.Size) -> None:
-        """Refuse a head whose outputs choose other classes than the model, as one of two heads."""
+    def _check_answers(self, example: Tensor, classes: int) -> None:
+        """Refuse a head that orders the classes otherwise than the model, as one of two heads."""
         probe = example
         if example.is_floating_point():  # blank images may give equal logits
             generator = torch.Generator().manual_seed(0)
-            probe = torch.randn(example.shape, generator=generator).to(example)
+            probe = torch.randn((PROBES, *example.shape[1:]), generator=generator).to(example)
         result, taps = _probe(self.inner, {self.head_name: self.head}, probe)
-        answers = [t.argmax(1) for t in candidates(result) if t.shape == shape]
-        chosen = self._outputs(taps[self.head], len(probe), result).logits.argmax(1)
-        if answers and not any(torch.equal(answer, chosen) for answer in answers):
+        logits = self._outputs(taps[self.head], len(probe), result).logits
+        order = logits.argsort(1, descending=True)
+        # Softmax may make small differences equal, so that they are no descent any more.
+        answers = [
+            t.gather(1, order).diff(dim=1)
+            for t in candidates(result)
+            if t.shape == (len(probe), classes)
+        ]
+        if answers and not any(bool((rises <= TIE).all()) for rises in answers):
             raise CounError(
-                f"{type(self.inner).__name__} chooses other classes than its layer "
+                f"{type(self.inner).__name__} orders the classes otherwise than its layer "
                 f"'{self.head_name}', whose outputs would be trained and measured; let the model "
                 "end in one linear layer, of which only softmax or a positive factor may follow"
             )

@@ -54,7 +54,7 @@ from coun.runs.preprocessing import (
 )
 from coun.runs.record import RunRecord
 from coun.runs.recorded_data import recorded_data
-from coun.runs.start import builder, wrap
+from coun.runs.start import blank, builder, wrap
 from coun.seeds import check_defaults_of_torch
 from coun.trust import Trust, require_trust
 
@@ -225,7 +225,7 @@ class Run:
         """
         check_defaults_of_torch()
         name = model if isinstance(model, str) else None
-        module = inner_network(weights) if isinstance(weights, nn.Module) else None
+        module = weights if isinstance(weights, nn.Module) else None
         if not isinstance(weights, nn.Module) and name is None and model is None:
             name = name_of_folder(expanded(weights))
             if name is None:
@@ -251,6 +251,7 @@ class Run:
             module, data = _with_weights(expanded(weights), data, maker_for)
         else:
             data = for_network(data, module)
+            module = inner_network(module, blank(data))
         maker = maker_for(data)
         check_finite(module, "the model" if isinstance(weights, nn.Module) else str(weights))
         record = given_record(module, data, name, head, config)
