@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
+import io
 import sys
-from collections.abc import Iterator, Mapping
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-from unittest.mock import MagicMock
+from typing import Any, NamedTuple
+from unittest.mock import MagicMock, patch
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import coun
 from coun.engine import Task
+from coun.objectives import BatchContext
 from coun.seeds import Seeds
 
 # Modules that the authors' files import and that the compared functions do not use.
@@ -25,6 +30,9 @@ UNUSED = (
     *("imagenet", "arg_parser", "unlearn", "utils", "wandb", "seaborn", "torchvision"),
     *("unlearning_bench", "unlearning_bench.paths"),
 )
+
+
+CONTIGUOUS = coun.Options(device="cpu", precision="fp32", memory_format="contiguous")
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,14 @@ class Case:
     split: coun.Split
 
 
+class Side(NamedTuple):
+    """A repository to compare with: its owner, the commit that was read, and the comparisons."""
+
+    owner: str
+    commit: str
+    compares: tuple[Callable[[Path, Case], Iterator[Line]], ...]
+
+
 def case() -> Case:
     data = coun.load("digits", limit=600)
     run = coun.train(data, "cnn", epochs=8, options=coun.Options(device="cpu", precision="fp32"))
@@ -126,3 +142,105 @@ def forget_rows(c: Case) -> tuple[Tensor, Tensor]:
 def task_of(c: Case) -> Task:
     cpu, roles = torch.device("cpu"), frozenset({"forget", "retain"})
     return Task(c.run.data, c.split, Seeds(0), roles, c.run.classifier, None, cpu)
+
+
+class Meter:
+    """What their loops print at the end of an epoch; it is not compared."""
+
+    avg = val = 0.0
+
+    def update(self, *values: float) -> None:
+        """Accept a value."""
+
+
+class Batches(list[tuple[Tensor, Tensor]]):
+    """The batches of one role, which stand for a loader."""
+
+    dataset = None
+
+
+# What their training loops print or save on the way; nothing of it is compared.
+SILENT = types.SimpleNamespace(AverageMeter=Meter, accuracy=lambda output, target: [torch.zeros(1)])
+
+
+class Steps:
+    """What the steps of a run read, by role and in order: inputs and labels."""
+
+    def __init__(self) -> None:
+        self.contexts: list[BatchContext] = []
+
+    def of(self, role: str) -> Batches:
+        """The batches of *role*."""
+        contexts = [context for context in self.contexts if role in context.batches]
+        return Batches((context.inputs(role), context.labels(role)) for context in contexts)
+
+
+def unlearned(c: Case, method: str, **settings: Any) -> tuple[coun.Run, Steps]:
+    """Run *method*, and keep what its steps read."""
+    steps, begin = Steps(), BatchContext.__init__
+
+    def start(self: BatchContext, *values: Any, **options: Any) -> None:
+        begin(self, *values, **options)
+        steps.contexts.append(self)
+
+    with patch.object(BatchContext, "__init__", start):
+        return coun.unlearn(c.run, c.split, method, options=CONTIGUOUS, **settings), steps
+
+
+@contextlib.contextmanager
+def on_the_cpu() -> Iterator[None]:
+    """Let scripts that name CUDA devices run on the CPU, without a word."""
+    tensor_to, module_to, device, randint = Tensor.to, nn.Module.to, torch.device, torch.randint
+
+    def here(call: Any) -> Any:
+        def wrapped(self: Any, *where: Any, **options: Any) -> Any:
+            return call(self, *("cpu" if w == "cuda" else w for w in where), **options)
+
+        return wrapped
+
+    with (
+        patch.object(Tensor, "to", here(tensor_to)),
+        patch.object(nn.Module, "to", here(module_to)),
+        patch.object(torch, "device", lambda name: device("cpu" if "cuda" in name else name)),
+        patch.object(torch, "randint", randint),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+        cuda_is_cpu(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def state(model: nn.Module) -> Tensor:
+    """All weights and BatchNorm statistics as one vector."""
+    return torch.cat([v.flatten() for v in model.state_dict().values() if v.is_floating_point()])
+
+
+def weights(c: Case, what: str, name: str, ours: coun.Run, model: nn.Module, words: str) -> Line:
+    """Compare two models, and say how far the run went."""
+    step = float((state(model) - state(c.run.model)).abs().max())
+    words = f"the largest change of a weight is {step:.2g}" + (f"; {words}" if words else "")
+    return Line(what, name, *differences(state(ours.model), state(model)), words)
+
+
+def part_of(path: Path, names: Mapping[str, Any], *wanted: str) -> Any:
+    """The functions *wanted* of a file whose imports are not at hand, with *names* to use."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    body = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name in wanted]
+    scope = dict(names)
+    exec(compile(ast.Module(list(body), []), path.name, "exec"), scope)
+    return types.SimpleNamespace(**{name: scope[name] for name in wanted})
+
+
+def in_order(c: Case, role: str, size: int) -> Batches:
+    """All rows of *role* in plain batches, in the order of the data."""
+    data = c.run.data
+    rows = data.train.take(c.split.rows(data, role))
+    images = data.views.evaluate(rows.fetch(torch.arange(len(rows))))
+    return Batches(zip(images.split(size), rows.labels.split(size), strict=True))
+
+
+def flat_weights(model: nn.Module) -> Tensor:
+    """All parameters as one vector."""
+    return torch.cat([p.detach().flatten() for p in model.parameters()])

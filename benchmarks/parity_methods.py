@@ -10,7 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from parity_common import Case, Line, cuda_is_cpu, differences, forget_rows, module_of, task_of
+from parity_common import (
+    CONTIGUOUS,
+    Case,
+    Line,
+    Meter,
+    cuda_is_cpu,
+    differences,
+    flat_weights,
+    forget_rows,
+    module_of,
+    task_of,
+)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -20,10 +31,7 @@ from coun.methods.boundary_shrink import nearest_labels
 from coun.methods.salun import salient
 from coun.methods.ssd import dampen
 from coun.metrics import zero_retrain_forgetting
-from coun.objectives.distillation import kl_loss
 from coun.seeds import Seeds
-
-CONTIGUOUS = coun.Options(device="cpu", precision="fp32", memory_format="contiguous")
 
 
 def salun_mask(folder: Path, c: Case) -> Iterator[Line]:
@@ -103,22 +111,6 @@ def ssd(folder: Path, c: Case) -> Iterator[Line]:
     ours_zrf = zero_retrain_forgetting(p, q, "reference")
     theirs_zrf = float(1 - metrics.JSDiv(p, q))
     yield Line("zero-retrain forgetting, `reference`", name, *differences(ours_zrf, theirs_zrf))
-
-
-def scrub(folder: Path, c: Case) -> Iterator[Line]:
-    loss = module_of(folder / "thirdparty/repdistiller/distiller_zoo/KD.py").DistillKL(4.0)
-    student, teacher = c.logits["forget"].double(), c.logits["forget"].roll(1, 0).double()
-    ours = 16.0 * kl_loss(student, teacher, temperature=4.0)
-    yield Line("SCRUB: distillation loss", "SCRUB", *differences(ours, loss(student, teacher)))
-
-
-class Meter:
-    """What their loops print at the end of an epoch; it is not compared."""
-
-    avg = val = 0.0
-
-    def update(self, *values: float) -> None:
-        """Accept a value."""
 
 
 def method_module(folder: Path, stem: str) -> types.ModuleType:
@@ -242,8 +234,3 @@ def finetune(folder: Path, c: Case) -> Iterator[Line]:
         *differences(*sides),
         f"{len(loader)} steps on the same batches",
     )
-
-
-def flat_weights(model: nn.Module) -> Tensor:
-    """All parameters as one vector."""
-    return torch.cat([p.detach().flatten() for p in model.parameters()])

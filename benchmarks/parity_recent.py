@@ -2,111 +2,29 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import io
 import types
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock, patch
 
 import torch
-from parity_common import Case, Line, cuda_is_cpu, differences, module_of
-from parity_methods import CONTIGUOUS, Meter, Pixels
+from parity_common import (
+    SILENT,
+    Case,
+    Line,
+    differences,
+    in_order,
+    module_of,
+    on_the_cpu,
+    unlearned,
+    weights,
+)
+from parity_methods import Pixels
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import coun
 from coun.methods.amun import attack
-from coun.metrics import zero_retrain_forgetting
-from coun.metrics.divergence import activation_distance
-from coun.metrics.rf_jsd import rf_jsd
-from coun.objectives import BatchContext
-from coun.objectives.contrastive.repulsion import contrastive_unlearning_loss
-from coun.objectives.contrastive.supcon import supcon_loss
-from coun.objectives.distillation import kl_loss
-
-
-class Batches(list[tuple[Tensor, Tensor]]):
-    """The batches of one role, which stand for a loader."""
-
-    dataset = None
-
-
-# What their training loops print or save on the way; nothing of it is compared.
-SILENT = types.SimpleNamespace(AverageMeter=Meter, accuracy=lambda output, target: [torch.zeros(1)])
-
-
-class Steps:
-    """What the steps of a run read, by role and in order: inputs and labels."""
-
-    def __init__(self) -> None:
-        self.contexts: list[BatchContext] = []
-
-    def of(self, role: str) -> Batches:
-        """The batches of *role*."""
-        contexts = [context for context in self.contexts if role in context.batches]
-        return Batches((context.inputs(role), context.labels(role)) for context in contexts)
-
-
-def unlearned(c: Case, method: str, **settings: Any) -> tuple[coun.Run, Steps]:
-    """Run *method*, and keep what its steps read."""
-    steps, begin = Steps(), BatchContext.__init__
-
-    def start(self: BatchContext, *values: Any, **options: Any) -> None:
-        begin(self, *values, **options)
-        steps.contexts.append(self)
-
-    with patch.object(BatchContext, "__init__", start):
-        return coun.unlearn(c.run, c.split, method, options=CONTIGUOUS, **settings), steps
-
-
-@contextlib.contextmanager
-def on_the_cpu() -> Iterator[None]:
-    """Let scripts that name CUDA devices run on the CPU, without a word."""
-    tensor_to, module_to, device, randint = Tensor.to, nn.Module.to, torch.device, torch.randint
-
-    def here(call: Any) -> Any:
-        def wrapped(self: Any, *where: Any, **options: Any) -> Any:
-            return call(self, *("cpu" if w == "cuda" else w for w in where), **options)
-
-        return wrapped
-
-    with (
-        patch.object(Tensor, "to", here(tensor_to)),
-        patch.object(nn.Module, "to", here(module_to)),
-        patch.object(torch, "device", lambda name: device("cpu" if "cuda" in name else name)),
-        patch.object(torch, "randint", randint),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-        cuda_is_cpu(),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def state(model: nn.Module) -> Tensor:
-    """All weights and BatchNorm statistics as one vector."""
-    return torch.cat([v.flatten() for v in model.state_dict().values() if v.is_floating_point()])
-
-
-def weights(c: Case, what: str, name: str, ours: coun.Run, model: nn.Module, words: str) -> Line:
-    """Compare two models, and say how far the run went."""
-    step = float((state(model) - state(c.run.model)).abs().max())
-    words = f"the largest change of a weight is {step:.2g}" + (f"; {words}" if words else "")
-    return Line(what, name, *differences(state(ours.model), state(model)), words)
-
-
-def part_of(path: Path, names: Mapping[str, Any], *wanted: str) -> Any:
-    """The functions *wanted* of a file whose imports are not at hand, with *names* to use."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    body = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name in wanted]
-    scope = dict(names)
-    exec(compile(ast.Module(list(body), []), path.name, "exec"), scope)
-    return types.SimpleNamespace(**{name: scope[name] for name in wanted})
 
 
 def amun(folder: Path, c: Case) -> Iterator[Line]:
@@ -204,14 +122,6 @@ def sfron(folder: Path, c: Case) -> Iterator[Line]:
     yield weights(c, what, name, ours, model, "")
 
 
-def in_order(c: Case, role: str, size: int) -> Batches:
-    """All rows of *role* in plain batches, in the order of the data."""
-    data = c.run.data
-    rows = data.train.take(c.split.rows(data, role))
-    images = data.views.evaluate(rows.fetch(torch.arange(len(rows))))
-    return Batches(zip(images.split(size), rows.labels.split(size), strict=True))
-
-
 def delete(folder: Path, c: Case) -> Iterator[Line]:
     ours, steps = unlearned(c, "delete", epochs=1, batch_size=32)
     package = types.ModuleType("other_delete")
@@ -257,103 +167,3 @@ def dualoptim(folder: Path, c: Case) -> Iterator[Line]:
             optimizer_ul=forget,
         )  # fmt: skip
     yield weights(c, "SCRUB with DualOptim: weights after an epoch", "DualOptim", ours, model, "")
-
-
-def embeddings() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two views of 64 embeddings, and two lists of labels."""
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 64, 32, dtype=torch.float64, generator=generator)
-    return a, a + 0.5 * b, *torch.randint(4, (2, 64), generator=generator)
-
-
-def supcon(folder: Path, c: Case) -> Iterator[Line]:
-    a, b, labels, _ = embeddings()
-    loss = module_of(folder / "losses.py").SupConLoss(0.1, base_temperature=0.07)
-    theirs = loss(torch.stack([F.normalize(x, dim=1) for x in (a, b)], 1), labels)
-    ours = supcon_loss(a, b, labels, temperature=0.1, base_temperature=0.07)
-    yield Line("SupCon loss, `base_temperature=0.07`", "SupContrast", *differences(ours, theirs))
-
-
-def contrastive_unlearning(folder: Path, c: Case) -> Iterator[Line]:
-    name = "Contrastive-Unlearning"
-    u, r, of_u, of_r = embeddings()
-    script = part_of(
-        folder / "core/trainer/unlearn/unlearn.py", {"torch": torch, "F": F}, "Loss_v1"
-    )
-    setting = types.SimpleNamespace(
-        temperature=0.7, base_temperature=0.7, unlearn_type="random_sample"
-    )
-    unit = [F.normalize(x, dim=1) for x in (u, r)]
-    theirs = script.Loss_v1(setting, None, None, *unit, of_u, of_r)
-    for weighting in ("reference", "correct"):
-        ours = contrastive_unlearning_loss(
-            u, r, of_u, of_r, temperature=0.7, weighting=weighting  # type: ignore[arg-type]
-        )  # fmt: skip
-        words = "theirs subtracts the logarithm once for each column" * (weighting == "correct")
-        yield Line(
-            f"Contrastive Unlearning: loss, `{weighting}`", name, *differences(ours, theirs), words
-        )
-
-
-def bad_teaching(folder: Path, c: Case) -> Iterator[Line]:
-    name = "bad-teaching-unlearning"
-    names = {"torch": torch, "F": F, "nn": nn}
-    student, full, bad = (c.logits["forget"].roll(k, 0).double() for k in range(3))
-    flags = (torch.arange(len(student)) % 2).double()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, that "mean" divides by the classes as well
-        loss = part_of(folder / "unlearn.py", names, "UnlearnerLoss").UnlearnerLoss
-        theirs = loss(student, flags, full, bad, 2.0)
-        divergence = part_of(folder / "metrics.py", names, "JSDiv").JSDiv
-        p, q = student.softmax(1), full.softmax(1)
-        zrf = float(1 - divergence(p, q))
-    teacher = torch.where(flags[:, None] == 1, bad, full)
-    ours = kl_loss(student, teacher, temperature=2.0, reduction="mean")
-    yield Line("BadT: loss, `reduction=mean`", name, *differences(ours, theirs))
-    ours = zero_retrain_forgetting(p, q, "reference")
-    yield Line("zero-retrain forgetting, `reference`", name, *differences(ours, zrf))
-    metric = part_of(folder / "metrics.py", names, "actv_dist").actv_dist
-    rows = [(x, None, None) for x in student.split(10)]
-    theirs = metric(lambda x: x, lambda x: 2 * x, rows, device="cpu")
-    ours = activation_distance(p, (2 * student).softmax(1))
-    yield Line("activation distance", name, *differences(ours, theirs))
-
-
-def lotus(folder: Path, c: Case) -> Iterator[Line]:
-    """RF-JSD of logits that are known by class."""
-    divergence = part_of(folder / "src/helpers/eval.py", {"torch": torch, "F": F}, "JSDiv").JSDiv
-    sides = [(c.logits[part].double(), c.labels[part]) for part in ("forget", "test")]
-    means = [
-        torch.stack([logits.softmax(1)[labels == k].mean(0) for k in range(10)])
-        for logits, labels in sides
-    ]
-    theirs = float(divergence(*means))
-    given = [x for side in sides for x in side]
-    ours = rf_jsd(*given, "reference")
-    yield Line("RF-JSD, `reference`", "LoTUS", *differences(ours, theirs))
-    words = "theirs computes KL(m, p) in the place of KL(p, m), and divides by the classes twice"
-    yield Line("RF-JSD", "LoTUS", *differences(rf_jsd(*given), theirs), words)
-
-
-SIDES = {
-    "AMUN": amun,
-    "MUNBa": munba,
-    "Unified-Unlearning-w-Remain-Geometry": sfron,
-    "DELETE": delete,
-    "DualOptim": dualoptim,
-    "SupContrast": supcon,
-    "Contrastive-Unlearning": contrastive_unlearning,
-    "bad-teaching-unlearning": bad_teaching,
-    "LoTUS": lotus,
-}
-COMMITS = {
-    "AMUN": ("Ali-E", "9e341a98a88abe9592e70fe2660eed27ba1204c0"),
-    "MUNBa": ("JingWu321", "70387727e864f998c03dcdaa6a147412506a9a26"),
-    "Unified-Unlearning-w-Remain-Geometry": ("K1nght", "36bb7f6f897a2db751877f00071042c44709a89c"),
-    "DELETE": ("shaaaaron", "60018a1605fb94bb1f502a8af6669c9ef784f96e"),
-    "DualOptim": ("CityU-MLO", "a95ef74213d8b283eb1bbcab32a64910e3752bdc"),
-    "SupContrast": ("HobbitLong", "66a8fe53880d6a1084b2e4e0db0a019024d6d41a"),
-    "Contrastive-Unlearning": ("Hongkyu-Lee", "33ce9a6ee3a630ae0bfaa7777cbecae0701b92ee"),
-    "bad-teaching-unlearning": ("vikram2000b", "f1aa988f71cccf1be6d50e0c6f7b2b905e4c9126"),
-    "LoTUS": ("cspartalis", "35ae25e342121e919fb026aa8db0c206eabbe025"),
-}
