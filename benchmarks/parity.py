@@ -15,10 +15,13 @@ from pathlib import Path
 
 import torch
 from parity_common import Side, case
+from parity_federated import fed_eraser, pgd, sisa
 from parity_losses import contrastive_unlearning, lightly, scrub, supcon
 from parity_methods import boundary_shrink, finetune, influence, salun_mask, ssd
 from parity_metrics import bad_teaching, data_unlearning_bench, lira, lotus, rmia, rum, salun
+from parity_other_runs import amnesiac, contrastive, fisher, unsir, wrong_labels
 from parity_recent import amun, delete, dualoptim, munba, sfron
+from parity_runs import bad_teaching_run, salun_runs, scrub_runs, sparse
 from torch import Tensor, nn
 
 from coun.files import write_text
@@ -28,12 +31,13 @@ SIDES = {
     "Unlearn-Saliency": Side(
         "OPTML-Group",
         "a6e89fd17ff737c24c6aa16c9574469a234ffd91",
-        (salun, salun_mask, boundary_shrink, influence, finetune),
+        (salun, salun_mask, boundary_shrink, influence, finetune, salun_runs),
     ),
     "selective-synaptic-dampening": Side(
         "if-loops", "cdfdc0e35c1908e032a6e150d882b0fa17833f85", (ssd,)
     ),
-    "SCRUB": Side("meghdadk", "98ffb1196ffbec2665092598c13ad3b6ec3d095d", (scrub,)),
+    "Unlearn-Sparse": Side("OPTML-Group", "80ba55d36d0871465c2d3e3896db26a98070e065", (sparse,)),
+    "SCRUB": Side("meghdadk", "98ffb1196ffbec2665092598c13ad3b6ec3d095d", (scrub, scrub_runs)),
     "lightly": Side("lightly-ai", "e8d317fc5a87f4387a85a35e689869039ec249ee", (lightly,)),
     "privacy": Side("tensorflow", "03035d5d4a271ac795dab80f5bc1cef82fc3d462", (lira,)),
     "ml_privacy_meter": Side(
@@ -52,10 +56,23 @@ SIDES = {
     "DualOptim": Side("CityU-MLO", "a95ef74213d8b283eb1bbcab32a64910e3752bdc", (dualoptim,)),
     "SupContrast": Side("HobbitLong", "66a8fe53880d6a1084b2e4e0db0a019024d6d41a", (supcon,)),
     "Contrastive-Unlearning": Side(
-        "Hongkyu-Lee", "33ce9a6ee3a630ae0bfaa7777cbecae0701b92ee", (contrastive_unlearning,)
+        "Hongkyu-Lee",
+        "33ce9a6ee3a630ae0bfaa7777cbecae0701b92ee",
+        (contrastive_unlearning, contrastive),
     ),
     "bad-teaching-unlearning": Side(
-        "vikram2000b", "f1aa988f71cccf1be6d50e0c6f7b2b905e4c9126", (bad_teaching,)
+        "vikram2000b",
+        "f1aa988f71cccf1be6d50e0c6f7b2b905e4c9126",
+        (bad_teaching, bad_teaching_run, wrong_labels, unsir),
+    ),
+    "AmnesiacML": Side("lmgraves", "ae594cdd906e1343546652361c6e0c13bd44c86c", (amnesiac,)),
+    "SelectiveForgetting": Side(
+        "AdityaGolatkar", "4c028253c282c43693b5d8f1ee51eac2fca403f2", (fisher,)
+    ),
+    "FedEraser-Code": Side("Zoybzo", "43244e3bc34319845e49cf4ad660b813322c764c", (fed_eraser,)),
+    "federated-unlearning": Side("IBM", "6f51bbccef3e54f55746ff0094271d26f69ce6da", (pgd,)),
+    "machine-unlearning": Side(
+        "cleverhans-lab", "50a3ada6c777f6882a1764d74a4978bfd61ec6f9", (sisa,)
     ),
     "LoTUS": Side("cspartalis", "35ae25e342121e919fb026aa8db0c206eabbe025", (lotus,)),
 }

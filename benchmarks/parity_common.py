@@ -6,6 +6,8 @@ import ast
 import contextlib
 import importlib.util
 import io
+import json
+import re
 import sys
 import types
 import warnings
@@ -168,22 +170,37 @@ class Steps:
 
     def __init__(self) -> None:
         self.contexts: list[BatchContext] = []
+        self.initial: dict[str, Tensor] = {}  # the model before the first step
 
     def of(self, role: str) -> Batches:
         """The batches of *role*."""
         contexts = [context for context in self.contexts if role in context.batches]
         return Batches((context.inputs(role), context.labels(role)) for context in contexts)
 
+    def pixels(self, role: str) -> Batches:
+        """The batches of *role* before any view, with pixels in 0..1."""
+        batches = [context.batches[role] for context in self.contexts if role in context.batches]
+        return Batches((batch.images.float() / 255, batch.labels) for batch in batches)
 
-def unlearned(c: Case, method: str, **settings: Any) -> tuple[coun.Run, Steps]:
-    """Run *method*, and keep what its steps read."""
+
+@contextlib.contextmanager
+def recorded() -> Iterator[Steps]:
+    """Keep what the steps of a run read."""
     steps, begin = Steps(), BatchContext.__init__
 
-    def start(self: BatchContext, *values: Any, **options: Any) -> None:
-        begin(self, *values, **options)
+    def start(self: BatchContext, model: Any, *values: Any, **options: Any) -> None:
+        begin(self, model, *values, **options)
+        if not steps.contexts:
+            steps.initial = {k: v.detach().clone() for k, v in model.inner.state_dict().items()}
         steps.contexts.append(self)
 
     with patch.object(BatchContext, "__init__", start):
+        yield steps
+
+
+def unlearned(c: Case, method: str, **settings: Any) -> tuple[coun.Run, Steps]:
+    """Run *method*, and keep what its steps read."""
+    with recorded() as steps:
         return coun.unlearn(c.run, c.split, method, options=CONTIGUOUS, **settings), steps
 
 
@@ -224,12 +241,23 @@ def weights(c: Case, what: str, name: str, ours: coun.Run, model: nn.Module, wor
     return Line(what, name, *differences(state(ours.model), state(model)), words)
 
 
-def part_of(path: Path, names: Mapping[str, Any], *wanted: str) -> Any:
-    """The functions *wanted* of a file whose imports are not at hand, with *names* to use."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    body = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name in wanted]
+def notebook(path: Path) -> list[str]:
+    """The source of each cell of code of a notebook, without lines for the shell."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return [re.sub(r"(?m)^[!%].*$", "", source) for source in sources]
+
+
+def part_of(source: Path | list[str], names: Mapping[str, Any], *wanted: str) -> Any:
+    """The functions *wanted* of a file, or of the cells of a notebook, with *names* to use."""
+    if isinstance(source, Path):
+        text = source.read_text(encoding="utf-8")
+    else:
+        text = "\n".join(cell for cell in source if any(f"def {name}(" in cell for name in wanted))
+    nodes = ast.walk(ast.parse(text))
+    body = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name in wanted]
     scope = dict(names)
-    exec(compile(ast.Module(list(body), []), path.name, "exec"), scope)
+    exec(compile(ast.Module(list(body), []), "the other side", "exec"), scope)
     return types.SimpleNamespace(**{name: scope[name] for name in wanted})
 
 

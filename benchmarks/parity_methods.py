@@ -113,17 +113,19 @@ def ssd(folder: Path, c: Case) -> Iterator[Line]:
     yield Line("zero-retrain forgetting, `reference`", name, *differences(ours_zrf, theirs_zrf))
 
 
-def method_module(folder: Path, stem: str) -> types.ModuleType:
+def method_module(
+    folder: Path, stem: str, place: str = "Classification/unlearn"
+) -> types.ModuleType:
     """Import one file of SalUn's methods, without the files that it imports and does not use."""
     package = types.ModuleType("other_methods")
-    package.__path__ = [str(folder / "Classification/unlearn")]
+    package.__path__ = [str(folder / place)]
     implementation = types.ModuleType("other_methods.impl")
     implementation.iterative_unlearn = lambda function: function  # type: ignore[attr-defined]
     helpers = types.ModuleType("utils")
     helpers.AverageMeter = Meter  # type: ignore[attr-defined]
     helpers.accuracy = lambda output, target: [torch.zeros(())]  # type: ignore[attr-defined]
     stand_ins = {p.__name__: p for p in (package, implementation, helpers)}
-    path = folder / f"Classification/unlearn/{stem}.py"
+    path = folder / place / f"{stem}.py"
     return module_of(path, f"other_methods.{stem}", stand_ins)
 
 

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 import coun
+from coun.data.requests import Client
 from coun.engine import Edit, Task
 from coun.errors import CounError
 from coun.federated import Federation, catalogue
 from coun.federated.fed_eraser import _recipe, replay, scaled_to
 from coun.federated.pgd import distance, project
+from coun.federated.rounds import in_rounds
 from coun.methods import federated, find
 from coun.metrics import accuracy
 from coun.runs.start import wrap
@@ -35,7 +37,8 @@ def test_a_replay_repeats_the_training(start, client_split, federation):
     task = task_of(start, client_split)
     before = coun.models.weights_digest(start.model)
     recipe = _recipe(start.record.original)
-    initial, lengths = replay(task, federation, recipe)
+    memory = replay(task, federation, recipe, {1})
+    initial, lengths = memory.initial, memory.lengths
     assert coun.models.weights_digest(start.model) == before
     assert len(lengths) == 3
     assert set(lengths[0]) == {0, 1, 2, 3}
@@ -53,6 +56,75 @@ def test_fed_eraser_repeats_every_second_round_without_the_client(start, client_
     assert run.record.preparation_cost.steps > run.record.cost.steps
     with pytest.raises(CounError, match="starts from the Original"):
         coun.unlearn(run, coun.Split.by_class(run.data, 3), "fed_eraser")
+
+
+@pytest.fixture
+def merges(monkeypatch):
+    """What every merge of a server reads and gives: present, states, clients, result."""
+    seen = []
+
+    def watched(*values, merge, **options):
+        def remember(present, states, members, round):
+            result = merge(present, states, members, round)
+            seen.append((dict(present), list(states), [m.client for m in members], result))
+            return result
+
+        return in_rounds(*values, merge=remember, **options)
+
+    monkeypatch.setattr("coun.federated.fed_eraser.in_rounds", watched)
+    return seen
+
+
+def mean_of(states, name):
+    return sum(state[name] for state in states) / len(states)
+
+
+def test_fed_eraser_as_in_the_authors_code(small, client_split, federation, merges):
+    """Means without weights, scaled to their distance from the server's model after the round."""
+    start = coun.train(small, "cnn", federation=federation, epochs=3, warmup=0.0)
+    run = coun.unlearn(start, client_split, "fed_eraser", interval=1, mode="reference")
+    stored, repeated = merges[:3], merges[3:]
+    assert [clients for _, _, clients, _ in repeated] == [[0, 2, 3]] * 2
+    staying = [[states[k] for k in (0, 2, 3)] for _, states, _, _ in stored]
+    names = [name for name, _ in start.model.named_parameters()]
+    for name in names:
+        now = mean_of(staying[0], name)
+        for (_, _, _, after), old, (present, new, _, result) in zip(
+            stored[1:], staying[1:], repeated, strict=True
+        ):
+            torch.testing.assert_close(present[name], now)
+            length = (mean_of(old, name) - after[name]).norm()
+            update = mean_of(new, name) - now
+            now = now + update * length / update.norm()
+            torch.testing.assert_close(result[name], now)
+        torch.testing.assert_close(run.model.get_parameter(name), now)
+
+
+def test_the_first_model_of_the_authors_code_is_a_mean_of_stored_ones(start, client_split, merges):
+    run = coun.unlearn(start, client_split, "fed_eraser", interval=3, mode="reference")
+    ((_, _, _, _), (_, _, _, _), (_, states, _, _)) = merges
+    for name, p in run.model.named_parameters():
+        torch.testing.assert_close(p, mean_of([states[k] for k in (0, 2, 3)], name))
+    with pytest.raises(CounError, match="interval of fed_eraser is 4, but the training had 3"):
+        coun.unlearn(start, client_split, "fed_eraser", interval=4, mode="reference")
+
+
+def test_the_authors_code_needs_whole_clients(start, split):
+    with pytest.raises(CounError, match="a client keeps some of its rows"):
+        coun.unlearn(start, split, "fed_eraser", mode="reference")
+
+
+def test_fed_eraser_repeats_a_share_of_the_local_epochs(small):
+    setting = Federation(clients=3, local_epochs=2)
+    original = coun.train(small, "mlp", federation=setting, epochs=4)
+    split = coun.Split.of(small, Client(client=1, partition=setting.partition))
+    half, full = (
+        coun.unlearn(original, split, "fed_eraser", interval=1, local_ratio=ratio).record
+        for ratio in (0.5, 1.0)
+    )
+    assert half.cost.steps * 2 == full.cost.steps
+    assert half.cost.bytes_sent == full.cost.bytes_sent  # as many rounds
+    assert "local_ratio" not in full.method.settings
 
 
 def test_updates_get_the_stored_length_and_keep_their_direction():

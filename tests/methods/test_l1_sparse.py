@@ -32,6 +32,23 @@ def test_the_weight_falls_linearly_to_zero(until, weights):
     assert [weight(p) for p in (0, 0.25, 0.5, 0.75, 0.9)] == pytest.approx(weights)
 
 
+@pytest.mark.parametrize(
+    ("until", "weights"), [(None, [0.4, 0.4, 0.36, 0.28, 0.04]), (5, [0.4, 0.4, 0.32, 0.16, 0])]
+)
+def test_by_epoch_the_weight_is_that_of_the_authors_code(until, weights):
+    """gamma * (1 - epoch / epochs of the penalty), as their loop computes it, for 10 epochs."""
+    settings = {"gamma": 0.4, "until": until, "decay": "epoch", "epochs": 10, "batch_size": 5}
+    (stage,) = make("l1_sparse", settings).plan(None, None)
+    (_, _), (weight, _) = stage.phases[0].objective.parts
+    # 30 steps; the first and the last of epoch 0, the first of epochs 1, 3 and 9.
+    assert [weight(step / 30) for step in (0, 2, 3, 9, 27)] == pytest.approx(weights)
+
+
+def test_the_record_names_the_decay_only_where_it_is_set():
+    assert "decay" not in make("l1_sparse").settings()
+    assert make("l1_sparse", {"decay": "epoch"}).settings()["decay"] == "epoch"
+
+
 def test_after_its_end_the_penalty_is_not_evaluated(original, split, monkeypatch):
     seen = []
     term = "coun.methods.l1_sparse.l1_norm"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
-from typing import Any, ClassVar
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field, fields
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,6 +29,25 @@ from coun.seeds import Seeds
 Lengths = dict[str, float]  # of one update, by parameter name
 
 
+@plain_dataclass
+class Memory:
+    """What a replay of the training remembers of it.
+
+    Args:
+        initial: the weights and buffers before the first round.
+        lengths: for each round and client the length of its update, by parameter name.
+        shared: for each round the distance between the mean of the clients that stay and the
+            server's model after the round, by parameter name.
+        first: the mean of the clients that stay in the first of the rounds that mode=reference
+            repeats.
+    """
+
+    initial: State = field(default_factory=dict)
+    lengths: list[dict[int, Lengths]] = field(default_factory=list)
+    shared: list[Lengths] = field(default_factory=list)
+    first: State = field(default_factory=dict)
+
+
 @dataclass(frozen=True, config=FROZEN)
 class FedEraser(FederatedMethod):
     """Repeat some rounds without the forget rows, with the lengths of stored updates (FedEraser).
@@ -36,14 +57,20 @@ class FedEraser(FederatedMethod):
     length of the update that it sent in that round of the training.
 
     Formula: theta becomes theta + mean of |stored| * update / |update| over the clients that stay.
-    Cost: 1 / `interval` of a Retrain; the replay of the training is charged as preparation.
+    Cost: local_ratio / `interval` of a Retrain; the replay of the training is charged as
+        preparation.
     Limits: it begins with the initial model, so with a large interval little is learned. It needs
         an Original of known training, and rows that were not forgotten before.
-    Source: Liu et al., IWQoS 2021, equation 2.
+    Source: Liu et al., IWQoS 2021, equation 2. Their code has local_ratio 0.5 and interval 1.
     Differences: the authors store all updates during the training; here the training is replayed
         from its seed, and a resumed run replays it again. They take the stored updates of the
         first round as they are; here that round is repeated as well, because these updates may
-        have seen forget rows where a client keeps some of its rows.
+        have seen forget rows where a client keeps some of its rows. mode=reference does what their
+        code does instead: it averages the clients, all with the same weight, before it scales; the
+        length is that of the mean of the stored models minus the server's model *after* the round,
+        where the equation has the one before; and it repeats the last of every `interval` rounds,
+        the first of which is the mean of the stored models. For interval > 1 these have learned
+        from a model that the leaving client had a part in.
     """
 
     name: ClassVar[str] = "fed_eraser"
@@ -52,47 +79,94 @@ class FedEraser(FederatedMethod):
     needs_original: ClassVar[bool] = True
 
     interval: Positive = Field(2, description="Every how many rounds one is repeated.")
+    local_ratio: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Local epochs of a repeated round, as a share of those of the training (r); "
+        "rounded up.",
+    )
+    mode: Literal["correct", "reference"] = Field(
+        "correct", description="How updates are scaled: by equation 2, or as in the authors' code."
+    )
+
+    def settings(self) -> dict[str, Any]:
+        settings = super().settings()
+        # Left out where they are not set, so that records and hashes of 0.1 stay as they are.
+        for key, default in (("local_ratio", 1.0), ("mode", "correct")):
+            if settings[key] == default:
+                del settings[key]
+        return settings
 
     def check_clients(self, federation: Federation, data: Data, split: Split | None) -> None:
-        if split is not None and len(split.earlier):
+        if split is None:
+            return
+        if len(split.earlier):
             raise CounError(
                 "fed_eraser starts from the Original, but this model has forgotten rows before; "
                 "name all rows in one request"
+            )
+        clients = federation.clients_of(data)
+        leaving, staying = (clients[split.rows(data, role)] for role in ("forget", "retain"))
+        if self.mode == "reference" and bool(torch.isin(leaving, staying).any()):
+            raise CounError(
+                "fed_eraser with mode=reference uses stored models as they are, but a client keeps "
+                "some of its rows; expected a request for all rows of a client (--forget-client), "
+                "or mode=correct"
             )
 
     def federated_plan(
         self, model: nn.Module, task: Task, federation: Federation
     ) -> Iterator[Stage]:
         recipe = _recipe(task.original["settings"])
-        initial, lengths = replay(task, federation, recipe)
-        chosen = lengths[:: self.interval]
+        trained = math.ceil(recipe.epochs / federation.local_epochs)
+        if self.mode == "reference" and self.interval > trained:
+            raise CounError(
+                f"interval of fed_eraser is {self.interval}, but the training had {trained} "
+                "rounds; expected at most as many with mode=reference"
+            )
+        leaving = set(federation.clients_of(task.data)[task.indices("forget")].tolist())
+        memory = replay(task, federation, recipe, leaving, first=self.interval - 1)
+        name, start = "initial model of the training", memory.initial
+        rounds = memory.lengths[:: self.interval]
+        shared = memory.shared[self.interval - 1 :: self.interval]
+        if self.mode == "reference":
+            name, start = "mean of the stored models", memory.first
+            rounds = memory.lengths[2 * self.interval - 1 :: self.interval]
 
         def calibrated(
             present: State, states: Sequence[State], members: Sequence[Member], round: int
         ) -> State:
+            if self.mode == "reference":
+                return scaled_to(present, average(states, [1] * len(states)), shared[round + 1])
             scaled = [
-                scaled_to(present, state, chosen[round][member.client])
+                scaled_to(present, state, rounds[round][member.client])
                 for state, member in zip(states, members, strict=True)
             ]
             return average(scaled, [member.rows for member in members])
 
-        yield Edit("initial model of the training", lambda m: m.load_state_dict(initial))
+        yield Edit(name, lambda m: m.load_state_dict(start))
+        epochs = math.ceil(self.local_ratio * federation.local_epochs)
         whole = Fit(
             (Phase(cross_entropy("retain"), {"retain": recipe.batch_size}),),
-            len(chosen) * federation.local_epochs,
+            len(rounds) * epochs,
             recipe.optimization(),
             self.name,
         )
-        yield from in_rounds([whole], task, federation, merge=calibrated, complete=True)
+        shorter = federation.model_copy(update={"local_epochs": epochs})
+        if rounds:
+            yield from in_rounds([whole], task, shorter, merge=calibrated, complete=True)
 
 
 def replay(
-    task: Task, federation: Federation, recipe: Retrain
-) -> tuple[State, list[dict[int, Lengths]]]:
+    task: Task, federation: Federation, recipe: Retrain, leaving: set[int], *, first: int = 0
+) -> Memory:
     """Replay the Original's training, on a copy of the model, and charge it as preparation.
 
-    Returns: the initial weights and buffers; and for each round and client the length of its
-        update, by parameter name.
+    Args:
+        recipe: the training.
+        leaving: the clients that leave.
+        first: the round whose mean of the clients that stay is remembered.
     """
     seeds = Seeds(task.original["seed"]).fork("original")
     model = copy_model(task.classifier)
@@ -100,27 +174,33 @@ def replay(
         *(task.data, None, seeds, frozenset({"retain"}), model, task.build, task.device),
         flops=task.flops,
     )
-    initial, lengths = State(), list[dict[int, Lengths]]()
+    memory = Memory()
     names = [name for name, _ in model.inner.named_parameters()]
 
     def recorded(
         present: State, states: Sequence[State], members: Sequence[Member], round: int
     ) -> State:
         if round == 0:
-            initial.update(present)
-        lengths.append(
-            {
-                member.client: {n: float((state[n] - present[n]).norm()) for n in names}
-                for member, state in zip(members, states, strict=True)
-            }
-        )
-        return average(states, [member.rows for member in members])
+            memory.initial.update(present)
+        pairs = list(zip(members, states, strict=True))
+        after = average(states, [member.rows for member in members])
+        memory.lengths.append({member.client: _between(s, present, names) for member, s in pairs})
+        if kept := [s for member, s in pairs if member.client not in leaving]:
+            mean = average(kept, [1] * len(kept))
+            memory.shared.append(_between(mean, after, names))
+            if round == first:
+                memory.first.update(mean)
+        return after
 
     compute = Compute.choose(str(task.device), macs=task.flops / 2)
     rounds = in_rounds(recipe.plan(model.inner, past), past, federation, merge=recorded)
     Engine(past, compute).run(rounds)
     task.preparation.set((task.preparation + past.cost).to_json())
-    return initial, lengths
+    return memory
+
+
+def _between(state: State, other: State, names: Sequence[str]) -> Lengths:
+    return {name: float((state[name] - other[name]).norm()) for name in names}
 
 
 @torch.no_grad()

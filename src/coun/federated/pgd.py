@@ -46,7 +46,9 @@ class PGD(FederatedMethod, Training):
         distance between the reference and random models.
     Differences: the authors compute the reference from the stored models of the last training
         round; here it is that of one more round, whose cost counts. They use 10 random models,
-        here there are 3.
+        here there are 3. Their code compares squared distances, so that its ball is sqrt(3) times
+        as large as in the paper (radius=0.577); it ascends with momentum 0.9 and gradients clipped
+        to a norm of 5, and ends at a given distance from the client's own model.
     """
 
     name: ClassVar[str] = "pgd"

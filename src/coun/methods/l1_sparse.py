@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -31,7 +32,8 @@ class L1Sparse(FineTune):
     Source: Jia et al., NeurIPS 2023, section 4: learning rate 0.01, 10 epochs, gamma 5e-4 in common
         use. CoUn tunes gamma in 1e-4..0.1 and ends the penalty after 4 of 50 epochs (until=4); its
         recipe, section 4.1, is the default.
-    Differences: gamma decreases here with every step, in the authors' code with every epoch.
+    Differences: gamma decreases here with every step. In the authors' code it decreases with every
+        epoch (decay=epoch), so that the penalty is (E + 1)/E times as strong in E epochs.
     """
 
     name: ClassVar[str] = "l1_sparse"
@@ -41,12 +43,27 @@ class L1Sparse(FineTune):
     until: Positive | None = Field(
         None, description="Epochs after which the penalty has reached 0. Default: all epochs."
     )
+    decay: Literal["step", "epoch"] = Field(
+        "step",
+        description="When the penalty decreases: with every step, or, as in the authors' code, "
+        "after every epoch.",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        settings = super().settings()
+        # Left out where it is not set, so that records and hashes of 0.1 stay as they are.
+        if self.decay == "step":
+            del settings["decay"]
+        return settings
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         epochs, _ = self.budget()
         speed = epochs / (self.until or epochs)
 
         def weight(progress: float) -> float:
+            if self.decay == "epoch":
+                # Steps are counted exactly, but their fraction of the run may fall short of it.
+                progress = math.floor(progress * epochs + 1e-6) / epochs
             return self.gamma * max(0.0, 1 - progress * speed)
 
         yield self.fit(cross_entropy("retain") + weight * Objective.of(l1_norm))

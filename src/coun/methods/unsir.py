@@ -43,6 +43,9 @@ class Unsir(Training):
         500 retain images per class; 80 copies of the noise, a noise_share of 36% on CIFAR-10). Its
         own notebook has 256 noise images, 40 steps, 1,000 retain images per class, and Adam at 0.02
         to impair and at 0.01 to repair.
+    Differences: the noise is drawn anew for every batch, in a fixed share; SSD's code shuffles 80
+        copies of it with the images. There the model may be in any mode while the noise is trained,
+        and the gradients that this leaves in the model enter the first step of the impair stage.
     """
 
     name: ClassVar[str] = "unsir"
