@@ -1,3 +1,6 @@
+import os
+import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -77,3 +80,27 @@ def test_threads_do_not_share_the_global_generator():
         together = list(pool.map(draw, range(8)))
     torch.testing.assert_close(together, alone, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked here")
+def test_a_forked_process_does_not_wait_for_a_thread_that_it_lacks():
+    """A loader may be forked while another thread draws."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with Seeds(0).as_global("dropout"):
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # ends a child that waits for ever
+        with Seeds(0).as_global("init"):
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    done.set()
+    thread.join()
+    assert status == 0

@@ -6,6 +6,9 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
+# Control characters, and the marks, embeddings, overrides and isolates of bidirectional text.
+_ACTING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
 
 class CounError(ValueError):
     """Bad input, described in one line: what was found, what was expected, how to mend it.
@@ -77,6 +80,18 @@ def counted(number: int, noun: str) -> str:
     ('1 row', '2,500 rows')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def visible(text: str) -> str:
+    """Return *text* with an escape in place of each character that acts on the text around it.
+
+    Names of files may hold control characters, which a terminal obeys, and characters that change
+    the direction of writing, so that a name looks like another one.
+
+    >>> visible("photo\\u202egnp.exe")
+    'photo\\\\u202egnp.exe'
+    """
+    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def unknown(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,16 @@ import torch
 from coun.errors import CounError
 
 _GLOBAL_GENERATOR = threading.RLock()  # torch has one for all threads
+
+
+def _renew_lock() -> None:
+    """Make the lock anew in a forked process: the thread that held it does not exist there."""
+    global _GLOBAL_GENERATOR
+    _GLOBAL_GENERATOR = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where no process is forked
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def check_defaults_of_torch() -> None:

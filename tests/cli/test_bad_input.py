@@ -43,6 +43,7 @@ def refuse(result, *words: str) -> None:
         ),
         ([*TRAIN, "--out", "x", "--limit", "200"], ["--limit is given twice"]),
         ([*TRAIN, "--out", "x", "--set", "lr"], ["--set 'lr'", "key=value"]),
+        ([*TRAIN, "--out", "x", "--set", "lr=1,seed=2"], ["repeat --set", "--set lr=1 --set seed"]),
         ([*TRAIN, "--out", "x", "--set", "lr=-1"], ["lr", "-1", "greater than 0"]),
         ([*TRAIN, "--out", "x", "--set", "learning=1"], ["unknown setting 'learning'"]),
         ([*TRAIN, "--out", "x", "--set", "epochs=2"], ["given twice"]),
@@ -64,6 +65,7 @@ def refuse(result, *words: str) -> None:
         (["evaluate", "nowhere"], ["nowhere", "run folder"]),
         (["rows", "~nobody-of-this-name/run"], ["no such user"]),
         (["rows", "\x1b[31mred"], ["'\\x1b[31mred'"]),
+        (["rows", "photo\u202egnp.exe"], ["photo\\u202egnp.exe"]),
     ],
 )
 def test_refused_in_one_line(coun_command, tmp_path: Path, words, expected) -> None:

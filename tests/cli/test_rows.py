@@ -28,6 +28,17 @@ def test_rows_are_listed_and_found(coun_command, photos):
     assert (row["label"], row["part"]) == ("dog", "train")
 
 
+def test_a_name_that_turns_the_direction_of_writing_is_shown_as_it_is(coun_command, photos):
+    (photos / "train" / "cat" / "cat0.png").rename(photos / "train" / "cat" / "x\u202egnp.png")
+    result = coun_command("rows", "folder:photos", "--find", "x", "--out", "ids.txt")
+    assert "x\\u202egnp.png" in result.out
+    assert "\u202e" not in result.out
+    words = ("train", "--data", "folder:photos", "--model", "mlp", "--set", "epochs=1")
+    trained = coun_command(*words, "--forget-ids", "ids.txt", "--out", "retrain")
+    assert trained.code == 0, trained.err  # the file of ids has the name itself
+    assert "ids: train/cat/x\\u202egnp.png" in trained.err
+
+
 def test_rows_of_pictures_of_different_sizes_are_listed(coun_command, photos, tmp_path):
     (photos / "train" / "dog" / "dog9.png").write_bytes(b"not a picture")
     Image.new("L", (40, 20)).save(photos / "train" / "cat" / "cat9.png")

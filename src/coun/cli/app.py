@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -156,6 +157,12 @@ def parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise CounError(f"--set '{pair}' has no value; expected --set key=value")
         if key in settings:
             raise CounError(f"--set {key} is given twice; expected once")
+        if several := re.findall(r",\s*(\w+=[^,]*)", value):
+            first = pair[: pair.index(",")]
+            raise CounError(
+                f"--set '{pair}' holds {len(several) + 1} settings; repeat --set for each: "
+                + " ".join(f"--set {one}" for one in (first, *several))
+            )
         settings[key] = None if value.lower() == "none" else value
     return settings
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coun.cli import app
-from coun.errors import CounError
+from coun.errors import CounError, visible
 from coun.trust import code_and_argument
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def split_from_options(
     if forget.with_copies:
         split = with_copies(data, split)
     for line in summary(data, split):
-        click.echo(line, err=True)
+        click.echo(visible(line), err=True)
     return split
 
 

@@ -10,7 +10,7 @@ from types import FrameType
 import click
 
 from coun.cli.app import BAD_INPUT
-from coun.errors import CounError
+from coun.errors import CounError, visible
 
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
@@ -84,7 +84,4 @@ def _interrupted() -> str:
 
 
 def _complain(message: str) -> None:
-    line = " ".join(message.split())
-    # Names in files may hold escape codes, which a terminal obeys.
-    shown = "".join(c if c >= " " and c != "\x7f" else repr(c)[1:-1] for c in line)
-    click.echo(f"coun: {shown}", err=True)
+    click.echo(f"coun: {visible(' '.join(message.split()))}", err=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from coun.cli import app
 from coun.cli.forget_options import WHERE_HELP, values_by_column
-from coun.errors import CounError, TamperingFound, counted
+from coun.errors import CounError, TamperingFound, counted, visible
 
 if TYPE_CHECKING:
     from coun.registry import Registry, RegistryReader, RequestSummary
@@ -186,7 +186,7 @@ def table_of(requests: tuple[RequestSummary, ...]) -> Table:
             request.received,
             request.due,
             "" if request.version is None else str(request.version),
-            request.reason,
+            visible(request.reason),
         )
     return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from coun.cli import app
 from coun.cli.data_options import data_options, load_data, with_id_column
 from coun.cli.start import served_version
-from coun.errors import CounError, counted
+from coun.errors import CounError, counted, visible
 from coun.files import atomically, expanded, write_text
 
 if TYPE_CHECKING:
@@ -158,17 +159,14 @@ def _rows_of_run(
         shown = [vars(row) for row in rows[:limit_shown]]
         app.emit({"run": folder, "rows": len(rows), "shown": shown})
         return
-    table = Table("number", "id", "class", "part", "forgotten by", box=SIMPLE_HEAD)
-    table.columns[1].overflow = "fold"
-    for row in rows[:limit_shown]:
-        cells = (str(row.number), _short(row.id), row.label, row.part, row.forgotten_by)
-        table.add_row(*(Text(cell) for cell in cells))
-    app.console.print(table)
-    if len(rows) > limit_shown:
-        app.console.print(
-            f"{limit_shown:,} of {len(rows):,} rows; more with --limit-shown, fewer with --find",
-            highlight=False,
-        )
+    _print_rows(
+        ("number", "id", "class", "part", "forgotten by"),
+        [
+            (str(row.number), _short(row.id), row.label, row.part, row.forgotten_by)
+            for row in rows[:limit_shown]
+        ],
+    )
+    _print_rest(limit_shown, len(rows))
 
 
 def _short(row_id: str) -> str:
@@ -192,13 +190,13 @@ def _suspicious_rows(
     if as_json:
         app.emit({"run": folder, "rows": len(rows), "shown": [vars(r) for r in rows[:limit_shown]]})
         return
-    heads = ("number", "id", "class", "looks like", "credible")
-    table = Table(*heads, box=SIMPLE_HEAD)
-    table.columns[1].overflow = "fold"
-    for row in rows[:limit_shown]:
-        cells = (str(row.number), row.id, row.label, row.suggested, f"{row.probability:.1%}")
-        table.add_row(*(Text(cell) for cell in cells))
-    app.console.print(table)
+    _print_rows(
+        ("number", "id", "class", "looks like", "credible"),
+        [
+            (str(row.number), row.id, row.label, row.suggested, f"{row.probability:.1%}")
+            for row in rows[:limit_shown]
+        ],
+    )
     app.console.print(
         f"{min(limit_shown, len(rows)):,} of {len(rows):,} suspicious rows; look at each before "
         "you delete it",
@@ -232,17 +230,28 @@ def _alike(data: Data, picture: Path, folder: Path | None, count: int, trust: bo
 
 def _show(rows: list[Row], total: int) -> None:
     compared = rows[0].distance is not None
-    heads = ("number", "id", "class", "part", *(("distance",) if compared else ()))
+    lines = []
+    for row in rows:
+        distance = [] if row.distance is None else [f"{row.distance:.4g}"]
+        lines.append([str(row.number), row.id, row.label, row.part, *distance])
+    _print_rows(("number", "id", "class", "part", *(("distance",) if compared else ())), lines)
+    _print_rest(len(rows), total)
+
+
+def _print_rows(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    """Print a table of rows, whose second column are ids, which are never cut."""
     table = Table(*heads, box=SIMPLE_HEAD)
     table.columns[1].overflow = "fold"
-    for row in rows:
-        cells = [str(row.number), row.id, row.label, row.part]
-        cells += [f"{row.distance:.4g}"] if row.distance is not None else []
-        table.add_row(*(Text(cell) for cell in cells))  # brackets in names are not markup
+    for cells in lines:
+        table.add_row(*(Text(visible(cell)) for cell in cells))  # brackets are not markup
     app.console.print(table)
-    if total > len(rows):
+
+
+def _print_rest(shown: int, total: int) -> None:
+    """Say how to see the rows that a table leaves out."""
+    if total > shown:
         app.console.print(
-            f"{len(rows):,} of {total:,} rows; more with --limit-shown, fewer with --find",
+            f"{shown:,} of {total:,} rows; more with --limit-shown, fewer with --find",
             highlight=False,
         )
 

@@ -24,7 +24,7 @@ _OTHER_FORMATS = {  # by their first bytes, and what to do with each
     b"\xff\xfe": "is text with the encoding UTF-16; save it with the encoding UTF-8",
     b"\xfe\xff": "is text with the encoding UTF-16; save it with the encoding UTF-8",
 }
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 
 
 def check_labels(train: np.ndarray, test: np.ndarray, classes: Sequence[str]) -> None:

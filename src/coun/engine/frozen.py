@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from coun.errors import unknown
+from coun.models.modes import is_frozen
 
 
 class Frozen:
@@ -44,12 +45,14 @@ class Frozen:
         return self
 
     def set_modes(self) -> None:
-        """Set training mode, except for a BatchNorm that is frozen: its statistics must stay."""
+        """Set training mode, except for a BatchNorm that is frozen: its statistics must stay.
+
+        The network sets the modes of its layers itself, and may leave some in eval mode.
+        """
         self.model.train()
         for module in self.model.modules():
-            parameters = list(module.parameters(recurse=False))
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and parameters:
-                module.train(any(p.requires_grad for p in parameters))
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and is_frozen(module):
+                module.eval()
 
     @torch.no_grad()
     def restore(self) -> None:

@@ -198,14 +198,19 @@ def shred(registry: Registry, number: int, data: Data | str | None) -> None:
 
 
 def dates(received: str | None, due: str | None) -> Days:
-    """The days on which a request arrived and is due. Raises: CounError for other text."""
-    first = _date("received", received) if received else datetime.date.today()
-    try:
-        last = _date("due", due) if due else first + datetime.timedelta(days=DAYS_TO_ANSWER)
-    except OverflowError:
+    """The days on which a request arrived and is due.
+
+    Raises: CounError for other text, for an arrival in the future, or if it is due before it came.
+    """
+    today = datetime.date.today()
+    first = _date("received", received) if received else today
+    # Somewhere on earth it is already the day after.
+    if first > today + datetime.timedelta(days=1):
         raise CounError(
-            f"the request was received on {first}; expected a date of our time"
-        ) from None
+            f"the request was received on {first}, which is in the future; expected today "
+            f"({today}) or a day before"
+        )
+    last = _date("due", due) if due else first + datetime.timedelta(days=DAYS_TO_ANSWER)
     if last < first:
         raise CounError(f"the request is due on {last}, before it was received on {first}")
     return first, last

@@ -16,6 +16,7 @@ from coun.errors import CounError
 from coun.methods import Method
 from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
+from coun.models.modes import layers_put_into_eval_mode
 from coun.models.outputs import ONE_LOGIT
 from coun.runs.record import Kind, OutOfFoldRecord, ParentRecord, StepRecord
 from coun.seeds import Seeds
@@ -140,6 +141,22 @@ def require_trainable(model: nn.Module) -> None:
             f"all weights of {type(model).__name__} are frozen (requires_grad is False), so that "
             "it can neither learn nor forget; call requires_grad_(True) on what may change"
         )
+
+
+def warn_of_modes(model: nn.Module) -> None:
+    """Say which layers in eval mode training will set to train mode."""
+    if layers := layers_put_into_eval_mode(model):
+        named = f"layer {layers[0]} is" if len(layers) == 1 else f"layers {_first(layers)} are"
+        _log.warning(
+            "%s in eval mode in a network in train mode, and will be trained like all others; to "
+            "keep the statistics of a BatchNorm or a dropout off, give the network a method "
+            "train that leaves these layers in eval mode",
+            named,
+        )
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
 
 
 def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:

@@ -29,7 +29,7 @@ from coun.runs.preprocessing import for_model, for_network
 from coun.runs.recipes import recipe
 from coun.runs.record import Kind, ParentRecord
 from coun.runs.run import Run
-from coun.runs.start import RunSpec, Start, builder, require_trainable
+from coun.runs.start import RunSpec, Start, builder, require_trainable, warn_of_modes
 from coun.seeds import Seeds, check_defaults_of_torch
 
 _log = logging.getLogger(__name__)
@@ -117,6 +117,7 @@ def _fresh_start(
     if name is None:
         _warn_of_trained_weights(model, maker_for(data), network)
     require_trainable(network)
+    warn_of_modes(network)
     data = for_network(data, network)
     return data, Start(network, name, maker_for(data), parent=parent, head=head, config=config)
 

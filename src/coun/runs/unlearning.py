@@ -34,7 +34,7 @@ from coun.runs.recipes import by_family, inherited
 from coun.runs.record import Kind, ParentRecord
 from coun.runs.requirements import check_requirements
 from coun.runs.run import Run
-from coun.runs.start import RunSpec, Start, require_trainable
+from coun.runs.start import RunSpec, Start, require_trainable, warn_of_modes
 from coun.seeds import check_defaults_of_torch
 from coun.trust import Trust
 
@@ -301,6 +301,7 @@ def _opened(
         raise CounError("a bare model does not know its data; pass data=...")
     data = load(data) if isinstance(data, str) else data
     run = Run.from_weights(start, data, head=head)
+    warn_of_modes(run.model)
     if build is not None:
         run.build = partial(make_model, build, run.data.input_shape)
         if gives_same_weights(run.build, run.model):
