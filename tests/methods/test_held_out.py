@@ -82,3 +82,17 @@ def test_few_held_out_rows_are_named(caplog) -> None:
 def test_a_whole_class_is_refused(original, small) -> None:
     with pytest.raises(coun.CounError, match="forgets class 3 as a whole"):
         coun.unlearn(original, coun.Split.by_class(small, 3), "held_out", **FAST)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"epochs": 2, "batch_size": 32}, True),  # 11 steps
+        ({"epochs": 2, "batch_size": 32, "lr": 0.05}, False),
+        ({"epochs": 2, "batch_size": 4}, False),  # 85 steps
+        ({"epochs": 1, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3}, False),
+    ],
+)
+def test_a_rate_that_is_low_for_few_steps_is_told(original, split, caplog, settings, told) -> None:
+    coun.unlearn(original, split, "held_out", **settings)
+    assert ("--set lr=0.05" in caplog.text) == told

@@ -11,7 +11,7 @@ from torch import Tensor
 from coun.data.out_of_fold import log_odds
 from coun.engine import Task, predict
 from coun.methods.out_of_fold import OutOfFoldMatching
-from coun.plans.matching import of_equal_rank
+from coun.plans.matching import LOW_RATE, LowRate, of_equal_rank
 from coun.plans.method import FROZEN
 
 
@@ -47,11 +47,7 @@ class CalibratedOutOfFoldMatching(OutOfFoldMatching):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget", "held_out"})
     corrected_epochs: ClassVar[int | None] = None
 
-    lr: float = Field(
-        0.03,
-        gt=0,
-        description="Peak learning rate. For fewer than 50 steps in all, 0.05 is better.",
-    )
+    lr: LowRate = Field(LOW_RATE)
 
     def expected_odds(self, task: Task, unseen: Tensor) -> Tensor:
         rows = task.held_out

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from coun.data.out_of_fold import log_odds
 from coun.engine import Task, predict
-from coun.plans.matching import Matching, labels_by_role, of_equal_rank, with_log_odds
+from coun.plans.matching import (
+    LOW_RATE,
+    LowRate,
+    Matching,
+    labels_by_role,
+    of_equal_rank,
+    with_log_odds,
+)
 from coun.plans.method import FROZEN
 
 FEWEST = 5  # held-out rows of a class, below which those of all classes are taken
@@ -48,11 +55,7 @@ class HeldOutMatching(Matching):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget", "held_out"})
     corrected_epochs: ClassVar[int | None] = None
 
-    lr: float = Field(
-        0.03,
-        gt=0,
-        description="Peak learning rate. For fewer than 50 steps in all, 0.05 is better.",
-    )
+    lr: LowRate = Field(LOW_RATE)
 
     def targets(self, task: Task) -> Tensor:
         labels = labels_by_role(task)["forget"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from coun.data import Data, Split
 from coun.data.out_of_fold import log_odds
 from coun.engine import Phase, Stage, Task, predict
-from coun.errors import CounError
+from coun.errors import CounError, counted
 from coun.models import Classifier
 from coun.objectives import BatchContext, Objective
 from coun.plans.epochs import one_stage_per_epoch
@@ -24,6 +24,17 @@ from coun.plans.method import FROZEN, Positive, Training
 
 MATCHING_EPOCHS = 0.12  # of the Original's; with forget batches of a quarter: 0.15 of a Retrain
 ROLES = ("retain", "forget")
+# Where the targets are moved before each epoch, an epoch at the usual rate, that of `Training`, does
+# not show what is missed. The low rate shows it, and needs this number of steps in all.
+USUAL_RATE, LOW_RATE, MANY_STEPS = 0.05, 0.03, 50
+LowRate = Annotated[
+    float,
+    Field(
+        gt=0,
+        description=f"Peak learning rate. For fewer than {MANY_STEPS} steps in all, {USUAL_RATE} "
+        "is better.",
+    ),
+]
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -40,7 +51,7 @@ class Matching(Training):
     Class attributes:
         fits_whole_classes: Whether the targets are those of a Retrain for whole classes, too.
         corrected_epochs: How many epochs at the end begin with a correction of the targets; None
-            corrects before each epoch but the first.
+            corrects before each epoch but the first, for which `lr` is a `LowRate`.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
@@ -75,6 +86,27 @@ class Matching(Training):
         super().check(classifier, data, split)
         if not self.fits_whole_classes:
             refuse_whole_classes(data, split)
+
+    @classmethod
+    def rate_for(cls, steps: float) -> float:
+        """Return the learning rate that serves a number of *steps* in all.
+
+        >>> from coun.methods import find
+        >>> [find("held_out", trust=False).rate_for(steps) for steps in (10, 100)]
+        [0.05, 0.03]
+        """
+        return LOW_RATE if cls.corrected_epochs is None and steps >= MANY_STEPS else USUAL_RATE
+
+    def doubts(self, split: Split) -> list[str]:
+        _, size = self.budget()
+        steps = self.epochs * len(split.retain) / size if self.epochs else 0
+        # Another rate than the default was chosen by whoever gave it.
+        if self.optimizer != "sgd" or self.lr != LOW_RATE or self.rate_for(steps) == LOW_RATE:
+            return []
+        return [
+            f"{self.name} makes {counted(max(1, round(steps)), 'step')} in all, for which its lr of "
+            f"{self.lr} is low; use {USUAL_RATE} (--set lr={USUAL_RATE}) below {MANY_STEPS} steps"
+        ]
 
     def targets(self, task: Task) -> Tensor:
         """Compute the log-probabilities (n, K) that the forget rows should have, in their order."""

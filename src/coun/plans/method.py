@@ -144,6 +144,13 @@ class Method:
                 "change; use a method that trains the head, such as finetune"
             )
 
+    def doubts(self, split: Split) -> list[str]:
+        """Say in one line each what in the settings does not suit the request; a run warns of it.
+
+        The settings are complete (`with_defaults_from`).
+        """
+        return []
+
     def layout(self, data: Data) -> Layout | None:
         """Describe the ensemble that the method needs; None if the result is one network."""
         return None

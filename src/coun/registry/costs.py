@@ -11,8 +11,8 @@ from coun.engine import Compute, Cost, Engine, Fit, Phase, Task, forward_flops
 from coun.methods import Method, make
 from coun.models import copy_model
 from coun.objectives import cross_entropy
-from coun.plans.choice import NEARLY_RETRAIN
 from coun.runs import Options, Run
+from coun.runs.choice import NEARLY_RETRAIN
 from coun.runs.cost import operations, retrain_share
 from coun.runs.recipes import inherited, recipe
 from coun.runs.start import blank, wrap

@@ -14,7 +14,6 @@ from coun.data.row_table import RowTable
 from coun.errors import CounError, listed
 from coun.federated.federation import federation_of
 from coun.methods import Method, federated, make
-from coun.plans.choice import AUTO, Choice
 from coun.registry.baseline import Baseline
 from coun.registry.costs import Estimate, estimate, retrain_settings
 from coun.registry.evidence import certify
@@ -25,6 +24,7 @@ from coun.registry.state import State
 from coun.registry.switching import switch
 from coun.registry.versions import digests, move, nameless_table, write_table
 from coun.runs import Options, Run, unlearn
+from coun.runs.choice import AUTO, Choice
 from coun.runs.comparison import check_comparable
 from coun.runs.folder import WEIGHTS
 from coun.runs.kept_epochs import kept_before

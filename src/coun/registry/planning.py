@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from coun.certificates import Check
 from coun.errors import CounError
 from coun.methods import Method, find, make
-from coun.plans.choice import AUTO, BUDGET, Choice, choose_method
 from coun.registry.baseline import Baseline
 from coun.registry.costs import retrain_settings
 from coun.registry.gates import Gates
+from coun.runs.choice import AUTO, BUDGET, Choice, choose_method
 from coun.runs.choosing import request_facts
 from coun.trust import is_code
 

@@ -16,7 +16,6 @@ from coun.data.sources import require_trusted_source
 from coun.errors import CounError, TamperingFound, listed
 from coun.files import cannot_write
 from coun.ledger import Entry
-from coun.plans.choice import BUDGET
 from coun.registry import beginning, intake, older_versions, recovery
 from coun.registry import rows as request_rows
 from coun.registry.checking import find_problems
@@ -27,6 +26,7 @@ from coun.registry.reading import RegistryReader, silent
 from coun.registry.summary import RequestSummary
 from coun.registry.versions import Numbers
 from coun.runs import Options, Run
+from coun.runs.choice import BUDGET
 from coun.runs.folder import expanded, read_record
 from coun.runs.recorded_data import recorded_data
 

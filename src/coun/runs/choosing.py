@@ -8,8 +8,8 @@ from typing import Any
 from coun.data import Split
 from coun.engine import predict
 from coun.federated import federation_of
-from coun.plans.choice import SINGLE_ROWS, kind_of, share_of_classes
 from coun.plans.contrastive_module import second_view_letters
+from coun.runs.choice import SINGLE_ROWS, kind_of, share_of_classes
 from coun.runs.label_fit import label_fit
 from coun.runs.run import Run
 

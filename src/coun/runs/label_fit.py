@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from coun.data import Examples, Split
 from coun.data.subsets import at_most
 from coun.engine import predict
-from coun.plans.choice import LabelFit
+from coun.runs.choice import LabelFit
 from coun.runs.run import Run
 
 NEIGHBOURS = 10

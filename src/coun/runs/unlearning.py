@@ -21,8 +21,8 @@ from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import gives_same_weights, make_model, name_of_folder
 from coun.models.ensemble import Layout, Shards
-from coun.plans.choice import AUTO, choose_method
 from coun.runs.chain import accumulated, step_of
+from coun.runs.choice import AUTO, choose_method
 from coun.runs.choosing import error_ratio, request_facts
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
@@ -70,7 +70,7 @@ def unlearn(
             what *start* forgot.
         method: a name that `coun methods` lists, or `package.module:Class` or
             `./file.py:Class`, with *settings*; or a `Method`. "auto" takes the one that
-            `coun.plans.choice.choose_method` chooses, and records why.
+            `coun.runs.choice.choose_method` chooses, and records why.
         data: the data of a bare module; for a run folder, the data, or the source where it is
             now (see `Run.open`).
         build: makes a fresh model, for methods that need one from a bare module.
@@ -227,6 +227,8 @@ class _Unlearning:
             origin.parent = None  # it starts afresh
         origin.retain_access = checked_access(retain_access, method)
         method = method.with_defaults_from(origin.original)
+        for doubt in method.doubts(split):
+            _log.warning("%s", doubt)
         if "held_out" in method.reads:
             rows = split.calibration_rows(data)
             origin.held_out = data.test.take(rows)

@@ -9,7 +9,8 @@ import torch
 
 from coun.data import Data, Split
 from coun.errors import CounError
-from coun.plans.matching import MATCHING_EPOCHS
+from coun.methods import find
+from coun.plans.matching import MATCHING_EPOCHS, Matching
 
 AUTO = "auto"  # in place of the name of a method
 BUDGET = 0.3  # of a Retrain's cost
@@ -20,9 +21,6 @@ LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a 
 SINGLE_ROWS = ("random", "listed")  # kinds of requests
 # Methods with targets that the default epochs reach.
 MET_SOON = ("out_of_fold", "calibrated_out_of_fold", "held_out")
-# Methods that move their targets before each epoch, and the number of steps from which an epoch at
-# the usual learning rate no longer shows what is missed.
-MOVED_OFTEN, MANY_STEPS = ("calibrated_out_of_fold", "held_out"), 50
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
 LabelFit = Literal["usual", "unusual", "wrong"]  # of the forget rows, beside held-out rows
@@ -175,9 +173,11 @@ def choose_method(
         if name not in exclude and most:
             epochs = max(1, most * forget_rows // (forget_rows + earlier_rows))
             chosen = {"epochs": epochs, **settings[name]}
-            steps = epochs * retain_rows / _batch_size(original)
-            if name in MOVED_OFTEN and "lr" in chosen and steps >= MANY_STEPS:
-                chosen["lr"] = 0.03
+            method = find(name, trust=False)
+            if issubclass(method, Matching):
+                chosen["lr"] = method.rate_for(epochs * retain_rows / _batch_size(original))
+            if original.get("optimizer") != "sgd":
+                chosen.pop("lr", None)
             return Choice(name, chosen, reason)
     tried = ", ".join(sorted(exclude))
     why = f"{tried} did not pass the gates" if tried else f"{budget:g} of a Retrain is too little"
@@ -189,7 +189,8 @@ def _settings(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
     """Settings of each method of the rule, and how many passes of the retain rows an epoch costs.
 
-    Returns: both by the name of the method.
+    Returns: both by the name of the method; the settings without those that follow from the number
+        of steps.
     """
     batch = _batch_size(original)
     small = max(1, batch // 8)
@@ -201,11 +202,8 @@ def _settings(
         "coun": {"lr": 0.1, "temperature": 0.25},
         "not": {"lr": 0.05},
         "neggrad_plus": {"lr": 0.03, "alpha": round(1 - push, 6), "forget_batch_size": small},
-        **{name: {"lr": 0.05} for name in ("class_matching", *MET_SOON)},
+        **{name: {} for name in ("class_matching", *MET_SOON)},
     }
-    if original.get("optimizer") != "sgd":
-        for values in settings.values():
-            del values["lr"]
     passes = {
         "coun": 2.0,
         "not": 1.0,

@@ -9,7 +9,7 @@ import coun
 from coun.data import OutOfFold
 from coun.data.requests import Subclass
 from coun.methods import make
-from coun.plans.choice import choose_method, kind_of, share_of_classes
+from coun.runs.choice import choose_method, kind_of, share_of_classes
 from coun.runs.choosing import error_ratio
 
 ROWS = {"forget_rows": 30, "retain_rows": 270, "forget_rows_present": True}
