@@ -183,55 +183,74 @@ class Engine:
         self._tick += time.monotonic() - start
 
     def _fit(self, number: int, stage: Fit, saved: dict[str, Tensor] | None) -> None:
+        """Train *stage* from its beginning, or from where the checkpoint with *saved* was made."""
         self._load_optimizers()
-        model, self._modules = self._model, stage.modules
+        model, self._modules = self._model.inner, stage.modules
         self._unaugmented_from = stage.epochs - stage.unaugmented_epochs
         for module in stage.modules:
             module.to(self.compute.device)
         start = Progress(number)
-        with Frozen(model.inner, stage.mask) as frozen, restored_generator():
+        with Frozen(model, stage.mask) as frozen, restored_generator():
             shared, of_phases = self._optimizers(stage)
-            optimizers = list(dict.fromkeys([shared, *of_phases]))
             if saved:
-                unpack(saved, model.inner, stage.modules, optimizers)
+                unpack(saved, model, stage.modules, _distinct(shared, of_phases))
                 start = self._at
-            loader = BatchLoader(self.task, stage, group=self.group, workers=self.workers)
-            done, total = loader.done(loader.first(start)), loader.total
-            forward = self.compute.compiled(self.group.wrap(model))
+            forward = self.compute.compiled(self.group.wrap(self._model))
             frozen.set_modes()
-            noun = self.task.data.noun
-            began, before = time.monotonic(), self._bill.samples_seen
-            with ProgressBar(f"{self.title}: {stage.name}", visible=self._visible) as bar:
-                batches = loader.batches(start)
-                while done < total:
-                    with self.profile.part("loading"):
-                        at, phase, loaded = next(batches)
-                    rate = (phase.optimizer or stage.optimizer).rate(done / total)
-                    optimizer = of_phases[at.phase]
-                    with self.compute.within_memory():
-                        self._update(at, phase, forward, loaded, optimizer, rate, done / total)
-                    if stage.after_step:
-                        stage.after_step(model.inner, done / total)
-                    frozen.restore()
-                    done += 1
-                    following = loader.next(at)
-                    last = following.phase != at.phase or following.epoch != at.epoch
-                    if last or done % 50 == 0 or self.compute.device.type == "cpu":
-                        loss = self._losses.last(at, rate)
-                        seconds = max(time.monotonic() - began, 1e-9)
-                        speed = (self._bill.samples_seen - before) / seconds
-                        bar.show(done, total, f"loss {loss:.3f}  {speed:,.0f} {noun}s/s")
-                    if last:
-                        self._record(stage, at, rate)
-                    if following.epoch != at.epoch:
-                        self.after_epoch(following.epoch)
-                    self._at = following
-                    self._clock()
-                    if self.checkpoint and self._tick - self._saved >= self.checkpoint.every:
-                        with self.profile.part("checkpoint"):
-                            self._save(pack(model.inner, stage.modules, optimizers))
+            self._make_steps(stage, start, forward, frozen, shared, of_phases)
             shared.zero_grad(set_to_none=True)  # gradients are not part of the result
         self._finish(number, stage)
+
+    def _make_steps(
+        self,
+        stage: Fit,
+        start: Progress,
+        forward: nn.Module,
+        frozen: Frozen,
+        shared: torch.optim.Optimizer,
+        of_phases: list[torch.optim.Optimizer],
+    ) -> None:
+        """Make all optimizer steps of *stage* from *start* on, and what follows each of them."""
+        loader = BatchLoader(self.task, stage, group=self.group, workers=self.workers)
+        done, total = loader.done(loader.first(start)), loader.total
+        batches, model = loader.batches(start), self._model.inner
+        with ProgressBar(f"{self.title}: {stage.name}", visible=self._visible) as bar:
+            show = self._shown_on(bar, total)
+            while done < total:
+                with self.profile.part("loading"):
+                    at, phase, loaded = next(batches)
+                rate = (phase.optimizer or stage.optimizer).rate(done / total)
+                optimizer = of_phases[at.phase]
+                with self.compute.within_memory():
+                    self._update(at, phase, forward, loaded, optimizer, rate, done / total)
+                if stage.after_step:
+                    stage.after_step(model, done / total)
+                frozen.restore()
+                done += 1
+                following = loader.next(at)
+                ends_phase = (following.epoch, following.phase) != (at.epoch, at.phase)
+                if ends_phase or done % 50 == 0 or self.compute.device.type == "cpu":
+                    show(done, self._losses.last(at, rate))
+                if ends_phase:
+                    self._record(stage, at, rate)
+                if following.epoch != at.epoch:
+                    self.after_epoch(following.epoch)
+                self._at = following
+                self._clock()
+                if self.checkpoint and self._tick - self._saved >= self.checkpoint.every:
+                    with self.profile.part("checkpoint"):
+                        self._save(pack(model, stage.modules, _distinct(shared, of_phases)))
+
+    def _shown_on(self, bar: ProgressBar, total: int) -> Callable[[int, float], None]:
+        """Return what shows the steps that are done, the loss and the speed since this call."""
+        began, before = time.monotonic(), self._bill.samples_seen
+
+        def show(done: int, loss: float) -> None:
+            seconds = max(time.monotonic() - began, 1e-9)
+            speed = (self._bill.samples_seen - before) / seconds
+            bar.show(done, total, f"loss {loss:.3f}  {speed:,.0f} {self.task.data.noun}s/s")
+
+        return show
 
     def _optimizers(self, stage: Fit) -> tuple[torch.optim.Optimizer, list[torch.optim.Optimizer]]:
         """Make the optimizer that phases share, and list the one that each phase uses."""
@@ -381,3 +400,10 @@ class Engine:
     def _write(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         if self.checkpoint and self.group.is_main:
             self.checkpoint.save(name, tensors, state)
+
+
+def _distinct(
+    shared: torch.optim.Optimizer, of_phases: list[torch.optim.Optimizer]
+) -> list[torch.optim.Optimizer]:
+    """Every optimizer once, the shared one first, as checkpoints hold them."""
+    return list(dict.fromkeys([shared, *of_phases]))

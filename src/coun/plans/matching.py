@@ -24,8 +24,8 @@ from coun.plans.method import FROZEN, Positive, Training
 
 MATCHING_EPOCHS = 0.12  # of the Original's; with forget batches of a quarter: 0.15 of a Retrain
 ROLES = ("retain", "forget")
-# Where the targets are moved before each epoch, an epoch at the usual rate, that of `Training`, does
-# not show what is missed. The low rate shows it, and needs this number of steps in all.
+# Where the targets are moved before each epoch, an epoch at the usual rate, that of `Training`,
+# does not show what is missed. The low rate shows it, and needs this number of steps in all.
 USUAL_RATE, LOW_RATE, MANY_STEPS = 0.05, 0.03, 50
 LowRate = Annotated[
     float,
@@ -104,8 +104,8 @@ class Matching(Training):
         if self.optimizer != "sgd" or self.lr != LOW_RATE or self.rate_for(steps) == LOW_RATE:
             return []
         return [
-            f"{self.name} makes {counted(max(1, round(steps)), 'step')} in all, for which its lr of "
-            f"{self.lr} is low; use {USUAL_RATE} (--set lr={USUAL_RATE}) below {MANY_STEPS} steps"
+            f"{self.name} makes {counted(max(1, round(steps)), 'step')} in all, for which its lr "
+            f"of {self.lr} is low; use --set lr={USUAL_RATE} for fewer than {MANY_STEPS} steps"
         ]
 
     def targets(self, task: Task) -> Tensor:
