@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from coun.cli import app
+from coun.errors import CounError
 
 if TYPE_CHECKING:
     from coun.data import Data
@@ -93,6 +95,13 @@ _limit_options = app.options(
         "ahead.",
     ),
     _option(
+        "--data-option",
+        "data_option",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A further option of the source, such as one that you wrote; may be repeated.",
+    ),
+    _option(
         "--cache",
         metavar="DIR|none",
         help="Where decoded images are kept for the next command.  [default: COUN_CACHE, or the "
@@ -108,10 +117,35 @@ def data_options(function: F) -> F:
     def command(*args: Any, **values: Any) -> Any:
         limits = {name: values.pop(name) for name in LIMITS}
         chosen_limits = {name: value for name, value in limits.items() if value is not None}
+        chosen_limits |= _further_options(values.pop("data_option"))
         with _cache_folder(values.pop("cache")):
             return function(*args, limits=chosen_limits, **values)
 
     return _limit_options(cast(F, command))
+
+
+def _further_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """The values of --data-option: a number, true, false or text in quotes as JSON has it, or text.
+
+    >>> _further_options(("grain=0.5", "colours=all"))
+    {'grain': 0.5, 'colours': 'all'}
+    """
+    further: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (key.isidentifier() and equals):
+            raise CounError(f"--data-option is '{pair}'; expected KEY=VALUE")
+        if key in (*LIMITS, *VIEWS, "id_column"):
+            flag = f"--{key.replace('_', '-')}"
+            raise CounError(f"--data-option is '{pair}'; this option is called {flag}")
+        if key in further:
+            raise CounError(f"--data-option {key} is given twice; expected once")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        further[key] = text if isinstance(value, list | dict | None) else value
+    return further
 
 
 @contextlib.contextmanager

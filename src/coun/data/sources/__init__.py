@@ -285,7 +285,7 @@ def _check_options(source: Source, options: Collection[str]) -> None:
             continue
         takers = [f"{x.name}:" for x in catalogue().values() if option in x.options]
         if not takers:
-            choices = {name for x in catalogue().values() for name in x.options}
+            choices = {name for x in (source, *catalogue().values()) for name in x.options}
             raise unknown("option of a data source", option, choices)
         raise CounError(
             f"{_flag(option)} applies to {', '.join(takers)} sources only; {source.name} takes "
