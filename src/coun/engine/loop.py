@@ -19,7 +19,7 @@ from coun.engine.device import Compute
 from coun.engine.frozen import Frozen
 from coun.engine.log import Log
 from coun.engine.losses import Losses
-from coun.engine.optimizer import set_rate
+from coun.engine.optimizer import Optimizers, set_rate
 from coun.engine.process_group import ProcessGroup
 from coun.engine.profile import Profile
 from coun.engine.progress_bar import ProgressBar
@@ -191,14 +191,14 @@ class Engine:
             module.to(self.compute.device)
         start = Progress(number)
         with Frozen(model, stage.mask) as frozen, restored_generator():
-            shared, of_phases = self._optimizers(stage)
+            optimizers = Optimizers.of(stage, self._model, self.compute.device)
             if saved:
-                unpack(saved, model, stage.modules, _distinct(shared, of_phases))
+                unpack(saved, model, stage.modules, optimizers.distinct)
                 start = self._at
             forward = self.compute.compiled(self.group.wrap(self._model))
             frozen.set_modes()
-            self._make_steps(stage, start, forward, frozen, shared, of_phases)
-            shared.zero_grad(set_to_none=True)  # gradients are not part of the result
+            self._make_steps(stage, start, forward, frozen, optimizers)
+            optimizers.shared.zero_grad(set_to_none=True)  # gradients are not part of the result
         self._finish(number, stage)
 
     def _make_steps(
@@ -207,8 +207,7 @@ class Engine:
         start: Progress,
         forward: nn.Module,
         frozen: Frozen,
-        shared: torch.optim.Optimizer,
-        of_phases: list[torch.optim.Optimizer],
+        optimizers: Optimizers,
     ) -> None:
         """Make all optimizer steps of *stage* from *start* on, and what follows each of them."""
         loader = BatchLoader(self.task, stage, group=self.group, workers=self.workers)
@@ -220,7 +219,7 @@ class Engine:
                 with self.profile.part("loading"):
                     at, phase, loaded = next(batches)
                 rate = (phase.optimizer or stage.optimizer).rate(done / total)
-                optimizer = of_phases[at.phase]
+                optimizer = optimizers.of_phases[at.phase]
                 with self.compute.within_memory():
                     self._update(at, phase, forward, loaded, optimizer, rate, done / total)
                 if stage.after_step:
@@ -239,7 +238,7 @@ class Engine:
                 self._clock()
                 if self.checkpoint and self._tick - self._saved >= self.checkpoint.every:
                     with self.profile.part("checkpoint"):
-                        self._save(pack(model, stage.modules, _distinct(shared, of_phases)))
+                        self._save(pack(model, stage.modules, optimizers.distinct))
 
     def _shown_on(self, bar: ProgressBar, total: int) -> Callable[[int, float], None]:
         """Return what shows the steps that are done, the loss and the speed since this call."""
@@ -251,22 +250,6 @@ class Engine:
             bar.show(done, total, f"loss {loss:.3f}  {speed:,.0f} {self.task.data.noun}s/s")
 
         return show
-
-    def _optimizers(self, stage: Fit) -> tuple[torch.optim.Optimizer, list[torch.optim.Optimizer]]:
-        """Make the optimizer that phases share, and list the one that each phase uses."""
-        model = self._model
-        place = self.compute.device if self.compute.device.type == "cuda" else None
-        shared = stage.optimizer.build(
-            (p for m in (model, *stage.modules) for p in m.parameters() if p.requires_grad),
-            rate_on=place,
-        )
-        of_phases = [
-            phase.optimizer.build((p for p in model.parameters() if p.requires_grad), rate_on=place)
-            if phase.optimizer
-            else shared
-            for phase in stage.phases
-        ]
-        return shared, of_phases
 
     def _finish(self, number: int, stage: Fit) -> None:
         """Check the weights that *stage* gave, and save them.
@@ -400,10 +383,3 @@ class Engine:
     def _write(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         if self.checkpoint and self.group.is_main:
             self.checkpoint.save(name, tensors, state)
-
-
-def _distinct(
-    shared: torch.optim.Optimizer, of_phases: list[torch.optim.Optimizer]
-) -> list[torch.optim.Optimizer]:
-    """Every optimizer once, the shared one first, as checkpoints hold them."""
-    return list(dict.fromkeys([shared, *of_phases]))

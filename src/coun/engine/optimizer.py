@@ -6,10 +6,13 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from coun.engine.stage import Fit
 
 ScheduleName = Literal["cosine", "multistep", "constant"]
 
@@ -91,3 +94,35 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
+
+
+class Optimizers(NamedTuple):
+    """The optimizers of one `Fit`.
+
+    Args:
+        shared: the one that its phases share.
+        of_phases: for each phase, the one that it uses.
+    """
+
+    shared: torch.optim.Optimizer
+    of_phases: list[torch.optim.Optimizer]
+
+    @classmethod
+    def of(cls, stage: Fit, model: nn.Module, device: torch.device) -> Optimizers:
+        """Make the optimizers of *stage*, which trains *model* and the modules of the stage."""
+        rate_on = device if device.type == "cuda" else None
+        both = [*model.parameters(), *(p for m in stage.modules for p in m.parameters())]
+        shared = stage.optimizer.build((p for p in both if p.requires_grad), rate_on=rate_on)
+        own = [p for p in model.parameters() if p.requires_grad]
+        return cls(
+            shared,
+            [
+                phase.optimizer.build(own, rate_on=rate_on) if phase.optimizer else shared
+                for phase in stage.phases
+            ],
+        )
+
+    @property
+    def distinct(self) -> list[torch.optim.Optimizer]:
+        """Every optimizer once, the shared one first, as checkpoints hold them."""
+        return list(dict.fromkeys([self.shared, *self.of_phases]))
