@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 
+import coun
 from coun.report import Grid, Picture, Section, tabulate, write_report
 from coun.report.figures import gaps, prediction_row
 
@@ -50,3 +52,18 @@ def test_the_page_holds_everything_and_escapes_names(tmp_path: Path) -> None:
     ):
         assert text in tags.text
     assert "<b>FT" not in path.read_text()
+
+
+def test_charts_are_dark_on_a_dark_page(tmp_path: Path) -> None:
+    """Each chart, and no photograph, has the class whose colours the page turns round."""
+    path = tmp_path / "report.html"
+    section = Section("S", "L", pictures=[Picture(gaps([], 0.5), "caption")])
+    write_report(path, "Title", "Lead", [section], "made")
+    page = path.read_text()
+    dark = page[page.index(".chart {") :].partition("@media (prefers-color-scheme: dark)")[2]
+    assert dark.lstrip(" {").startswith(".chart { filter: invert(")
+    templates = Path(coun.report.__file__).parent / "templates"
+    for name, charts in (("report.html", 1), ("demo.html", 2), ("contact_sheet.html", 0)):
+        images = re.findall("<img[^>]*>", (templates / name).read_text())
+        assert sum('class="chart"' in image for image in images) == charts
+    assert page.count('<img class="chart"') == page.count("<img") == 1
