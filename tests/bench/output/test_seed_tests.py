@@ -15,7 +15,7 @@ from coun.bench.output.seed_tests import seed_tests
 from coun.bench.output.tables import result_tables
 from coun.bench.spec.planned import FLOOR, ORIGINAL, RETRAIN
 from coun.engine import predict
-from coun.metrics import GAP_METRICS, mean_klom
+from coun.metrics import GAP_METRICS, brier_score, mean_klom
 
 RETRAINS = [90.0, 91.0, 90.5, 89.5, 90.2, 90.8]
 
@@ -131,3 +131,33 @@ def test_all_seeds_forget_the_same_rows_and_their_models_are_compared(
 def test_metrics_of_many_runs_need_the_same_rows(config_file) -> None:
     with pytest.raises(coun.CounError, match="set request_seed"):
         bench(config_file(top='metrics = ["unlearn_accuracy", "klom"]'), "unused", quiet=True)
+
+
+def test_a_further_metric_is_tested_on_the_rows_on_which_a_method_is_measured(
+    config_file, tmp_path: Path
+) -> None:
+    """Held-out matching reads half of the test rows, so its Brier score is that of the others."""
+    more = '[[method]]\nname = "held_out"\nlabel = "Held-out"\nsettings = {epochs = 1}'
+    top = 'metrics = ["unlearn_accuracy", "test_brier_score"]'
+    config = config_file(top=top, more=more)
+    config.write_text(config.read_text().replace("seeds = [0, 1]", "seeds = [0]"))
+    outcome = bench(config, tmp_path / "out", quiet=True)
+    assert not outcome["failures"]
+    rows = {row["row"]: row for row in outcome["rows"]}
+    runs = {
+        name: coun.Run.open(tmp_path / "out" / "store" / rows[name]["model"] / "run")
+        for name in ("Held-out", RETRAIN)
+    }
+    data, split = runs["Held-out"].data, runs["Held-out"].split
+    test = data.test.take(split.test_rows(data))
+    assert len(test) == 50
+    scores = {
+        name: brier_score(predict(run.classifier, data, test).logits, test.labels)
+        for name, run in runs.items()
+    }
+    row = rows["Held-out"]
+    assert row["test_brier_score"] == pytest.approx(scores["Held-out"])
+    beside = row["test_brier_score"] - row["gap_test_brier_score"]
+    assert beside == pytest.approx(scores[RETRAIN])
+    assert beside != pytest.approx(rows[RETRAIN]["test_brier_score"])  # on all test rows
+    assert "gap_test_brier_score" not in rows["FT"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 
 import pytest
@@ -13,7 +14,8 @@ from scipy import stats
 
 from coun.bench.output import figures, latex, render
 from coun.bench.output.reporting import MARKS, _origin
-from coun.bench.output.tables import result_tables
+from coun.bench.output.results import _described
+from coun.bench.output.tables import legend, result_tables
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.reading import parse
 from coun.metrics import GAP_METRICS
@@ -309,3 +311,31 @@ def test_a_report_names_the_seeds_that_were_measured(seeds: list[int], words: st
     origin = _origin(run)
     assert f"{len(rows)} models measured{words} coun 0.2.0" in origin
     assert MARKS["report.md"] in origin
+
+
+OWN_METRIC = """
+from coun.metrics import Metric, accuracy
+
+TOP = Metric("own_top", "top-3", "%", accuracy, ("test.logits", "test.labels"), title="Top three",
+             digits=1)
+MANY = Metric("own_many", "many", "", len, ("runs.forget.logits",))
+"""
+
+
+def test_a_metric_of_ones_own_has_its_label_unit_and_digits_where_its_code_is_gone(
+    results, tmp_path
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(OWN_METRIC)
+    names = [f"{file}:TOP", f"{file}:MANY"]
+    described = json.loads(json.dumps(_described([*GAP_METRICS, *names])))
+    file.unlink()
+    content = {**results, **described, "protocol": {"mia": "svc"}}
+    content["config"] = {"metrics": [*GAP_METRICS, *names]}
+    content["rows"] = [row | {names[0]: 51.26} for row in content["rows"]]
+    (table,) = result_tables(content)
+    assert "| RA | UA | TA | MIA | top-3 | gap |" in text([table])
+    assert "| 51.3±0.0 |" in text([table])
+    assert ("top-3", "Top three (%).") in legend(content)
+    del content["metrics"]  # as earlier versions wrote
+    assert "| MIA | TOP | MANY | gap |" in text(result_tables(content))

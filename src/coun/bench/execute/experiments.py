@@ -71,7 +71,7 @@ def execute(experiment: Experiment, store: Store, options: ComputeOptions, worke
         elif isinstance(experiment, Evaluate):
             result = _evaluate(experiment, store)
         elif isinstance(experiment, Compare):
-            result = {"metrics": _compare(experiment, store)}
+            result = _compare(experiment, store)
         elif isinstance(experiment, Ensemble):
             result = _ensemble(experiment, store)
         elif isinstance(experiment, Semantics):
@@ -182,11 +182,16 @@ def _evaluate(experiment: Evaluate, store: Store) -> dict[str, Any]:
     return result
 
 
-def _compare(experiment: Compare, store: Store) -> dict[str, float | None]:
-    """Compute registered metrics; None where a metric has no value, such as one per class."""
+def _compare(experiment: Compare, store: Store) -> dict[str, Any]:
+    """Compute registered metrics; None where a metric has no value, such as one per class.
+
+    Returns: `metrics` by name; and, where the model is measured on a part of the test rows,
+        `of_retrain`, what Retrain has on the same rows, of metrics in which it is the aim.
+    """
     data = _data(experiment.setting)
     split = _measured(experiment, data, store)
-    measured, of_original, begun = None, dict[str, Any](), None
+    metrics = with_named(experiment.metrics)
+    measured, of_original, begun = list[Measurements](), dict[str, Any](), None
     if experiment.original is not None:
         original = _open(experiment.original, store, data)
         of_original["original.model"] = original
@@ -196,9 +201,14 @@ def _compare(experiment: Compare, store: Store) -> dict[str, float | None]:
         outputs = predictions(run.classifier, data, split)
         usual = measurements(outputs, split, cost=run.record["cost"], start=begun)
         inputs = {**usual.inputs, **of_original, "on_request": True, "model": run, "split": split}
-        measured = Measurements(inputs, retrain=measured, metrics=with_named(experiment.metrics))
-    assert measured is not None
-    return measured.values_or_none(experiment.metrics)
+        beside = measured[0] if measured else None
+        measured.append(Measurements(inputs, retrain=beside, metrics=metrics))
+    of_retrain, of_model = measured
+    result = {"metrics": of_model.values_or_none(experiment.metrics)}
+    if experiment.unread:
+        aims = [name for name in experiment.metrics if metrics[name].direction == "nearer"]
+        result["of_retrain"] = of_retrain.values_or_none(aims)
+    return result
 
 
 def _ensemble(experiment: Ensemble, store: Store) -> dict[str, Any]:

@@ -28,8 +28,9 @@ def collect(plan: Plan, store: Store) -> list[dict[str, Any]]:
     """Make a record for every model of *plan* that is finished, in the plan's order.
 
     `gap` is the mean distance to the same seed's Retrain over the metrics of the bench, in
-    points; `gap_METRIC` is the signed difference in one metric. Costs of a sequential request
-    are those of all its stages so far.
+    points; `gap_METRIC` is the signed difference in one metric. Further metrics have one where a
+    method is measured on a part of the test rows, and Retrain beside it on the same. Costs of a
+    sequential request are those of all its stages so far.
 
     Raises: CounError that names a damaged file of the store.
     """
@@ -88,10 +89,14 @@ def _record(plan: Plan, model: PlannedModel, store: Store) -> dict[str, Any]:
     }
     optional = ("forgotten_class_test_accuracy",)
     record |= {name: measured[name] for name in (*GAP_METRICS, *optional) if name in measured}
-    if model.comparison:
-        record |= store.result(model.comparison)["metrics"]
+    further = store.result(model.comparison) if model.comparison else {"metrics": {}}
+    record |= further["metrics"]
     if model.semantics:
         record["semantics"] = store.result(model.semantics)
+    # Stores of earlier versions do not have what Retrain has on the same rows.
+    for name, value in further.get("of_retrain", {}).items():
+        if isinstance(value, int | float) and record[name] is not None:
+            record[f"gap_{name}"] = record[name] - value
     gaps = {m: measured[m] - retrain[m] for m in plan.config.metrics if m in GAP_METRICS}
     record |= {f"gap_{name}": gap for name, gap in gaps.items()}
     record["gap"] = sum(map(abs, gaps.values())) / len(gaps)

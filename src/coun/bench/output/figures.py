@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coun.bench.output.tables import ResultRow, ResultTable, metric_of
+from coun.bench.output.tables import ResultRow, ResultTable
 from coun.report import Row
 from coun.report.figures import gaps, heat_table
 from coun.report.figures.grid import subplots
@@ -150,7 +150,7 @@ def ablation_curve(table: ResultTable, base: str, setting: str) -> Figure:
                 [x.differences[metric] for x in rows],
                 marker="osD^vP*X"[number % 8],
                 color=CLASS_COLOURS[number % len(CLASS_COLOURS)],
-                label=metric_of(metric).label,
+                label=table.metrics[metric].label,
             )
         right.axhline(0, color="black", linewidth=1)
         right.set_ylabel("difference to Retrain, points")

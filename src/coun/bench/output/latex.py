@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from coun.bench.output.tables import ResultRow, ResultTable, metric_of
+from coun.bench.output.tables import ResultRow, ResultTable
 from coun.bench.spec.planned import METHOD, RETRAIN
 from coun.errors import CounError, counted, unknown
+from coun.metrics import Metric
 from coun.report import Grid
 
 Brackets = Literal["absolute", "signed", "none"]
@@ -88,7 +89,7 @@ def latex_of_grid(grid: Grid, caption: str, label: str) -> str:
 def _combined(tables: Sequence[ResultTable], how: Latex) -> str:
     """All tables below each other in one, with a heading for each."""
     columns = _columns(tables[0], how)
-    header = ["Method", *(_head(name) for name in columns)]
+    header = ["Method", *(_head(tables[0], name) for name in columns)]
     rows: list[str] = []
     for number, table in enumerate(tables):
         if number:
@@ -104,7 +105,7 @@ def _combined(tables: Sequence[ResultTable], how: Latex) -> str:
 
 def _alone(table: ResultTable, how: Latex) -> str:
     columns = _columns(table, how)
-    header = ["Method", *(_head(name) for name in columns)]
+    header = ["Method", *(_head(table, name) for name in columns)]
     seeds = counted(len(table.seeds), "seed")
     caption = (
         f"{escape(table.title)}. Mean and standard deviation over {seeds}.{_brackets(how)} "
@@ -153,7 +154,7 @@ def _columns(table: ResultTable, how: Latex) -> list[str]:
     """The names of the columns: metrics, "gap" and names of `OTHERS`."""
     if how.columns is None:
         return [*table.metrics, "gap", "flops"]
-    labels = {metric_of(name).label.lower(): name for name in table.metrics}
+    labels = {metric.label.lower(): name for name, metric in table.metrics.items()}
     available = {*table.metrics, "gap", *OTHERS}
     columns = []
     for column in how.columns:
@@ -166,10 +167,10 @@ def _columns(table: ResultTable, how: Latex) -> list[str]:
     return columns
 
 
-def _head(name: str) -> str:
+def _head(table: ResultTable, name: str) -> str:
     if name == "gap":
         return "Gap"
-    return OTHERS[name][0] if name in OTHERS else escape(metric_of(name).label)
+    return OTHERS[name][0] if name in OTHERS else escape(table.metrics[name].label)
 
 
 def _rows(table: ResultTable, columns: Sequence[str], how: Latex) -> list[str]:
@@ -190,19 +191,19 @@ def _cells(table: ResultTable, row: ResultRow, columns: Sequence[str], how: Late
             value = OTHERS[name][1](row)
             cells.append("" if math.isnan(value) else f"${value:.{DIGITS[name]}f}$")
         else:
-            cells.append(_metric(row, name, how))
+            cells.append(_metric(row, table.metrics[name], how))
     return cells
 
 
-def _metric(row: ResultRow, name: str, how: Latex) -> str:
-    cell = row.metrics.get(name)
+def _metric(row: ResultRow, metric: Metric, how: Latex) -> str:
+    cell = row.metrics.get(metric.name)
     if cell is None:
         return ""
-    digits = metric_of(name).digits if how.digits is None else how.digits
+    digits = metric.digits if how.digits is None else how.digits
     spread = "" if cell.std is None else f"_{{\\pm {cell.std:.{digits}f}}}"
     distance = ""
-    if name in row.differences and row.role != RETRAIN and how.brackets != "none":
-        signed = row.differences[name]
+    if metric.name in row.differences and row.role != RETRAIN and how.brackets != "none":
+        signed = row.differences[metric.name]
         number = (
             f"{signed:+.{digits}f}" if how.brackets == "signed" else f"{abs(signed):.{digits}f}"
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from scipy import stats
 
-from coun.bench.output.tables import ResultRow, ResultTable, metric_of
+from coun.bench.output.tables import ResultRow, ResultTable
 from coun.bench.spec.forget import label
 from coun.bench.spec.planned import FLOOR, METHOD, ORIGINAL, RETRAIN
 from coun.data.requests import Class, Random, Request, parse_recorded
@@ -178,7 +178,7 @@ def _compare_row(
             cell = row.metrics[metric]
             within = _within(published, metric, cell.mean, cell.std, cell.runs)
             values = (published.values[metric], cell.mean)
-            yield Compared(table.title, row.name, metric_of(metric).label, *values, within)
+            yield Compared(table.title, row.name, table.metrics[metric].label, *values, within)
         if row.role != RETRAIN:
             yield Compared(table.title, row.name, "gap", published.gap, row.gap_of_means, None)
         measured_pflops = row.costs["paper_flops"] / 1e15

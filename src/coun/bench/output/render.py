@@ -9,14 +9,14 @@ import re
 from collections.abc import Sequence
 
 from coun.bench.execute.records import COSTS, RATIOS
-from coun.bench.output.tables import WITHIN, ResultRow, ResultTable, metric_of
+from coun.bench.output.tables import WITHIN, ResultRow, ResultTable
 from coun.bench.spec.planned import RETRAIN
 from coun.report import Grid, Section
 
 
 def results_grid(table: ResultTable) -> Grid:
     """The metrics and the gap of every row."""
-    names = [metric_of(m).label for m in table.metrics]
+    names = [metric.label for metric in table.metrics.values()]
     oracle = ["oracle gap"] * table.has_oracle
     gap = ["gap", "95% interval", *oracle, "gap of means"]
     header = ["", "reads forget", *names, *gap, "p", "runs"]
@@ -26,11 +26,11 @@ def results_grid(table: ResultTable) -> Grid:
 def _cells(table: ResultTable, row: ResultRow) -> list[str]:
     is_retrain = row.role == RETRAIN
     metrics = []
-    for metric in table.metrics:
-        cell, digits = row.metrics.get(metric), metric_of(metric).digits
-        shown = metric in row.differences and not is_retrain
-        difference = f" ({row.differences[metric]:+.2f})" if shown else ""
-        metrics.append(cell.text(digits) + difference if cell else "")
+    for name, metric in table.metrics.items():
+        cell = row.metrics.get(name)
+        shown = name in row.differences and not is_retrain
+        difference = f" ({row.differences[name]:+.2f})" if shown else ""
+        metrics.append(cell.text(metric.digits) + difference if cell else "")
     low, high = row.interval.low, row.interval.high
     interval = "" if math.isnan(low) else f"{low:.2f}\u00a0to\u00a0{high:.2f}"
     gap = ["0", "", ""] if is_retrain else [str(row.gap), interval, number(row.gap_of_means)]

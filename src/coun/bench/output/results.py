@@ -13,9 +13,11 @@ from coun.bench.spec.workload import protocol_of
 from coun.engine import environment
 from coun.errors import CounError
 from coun.files import atomically, cannot_write, read_json, unsealed, write_sealed
+from coun.metrics.registry import catalogue, find
 
 RESULTS, TABLE = "results.json", "results.parquet"
 FORMAT = 3
+DESCRIPTION = ("label", "unit", "title", "needs", "direction", "digits")  # fields of `Metric`
 _PRIOR = ("flops", "seconds", "flops_ratio")
 
 
@@ -42,9 +44,19 @@ def write(
         "planned": len(plan.models),
         "failures": with_rows(plan, failures),
         **extra,
+        **_described(plan.config.metrics),
         "rows": records,
     }
     save(body, out)
+
+
+def _described(names: Sequence[str]) -> dict[str, Any]:
+    """What a report says of each metric of the user's own, whose code it does not import."""
+    own = {name: find(name, trust=True) for name in names if name not in catalogue()}
+    described = {
+        name: {key: getattr(metric, key) for key in DESCRIPTION} for name, metric in own.items()
+    }
+    return {"metrics": described} if own else {}
 
 
 def save(body: Mapping[str, Any], out: Path) -> None:

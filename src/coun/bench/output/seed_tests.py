@@ -10,7 +10,7 @@ from typing import Any
 from coun.bench.output.render import probability
 from coun.bench.output.tables import ResultTable, metric_of
 from coun.bench.spec.planned import FLOOR, METHOD, RETRAIN
-from coun.metrics import equivalence, holm, paired
+from coun.metrics import Metric, equivalence, holm, paired
 from coun.report import Grid
 
 FEWEST = 3  # seeds below which nothing is tested
@@ -30,12 +30,12 @@ def seed_tests(results: Mapping[str, Any], table: ResultTable) -> Grid | None:
     """
     place = (table.workload, table.scenario, table.stage)
     records = [r for r in results["rows"] if (r["workload"], r["scenario"], r["stage"]) == place]
-    lines = [line for name in table.metrics for line in _of_metric(name, records)]
+    tested = table.metrics.items()
+    lines = [line for name, metric in tested for line in _of_metric(name, metric, records)]
     return Grid.of(HEADER, lines, words=True) if lines else None
 
 
-def _of_metric(name: str, records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    metric = metric_of(name)
+def _of_metric(name: str, metric: Metric, records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     role = RETRAIN if metric.direction == "nearer" else FLOOR
     reference = _by_seed([r for r in records if r["role"] == role], name)
     again = _by_seed([r for r in records if r["role"] == FLOOR], name)
@@ -94,7 +94,7 @@ def ensemble_grid(results: Mapping[str, Any], table: ResultTable) -> Grid | None
     ]
     if not records:
         return None
-    metrics = [metric_of(name) for name in records[0]["metrics"]]
+    metrics = [metric_of(name, results) for name in records[0]["metrics"]]
     rows = []
     for record in records:
         values = [record["metrics"][m.name] for m in metrics]

@@ -104,7 +104,7 @@ class ResultTable:
 
     Args:
         last: whether this is the last stage of the scenario.
-        metrics: names of the metrics in the columns.
+        metrics: the metrics in the columns, by name.
         rows: references, methods and candidates, in the order of the plan.
         ranks: by row, how often it has each rank over bootstrap resamples of the seeds.
         fit: the Original's mean accuracy on its own training rows, percent, whether or not it is
@@ -115,7 +115,7 @@ class ResultTable:
     scenario: str
     stage: int
     last: bool
-    metrics: tuple[str, ...]
+    metrics: Mapping[str, Metric]
     seeds: tuple[int, ...]
     rows: list[ResultRow]
     module: list[ModuleTest] = field(default_factory=list)
@@ -224,13 +224,16 @@ class ResultTable:
         return [(base, [self.cheapest(floors, base) for floors in WITHIN]) for base in bases]
 
 
-def metric_of(name: str) -> Metric:
+def metric_of(name: str, results: Mapping[str, Any]) -> Metric:
     """The registered metric, or a stand-in for one whose code is not installed.
 
-    A report imports no code that results name, so a metric `./file.py:NAME` is called by NAME.
+    A report imports no code that results name. Of a metric `./file.py:NAME` it shows what the bench
+    wrote down; results of earlier versions have only NAME.
     """
-    label = name.rpartition(":")[2]
-    return catalogue().get(name) or Metric(name, label, "", lambda: None, ())
+    if name in catalogue():
+        return catalogue()[name]
+    described = results.get("metrics", {}).get(name, {"label": name.rpartition(":")[2]})
+    return Metric(name=name, function=lambda: None, **{"unit": "", "needs": (), **described})
 
 
 def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
@@ -243,12 +246,13 @@ def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
     for workload, scenario, stage in groups:
         last[workload, scenario] = max(stage, last.get((workload, scenario), 0))
     named = results["config"]["metrics"]
-    metrics = tuple(name for name in named if not metric_of(name).compares_runs)
+    described = {name: metric_of(name, results) for name in named}
+    metrics = {name: m for name, m in described.items() if not m.compares_runs}
     tables = []
     for (workload, scenario, stage), records in groups.items():
         seeds = tuple(sorted({record["seed"] for record in records}))
         names = dict.fromkeys(record["row"] for record in records)
-        rows = [_row([r for r in records if r["row"] == name], metrics) for name in names]
+        rows = [_row([r for r in records if r["row"] == name], tuple(metrics)) for name in names]
         is_last = last[workload, scenario] == stage
         table = ResultTable(
             workload, scenario, stage, is_last, metrics, seeds, _compared_with_best(rows)
@@ -371,7 +375,7 @@ def _ranks(methods: Sequence[ResultRow]) -> dict[str, list[float]]:
 
 def legend(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Explain the columns and marks of the tables: what each is called, and what it means."""
-    further = [metric_of(m) for m in results["config"]["metrics"] if m not in GAP_METRICS]
+    further = [metric_of(m, results) for m in results["config"]["metrics"] if m not in GAP_METRICS]
     attack = ATTACKS[results["protocol"]["mia"]]
     return [
         ("RA, TA", "Accuracy on the retain rows and on the test rows, in percent."),
