@@ -225,3 +225,27 @@ def test_the_command_line_takes_settings_behind_the_class():
         "fraction": "0.1",
         "seed": "3",
     }
+
+
+NETWORK = """
+from torch import nn
+
+
+def small():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+
+
+def test_a_model_is_recorded_with_the_whole_path_of_its_file(tmp_path, monkeypatch):
+    """So that the run opens from any working folder."""
+    (tmp_path / "net.py").write_text(NETWORK)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run = coun.train(coun.load("digits", limit=50), "./net.py:small", epochs=1, out="run")
+    assert run.record.model.name == f"{tmp_path / 'net.py'}:small"
+    coun.Run.open("run", trust=frozenset({"./net.py:small"}))  # as `--model ./net.py:small` does
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    opened = coun.Run.open("../run", trust=True)
+    assert opened.record.weights_sha256 == run.record.weights_sha256
+    with pytest.raises(coun.CounError, match="is code that a file names"):
+        coun.Run.open("../run", trust=frozenset({"./net.py:small"}))  # another file of that name

@@ -153,7 +153,7 @@ def require_trust(name: str, what: str, trust: Trust) -> None:
 
     >>> require_trust("nets:small", "model", frozenset({"nets:small"}))
     """
-    if trust is not True and name not in (trust or ()):
+    if trust is not True and from_anywhere(name) not in map(from_anywhere, trust or ()):
         raise CounError(
             f"{what} '{name}' is code that a file names, and coun runs none that you did not ask "
             "for; if you trust that file, add --trust (in Python trust=True)"

@@ -88,7 +88,7 @@ def test_views_of_a_function(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = with_views(pictures(), "./views_of_mine.py:strong")
     assert data.views.letters == "CJN"
-    assert data.views_code == "./views_of_mine.py:strong"
+    assert data.views_code == f"{tmp_path / 'views_of_mine.py'}:strong"
     with pytest.raises(coun.CounError, match="letters, but this data has its own"):
         with_views(with_views(data, (np.array, np.array)), "CH")
 

@@ -11,7 +11,7 @@ from coun.data.examples import RenamedExamples
 from coun.data.transforms import ViewsLike, as_views
 from coun.data.views import Transform, Views
 from coun.errors import CounError
-from coun.trust import Trust, import_code, importable, is_code, one_line
+from coun.trust import Trust, from_anywhere, import_code, importable, is_code, one_line
 
 
 def with_views(
@@ -34,7 +34,7 @@ def with_views(
     >>> with_views(coun.load("digits", limit=20), "none", mean=0.5, std=0.2).views.letters
     'N'
     """
-    code = views if isinstance(views, str) and is_code(views) else ""
+    code = from_anywhere(views) if isinstance(views, str) and is_code(views) else ""
     if code:
         data = replace(data, views=imported_views(code, trust=True), views_code=code)
     elif isinstance(views, str):

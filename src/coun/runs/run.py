@@ -56,7 +56,7 @@ from coun.runs.record import RunRecord
 from coun.runs.recorded_data import recorded_data
 from coun.runs.start import blank, builder, wrap
 from coun.seeds import check_defaults_of_torch
-from coun.trust import Trust, require_trust
+from coun.trust import Trust, from_anywhere, require_trust
 
 _log = logging.getLogger(__name__)
 
@@ -224,6 +224,7 @@ class Run:
         ('given', ['retain', 'test'])
         """
         check_defaults_of_torch()
+        model = from_anywhere(model) if isinstance(model, str) else model
         name = model if isinstance(model, str) else None
         module = weights if isinstance(weights, nn.Module) else None
         if not isinstance(weights, nn.Module) and name is None and model is None:

@@ -31,6 +31,7 @@ from coun.runs.record import Kind, ParentRecord
 from coun.runs.run import Run
 from coun.runs.start import RunSpec, Start, builder, require_trainable, warn_of_modes
 from coun.seeds import Seeds, check_defaults_of_torch
+from coun.trust import from_anywhere
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ def _fresh_start(
     """The data as *model* reads them, and the network that training starts from."""
     name = parent = config = None
     if isinstance(model, str):
-        name, data, config = model, for_model(data, model), recorded_config(model)
+        name = model = from_anywhere(model)
+        data, config = for_model(data, model), recorded_config(model)
     elif isinstance(model, nn.Module):
         parent = ParentRecord(folder=None, method=None, weights_sha256=weights_digest(model))
 

@@ -36,7 +36,7 @@ from coun.runs.requirements import check_requirements
 from coun.runs.run import Run
 from coun.runs.start import RunSpec, Start, require_trainable, warn_of_modes
 from coun.seeds import check_defaults_of_torch
-from coun.trust import Trust
+from coun.trust import Trust, from_anywhere
 
 FEW_HELD_OUT = 20  # below it, a quantile of 5% is the smallest value, and rests on one row
 _log = logging.getLogger(__name__)
@@ -312,7 +312,7 @@ def _opened(
                 "weights, with which a Retrain begins"
             )
     if name is not None:
-        model = run.record.model.model_copy(update={"name": name})
+        model = run.record.model.model_copy(update={"name": from_anywhere(name)})
         run.record = run.record.model_copy(update={"model": model})
     return run
 
