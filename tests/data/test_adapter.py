@@ -235,6 +235,20 @@ def test_a_dataset_that_differs_when_read_again_is_refused(what, stream, refused
         from_dataset(Random(PIXELS), Items(PIXELS), stream=stream)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_dataset_that_flips_half_of_its_images_is_refused(seed, refused):
+    draw = np.random.default_rng(seed)
+    plain = [(np.arange(16, dtype=np.uint8).reshape(4, 4), row % 2) for row in range(60)]
+
+    class Flipped(list):
+        def __getitem__(self, row):
+            image, label = super().__getitem__(row)
+            return (image[:, ::-1].copy() if draw.random() < 0.5 else image), label
+
+    with refused("differs between two readings"):
+        from_dataset(Flipped(plain), plain)
+
+
 def test_a_loader_is_refused_with_what_to_pass(refused):
     loader = torch.utils.data.DataLoader(Items(PIXELS))
     with refused("train data are a DataLoader", "pass the dataset that it reads"):

@@ -28,6 +28,7 @@ from coun.errors import CounError
 from coun.seeds import check_defaults_of_torch
 
 IN_MEMORY = 2 * 2**30  # bytes; larger parts are streamed by default
+READ_TWICE = 24  # rows, evenly spaced, that show whether a dataset draws at random
 
 
 def from_arrays(
@@ -119,8 +120,8 @@ def from_dataset(
 
     An image is a PIL image, or an array or tensor of uint8 or float, (H, W), (H, W, C) or
     (C, H, W) with C 1 or 3; all of one shape. Give the datasets without random transforms:
-    `views` draws those, and a dataset whose first, middle or last row differs when it is read
-    again is refused. Float images count as transformed already: they stay float, and
+    `views` draws those, and a dataset of which some rows differ when they are read again is
+    refused. Float images count as transformed already: they stay float, and
     `views` is then `Views(letters="")` unless given.
 
     Args:
@@ -278,7 +279,7 @@ def _examples(dataset: Any, part: str, stream: bool | None, ids: Sequence[str] |
     if count == 0:
         raise CounError(f"the {part} dataset is empty; expected at least one item")
     like, _ = _item(dataset, 0, part)
-    _refuse_random(dataset, sorted({0, count // 2, count - 1}), part)
+    _refuse_random(dataset, count, part)
     names = None if ids is None else checked_ids(ids, count)
     places = torch.arange(count)
     lazy = StreamedExamples(
@@ -295,9 +296,12 @@ def _examples(dataset: Any, part: str, stream: bool | None, ids: Sequence[str] |
     return replace(lazy, labels=torch.tensor(list(_listed(lazy))))
 
 
-def _refuse_random(dataset: Any, rows: Sequence[int], part: str) -> None:
-    """Refuse a dataset that gives another image or label when it reads one of *rows* again."""
-    for row in rows:
+def _refuse_random(dataset: Any, count: int, part: str) -> None:
+    """Refuse a dataset that gives another image or label when it reads some rows again.
+
+    They are many, because a random flip gives an image as it was before in half of the cases.
+    """
+    for row in sorted({k * (count - 1) // READ_TWICE for k in range(READ_TWICE + 1)}):
         (image, label), (again, label_again) = (_item(dataset, row, part) for _ in range(2))
         if label != label_again or not torch.equal(image, again):
             raise CounError(
