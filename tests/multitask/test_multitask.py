@@ -249,6 +249,45 @@ def test_a_run_is_repeated_to_the_bit(start, request_of_a_task, weights):
     assert torch.equal(*map(weights, runs))
 
 
+@pytest.mark.parametrize("method", ["finetune", "gradient_difference", "interference_aware"])
+def test_a_second_request_never_reads_what_the_first_one_forgot(start, workload, weights, method):
+    """Other images and labels in the rows of the first request change nothing."""
+    numbers, names = workload.data.train.numbers, workload.tasks.names
+    first = unlearn(start, TaskRequest(numbers[:30], names), "finetune", epochs=1)
+    images, labels = workload.data.train.images.clone(), workload.tasks.train.clone()
+    images[:30] = 0
+    labels[:30] = 0
+    other = MultiTaskData(
+        replace(workload.data, train=replace(workload.data.train, images=images)),
+        replace(workload.tasks, train=labels),
+    )
+    second = TaskRequest(numbers[40:50], ("class",))
+    runs = [
+        unlearn(replace(first, workload=either), second, method, epochs=1)
+        for either in (workload, other)
+    ]
+    assert torch.equal(*map(weights, runs))
+    retrain = train(workload, "mlp", request=runs[0].request, epochs=1)
+    again = train(other, "mlp", request=runs[0].request, epochs=1)
+    assert torch.equal(*map(weights, (retrain, again)))
+    goes = runs[0].request.forgotten(workload)
+    assert goes.sum(0).tolist() == [40, 30, 30]
+    logits = coun.engine.predict(runs[0].classifier, workload.data, workload.data.train).logits
+    right = logits[:, :10].argmax(1) == workload.tasks.train[:, 0]
+    for asked in (second, runs[0].request):
+        accuracy = measure(runs[0], asked)["class"]["retain_accuracy"]
+        assert accuracy == pytest.approx(100 * right[~goes[:, 0]].float().mean())
+
+
+def test_a_task_that_an_earlier_request_took_away_stays_away(start, workload):
+    numbers = workload.data.train.numbers
+    first = unlearn(start, TaskRequest(numbers, ("rotation",)), epochs=1)
+    second = unlearn(first, TaskRequest(numbers[:20], ("class",)), epochs=1)
+    assert unserved_tasks(second) == ["rotation"]
+    with pytest.raises(CounError, match="every row for every task"):
+        unlearn(second, TaskRequest(numbers, ("class", "kind")), epochs=1)
+
+
 def test_measures_are_of_the_pairs(start, workload, request_of_a_task):
     values = measure(start, request_of_a_task)
     assert set(values["class"]) == {
@@ -285,7 +324,7 @@ def test_requests_that_do_not_fit_are_refused(workload, rows, tasks, message):
 
 def test_mistakes_are_refused(workload, start, request_of_a_task):
     with pytest.raises(CounError, match="every row for every task"):
-        TaskRequest(workload.data.train.numbers, workload.tasks.names).pairs(workload)
+        TaskRequest(workload.data.train.numbers, workload.tasks.names).forgotten(workload)
     with pytest.raises(CounError, match="unknown multi-task method 'finetun'"):
         unlearn(start, request_of_a_task, "finetun")
     with pytest.raises(CounError, match="alpha is 2"):

@@ -20,6 +20,8 @@ MEMBER_SEED = 0  # of the attack's members, as in `coun.runs.measuring`
 def measure(run: MultiTaskRun, request: TaskRequest) -> dict[str, dict[str, float]]:
     """Measure *run* task by task, on the pairs of row and task that *request* divides.
 
+    What *run* has forgotten besides counts as forgotten as well.
+
     Returns: by task, in percent: `retain_accuracy` on rows that stay for the task,
         `unlearn_accuracy` (100 minus the accuracy on rows that go) and `test_accuracy`; and
         `mia_efficacy`, of the SVC on confidences, where rows go and others stay. What has no
@@ -33,7 +35,7 @@ def measure(run: MultiTaskRun, request: TaskRequest) -> dict[str, dict[str, floa
     ['class', 'kind', 'rotation']
     """
     workload, tasks = run.workload, run.workload.tasks
-    forgotten = request.pairs(workload)
+    forgotten = request.after(run.request).forgotten(workload)
     train = predict(run.classifier, workload.data, workload.data.train).logits
     test = predict(run.classifier, workload.data, workload.data.test).logits
     values: dict[str, dict[str, float]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ class TaskRequest:
     Args:
         rows: numbers of training rows, such as `split.forget`.
         tasks: names of tasks.
+        earlier: the request that was carried out before, whose pairs stay forgotten. `unlearn`
+            sets it where it starts from a run that has forgotten something.
 
     >>> TaskRequest([3, 5], ("class",)).tasks
     ('class',)
@@ -30,11 +32,32 @@ class TaskRequest:
 
     rows: Tensor | Iterable[int]
     tasks: tuple[str, ...]
+    earlier: TaskRequest | None = None
+
+    def after(self, earlier: TaskRequest | None) -> TaskRequest:
+        """Return this request as one that follows *earlier*; the same request without one."""
+        if earlier is None or earlier is self:
+            return self
+        return replace(
+            self, earlier=earlier if self.earlier is None else self.earlier.after(earlier)
+        )
+
+    def forgotten(self, workload: MultiTaskData) -> Tensor:
+        """Return all pairs that must be forgotten by now, those of earlier requests too, (n, T).
+
+        Raises: CounError as `pairs`, or if nothing would be kept.
+        """
+        forgotten = self.pairs(workload)
+        if self.earlier is not None:
+            forgotten = forgotten | self.earlier.forgotten(workload)
+        if bool(forgotten.all()):
+            raise CounError("the request names every row for every task; expected some to be left")
+        return forgotten
 
     def pairs(self, workload: MultiTaskData) -> Tensor:
-        """Return the pairs of row and task that must be forgotten, (n, T) bool.
+        """Return the pairs of row and task that this request names, (n, T) bool.
 
-        Raises: CounError for an unknown task or row, or if nothing would be forgotten or kept.
+        Raises: CounError for an unknown task or row, or if it names nothing.
         """
         numbers, listed_numbers = workload.data.train.numbers, row_numbers(self.rows)
         if not len(listed_numbers) or not self.tasks:
@@ -47,6 +70,4 @@ class TaskRequest:
         forgotten = torch.zeros(len(numbers), len(workload.tasks.names), dtype=torch.bool)
         for name in self.tasks:
             forgotten[:, workload.tasks.place(name)] = torch.isin(numbers, listed_numbers)
-        if bool(forgotten.all()):
-            raise CounError("the request names every row for every task; expected some to be left")
         return forgotten

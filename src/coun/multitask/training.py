@@ -28,7 +28,7 @@ class MultiTaskRun:
     Attributes:
         classifier: gives the outputs of all tasks, (B, K1 + K2 + ...), and shared features.
         workload: rows and tasks.
-        request: what it had to forget; None for an Original.
+        request: what it had to forget, with what was forgotten earlier; None for an Original.
         method: "original", "retrain", or the name of a method.
         seed: of all random draws.
         build: makes a fresh network of the same kind.
@@ -130,7 +130,8 @@ def rows_and_pairs(
     """
     pairs = torch.ones(len(workload.data.train), len(workload.tasks.names), dtype=torch.bool)
     if request is not None:
-        pairs = request.pairs(workload) if role == "forget" else ~request.pairs(workload)
+        forgotten = request.forgotten(workload)
+        pairs = request.pairs(workload) if role == "forget" else ~forgotten
     elif role == "forget":
         raise CounError("an Original has no rows to forget; give a request")
     rows = pairs.any(1).nonzero().flatten()
@@ -186,5 +187,6 @@ def wrapped(network: nn.Module, workload: MultiTaskData) -> Classifier:
 
 
 def copied(run: MultiTaskRun, request: TaskRequest, method: str, seed: int) -> MultiTaskRun:
-    """Return a run that starts from a copy of the model of *run*."""
+    """Return a run that starts from a copy of the model of *run*, and forgets what that forgot."""
+    request = request.after(run.request)
     return MultiTaskRun(copy_model(run.classifier), run.workload, request, method, seed, run.build)

@@ -92,6 +92,8 @@ def unlearn(
     """Make a copy of *original* forget the rows of *request* for its tasks.
 
     Args:
+        original: the run to start from. What it has forgotten stays forgotten, so the Retrain to
+            compare with is `train(..., request=run.request)` with the request of the result.
         method: "finetune" trains on the pairs that stay; "interference_aware" does that and
             ascends on the pairs that go; "gradient_difference" is the same without projections.
         epochs: passes over the rows that stay for at least one task.
@@ -113,6 +115,8 @@ def unlearn(
         raise unknown("multi-task method", method, METHODS)
     check_recipe(epochs, batch_size, lr)
     run = copied(original, request, method, seed)
+    assert run.request is not None
+    request = run.request
     optimizer = Optimizer(lr=lr, lr_floor=1e-4)
     loss = pair_loss(run.workload.tasks, "retain", *rows_and_pairs(run.workload, request, "retain"))
     descent = Fit((Phase(loss, {"retain": batch_size}),), epochs, optimizer, method)
@@ -132,11 +136,14 @@ class _Step:
 
     def __init__(self, run: MultiTaskRun, request: TaskRequest, how: InterferenceAware) -> None:
         self.run, self.how, self.tasks = run, how, run.workload.tasks
-        self.staying = [name for name in self.tasks.names if name not in request.tasks]
+        without_rows = unserved_tasks(run)
+        self.staying = [
+            name for name in self.tasks.names if name not in (*request.tasks, *without_rows)
+        ]
         self.rows = {
             role: rows_and_pairs(run.workload, request, role) for role in ("retain", "forget")
         }
-        self.unserved = unserved_tasks(run) if how.fresh_heads else []
+        self.unserved = without_rows if how.fresh_heads else []
         for name in self.unserved:
             self.rows["forget"][1][:, self.tasks.place(name)] = False
         self.basis: Tensor | None = None
