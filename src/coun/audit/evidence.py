@@ -83,6 +83,14 @@ class TestFamily:
             and not part of the family. None where it was not computed.
         suspicious: the forgotten rows that stand out most.
         dropped: forgotten rows whose class the test set lacks.
+
+    >>> import coun
+    >>> from coun.audit import audit
+    >>> data = coun.load("digits", limit=60)
+    >>> original = coun.train(data, "mlp", epochs=1)
+    >>> found = audit(original, split=coun.Split.random(data, 0.2), rest=False, relearn=False)
+    >>> [(test.name, test.found) for test in found.family.tests][:1]
+    []
     """
 
     __test__ = False  # so that pytest does not collect it

@@ -46,6 +46,16 @@ def run_tests(
         seed: of permutations.
 
     Returns: every test, with p before and after the correction.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=60)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.2)
+    >>> from coun.audit import RequestParts, Subject
+    >>> from coun.runs import predictions
+    >>> model = Subject("run", predictions(run.classifier, data, split))
+    >>> family = run_tests([model], [], RequestParts.of(data, split), margin=5.0)
+    >>> family.found  # of a model that hardly knows its training rows
+    ()
     """
     labels = tuple(unlearned[0].labels(part).numpy() for part in Groups._fields)
     generator = Seeds(seed).numpy("permutations")

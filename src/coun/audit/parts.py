@@ -25,6 +25,12 @@ class RequestParts:
         kind: "random", "class", "listed" or "mixed".
         copied: how many rows would be exchangeable, but are left out because a retained row has
             the same input: a model that never saw them knows them by the copy.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=60)
+    >>> parts = RequestParts.of(data, coun.Split.random(data, 0.2))
+    >>> parts.kind, len(parts.exchangeable), len(parts.listed)
+    ('random', 12, 0)
     """
 
     exchangeable: Ints

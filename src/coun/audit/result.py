@@ -29,6 +29,14 @@ class Audit:
         semantics: which classes forgotten rows are given.
         optional: relearning, attacks with shadow models and theory, where requested.
         missing: how many forgotten rows the data no longer has.
+
+    >>> import coun
+    >>> from coun.audit import audit
+    >>> data = coun.load("digits", limit=60)
+    >>> original = coun.train(data, "mlp", epochs=1)
+    >>> found = audit(original, split=coun.Split.random(data, 0.2), rest=False, relearn=False)
+    >>> [subject.name for subject in found.subjects], found.verdict.label
+    (['this model'], 'inconclusive')
     """
 
     verdict: Verdict

@@ -183,6 +183,15 @@ def signed(subjects: Sequence[Subject], name: str) -> Groups:
     Args:
         subjects: the models.
         name: the score, such as "log_odds"; higher means that a row looks remembered.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=60)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.2)
+    >>> from coun.runs import predictions
+    >>> model = Subject("run", predictions(run.classifier, data, split))
+    >>> groups = signed([model], "log_odds")
+    >>> groups.forget.shape, groups.test.shape
+    ((12,), (359,))
     """
     return mean_groups(s.scores[name] for s in subjects)
 

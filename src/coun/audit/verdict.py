@@ -77,6 +77,14 @@ class Verdict:
         gap: the average gap; None without Retrains or where it was not measured.
         rows: forgotten and test rows; the forgotten ones by kind.
         retrains: how many were given.
+
+    >>> import coun
+    >>> from coun.audit import audit
+    >>> data = coun.load("digits", limit=60)
+    >>> original = coun.train(data, "mlp", epochs=1)
+    >>> found = audit(original, split=coun.Split.random(data, 0.2), rest=False, relearn=False)
+    >>> found.verdict.label, found.verdict.retrains, found.verdict.rows["test"]
+    ('inconclusive', 0, 359)
     """
 
     label: Word
@@ -134,6 +142,17 @@ def decide(
         gap: of the model; larger than allowed, it forbids "no difference found".
 
     Returns: the word, with the reasons and numbers behind it; sentences are added later.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=60)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.2)
+    >>> from coun.audit import RequestParts, Subject, run_tests
+    >>> from coun.runs import predictions
+    >>> model = Subject("run", predictions(run.classifier, data, split))
+    >>> family = run_tests([model], [], RequestParts.of(data, split), margin=5.0)
+    >>> verdict = decide(family, [model], [], margin=5.0)
+    >>> verdict.label, "no retrain" in verdict.reasons
+    ('inconclusive', False)
     """
     under = [e for e in family.found if e.directed and e.direction == "under"]
     over = [e for e in family.found if e.directed and e.direction == "over"]
@@ -297,6 +316,17 @@ def judge(
         seed: of the permutations.
 
     Returns: the verdict, the tests of the models under audit, and the same tests of the Original.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=60)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.2)
+    >>> from coun.audit import RequestParts, Subject
+    >>> from coun.runs import predictions
+    >>> model = Subject("run", predictions(run.classifier, data, split))
+    >>> parts = RequestParts.of(data, split)
+    >>> verdict, family, of_original = judge([model], [], parts, margin=5.0, alpha=0.05)
+    >>> verdict.label, len(family.tests) > 0, of_original
+    ('inconclusive', True, None)
     """
 
     def tested(models: Sequence[Subject]) -> TestFamily:

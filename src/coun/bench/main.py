@@ -73,6 +73,11 @@ def bench(
 
     Raises: CounError for a wrong config, for a folder that holds another bench, if a file
         cannot be written, or if the time limit is reached before tuning is finished.
+
+    >>> import tempfile
+    >>> outcome = bench("demo", tempfile.mkdtemp(), tiny=True, minutes=0, quiet=True)
+    >>> outcome["planned"], len(outcome["rows"])  # what is planned, and what is measured by now
+    (14, 0)
     """
     out = expanded(out)
     refuse_foreign(out, CONFIG, TUNED)

@@ -80,6 +80,26 @@ def countersign(path: str | Path, key: SigningKey) -> None:
     The statement and its digest stay as they are.
 
     Raises: TamperingFound if the certificate was changed; CounError if *key* has signed it before.
+
+    >>> import datetime, tempfile
+    >>> from coun.certificates import Cost, MethodUsed, Predicate, RequestServed, Statement, Subject
+    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
+    >>> predicate = Predicate(
+    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
+    ...     method=MethodUsed(name="coun", reads_forget_data=False),
+    ...     cost=Cost(flops=1e12),
+    ...     checks=(),
+    ...     result="FULFILLED",
+    ...     time_created=now,
+    ... )
+    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
+    >>> statement = Statement(subject=(subject,), predicate=predicate)
+    >>> from coun.certificates import create_key
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> path = issue(statement, create_key(folder / "one.pem"), folder / "certificate")
+    >>> countersign(path, create_key(folder / "two.pem"))
+    >>> len(read_envelope(path).signatures)
+    2
     """
     from coun.certificates.verification import verify
 
@@ -103,6 +123,25 @@ def statement_digest(path: str | Path) -> str:
 
     It names the certificate in the next one and in the ledger. A second signature does not
     change it.
+
+    >>> import datetime, tempfile
+    >>> from coun.certificates import Cost, MethodUsed, Predicate, RequestServed, Statement, Subject
+    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
+    >>> predicate = Predicate(
+    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
+    ...     method=MethodUsed(name="coun", reads_forget_data=False),
+    ...     cost=Cost(flops=1e12),
+    ...     checks=(),
+    ...     result="FULFILLED",
+    ...     time_created=now,
+    ... )
+    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
+    >>> statement = Statement(subject=(subject,), predicate=predicate)
+    >>> from coun.certificates import create_key
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> path = issue(statement, create_key(folder / "one.pem"), folder / "certificate")
+    >>> len(statement_digest(path))
+    64
     """
     return hashlib.sha256(read_envelope(Path(path)).content).hexdigest()
 

@@ -29,7 +29,11 @@ class _Part(BaseModel):
 
 
 class Subject(_Part):
-    """A file that the certificate is about; it is recognised by its SHA-256, not by its name."""
+    """A file that the certificate is about; it is recognised by its SHA-256, not by its name.
+
+    >>> Subject(name="model.safetensors", digest={"sha256": "0" * 64}).name
+    'model.safetensors'
+    """
 
     name: str
     digest: Digest
@@ -44,7 +48,11 @@ class Subject(_Part):
 
 
 class Material(_Part):
-    """What the work started from: models, data and software, by digest or by URI."""
+    """What the work started from: models, data and software, by digest or by URI.
+
+    >>> Material(name="coun", uri="pkg:pypi/coun@0.3.0").digest
+    {}
+    """
 
     name: str
     digest: Digest = {}
@@ -52,7 +60,13 @@ class Material(_Part):
 
 
 class RowsCommitment(_Part):
-    """What binds the certificate to ids without naming them; see `commit`."""
+    """What binds the certificate to ids without naming them; see `commit`.
+
+    >>> from coun.certificates import commit
+    >>> made = commit(["cat/1.png", "cat/2.png"], bytes(32))
+    >>> RowsCommitment(root=made.root, key_id=made.key_id).alg
+    'hmac-sha256-merkle'
+    """
 
     alg: Literal["hmac-sha256-merkle"] = "hmac-sha256-merkle"
     root: Sha256
@@ -67,6 +81,10 @@ class RequestServed(_Part):
         kind: "listed", "class" and so on, as in `coun.data.requests`.
         rows: how many training rows it names.
         matched_by: how these rows were recognised: "id", "content", "class", "features".
+
+    >>> day = datetime.date(2026, 11, 26)
+    >>> RequestServed(id="1", received=day, kind="listed", rows=3, matched_by=("id",)).rows
+    3
     """
 
     id: str
@@ -80,7 +98,11 @@ class RequestServed(_Part):
 
 
 class MethodUsed(_Part):
-    """The method, every setting, and whether it read the forget rows."""
+    """The method, every setting, and whether it read the forget rows.
+
+    >>> MethodUsed(name="coun", settings={"epochs": 3}, reads_forget_data=False).seed
+    0
+    """
 
     name: str
     settings: dict[str, Any] = {}
@@ -89,7 +111,12 @@ class MethodUsed(_Part):
 
 
 class Cost(_Part):
-    """Floating-point operations of this run and of a Retrain, and the seconds of this run."""
+    """Floating-point operations of this run and of a Retrain, and the seconds of this run.
+
+    >>> cost = Cost(flops=1e12, retrain_flops=4e12)
+    >>> cost.flops / cost.retrain_flops
+    0.25
+    """
 
     flops: float = Field(ge=0)
     retrain_flops: float | None = Field(None, ge=0)
@@ -103,6 +130,9 @@ class Check(_Part):
         detectable_rows: how many remembered rows the test would find in 4 of 5 cases; None
             where this is not known or the test is not about memory.
         result: as in in-toto's test-result predicate.
+
+    >>> Check(name="test accuracy", value=91.5, interval=(90, 93), result="PASSED").result
+    'PASSED'
     """
 
     name: str
@@ -124,13 +154,30 @@ class Coverage(_Part):
 
 
 class Previous(_Part):
-    """The certificate before this one in the registry, by the SHA-256 of its signed bytes."""
+    """The certificate before this one in the registry, by the SHA-256 of its signed bytes.
+
+    >>> len(Previous(digest={"sha256": "0" * 64}).digest["sha256"])
+    64
+    """
 
     digest: Digest
 
 
 class Predicate(_Part):
-    """What was asked, what was done, what was shown, and what remains open."""
+    """What was asked, what was done, what was shown, and what remains open.
+
+    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
+    >>> predicate = Predicate(
+    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
+    ...     method=MethodUsed(name="coun", reads_forget_data=False),
+    ...     cost=Cost(flops=1e12),
+    ...     checks=(),
+    ...     result="FULFILLED",
+    ...     time_created=now,
+    ... )
+    >>> predicate.statement
+    'Evidence under the named tests; not a proof that no trace remains.'
+    """
 
     request: RequestServed
     materials: tuple[Material, ...] = ()

@@ -37,7 +37,11 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class VerificationCheck:
-    """One check of a certificate: its name, its result, and one sentence that says why."""
+    """One check of a certificate: its name, its result, and one sentence that says why.
+
+    >>> VerificationCheck("signature", "PASSED", "the signature is valid").result
+    'PASSED'
+    """
 
     name: str
     result: Result
@@ -53,6 +57,27 @@ class Verification:
         checks: in the order in which they were made; after a wrong signature nothing else is.
         statement: what the certificate says; None unless its signature is valid.
         keyids: of the keys that signed it; empty unless all signatures are valid.
+
+    >>> import datetime, tempfile
+    >>> from coun.certificates import Cost, MethodUsed, Predicate, RequestServed, Statement, Subject
+    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
+    >>> predicate = Predicate(
+    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
+    ...     method=MethodUsed(name="coun", reads_forget_data=False),
+    ...     cost=Cost(flops=1e12),
+    ...     checks=(),
+    ...     result="FULFILLED",
+    ...     time_created=now,
+    ... )
+    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
+    >>> statement = Statement(subject=(subject,), predicate=predicate)
+    >>> from coun.certificates import create_key, issue
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> path = issue(statement, create_key(folder / "one.pem"), folder / "certificate")
+    >>> from coun.certificates import verify
+    >>> found = verify(path, keys=folder / "one.pem.pub")
+    >>> found.tampered, found.failures, len(found.keyids)
+    (False, (), 1)
     """
 
     path: Path

@@ -26,7 +26,12 @@ MARK = "mistake/digits.npz"
 
 @dataclass(frozen=True)
 class Story:
-    """The two parts of the demonstration, and where its page is."""
+    """The two parts of the demonstration, and where its page is.
+
+    >>> from dataclasses import fields
+    >>> [field.name for field in fields(Story)]
+    ['mistake', 'digit', 'page']
+    """
 
     mistake: Mistake
     digit: ForgottenDigit
@@ -51,6 +56,10 @@ def demo(
             `multiprocessing`, the calling script must then have an `if __name__ == "__main__":`.
 
     Raises: CounError if *out* holds files of something else.
+
+    >>> story = demo("out/demo", fast=True)  # doctest: +SKIP
+    >>> story.page.name  # doctest: +SKIP
+    'report.html'
     """
     out, began = expanded(out), time.monotonic()
     refuse_foreign(out, MARK, "results.json")

@@ -18,6 +18,10 @@ class Log:
         history: One row per phase of each epoch, with the mean loss and the learning rate.
         stages: Names of the stages, in order.
         profile: Seconds per part of the loop, if they were measured.
+
+    >>> log = Log()
+    >>> log.cost.steps, log.history
+    (0, [])
     """
 
     cost: Cost = field(default_factory=Cost)

@@ -22,7 +22,12 @@ from coun.plans.method import FROZEN, Method
 
 @settings_dataclass(frozen=True, config=FROZEN)
 class FederatedMethod(Method):
-    """Base class of methods that exist in a federation only."""
+    """Base class of methods that exist in a federation only.
+
+    >>> from coun.federated import catalogue
+    >>> sorted(catalogue()), issubclass(catalogue()["pgd"], FederatedMethod)
+    (['fed_eraser', 'pgd'], True)
+    """
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         raise CounError(

@@ -72,6 +72,19 @@ def in_rounds(
             (`Edit.complete`). False keeps the model of every client and round until the end.
 
     Raises: CounError for a stage that cannot be federated.
+
+    >>> import coun
+    >>> from torch import nn
+    >>> from coun.models import Classifier
+    >>> from coun.objectives import cross_entropy
+    >>> from coun.seeds import Seeds
+    >>> data, net = coun.load("digits", limit=40), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    >>> model = Classifier(net, example=data.train.fetch(torch.arange(2)).float())
+    >>> task = Task(data, None, Seeds(0), frozenset({"retain"}), model, None, torch.device("cpu"))
+    >>> stage = Fit((Phase(cross_entropy("retain"), {"retain": 10}),), epochs=1, name="train")
+    >>> federation = Federation(clients=2, local_epochs=1).bound_to(data)
+    >>> [stage.name for stage in in_rounds([stage], task, federation)][-1]
+    'train, round 1, server'
     """
     clients = federation.clients_of(task.data)
     for stage in stages:

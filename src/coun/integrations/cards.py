@@ -60,6 +60,14 @@ def model_card(
 
     Raises: CounError if the package huggingface_hub is not installed, or the audit is of another
         model.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=50)
+    >>> original = coun.train(data, "mlp", epochs=1)
+    >>> run = coun.unlearn(original, coun.Split.random(data, 0.1), "finetune", epochs=1)
+    >>> card = model_card(run, license="apache-2.0")
+    >>> card.data.license, "An unlearned model" in card.content
+    ('apache-2.0', True)
     """
     hub = optional_package("huggingface_hub", "huggingface_hub")
     if not isinstance(run, Run):

@@ -50,6 +50,10 @@ def to_mlflow(
         trust: as for `Run.open`.
 
     Raises: CounError if the audit is of another model, or mlflow is not installed.
+
+    >>> made = to_mlflow("unlearned", "digits", "audit")  # doctest: +SKIP
+    >>> made.version  # doctest: +SKIP
+    1
     """
     mlflow = optional_package("mlflow", "mlflow")
     if not isinstance(run, Run):

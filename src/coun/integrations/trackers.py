@@ -26,8 +26,10 @@ def tensorboard_writer(folder: str | Path) -> Iterator[Writer]:
 
     Raises: CounError if the package tensorboard is not installed.
 
-        with tensorboard_writer("logs") as on_epoch:
-            coun.unlearn(run, split, "coun", options=coun.Options(on_epoch=on_epoch))
+    >>> import coun
+    >>> data = coun.load("digits", limit=40)
+    >>> with tensorboard_writer("logs") as on_epoch:  # doctest: +SKIP
+    ...     run = coun.train(data, "mlp", options=coun.Options(on_epoch=on_epoch))
     """
     module = optional_package("torch.utils.tensorboard", "tensorboard")
     writer = module.SummaryWriter(str(expanded(folder)))
@@ -56,6 +58,11 @@ def wandb_writer(project: str, *, mode: str = "offline", **settings: Any) -> Ite
     Yields: a function for `Options(on_epoch=...)`.
 
     Raises: CounError if the package wandb is not installed.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=40)
+    >>> with wandb_writer("forgetting") as on_epoch:  # doctest: +SKIP
+    ...     run = coun.train(data, "mlp", options=coun.Options(on_epoch=on_epoch))
     """
     run = optional_package("wandb", "wandb").init(project=project, mode=mode, **settings)
     try:
@@ -76,6 +83,11 @@ def mlflow_writer(experiment: str, *, tracking_uri: str | None = None) -> Iterat
     Yields: a function for `Options(on_epoch=...)`.
 
     Raises: CounError if the package mlflow is not installed.
+
+    >>> import coun
+    >>> data = coun.load("digits", limit=40)
+    >>> with mlflow_writer("forgetting") as on_epoch:  # doctest: +SKIP
+    ...     run = coun.train(data, "mlp", options=coun.Options(on_epoch=on_epoch))
     """
     client = optional_package("mlflow", "mlflow").MlflowClient(tracking_uri)
     present = client.get_experiment_by_name(experiment)

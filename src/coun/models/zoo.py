@@ -195,6 +195,11 @@ def load_trained(name: str) -> tuple[nn.Module, tuple[str, ...]]:
     """Load the trained model *name* of another library, and the names of its classes, if known.
 
     Raises: CounError if the name is of no library that keeps weights, or loading fails.
+
+    >>> load_trained("resnet18")
+    Traceback (most recent call last):
+    ...
+    coun.errors.CounError: model 'resnet18' has no weights of its own; expected hf:FOLDER
     """
     member = family_of(name)
     if member is None or member[0].load is None:

@@ -33,6 +33,13 @@ class MultiTaskRun:
         seed: of all random draws.
         build: makes a fresh network of the same kind.
         cost: what it cost.
+
+    >>> import coun
+    >>> from coun.multitask import three_tasks
+    >>> workload = three_tasks(coun.load("digits", limit=50), vehicles=frozenset("01234"))
+    >>> run = train(workload, "mlp", epochs=1)
+    >>> run.method, run.request
+    ('original', None)
     """
 
     classifier: Classifier

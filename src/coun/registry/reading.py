@@ -29,6 +29,13 @@ class RegistryReader:
         trust: run code that the records of versions name (see `coun.Run.open`).
 
     Raises: CounError if *folder* is not a registry.
+
+    >>> import coun, tempfile
+    >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+    >>> registry = coun.Registry.init(f"{tempfile.mkdtemp()}/registry", original)
+    >>> reader = RegistryReader(registry.folder)
+    >>> reader.served.name, reader.summary().open
+    ('1', ())
     """
 
     def __init__(

@@ -39,6 +39,13 @@ class VersionSummary(_Summary):
         exact: whether it was trained without the forgotten rows (Retrain or an exact method).
         served: whether it is the version that is served now.
         discarded: whether its folder was deleted for good.
+
+    >>> import coun, tempfile
+    >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+    >>> registry = coun.Registry.init(f"{tempfile.mkdtemp()}/registry", original)
+    >>> version = registry.summary().versions[0]
+    >>> version.version, version.served, version.method
+    (1, True, 'retrain')
     """
 
     version: int
@@ -82,6 +89,13 @@ class RequestSummary(_Summary):
             gates failed; None before the first attempt.
         certificate: path of the certificate, relative to the registry.
         shredded: whether the key of the request was destroyed.
+
+    >>> import coun, tempfile
+    >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+    >>> registry = coun.Registry.init(f"{tempfile.mkdtemp()}/registry", original)
+    >>> request = registry.add(ids=original.data.ids[:2])
+    >>> request.request, request.state, request.rows
+    (1, 'open', 2)
     """
 
     request: int
@@ -102,7 +116,14 @@ class RequestSummary(_Summary):
 
 
 class CertificateSummary(_Summary):
-    """One certificate: the request and the version it is about, its file and digest."""
+    """One certificate: the request and the version it is about, its file and digest.
+
+    >>> import coun, tempfile
+    >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+    >>> registry = coun.Registry.init(f"{tempfile.mkdtemp()}/registry", original)
+    >>> registry.summary().certificates  # `registry.fulfil()` issues one for each request
+    ()
+    """
 
     request: int
     version: int
@@ -118,6 +139,13 @@ class LedgerState(_Summary):
         clock_went_back: entries whose time is before that of the entry in front of them. The
             order of events is that of the ledger, never that of the clock.
         problems: one sentence for each fault that was found; empty if the chain is whole.
+
+    >>> import coun, tempfile
+    >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+    >>> registry = coun.Registry.init(f"{tempfile.mkdtemp()}/registry", original)
+    >>> ledger = registry.summary().ledger
+    >>> ledger.entries, ledger.problems
+    (3, ())
     """
 
     entries: int
@@ -140,6 +168,13 @@ class RegistrySummary(_Summary):
             date.
         today: the date by which due dates were judged.
         unfinished: requests of a fulfilment that was interrupted; repeat it to go on.
+
+    >>> import coun, tempfile
+    >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
+    >>> registry = coun.Registry.init(f"{tempfile.mkdtemp()}/registry", original)
+    >>> summary = registry.summary()
+    >>> summary.served, len(summary.versions), summary.open
+    (1, 1, ())
     """
 
     folder: str

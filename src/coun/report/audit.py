@@ -51,6 +51,15 @@ def write_audit(
         below: name the folders of models from this one on, for a page that others read.
 
     Returns: the page's path.
+
+    >>> import coun
+    >>> from coun.audit import audit
+    >>> data = coun.load("digits", limit=60)
+    >>> original = coun.train(data, "mlp", epochs=1)
+    >>> found = audit(original, split=coun.Split.random(data, 0.2), rest=False, relearn=False)
+    >>> import tempfile
+    >>> write_audit(found, tempfile.mkdtemp()).name
+    'report.html'
     """
     path = Path(folder) / "report.html"
     audit.save(folder, show_rows=show_rows, below=below)

@@ -20,6 +20,10 @@ class SuspiciousLabel:
         label: the name of the class that the row has in the data.
         suggested: the name of the class that models which never saw the row give it.
         probability: the mean probability that these models give to *label*, 0 to 1.
+
+    >>> row = SuspiciousLabel(7, "cat/7.png", label="cat", suggested="dog", probability=0.02)
+    >>> f"{row.id} looks like a {row.suggested}"
+    'cat/7.png looks like a dog'
     """
 
     number: int

@@ -21,6 +21,9 @@ class RunRow:
         part: "train" or "test".
         forgotten_by: the request that names the row, in words; empty for a retained row and
             for a test row that no request names.
+
+    >>> RunRow(number=22, id="22", label="9", part="train").forgotten_by
+    ''
     """
 
     number: int

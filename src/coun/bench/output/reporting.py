@@ -50,6 +50,13 @@ def report(
 
     Raises: CounError if the results in *out* are missing or damaged, or if one of the files is
         there and is not an earlier report.
+
+    >>> import tempfile
+    >>> from coun.bench import bench
+    >>> out = tempfile.mkdtemp()
+    >>> _ = bench("demo", out, tiny=True, minutes=0, quiet=True)
+    >>> [path.name for path in report(out)]
+    ['report.md', 'report.tex', 'report.csv', 'report.html']
     """
     out = Path(out)
     refuse_other_reports(out)

@@ -88,6 +88,11 @@ class Plan:
     Args:
         models: the models in its tables.
         workloads: what is known about each workload, by name.
+
+    >>> from coun.bench import load, make_plan
+    >>> plan = make_plan(load("demo"))
+    >>> len(plan.models), len(plan.only(["row=FT"]).models)
+    (21, 3)
     """
 
     config: Config

@@ -161,6 +161,10 @@ class OpenedSource(NamedTuple):
         content: what the source gave.
         origin: the further options, as records keep them.
         streams: whether the source was asked to leave its images where they are.
+
+    >>> opened = open_source("digits")
+    >>> opened.spelling, opened.path, opened.origin
+    ('digits', None, {})
     """
 
     source: Source

@@ -152,6 +152,10 @@ class Table:
         notes: what the user should know about how the source was read, one line each.
         problems: what is wrong with the source unless rows were deleted from it on purpose.
         id_columns: as for `Data`.
+
+    >>> part = Part(np.array([0, 1]), lambda rows: [])
+    >>> Table(part, part, ("cat", "dog")).one_numbering
+    False
     """
 
     train: Part

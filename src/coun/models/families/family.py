@@ -24,6 +24,9 @@ class Preprocessing:
         mean, std: of each channel, for pixels in 0..1; None where they are not known.
         fixed: the model runs at this size only.
         origin: where these numbers are from, for messages and records.
+
+    >>> Preprocessing(size=(224, 224), mean=(0.5,) * 3, std=(0.5,) * 3).size
+    (224, 224)
     """
 
     size: tuple[int, int] | None = None
