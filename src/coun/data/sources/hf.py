@@ -100,13 +100,8 @@ def read(
         columns.check_guess(label, features[label], values)
     candidates = columns.id_candidates(features, (image, label))
     id_columns = () if id_column is not None else _distinct(train, candidates)
-    notes = train.notes + tuple(
-        f"row numbers serve as ids; column '{name}' has another value in each row, and "
-        f"--id-column {name} makes these the ids"
-        for name in id_columns
-    )
-    if label_column is None and (others := columns.other_labels(features, label)):
-        notes += (f"labels are in '{label}'; --label-column chooses {' or '.join(others)} instead",)
+    others = columns.other_labels(features, label) if label_column is None else []
+    notes = train.notes + _advice(id_columns, label, others)
     classes, distinct = columns.class_names(features[label]), None
     if classes is None:
         distinct = np.unique(values)
@@ -120,14 +115,44 @@ def read(
         test = _parts(path, hold_out=False, test_split="val")[1]
         notes += ("the labels of the test part are all -1, so validation is the test part",)
         assert test is not None
-    test_values = _labels("test", test, label)
-    if distinct is not None:
-        test_values = _as_training(label, test_values, distinct)
-    elif columns.class_names(test.features().get(label, {})) not in (None, classes):
-        raise CounError(f"column '{label}' names other classes in the test part than in training")
+    test_values = _labels_of_test(test, label, classes, distinct)
     test_rows = _part("test", test, image, test_values, id_column)
     table = Table(rows, test_rows, classes, notes, id_columns=id_columns)
     return _as_texts(table, train, test, length, encoding) if texts else table
+
+
+def _advice(id_columns: Sequence[str], label: str, others: Sequence[str]) -> tuple[str, ...]:
+    """Say which options choose other columns: one of *id_columns* for ids, of *others* for labels.
+
+    Args: label: the column of labels that was found.
+    """
+    of_ids = tuple(
+        f"row numbers serve as ids; column '{name}' has another value in each row, and "
+        f"--id-column {name} makes these the ids"
+        for name in id_columns
+    )
+    if not others:
+        return of_ids
+    return *of_ids, f"labels are in '{label}'; --label-column chooses {' or '.join(others)} instead"
+
+
+def _labels_of_test(
+    test: Columns, label: str, classes: tuple[str, ...], distinct: np.ndarray | None
+) -> np.ndarray:
+    """The labels of the test part, numbered like those of training.
+
+    Args: distinct: the values of labels in training, sorted; None where the file names the classes.
+
+    Raises: CounError where the test part has other classes.
+    """
+    from coun.data.tabular import columns
+
+    values = _labels("test", test, label)
+    if distinct is not None:
+        return _as_training(label, values, distinct)
+    if columns.class_names(test.features().get(label, {})) not in (None, classes):
+        raise CounError(f"column '{label}' names other classes in the test part than in training")
+    return values
 
 
 def _as_texts(
