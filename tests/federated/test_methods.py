@@ -200,3 +200,18 @@ def test_pgd_refuses_rows_of_several_clients(start, split):
 
 def test_a_federation_is_described():
     assert "dirichlet 0.5" in Federation(spread="dirichlet", alpha=0.5).describe()
+
+
+def test_a_client_of_another_division_is_refused(small):
+    """Client 0 of another division holds other rows than client 0 of the federation."""
+    federation, other = Federation(clients=3), Federation(clients=3, partition_seed=1)
+    original = coun.train(small, "mlp", federation=federation, epochs=1)
+    theirs, ours = (
+        coun.Split.of(small, Client(client=0, partition=each.partition))
+        for each in (other, federation)
+    )
+    assert set(theirs.forget.tolist()) != set(ours.forget.tolist())
+    with pytest.raises(CounError, match="names client 0 of .* whose clients hold other rows"):
+        coun.unlearn(original, theirs, "finetune", epochs=1)
+    forgot = coun.unlearn(original, ours, "finetune", epochs=1)
+    assert forgot.split.forget.tolist() == ours.forget.tolist()

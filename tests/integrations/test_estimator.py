@@ -52,3 +52,21 @@ def test_bad_positions_are_refused(iris) -> None:
     for wrong in ([], [150], [1.7], [True, False], np.arange(150) < 5, ["a"], 5):
         with pytest.raises(CounError):
             model.unlearn(wrong)
+
+
+def test_columns_of_a_table_in_another_order_are_refused(iris) -> None:
+    pandas = pytest.importorskip("pandas")
+    x, y = iris
+    table = pandas.DataFrame(x, columns=list("abcd"))
+    model = Unlearner(epochs=1).fit(table, y)
+    assert list(model.feature_names_in_) == list("abcd")
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(table[list("dcba")])
+
+
+def test_labels_in_another_order_than_their_rows_are_refused(iris) -> None:
+    pandas = pytest.importorskip("pandas")
+    x, y = iris
+    table, labels = pandas.DataFrame(x), pandas.Series(y)
+    with pytest.raises(CounError, match="index of y is not that of X"):
+        Unlearner(epochs=1).fit(table, labels[::-1])

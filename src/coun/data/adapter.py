@@ -68,8 +68,8 @@ def from_arrays(
     'cid'
     """
     check_defaults_of_torch()
-    _check_alignment(x_train, y_train, "train")
-    _check_alignment(x_test, y_test, "test")
+    check_alignment(x_train, y_train, "x_train", "y_train")
+    check_alignment(x_test, y_test, "x_test", "y_test")
     values = [label_values(y, part) for y, part in ((y_train, "train"), (y_test, "test"))]
     labels = coding(values[0], classes)
     y_train, y_test = (
@@ -88,15 +88,15 @@ def from_arrays(
     return replace(data, vocabulary=_vocabulary(parts, vocabulary))
 
 
-def _check_alignment(x: Any, y: Any, part: str) -> None:
+def check_alignment(x: Any, y: Any, rows: str, labels: str) -> None:
     """Refuse a table and labels of pandas whose rows are in another order: pairs would be wrong."""
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(x, pandas.DataFrame) or not isinstance(y, pandas.Series):
         return
     if len(x) == len(y) and not x.index.equals(y.index):
         raise CounError(
-            f"the index of y_{part} is not that of x_{part}, so that labels would go to other "
-            f"rows; pass y_{part}.loc[x_{part}.index], or .to_numpy() of both if the order is right"
+            f"the index of {labels} is not that of {rows}, so that labels would go to other "
+            f"rows; pass {labels}.loc[{rows}.index], or .to_numpy() of both if the order is right"
         )
 
 

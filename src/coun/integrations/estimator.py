@@ -10,13 +10,22 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
+from sklearn.utils.validation import check_is_fitted
 
 from coun.data import Split, TensorExamples, from_arrays
+from coun.data.adapter import check_alignment
 from coun.data.requests.listed import row_numbers
 from coun.engine import predict
 from coun.errors import CounError
 from coun.runs import Run, train, unlearn
+
+try:
+    from sklearn.utils.validation import validate_data
+except ImportError:  # before scikit-learn 1.6
+
+    def validate_data(estimator: Any, *arrays: Any, **options: Any) -> Any:
+        """Check arrays, and the number and names of their columns."""
+        return estimator._validate_data(*arrays, **options)
 
 
 class Unlearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -33,6 +42,7 @@ class Unlearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: the K labels, sorted.
         n_features_in_: the number of columns.
+        feature_names_in_: their names, if X is a table that has them; `predict` takes no others.
         run_: the present model as a `coun.Run`; `original_` the one before anything was
             forgotten. Columns are scaled to mean 0 and deviation 1 of the rows of `fit`.
 
@@ -61,15 +71,16 @@ class Unlearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any) -> Unlearner:  # noqa: N803
         """Train on rows X (N, D) with labels y (N,); everything that was forgotten is new again.
 
-        Raises: ValueError for what scikit-learn refuses, and for a single class.
+        Raises: ValueError for what scikit-learn refuses, and for a single class; CounError for a
+            table and labels of pandas whose rows are in another order.
         """
-        X, y = check_X_y(X, y, dtype=np.float64, estimator=self)  # noqa: N806
+        check_alignment(X, y, "X", "y")
+        X, y = validate_data(self, X, y, dtype=np.float64)  # noqa: N806
         check_classification_targets(y)
         encoder = LabelEncoder().fit(y)
         if len(encoder.classes_) < 2:
             raise ValueError("y has 1 class; expected 2 or more classes")
         self.classes_ = encoder.classes_
-        self.n_features_in_ = X.shape[1]
         self._mean = X.mean(0)
         deviation = X.std(0)
         self._deviation = np.where(deviation > 0, deviation, 1.0)
@@ -101,14 +112,12 @@ class Unlearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The probabilities of the classes, (N, K) float64, rows of X (N, D)."""
+        """The probabilities of the classes, (N, K) float64, rows of X (N, D).
+
+        Raises: ValueError for columns in another number, or in another order by their names.
+        """
         check_is_fitted(self)
-        X = check_array(X, dtype=np.float64, estimator=self)  # noqa: N806
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input"
-            )
+        X = validate_data(self, X, dtype=np.float64, reset=False)  # noqa: N806
         rows = TensorExamples.of(self._scaled(X), np.zeros(len(X), np.int64))
         logits = predict(self.run_.classifier, self.run_.data, rows).logits
         probabilities: np.ndarray = torch.softmax(logits.double(), 1).numpy()

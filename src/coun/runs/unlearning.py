@@ -13,9 +13,10 @@ from typing import Any
 from torch import nn
 
 from coun.data import Data, Split, load
+from coun.data.requests import Client
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, counted, require_type
-from coun.federated import Federated, FederatedMethod, federation_of
+from coun.federated import Federated, FederatedMethod, Federation, federation_of
 from coun.methods import Method, find, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
@@ -211,6 +212,7 @@ class _Unlearning:
         """The method as it is carried out where the model was trained."""
         federation = federation_of(self.origin.original)
         if federation is not None:
+            self._check_clients(federation)
             return Federated(method, federation.bound_to(self.start.data))
         if isinstance(method, FederatedMethod):
             raise CounError(
@@ -218,6 +220,19 @@ class _Unlearning:
                 "in one; train the Original with clients (--clients), or choose another method"
             )
         return method
+
+    def _check_clients(self, federation: Federation) -> None:
+        """Refuse a client of another division of the rows, who holds other rows."""
+        data = self.start.data
+        for request in self.split.request:
+            partition = request.partition if isinstance(request, Client) else None
+            if partition is not None and partition.digest(data) != federation.digest(data):
+                raise CounError(
+                    f"the request names client {request.client} of {partition.describe()} (seed "
+                    f"{partition.partition_seed}), but {self.start.where} was trained with "
+                    f"{federation.partition.describe()} (seed {federation.partition_seed}), whose "
+                    "clients hold other rows; take the partition of that federation"
+                )
 
     def prepare(self, method: Method, retain_access: float | None) -> RunSpec:
         """The run of *method*, with all that it reads, and its expected cost announced."""
