@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from coun.data import read_ids, read_index
+from coun.errors import CounError
 
 
 @pytest.fixture
@@ -245,3 +246,24 @@ def test_an_owner_that_no_line_has_is_refused(write, refused):
 def test_row_numbers_of_one_owner_are_read(write):
     path = write("a.csv", "row,owner\n7,Ann\n3,Ben\n")
     assert read_index(path, where={"owner": ["Ben"]}).tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("a.csv", 'id,name\nx,"Ann\ny,Bob\nz,Carl\n', "not CSV"),
+        ("a.csv", 'id,name\nx,"Ann\ny,Bob\nz,Carl"\n', "line 2: quotes that are opened here"),
+        ("a.csv", 'name,id\n"Ann,x\nBob",y\n', "close in line 3"),
+        ("a.tsv", 'id\tname\nx\t"Ann\ny\tBob"\n', "remove stray quotes"),
+    ],
+)
+def test_stray_quotes_that_would_hide_rows_are_refused(tmp_path, file, text, words):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(CounError, match=words):
+        read_ids(tmp_path / file)
+
+
+def test_a_text_of_several_lines_in_a_cell_is_read(tmp_path):
+    text = 'id,note\r\nx,"see mail,\r\nthanks"\r\ny,"a, b and ""c"""\r\nz,\r\n'
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    assert read_ids(tmp_path / "a.csv") == ["x", "y", "z"]

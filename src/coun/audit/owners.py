@@ -23,8 +23,9 @@ def read_owners(path: str | Path) -> dict[str, str]:
     """
     path = Path(path)
     try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+        lines = list(csv.reader(text.splitlines(), strict=True))  # else a quote hides other rows
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CounError(f"cannot read groups {path}: {error}".splitlines()[0]) from None
     owners: dict[str, str] = {}
     for number, line in enumerate(lines, 1):

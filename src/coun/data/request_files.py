@@ -214,15 +214,18 @@ def _table(
     path: Path, text: str, column: str | None, numbers: bool, delimiter: str, where: Where
 ) -> Iterator[Cell]:
     _refuse_other_delimiter(path, text, delimiter)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    end = 0  # of the row before, in lines
     place: int | None = None
     width = 0
     conditions: dict[str, int] = {}
     values_seen: dict[str, set[str]] = {name: set() for name in where}
     try:
         for cells in reader:
+            start, end = end, reader.line_num
             names = [cell.strip() for cell in cells]
-            line = f"line {reader.line_num}"
+            line = f"line {end}"
             if not any(names):
                 continue
             values = names if numbers else cells  # an id is kept as it is written
@@ -235,6 +238,13 @@ def _table(
                     }
                     place = names.index(_chosen(path, names, column, numbers))
                     continue
+            if end - start > 1 and all(
+                row.count(delimiter) == width - 1 for row in lines[start:end]
+            ):
+                raise CounError(
+                    f"{path} line {start + 1}: quotes that are opened here close in {line}, though "
+                    "each line between can be a row; remove stray quotes, or leave out that column"
+                )
             if len(values) != width:
                 raise CounError(
                     f"{path} {line}: {len(values)} cells; expected {width} as in the first line"
@@ -244,7 +254,10 @@ def _table(
             if all(names[k] in where[name] for name, k in conditions.items()):
                 yield line, values[place]
     except csv.Error as error:
-        raise CounError(f"{path} line {reader.line_num}: not CSV ({first_line(error)})") from None
+        raise CounError(
+            f"{path} line {reader.line_num}: not CSV ({first_line(error)}); close quotes that were "
+            "left open"
+        ) from None
     for name, values_wanted in where.items():
         for value in values_wanted:
             if value not in values_seen[name]:

@@ -225,8 +225,10 @@ class _Unlearning:
         """Refuse a client of another division of the rows, who holds other rows."""
         data = self.start.data
         for request in self.split.request:
-            partition = request.partition if isinstance(request, Client) else None
-            if partition is not None and partition.digest(data) != federation.digest(data):
+            if not isinstance(request, Client) or request.partition is None:
+                continue
+            partition = request.partition
+            if partition.digest(data) != federation.digest(data):
                 raise CounError(
                     f"the request names client {request.client} of {partition.describe()} (seed "
                     f"{partition.partition_seed}), but {self.start.where} was trained with "
