@@ -16,11 +16,36 @@ from pathlib import Path
 import torch
 from parity_common import Side, case
 from parity_federated import fed_eraser, pgd, sisa
-from parity_losses import contrastive_unlearning, lightly, scrub, supcon
+from parity_losses import (
+    barlowtwins,
+    contrastive_unlearning,
+    debiased,
+    eztorch,
+    laf,
+    lightly,
+    open_clip,
+    sce_queue,
+    scrub,
+    solo_learn,
+    supcon,
+    vicreg_code,
+)
 from parity_methods import boundary_shrink, finetune, influence, salun_mask, ssd
-from parity_metrics import bad_teaching, data_unlearning_bench, lira, lotus, rmia, rum, salun
+from parity_metrics import (
+    bad_teaching,
+    cka,
+    data_unlearning_bench,
+    lira,
+    lotus,
+    rmia,
+    rum,
+    salun,
+    salun_attack,
+    scrub_attack,
+    ssd_attack,
+)
 from parity_other_runs import amnesiac, contrastive, fisher, unsir, wrong_labels
-from parity_recent import amun, delete, dualoptim, munba, sfron
+from parity_recent import amun, deepunlearn, delete, dualoptim, munba, sfron
 from parity_runs import bad_teaching_run, salun_runs, scrub_runs, sparse
 from torch import Tensor, nn
 
@@ -31,14 +56,28 @@ SIDES = {
     "Unlearn-Saliency": Side(
         "OPTML-Group",
         "a6e89fd17ff737c24c6aa16c9574469a234ffd91",
-        (salun, salun_mask, boundary_shrink, influence, finetune, salun_runs),
+        (salun, salun_attack, salun_mask, boundary_shrink, influence, finetune, salun_runs),
     ),
     "selective-synaptic-dampening": Side(
-        "if-loops", "cdfdc0e35c1908e032a6e150d882b0fa17833f85", (ssd,)
+        "if-loops", "cdfdc0e35c1908e032a6e150d882b0fa17833f85", (ssd, ssd_attack)
     ),
     "Unlearn-Sparse": Side("OPTML-Group", "80ba55d36d0871465c2d3e3896db26a98070e065", (sparse,)),
-    "SCRUB": Side("meghdadk", "98ffb1196ffbec2665092598c13ad3b6ec3d095d", (scrub, scrub_runs)),
+    "SCRUB": Side(
+        "meghdadk", "98ffb1196ffbec2665092598c13ad3b6ec3d095d", (scrub, scrub_runs, scrub_attack)
+    ),
     "lightly": Side("lightly-ai", "e8d317fc5a87f4387a85a35e689869039ec249ee", (lightly,)),
+    "solo-learn": Side("vturrisi", "9187ea39c2c3f43c455ab06664d2b019a9802954", (solo_learn,)),
+    "open_clip": Side("mlfoundations", "89fb801f1e6087880e951fc8354b8a2077b79c6d", (open_clip,)),
+    "DCL": Side("chingyaoc", "7d6345f6a2e4e2615e63f39966ad0dad3f54f954", (debiased,)),
+    "SCE": Side("CEA-LIST", "07cbe636511666e0455d6270ae6d9aad5fc5937d", (sce_queue,)),
+    "eztorch": Side("juliendenize", "d8354719d9a4c79419294cb3a2298fca28bbe8c3", (eztorch,)),
+    "barlowtwins": Side(
+        "facebookresearch", "8e8d284ca0bc02f88b92328e53f9b901e86b4a3c", (barlowtwins,)
+    ),
+    "vicreg": Side("facebookresearch", "4e12602fd495af83efd1631fbe82523e6db092e0", (vicreg_code,)),
+    "CKA-Centered-Kernel-Alignment": Side(
+        "yuanli2333", "a1cfa19bb26baf067cc8a5314becd3b8836aa08d", (cka,)
+    ),
     "privacy": Side("tensorflow", "03035d5d4a271ac795dab80f5bc1cef82fc3d462", (lira,)),
     "ml_privacy_meter": Side(
         "privacytrustlab", "e384af8fd9319b8eeb1303aa82474df1441e3c59", (rmia,)
@@ -65,6 +104,7 @@ SIDES = {
         "f1aa988f71cccf1be6d50e0c6f7b2b905e4c9126",
         (bad_teaching, bad_teaching_run, wrong_labels, unsir),
     ),
+    "deepunlearn": Side("xcadet", "6830ff6e5fd72f4793890ee31904814892625acf", (deepunlearn,)),
     "AmnesiacML": Side("lmgraves", "ae594cdd906e1343546652361c6e0c13bd44c86c", (amnesiac,)),
     "SelectiveForgetting": Side(
         "AdityaGolatkar", "4c028253c282c43693b5d8f1ee51eac2fca403f2", (fisher,)
@@ -74,6 +114,7 @@ SIDES = {
     "machine-unlearning": Side(
         "cleverhans-lab", "50a3ada6c777f6882a1764d74a4978bfd61ec6f9", (sisa,)
     ),
+    "LAF": Side("ShaofeiShen768", "bda3694ddcddb6d3ee01077605996d23cdbb1e50", (laf,)),
     "LoTUS": Side("cspartalis", "35ae25e342121e919fb026aa8db0c206eabbe025", (lotus,)),
 }
 
@@ -113,13 +154,15 @@ HEAD = """# Parity with the authors' code
 Do the functions of `coun` give the numbers of the authors' code? They do, up to rounding, except
 where the last column of the table says why they differ on purpose.
 
-Both were run on the same logits, weights and signals: a small `cnn` on 600 digits, random
-embeddings of 64 x 32, 8 shadow models, and margins of 100 unlearned models and 100 Retrains.
-Methods are compared by the weights that they give, those of 2024 and 2025 with the statistics of
-BatchNorm as well: where batches are drawn, both get the same batches in the same order. The table
-has the largest absolute difference, and the same divided by the largest absolute value. "Theirs" is
-the authors' code. `python benchmarks/parity.py DIR` makes this page from checkouts of the
-repositories; none of their code is part of this one.
+Both were run on the same logits, weights and signals: a small `cnn` on 600 digits (for federations
+and SISA a perceptron), random embeddings of 64 x 32, 8 shadow models, and margins of 100 unlearned
+models and 100 Retrains. Methods are compared by the weights and the statistics of BatchNorm that
+they give: where batches are drawn, both get the same batches in the same order, and the same
+initial weights, noise and labels. Losses are compared with their gradients. The table has the
+largest absolute difference, and the same divided by the largest absolute value. "Theirs" is the
+authors' code; lightly, solo-learn, open_clip and CKA are libraries of others, and FedEraser-Code is
+a public copy. `python benchmarks/parity.py DIR` makes this page from checkouts of the repositories;
+none of their code is part of this one.
 
 | compared | with | largest difference | relative | why |
 |---|---|---:|---:|---|

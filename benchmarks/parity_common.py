@@ -261,6 +261,16 @@ def part_of(source: Path | list[str], names: Mapping[str, Any], *wanted: str) ->
     return types.SimpleNamespace(**{name: scope[name] for name in wanted})
 
 
+def method_of(path: Path, kind: str, name: str, names: dict[str, Any]) -> Callable[..., Any]:
+    """One method of a class of a file, as a function."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    classes = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == kind]
+    functions = [n for n in classes[0].body if isinstance(n, ast.FunctionDef) and n.name == name]
+    exec(compile(ast.Module(list(functions), []), path.name, "exec"), names)
+    function: Callable[..., Any] = names[name]
+    return function
+
+
 def in_order(c: Case, role: str, size: int) -> Batches:
     """All rows of *role* in plain batches, in the order of the data."""
     data = c.run.data

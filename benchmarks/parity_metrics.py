@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from parity_common import Case, Line, differences, module_of, part_of
+from parity_common import Case, Line, differences, module_of, notebook, part_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.attacks import lira_offline, lira_online, rmia_ratio, rmia_score
-from coun.attacks.signals import entropy, modified_entropy
+from coun.attacks.logistic import entropy_attack_members, loss_attack_accuracy
+from coun.attacks.signals import entropy, features, modified_entropy
 from coun.attacks.svc import svc_efficacy
 from coun.metrics import zero_retrain_forgetting
 from coun.metrics.divergence import activation_distance
 from coun.metrics.ensembles import klom
+from coun.metrics.representation import linear_cka
 from coun.metrics.rf_jsd import rf_jsd
 from coun.metrics.tradeoff import tow
 from coun.objectives.distillation import kl_loss
@@ -46,6 +48,85 @@ def salun(folder: Path, c: Case) -> Iterator[Line]:
         "modified entropy", name, *differences(right, theirs),
         "theirs writes ln p for ln(1 - p) and replaces the columns of all labels of the batch",
     )  # fmt: skip
+
+
+def salun_attack(folder: Path, c: Case) -> Iterator[Line]:
+    """The whole attack, with its five features, on the logits as data."""
+    script = module_of(folder / "Classification/evaluation/SVC_MIA.py")
+    size = min(len(c.labels["retain"]), len(c.labels["test"]))
+    parts = {k: (c.logits[k].double()[:size], c.labels[k][:size]) for k in c.logits}
+    loaders = {k: [part] for k, part in parts.items()}
+
+    class Given(nn.Module):
+        """Answers with its input."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    theirs = script.SVC_MIA(loaders["retain"], None, loaders["forget"], loaders["test"], Given())
+    groups = [features(*parts[k]) for k in ("retain", "test", "forget")]
+    for group, k in zip(groups, ("retain", "test", "forget"), strict=True):
+        group["m_entropy"] = modified_entropy(*parts[k], "reference")
+    names = {"prob": "probabilities"}
+    ours = [svc_efficacy(*(g[names.get(k, k)] for g in groups)) for k in theirs]
+    words = "correctness, confidence, entropy, modified entropy (`reference`) and probabilities"
+    reference = [100 * value for value in theirs.values()]
+    what = "MIA efficacy on each of five features, %"
+    yield Line(what, "Unlearn-Saliency", *differences(ours, reference), words)
+
+
+def scrub_attack(folder: Path, c: Case) -> Iterator[Line]:
+    """The attack on the loss, by the function of SCRUB's notebook, on the same splits."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import confusion_matrix
+    from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
+
+    losses = [
+        F.cross_entropy(c.logits[k].double(), c.labels[k], reduction="none")
+        for k in ("forget", "test")
+    ]
+    size = min(len(x) for x in losses)
+    generator = np.random.default_rng(0)
+    rows = [x.numpy()[generator.permutation(len(x))[:size]] for x in losses]
+    names: dict[str, Any] = {
+        "np": np, "LogisticRegression": LogisticRegression, "confusion_matrix": confusion_matrix,
+        "StratifiedShuffleSplit": StratifiedShuffleSplit, "cross_val_score": cross_val_score,
+        "print": lambda *values: None,
+    }  # fmt: skip
+    cells = notebook(folder / "MIA_experiments.ipynb")
+    attack = part_of(cells, names, "cm_score", "evaluate_attack_model").evaluate_attack_model
+    joined = np.concatenate(rows).reshape(-1, 1)
+    theirs = attack(joined, np.repeat([1, 0], size), n_splits=5, random_state=0)
+    ours = loss_attack_accuracy(*losses, splits=5, seed=0)
+    yield Line("attack on the loss, %", "SCRUB", *differences(ours, 100 * theirs.mean()))
+
+
+def ssd_attack(folder: Path, c: Case) -> Iterator[Line]:
+    """The attack on the entropy, on the logits as data."""
+    script = module_of(folder / "src/metrics.py")
+    loaders = [[(c.logits[k].double(), None, c.labels[k])] for k in ("retain", "forget", "test")]
+    entropies = {k: script.entropy(c.logits[k].double().softmax(1)) for k in c.logits}
+    script.collect_prob = lambda loader, model: loader[0][0].softmax(1)
+    regression = script.LogisticRegression
+    script.LogisticRegression = lambda multi_class, **options: regression(**options)
+    theirs = 100 * script.get_membership_attack_prob(*loaders, None)
+    ours = entropy_attack_members(*(entropies[k] for k in ("retain", "test", "forget")))
+    name = "selective-synaptic-dampening"
+    words = "without `multi_class`, which scikit-learn no longer has"
+    yield Line("attack on the entropy, %", name, *differences(ours, theirs), words)
+
+
+def cka(folder: Path, c: Case) -> Iterator[Line]:
+    script = module_of(folder / "CKA.py")
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(2, 80, 12))
+    y = x + y
+    name = "CKA-Centered-Kernel-Alignment"
+    yield Line("linear CKA", name, *differences(linear_cka(x, y), script.linear_CKA(x, y)))
 
 
 def shadows(seed: int, rows: int, models: int = 8) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +12,26 @@ from unittest.mock import MagicMock, patch
 import torch
 from parity_common import (
     SILENT,
+    Batches,
     Case,
     Line,
     differences,
     in_order,
+    method_of,
     module_of,
     on_the_cpu,
+    part_of,
     unlearned,
     weights,
 )
 from parity_methods import Pixels
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import coun
 from coun.methods.amun import attack
+from coun.methods.prune import prunable
+from coun.seeds import Seeds
 
 
 def amun(folder: Path, c: Case) -> Iterator[Line]:
@@ -167,3 +174,94 @@ def dualoptim(folder: Path, c: Case) -> Iterator[Line]:
             optimizer_ul=forget,
         )  # fmt: skip
     yield weights(c, "SCRUB with DualOptim: weights after an epoch", "DualOptim", ours, model, "")
+
+
+def deepunlearn(folder: Path, c: Case) -> Iterator[Line]:
+    """CT and MSG, two winners of the competition of NeurIPS 2023, at a constant learning rate."""
+    name, epochs = "deepunlearn", 2
+    constant = {"epochs": epochs, "batch_size": 32, "lr": 0.01, "schedule": "constant"}
+    optimizer = types.SimpleNamespace(learning_rate=0.01, momentum=0.9, weight_decay=5e-4)
+    settings = types.SimpleNamespace(
+        device="cpu",
+        cfg=types.SimpleNamespace(num_epochs=epochs, optimizer=optimizer, init_rate=0.3),
+    )
+    idle = MagicMock()
+    names: dict[str, Any] = {
+        "torch": torch, "nn": nn, "F": F, "optim": torch.optim,
+        "LinearAnnealingLR": lambda *values, **options: idle,
+    }  # fmt: skip
+    unlearning = folder / "munl/unlearning"
+
+    ours, steps = unlearned(c, "ct", **constant)
+    transpose = method_of(unlearning / "kgltop5.py", "KGLTop5", "unlearn", dict(names))
+    model = coun.models.copy_model(c.run.model)
+    whole = ByEpochs(steps.of("retain"), epochs)
+    schedule = patch.object(torch.optim.lr_scheduler, "CosineAnnealingLR", lambda *v, **k: idle)
+    with on_the_cpu(), schedule:
+        transpose(settings, model, whole, None, None)
+    yield weights(c, "CT: weights after 2 epochs", name, ours, model, "")
+
+    # Of convolutions only; both draw the same new weights.
+    drawn: list[Tensor] = []
+    draw = nn.init.kaiming_normal_
+
+    def remember(tensor: Tensor, **options: Any) -> Tensor:
+        result = draw(tensor, **options)
+        if options.get("mode") == "fan_out":
+            drawn.append(result.clone())
+        return result
+
+    def convolutions(model: nn.Module, head: nn.Module) -> dict[str, Tensor]:
+        return {name: w for name, w in prunable(model, head).items() if w.ndim == 4}
+
+    with (
+        patch.object(nn.init, "kaiming_normal_", remember),
+        patch("coun.methods.msg.prunable", convolutions),
+    ):
+        ours, steps = unlearned(c, "msg", warmup=0.0, **constant)
+    path = unlearning / "kgltop2.py"
+    scope = dict(names)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name.startswith("Mask")]
+    exec(compile(ast.Module(list(kinds), []), path.name, "exec"), scope)
+    retain = c.split.rows(c.run.data, "retain")
+    order = torch.randperm(len(retain), generator=Seeds(0).fork("unlearned").torch("retain rows"))
+    forget = in_order(c, "forget", 32)
+    rows = c.run.data.train.take(retain[order[: len(c.split.rows(c.run.data, "forget"))]])
+    images = c.run.data.views.evaluate(rows.fetch(torch.arange(len(rows))))
+    part = list(zip(images.split(32), rows.labels.split(32), strict=True))
+    scope |= {"Subset": lambda *values: None, "DataLoader": lambda *values, **options: part}
+    wanted = (
+        "set_layer", "replace_maskconv", "re_init_model_snip_ver2_little_grad",
+        "get_grads_for_snip",
+    )  # fmt: skip
+    scope |= vars(part_of(path, scope, *wanted))
+    unlearn = method_of(path, "KGLTop2", "unlearn", scope)
+    model = coun.models.copy_model(c.run.model).eval()
+    whole = ByEpochs(steps.of("retain"), epochs)
+    whole.dataset = retain  # type: ignore[assignment]
+    forget.dataset = range(len(rows))  # type: ignore[assignment]
+    waiting = iter(drawn)
+
+    def again(tensor: Tensor, **options: Any) -> Tensor:
+        return tensor.copy_(next(waiting)) if options.get("mode") == "fan_out" else tensor
+
+    with on_the_cpu(), patch.object(nn.init, "kaiming_normal_", again):
+        unlearn(settings, model, whole, forget, None)
+    result = coun.models.copy_model(c.run.model)
+    result.load_state_dict(model.state_dict())
+    words = "of convolutions only, as theirs"
+    yield weights(c, "MSG: weights after 2 epochs", name, ours, result, words)
+
+
+class ByEpochs(Batches):
+    """Retain batches of several epochs, of which each new iterator gives those of the next one."""
+
+    def __init__(self, batches: Batches, epochs: int) -> None:
+        super().__init__(batches)
+        self.size = len(batches) // epochs
+        self.at = 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.at += self.size
+        return iter(self[self.at - self.size : self.at])
