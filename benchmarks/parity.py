@@ -44,7 +44,7 @@ from parity_metrics import (
     scrub_attack,
     ssd_attack,
 )
-from parity_other_runs import amnesiac, contrastive, fisher, unsir, wrong_labels
+from parity_other_runs import amnesiac, contrastive, fisher, lotus_run, unsir, wrong_labels
 from parity_recent import amun, deepunlearn, delete, dualoptim, munba, sfron
 from parity_runs import bad_teaching_run, salun_runs, scrub_runs, sparse
 from torch import Tensor, nn
@@ -115,7 +115,7 @@ SIDES = {
         "cleverhans-lab", "50a3ada6c777f6882a1764d74a4978bfd61ec6f9", (sisa,)
     ),
     "LAF": Side("ShaofeiShen768", "bda3694ddcddb6d3ee01077605996d23cdbb1e50", (laf,)),
-    "LoTUS": Side("cspartalis", "35ae25e342121e919fb026aa8db0c206eabbe025", (lotus,)),
+    "LoTUS": Side("cspartalis", "35ae25e342121e919fb026aa8db0c206eabbe025", (lotus, lotus_run)),
 }
 
 

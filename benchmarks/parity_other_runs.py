@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import random
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from parity_common import (
     Line,
     differences,
     forget_rows,
+    method_of,
     module_of,
     notebook,
     on_the_cpu,
@@ -31,6 +34,8 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 import coun
+from coun.engine import Task
+from coun.methods import lotus as lotus_module
 from coun.objectives import BatchContext
 from coun.seeds import Seeds
 
@@ -254,3 +259,75 @@ def contrastive(folder: Path, c: Case) -> Iterator[Line]:
         trainer.fit(0)
     what = "Contrastive Unlearning, `reference`: weights after 2 epochs"
     yield weights(c, what, name, ours, inner.inner, "")
+
+
+def lotus_run(folder: Path, c: Case) -> Iterator[Line]:
+    """LoTUS for an epoch, with the same Gumbel noise."""
+    name, roles = "LoTUS", ("retain", "forget")
+    taus: list[float] = []
+    unseen: list[float] = []
+    draw, expected = lotus_module.gumbel_softmax, lotus_module.expected_accuracy
+
+    def watched(logits: Tensor, generator: torch.Generator, tau: float) -> Tensor:
+        taus.append(tau)
+        return draw(logits, generator, tau)
+
+    def remember(task: Task) -> float:
+        unseen.append(result := expected(task))
+        return result
+
+    with (
+        patch.object(lotus_module, "gumbel_softmax", watched),
+        patch.object(lotus_module, "expected_accuracy", remember),
+    ):
+        ours, steps = unlearned(c, "lotus", epochs=1, batch_size=32, lr=1e-3)
+    loader, noise = [], []
+    for context in steps.contexts:
+        images = torch.cat([context.inputs(role) for role in roles])
+        counts = [len(context.labels(role)) for role in roles]
+        loader.append((images, None, torch.cat([torch.zeros(counts[0]), torch.ones(counts[1])])))
+        drawn = [
+            torch.empty(n, 10).exponential_(generator=context.generator(f"gumbel, {role}"))
+            for n, role in zip(counts, roles, strict=True)
+        ]
+        noise.append(-torch.cat(drawn).log())
+    waiting = iter([x for x in noise for _ in range(2)])  # for the hard and the soft targets
+
+    def transform(logits: Tensor, tau: Any = 1.0, hard: bool = False) -> Tensor:
+        noisy = logits + next(waiting)
+        return F.one_hot(noisy.argmax(1), 10) if hard else (noisy / tau).softmax(1)
+
+    images, labels = forget_rows(c)
+
+    def accuracy(model: nn.Module, rows: str) -> float:
+        if rows == "val":
+            return unseen[0] / 100
+        with torch.no_grad():
+            return float((model(images).argmax(1) == labels).double().mean())
+
+    names: dict[str, Any] = {
+        "torch": torch, "F": F, "np": np, "time": time, "random": random, "tqdm": lambda x: x,
+        "DEVICE": "cpu", "mlflow": MagicMock(), "compute_accuracy": accuracy,
+        "UnLearningData": lambda **options: None, "set_work_init_fn": lambda seed: None,
+        "DataLoader": lambda *values, **options: loader,
+    }  # fmt: skip
+    path = folder / "src/unlearning_methods/lotus_class.py"
+    loss = method_of(path, "LoTUS", "unlearning_loss", dict(names))
+    run = method_of(path, "LoTUS", "unlearn", dict(names))
+    model, teacher = (coun.models.copy_model(c.run.model) for _ in range(2))
+    rows = types.SimpleNamespace(dataset=range(10))
+
+    class Loaders(dict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            return "val" if key == "val" else rows
+
+    setting = types.SimpleNamespace(
+        dl=Loaders(), batch_size=32, seed=0, teacher=teacher, model=model, epochs=1, alpha=1.0,
+        ProbabilityTranformer=transform,
+        optimizer=torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=5e-4),
+    )  # fmt: skip
+    setting.unlearning_loss = lambda *values: loss(setting, *values)
+    with on_the_cpu():
+        run(setting, 0.3, False)
+    words = f"tau is {float(setting.temperature):.4f}, here {max(taus):.4f}"
+    yield weights(c, "LoTUS: weights after an epoch", name, ours, model, words)
