@@ -4,10 +4,23 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import hypergeom, kstest
 
-from coun.audit import Groups, Strata, suspicious_rows, top_test
+from coun.audit import (
+    Groups,
+    RequestParts,
+    Strata,
+    Subject,
+    judge,
+    suspicious_rows,
+    top_rows,
+    top_test,
+)
 from coun.audit.top_rows import among_models
+from coun.audit.wording import caveats
+from coun.models import Outputs
+from coun.runs import Predictions
 
 
 def test_p_is_the_share_of_all_permutations():
@@ -78,3 +91,60 @@ def test_five_remembered_rows_among_five_retrains_are_found_and_none_by_chance()
             hits += top_test(*among_models(scores[0], scores[1:]), rng).p < 0.001
     assert kstest(ps, "uniform", alternative="greater").pvalue > 0.01
     assert hits >= 16
+
+
+def of_customers(rng, versions, remembered=0):
+    """Four models that saw no row of ten customers, whose rows are *versions* of one each.
+
+    What sets a model apart is the same on all versions. The first model remembers some rows.
+    """
+    base = rng.normal(size=(80 // versions, 4)).repeat(versions, 0)
+    features = torch.from_numpy(base + 0.05 * rng.normal(size=base.shape)).float()
+    models = []
+    for k in range(4):
+        apart = rng.standard_t(4, 80 // versions).repeat(versions)
+        odds = {"forget": apart + 0.1 * rng.normal(size=80), "test": rng.normal(size=200)}
+        odds["forget"][: remembered * (k == 0)] += 9
+        odds["retain"] = rng.normal(5, 1, 400)
+        labels = {part: torch.arange(len(values)) // 8 % 2 for part, values in odds.items()}
+        outputs = {}
+        for part, values in odds.items():
+            rows = features if part == "forget" else torch.from_numpy(rng.normal(size=(400, 4)))
+            other = torch.from_numpy(values).float() * (1 - 2 * labels[part])
+            logits = torch.stack([other, torch.zeros(len(values))], 1)
+            outputs[part] = Outputs(logits, rows[: len(values)].float())
+        models.append(Subject(f"model {k}", Predictions(outputs, labels)))
+    return models
+
+
+def top_rows_of(models, **options):
+    labels = [np.arange(count) // 8 % 2 for count in (80, 400)]
+    parts = RequestParts.from_labels(*labels, np.zeros(80, bool))
+    verdict, family, _ = judge(models[:1], models[1:], parts, margin=2, alpha=0.01, **options)
+    tests = [e for e in verdict.evidence if e.name == "top_rows"]
+    assert family.alike == (not tests)
+    notes = " ".join(caveats(verdict, family))
+    assert ("were compared as a group only" in notes) == family.alike
+    return tests
+
+
+def test_versions_of_one_row_are_not_compared_one_by_one(monkeypatch):
+    """A model that happens to be sure of a customer is sure of all versions of the row."""
+    monkeypatch.setattr(top_rows, "DRAWS", 999)
+    rng = np.random.default_rng(0)
+    ps = []
+    for _ in range(12):
+        models = of_customers(rng, versions=8)
+        odds = np.stack([m.log_odds("forget") for m in models])
+        ps.append(top_test(*among_models(odds[0], odds[1:]), rng).p)
+        assert not top_rows_of(models)
+    assert sum(p < 0.01 for p in ps) >= 3  # chance gives 0 of 12
+
+
+def test_rows_that_differ_are_compared_one_by_one_unless_they_have_owners(monkeypatch):
+    monkeypatch.setattr(top_rows, "DRAWS", 999)
+    models = of_customers(np.random.default_rng(0), versions=1, remembered=5)
+    (test,) = top_rows_of(models)
+    assert test.p < 0.01
+    owners = tuple(np.arange(count) // 8 for count in (80, 200))
+    assert not top_rows_of(models, owners=owners)

@@ -83,6 +83,8 @@ class TestFamily:
             and not part of the family. None where it was not computed.
         suspicious: the forgotten rows that stand out most.
         dropped: forgotten rows whose class the test set lacks.
+        alike: whether listed rows depend on each other (they have owners, or the Retrains differ
+            on many of them together), so that no test compares them one by one.
 
     >>> import coun
     >>> from coun.audit import audit
@@ -103,6 +105,7 @@ class TestFamily:
     unlike_test: float | None = None
     suspicious: tuple[SuspiciousRow, ...] = field(default_factory=tuple)
     dropped: int = 0
+    alike: bool = False
 
     @property
     def found(self) -> tuple[Evidence, ...]:

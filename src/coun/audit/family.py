@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from coun.audit.evidence import ALPHA, Models, Pending, TestFamily, strata_of
-from coun.audit.level_evidence import kept_test, level_tests
+from coun.audit.level_evidence import kept_test, level_tests, rows_alike
 from coun.audit.parts import RequestParts
 from coun.audit.power import Memory
 from coun.audit.rank_tests import Groups, Strata, minus, rank_test
@@ -75,9 +75,11 @@ def run_tests(
     canaries = canary_test(models)
     if canaries is not None:
         pending.append(canaries)
+    alike = models.directed and (owners is not None or rows_alike(models, parts.listed))
     if retrains:
         for name, slots in (("exchangeable", parts.exchangeable), ("listed", parts.listed)):
-            pending += level_tests(models, name, slots, generator) if len(slots) else []
+            if len(slots):
+                pending += level_tests(models, name, slots, generator, alike=alike)
         pending += [kept_test(models, part) for part in ("retain", "test")]
     if listed is not None:
         scores = minus(signed(unlearned, "log_odds"), signed(retrains, "log_odds"))
@@ -101,6 +103,7 @@ def run_tests(
         unlike,
         tuple(suspicious),
         len(parts.exchangeable) + len(parts.listed) - compared,
+        alike and len(parts.listed) > 0,
     )
 
 

@@ -236,6 +236,12 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
             f"{family.parts.copied:,} forgotten rows were left out of the tests, because retained "
             "rows have the same input: a model that never saw the forgotten ones knows them too."
         )
+    if family.alike:
+        notes.append(
+            "Listed rows that resemble each other, or have one owner, were compared as a group "
+            "only, because the Retrains differ on many of them together. A few remembered rows "
+            "among them would not be found."
+        )
     if family.dropped:
         notes.append(
             f"Of a class without test rows: {counted(family.dropped, 'forgotten row')}. Such rows "
