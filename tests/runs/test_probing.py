@@ -141,3 +141,20 @@ def test_trials_of_negation_start_from_negated_weights(normalised, split, small)
 def test_an_edit_before_the_trials_may_read_what_the_method_reads(name, small, split):
     model = build("cnn", classes=10, shape=(1, 8, 8))
     assert unlearn(model, split, small, name).record.probe is not None
+
+
+def test_rates_begin_at_half_of_the_rate_that_the_original_was_trained_with(split, small):
+    """At the usual rate of AdamW, the large weights of such a model hardly move."""
+    original = coun.train(small, network, lr=0.08, epochs=12)
+    assert original.record.original["optimizer"] == "adamw"
+    own, usual = (
+        coun.unlearn(original, split, "class_matching", epochs=3, **settings)
+        for settings in ({}, {"optimizer": "adamw", "lr": 1e-3})
+    )
+    assert own.record.probe.trials[0].lr == 0.04
+    start = coun.evaluate(original, split=split)["unlearn_accuracy"]
+    changes = [coun.evaluate(run)["unlearn_accuracy"] - start for run in (own, usual)]
+    assert changes[0] > 2 * max(changes[1], 5)  # class matching takes rows away from their class
+    # What ascent does at a large rate, no trial shows.
+    pushed = coun.unlearn(original, split, "neggrad_plus", epochs=1)
+    assert pushed.record.probe.trials[0].lr == 1e-3

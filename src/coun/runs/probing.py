@@ -28,13 +28,14 @@ from coun.errors import CounError
 from coun.methods import Method
 from coun.models import copy_model
 from coun.objectives import cross_entropy
+from coun.plans.matching import Matching
 from coun.runs.options import Options
 from coun.runs.recipes import ATTENTIVE, family
 from coun.runs.record import ProbeRecord, TrialRecord
 from coun.runs.start import Start, blank, wrap
 from coun.seeds import Seeds
 
-RATES = {"sgd": 0.05, "adamw": 1e-3}  # of fine-tuning; the largest that are tried
+RATES = {"sgd": 0.05, "adamw": 1e-3}  # of fine-tuning, where no larger one is on record
 SHARES = (1, 1 / 4, 1 / 16, 1 / 64, 1 / 256)
 STEPS, BATCH, HELD_BACK = 12, 32, 256
 TOLERANCE = 0.1  # of the way from the model's loss to that of a uniform guess
@@ -132,8 +133,7 @@ def probe(
     before = _loss(task)
     limit = before + max(NOISE, TOLERANCE * (math.log(len(data.classes)) - before))
     trials, accepted = list[TrialRecord](), False
-    for share in SHARES:
-        rate = RATES[optimizer] * share
+    for rate in _rates(optimizer, method, start.original):
         model.load_state_dict(weights)
         loss = _trial(task, compute, optimizer, rate)
         trials.append(TrialRecord(optimizer=optimizer, lr=rate, loss=loss))
@@ -150,6 +150,22 @@ def probe(
         accepted=accepted,
     )
     return Probe(_settings(method, trials[-1]), record, task.cost)
+
+
+def _rates(optimizer: str, method: Method, original: Mapping[str, Any]) -> list[float]:
+    """The rates to try, the largest first.
+
+    Weights that were trained at a large rate are large, and a usual one would hardly move them. So
+    half of the Original's rate is tried before, as 0.05 is half of the 0.1 of SGD. Trials show only
+    what descent does; a method that may raise a loss without end gets no more than the usual rate.
+    """
+    usual = [RATES[optimizer] * share for share in SHARES]
+    if original.get("optimizer") != optimizer or not original.get("lr"):
+        return usual
+    if "forget" in method.reads and not isinstance(method, Matching):
+        return usual
+    own = [original["lr"] / 2 * share for share in SHARES]
+    return [rate for rate in own if rate > usual[0]] + usual
 
 
 def _divide(task: Task, role: str) -> None:
