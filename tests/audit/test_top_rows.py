@@ -148,3 +148,22 @@ def test_rows_that_differ_are_compared_one_by_one_unless_they_have_owners(monkey
     assert test.p < 0.01
     owners = tuple(np.arange(count) // 8 for count in (80, 200))
     assert not top_rows_of(models, owners=owners)
+
+
+def test_a_retrain_with_a_temperature_remembers_nothing(monkeypatch):
+    """It is less sure of all rows, also of those that every model is wrong about."""
+    monkeypatch.setattr(top_rows, "DRAWS", 999)
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        models = of_customers(rng, versions=1)
+        hard = {
+            part: 6 - 14 * (torch.rand(n, generator=torch.Generator().manual_seed(n)) < 0.15)
+            for part, n in (("forget", 80), ("test", 200))
+        }
+        for model, temperature in zip(models, (3, 1, 1, 1), strict=True):
+            for part, outputs in model.predictions.outputs.items():
+                if part in hard:
+                    outputs.logits[:, 0] += hard[part] * (1 - 2 * model.labels(part))
+                outputs.logits.div_(temperature)
+        (test,) = top_rows_of(models)
+        assert test.p > 0.01

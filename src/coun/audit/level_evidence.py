@@ -10,6 +10,7 @@ import numpy as np
 from coun.audit.evidence import Evidence, Models, Pending, relearned_copies
 from coun.audit.levels import LevelTest, level_test
 from coun.audit.power import rows_for_level
+from coun.audit.rank_tests import Groups
 from coun.audit.scores import MEANING, Subject, divergence
 from coun.audit.top_rows import among_models, shared_with_neighbour, top_test
 from coun.metrics.arrays import Floats, Ints
@@ -80,7 +81,7 @@ def _top_among_models(
 ) -> Pending:
     """Are too many of the most extreme row scores of all models the audited model's?"""
     scores = [
-        np.stack([s.scores["log_odds"].forget[slots] for s in group])
+        np.stack([_in_own_spread(s.scores["log_odds"], slots) for s in group])
         for group in (models.unlearned, models.retrains)
     ]
     strata, above = among_models(scores[0].mean(0), scores[1])
@@ -88,6 +89,17 @@ def _top_among_models(
     about = f"this model's rows among the {test.size} most extreme of all models"
     excess = test.forgotten - test.expected
     return Pending(Evidence("top_rows", about, "rows", excess, test.p, "under", True, part))
+
+
+def _in_own_spread(scores: Groups, slots: Ints) -> Floats:
+    """Scores of the rows at *slots*, (N,), by the middle and the spread of the model's test rows.
+
+    A model with a higher temperature is less sure of every row, right or wrong. In nats it would
+    stand out on the rows that all models are wrong about, as if it remembered them.
+    """
+    middle = float(np.median(scores.test))
+    values: Floats = (scores.forget[slots] - middle) / (np.abs(scores.test - middle).mean() or 1.0)
+    return values
 
 
 def _levels(group: Sequence[Subject], name: str) -> tuple[Floats, Floats]:
