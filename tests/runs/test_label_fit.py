@@ -82,6 +82,20 @@ def test_auto_does_not_teach_wrong_labels_once_more(mistaken):
         assert not (run.model(x).argmax(1) == y).any()
 
 
+@pytest.mark.parametrize(("wrong", "said"), [(30, "look wrong"), (12, "fit less often"), (0, None)])
+def test_a_method_by_name_warns_of_labels_that_it_would_teach_once_more(
+    mistaken, wrong, said, caplog
+):
+    data, split = mistaken(30, wrong)
+    original = coun.train(data, "mlp", epochs=5)
+    coun.unlearn(original, split, "held_out", epochs=1)
+    warnings = [r.getMessage() for r in caplog.records if "labels of the forget" in r.getMessage()]
+    assert [said in text for text in warnings] == ([True] if said else [])
+    caplog.clear()
+    coun.unlearn(original, split, "class_matching", epochs=1)
+    assert "labels of the forget" not in caplog.text
+
+
 @pytest.mark.parametrize("rows", [0, 1])
 def test_without_held_out_rows_nothing_is_asked(mistaken, rows):
     data, split = mistaken(40, 40)

@@ -23,12 +23,13 @@ from coun.methods.retrain import Retrain
 from coun.models import gives_same_weights, make_model, name_of_folder
 from coun.models.ensemble import Layout, Shards
 from coun.runs.chain import accumulated, step_of
-from coun.runs.choice import AUTO, choose_method
+from coun.runs.choice import AUTO, SINGLE_ROWS, choose_method, kind_of
 from coun.runs.choosing import error_ratio, request_facts
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
 from coun.runs.folder import RECORD, check_place, expanded
 from coun.runs.kept_epochs import with_kept_epochs
+from coun.runs.label_fit import label_fit
 from coun.runs.options import Options
 from coun.runs.probing import needs_probe, probe
 from coun.runs.recipes import by_family, inherited
@@ -257,6 +258,7 @@ class _Unlearning:
                     counted(len(rows), "held-out row"),
                     FEW_HELD_OUT,
                 )
+            self._check_labels(method)
             split = split.leaving_out(data.test.numbers[rows])
         if method.needs_kept_epochs:
             origin = with_kept_epochs(origin, self.start)
@@ -266,6 +268,22 @@ class _Unlearning:
             self._announce(in_words(origin.retrain_share))
         kind: Kind = "retrain" if is_retrain else "unlearned"
         return RunSpec(kind, method, data, split, origin, self.seed)
+
+    def _check_labels(self, method: Method) -> None:
+        """Warn of a method that makes the model as sure of labels as of held-out rows'."""
+        start, split = self.start, self.split
+        single = kind_of(split, start.data) in SINGLE_ROWS
+        if self.origin.chosen_because or not single:  # `auto` has looked at the labels itself
+            return
+        fit = label_fit(start, split)
+        if fit != "usual" and ProcessGroup.current().is_main:
+            _log.warning(
+                "the labels of the forget rows %s, and %s would teach them once more; expected "
+                "rows like held-out rows: take class_matching for wrong labels, or auto, which "
+                "looks at them",
+                "look wrong" if fit == "wrong" else "fit less often than those of held-out rows",
+                method.name,
+            )
 
     def _announce(self, line: str) -> None:
         """Say before the work what will be done, where a person watches."""
