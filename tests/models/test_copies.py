@@ -118,6 +118,23 @@ def test_the_answers_of_a_lightning_module_are_those_of_its_forward(monkeypatch,
     assert torch.equal(logits, scaled(images))
 
 
+def test_a_function_that_makes_the_lightning_module_makes_its_network(monkeypatch, small, split):
+    def make():
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        return lightning_module(monkeypatch, model=net)
+
+    run = coun.unlearn(make(), split, "retrain", data=small, build=make, epochs=1)
+    assert isinstance(run.model, nn.Sequential)
+
+
+def test_a_function_that_makes_another_architecture_is_refused(small, split):
+    def make(width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+    with pytest.raises(CounError, match=r"another architecture.*'1.weight' is \[9, 64\], not \[8"):
+        coun.unlearn(make(8), split, "retrain", data=small, build=lambda: make(9), epochs=1)
+
+
 def test_a_compiled_model_stands_for_the_module_inside_it() -> None:
     net = nn.Linear(2, 2)
     assert inner_network(torch.compile(net)) is net

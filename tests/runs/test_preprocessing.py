@@ -156,6 +156,10 @@ def test_weights_that_do_not_fit_are_refused_for_their_own_reason(tmp_path):
     for name, reason in (("pickled.pt", "more than tensors"), ("other.pt", "another architecture")):
         with pytest.raises(coun.CounError, match=reason):
             coun.Run.from_weights(tmp_path / name, data, "cnn")
+    grey = coun.models.build("cnn", classes=10, shape=(1, 8, 8))
+    torch.save(grey.state_dict(), tmp_path / "grey.pt")
+    with pytest.raises(coun.CounError, match="--mean and --std are one number each"):
+        coun.Run.from_weights(tmp_path / "grey.pt", data, "cnn")
 
 
 def test_a_model_is_built_for_the_size_after_the_views(expecting, tmp_path):

@@ -4,6 +4,7 @@ from coun.models.copies import (
     copy_model,
     gives_same_weights,
     inner_network,
+    make_like,
     make_model,
     to_be_filled,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "inner_network",
     "load_trained",
     "load_weights",
+    "make_like",
     "make_model",
     "name_of_folder",
     "preprocessing",

@@ -185,3 +185,33 @@ def make_model(factory: Callable[[], nn.Module], shape: tuple[int, ...]) -> nn.M
                 ) from error
         model.train(training)
     return model
+
+
+def make_like(
+    model: nn.Module, factory: Callable[[], nn.Module], shape: tuple[int, ...]
+) -> nn.Module:
+    """Call *factory* as `make_model`, for a model of the same architecture as *model*.
+
+    Where *factory* makes the LightningModule that *model* was inside, its network is returned.
+
+    Raises: CounError as `make_model`, or if the weights have other names or shapes.
+
+    >>> make_like(nn.Linear(5, 3), lambda: nn.Linear(5, 3), (5,)).weight.shape
+    torch.Size([3, 5])
+    """
+    made = make_model(factory, shape)
+    wanted = _shapes(model)
+    for network in (made, inner_network(made)):
+        if _shapes(network) == wanted:
+            return network
+    shapes = _shapes(made)
+    name = next(n for n in (*wanted, *shapes) if shapes.get(n) != wanted.get(n))
+    raise CounError(
+        f"build makes a {type(made).__name__} of another architecture than the model: '{name}' is "
+        f"{list(shapes[name]) if name in shapes else 'missing'}, not "
+        f"{list(wanted[name]) if name in wanted else 'there'}; expected fresh weights of one kind"
+    )
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from coun.data import Data, OutOfFold, Split
+from coun.data import Data, OutOfFold, Split, Views
 from coun.data.row_table import deleted_test_rows
 from coun.data.sources import require_trusted_source
 from coun.errors import CounError
@@ -297,14 +297,20 @@ def _with_weights(
             raise
         channels = 4 - data.input_shape[0]
         try:
-            other = with_channels(data, channels, quiet=True)
-            make = maker_for(other)
+            make = maker_for(_with_any_numbers(data, channels))
             assert make is not None
             load_weights(module := to_be_filled(make), path)
         except CounError:
             raise error from None
         adapted = with_channels(data, channels)
     return module.eval(), adapted
+
+
+def _with_any_numbers(data: Data, channels: int) -> Data:
+    """Return *data* with other channels, whatever its mean and deviation, to build a network."""
+    if isinstance(data.views, Views):
+        data = replace(data, views=replace(data.views, mean=(0.5,), std=(0.5,)))
+    return with_channels(data, channels, quiet=True)
 
 
 def check_weights(folder: Path, record: RunRecord, model: nn.Module) -> None:

@@ -20,7 +20,7 @@ from coun.federated import Federated, FederatedMethod, Federation, federation_of
 from coun.methods import Method, find, make
 from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
-from coun.models import gives_same_weights, make_model, name_of_folder
+from coun.models import gives_same_weights, make_like, name_of_folder
 from coun.models.ensemble import Layout, Shards
 from coun.runs.chain import accumulated, step_of
 from coun.runs.choice import AUTO, SINGLE_ROWS, choose_method, kind_of
@@ -340,7 +340,7 @@ def _opened(
     run = Run.from_weights(start, data, head=head)
     warn_of_modes(run.model)
     if build is not None:
-        run.build = partial(make_model, build, run.data.input_shape)
+        run.build = partial(make_like, run.model, build, run.data.input_shape)
         if gives_same_weights(run.build, run.model):
             raise CounError(
                 "build makes a model with the weights of the model to unlearn from; expected fresh "
