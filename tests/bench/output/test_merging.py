@@ -70,6 +70,16 @@ def test_a_model_of_both_parts_counts_once(tmp_path: Path) -> None:
     assert len(merged["rows"]) == merged["planned"] == 65
 
 
+def in_an_earlier_version(document: Document) -> None:
+    document["config"]["data_root"] = ["data"]
+
+
+def test_parts_of_an_earlier_version_are_merged(tmp_path: Path) -> None:
+    one = part(tmp_path / "one", lambda row: row["seed"] == 0, unchanged)
+    two = part(tmp_path / "two", lambda row: row["seed"] == 1, in_an_earlier_version)
+    assert len(merge([one, two], tmp_path / "both")["rows"]) == 26
+
+
 def with_other_settings(document: Document) -> None:
     for row in document["rows"]:
         if row["row"] == "CoUn":

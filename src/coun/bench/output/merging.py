@@ -12,7 +12,8 @@ from coun.files import expanded, refuse_foreign
 from coun.metrics import GAP_METRICS
 
 CONFIG = "config.toml"  # what the folder of a bench holds and that of merged results does not
-FREE = {"title", "note", "seeds", "method", "tune", "compute"}  # keys that may differ
+# Keys that may differ; earlier versions recorded the folder of the data.
+FREE = {"title", "note", "seeds", "method", "tune", "compute", "data_root"}
 # Metrics that every row measures on the same images. TA and MIA of some methods, and those of their
 # Retrain, are measured on half of the test rows.
 OF_TRAINING_ROWS = ("retain_accuracy", "unlearn_accuracy")
