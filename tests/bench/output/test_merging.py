@@ -72,6 +72,7 @@ def test_a_model_of_both_parts_counts_once(tmp_path: Path) -> None:
 
 def in_an_earlier_version(document: Document) -> None:
     document["config"]["data_root"] = ["data"]
+    del document["config"]["workload"][0]["data"]["options"]
 
 
 def test_parts_of_an_earlier_version_are_merged(tmp_path: Path) -> None:

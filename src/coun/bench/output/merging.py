@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from coun.bench.output.results import RESULTS, read, save
+from coun.bench.spec.config import Workload
 from coun.errors import CounError
 from coun.files import expanded, refuse_foreign
 from coun.metrics import GAP_METRICS
 
 CONFIG = "config.toml"  # what the folder of a bench holds and that of merged results does not
-# Keys that may differ; earlier versions recorded the folder of the data.
-FREE = {"title", "note", "seeds", "method", "tune", "compute", "data_root"}
+FREE = {"title", "note", "seeds", "method", "tune", "compute", "data_root"}  # keys that may differ
 # Metrics that every row measures on the same images. TA and MIA of some methods, and those of their
 # Retrain, are measured on half of the test rows.
 OF_TRAINING_ROWS = ("retain_accuracy", "unlearn_accuracy")
@@ -84,7 +84,10 @@ def _refuse_different_benches(parts: Mapping[str, Mapping[str, Any]]) -> None:
     (name, first), *others = parts.items()
     for other, part in others:
         for key in sorted((first["config"].keys() | part["config"].keys()) - FREE):
-            if first["config"].get(key) != part["config"].get(key):
+            values = [
+                _with_defaults(key, config.get(key)) for config in (first["config"], part["config"])
+            ]
+            if values[0] != values[1]:
                 raise CounError(
                     f"{other} and {name} have different values of '{key}' in their configs; "
                     "expected results of one bench, with other seeds or other rows"
@@ -93,6 +96,14 @@ def _refuse_different_benches(parts: Mapping[str, Mapping[str, Any]]) -> None:
             raise CounError(
                 f"{other} and {name} have different protocols; expected results of one bench"
             )
+
+
+def _with_defaults(key: str, value: Any) -> Any:
+    """Give workloads of an earlier version the defaults of the keys that were added since.
+
+    Other parts of a config may name code, which would be imported to validate them.
+    """
+    return list(map(Workload.model_validate, value)) if key == "workload" else value
 
 
 def _merged_rows(parts: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
