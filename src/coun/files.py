@@ -17,6 +17,7 @@ from typing import Any
 from coun.errors import CounError, require_type
 
 LOCK = ".lock"
+RUN_WEIGHTS = "model.safetensors"  # the weights of a run, and of each version of a registry
 # The file by which a folder is known as a registry, and the folder in it where new versions arise.
 REGISTRY_DATABASE, REGISTRY_WORK = "registry.sqlite", "work"
 SHA256 = "sha256"  # the key of the checksum in a sealed document

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coun.certificates.envelope import Envelope, Signature, read_envelope, unsigned
-from coun.certificates.keys import load_key
+from coun.certificates.keys import as_list, load_key
 from coun.certificates.page import write_page
 from coun.certificates.statement import Statement
 from coun.errors import CounError, TamperingFound
@@ -37,24 +37,12 @@ def issue(
 
     Raises: CounError if the folder holds a certificate, a key cannot be read or no key is given.
 
-    >>> import datetime
-    >>> from coun.certificates import Cost, MethodUsed, Predicate, RequestServed, Subject
-    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
-    >>> predicate = Predicate(
-    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
-    ...     method=MethodUsed(name="coun", reads_forget_data=False),
-    ...     cost=Cost(flops=1e12),
-    ...     checks=(),
-    ...     result="FULFILLED",
-    ...     time_created=now,
-    ... )
-    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
-    >>> statement = Statement(subject=(subject,), predicate=predicate)
     >>> import tempfile
     >>> from coun.certificates import create_key
+    >>> from coun.certificates.example import example_statement
     >>> folder = Path(tempfile.mkdtemp())
     >>> engineer, officer = create_key(folder / "engineer.pem"), create_key(folder / "officer.pem")
-    >>> path = issue(statement, engineer, folder / "certificate")
+    >>> path = issue(example_statement(), engineer, folder / "certificate")
     >>> digest = statement_digest(path)
     >>> countersign(path, officer)
     >>> statement_digest(path) == digest  # a second signature leaves the statement as it is
@@ -63,7 +51,7 @@ def issue(
     path = Path(folder) / CERTIFICATE
     if path.exists():
         raise CounError(f"{path} exists; a certificate is never overwritten")
-    signers = [_signer(key) for key in _listed(keys)]
+    signers = [_signer(key) for key in as_list(keys)]
     if not signers:
         raise CounError("no key is given; expected at least one to sign the certificate")
     content = statement.to_bytes()
@@ -81,22 +69,12 @@ def countersign(path: str | Path, key: SigningKey) -> None:
 
     Raises: TamperingFound if the certificate was changed; CounError if *key* has signed it before.
 
-    >>> import datetime, tempfile
-    >>> from coun.certificates import Cost, MethodUsed, Predicate, RequestServed, Statement, Subject
-    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
-    >>> predicate = Predicate(
-    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
-    ...     method=MethodUsed(name="coun", reads_forget_data=False),
-    ...     cost=Cost(flops=1e12),
-    ...     checks=(),
-    ...     result="FULFILLED",
-    ...     time_created=now,
-    ... )
-    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
-    >>> statement = Statement(subject=(subject,), predicate=predicate)
+    >>> import tempfile
     >>> from coun.certificates import create_key
+    >>> from coun.certificates.example import example_statement
     >>> folder = Path(tempfile.mkdtemp())
-    >>> path = issue(statement, create_key(folder / "one.pem"), folder / "certificate")
+    >>> key = create_key(folder / "one.pem")
+    >>> path = issue(example_statement(), key, folder / "certificate")
     >>> countersign(path, create_key(folder / "two.pem"))
     >>> len(read_envelope(path).signatures)
     2
@@ -124,30 +102,16 @@ def statement_digest(path: str | Path) -> str:
     It names the certificate in the next one and in the ledger. A second signature does not
     change it.
 
-    >>> import datetime, tempfile
-    >>> from coun.certificates import Cost, MethodUsed, Predicate, RequestServed, Statement, Subject
-    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
-    >>> predicate = Predicate(
-    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
-    ...     method=MethodUsed(name="coun", reads_forget_data=False),
-    ...     cost=Cost(flops=1e12),
-    ...     checks=(),
-    ...     result="FULFILLED",
-    ...     time_created=now,
-    ... )
-    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
-    >>> statement = Statement(subject=(subject,), predicate=predicate)
+    >>> import tempfile
     >>> from coun.certificates import create_key
+    >>> from coun.certificates.example import example_statement
     >>> folder = Path(tempfile.mkdtemp())
-    >>> path = issue(statement, create_key(folder / "one.pem"), folder / "certificate")
+    >>> key = create_key(folder / "one.pem")
+    >>> path = issue(example_statement(), key, folder / "certificate")
     >>> len(statement_digest(path))
     64
     """
     return hashlib.sha256(read_envelope(Path(path)).content).hexdigest()
-
-
-def _listed(keys: SigningKey | Sequence[SigningKey]) -> Sequence[SigningKey]:
-    return keys if isinstance(keys, list | tuple) else [keys]  # type: ignore[list-item]
 
 
 def _signer(key: SigningKey) -> CryptoSigner:

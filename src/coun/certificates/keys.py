@@ -6,8 +6,9 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coun.errors import CounError
 from coun.files import cannot_write, read_small
@@ -114,6 +115,11 @@ def key_from_hex(text: str) -> SSlibKey:
     from securesystemslib.signer import SSlibKey
 
     return SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)))
+
+
+def as_list(keys: Any) -> Sequence[Any]:
+    """Return *keys*, where one key or several may be given, as a sequence."""
+    return keys if isinstance(keys, list | tuple) else [keys]
 
 
 def _crypto_key(key: SSlibKey) -> Ed25519PublicKey:

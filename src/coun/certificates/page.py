@@ -61,20 +61,8 @@ def model_card(statement: Statement, keyids: Sequence[str] = ()) -> str:
 
     Args: keyids: of the keys that signed it, from `Verification.keyids`.
 
-    >>> import datetime
-    >>> from coun.certificates import Cost, MethodUsed, Predicate, RequestServed, Subject
-    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
-    >>> predicate = Predicate(
-    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
-    ...     method=MethodUsed(name="coun", reads_forget_data=False),
-    ...     cost=Cost(flops=1e12),
-    ...     checks=(),
-    ...     result="FULFILLED",
-    ...     time_created=now,
-    ... )
-    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
-    >>> statement = Statement(subject=(subject,), predicate=predicate)
-    >>> model_card(statement).splitlines()[0]
+    >>> from coun.certificates.example import example_statement
+    >>> model_card(example_statement()).splitlines()[0]
     '## Unlearning'
     """
     parts = ["## Unlearning\n", headline(statement.predicate) + "\n"]

@@ -78,7 +78,7 @@ class RequestServed(_Part):
 
     Args:
         id: of the request in its registry.
-        kind: "listed", "class" and so on, as in `coun.data.requests`.
+        kind: how the rows were named: "listed" (by id or content), "class", or "mixed".
         rows: how many training rows it names.
         matched_by: how these rows were recognised: "id", "content", "class", "features".
 
@@ -166,16 +166,8 @@ class Previous(_Part):
 class Predicate(_Part):
     """What was asked, what was done, what was shown, and what remains open.
 
-    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
-    >>> predicate = Predicate(
-    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
-    ...     method=MethodUsed(name="coun", reads_forget_data=False),
-    ...     cost=Cost(flops=1e12),
-    ...     checks=(),
-    ...     result="FULFILLED",
-    ...     time_created=now,
-    ... )
-    >>> predicate.statement
+    >>> from coun.certificates.example import example_statement
+    >>> example_statement().predicate.statement
     'Evidence under the named tests; not a proof that no trace remains.'
     """
 
@@ -197,7 +189,8 @@ class Predicate(_Part):
 class Statement(_Part):
     """An in-toto Statement, version 1, about the files in *subject*.
 
-    >>> Subject(name="model.safetensors", digest={"sha256": "0" * 64}).name
+    >>> from coun.certificates.example import example_statement
+    >>> example_statement().to_json()["subject"][0]["name"]
     'model.safetensors'
     """
 

@@ -22,17 +22,15 @@ from coun.certificates.envelope import (
     read_envelope,
 )
 from coun.certificates.issuing import CERTIFICATE
-from coun.certificates.keys import key_from_hex, load_public_key
+from coun.certificates.keys import as_list, key_from_hex, load_public_key
 from coun.certificates.statement import PREDICATE_TYPE, Result, Statement
 from coun.errors import CounError
-from coun.files import REGISTRY_DATABASE, expanded, file_digest
+from coun.files import REGISTRY_DATABASE, RUN_WEIGHTS, expanded, file_digest
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
 
     PublicKey = SSlibKey | str | Path
-
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -58,24 +56,13 @@ class Verification:
         statement: what the certificate says; None unless its signature is valid.
         keyids: of the keys that signed it; empty unless all signatures are valid.
 
-    >>> import datetime, tempfile
-    >>> from coun.certificates import Cost, MethodUsed, Predicate, RequestServed, Statement, Subject
-    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
-    >>> predicate = Predicate(
-    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
-    ...     method=MethodUsed(name="coun", reads_forget_data=False),
-    ...     cost=Cost(flops=1e12),
-    ...     checks=(),
-    ...     result="FULFILLED",
-    ...     time_created=now,
-    ... )
-    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
-    >>> statement = Statement(subject=(subject,), predicate=predicate)
-    >>> from coun.certificates import create_key, issue
+    >>> import tempfile
+    >>> from coun.certificates import create_key, issue, verify
+    >>> from coun.certificates.example import example_statement
     >>> folder = Path(tempfile.mkdtemp())
-    >>> path = issue(statement, create_key(folder / "one.pem"), folder / "certificate")
-    >>> from coun.certificates import verify
-    >>> found = verify(path, keys=folder / "one.pem.pub")
+    >>> key = create_key(folder / "signing.pem")
+    >>> path = issue(example_statement(), key, folder / "certificate")
+    >>> found = verify(path, keys=folder / "signing.pem.pub")
     >>> found.tampered, found.failures, len(found.keyids)
     (False, (), 1)
     """
@@ -127,31 +114,19 @@ def verify(
 
     Raises: CounError if the file is not a certificate, or another file cannot be read.
 
-    >>> import datetime, tempfile
-    >>> from coun.certificates import (
-    ...     Check, Cost, MethodUsed, Predicate, RequestServed, Statement, Subject, create_key, issue
-    ... )
-    >>> now = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
-    >>> predicate = Predicate(
-    ...     request=RequestServed(id="1", received=now.date(), kind="listed", rows=3),
-    ...     method=MethodUsed(name="coun", reads_forget_data=False),
-    ...     cost=Cost(flops=1e12),
-    ...     checks=(Check(name="test accuracy", value=90, result="PASSED"),),
-    ...     result="FULFILLED",
-    ...     time_created=now,
-    ... )
-    >>> subject = Subject(name="model.safetensors", digest={"sha256": "0" * 64})
+    >>> import tempfile
+    >>> from coun.certificates import create_key, issue
+    >>> from coun.certificates.example import example_statement
     >>> folder = Path(tempfile.mkdtemp())
-    >>> _ = create_key(folder / "signing.pem")
-    >>> statement = Statement(subject=(subject,), predicate=predicate)
-    >>> path = issue(statement, folder / "signing.pem", folder / "certificate")
+    >>> key = create_key(folder / "signing.pem")
+    >>> path = issue(example_statement(), key, folder / "certificate")
     >>> verification = verify(path, keys=folder / "signing.pem.pub")
     >>> {check.name: check.result for check in verification.checks}["signature"]
     'PASSED'
     """
     path = expanded(path)
     path = path / CERTIFICATE if path.is_dir() else path
-    named = [] if keys is None else [_public_key(key) for key in _listed(keys)]
+    named = [] if keys is None else [_public_key(key) for key in as_list(keys)]
     folder = None if registry is None else _registry_folder(registry)
     of_registry = [] if folder is None else _registry_keys(folder)
     weights = None if model is None else _weights(model)
@@ -273,7 +248,7 @@ def _signers(
 def _model(statement: Statement, weights: Path | None, folder: Path | None) -> VerificationCheck:
     """Compare the model, or look for it among the versions of the registry."""
     digests = {subject.name: subject.digest["sha256"] for subject in statement.subject}
-    expected = digests.get(WEIGHTS, "none")
+    expected = digests.get(RUN_WEIGHTS, "none")
     if weights is not None:
         digest = file_digest(weights)
         if digest == expected:
@@ -283,7 +258,7 @@ def _model(statement: Statement, weights: Path | None, folder: Path | None) -> V
     if folder is None:
         message = "not compared; name the model file or the run folder with --model"
         return VerificationCheck("model", "WARNED", message)
-    for file in sorted((folder / "versions").glob(f"*/{WEIGHTS}")):
+    for file in sorted((folder / "versions").glob(f"*/{RUN_WEIGHTS}")):
         if file_digest(file) == expected:
             return VerificationCheck("model", "PASSED", f"{file.parent} holds the certified model")
     message = f"no version of {folder} holds the certified model, SHA-256 {expected[:12]}"
@@ -295,7 +270,7 @@ def _files_beside(path: Path, statement: Statement) -> list[VerificationCheck]:
     checks = []
     for subject in statement.subject:
         name, file = subject.name, path.parent / subject.name
-        if name == WEIGHTS or Path(name).name != name or not os.path.isfile(file):
+        if name == RUN_WEIGHTS or Path(name).name != name or not os.path.isfile(file):
             continue
         same = file_digest(file) == subject.digest["sha256"]
         message = f"{printable(name)} is {'as certified' if same else 'not what was certified'}"
@@ -373,14 +348,10 @@ def _registry_keys(folder: Path) -> list[SSlibKey]:
 
 def _weights(model: str | Path) -> Path:
     path = expanded(model)
-    path = path / WEIGHTS if path.is_dir() else path
+    path = path / RUN_WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise CounError(f"{path} does not exist; expected a model file or a run folder")
     return path
-
-
-def _listed(keys: PublicKey | Sequence[PublicKey]) -> Sequence[PublicKey]:
-    return keys if isinstance(keys, list | tuple) else [keys]  # type: ignore[list-item]
 
 
 def _public_key(key: PublicKey) -> SSlibKey:

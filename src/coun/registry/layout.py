@@ -9,7 +9,6 @@ from coun.files import REGISTRY_DATABASE, REGISTRY_WORK
 DATABASE, WORK = REGISTRY_DATABASE, REGISTRY_WORK
 LOCK, SIGNING_KEY = "fulfil.lock", "signing.pem"
 VERSIONS, CERTIFICATES, REVIEW = "versions", "certificates", "review"
-MODEL = "model.safetensors"  # the weights of a version
 
 
 def version_folder(folder: Path, version: int) -> Path:

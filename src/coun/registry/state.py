@@ -52,7 +52,7 @@ class Request:
 
 
 @dataclass
-class Fulfilment:
+class RunningFulfilment:
     """A fulfilment that began: its requests, the version it starts from, and its attempts."""
 
     number: int
@@ -78,7 +78,7 @@ class State:
     requests: dict[int, Request] = field(default_factory=dict)
     served: int = 0
     served_since: str = ""
-    running: Fulfilment | None = None
+    running: RunningFulfilment | None = None
     fulfilments: int = 0
     pending_files: dict[int, dict[str, str]] = field(default_factory=dict)
 
@@ -165,7 +165,7 @@ def _shredded(state: State, entry: Entry) -> None:
 
 def _started(state: State, entry: Entry) -> None:
     state.fulfilments = int(entry.body["fulfilment"])
-    state.running = Fulfilment(state.fulfilments, entry.body)
+    state.running = RunningFulfilment(state.fulfilments, entry.body)
 
 
 def _attempt(state: State, entry: Entry) -> None:

@@ -6,8 +6,9 @@ import datetime
 import itertools
 from pathlib import Path
 
+from coun.files import RUN_WEIGHTS
 from coun.ledger import Ledger
-from coun.registry.layout import MODEL, VERSIONS
+from coun.registry.layout import VERSIONS
 from coun.registry.state import Request, State, Version
 from coun.registry.summary import (
     CertificateSummary,
@@ -67,7 +68,7 @@ def _version(state: State, version: Version) -> VersionSummary:
         parent=version.parent,
         start=body.get("start"),
         folder=f"{VERSIONS}/{version.number}",
-        weights_sha256=version.files[MODEL],
+        weights_sha256=version.files[RUN_WEIGHTS],
         method=body["method"],
         settings=body["settings"],
         seed=body["seed"],

@@ -76,7 +76,7 @@ class RequestSummary(_Summary):
     Attributes:
         request: its number, counted from 1.
         state: "open", "fulfilled" or "withdrawn".
-        kind: how the rows were named: "ids", "match" or "class".
+        kind: how the rows were named: "listed" (by id or content), "class", or "mixed".
         rows, test_rows: the numbers of training rows, which are forgotten, and of test rows,
             which no model saw and measurements leave out.
         reason: free text of the person who entered it; may hold anything.

@@ -16,6 +16,7 @@ from coun.files import (
     LOCK,
     REGISTRY_DATABASE,
     REGISTRY_WORK,
+    RUN_WEIGHTS,
     check_writable,
     is_temporary,
     locked,
@@ -26,7 +27,7 @@ from coun.files import (
 from coun.files import expanded as expanded
 from coun.runs.record import RunRecord, parse_record
 
-WEIGHTS, RECORD, ROWS, METRICS = "model.safetensors", "run.json", "rows.parquet", "metrics.json"
+WEIGHTS, RECORD, ROWS, METRICS = RUN_WEIGHTS, "run.json", "rows.parquet", "metrics.json"
 OUT_OF_FOLD = "out_of_fold.npz"
 CHECKPOINT = "checkpoint"
 FOLDS = "folds"  # where an unfinished preparation of a run keeps the models of finished folds
