@@ -3,26 +3,12 @@
 import json
 
 import pytest
-import torch
 
 import coun
 from coun.audit import audit
-from coun.audit.optional import relearn_half
 from coun.errors import CounError
 from coun.files import to_json
 from coun.metrics import GAP_METRICS
-
-
-def test_both_halves_are_relearned_and_the_model_is_not_changed(plain, memoriser, retrains):
-    """A model that saw the rows answers more of them rightly all along."""
-    split = coun.Split.by_class(plain, 3)
-    before = [w.clone() for w in memoriser.model.parameters()]
-    remembered = relearn_half(memoriser, split).right
-    assert remembered.shape == (len(split.forget),)
-    assert set(remembered.round() % 20) == {0}
-    never = relearn_half(coun.train(plain, "cnn", split=split, seed=3, epochs=8), split).right
-    assert remembered.mean() > never.mean() + 20
-    assert all(torch.equal(a, b) for a, b in zip(before, memoriser.model.parameters(), strict=True))
 
 
 def test_another_recipe_of_the_retrains_is_said(memoriser, retrains):

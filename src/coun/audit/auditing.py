@@ -26,14 +26,15 @@ from coun.audit.models import (
     opened_models,
     outputs_of,
 )
-from coun.audit.optional import recipe_of_shadows, relearn_times
+from coun.audit.over_seeds import over_seeds
 from coun.audit.owners import owner_numbers, read_owners
 from coun.audit.parts import RequestParts
 from coun.audit.planning import advice, plan_of
+from coun.audit.relearning import relearn_times
 from coun.audit.result import Audit
 from coun.audit.scores import Subject
-from coun.audit.seeds import over_seeds
 from coun.audit.semantics import semantics
+from coun.audit.shadow_attacks import recipe_of_shadows
 from coun.audit.verdict import Gap, allowed_gap, judge
 from coun.audit.wording import caveats, headline, sentence
 from coun.data import Data, Split

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom, mannwhitneyu
 
+from coun.audit.scores import log_odds
+from coun.data import Data
+from coun.engine import predict
 from coun.errors import CounError
-from coun.metrics.arrays import Values, floats
+from coun.metrics.arrays import Floats, Values, floats
+from coun.runs import Run
 
 SHARES = (1.0, 0.5, 0.25, 0.125)  # of the canaries that are guessed at
 
@@ -137,3 +141,11 @@ def _refuting_p(count: int, guesses: int, correct: int, epsilon: float, delta: f
     steps = np.arange(1, correct + 1)
     within = np.cumsum(binom.pmf(correct - steps, guesses, share)) / steps
     return float(min(1.0, tail + 2 * count * delta * within.max()))
+
+
+def canary_scores(run: Run, data: Data) -> tuple[Floats, Floats]:
+    """Log-odds of the canaries' labels (N,), and 1 for those that took part in training."""
+    assert data.canaries is not None
+    examples = data.canaries.examples
+    odds = log_odds(predict(run.classifier, data, examples).logits, examples.labels)
+    return odds, data.canaries.member.double().numpy()

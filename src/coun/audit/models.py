@@ -9,15 +9,11 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from coun.audit.optional import (
-    attack_scores,
-    canary_scores,
-    nearby_odds,
-    relearn_half,
-    relearning_is_cheap,
-    shadow_attacks,
-)
+from coun.audit.canaries import canary_scores
+from coun.audit.nearby import nearby_odds
+from coun.audit.relearning import relearn_half, relearning_is_cheap
 from coun.audit.scores import Subject
+from coun.audit.shadow_attacks import attack_scores, shadow_attacks
 from coun.data import Data, Split
 from coun.errors import CounError, require_type
 from coun.runs import Predictions, Run, SharedOutputs, predictions

@@ -23,7 +23,7 @@ class Audit:
         family, of_original: the tests, and the same tests of the Original.
         measures: the metrics of each model, by its name.
         distances: how far a model is from the Retrains, in the mean over them: by the name of
-            an unlearned model, "original", and "floor" (between two or more Retrains); empty
+            an unlearned model, "Original", and "floor" (between two or more Retrains); empty
             without Retrains.
         seeds: RA, UA, TA and MIA over the seeds, and the gap of the means; None without Retrains.
         semantics: which classes forgotten rows are given.

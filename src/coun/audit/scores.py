@@ -131,9 +131,7 @@ class Subject:
 
     def log_odds(self, part: str) -> Floats:
         """Log-odds of the true class (N,), in nats, clamped."""
-        odds = scaled_logit(self.logits(part), self.labels(part)).clamp(-LIMIT, LIMIT)
-        values: Floats = odds.numpy()
-        return values
+        return log_odds(self.logits(part), self.labels(part))
 
     def _correct(self, part: str) -> Floats:
         values: Floats = correctness(self.logits(part), self.labels(part)).numpy()
@@ -163,6 +161,12 @@ class Subject:
         else:
             odds = probe_margins((x, y), (queries, labels))
         return Groups(*np.split(odds, [len(self.labels("forget"))]))
+
+
+def log_odds(logits: Tensor, labels: Tensor) -> Floats:
+    """Log-odds of the true class (N,), in nats, clamped."""
+    values = scaled_logit(logits, labels.cpu()).clamp(-LIMIT, LIMIT)
+    return np.asarray(values.numpy(), dtype=np.float64)
 
 
 def in_points(scores: Groups) -> Groups:

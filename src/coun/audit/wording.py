@@ -102,7 +102,7 @@ def _reasons(verdict: Verdict, family: TestFamily, advice: str = "") -> list[str
         + f"; up to {gap.allowed:.1f} would be called no difference.",
         "control": "This audit cannot tell: the Original passes it too.",
         "near": _near(verdict) if "near" in verdict.reasons else "",
-        "power": _power_missing(family, advice),
+        "power": _power_missing(verdict, advice),
     }
     return [text for key, text in sentences.items() if key in verdict.reasons]
 
@@ -112,8 +112,8 @@ def _has_drift(family: TestFamily) -> bool:
     return family.drift is not None and family.drift < family.alpha
 
 
-def _power_missing(family: TestFamily, advice: str) -> str:
-    count = _count(family)
+def _power_missing(verdict: Verdict, advice: str) -> str:
+    count = verdict.detectable_of
     missed = (
         "even if it remembered the forgotten row"
         if count == 1
@@ -128,17 +128,6 @@ def _near(verdict: Verdict) -> str:
         f"One test came near to finding a difference ({short(least)}, {effect_text(least)}, p = "
         f"{p_text(least.holm)}). Repeat the audit with more Retrains or with a larger request."
     )
-
-
-def _count(family: TestFamily) -> int:
-    parts = (family.parts.exchangeable, family.parts.listed)
-    names = ("exchangeable", "listed")
-    shares = {
-        len(slots): family.detectable(name) / len(slots)
-        for name, slots in zip(names, parts, strict=True)
-        if len(slots)
-    }
-    return max(shares, key=lambda count: shares[count])
 
 
 def _power(verdict: Verdict) -> str:

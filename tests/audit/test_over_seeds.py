@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
-from coun.audit.seeds import over_seeds
+from coun.audit.over_seeds import over_seeds
 from coun.metrics import GAP_METRICS
 
 

@@ -1,21 +1,20 @@
-"""The tests of an audit that look at more than the models' usual outputs."""
+"""Slightly changed copies of the forgotten rows get the same noise on every machine."""
 
 import numpy as np
 import pytest
 import torch
 
-from coun.audit import optional
+from coun.audit.nearby import nearby_odds
 from coun.engine import predict
-from coun.errors import CounError
 
 
 @pytest.mark.parametrize("batch", [7, 500])
 def test_the_noise_of_nearby_rows_does_not_depend_on_the_batches_of_the_device(
     split, original, monkeypatch, batch
 ):
-    usual = optional.nearby_odds(original, split)
+    usual = nearby_odds(original, split)
     monkeypatch.setattr("coun.engine.prediction.CPU_BATCH", batch)
-    other = optional.nearby_odds(original, split)
+    other = nearby_odds(original, split)
     np.testing.assert_array_equal(usual.forget, other.forget)
     np.testing.assert_array_equal(usual.test, other.test)
 
@@ -27,11 +26,3 @@ def test_rows_are_predicted_as_many_at_a_time_as_is_asked(small, original):
     outputs = predict(classifier, small, small.test, batch_size=40)
     assert sizes == [40, 40, 20]
     torch.testing.assert_close(outputs.logits, predict(classifier, small, small.test).logits)
-
-
-def test_logits_beyond_training_are_named(split, original):
-    with torch.no_grad():
-        for weight in original.classifier.head.parameters():
-            weight.mul_(1e30)
-    with pytest.raises(CounError, match=r"logits up to .*e\+\d\d, .*divide the weights"):
-        optional.relearn_half(original, split)
