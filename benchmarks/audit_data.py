@@ -23,6 +23,7 @@ import torch
 from audit_models import BATCH, Nets, Pool, World, drawn, fit, forgetting, pools
 from audit_page import ACCUSING
 from scipy.stats import binom
+from wrapped import wrapped
 
 from coun.audit import rank_tests, top_rows
 from coun.audit.parts import RequestParts, without_copies
@@ -227,7 +228,7 @@ def write(cells: dict[tuple[str, str, int], Counter[str]], command: str) -> None
         first, last = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
         head, _, rest = page.partition(first)
         page = head + first + "\n".join(["", *lines, "", ""]) + last + rest.partition(last)[2]
-    write_text(RESULTS / "audit-data.md", page)
+    write_text(RESULTS / "audit-data.md", wrapped(page))
 
 
 def main(arguments: list[str] | None = None) -> None:

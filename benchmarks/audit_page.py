@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from scipy.stats import binom
+from wrapped import wrapped
 
 from coun.audit.verdict import CLEAR, WORDS
 from coun.engine import environment
@@ -211,7 +212,7 @@ def write(cells: Cells, draws: Draws, command: str, out: Path) -> None:
         bad="\n".join(of_bad_models(cells)),
         missed="\n".join(of_missed(cells)),
     )
-    write_text(out.with_suffix(".md"), text)
+    write_text(out.with_suffix(".md"), wrapped(text))
 
 
 NETWORKS = (

@@ -15,6 +15,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from wrapped import wrapped
+
 from coun.bench import bench, report
 from coun.bench.output.results import read
 from coun.files import write_text
@@ -174,7 +176,7 @@ def main() -> None:
         bench(config, folder, minutes=given.minutes, resume=True)
         report(folder)
         benches[config] = read(folder)
-    write_text(given.page, page(benches, kept_conclusion(given.page)))
+    write_text(given.page, wrapped(page(benches, kept_conclusion(given.page))))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from wrapped import wrapped
 
 import coun
 from coun.engine.device import keep_freed_memory
@@ -258,7 +259,7 @@ def main() -> None:
         seeds=len(results),
     )
     tables = summarised(results) + verdict(results)
-    write_text(given.page, head + tables + kept_conclusion(given.page))
+    write_text(given.page, wrapped(head + tables + kept_conclusion(given.page)))
 
 
 if __name__ == "__main__":

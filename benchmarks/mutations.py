@@ -22,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from mutation_inputs import Inputs
+from wrapped import wrapped
 
 from coun.errors import CounError
 from coun.files import write_text
@@ -75,6 +76,9 @@ def page(counts: dict[str, Counter[str]], seed: int) -> str:
     lines = [
         "# Mutated inputs",
         "",
+        "This page shows whether damaged or hostile files can make `coun` fail with a traceback. "
+        f"{totals[-1] or 'None'} of {total:,} did.",
+        "",
         f"`python benchmarks/mutations.py {total} --seed {seed}` changes valid inputs at random, "
         "by bytes or by values, and reads them. Half of the records carry the checksum of their "
         "changed content, as an attacker would write them, so that the checks behind the checksum "
@@ -100,7 +104,7 @@ def main() -> None:
     text = page(counts, given.seed)
     print(text)
     if given.kind is None:
-        write_text(PAGE, text)
+        write_text(PAGE, wrapped(text))
     sys.exit(any(counter["traceback"] for counter in counts.values()))
 
 

@@ -21,6 +21,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from wrapped import wrapped
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE, CLASSES, TEST = 8, 10, 1_000
@@ -138,7 +139,7 @@ def main() -> None:
         results.append(json.loads(done.stdout.splitlines()[-1]))
         print(results[-1], flush=True)
     listing = " ".join(map(str, given.rows))
-    given.out.write_text(page(results, f"python benchmarks/scale.py --rows {listing}"))
+    given.out.write_text(wrapped(page(results, f"python benchmarks/scale.py --rows {listing}")))
 
 
 if __name__ == "__main__":
