@@ -32,7 +32,7 @@ def row_tests(
     generator: np.random.Generator,
 ) -> list[Pending]:
     """Forgotten rows against test rows of their class: exact where rows are exchangeable."""
-    condition = ", given the Retrains'" if models.retrains else ""
+    condition = ", given the Retrains' answers" if models.retrains else ""
     pending = []
     for name in models.names:
         residual = given_retrains(models, strata, name)

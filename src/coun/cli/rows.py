@@ -146,11 +146,13 @@ def _rows_of_run(
     """List the rows that the run in *folder* recorded, forgotten ones first."""
     from coun.runs import rows_of_run
 
-    rows = [row for row in rows_of_run(folder) if find.casefold() in row.id.casefold()]
+    known = rows_of_run(folder)
+    rows = [row for row in known if find.casefold() in row.id.casefold()]
     if not rows:
+        hashed = any(row.id.startswith("hmac:") for row in known)
         raise CounError(
-            f"no row of {folder} has '{find}' in its id; leave out --find to see ids (a registry "
-            "keeps no readable ids; find rows in the data)"
+            f"no row of {folder} has '{find}' in its id; "
+            + ("forgotten rows have no readable ids" if hashed else "leave out --find to see ids")
         )
     rows.sort(key=lambda row: not row.forgotten_by)
     if out is not None:
