@@ -121,7 +121,7 @@ def test_a_retrain_of_the_users_own_is_what_the_audit_compares_with(fulfilled, t
     assert "without a Retrain" not in " ".join(lines)
     expected = coun.evaluate(tmp_path / "retrain")["retain_accuracy"]
     high = min(100, expected + 5)
-    assert result.checks[1].name == f"retain accuracy between {expected - 10:.1f} and {high:.1f}"
+    assert result.checks[1].name == f"retain accuracy between {expected - 10:.1f}% and {high:.1f}%"
 
 
 def test_a_retrain_of_another_request_is_refused(fulfilled, tmp_path):

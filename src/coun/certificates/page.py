@@ -148,7 +148,7 @@ def _shown(predicate: Predicate) -> Section:
     from coun.report.table import Grid
 
     rows = [(MARKS[check.result], _check_cells(check)) for check in predicate.checks]
-    header = ["test", "result", "value", "interval", "could find"]
+    header = ["test", "result", "value", "90% interval", "could find"]
     tables = [Grid(header, rows, "The tests of the new model", words=True)] if rows else []
     lead = predicate.statement if rows else f"No test was made. {predicate.statement}"
     return Section("What was shown", lead, tables)
@@ -157,8 +157,7 @@ def _shown(predicate: Predicate) -> Section:
 def _check_cells(check: Check) -> list[str]:
     interval = "" if check.interval is None else "{:.4g} to {:.4g}".format(*check.interval)
     power = "" if check.detectable_rows is None else f"{check.detectable_rows:,} rows"
-    value = "" if check.value is None else f"{check.value:.4g}"
-    return [check.name, SYMBOLS[check.result], value, interval, power]
+    return [check.name, SYMBOLS[check.result], check.shown, interval, power]
 
 
 def _covered(predicate: Predicate) -> Section:

@@ -127,12 +127,13 @@ class Check(_Part):
     """One test of the model: its value, interval, power and result.
 
     Args:
+        interval: the 90% interval of the value.
         detectable_rows: how many remembered rows the test would find in 4 of 5 cases; None
             where this is not known or the test is not about memory.
         result: as in in-toto's test-result predicate.
 
-    >>> Check(name="test accuracy", value=91.5, interval=(90, 93), result="PASSED").result
-    'PASSED'
+    >>> Check(name="test accuracy", value=91.5, interval=(90, 93), result="PASSED").shown
+    '91.5%'
     """
 
     name: str
@@ -140,6 +141,12 @@ class Check(_Part):
     interval: tuple[float, float] | None = None
     detectable_rows: int | None = Field(None, ge=0)
     result: Result
+
+    @property
+    def shown(self) -> str:
+        """The value with its unit; empty where there is none. An accuracy is in percent."""
+        unit = "%" if self.name.startswith(("test accuracy", "retain accuracy")) else ""
+        return "" if self.value is None else f"{self.value:.4g}{unit}"
 
 
 class Coverage(_Part):

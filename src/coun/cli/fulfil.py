@@ -113,9 +113,10 @@ def command(
 def _show(result: Any) -> None:
     click.echo(f"what the gates found for {result.method}:")
     for check in result.checks:
-        value = "" if check.value is None else f": {check.value:.4g}"
-        low_high = check.interval
-        interval = "" if low_high is None else f" ({low_high[0]:.3g} to {low_high[1]:.3g})"
+        value = f": {check.shown}" if check.shown else ""
+        interval = ""
+        if check.interval is not None:
+            interval = " (90% interval {:.3g} to {:.3g})".format(*check.interval)
         click.echo(f"{check.result:<7} {check.name}{value}{interval}")
     numbers = ", ".join(map(str, result.requests))
     named = f"request {numbers}" if len(result.requests) == 1 else f"requests {numbers}"

@@ -252,4 +252,4 @@ def _summary(
 
 
 def _measured(check: Check) -> str:
-    return check.name if check.value is None else f"{check.name}: {check.value:.4g}"
+    return f"{check.name}: {check.shown}" if check.shown else check.name

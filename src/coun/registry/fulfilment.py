@@ -368,4 +368,4 @@ class Fulfilment:
 
 def _in_words(check: Check) -> str:
     """A check that failed, with its value."""
-    return check.name if check.value is None else f"{check.name}, but it is {check.value:.4g}"
+    return f"{check.name}, but it is {check.shown}" if check.shown else check.name

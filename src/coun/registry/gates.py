@@ -196,7 +196,7 @@ def _accuracy(
     if least is None and usual is not None:
         least = max(0.0, round(usual - LARGE_FALL, 2))
     if least is not None:
-        name += f" at least {least:g}"
+        name += f" at least {least:g}%"
     failed = least is not None and not (value is not None and value >= least)
     result = "PASSED" if not failed else "WARNED" if only_warn else "FAILED"
     return _check(name, value=value, result=result)
@@ -215,7 +215,7 @@ def _retained(value: float, expected: float | None, change: float, exact: bool) 
     low, high = max(0.0, expected - 2 * change), min(100.0, expected + change)
     passed = low <= value <= high
     result = "PASSED" if passed else "WARNED" if exact else "FAILED"
-    name = f"retain accuracy between {low:.1f} and {high:.1f}"
+    name = f"retain accuracy between {low:.1f}% and {high:.1f}%"
     return _check(name, value=value, result=result)
 
 
