@@ -206,7 +206,7 @@ def _print(summary: RegistrySummary) -> None:
 
     click.echo(f"version {summary.served} is served since {_minute(summary.served_since)} UTC")
     versions = Table(
-        "", "from", "method", "requests", "rows", "test acc.", "drift", "cost", "made",
+        "no.", "from", "method", "requests", "rows", "test acc.", "drift", "cost", "made",
         box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False,
     )  # fmt: skip
     versions.columns[2].overflow = "fold"

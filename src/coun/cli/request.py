@@ -174,7 +174,7 @@ def shred(folder: Path, number: int, source: str | None, as_json: bool) -> None:
 
 def table_of(requests: tuple[RequestSummary, ...]) -> Table:
     """A table of requests for the terminal."""
-    table = Table("", "state", "rows", "received", "due", "version", "reason", box=SIMPLE_HEAD)
+    table = Table("no.", "state", "rows", "received", "due", "version", "reason", box=SIMPLE_HEAD)
     for request in requests:
         state = Text("overdue", "red") if request.overdue else Text(request.state)
         state += ", key shredded" * request.shredded
