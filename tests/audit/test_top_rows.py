@@ -17,7 +17,7 @@ from coun.audit import (
     top_rows,
     top_test,
 )
-from coun.audit.top_rows import among_models
+from coun.audit.top_rows import among_models, shared_with_neighbour
 from coun.audit.wording import caveats
 from coun.models import Outputs
 from coun.runs import Predictions
@@ -167,3 +167,10 @@ def test_a_retrain_with_a_temperature_remembers_nothing(monkeypatch):
                 outputs.logits.div_(temperature)
         (test,) = top_rows_of(models)
         assert test.p > 0.01
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rows", [0, 1])
+def test_without_rows_that_were_listed_nothing_is_shared(rows):
+    """A request of random rows has none; NumPy warned of the mean of nothing."""
+    assert shared_with_neighbour(np.zeros((3, rows)), [np.zeros((rows, 4))] * 3) == 0

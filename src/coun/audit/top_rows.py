@@ -116,9 +116,9 @@ def shared_with_neighbour(retrains: Floats, features: Sequence[Floats]) -> float
     """
     from sklearn.neighbors import NearestNeighbors
 
-    columns = np.hstack([values / (values.std() or 1.0) for values in features])
-    if len(columns) < 2:
+    if retrains.shape[1] < 2:
         return 0.0
+    columns = np.hstack([values / (values.std() or 1.0) for values in features])
     near = NearestNeighbors(n_neighbors=2).fit(columns).kneighbors(return_distance=False)[:, 0]
     ranks = np.stack([rankdata(row) for row in retrains - retrains.mean(0)])
     ranks -= ranks.mean(1, keepdims=True)
