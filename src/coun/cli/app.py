@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-BAD_INPUT = 2
+BAD_INPUT = 2  # exit codes; `TamperingFound` has one of its own
+NEGATIVE = 3  # the command did its work, and the answer is no
 FIRST_TOPIC = "Options"  # the heading of options that most calls need
+# That of `coun.runs.options`, repeated here because importing it loads torch.
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
 
 

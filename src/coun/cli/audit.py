@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from coun.audit import Audit
 
 MARGIN, ALPHA = 2.0, 0.01  # those of `coun.audit`, repeated here because importing it loads torch
-FAILED = 3
 PAIRS_LEGEND = (
     "% of pairs: how often the forgotten row scores higher than the test row; 50% is ideal."
 )
@@ -78,7 +77,7 @@ _test_option, _page_option = app.option_on("Tests"), app.option_on("Page")
 @click.option(
     "--fail-on",
     metavar="WORDS",
-    help=f"Verdicts, separated by commas, for which the exit code is {FAILED}.",
+    help=f"Verdicts, separated by commas, for which the exit code is {app.NEGATIVE}.",
 )
 @app.trust_option
 @_test_option(
@@ -202,7 +201,7 @@ def command(
         show(result)
         if page:
             app.console.print(f"The page: {page}", highlight=False, markup=False)
-    return FAILED if result.verdict.label in failing else 0
+    return app.NEGATIVE if result.verdict.label in failing else 0
 
 
 def _refuse_overwriting(out: Path) -> None:

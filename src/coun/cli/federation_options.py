@@ -25,7 +25,7 @@ def federation_options(command: Callable[..., Any]) -> Callable[..., Any]:
         options = {name: values.pop(name) for name in names}
         return command(federation=_settings(**options), **values)
 
-    flags = (
+    return app.options(
         _option(
             "--clients",
             type=int,
@@ -43,11 +43,7 @@ def federation_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--partition-seed", type=int, help="Seed of the division among clients.  [default: 0]"
         ),
         _option("--local-epochs", type=int, help="Epochs of a round.  [default: 1]"),
-    )
-    decorated: Callable[..., Any] = with_federation
-    for option in reversed(flags):
-        decorated = option(decorated)
-    return decorated
+    )(with_federation)
 
 
 def partition_of(federation: Settings) -> Partition | None:

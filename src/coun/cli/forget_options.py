@@ -167,7 +167,11 @@ def forget_options(command: Callable[..., Any]) -> Callable[..., Any]:
         forget = ForgetOptions(**{name: values.pop(f"forget_{name}") for name in names})
         return command(forget=forget, **values)
 
-    flags = (
+    return app.options(
+        *(
+            _option(flag, f"forget_{name}", multiple=True, **settings)
+            for name, flag, settings in _DECLARATIONS
+        ),
         _option(
             "--id-column",
             "forget_id_column",
@@ -181,13 +185,7 @@ def forget_options(command: Callable[..., Any]) -> Callable[..., Any]:
             is_flag=True,
             help="Also forget exact copies of the rows, and leave copies out of the test part.",
         ),
-    )
-    decorated: Callable[..., Any] = with_request
-    for option in reversed(flags):
-        decorated = option(decorated)
-    for name, flag, settings in reversed(_DECLARATIONS):
-        decorated = _option(flag, f"forget_{name}", multiple=True, **settings)(decorated)
-    return decorated
+    )(with_request)
 
 
 def split_from_options(

@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from coun.cli import app
+from coun.cli.registry_folder import open_registry, registry_argument
 
-GATE_FAILED = 3
+# Those of `coun.registry`, repeated here because importing it loads torch.
+BUDGET, RETAIN_CHANGE = 0.3, 5.0
 _gate_option = app.option_on("Gates")
 
 
@@ -22,7 +24,7 @@ _gate_option = app.option_on("Gates")
     "Exit code 0: fulfilled; 3: no method passed, the old version is served; 4: the registry was "
     "tampered with.",
 )
-@click.argument("folder", metavar="DIR", type=app.PATH)
+@registry_argument
 @click.argument("requests", metavar="[N]...", nargs=-1, type=click.IntRange(min=1))
 @click.option(
     "--method",
@@ -33,9 +35,9 @@ _gate_option = app.option_on("Gates")
 @click.option(
     "--budget",
     type=float,
-    default=0.3,
+    default=BUDGET,
     metavar="SHARE",
-    help="What auto may cost, as a share of a Retrain.  [default: 0.3]",
+    help=f"What auto may cost, as a share of a Retrain.  [default: {BUDGET:g}]",
 )
 @_gate_option(
     "--min-test-accuracy", type=float, metavar="PERCENT", help="Gate on the test accuracy."
@@ -49,10 +51,10 @@ _gate_option = app.option_on("Gates")
 @_gate_option(
     "--max-retain-change",
     type=float,
-    default=5.0,
+    default=RETAIN_CHANGE,
     metavar="POINTS",
     help="Gate on the retain accuracy: how far it may be above what a Retrain is expected to "
-    "have, and twice as far below.  [default: 5]",
+    f"have, and twice as far below.  [default: {RETAIN_CHANGE:g}]",
 )
 @click.option(
     "--retrain",
@@ -87,9 +89,7 @@ def command(
     **compute: Any,
 ) -> int:
     values = app.parse_settings(settings)
-    from coun.registry import Registry
-
-    result = Registry.open(folder, say=lambda line: click.echo(line, err=True), trust=trust).fulfil(
+    result = open_registry(folder, trust=trust).fulfil(
         *requests,
         method=method,
         settings=values,
@@ -107,7 +107,7 @@ def command(
         app.emit(result.model_dump(mode="json"))
     else:
         _show(result)
-    return GATE_FAILED if result.result == "FAILED" else 0
+    return app.NEGATIVE if result.result == "FAILED" else 0
 
 
 def _show(result: Any) -> None:

@@ -11,19 +11,19 @@ from rich.table import Table
 
 from coun.cli import app
 from coun.cli.data_options import data_options
+from coun.cli.registry_folder import open_registry, read_registry, registry_argument
 from coun.cli.start import open_start
 from coun.cli.views_options import views_options
 from coun.errors import CounError, TamperingFound, counted
 
 if TYPE_CHECKING:
-    from coun.registry import Registry, RegistryReader, RegistrySummary
+    from coun.registry import RegistrySummary
 
 command = click.Group(
     "registry",
     help="Keep deletion requests, versions of a model and the record of both.",
     short_help="Keep deletion requests and versions of a model.",
 )
-_folder = click.argument("folder", metavar="DIR", type=app.PATH)
 
 
 @command.command(
@@ -33,7 +33,7 @@ _folder = click.argument("folder", metavar="DIR", type=app.PATH)
     help="Make the registry DIR, which must not exist or be empty. Its version 1 is a run that "
     "coun trained (--from), or a weights file (--weights, --model and --data).",
 )
-@_folder
+@registry_argument
 @click.option("--from", "start", metavar="RUN", type=app.PATH, help="Run folder to begin with.")
 @click.option("--weights", metavar="FILE", type=app.PATH, help="Weights file to begin with.")
 @click.option(
@@ -116,7 +116,7 @@ def init(
     cls=app.Command,
     help="Print versions, requests, due dates and drift.\n\nExit code 4 if the ledger was changed.",
 )
-@_folder
+@registry_argument
 @click.option(
     "--html",
     "page",
@@ -126,7 +126,7 @@ def init(
 )
 @app.json_option
 def show(folder: Path, page: Path | None, as_json: bool) -> int:
-    summary = _read(folder).summary()
+    summary = read_registry(folder).summary()
     if page is not None:
         from coun.registry.page import write_page
 
@@ -146,10 +146,10 @@ def show(folder: Path, page: Path | None, as_json: bool) -> int:
     help="Compare everything in DIR with the ledger, and name what was edited, removed, swapped "
     "or is missing.\n\nExit code 4 if something was.",
 )
-@_folder
+@registry_argument
 @app.json_option
 def check(folder: Path, as_json: bool) -> int:
-    registry = _open(folder)
+    registry = open_registry(folder)
     problems = registry.check()
     if as_json:
         entries, head = registry.ledger.head()
@@ -170,11 +170,11 @@ def check(folder: Path, as_json: bool) -> int:
     help="Serve an earlier version again; by default the one before. Requests that it does not "
     "fulfil are open again.",
 )
-@_folder
+@registry_argument
 @click.argument("version", metavar="[VERSION]", required=False, type=click.IntRange(min=1))
 @app.json_option
 def rollback(folder: Path, version: int | None, as_json: bool) -> None:
-    registry = _open(folder)
+    registry = open_registry(folder)
     served = registry.rollback(version)
     if as_json:
         app.emit(registry.summary().model_dump(mode="json"))
@@ -189,11 +189,11 @@ def rollback(folder: Path, version: int | None, as_json: bool) -> None:
     help="Delete the files of a version that is not served, for good: an earlier version still "
     "holds what it learned from rows that were forgotten later.",
 )
-@_folder
+@registry_argument
 @click.argument("version", metavar="VERSION", type=click.IntRange(min=1))
 @app.json_option
 def discard(folder: Path, version: int, as_json: bool) -> None:
-    registry = _open(folder)
+    registry = open_registry(folder)
     registry.discard(version)
     if as_json:
         app.emit(registry.summary().model_dump(mode="json"))
@@ -251,16 +251,3 @@ def _print(summary: RegistrySummary) -> None:
 
 def _minute(time: str) -> str:
     return time[:16].replace("T", " ")
-
-
-def _open(folder: Path) -> Registry:
-    from coun.registry import Registry
-
-    return Registry.open(folder, say=lambda line: click.echo(line, err=True))
-
-
-def _read(folder: Path) -> RegistryReader:
-    """Open a registry for listing, which needs no model and does not load torch."""
-    from coun.registry.reading import RegistryReader
-
-    return RegistryReader(folder)

@@ -12,13 +12,13 @@ from rich.text import Text
 
 from coun.cli import app
 from coun.cli.forget_options import WHERE_HELP, values_by_column
+from coun.cli.registry_folder import open_registry, read_registry, registry_argument
 from coun.errors import CounError, TamperingFound, counted, visible
 
 if TYPE_CHECKING:
-    from coun.registry import Registry, RegistryReader, RequestSummary
+    from coun.registry import RequestSummary
 
 command = click.Group("request", help="Enter, list and close deletion requests of a registry.")
-_folder = click.argument("folder", metavar="DIR", type=app.PATH)
 _number = click.argument("number", metavar="N", type=click.IntRange(min=1))
 _source = click.option(
     "--data", "source", metavar="SRC", help="Where the data is now, if it was moved."
@@ -32,7 +32,7 @@ _source = click.option(
     "be repeated and combined. The ids are kept until the request is fulfilled; after that only "
     "keyed hashes of them.",
 )
-@_folder
+@registry_argument
 @click.option(
     "--ids",
     multiple=True,
@@ -89,7 +89,7 @@ def add(
     from coun.data.request_files import read_ids
 
     conditions = values_by_column(where)
-    registry = _open(folder, trust)
+    registry = open_registry(folder, trust=trust)
     request = registry.add(
         ids=[name for file in ids for name in read_ids(file, id_column, conditions)],
         match=match,
@@ -121,10 +121,10 @@ def add(
     help="List all requests: what is open, overdue, fulfilled or withdrawn.\n\nExit code 4 if the "
     "ledger was changed.",
 )
-@_folder
+@registry_argument
 @app.json_option
 def list_requests(folder: Path, as_json: bool) -> int:
-    summary = _read(folder).summary()
+    summary = read_registry(folder).summary()
     if as_json:
         app.emit([request.model_dump(mode="json") for request in summary.requests])
     else:
@@ -135,11 +135,11 @@ def list_requests(folder: Path, as_json: bool) -> int:
 
 
 @command.command("show", cls=app.Command, help="Show one request.")
-@_folder
+@registry_argument
 @_number
 @app.json_option
 def show(folder: Path, number: int, as_json: bool) -> None:
-    request = _read(folder).request(number)
+    request = read_registry(folder).request(number)
     if as_json:
         app.emit(request.model_dump(mode="json"))
         return
@@ -151,11 +151,11 @@ def show(folder: Path, number: int, as_json: bool) -> None:
 @command.command(
     "withdraw", cls=app.Command, help="Close an open request; its rows and its key are deleted."
 )
-@_folder
+@registry_argument
 @_number
 @app.json_option
 def withdraw(folder: Path, number: int, as_json: bool) -> None:
-    _report(_open(folder).withdraw(number), as_json)
+    _report(open_registry(folder).withdraw(number), as_json)
 
 
 @command.command(
@@ -164,12 +164,12 @@ def withdraw(folder: Path, number: int, as_json: bool) -> None:
     help="Destroy the key of a fulfilled request. Nothing then links its record to a row. The "
     "rows must be deleted from the source first.",
 )
-@_folder
+@registry_argument
 @_number
 @_source
 @app.json_option
 def shred(folder: Path, number: int, source: str | None, as_json: bool) -> None:
-    _report(_open(folder).shred(number, data=source), as_json)
+    _report(open_registry(folder).shred(number, data=source), as_json)
 
 
 def table_of(requests: tuple[RequestSummary, ...]) -> Table:
@@ -201,16 +201,3 @@ def _report(request: RequestSummary, as_json: bool) -> None:
     due = f", due {request.due}" * (request.state == "open") + ", overdue" * request.overdue
     shredded = "; its key is destroyed" * request.shredded
     click.echo(f"request {request.request}: {request.state}, {rows}{due}{shredded}")
-
-
-def _open(folder: Path, trust: bool = False) -> Registry:
-    from coun.registry import Registry
-
-    return Registry.open(folder, say=lambda line: click.echo(line, err=True), trust=trust)
-
-
-def _read(folder: Path) -> RegistryReader:
-    """Open a registry for listing, which needs no model and does not load torch."""
-    from coun.registry.reading import RegistryReader
-
-    return RegistryReader(folder)

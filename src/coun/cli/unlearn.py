@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from coun.cli import app
-from coun.cli.contrast_options import contrast_options, make_contrast
+from coun.cli.contrast_options import contrast_options
 from coun.cli.data_options import data_options
 from coun.cli.federation_options import partition_of
 from coun.cli.forget_options import ForgetOptions, forget_options, split_from_options
@@ -56,11 +56,7 @@ def command(
     seed: int,
     forget: ForgetOptions,
     settings: tuple[str, ...],
-    contrast: str | None,
-    contrast_weight: float | None,
-    contrast_temperature: float | None,
-    contrast_views: str | None,
-    contrast_set: tuple[str, ...],
+    contrast: dict[str, Any] | None,
     source: str | None,
     model: str | None,
     trust: bool,
@@ -80,14 +76,11 @@ def command(
     chosen = None if method == "auto" else make(method, values, trust=True)
     check_place(out)
     options = app.run_options(**compute)
-    module = make_contrast(
-        contrast, contrast_weight, contrast_temperature, contrast_views, contrast_set
-    )
     common: dict[str, Any] = {"seed": seed, "out": out, "options": options, **values}
     if retain_share is not None:
         common["retain_access"] = retain_share
-    if module is not None:
-        common["contrast"] = module
+    if contrast is not None:
+        common["contrast"] = contrast
     run = open_start(
         start,
         source,

@@ -9,11 +9,11 @@ import click
 from rich.table import Table
 
 from coun.cli import app
+from coun.errors import CounError, TamperingFound
 
 if TYPE_CHECKING:
     from coun.certificates import Verification
 
-NOT_FULFILLED, TAMPERING = 3, 4
 SYMBOLS = {"PASSED": "✓", "WARNED": "!", "FAILED": "✕"}
 
 
@@ -64,7 +64,6 @@ def command(
     as_json: bool,
 ) -> None:
     from coun.certificates import model_card, verify
-    from coun.errors import CounError
     from coun.files import write_text
 
     if card is not None and card.exists():
@@ -75,12 +74,12 @@ def command(
     else:
         _show(verification)
     if verification.tampered:
-        context.exit(TAMPERING)
+        context.exit(TamperingFound.exit_code)
     statement = verification.statement
     if card is not None and statement is not None:
         write_text(card, model_card(statement, verification.keyids))
     if statement is not None and statement.predicate.result == "FAILED":
-        context.exit(NOT_FULFILLED)
+        context.exit(app.NEGATIVE)
 
 
 def _show(verification: Verification) -> None:

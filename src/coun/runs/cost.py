@@ -7,9 +7,9 @@ from typing import Any
 
 from coun.data import Split
 from coun.methods import Method
+from coun.runs.choice import NEARLY_RETRAIN
 
 UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
-CONSIDER_RETRAIN = 0.8  # of a Retrain's cost; from here on the exact answer is hardly dearer
 
 
 def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> float | None:
@@ -48,7 +48,7 @@ def in_words(share: float) -> str:
     'this will cost about 0.30 of a Retrain'
     """
     text = f"this will cost about {share:.2f} of a Retrain"
-    if share < CONSIDER_RETRAIN:
+    if share < NEARLY_RETRAIN:
         return text
     return f"{text}: consider Retrain (--method retrain), which is exact"
 
