@@ -157,6 +157,17 @@ def code_name(name: str) -> str | None:
     return name if ":" in name and family_of(name) is None else None
 
 
+def is_built_in(name: str | None) -> bool:
+    """Return whether the code of the model *name* is coun's own.
+
+    >>> is_built_in("ensemble:3x2:one_hot:200:cnn"), is_built_in("my_nets:small")
+    (True, False)
+    """
+    if name and (cut := Layout.parse(name)):
+        return is_built_in(cut[1])
+    return name in MODELS
+
+
 def preprocessing(name: str | None) -> Preprocessing | None:
     """Return how the model *name* expects its images; None where its name does not say it.
 

@@ -24,6 +24,7 @@ from coun.registry import rows as request_rows
 from coun.registry.layout import CERTIFICATES, DATABASE, SIGNING_KEY, VERSIONS, WORK, version_folder
 from coun.registry.versions import copy_version, digests, nameless_table, sync, write_table
 from coun.runs import Run
+from coun.runs.answers import with_answers
 from coun.runs.folder import (
     METRICS,
     OUT_OF_FOLD,
@@ -95,7 +96,7 @@ def _fill_folder(folder: Path, run: Run, key: str | Path | None, settings: dict[
             record = record.model_copy(update={"original": training})
         elif settings:
             raise CounError("the run's record says how it was trained; leave out the recipe")
-        write_record(first, record)
+        write_record(first, with_answers(record, run.model, run.data.input_shape))
         write_table(first, first, RowTable.of(run.data, run.split))
         if run.out_of_fold is not None:
             run.out_of_fold.save(first / OUT_OF_FOLD)

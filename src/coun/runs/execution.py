@@ -21,6 +21,7 @@ from coun.files import file_digest
 from coun.methods import Method
 from coun.methods.retrain import Retrain
 from coun.models import Classifier, copy_model, load_weights, save_weights
+from coun.runs.answers import with_answers
 from coun.runs.folder import (
     CHECKPOINT,
     OUT_OF_FOLD,
@@ -207,6 +208,7 @@ def _save(folder: Path, run: Run) -> RunRecord:
         run.out_of_fold.save(folder / OUT_OF_FOLD)
     rows = {"rows_sha256": file_digest(folder / ROWS)}
     record = run.record.model_copy(update={"data": run.record.data.model_copy(update=rows)})
+    record = with_answers(record, run.model, run.data.input_shape)
     write_record(folder, record)
     return record
 

@@ -235,6 +235,22 @@ class OutOfFoldRecord(Record):
         return [n for field, n in names.items() if getattr(self, field) != getattr(other, field)]
 
 
+class AnswersRecord(Record):
+    """What the model answered to fixed inputs (`coun.runs.answers`) when the run was written.
+
+    Attributes:
+        shape: of one input.
+        vocabulary: for texts, the number of token ids.
+        scales: the factor of each input.
+        logits: for each input, one number per class.
+    """
+
+    shape: list[int]
+    vocabulary: int | None
+    scales: list[float]
+    logits: list[list[float]]
+
+
 class SplitFields(BaseModel):
     """The fields of a recorded forget request that are read without its data."""
 
@@ -281,6 +297,7 @@ class RunRecord(Record):
         kept_epochs: digests of the weights that were kept of earlier epochs, by epoch.
         profile: seconds by part of the training loop, where they were measured.
         weights_sha256: the digest of the weights; empty while the run is not complete.
+        answers: of a network whose code is not coun's, to notice when that code is changed.
 
     >>> import coun
     >>> record = coun.train(coun.load("digits", limit=50), "mlp", epochs=1, seed=3).record
@@ -315,6 +332,7 @@ class RunRecord(Record):
     kept_epochs: dict[int, str] = Field(default_factory=dict)
     profile: dict[str, float] = Field(default_factory=dict)
     weights_sha256: str = ""
+    answers: AnswersRecord | None = None
     finished: str = ""
 
     _verified: bool = PrivateAttr(default=True)

@@ -32,6 +32,7 @@ from coun.models import (
 from coun.models.ensemble import Shards
 from coun.models.weights import tensors
 from coun.models.zoo import code_name
+from coun.runs.answers import check_answers
 from coun.runs.chain import parent_folder, with_memory_of_parents
 from coun.runs.folder import (
     RECORD,
@@ -314,13 +315,14 @@ def _with_any_numbers(data: Data, channels: int) -> Data:
 
 
 def check_weights(folder: Path, record: RunRecord, model: nn.Module) -> None:
-    """Refuse weights other than those that the run gave."""
+    """Refuse weights other than those that the run gave, and a network that uses them otherwise."""
     if record.weights_sha256 and weights_digest(model) != record.weights_sha256:
         raise CounError(
             f"{folder / WEIGHTS} does not hold the weights that the run recorded; restore it "
             "from a copy, or copy it out of the folder and open it as a weights file with "
             "--data and --model"
         )
+    check_answers(folder, record, model)
 
 
 def check_finite(model: nn.Module, where: str) -> None:
