@@ -36,6 +36,7 @@ LEVELS = [
     {"__main__", "__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+VERSION = "__version__"  # a text, which every package may import
 # See tensors, and errors to complain with; of coun nothing but what is named here.
 PLAIN = {"metrics": {"errors", "plugins", "trust"}, "attacks": {"errors", "metrics"}}
 
@@ -56,7 +57,7 @@ def imported(path):
             assert node.level == 0, f"{label(path)}:{node.lineno} has a relative import"
             names = [node.module]
             if node.module == "coun":
-                names = [f"coun.{alias.name}" for alias in node.names]
+                names = [f"coun.{alias.name}" for alias in node.names if alias.name != VERSION]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         else:

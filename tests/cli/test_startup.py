@@ -47,6 +47,28 @@ def test_help_and_mistyped_words_are_answered_without_heavy_imports(words: str) 
     assert loaded(code) == []
 
 
+def test_a_copy_that_is_not_installed_knows_its_version(tmp_path) -> None:
+    hide = (
+        "import importlib.metadata as metadata, sys\n"
+        "real = metadata.distribution\n"
+        "def distribution(name):\n"
+        "    if name == 'coun':\n"
+        "        raise metadata.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "metadata.distribution = distribution\n"
+    )
+    done = run(
+        f"{hide}sys.argv = ['coun', '--version']\nfrom coun.__main__ import main\nsys.exit(main())"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"coun, version {coun.__version__}\n"
+    use = (
+        f"{hide}import coun\nrun = coun.train(coun.load('digits', limit=50), 'mlp', epochs=1)\n"
+        f"coun.Registry.init({str(tmp_path / 'registry')!r}, run)"
+    )
+    assert run(use).returncode == 0
+
+
 def test_shell_completion_needs_no_heavy_import() -> None:
     code = "import sys; sys.argv = ['coun']\nfrom coun.cli import main; main()"
     words = {"_COUN_COMPLETE": "bash_complete", "COMP_WORDS": "coun un", "COMP_CWORD": "1"}

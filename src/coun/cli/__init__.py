@@ -10,6 +10,7 @@ import importlib
 
 import click
 
+from coun import __version__
 from coun.cli import process
 from coun.errors import unknown
 
@@ -55,7 +56,7 @@ group = LazyGroup(
     help="Make a trained classifier forget, and show the evidence.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-click.version_option(package_name="coun")(group)
+click.version_option(__version__)(group)
 
 
 def main() -> int:

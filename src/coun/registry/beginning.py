@@ -7,10 +7,10 @@ import os
 import secrets
 import shutil
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from coun import __version__
 from coun.certificates import create_key, load_key, new_key
 from coun.data.keyed_rows import KEYS
 from coun.data.row_table import RowTable
@@ -112,7 +112,7 @@ def _fill_folder(folder: Path, run: Run, key: str | Path | None, settings: dict[
             "created",
             {
                 "registry": secrets.token_hex(16),
-                "coun": version("coun"),
+                "coun": __version__,
                 "source": run.data.source,
                 "key": None if key is None else str(expanded(key).absolute()),
                 "public_key": signing.keyid,

@@ -6,10 +6,10 @@ import datetime
 import hashlib
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coun import __version__
 from coun.audit import Audit
 from coun.certificates import (
     Check,
@@ -143,7 +143,7 @@ def statement_of(
             *(Material(name=name, digest={"sha256": digest}) for name, digest in models.items()),
             Material(name="data before", digest={"sha256": run.data.fingerprint}),
             Material(name="data after", digest={"sha256": _retained(run)}),
-            Material(name="coun", uri=f"pkg:pypi/coun@{version('coun')}"),
+            Material(name="coun", uri=f"pkg:pypi/coun@{__version__}"),
         ),
         method=MethodUsed(
             name=record.method.name,

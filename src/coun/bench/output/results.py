@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from coun import __version__
 from coun.bench.spec.planned import CANDIDATE, FLOOR, METHOD, Plan
 from coun.bench.spec.workload import protocol_of
 from coun.engine import environment
@@ -34,7 +34,7 @@ def write(
     """
     body = {
         "format": FORMAT,
-        "coun": version("coun"),
+        "coun": __version__,
         "title": plan.config.title,
         "note": plan.config.note,
         "config": plan.config.model_dump(mode="json", exclude={"data_root"}),

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
+from coun import __version__
 from coun.bench.spec.code import code_of, code_of_metrics, code_of_model
 from coun.bench.spec.forget import hashed_record, label, score_name
 from coun.bench.spec.method_config import PreparationConfig
@@ -99,7 +99,7 @@ class Experiment:
     def key(self) -> str:
         """The experiment's name in a store: 24 hexadecimal digits."""
         content = self.content()
-        hashed = {"kind": self.kind, "format": FORMAT, "version": version("coun"), **content}
+        hashed = {"kind": self.kind, "format": FORMAT, "version": __version__, **content}
         text = json.dumps(hashed, sort_keys=True, default=_to_plain)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
