@@ -243,6 +243,22 @@ def test_an_owner_that_no_line_has_is_refused(write, refused):
         read_ids(write("a.txt", "a.png"), where={"customer": ["Ann"]})
 
 
+def test_rows_of_an_owner_who_is_spelled_otherwise_are_left_out_and_named(write, caplog):
+    text = "photo,customer,year\na,Zoë Lee,1\nb,zoë  lee,1\nc,ZOË LEE,1\nd,ZOË LEE,2\ne,Zoe Lee,1\n"
+    path = write("a.csv", text)
+    assert read_ids(path, "photo", {"customer": ["Zoë Lee"], "year": ["1"]}) == ["a"]
+    (line,) = caplog.messages
+    assert "'customer=zoë  lee' (1 row), 'customer=ZOË LEE' (1 row)" in line
+    caplog.clear()
+    assert read_ids(path, "photo", {"customer": ["Zoë Lee"]}) == ["a"]
+    assert "'customer=ZOË LEE' (2 rows)" in caplog.text
+    caplog.clear()
+    every = ["Zoë Lee", "zoë  lee", "ZOË LEE"]
+    assert read_ids(path, "photo", {"customer": every}) == ["a", "b", "c", "d"]
+    assert read_ids(path, "photo", {"customer": ["Zoe Lee"]}) == ["e"]
+    assert not caplog.messages
+
+
 def test_row_numbers_of_one_owner_are_read(write):
     path = write("a.csv", "row,owner\n7,Ann\n3,Ben\n")
     assert read_index(path, where={"owner": ["Ben"]}).tolist() == [3]

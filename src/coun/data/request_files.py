@@ -10,7 +10,9 @@ import csv
 import difflib
 import io
 import json
+import logging
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
@@ -21,11 +23,12 @@ import torch
 from torch import Tensor
 
 from coun.data.checks import first_line, other_format, regular_file
-from coun.errors import CounError, unknown
+from coun.errors import CounError, counted, unknown
 
 NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "number", "forget")
 ID_COLUMNS = ("id", "ids", "file", "files", "filename", "file_name", "path", "image")
 LARGEST = 2**63 - 1
+_log = logging.getLogger(__name__)
 SHOWN = 3  # bad places in a message
 DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
@@ -221,6 +224,8 @@ def _table(
     width = 0
     conditions: dict[str, int] = {}
     values_seen: dict[str, set[str]] = {name: set() for name in where}
+    alike = {name: {_plain(value) for value in values} for name, values in where.items()}
+    left_out: Counter[str] = Counter()
     try:
         for cells in reader:
             start, end = end, reader.line_num
@@ -253,6 +258,12 @@ def _table(
                 values_seen[name].add(names[k])
             if all(names[k] in where[name] for name, k in conditions.items()):
                 yield line, values[place]
+            elif all(_plain(names[k]) in alike[name] for name, k in conditions.items()):
+                left_out.update(
+                    f"{name}={names[k]}"
+                    for name, k in conditions.items()
+                    if names[k] not in where[name]
+                )
     except csv.Error as error:
         raise CounError(
             f"{path} line {reader.line_num}: not CSV ({first_line(error)}); close quotes that were "
@@ -264,6 +275,18 @@ def _table(
                 near = difflib.get_close_matches(value, values_seen[name], n=1, cutoff=0.5)
                 hint = f" (did you mean '{near[0]}'?)" if near else ""
                 raise CounError(f"{path}: no line has '{value}' in column '{name}'{hint}")
+    if left_out:
+        others = ", ".join(f"'{text}' ({counted(n, 'row')})" for text, n in left_out.items())
+        _log.warning(
+            "%s: --where compares exactly and leaves out %s; if these are meant, name them as well",
+            path,
+            others,
+        )
+
+
+def _plain(value: str) -> str:
+    """*value* without differences in capitals, spaces and the code of accents."""
+    return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
 
 
 def _refuse_unnamed_header(path: Path, line: str, names: list[str], column: str | None) -> None:
