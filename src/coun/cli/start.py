@@ -62,7 +62,7 @@ def open_together(
     from coun.models import preprocessing
     from coun.runs import Run
 
-    trained = {path: _name_of_model(path) for path in paths}
+    trained = {path: _name_of_model(path, model) for path in paths}
     weights = [path for path in paths if path.is_file() or trained[path] is not None]
     for path in weights:
         _check_weights(path, trained[path], source, model)
@@ -99,8 +99,10 @@ def open_together(
     return runs
 
 
-def _name_of_model(path: Path) -> str | None:
+def _name_of_model(path: Path, model: str | None) -> str | None:
     """The name of the model in a Hugging Face folder; None for a run folder or a weights file.
+
+    The file of weights in such a folder names it as well, unless *model* says whose they are.
 
     Raises: CounError if nothing is at *path*.
     """
@@ -113,7 +115,9 @@ def _name_of_model(path: Path) -> str | None:
             f"{path} does not exist{called}; expected a run folder, a file of weights or a folder "
             "of a Hugging Face model"
         )
-    return None if (path / RECORD).exists() else name_of_folder(path)
+    if (path / RECORD).exists() or (path.is_file() and model is not None):
+        return None
+    return name_of_folder(path)
 
 
 def _check_weights(path: Path, trained: str | None, source: str | None, model: str | None) -> None:

@@ -27,7 +27,7 @@ KEYS = (
     *("ema", "ema_state_dict", "state_dict_ema", "model_ema"),
 )
 INDEX = ".index.json"  # of weights that are divided into several files
-_IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
+IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
 _DEPTH = 3  # of dicts within dicts that are searched for a state dict
 _OTHER_FILES = {  # formats by their first bytes, and what to do with each
     b"version https://git-lfs": "is a pointer of Git LFS and not the file; fetch it: git lfs pull",
@@ -90,7 +90,7 @@ def read_checkpoint(path: Path) -> dict[str, dict[str, Tensor]]:
 
 def _file_in(folder: Path) -> Path:
     """The file of weights in *folder*."""
-    for name in (*_IN_FOLDER, *(name + INDEX for name in _IN_FOLDER)):
+    for name in (*IN_FOLDER, *(name + INDEX for name in IN_FOLDER)):
         if (folder / name).is_file():
             return folder / name
     if (folder / ".metadata").is_file():
@@ -100,7 +100,7 @@ def _file_in(folder: Path) -> Path:
         )
     raise CounError(
         f"'{folder}' is a folder without weights; expected a file, or one of "
-        f"{', '.join(_IN_FOLDER)} in it"
+        f"{', '.join(IN_FOLDER)} in it"
     )
 
 
@@ -277,4 +277,4 @@ def one_line(error: Exception) -> str:
 def is_path_of_weights(path: str | os.PathLike[str]) -> bool:
     """Whether *path* is a file, or a folder that holds weights under their usual names."""
     place = Path(path)
-    return place.is_file() or any((place / name).is_file() for name in _IN_FOLDER)
+    return place.is_file() or any((place / name).is_file() for name in IN_FOLDER)

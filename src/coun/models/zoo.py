@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from coun.errors import CounError, unknown
+from coun.models.checkpoints import IN_FOLDER
 from coun.models.cnn import cnn
 from coun.models.copies import make_model
 from coun.models.ensemble import Layout, Shards
@@ -194,8 +195,11 @@ def recorded_config(name: str | None) -> dict[str, Any] | None:
 def name_of_folder(folder: Path) -> str | None:
     """Return the name of the trained model that another library saved in *folder*; None if none.
 
+    The file of weights in such a folder counts as the folder, without which it says too little.
+
     >>> name_of_folder(Path("nowhere"))
     """
+    folder = folder.parent if folder.name in IN_FOLDER else folder
     for family in catalogue().values():
         if family.holds(folder):
             return f"{family.prefix}:{folder.absolute()}"

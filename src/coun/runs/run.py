@@ -292,10 +292,13 @@ def _with_weights(
     adapted = for_network(data, module)
     try:
         load_weights(module, path)
-    except CounError as error:
+    except CounError as problem:
+        saved = f"; give '{path.parent}' without a model for the model that it was saved with"
+        hint = saved * (name_of_folder(path) is not None)
+        error = CounError(f"{problem}{hint}")
         # A network that is built for grey images has no place for weights of colour, and inversely.
         if adapted is not data:
-            raise
+            raise error from None
         channels = 4 - data.input_shape[0]
         try:
             make = maker_for(_with_any_numbers(data, channels))

@@ -13,6 +13,7 @@ from tiny_vit import write_vit
 
 import coun
 from coun.cli import main
+from coun.cli.start import _name_of_model
 from coun.errors import CounError
 from coun.models import Classifier, build, load_trained
 from coun.models.inputs import run
@@ -83,6 +84,17 @@ def test_a_folder_is_unlearned_and_opened_without_it(vit, tmp_path):
     assert again.data.views == run.data.views
     again = coun.unlearn(again, coun.Split.by_index(data, [2]), "retrain", epochs=1)
     assert again.record.model.config["id2label"] == {"0": "ant", "1": "bee", "2": "cat"}
+
+
+def test_the_file_of_weights_in_a_folder_counts_as_the_folder(vit):
+    file, data = vit / "model.safetensors", pictures()
+    opened, whole = (coun.Run.from_weights(place, data) for place in (file, vit))
+    assert opened.record.weights_sha256 == whole.record.weights_sha256
+    assert (opened.data.classes, opened.record.model) == (whole.data.classes, whole.record.model)
+    with pytest.raises(CounError, match="another architecture .*; give '.*my-vit' without a model"):
+        coun.Run.from_weights(file, data, "mlp")
+    assert _name_of_model(file, None) == f"hf:{vit}"  # as the command line takes it
+    assert _name_of_model(file, "timm:resnet18") is None
 
 
 def test_classes_are_taken_in_the_order_of_the_model(vit, caplog):
