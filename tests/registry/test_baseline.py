@@ -40,21 +40,59 @@ def test_a_second_request_starts_from_the_first_version_and_forgets_the_rows_of_
     assert materials[:2] == ["model before", "model that it was made from"]
 
 
-def test_where_rows_are_deleted_a_method_that_reads_them_goes_on_from_the_served_version(
+def test_where_rows_are_deleted_methods_go_on_from_the_served_version(
+    fulfilled, trained_folder, tmp_path
+):
+    """From the first version, the deleted rows would be known again."""
+    source = without_alice(trained_folder, tmp_path)
+    for settings in (READING, ONE_EPOCH):
+        fulfilled.fulfil(**settings, data=source)
+        assert fulfilled.summary().versions[-1].start == 2
+        last = split_of(fulfilled, fulfilled.summary().served)
+        assert len(last.earlier) == len(split_of(fulfilled, 2).forget)
+        fulfilled.rollback(2)
+
+
+def test_auto_trains_the_served_version_in_proportion_where_rows_are_deleted(
     fulfilled, trained_folder, tmp_path
 ):
     source = without_alice(trained_folder, tmp_path)
-    fulfilled.fulfil(**READING, data=source)
-    assert fulfilled.summary().versions[2].start == 2
-    assert len(split_of(fulfilled, 3).earlier) == len(split_of(fulfilled, 2).forget)
-    fulfilled.rollback()
-    fulfilled.fulfil(**ONE_EPOCH, data=source)
-    assert fulfilled.summary().versions[3].start == 1
-    fulfilled.rollback(2)
-    choices = Plan(budget=0.6).choices(Baseline(fulfilled, [2], source))
+    chosen = {}
+    for name, data in (("kept", None), ("deleted", source)):
+        choices = Plan(budget=0.75).choices(Baseline(fulfilled, [2], data))
+        assert [choice.name for choice in choices] == ["neggrad_plus", "coun", "retrain"]
+        chosen[name] = choices[0].settings["epochs"]
+    assert chosen["deleted"] == max(1, chosen["kept"] // 2)  # alice and bob have equally many rows
+
+
+def test_a_request_whose_rows_are_deleted_starts_from_the_first_version(
+    fulfilled, trained_folder, tmp_path
+):
+    """Nothing but the retain rows can be read, and every training on these adds up."""
+    source = without_alice(trained_folder, tmp_path)
+    for picture in (tmp_path / "photos").rglob("bob*"):
+        picture.unlink()
+    baseline = Baseline(fulfilled, [2], source)
+    assert baseline.start()[0] is baseline.run
+    choices = Plan(budget=0.75).choices(baseline)
     assert [choice.name for choice in choices] == ["coun", "retrain"]
-    choices = Plan(budget=0.6).choices(Baseline(fulfilled, [2], None))
-    assert [choice.name for choice in choices] == ["neggrad_plus", "coun", "retrain"]
+
+
+def test_the_accuracy_before_is_measured_on_the_test_rows_of_the_new_version(tmp_path):
+    """Held-out matching uses half of them, on which it may be better than on the others."""
+    data = coun.load("digits", limit=200)
+    run = coun.train(data, "mlp", epochs=6)
+    registry = coun.Registry.init(tmp_path / "registry", run)
+    registry.add(ids=data.ids[:9])
+    result = registry.fulfil(page=False)
+    assert result.attempts[0] == "held_out"
+    made = registry.open_version(result.version)
+    right = predict(run.classifier, data, data.test).logits.argmax(1) == data.test.labels
+    measured = ~torch.isin(data.test.numbers, made.split.held_out)
+    expected, of_all = (100 * float(r.double().mean()) for r in (right[measured], right))
+    assert abs(expected - of_all) > 0.1
+    least = float(result.checks[0].name.removeprefix("test accuracy at least "))
+    assert least == pytest.approx(expected - 5, abs=0.01)
 
 
 def test_after_a_retrain_requests_start_from_it(fulfilled, trained_folder, tmp_path):

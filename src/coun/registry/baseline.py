@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Baseline:
     """The served version, and the last Retrain before it, or the first version.
 
-    Methods start from the last Retrain, and forget all rows that were named since. The training
-    that comes with each request would otherwise add up from version to version, and no Retrain
-    has been trained for that long (docs/results/registry.md).
+    Methods start from the last Retrain, and forget all rows that were named since, as long as
+    these can be read. The training that comes with each request would otherwise add up from
+    version to version, and no Retrain has been trained for that long (docs/results/registry.md).
 
     Attributes:
         number: of the last version that was trained without what it forgot, or of the first
@@ -61,29 +61,35 @@ class Baseline:
         earlier = self.split.earlier[:0] if self.run.split is None else self.run.split.forget
         return replace(self.split, earlier=earlier, request=self._requests)
 
-    def start(self, *, reads_forget_rows: bool) -> tuple[Run, Split]:
+    def start(self, *, needs_kept_epochs: bool = False) -> tuple[Run, Split]:
         """The model that a method starts from, and the rows that it has to make it forget.
 
-        A method that reads rows to forget of which some are deleted by now goes on from the
-        served version, which has forgotten these already.
-        """
-        rows = self.whole_split.rows(self.run.data, "forget")
-        if reads_forget_rows and len(rows) < len(self.whole_split.new):
-            return self.served, self.split
-        return self.run, self.whole_split
+        If some rows that were named since the last Retrain are deleted by now, no method can read
+        all that it would have to make that model forget. The served version has forgotten them, so
+        it is taken. It is not if none of the new rows can be read either, as in a federation.
 
-    @cached_property
-    def test_accuracy(self) -> float:
+        Args: needs_kept_epochs: whether the method returns to an earlier epoch of the Original,
+            which later versions do not have.
+        """
+        whole, new = (len(s.rows(self.run.data, "forget")) for s in (self.whole_split, self.split))
+        if needs_kept_epochs or whole == len(self.whole_split.new) or not new:
+            return self.run, self.whole_split
+        return self.served, self.split
+
+    def test_accuracy(self, split: Split) -> float:
         """That of the served version or of the last Retrain in percent, the higher one.
 
         The served version alone would let a little be lost with every request.
+
+        Args: split: of the new version, whose method may have used some of the test rows.
         """
         data = self.served.data
-        labels = data.test.labels.cpu()[self.split.test_rows(data)]
+        rows = split.test_rows(data)
+        labels = data.test.labels.cpu()[rows]
         others = ~torch.isin(labels, self._forgotten_classes)
         return max(
             accuracy(logits[others], labels[others])
-            for logits in (self._answers(self.served), self._answers(self.run))
+            for logits in (self._answers(model, rows) for model in (self.served, self.run))
         )
 
     @cached_property
@@ -105,15 +111,14 @@ class Baseline:
 
     def drift(self, run: Run) -> float:
         """Percent of test rows that *run* classifies otherwise than the last Retrain."""
-        new, before = (self._answers(model).argmax(1) for model in (run, self.run))
+        rows = self.split.test_rows(self.served.data)
+        new, before = (self._answers(model, rows).argmax(1) for model in (run, self.run))
         return float(100 * (new != before).double().mean())
 
     @property
     def _forgotten_classes(self) -> Tensor:
         return torch.tensor(self.split.forgotten_classes, dtype=torch.int64)
 
-    def _answers(self, model: Run) -> Tensor:
-        """Logits of the test rows that are measured, (N, K)."""
-        data = self.served.data
-        rows = self.split.test_rows(data)
-        return self.shared.predict(model.classifier, data, "test", rows).logits
+    def _answers(self, model: Run, rows: Tensor) -> Tensor:
+        """Logits of the test rows *rows*, (N, K)."""
+        return self.shared.predict(model.classifier, self.served.data, "test", rows).logits

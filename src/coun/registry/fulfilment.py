@@ -216,7 +216,8 @@ class Fulfilment:
 
     def _start(self, choice: Choice) -> tuple[Run, Split]:
         """The model that a method starts from, and what it has to make it forget."""
-        return self.baseline.start(reads_forget_rows=self._reads_forget_rows(choice))
+        kind = self.plan.kind(choice.name)
+        return self.baseline.start(needs_kept_epochs=kind.needs_kept_epochs)
 
     def _reads_forget_rows(self, choice: Choice) -> bool:
         return "forget" in self.plan.kind(choice.name).reads
@@ -230,7 +231,8 @@ class Fulfilment:
 
     def _examine(self, run: Run) -> Outcome:
         """Measure and audit *run*, and apply the gates."""
-        expected = Expected(self.baseline.test_accuracy, self.baseline.retain_accuracy)
+        assert run.split is not None
+        expected = Expected(self.baseline.test_accuracy(run.split), self.baseline.retain_accuracy)
         return examine(
             run,
             self.plan.gates,

@@ -107,7 +107,7 @@ class Plan:
             raise CounError("--set needs --method NAME, because auto chooses the settings")
         if baseline.number is None:
             return [Choice("retrain", {}, f"{LOST}; a Retrain starts afresh")]
-        start, split = baseline.run, baseline.whole_split
+        start, split = baseline.start()
         facts = request_facts(start, split, start.record.original or retrain_settings(start))
         choices: list[Choice] = []
         while not choices or choices[-1].name != "retrain":

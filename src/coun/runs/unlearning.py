@@ -24,7 +24,7 @@ from coun.models import gives_same_weights, make_like, name_of_folder
 from coun.models.ensemble import Layout, Shards
 from coun.runs.chain import accumulated, step_of
 from coun.runs.choice import AUTO, SINGLE_ROWS, choose_method, kind_of
-from coun.runs.choosing import error_ratio, request_facts
+from coun.runs.choosing import request_facts
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
 from coun.runs.folder import RECORD, check_place, expanded
@@ -165,12 +165,7 @@ class _Unlearning:
         Raises: CounError for settings of the user's where the choice is a Retrain.
         """
         start, split = self.start, self.split
-        choice = choose_method(
-            **request_facts(start, split, self.origin.original),
-            held_out_rows=split.rows_to_calibrate(start.data) // len(start.data.classes),
-            earlier_rows=len(split.earlier) if start.record.kind == "unlearned" else 0,
-            error_ratio=error_ratio(start, split),
-        )
+        choice = choose_method(**request_facts(start, split, self.origin.original))
         if choice.name == Retrain.name and settings:
             raise CounError(
                 f"auto chooses a Retrain ({choice.reason}), which has the recipe of the Original; "
