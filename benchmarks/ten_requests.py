@@ -1,23 +1,33 @@
 """Ten deletion requests in a row through the registry: docs/results/registry.{json,md}.
 
-An Original is trained, a registry is made from it, and ten requests of 1% of the rows each are
-fulfilled one after the other with `--method auto`. The final version is then compared with two
-Retrains that never saw any of the rows; the distance between the two is the floor. Every earlier
-request is audited again by itself. A killed run continues when it is repeated.
+An Original is trained, a registry is made from it, and ten requests (by default, of 1% of the rows
+each) are fulfilled one after the other with `--method auto`. The final version is then compared
+with two Retrains that never saw any of the rows; the distance between the two is the floor. Every
+earlier request is audited again by itself. A killed run continues when it is repeated.
 
     python benchmarks/ten_requests.py --source hf:FOLDER --out runs/ten
+    python benchmarks/ten_requests.py --source hf:FOLDER --out runs/gone --deleted --folds 4
+
+With `--deleted`, the rows of a request leave the source as soon as it is served, so that no later
+version can be made to forget them again.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
+from PIL import Image
 from torch import Tensor
 
 import coun
@@ -28,8 +38,6 @@ from coun.models import Outputs
 from coun.registry.gates import remembered_share
 from coun.runs import Predictions, measure, predictions
 
-REQUESTS = 10
-SHARE = 0.01
 METRICS = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy")
 
 
@@ -52,31 +60,68 @@ def drift(first: Predictions, second: Predictions) -> float:
     return float(100 * (answers[0] != answers[1]).double().mean())
 
 
-def fulfil_all(arguments: argparse.Namespace) -> coun.Registry:
+def load(arguments: argparse.Namespace) -> coun.Data:
+    """Load the source from a copy, in which every row has an id and from which it can be deleted.
+
+    The copy in the folder `source` loses rows; that in `archive` stays, for the comparison.
+    """
+    folders = [arguments.out / name for name in ("archive", "source")]
+    if not folders[-1].exists():
+        data = coun.load(arguments.source, limit=arguments.rows, test_limit=arguments.test_rows)
+        for folder in folders:
+            folder.mkdir(parents=True)
+            for part, rows in (("train", data.train), ("test", data.test)):
+                pq.write_table(table(rows, part), folder / f"{part}.parquet")
+    return coun.load(f"hf:{folders[0]}", id_column="id")
+
+
+def table(rows: coun.data.Examples, part: str) -> pa.Table:
+    """Rows of 8-bit images as a table of ids, PNG files and labels."""
+    columns: dict[str, list[Any]] = {"id": [], "image": [], "label": rows.labels.tolist()}
+    for place, number in enumerate(rows.numbers.tolist()):
+        pixels = rows.fetch(torch.tensor([place]))[0].permute(1, 2, 0).squeeze(2).numpy()
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        columns["id"].append(f"{part} {number}")
+        columns["image"].append(file.getvalue())
+    return pa.table(columns)
+
+
+def delete(ids: Sequence[str], folder: Path) -> None:
+    """Delete rows from the source, as someone does who has fulfilled a request."""
+    path = folder / "train.parquet"
+    rows = pq.read_table(path)
+    pq.write_table(rows.filter(pc.invert(pc.is_in(rows["id"], pa.array(ids)))), path)
+
+
+def fulfil_all(arguments: argparse.Namespace, data: coun.Data) -> coun.Registry:
     """Make the registry and fulfil the requests, or go on where an earlier call stopped."""
     out: Path = arguments.out
-    data = coun.load(arguments.source, limit=arguments.rows, test_limit=arguments.test_rows)
     settings = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
-    coun.train(data, arguments.model, seed=arguments.seed, out=out / "original", **settings)
-    folder = out / "registry"
+    run = coun.train(data, arguments.model, seed=arguments.seed, out=out / "original", **settings)
+    folder, source = out / "registry", f"hf:{out / 'source'}"
     if folder.exists():
         registry = coun.Registry.open(folder, say=print)
     else:
-        registry = coun.Registry.init(folder, out / "original", say=print)
-    order = np.random.default_rng(arguments.seed).permutation(len(data.train))
-    size = round(SHARE * len(data.train))
-    for number in range(1, REQUESTS + 1):
-        rows = order[size * (number - 1) : size * number]
+        if arguments.folds:
+            run = coun.prepare(run, folds=arguments.folds, repeats=1)
+        registry = coun.Registry.init(folder, run, say=print)
+    order = np.random.default_rng(arguments.seed).permutation(data.ids)
+    size = round(arguments.share * len(order))
+    for number in range(1, arguments.requests + 1):
+        ids = order[size * (number - 1) : size * number].tolist()
         if number > len(registry.summary().requests):
-            registry.add(ids=[data.ids[row] for row in rows], reason=f"request {number}")
+            registry.add(ids=ids, reason=f"request {number}", data=source)
         if number in registry.summary().open:
-            registry.fulfil(number, seed=arguments.seed, page=False)
+            registry.fulfil(number, seed=arguments.seed, page=False, data=source)
+        if arguments.deleted:
+            delete(ids, out / "source")
     return registry
 
 
-def compare(registry: coun.Registry, out: Path, first_seed: int) -> dict[str, Any]:
+def compare(registry: coun.Registry, data: coun.Data, out: Path, first_seed: int) -> dict[str, Any]:
     """Compare the final version with two Retrains, over all rows and for each request."""
-    final = coun.Run.open(registry.served)
+    final = coun.Run.open(registry.served, data=data)
     original = coun.Run.open(registry.folder / "versions" / "1", data=final.data)
     assert final.split is not None
     runs = {"final": final, "original": original}
@@ -164,12 +209,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--test-rows", type=int, default=2000)
+    parser.add_argument("--requests", type=int, default=10)
+    parser.add_argument("--share", type=float, default=0.01, help="of the rows, in each request")
+    parser.add_argument("--deleted", action="store_true", help="rows leave once they are forgotten")
+    parser.add_argument("--folds", type=int, default=0, help="prepare the Original; 0: not")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--model", default="resnet8")
     parser.add_argument("--seed", type=int, default=0, help="of everything; use steps of 10")
     arguments = parser.parse_args()
-    registry = fulfil_all(arguments)
+    data = load(arguments)
+    registry = fulfil_all(arguments, data)
     summary = registry.summary()
     fields = (
         "version", "start", "method", "settings", "forgotten_rows", "flops", "retrain_flops"
@@ -186,7 +236,7 @@ def main() -> None:
             }
             for v in summary.versions
         ],
-        **compare(registry, arguments.out, arguments.seed),
+        **compare(registry, data, arguments.out, arguments.seed),
     }
     path = arguments.out / "registry.json"
     path.write_text(json.dumps(result, indent=1))

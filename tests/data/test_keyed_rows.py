@@ -60,6 +60,24 @@ def test_deleted_rows_need_no_key(photos, key):
     assert all(name.startswith(PREFIX) for name in data.absent.ids)
 
 
+def test_a_deleted_row_stays_nameless_though_the_other_part_has_its_id_and_its_content():
+    x = np.random.default_rng(0).integers(0, 255, (6, 4, 4), np.uint8)
+    ids, labels = [f"{row}.png" for row in range(6)], [0, 1] * 3
+    data = coun.from_arrays(x, labels, x, labels, ids=ids, test_ids=ids)
+    table = RowTable.of(data, coun.Split.by_id(data, ["3.png"]))  # a row of each part
+    hidden = without_names(table, np.array([3, 9]), KEY)
+    left = [0, 1, 2, 4, 5]
+    thinned = coun.from_arrays(
+        x[left], np.array(labels)[left], x, labels, ids=[ids[row] for row in left], test_ids=ids
+    )
+    with_key = replace(hidden, keys={key_name(KEY): KEY})
+    kept, missing = align(thinned, with_key)
+    assert missing.tolist() == [3]
+    assert kept.absent.ids[0].startswith(PREFIX)
+    place = hidden.ids.index(kept.absent.ids[0])
+    assert np.array_equal(kept.absent.hashes[0], hidden.hashes[place])
+
+
 def test_a_forgotten_row_that_comes_back_under_another_name_is_named(photos):
     folder, _, table = photos
     (folder / "train/cat/01.png").rename(folder / "train/cat/new.png")

@@ -253,7 +253,7 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     1
     """
     current = CurrentRows.of(data, table.classes)
-    table = with_names(table, current, table.keys)
+    recorded, table = table, with_names(table, current, table.keys)
     place = match_rows(current, table)
     problems = _problems(current, table, place, data, allow_missing)
     if problems:
@@ -270,8 +270,9 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     )
     if unchanged:
         return data, torch.zeros(0, dtype=torch.int64)
-    absent = _absent(table, in_training & (place < 0))
-    absent_test = _absent(table, ~in_training & (place < 0))
+    # A copy of a deleted row, or a row of the other part with its id, does not name it again.
+    absent = _absent(recorded, in_training & (place < 0))
+    absent_test = _absent(recorded, ~in_training & (place < 0))
     aligned = replace(
         data,
         train=_part(data, table, place, training=True),
