@@ -33,9 +33,10 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where no process is forke
 
 
 def check_defaults_of_torch() -> None:
-    """Refuse a process in which torch makes tensors of another type or on another device.
+    """Refuse a process in which torch computes in another type or on another device.
 
-    Results would depend on it: the library makes float32 tensors, and moves them itself.
+    Results would depend on it: the library makes float32 tensors, moves them itself, and decides
+    where half precision is used.
 
     Raises: CounError that says how to restore the default.
 
@@ -55,6 +56,11 @@ def check_defaults_of_torch() -> None:
             f"torch's default device is {device}, but coun moves tensors itself; call "
             "torch.set_default_device(None), or leave the block 'with torch.device(...)', and "
             "choose the device by Options(device=...) or --device"
+        )
+    if any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")):
+        raise CounError(
+            "torch.autocast is on, but coun chooses the precision itself; leave the block 'with "
+            "torch.autocast(...)', and choose by Options(precision=...) or --precision"
         )
 
 

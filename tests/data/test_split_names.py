@@ -57,6 +57,17 @@ def test_a_class_name_that_is_another_label_must_be_explained(refused):
     assert Split.by_class(data, "label:1").forgotten_classes == (1,)
 
 
+def test_a_number_that_names_no_class_is_no_label_where_names_are_numbers(refused):
+    x, y = np.zeros((6, 4, 4), np.uint8), [0, 1, 2, 0, 1, 2]
+    data = from_arrays(x, y, x, y, classes=["2", "3", "10"])  # as houses are numbered
+    with refused("no class is called '0'", "'label:0'", "class '2'"):
+        Split.by_class(data, "0")
+    assert Split.by_class(data, "label:0").forget.tolist() == [0, 3]
+    assert Split.by_class(data, "10").forget.tolist() == [2, 5]
+    named = from_arrays(x, y, x, y, classes=["cat", "dog", "owl"])
+    assert Split.by_class(named, "0").forget.tolist() == [0, 3]
+
+
 @pytest.mark.parametrize("ids", ["12", b"12", None, 12, [1], [None], [float("nan")], [b"1"]])
 def test_ids_that_are_no_texts_are_refused(ids, data, refused):
     with refused("expected"):

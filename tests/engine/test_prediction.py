@@ -1,8 +1,12 @@
 """Forward passes for measurement."""
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
+import coun
 from coun.engine import predict
+from coun.models import Classifier
 
 
 def test_predictions_are_those_of_one_batch(small, original, monkeypatch):
@@ -24,3 +28,35 @@ def test_without_features_the_logits_are_the_same(small, original):
 def test_rows_of_a_role_are_looked_up_once(small, split, make_task, original):
     task = make_task(small, original.model, split, reads=("retain",))
     assert task.indices("retain") is task.indices("retain")
+
+
+class NeverOff(nn.Module):
+    """A network whose dropout is not turned off by eval mode: `training` defaults to True."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.layer(F.dropout(x.flatten(1), 0.5))
+
+
+def test_a_network_that_draws_in_eval_mode_answers_alike_each_time(small):
+    classifier = Classifier(NeverOff(), example=torch.zeros(2, *small.input_shape))
+    before = torch.get_rng_state()
+    first = predict(classifier, small, small.train).logits
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)  # what the host draws in the meantime
+    assert torch.equal(predict(classifier, small, small.train).logits, first)
+
+
+def test_a_network_that_draws_in_eval_mode_is_pointed_out(small, split, caplog):
+    coun.unlearn(NeverOff(), split, "finetune", data=small, epochs=1, lr=0.01)
+    assert sum("answers the same row differently" in text for text in caplog.messages) == 1
+    caplog.clear()
+    coun.train(small, NeverOff, epochs=1)
+    assert sum("answers the same row differently" in text for text in caplog.messages) == 1
+    caplog.clear()
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(64, 10))
+    coun.unlearn(network, split, "finetune", data=small, epochs=1, lr=0.01)
+    assert "differently" not in caplog.text

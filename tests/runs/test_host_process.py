@@ -108,6 +108,46 @@ def test_another_default_of_torch_is_refused_with_how_to_restore_it(small, split
         coun.load("digits", limit=20)  # also where torch has no CUDA
 
 
+def test_autocast_of_the_host_is_refused_because_results_would_depend_on_it(small, split, original):
+    calls = (
+        lambda: coun.train(small, "mlp", epochs=1),
+        lambda: coun.unlearn(original, split, "finetune", epochs=1),
+        lambda: coun.evaluate(original),
+    )
+    for call in calls:
+        with (
+            torch.autocast("cpu", torch.bfloat16),
+            pytest.raises(CounError, match=r"autocast is on.*Options\(precision"),
+        ):
+            call()
+    with torch.autocast("cpu", torch.bfloat16, enabled=False):
+        coun.evaluate(original)
+
+
+class Fourier(nn.Module):
+    """A network with a complex weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Parameter(torch.randn(64, 16, dtype=torch.complex64))
+        self.layer = nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.layer((x.flatten(1).to(torch.complex64) @ self.mix).abs())
+
+
+def test_complex_weights_are_refused_unless_they_are_frozen(small, split):
+    with pytest.raises(CounError, match="'mix' of Fourier holds complex numbers.*view_as_real"):
+        coun.unlearn(Fourier(), split, "finetune", data=small, epochs=1)
+    with pytest.raises(CounError, match="'mix' of Fourier holds complex numbers.*view_as_real"):
+        coun.train(small, Fourier, epochs=1)
+    network = Fourier()
+    network.mix.requires_grad_(False)
+    run = coun.unlearn(network, split, "finetune", data=small, epochs=1, lr=0.01)
+    assert torch.equal(run.model.mix, network.mix)
+    assert not torch.equal(run.model.layer.weight, network.layer.weight)
+
+
 def test_methods_that_read_one_row_work_beside_batch_norm(small):
     def network():
         return nn.Sequential(

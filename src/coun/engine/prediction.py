@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import torch
 
 from coun.data import Data, Examples
 from coun.engine.progress_bar import ProgressBar
 from coun.models import Classifier, Outputs
 from coun.models.modes import in_eval_mode
+from coun.seeds import Seeds, check_defaults_of_torch
 
 BATCH = 500
 CPU_BATCH = 100  # activations of 500 images leave the caches: `cnn` takes twice the time, same bits
@@ -43,9 +46,15 @@ def predict(
     >>> predict(model, data, data.train).logits.shape
     torch.Size([20, 10])
     """
+    check_defaults_of_torch()
     device = next(classifier.parameters()).device
     outputs = Outputs(torch.empty(0, 0), torch.empty(0, 0))
-    with in_eval_mode(classifier), torch.no_grad(), ProgressBar(title, visible=progress) as bar:
+    with ExitStack() as stack:
+        # A network that draws also in eval mode gives the same answers the next time.
+        stack.enter_context(Seeds(0).as_global("prediction"))
+        stack.enter_context(in_eval_mode(classifier))
+        stack.enter_context(torch.no_grad())
+        bar = stack.enter_context(ProgressBar(title, visible=progress))
         size = batch_size or (CPU_BATCH if device.type == "cpu" else BATCH)
         for start in range(0, len(examples), size):
             slots = torch.arange(start, min(start + size, len(examples)))

@@ -55,7 +55,7 @@ from coun.runs.preprocessing import (
 )
 from coun.runs.record import RunRecord
 from coun.runs.recorded_data import recorded_data
-from coun.runs.start import blank, builder, wrap
+from coun.runs.start import blank, builder, warn_of_random_answers, wrap
 from coun.seeds import check_defaults_of_torch
 from coun.trust import Trust, from_anywhere, require_trust
 
@@ -256,6 +256,7 @@ class Run:
             module = inner_network(module, blank(data))
         maker = maker_for(data)
         check_finite(module, "the model" if isinstance(weights, nn.Module) else str(weights))
+        warn_of_random_answers(module, blank(data))
         record = given_record(module, data, name, head, config)
         source = None if isinstance(weights, nn.Module) else expanded(weights)
         return cls(module, data, None, record, None, maker, weights_file=source)

@@ -16,10 +16,11 @@ from coun.errors import CounError
 from coun.methods import Method
 from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
-from coun.models.modes import layers_put_into_eval_mode
-from coun.models.outputs import ONE_LOGIT
+from coun.models.inputs import run
+from coun.models.modes import in_eval_mode, layers_put_into_eval_mode
+from coun.models.outputs import ONE_LOGIT, candidates
 from coun.runs.record import Kind, OutOfFoldRecord, ParentRecord, StepRecord
-from coun.seeds import Seeds
+from coun.seeds import Seeds, restored_generator
 from coun.trust import Trust
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
 
 
 def require_trainable(model: nn.Module) -> None:
-    """Refuse a model without a weight that may change, and a call in `torch.inference_mode`."""
+    """Refuse a model without a real weight that may change, and `torch.inference_mode`."""
     if torch.is_inference_mode_enabled():
         raise CounError(
             "nothing can be trained inside torch.inference_mode(); call coun outside of it"
@@ -141,6 +142,13 @@ def require_trainable(model: nn.Module) -> None:
             f"all weights of {type(model).__name__} are frozen (requires_grad is False), so that "
             "it can neither learn nor forget; call requires_grad_(True) on what may change"
         )
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and weight.is_complex():
+            raise CounError(
+                f"'{name}' of {type(model).__name__} holds complex numbers, which no method "
+                "changes; keep them as real ones, torch.view_as_real(weight), and make them "
+                "complex in the forward, or freeze them"
+            )
 
 
 def warn_of_modes(model: nn.Module) -> None:
@@ -152,6 +160,28 @@ def warn_of_modes(model: nn.Module) -> None:
             "keep the statistics of a BatchNorm or a dropout off, give the network a method "
             "train that leaves these layers in eval mode",
             named,
+        )
+
+
+def warn_of_random_answers(model: nn.Module, example: Tensor) -> None:
+    """Say that a network answers at random in eval mode, as with dropout that is never off.
+
+    Args: example: a batch of inputs; of images, random ones of its shape are run.
+    """
+    with restored_generator(), torch.no_grad(), in_eval_mode(model):
+        if example.is_floating_point():  # a blank image hides what is random in an image
+            example = torch.randn_like(example)
+        try:
+            answers = [candidates(run(model, example)) for _ in range(2)]
+        except Exception:  # whatever it raises, the classifier that is made next says why
+            return
+    pairs = zip(*answers, strict=True)
+    if not all(torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs):
+        _log.warning(
+            "%s answers the same row differently each time, also in eval mode, so that its "
+            "metrics hold for one draw only; if that is dropout, turn it off by "
+            "F.dropout(x, p, self.training)",
+            type(model).__name__,
         )
 
 

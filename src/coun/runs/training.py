@@ -16,6 +16,7 @@ from coun.federated import Federated, Federation
 from coun.methods import Method
 from coun.methods.retrain import Retrain
 from coun.models import (
+    MODELS,
     copy_model,
     gives_same_weights,
     make_model,
@@ -29,7 +30,15 @@ from coun.runs.preprocessing import for_model, for_network
 from coun.runs.recipes import recipe
 from coun.runs.record import Kind, ParentRecord
 from coun.runs.run import Run
-from coun.runs.start import RunSpec, Start, builder, require_trainable, warn_of_modes
+from coun.runs.start import (
+    RunSpec,
+    Start,
+    blank,
+    builder,
+    require_trainable,
+    warn_of_modes,
+    warn_of_random_answers,
+)
 from coun.seeds import Seeds, check_defaults_of_torch
 from coun.trust import from_anywhere
 
@@ -121,6 +130,8 @@ def _fresh_start(
     require_trainable(network)
     warn_of_modes(network)
     data = for_network(data, network)
+    if name not in MODELS:
+        warn_of_random_answers(network, blank(data))
     return data, Start(network, name, maker_for(data), parent=parent, head=head, config=config)
 
 

@@ -16,8 +16,8 @@ class Class(Request):
     """Forget every row of one class.
 
     Args:
-        name: the class by name, or its label as text where no class has that name. The
-            prefixes "name:" and "label:" say which one is meant.
+        name: the class by name, or its label as text where no class has that name and names
+            are not numbers themselves. The prefixes "name:" and "label:" say which one is meant.
 
     >>> Class(name="cat").describe()
     "class 'cat'"
@@ -55,8 +55,8 @@ class Class(Request):
 def class_label(data: Data, text: str) -> int:
     """The label of the class that *text* means, by name or by number.
 
-    Raises: CounError for no class, or for a text that is the name of one class and the
-        label of another.
+    Raises: CounError for no class, for a text that is the name of one class and the label of
+        another, and for a number that is no name although names are numbers.
     """
     way, _, rest = text.partition(":")
     if way == "name" and rest in data.classes:
@@ -71,6 +71,13 @@ def class_label(data: Data, text: str) -> int:
         )
     if by_name:
         return data.classes.index(text)
+    number = next((name for name in data.classes if name.isdecimal()), None)
+    if by_label and way != "label" and number is not None:
+        raise CounError(
+            f"no class is called '{text}', although names of classes are numbers, such as "
+            f"'{number}'; write 'label:{text}' if you mean the label of class "
+            f"'{data.classes[int(text)]}'"
+        )
     if by_label:
         return int(digits)
     raise unknown("class", (rest if way in ("name", "label") else text)[:60], data.classes)
