@@ -91,6 +91,21 @@ def test_deleted_rows_shift_nothing(data, names, refused):
         align(without(data, [3, 9], names=names), table)
 
 
+def test_nobody_is_told_to_restore_a_forgotten_row_that_was_replaced(data, refused):
+    data = without(data, [], names=[f"row {n}" for n in range(30)])
+    table = RowTable.of(data, Split.by_index(data, [3], earlier=[5]))
+
+    def with_placeholders(*rows):
+        images = data.train.images.clone()
+        images[list(rows)] = 0
+        return replace(data, train=replace(data.train, images=images))
+
+    with refused("2 forgotten and then replaced: 'row 3', 'row 5'; delete what is there"):
+        align(with_placeholders(3, 5), table)
+    with refused("1 changed: 'row 9'", "replaced: 'row 3', 'row 5'", "restore it"):
+        align(with_placeholders(3, 5, 9), table)
+
+
 @pytest.mark.parametrize("names", [None, [f"row {n}" for n in range(30)]])
 def test_other_changes_are_named(data, names, refused):
     data = without(data, [], names=names)

@@ -223,6 +223,15 @@ def test_npz_may_name_its_rows(archive, refused):
         load(archive(ids_train=np.arange(30) / 2))
 
 
+@pytest.mark.parametrize("name", ["ids", "train_ids", "patient_id"])
+def test_npz_refuses_ids_that_it_would_not_read(archive, refused, name):
+    """Otherwise a list of such ids would name the rows of these numbers."""
+    with refused("a.npz", f"'{name}'", "ids_train"):
+        load(archive(**{name: np.arange(30) + 1}))
+    # Arrays that cannot be ids of rows are nobody's names.
+    load(archive(**{name: np.arange(30) // 3, "x_val": np.zeros((30, 8, 8)), "id": np.arange(9)}))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

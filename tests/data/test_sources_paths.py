@@ -166,3 +166,16 @@ def test_unknown_test_labels_give_way_to_validation(tmp_path, encode):
     assert len(data.test) == 2
     assert "validation is the test part" in data.notes[-1]
     assert data.classes == ("0", "1")
+
+
+def test_two_spellings_of_one_path_are_refused_because_one_would_stay(table, tmp_path, refused):
+    spec = table("path,label", *ROWS, '"./pictures/3, x.png",dog')
+    with refused("'pictures/3, x.png' in row 3", "'./pictures/3, x.png' in row 6", "one file"):
+        coun.load(spec, test_share=0.4)
+    spec = table("path,label", f'"{tmp_path}/in/pictures/0, x.png",dog', *ROWS)
+    with refused("row 0", "'pictures/0, x.png' in row 1", "one file"):
+        coun.load(spec, test_share=0.4)
+    # With ids of their own, rows may share a picture, as two customers a photograph.
+    rows = [f"{row},{k}" for k, row in enumerate((*ROWS, ROWS[0]))]
+    data = coun.load(table("path,label,key", *rows), id_column="key", test_share=0.4)
+    assert sorted((*data.ids, *data.test.ids)) == list("0123456")

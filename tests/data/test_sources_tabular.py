@@ -252,6 +252,8 @@ def test_missing_values_are_refused_or_filled(tmp_path):
         ("x,label\n", {}, "no rows"),
         ("", {}, "cannot read the table"),
         ("x,label\n1,a\n2\n", {}, "cannot read the table"),
+        ('{"x": 1, "label": "a"}\n{"x": 2, "label": "b"}\n', {}, "holds JSON; .* as CSV"),
+        ('[{"x": 1, "label": "a"}]\n', {}, "holds JSON; .* as CSV"),
         ("x,label\n1,a\n2,\n3,b\n", {}, "row 1 has no label"),
         ("when,label\n" + "2020-01-01,a\n2021-01-01,b\n" * 5, {}, "--drop when"),
         (

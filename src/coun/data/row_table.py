@@ -30,6 +30,7 @@ from coun.errors import CounError
 from coun.files import atomically
 
 VERSION = 1
+REPLACED = "forgotten and then replaced"  # a kind of change
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,9 +258,12 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     place = match_rows(current, table)
     problems = _problems(current, table, place, data, allow_missing)
     if problems:
+        advice = "restore it, or train again"
+        if list(problems) == [REPLACED]:  # nobody should restore what was to be forgotten
+            advice = "delete what is there now, or give it another name"
+        texts = [f"{len(ids):,} {kind}: {listing(ids)}" for kind, ids in problems.items()]
         raise CounError(
-            f"the data differs from what the run recorded: {'; '.join(problems)}; restore it, "
-            "or train again"
+            f"the data differs from what the run recorded: {'; '.join(texts)}; {advice}"
         )
     in_training = table.parts == "train"
     unchanged = (
@@ -287,11 +291,12 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
 
 def _problems(
     current: CurrentRows, table: RowTable, place: np.ndarray, data: Data, allow_missing: bool
-) -> list[str]:
-    """What differs and may not, one text per kind of change."""
+) -> dict[str, list[str]]:
+    """What differs and may not: ids by the kind of change."""
     there = np.flatnonzero(place >= 0)
     at = place[there]
     changed = there[(current.hashes[at] != table.hashes[there]).any(1)]
+    forgotten = np.isin(table.roles, ("forget", "earlier"))
     relabelled = there[current.labels[at] != table.labels[there]]
     in_training = table.parts == "train"
     optional = np.isin(table.roles, MAY_BE_MISSING) | ~in_training
@@ -302,13 +307,14 @@ def _problems(
     if table.one_numbering and whole:
         new = new[:0]
     new = new[[("train" if current.in_training[row] else "test") not in whole for row in new]]
-    texts = {
+    by_kind = {
         "missing": [table.ids[row] for row in missing],
-        "changed": [table.ids[row] for row in changed],
+        "changed": [table.ids[row] for row in changed[~forgotten[changed]]],
+        REPLACED: [table.ids[row] for row in changed[forgotten[changed]]],
         "relabelled": [table.ids[row] for row in relabelled],
         "new": [current.ids[row] for row in new],
     }
-    return [f"{len(ids):,} {kind}: {listing(ids)}" for kind, ids in texts.items() if ids]
+    return {kind: ids for kind, ids in by_kind.items() if ids}
 
 
 def deleted_test_rows(data: Data) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from coun.data.sources.source import Source
 from coun.errors import CounError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+OPTIONAL = ("classes", "ids_train", "ids_test", "mask_train", "mask_test")
+MAY_BE_IDS = re.compile(r"(.*[_ ])?(ids?|uuids?|guids?|keys?)([_ ].*)?", re.IGNORECASE)
 
 
 def read(path: Path) -> Data:
@@ -43,6 +46,7 @@ def read(path: Path) -> Data:
                 f"found {', '.join(archive.files) or 'nothing'}"
             )
         x_train, y_train, x_test, y_test = (_array(path, archive, name) for name in ARRAYS)
+        _refuse_unread_ids(path, archive, {len(np.atleast_1d(y)) for y in (y_train, y_test)})
         x_train = _masked(path, archive, x_train, "mask_train")
         x_test = _masked(path, archive, x_test, "mask_test")
         classes = _names(path, archive, "classes", "U")
@@ -100,6 +104,22 @@ def _names(path: Path, archive: np.lib.npyio.NpzFile, name: str, kinds: str) -> 
             f"{path}: array '{name}' is {values.dtype} {values.shape}; expected a list of strings"
         )
     return [str(value) for value in values]
+
+
+def _refuse_unread_ids(path: Path, archive: np.lib.npyio.NpzFile, lengths: set[int]) -> None:
+    """Refuse ids under another name: row numbers would serve, and 17 would mean another row.
+
+    Args: lengths: numbers of rows of the two parts.
+    """
+    for name in sorted(set(archive.files) - {*ARRAYS, *OPTIONAL}):
+        if not MAY_BE_IDS.fullmatch(name):
+            continue
+        values = _array(path, archive, name)
+        if values.ndim == 1 and len(values) in lengths and len(np.unique(values)) == len(values):
+            raise CounError(
+                f"{path} has an array '{name}', which is not read; call the ids of the rows "
+                "ids_train and ids_test, or leave it out if row numbers are to name the rows"
+            )
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:

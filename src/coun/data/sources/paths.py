@@ -56,8 +56,10 @@ def read(
     names = _chosen(path, table, "image", PATHS, image_column)
     values = label_values(_chosen(path, table, "label", LABELS, label_column), "listed")
     files = [_file(path, row, str(name), follow_links) for row, name in enumerate(names)]
-    ids = checked_ids(names, len(names))
-    if id_column is not None:
+    if id_column is None:
+        ids = checked_ids(names, len(names))
+        _refuse_one_file_twice(path, names, files)
+    else:
         ids = checked_ids(_chosen(path, table, "id", (), id_column), len(names))
     held_out = HeldOut(test_share, test_seed, test_ids)
     splits = next((table[name] for name in SPLITS if name in table), None)
@@ -163,6 +165,18 @@ def _file(table: Path, row: int, name: str, follow_links: bool) -> str:
         advice = "; write / in paths" if "\\" in name else ""
         raise CounError(f"{table} row {row}: there is no file '{name}' beside the table{advice}")
     return file
+
+
+def _refuse_one_file_twice(table: Path, names: Sequence[str], files: Sequence[str]) -> None:
+    """Refuse two ids of one picture: whoever names one of them would leave the other retained."""
+    first_row: dict[str, int] = {}
+    for row, file in enumerate(files):
+        first = first_row.setdefault(os.path.abspath(file), row)
+        if first != row:
+            raise CounError(
+                f"{table}: '{names[first]}' in row {first} and '{names[row]}' in row {row} are one "
+                "file; remove one of the rows"
+            )
 
 
 SOURCE = Source("paths", read, "a CSV or parquet file of paths of images, with labels")

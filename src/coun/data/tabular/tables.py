@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,8 @@ def _read_csv(path: Path, id_column: str | None) -> pa.Table:
         advice = other_format(path) or "is not UTF-8 text; save it as CSV in UTF-8"
         raise CounError(f"{path} {advice}")
     header = start.splitlines()[0].decode("utf-8", "replace") if start else ""
+    if re.match(r'[\ufeff\s]*[{\[]\s*["{\[]', header):
+        raise CounError(f"{path} holds JSON; expected a table, save it as CSV or parquet")
     table = csv.read_csv(
         path,
         parse_options=csv.ParseOptions(delimiter=delimiter(header)),
