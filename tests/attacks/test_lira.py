@@ -90,7 +90,7 @@ def test_the_power_is_the_best_possible(shift):
 
 def test_too_few_models_are_refused():
     shadow, member = torch.zeros((3, 2)).double(), torch.tensor([[1, 1], [1, 1], [0, 0]]).bool()
-    with pytest.raises(CounError, match="sample 0 has 1 models on one side"):
+    with pytest.raises(CounError, match="row 0 has 1 models on one side"):
         lira_online(torch.zeros(2), shadow, member)
     with pytest.raises(CounError, match="expected \\(N, ...\\)"):
         lira_online(torch.zeros(3), shadow, member)

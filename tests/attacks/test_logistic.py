@@ -32,7 +32,7 @@ def test_the_entropy_attack_counts_members():
 
 
 def test_bad_groups_are_refused():
-    with pytest.raises(CounError, match="smaller group has 5 samples"):
+    with pytest.raises(CounError, match="smaller group has 5 rows"):
         loss_attack_accuracy(draw(0, 5, 0), draw(0, 50, 0))
     with pytest.raises(CounError, match="empty group"):
         entropy_attack_members(draw(0, 5, 0), draw(0, 0, 0), draw(0, 5, 0))

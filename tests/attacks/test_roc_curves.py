@@ -59,7 +59,7 @@ def test_no_sample_passes_the_first_threshold_even_with_an_infinite_score():
 
 
 def test_bad_scores_are_refused():
-    with pytest.raises(CounError, match="no non-member samples"):
+    with pytest.raises(CounError, match="no non-member rows"):
         roc(torch.ones(2), torch.ones(0))
     with pytest.raises(CounError, match="is not a number"):
         roc(torch.tensor([1.0, float("nan")]), torch.ones(2))

@@ -68,7 +68,7 @@ def test_equal_scores_give_the_same_answer_for_all():
 
 def test_bad_features_are_refused() -> None:
     x = torch.ones(4)
-    with pytest.raises(CounError, match="no member samples"):
+    with pytest.raises(CounError, match="no member rows"):
         svc_efficacy(x[:0], x, x)
-    with pytest.raises(CounError, match="target sample's feature is not finite"):
+    with pytest.raises(CounError, match="target row's feature is not finite"):
         svc_efficacy(x, x, x * float("nan"))

@@ -92,7 +92,7 @@ def test_a_role_that_was_not_declared_is_refused(small: coun.Data, split: coun.S
         def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
             yield Fit((Phase(cross_entropy("forget"), {"forget": 8}),), 1)
 
-    with pytest.raises(coun.CounError, match="reads forget data but declares that it reads retain"):
+    with pytest.raises(coun.CounError, match="reads forget rows but declares that it reads retain"):
         coun.unlearn(dropout_net(), split, Peeks(), data=small)
 
 

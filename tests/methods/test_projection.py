@@ -1,4 +1,4 @@
-"""Projection: the ascent has no part against the retain set."""
+"""Projection: the ascent has no part against the retain rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Properties of the methods that use forget data together with retain data."""
+"""Properties of the methods that use forget rows together with retain rows."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_only_retain_rows_enter_the_contrastive_term(name, original, split, monk
 
 @pytest.mark.parametrize("name", ALONE)
 def test_methods_without_retain_data_refuse_the_contrastive_module(name):
-    with pytest.raises(coun.CounError, match="never reads retain data"):
+    with pytest.raises(coun.CounError, match="never reads retain rows"):
         coun.contrast(make(name))
 
 

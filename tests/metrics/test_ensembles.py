@@ -46,7 +46,7 @@ def test_klom_is_zero_for_equal_groups_and_finite_for_disjoint_ones():
 
 
 def test_groups_with_different_samples_are_refused():
-    with pytest.raises(CounError, match="3 and 2 samples"):
+    with pytest.raises(CounError, match="3 and 2 rows"):
         klom(np.zeros((4, 3)), np.zeros((4, 2)))
 
 

@@ -105,7 +105,7 @@ def test_a_transform_of_the_user_does_not_accept_letters(original, split, small)
 
 @dataclass(frozen=True, config=FROZEN)
 class ForgetOnly(Training):
-    """A method that reads forget data only."""
+    """A method that reads forget rows only."""
 
     name = "forget_only"
     source = "this test"
@@ -115,7 +115,7 @@ class ForgetOnly(Training):
 @pytest.mark.parametrize(
     ("method", "arguments", "message"),
     [
-        (lambda: ForgetOnly(), {}, "never reads retain data"),
+        (lambda: ForgetOnly(), {}, "never reads retain rows"),
         (lambda: make("coun"), {}, "it has one already"),
         (lambda: coun.contrast(make("not")), {}, "it has one already"),
         (lambda: make("retrain"), {}, "it is exact"),

@@ -22,14 +22,14 @@ BATCH = 250  # rows at a time
 
 @dataclass(frozen=True, eq=False)
 class ViewSpread:
-    """Distances between the features f of views x1, x2 of one sample, over all pairs of views.
+    """Distances between the features f of views x1, x2 of one row, over all pairs of views.
 
     Attributes:
-        farthest: max |f(x1) - f(x2)| for each sample, (N,), with f scaled to length 1, so 0..2.
+        farthest: max |f(x1) - f(x2)| for each row, (N,), with f scaled to length 1, so 0..2.
         mean_square: mean |f(x1) - f(x2)|^2, (N,), with f scaled to length 1: the alignment loss.
         slope: max |f(x1) - f(x2)| / |x1 - x2|, (N,), with f as it is: a lower bound of a local
             Lipschitz constant. Pairs of equal views are left out; 0 if all are equal.
-        views: the number of views of each sample.
+        views: the number of views of each row.
 
     >>> spread = ViewSpread(torch.tensor([0.2, 0.8]), torch.tensor([0.0, 0.1]), torch.ones(2), 2)
     >>> spread.share(0.5)
@@ -42,7 +42,7 @@ class ViewSpread:
     views: int
 
     def share(self, eps: float) -> float:
-        """Return R[eps]: the share, 0..1, of samples with two views farther apart than *eps*."""
+        """Return R[eps]: the share, 0..1, of rows with two views farther apart than *eps*."""
         return float((self.farthest > eps).double().mean())
 
     def bound(self, eps: float) -> float:
@@ -60,8 +60,8 @@ def view_spread(
 ) -> ViewSpread:
     """Compare the features of several random views of each training image in pairs.
 
-    R[eps] is that of Huang et al.: the probability, over samples, that
-    sup |f(x1) - f(x2)| > eps over all views x1, x2 of the sample, with f on the unit sphere.
+    R[eps] is that of Huang et al.: the probability, over rows, that
+    sup |f(x1) - f(x2)| > eps over all views x1, x2 of the row, with f on the unit sphere.
     The maximum over the sampled views estimates the sup from below and grows with their
     number, so models must be compared with equally many views. The model is in eval mode, with
     float32 forwards, and is not changed.
@@ -120,7 +120,7 @@ def jacobian_norms(
     """Compute the largest singular value of d features / d input at each training image.
 
     Power iteration on J^T J finds it from below. Inputs are the deterministic views (normalised
-    pixels). The model is in eval mode, so that samples do not influence each other, and is not
+    pixels). The model is in eval mode, so that rows do not influence each other, and is not
     changed.
 
     Args:
@@ -154,7 +154,7 @@ def jacobian_norms(
 def top_singular(
     function: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, steps: int
 ) -> Tensor:
-    """Compute for each sample the largest singular value of a Jacobian, (N,).
+    """Compute for each row the largest singular value of a Jacobian, (N,).
 
     Args:
         function: maps (N, ...) to (N, D); every row of its result depends on its own row only.

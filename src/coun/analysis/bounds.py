@@ -38,7 +38,7 @@ def theory(
 
     Returns: by model and role: `r_eps` {eps: share 0..1}, `alignment_loss` (mean square
         distance of views), `view_slope` and `jacobian_norm` (each {"mean", "max"} over
-        samples) and `rows`, all as plain numbers.
+        rows) and `rows`, all as plain numbers.
 
     Raises: CounError if there is no model, or models are on different data.
 

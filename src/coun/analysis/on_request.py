@@ -69,7 +69,7 @@ def residual_knowledge(run: Run, retrain: Run, split: Split) -> float:
         recognises rows near the forgotten ones more often than Retrain does. NaN where both are 0.
 
     Source: residual knowledge (Hsu et al., 2025): the ratio of the probabilities that the
-        unlearned and the re-trained model classify perturbed forget samples rightly. They search
+        unlearned and the re-trained model classify perturbed forget rows rightly. They search
         within a ball; here the noise is Gaussian, and fixed.
     """
     of_retrain = perturbed_accuracy(retrain, split)

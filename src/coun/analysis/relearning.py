@@ -1,4 +1,4 @@
-"""Relearn time: how soon forgotten samples are known again when they are trained on."""
+"""Relearn time: how soon forgotten rows are known again when they are trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Membership inference: can an attacker tell forget samples from samples never seen?
+"""Membership inference: can an attacker tell forget rows from rows never seen?
 
 All functions take logits, labels and masks as tensors and compute in float64.
 """

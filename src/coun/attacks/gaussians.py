@@ -1,4 +1,4 @@
-"""Normal distributions of phi (`scaled_logit`) over models, one for each sample."""
+"""Normal distributions of phi (`scaled_logit`) over models, one for each row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TINY = 1e-30  # added to a standard deviation of 0 before it divides, as in LiRA
 
 @dataclass(frozen=True, eq=False)
 class Gaussians:
-    """Centre and standard deviation for each sample (and augmentation), (N, ...)."""
+    """Centre and standard deviation for each row (and augmentation), (N, ...)."""
 
     centre: Floats
     spread: Floats
@@ -29,23 +29,23 @@ class Gaussians:
     def fit(
         cls, values: Floats, used: Bools, *, centre: Centre = "median", pooled: bool = False
     ) -> Gaussians:
-        """Fit one Gaussian for each sample to the values of those models that are used for it.
+        """Fit one Gaussian for each row to the values of those models that are used for it.
 
         Args:
             values: of M models, (M, N, ...).
-            used: which models count for which sample, (M, N).
+            used: which models count for which row, (M, N).
             centre: "median" or "mean".
-            pooled: whether all samples share one standard deviation (one for each
-                augmentation), taken from the deviations about each sample's own centre.
+            pooled: whether all rows share one standard deviation (one for each
+                augmentation), taken from the deviations about each row's own centre.
 
-        Raises: CounError if a sample has fewer than 2 models, or, pooled, fewer than 1.
+        Raises: CounError if a row has fewer than 2 models, or, pooled, fewer than 1.
         """
         counts = used.sum(0)
         least = 1 if pooled else 2
         if counts.min() < least or counts.max() < 2:
             row = int(counts.argmin())
             raise CounError(
-                f"sample {row} has {counts[row]} models on one side; expected at least 2; "
+                f"row {row} has {counts[row]} models on one side; expected at least 2; "
                 "train more shadow models"
             )
         mask = used.reshape(used.shape + (1,) * (values.ndim - 2))
@@ -53,7 +53,7 @@ class Gaussians:
         middle = np.nanmedian(selected, 0) if centre == "median" else np.nanmean(selected, 0)
         if pooled:
             squares = np.nansum((selected - middle) ** 2, axis=(0, 1))
-            # Each sample's own centre costs one degree of freedom.
+            # Each row's own centre costs one degree of freedom.
             variance = squares / (counts.sum() - len(counts))
             spread = np.broadcast_to(np.sqrt(variance), middle.shape)
         else:

@@ -1,6 +1,6 @@
 """A support vector machine with a kernel matrix of low rank, solved by an interior point method.
 
-The time of libsvm grows with the square of the number of samples: 20,000 confidences take half a
+The time of libsvm grows with the square of the number of rows: 20,000 confidences take half a
 minute. But a smooth kernel on one feature gives a matrix K of numerical rank 20 or so, K = L L^T
 with L of shape (n, 20). The method below solves the same problem in about 20 Newton steps, each
 of which costs n * rank^2 operations, because it never forms K itself.
@@ -30,7 +30,7 @@ def rbf_factor(x: Floats, gamma: float, *, most: int, accuracy: float = 1e-7) ->
     """Factorise the RBF kernel matrix of *x* (n, F) as L L^T, with few columns.
 
     Args:
-        x: one row for each sample.
+        x: the features of each row.
         gamma: of the kernel exp(-gamma |x_i - x_j|^2).
         most: the largest number of columns.
         accuracy: the largest error of an entry of L L^T.
@@ -125,7 +125,7 @@ def svm_plane(
     Args:
         factor: L, (n, r), from `rbf_factor`.
         y: -1 or 1, (n,).
-        bound: C times the weight of each sample, (n,).
+        bound: C times the weight of each row, (n,).
         tolerance: of the optimality conditions; libsvm's default is 1e-3.
         steps: the largest number of Newton steps.
 

@@ -1,4 +1,4 @@
-"""LiRA: is the attacked model more likely to have been trained with a sample, or without it?"""
+"""LiRA: is the attacked model more likely to have been trained with a row, or without it?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def lira_online(
     fixed_variance: bool = False,
     centre: Centre = "median",
 ) -> Tensor:
-    """Score membership by shadow models that were trained with and without each sample.
+    """Score membership by shadow models that were trained with and without each row.
 
     The score is the log likelihood ratio ln N(phi; in) - ln N(phi; out).
 
@@ -28,19 +28,19 @@ def lira_online(
         target: phi (`scaled_logit`) under the model that is attacked, (N,), or (N, A) over A
             augmentations, whose scores are averaged.
         shadow: phi under M shadow models, (M, N) or (M, N, A).
-        member: which samples each shadow model was trained on, (M, N) bool.
-        fixed_variance: whether all samples share one standard deviation for each side, which
+        member: which rows each shadow model was trained on, (M, N) bool.
+        fixed_variance: whether all rows share one standard deviation for each side, which
             is better with fewer than 64 models.
         centre: of each Gaussian; the authors' code takes the median, the paper the mean.
 
     Returns: scores (N,); a higher one means member.
 
-    Raises: CounError if shapes disagree, or a sample is in (or out of) fewer than 2 models,
+    Raises: CounError if shapes disagree, or a row is in (or out of) fewer than 2 models,
         with a fixed variance fewer than 1.
 
     Source: Carlini et al. 2022, algorithm 1. Their code's fixed variance is that of the IN
-        scores on both sides, and counts the differences between samples as spread; here each
-        side has its own, about each sample's centre.
+        scores on both sides, and counts the differences between rows as spread; here each
+        side has its own, about each row's centre.
 
     >>> shadow = torch.tensor([[3.0], [2.0], [-1.0], [0.0]])
     >>> member = torch.tensor([[True], [True], [False], [False]])
@@ -62,7 +62,7 @@ def lira_offline(
     centre: Centre = "median",
     variant: Literal["one_sided", "two_sided"] = "one_sided",
 ) -> Tensor:
-    """Score membership by how surprising phi is for models that never saw the sample.
+    """Score membership by how surprising phi is for models that never saw the row.
 
     The score is -ln Pr[Z > phi], where Z is the Gaussian of the OUT models: the paper's
     1 - Pr[Z > phi] in other units, which do not round to 1.
@@ -75,7 +75,7 @@ def lira_offline(
 
     Returns: scores (N,); a higher one means member.
 
-    Raises: CounError if shapes disagree, or a sample is out of fewer than 2 models, with a
+    Raises: CounError if shapes disagree, or a row is out of fewer than 2 models, with a
         fixed variance fewer than 1.
 
     Source: Carlini et al. 2022, equation 4.

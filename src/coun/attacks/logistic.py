@@ -10,18 +10,18 @@ from coun.errors import CounError
 
 
 def loss_attack_accuracy(forget: Tensor, test: Tensor, *, splits: int = 10, seed: int = 0) -> float:
-    """Measure how well the loss tells forget samples from unseen ones, in percent.
+    """Measure how well the loss tells forget rows from unseen ones, in percent.
 
     Args:
-        forget: cross entropy of the forget samples, (N,).
-        test: cross entropy of test samples of the forgotten classes, (M,). Of the larger group
+        forget: cross entropy of the forget rows, (N,).
+        test: cross entropy of test rows of the forgotten classes, (M,). Of the larger group
             a random part is used that is as large as the smaller one.
         splits: the number of random stratified splits, which each hold out a tenth.
         seed: of the random part and of the splits.
 
     Returns: mean held-out accuracy; 50 is ideal.
 
-    Raises: CounError for fewer than 10 samples in a group, or a loss that is not finite.
+    Raises: CounError for fewer than 10 rows in a group, or a loss that is not finite.
 
     Source: SCRUB (Kurmanji et al. 2023; 5 splits) and DeepUnlearn (10).
 
@@ -35,7 +35,7 @@ def loss_attack_accuracy(forget: Tensor, test: Tensor, *, splits: int = 10, seed
 
     size = min(len(forget), len(test))
     if size < 10:
-        raise CounError(f"the smaller group has {size} samples; expected at least 10 in each")
+        raise CounError(f"the smaller group has {size} rows; expected at least 10 in each")
     rng = np.random.default_rng(seed)
     groups = [_column(x)[rng.permutation(len(x))[:size]] for x in (forget, test)]
     scores = cross_val_score(
@@ -49,15 +49,15 @@ def loss_attack_accuracy(forget: Tensor, test: Tensor, *, splits: int = 10, seed
 
 
 def entropy_attack_members(retain: Tensor, test: Tensor, forget: Tensor) -> float:
-    """Measure the share of forget samples whose entropy is that of **members**, in percent.
+    """Measure the share of forget rows whose entropy is that of **members**, in percent.
 
     A lower value means that more was forgotten. `svc_efficacy` has the opposite direction: it
     counts non-members.
 
     Args:
-        retain: entropies of the whole retain set (label 1), (N,).
+        retain: entropies of all retain rows (label 1), (N,).
         test: entropies of the whole test set (label 0), (M,); weights balance the two labels.
-        forget: entropies of the forget set, (F,).
+        forget: entropies of the forget rows, (F,).
 
     Raises: CounError if a group is empty, or an entropy is not finite.
 
@@ -80,7 +80,7 @@ def _column(values: Tensor) -> NDArray[np.float64]:
     """*values* as one feature for scikit-learn, (N, 1)."""
     column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
     if len(column) == 0:
-        raise CounError("the attack has an empty group of samples; expected at least one in each")
+        raise CounError("the attack has an empty group of rows; expected at least one in each")
     if not np.isfinite(column).all():
         raise CounError("a value given to the attack is not finite; expected finite numbers")
     return column

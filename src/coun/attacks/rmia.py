@@ -1,4 +1,4 @@
-"""RMIA: does the model raise the probability of a sample more than it raises those of others?"""
+"""RMIA: does the model raise the probability of a row more than it raises those of others?"""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def rmia_ratio(
     a: float = 0.3,
     variant: Literal["correct", "reference"] = "correct",
 ) -> Tensor:
-    """Compare the attacked model's probability of each sample with that over all models.
+    """Compare the attacked model's probability of each row with that over all models.
 
     It is p(x) / P(x), where P(x) = ((1 + a) * mean of p over OUT models + 1 - a) / 2.
 
     Args:
         target: probability of the true class under the model that is attacked, (N,).
         shadow: the same under M shadow models, (M, N).
-        member: which samples each shadow model was trained on, (M, N) bool.
+        member: which rows each shadow model was trained on, (M, N) bool.
         a: how IN models relate to OUT models, 0..1; the authors tune it on a pair of shadow
             models.
         variant: "correct", or "reference" to repeat the authors' code, which averages the K
             largest values of M = 2K models, where IN values count as 0. Of rows in K models
             these are the OUT values. Of population rows, which are in no model, they are the
             larger half of the OUT values: their ratios are too small, and the scores of all
-            samples too high.
+            rows too high.
 
     Returns: ratios (N,), for `rmia_score`.
 
-    Raises: CounError if shapes disagree, a is out of range, or a sample is in every model.
+    Raises: CounError if shapes disagree, a is out of range, or a row is in every model.
 
     Source: Zarifzadeh et al. 2024 (RMIA), offline; its code ml_privacy_meter. Here OUT values
         are taken by index.
@@ -54,7 +54,7 @@ def rmia_ratio(
         raise CounError(f"a is {a}; expected 0..1")
     out = ~member.bool()
     if not bool(out.any(0).all()):
-        raise CounError("a sample is in every shadow model; expected at least one without it")
+        raise CounError("a row is in every shadow model; expected at least one without it")
     if variant == "reference":
         mean = _mean_of_largest(shadow.double(), out, a)
     else:
@@ -72,14 +72,14 @@ def _mean_of_largest(p: Tensor, out: Tensor, a: float) -> Tensor:
     return p.where(out, estimated).mean(0)
 
 
-def rmia_score(samples: Tensor, population: Tensor, *, gamma: float = 1.0) -> Tensor:
+def rmia_score(rows: Tensor, population: Tensor, *, gamma: float = 1.0) -> Tensor:
     """Score membership by the share of a population whose ratios are clearly smaller.
 
     Args:
-        samples: `rmia_ratio` of the samples, (N,).
-        population: `rmia_ratio` of samples from the same distribution that the attacked model
+        rows: `rmia_ratio` of the rows, (N,).
+        population: `rmia_ratio` of rows from the same distribution that the attacked model
             was not trained on, (Z,).
-        gamma: a population sample z counts where ratio(x) / ratio(z) > gamma.
+        gamma: a row z of the population counts where ratio(x) / ratio(z) > gamma.
 
     Returns: shares (N,), 0..1; a higher one means member.
 
@@ -89,6 +89,6 @@ def rmia_score(samples: Tensor, population: Tensor, *, gamma: float = 1.0) -> Te
     [0.5, 1.0]
     """
     if len(population) == 0:
-        raise CounError("the population is empty; expected at least one sample")
-    below = torch.searchsorted((gamma * population.double()).sort().values, samples.double())
+        raise CounError("the population is empty; expected at least one row")
+    below = torch.searchsorted((gamma * population.double()).sort().values, rows.double())
     return below.double() / len(population)

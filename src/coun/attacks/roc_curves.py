@@ -18,9 +18,9 @@ Ints = NDArray[np.int64]
 
 
 class Curve(NamedTuple):
-    """For each of T falling thresholds, how many samples have at least that score, (T,).
+    """For each of T falling thresholds, how many rows have at least that score, (T,).
 
-    No sample passes the first threshold, infinity; every sample passes the last.
+    No row passes the first threshold, infinity; every row passes the last.
     """
 
     thresholds: Floats
@@ -38,7 +38,7 @@ class Roc:
         tpr_at_1, tpr_at_01: the largest true positive rate, 0..1, at which at most 1% or 0.1%
             of *others* are taken for members (none of them, if 1 / others is larger), with
             its exact 95% Clopper-Pearson interval for a fixed threshold.
-        members, others: the number of samples in each group.
+        members, others: the number of rows in each group.
 
     >>> import torch
     >>> attack = roc(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 0.0]))
@@ -72,7 +72,7 @@ def curve(members: Tensor, others: Tensor) -> Curve:
     m, o = (_sorted(name, x) for name, x in (("member", members), ("non-member", others)))
     thresholds = np.append(np.inf, np.unique(np.concatenate([m, o]))[::-1])
     passed = [len(x) - np.searchsorted(x, thresholds, side="left") for x in (m, o)]
-    passed[0][0] = passed[1][0] = 0  # even samples with an infinite score do not pass
+    passed[0][0] = passed[1][0] = 0  # even rows with an infinite score do not pass
     return Curve(thresholds, *passed)
 
 
@@ -113,7 +113,7 @@ def _array(scores: Tensor) -> Floats:
 def _sorted(name: str, scores: Tensor) -> Floats:
     values = np.sort(_array(scores))
     if len(values) == 0:
-        raise CounError(f"the attack has no {name} samples; expected at least one")
+        raise CounError(f"the attack has no {name} rows; expected at least one")
     if np.isnan(values[-1]):
-        raise CounError(f"a {name} sample's score is not a number; expected no NaN")
+        raise CounError(f"a {name} row's score is not a number; expected no NaN")
     return values

@@ -1,4 +1,4 @@
-"""The numbers that an attacker computes from the outputs for one sample.
+"""The numbers that an attacker computes from the outputs for one row.
 
 All functions take logits (N, K) and labels (N,) and return float64.
 """
@@ -44,7 +44,7 @@ def correctness(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross entropy of each sample, (N,), in nats.
+    """Return the cross entropy of each row, (N,), in nats.
 
     Args: logits, labels: (N, K) and (N,).
 
@@ -94,7 +94,7 @@ def modified_entropy(
         logits, labels: (N, K) and (N,).
         variant: "correct", or "reference" to repeat the attack code of SalUn and Sparse, which
             writes ln p_i for ln(1 - p_i), and replaces, in *every* row, the columns of all
-            labels that occur among *labels*, so that its values depend on which samples are
+            labels that occur among *labels*, so that its values depend on which rows are
             in one batch.
 
     Source: Song and Mittal 2021, equation 8.

@@ -1,4 +1,4 @@
-"""The attack behind MIA in tables: a support vector machine on a feature of each sample."""
+"""The attack behind MIA in tables: a support vector machine on a feature of each row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coun.errors import CounError
 Floats = NDArray[np.float64]
 
 C = 3.0
-LARGE = 2000  # distinct samples; libsvm takes a second for so many
+LARGE = 2000  # distinct rows; libsvm takes a second for so many
 RANK = 300  # largest rank for `interior`; probabilities of 10 classes have about 250
 
 
@@ -21,9 +21,9 @@ def svc_efficacy(members: Tensor, others: Tensor, targets: Tensor) -> float:
     """Measure MIA efficacy: the percentage of *targets* that an RBF SVC takes for non-members.
 
     Args:
-        members: a feature of training samples that were retained, (N,) or (N, F), label 1.
-        others: the same feature of samples the model was never trained on, label 0.
-        targets: the same feature of the forget set.
+        members: a feature of training rows that were retained, (N,) or (N, F), label 1.
+        others: the same feature of rows the model was never trained on, label 0.
+        targets: the same feature of the forget rows.
 
     Returns: 0..100. A higher value means that more was forgotten; the aim is Retrain's value.
 
@@ -42,13 +42,13 @@ def svc_efficacy(members: Tensor, others: Tensor, targets: Tensor) -> float:
 def svc_members(members: Tensor, others: Tensor, targets: Tensor, *, large: int = LARGE) -> Tensor:
     """Find out which *targets* the attack of `svc_efficacy` takes for members, (N,) bool.
 
-    Equal samples of a group are merged into one whose weight is their number. That is the same
+    Equal rows of a group are merged into one whose weight is their number. That is the same
     optimisation problem (the sum of their dual variables is bounded by the sum of their
     bounds), and it turns 0/1 features or saturated confidences into a handful of points.
 
     Args:
         members, others, targets: as for `svc_efficacy`.
-        large: with more distinct samples than this the problem is solved by `interior`, which
+        large: with more distinct rows than this the problem is solved by `interior`, which
             comes nearer to the optimum than libsvm does at its default tolerance: 20,000
             distinct confidences take less than a second instead of half a minute. Features
             of high rank (the probabilities of 100 classes) are left to libsvm.
@@ -79,8 +79,8 @@ def svc_members(members: Tensor, others: Tensor, targets: Tensor, *, large: int 
 def _rows(name: str, group: Tensor) -> Floats:
     """One group as an array (N, F)."""
     if len(group) == 0:
-        raise CounError(f"the attack has no {name} samples; expected at least one")
+        raise CounError(f"the attack has no {name} rows; expected at least one")
     rows = np.asarray(group, dtype=np.float64).reshape(len(group), -1)
     if not np.isfinite(rows).all():
-        raise CounError(f"a {name} sample's feature is not finite; expected finite numbers")
+        raise CounError(f"a {name} row's feature is not finite; expected finite numbers")
     return rows

@@ -42,7 +42,7 @@ def class_thresholds(
         classes: the number of classes.
 
     Source: Song and Mittal 2021, section 4.1. Their code takes 0 for a class that is
-        missing, and of equally good thresholds the first in the order of the samples.
+        missing, and of equally good thresholds the first in the order of the rows.
 
     >>> members, others = torch.tensor([0.75, 0.5, 0.25]), torch.tensor([0.375, 0.25, 0.0])
     >>> labels = torch.tensor([0, 0, 1])

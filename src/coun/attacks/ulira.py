@@ -1,4 +1,4 @@
-"""U-LiRA: can unlearned models that saw a sample be told from models that never did?"""
+"""U-LiRA: can unlearned models that saw a row be told from models that never did?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEWEST = 3  # models on each side
 def ulira_log_odds(
     phi: Tensor, saw: Tensor, used: Tensor | None = None, *, centre: Centre = "mean"
 ) -> Tensor:
-    """Score for each model and sample whether the model saw the sample before unlearning it.
+    """Score for each model and row whether the model saw the row before unlearning it.
 
     The score is ln N(phi; unlearned) - ln N(phi; never saw). Its Gaussians are fitted without
     the model that is scored, and without one model of the other side as well: if that side were
@@ -27,22 +27,22 @@ def ulira_log_odds(
     not get 50%.
 
     Args:
-        phi: `scaled_logit` of N samples under M unlearned models, (M, N).
-        saw: True where the model was trained on the sample and unlearned it, False where it
+        phi: `scaled_logit` of N rows under M unlearned models, (M, N).
+        saw: True where the model was trained on the row and unlearned it, False where it
             never saw it (and unlearned others, by the same procedure), (M, N) bool.
         used: False where a model belongs to neither side, for example because it still retains
-            the sample, (M, N) bool; its score is NaN.
+            the row, (M, N) bool; its score is NaN.
         centre: of each Gaussian, "mean" or "median".
 
-    Returns: log odds (M, N), float64; above 0 means that the model saw the sample.
+    Returns: log odds (M, N), float64; above 0 means that the model saw the row.
 
-    Raises: CounError if shapes disagree, or a sample has fewer than 3 models on a side.
+    Raises: CounError if shapes disagree, or a row has fewer than 3 models on a side.
 
     Source: Hayes et al. 2024 (as DeepUnlearn, Cadet et al. 2024, describe it). DeepUnlearn's
         scorer fits correctness instead of phi, scores only forgotten cases, and those it was
         fitted on.
 
-    >>> saw = torch.tensor([[True]] * 4 + [[False]] * 4)  # 8 models, one sample
+    >>> saw = torch.tensor([[True]] * 4 + [[False]] * 4)  # 8 models, one row
     >>> phi = torch.tensor([[3.0], [3.2], [2.9], [3.1], [1.0], [1.2], [0.9], [1.1]])
     >>> (ulira_log_odds(phi, saw) > 0).flatten().tolist()
     [True, True, True, True, False, False, False, False]
@@ -55,7 +55,7 @@ def ulira_log_odds(
     fewest = min(int(side.sum(0).min()) for side in sides)
     if fewest < FEWEST:
         raise CounError(
-            f"a sample has {fewest} models on one side; expected at least {FEWEST} on each"
+            f"a row has {fewest} models on one side; expected at least {FEWEST} on each"
         )
     # Models are numbered within their side; two with the same number are left out together.
     number = np.where(seen, sides[0].cumsum(0), sides[1].cumsum(0))

@@ -55,7 +55,7 @@ def vulnerable_rows(
 
     Raises: CounError with too few models.
 
-    Source: RULI (Naderloui et al., USENIX Security 2025), which attacks vulnerable samples by
+    Source: RULI (Naderloui et al., USENIX Security 2025), which attacks vulnerable rows by
         per-sample likelihood ratios. The measure of vulnerability here is ours.
     """
     if min(len(unlearned), len(retrained)) < FEWEST or len(originals) < 2:

@@ -16,6 +16,7 @@ from coun.bench.execute.store import Store
 from coun.bench.execute.tuning import tune
 from coun.bench.execute.worker import Job
 from coun.bench.output import maps, results
+from coun.bench.output.results import CONFIG
 from coun.bench.spec.config import Config
 from coun.bench.spec.experiment import Experiment, closure
 from coun.bench.spec.plan import make_plan
@@ -26,7 +27,7 @@ from coun.files import expanded, refuse_foreign, write_json, write_text
 from coun.runs.folder import refuse_inside_run
 from coun.trust import Trust
 
-CONFIG, STORE, FAILURES, TUNED = "config.toml", "store", "failures", "tuned.json"
+STORE, FAILURES, TUNED = "store", "failures", "tuned.json"
 TINY = "# coun bench --tiny\n"  # the first line of the config of a tiny form in its folder
 
 

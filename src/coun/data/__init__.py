@@ -1,4 +1,4 @@
-"""Labelled images: where they come from, how they are split and how they are viewed.
+"""Labelled rows: where they come from, how they are split and how they are viewed.
 
 `load("hf:data/cifar10")` reads a source, `from_dataset` and `from_arrays` take what Python
 already holds; each gives a `Data`. A `Split` says which of its

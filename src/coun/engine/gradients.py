@@ -36,7 +36,7 @@ def batch_gradients(
     Args:
         task: Data and model.
         role: Which rows.
-        batch_size: Images per batch; 1 gives the gradient of every sample.
+        batch_size: Images per batch; 1 gives the gradient of every row.
         loss: A function of `Outputs` and labels (B,); by default the mean cross entropy.
         limit: Stop after this many images.
 

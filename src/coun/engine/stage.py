@@ -124,7 +124,7 @@ def with_term(
     views: Transform | Mapping[int, Transform] | None = None,
     modules: tuple[nn.Module, ...] = (),
 ) -> Iterator[Stage]:
-    """Add *term* to every phase that reads retain data.
+    """Add *term* to every phase that reads retain rows.
 
     Args:
         stages: The stages of a plan.

@@ -72,7 +72,7 @@ class Task:
             return self._indices[role]
         if role not in self.reads:
             allowed = ", ".join(sorted(self.reads)) or "no data"
-            raise CounError(f"the method reads {role} data but declares that it reads {allowed}")
+            raise CounError(f"the method reads {role} rows but declares that it reads {allowed}")
         if self.split is None:
             if role != "retain":
                 raise CounError(f"there is no {role} data, because this run has no forget request")

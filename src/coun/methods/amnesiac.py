@@ -48,7 +48,7 @@ class Amnesiac(Training):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
     needs_original: ClassVar[bool] = True
 
-    repair: bool = Field(True, description="Whether to fine-tune on the retain set afterwards.")
+    repair: bool = Field(True, description="Whether to fine-tune on the retain rows afterwards.")
     tolerance: float = Field(
         1e-3,
         ge=0,

@@ -1,4 +1,4 @@
-"""Bad Teacher: imitate an untrained network on forget data, and the Original on the rest."""
+"""Bad Teacher: imitate an untrained network on forget rows, and the Original on the rest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from coun.plans.method import (
 
 @dataclass(frozen=True, config=FROZEN)
 class BadTeacher(Training):
-    """Distil from a random network on forget data, and from the Original on retain data (BadT).
+    """Distil from a random network on forget rows, and from the Original on retain rows (BadT).
 
     The student learns from a teacher that knows nothing on forget rows, and from the Original
     on retain rows. The bad teacher is a fresh model; where only weights are known, it is a
@@ -40,7 +40,7 @@ class BadTeacher(Training):
     Limits: rows that are forgotten get nearly equal probabilities for all classes, which no Retrain
         gives them, and attacks that look at entropy may see it.
     Source: Chundawat et al., AAAI 2023; settings of its code (Adam, learning rate 1e-4, 1 epoch,
-        batches of 256, T 1, 30% of the retain set).
+        batches of 256, T 1, 30% of the retain rows).
     Differences: the authors' KL is averaged over batch and classes (reduction=mean), so it is K
         times smaller; this hardly matters to Adam, but does to SGD. Their code leaves the student
         in whatever mode it was in.
@@ -51,7 +51,7 @@ class BadTeacher(Training):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
     epochs: Positive | None = Field(
-        1, description="Passes over the share of the retain set, together with the forget set."
+        1, description="Passes over the share of the retain rows, together with the forget rows."
     )
     batch_size: Positive | None = Field(
         256, ge=4, description="Rows per step, of both sets together."
@@ -61,7 +61,7 @@ class BadTeacher(Training):
     optimizer: OptimizerKind = Field("adamw")
     weight_decay: WeightDecay = Field(0.0)
     retain_share: float = Field(
-        0.3, gt=0, le=1, description="Share of the retain set to train on, drawn once."
+        0.3, gt=0, le=1, description="Share of the retain rows to train on, drawn once."
     )
     temperature: float = Field(
         1.0, gt=0, description="Temperature of every softmax; the loss has no factor T^2."

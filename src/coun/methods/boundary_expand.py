@@ -1,4 +1,4 @@
-"""Boundary expand: train forget samples to a class of their own, then drop that class."""
+"""Boundary expand: train forget rows to a class of their own, then drop that class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from coun.plans.method import (
 
 @dataclass(frozen=True, config=FROZEN)
 class BoundaryExpand(Training):
-    """Train forget samples to a class K + 1, which is dropped afterwards (Boundary expand, BE).
+    """Train forget rows to a class K + 1, which is dropped afterwards (Boundary expand, BE).
 
     The forget rows get a class of their own, which takes them out of all others; afterwards
     this class is removed. Only the changed features, and the K rows of the head that the

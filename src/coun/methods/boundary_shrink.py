@@ -1,4 +1,4 @@
-"""Boundary shrink: train each forget sample to the class across its nearest boundary."""
+"""Boundary shrink: train each forget row to the class across its nearest boundary."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from coun.plans.method import (
 
 @dataclass(frozen=True, config=FROZEN)
 class BoundaryShrink(Training):
-    """Train forget samples to the class that a small attack moves them to (Boundary shrink, BS).
+    """Train forget rows to the class that a small attack moves them to (Boundary shrink, BS).
 
     A small attack shows which class is nearest to each forget row, and the model learns that
     class for it, so the decision boundary moves over the row. The labels are computed once

@@ -16,7 +16,7 @@ from coun.plans.method import FROZEN, LearningRate, Training
 
 @dataclass(frozen=True, config=FROZEN)
 class CFk(Training):
-    """Fine-tune the last k blocks and the head on the retain set; freeze the rest (CF-k).
+    """Fine-tune the last k blocks and the head on the retain rows; freeze the rest (CF-k).
 
     The last layers are the ones most specific to single rows, so only these are trained to
     forget. Frozen weights and their BatchNorm statistics keep every bit.
@@ -29,7 +29,7 @@ class CFk(Training):
     Formula: L = CE(retain), with gradients for the last k blocks and the head only.
     Cost: that of fine-tuning, as it is counted; a smaller k makes the backward pass somewhat
         faster.
-    Limits: whatever the frozen encoder has learned of the forget set stays in it, and relearning
+    Limits: whatever the frozen encoder has learned of the forget rows stays in it, and relearning
         brings it back.
     Source: Goel et al., 2022 (catastrophic forgetting-k); SCRUB (Kurmanji et al., NeurIPS 2023):
         layer4 of a ResNet-18, learning rate 0.01, x0.1 at epochs 10, 15 and 20, batches of 64.

@@ -1,4 +1,4 @@
-"""Contrastive Unlearning: move forget features towards retain samples of other classes."""
+"""Contrastive Unlearning: move forget features towards retain rows of other classes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ContrastiveUnlearning(Training):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
     epochs: Positive | None = Field(
-        3, description="Epochs; each passes omega times over the forget set."
+        3, description="Epochs; each passes omega times over the forget rows."
     )
     batch_size: Positive | None = Field(128, description="Images of each set per step.")
     lr: LearningRate = Field(1e-3)

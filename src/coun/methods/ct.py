@@ -40,7 +40,7 @@ class CT(FineTune):
     source: ClassVar[str] = "CT, NeurIPS 2023 competition; Cadet et al., arXiv 2410.01276"
     edits_first: ClassVar[bool] = True
 
-    epochs: Positive | None = Field(3, description="Passes over the retain set.")
+    epochs: Positive | None = Field(3, description="Passes over the retain rows.")
     batch_size: Positive | None = Field(64, description="Retain rows per step.")
     lr: LearningRate = Field(1e-3)
     lr_floor: float = Field(

@@ -28,7 +28,7 @@ class EUk(CFk):
         the head only.
     Cost: as many epochs as the Original was trained for, so as much as a Retrain by default. It
         saves only time in the backward pass.
-    Limits: the frozen encoder still holds what it has learned of the forget set, in spite of
+    Limits: the frozen encoder still holds what it has learned of the forget rows, in spite of
         "exact" in the name of the publication.
     Source: Goel et al., 2022 (exact unlearning-k), with the recipe of the Original's training.
     Differences: SCRUB's code restores the *Original's* initial weights, which are not available for
@@ -38,7 +38,7 @@ class EUk(CFk):
     name: ClassVar[str] = "eu_k"
 
     epochs: Positive | None = Field(
-        None, description="Passes over the retain set. Default: inherited from the Original."
+        None, description="Passes over the retain rows. Default: inherited from the Original."
     )
     lr: LearningRate = Field(0.1)
     schedule: Schedule = Field("multistep")

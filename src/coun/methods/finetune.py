@@ -1,4 +1,4 @@
-"""FT: continue training, on the retain set only."""
+"""FT: continue training, on the retain rows only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from coun.plans.method import FROZEN, Training
 
 @dataclass(frozen=True, config=FROZEN)
 class FineTune(Training):
-    """Fine-tune on the retain set, and let the model forget the forget set gradually (FT).
+    """Fine-tune on the retain rows, and let the model forget the forget rows gradually (FT).
 
     Training simply continues on the retain rows, without the forget rows. What the model knows
     of the forget rows only, fades, because nothing in the loss holds it in place.

@@ -1,4 +1,4 @@
-"""Fisher forgetting: noise on the weights that the retain set does not determine."""
+"""Fisher forgetting: noise on the weights that retain rows do not determine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coun.plans.method import FROZEN, Method, Positive
 
 @dataclass(frozen=True, config=FROZEN)
 class Fisher(Method):
-    """Add noise to each weight, more to those that the retain set needs less (Fisher forgetting).
+    """Add noise to each weight, more to those that retain rows need less (Fisher forgetting).
 
     Weights that the retain rows hardly depend on may hold what only forget rows need, and
     noise hides it. There is no training. If one whole class is forgotten, its row of the head

@@ -1,4 +1,4 @@
-"""Influence unlearning: one Newton step that removes the influence of the forget set."""
+"""Influence unlearning: one Newton step that removes the influence of the forget rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coun.plans.method import FROZEN, Method, Positive
 
 @dataclass(frozen=True, config=FROZEN)
 class Influence(Method):
-    """Undo the influence of the forget set by one step along an inverse Fisher (influence, IU).
+    """Undo the influence of the forget rows by one step along an inverse Fisher (influence, IU).
 
     A Newton step estimates where the weights would be if the forget rows had never counted.
     There is no training.

@@ -19,7 +19,7 @@ from coun.plans.method import FROZEN, Positive
 
 @dataclass(frozen=True, config=FROZEN)
 class L1Sparse(FineTune):
-    """Fine-tune on the retain set with a decreasing l1 penalty on all weights (l1-sparse).
+    """Fine-tune on the retain rows with a decreasing l1 penalty on all weights (l1-sparse).
 
     The penalty makes many weights small, and a sparse model has less room to remember single
     rows. Nothing is pruned.

@@ -59,7 +59,7 @@ class LAF(Training):
     vae_epochs: Positive = Field(10, description="Passes of each VAE over its rows.")
     vae_lr: float = Field(1e-3, gt=0, description="Learning rate of the VAEs, with Adam.")
     repair_epochs: int = Field(
-        0, ge=0, description="Passes over the retain set in which the head alone is trained."
+        0, ge=0, description="Passes over the retain rows in which the head alone is trained."
     )
     repair_lr: float = Field(1e-4, gt=0, description="Peak learning rate of the repair.")
 

@@ -47,7 +47,7 @@ class MSG(Training):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
     edits_first: ClassVar[bool] = True
 
-    epochs: Positive | None = Field(5, description="Passes over the retain set.")
+    epochs: Positive | None = Field(5, description="Passes over the retain rows.")
     batch_size: Positive | None = Field(64, description="Retain rows per step.")
     lr: LearningRate = Field(1e-3)
     lr_floor: float = Field(

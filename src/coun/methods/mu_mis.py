@@ -42,7 +42,7 @@ class MUMis(Training):
         because gradients of gradients are needed.
     Limits: `--compile` cannot make gradients of gradients. Token ids have no gradient and are
         refused. Nothing repairs the retain rows, and BatchNorm statistics move to those of the
-        forget set. It needs the forget rows.
+        forget rows. It needs the forget rows.
     Source: Cheng et al., "Remaining-data-free Machine Unlearning by Suppressing Sample
         Contribution", ICLR 2026 (arXiv 2402.15109).
     Differences: the authors' code could not be had. They minimise the difference without a bound

@@ -51,7 +51,7 @@ class MUNBa(Training):
     source: ClassVar[str] = "MUNBa, Wu and Harandi, ICCV 2025"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(10, description="Passes over the retain set.")
+    epochs: Positive | None = Field(10, description="Passes over the retain rows.")
     lr: LearningRate = Field(0.01)
     schedule: Schedule = Field("constant")
     max_norm: float = Field(1.0, gt=0, description="Largest length of a bargained step.")

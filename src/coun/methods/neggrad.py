@@ -1,4 +1,4 @@
-"""NegGrad: gradient ascent on the forget set."""
+"""NegGrad: gradient ascent on the forget rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from coun.plans.method import (
 
 @dataclass(frozen=True, config=FROZEN)
 class NegGrad(Training):
-    """Increase the forget loss by gradient ascent, without retain data (NegGrad, NG, GA).
+    """Increase the forget loss by gradient ascent, without retain rows (NegGrad, NG, GA).
 
     Each step does the opposite of training: it makes the forget rows less likely. Retain rows
     are not read, so nothing holds the rest of the model in place.
@@ -34,7 +34,7 @@ class NegGrad(Training):
     Formula: L = -mean(min(CE(forget), max_loss)).
     Cost: one forward and one backward pass of every forget row in each epoch, which is very little.
     Limits: retain and test accuracy fall, because nothing protects them. BatchNorm statistics move
-        to those of the forget set. It is meant for whole classes.
+        to those of the forget rows. It is meant for whole classes.
     Source: Golatkar et al., CVPR 2020; Thudi et al., EuroS&P 2022; settings of Sparse (Jia et al.,
         NeurIPS 2023): learning rate 1e-4, constant, 5 epochs. These suit forgetting a class; for
         random rows its authors search the learning rate in 1e-5..0.1.

@@ -1,4 +1,4 @@
-"""NegGrad+: gradient descent on the retain set and ascent on the forget set."""
+"""NegGrad+: gradient descent on the retain rows and ascent on the forget rows."""
 
 from __future__ import annotations
 

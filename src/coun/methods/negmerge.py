@@ -1,4 +1,4 @@
-"""NegMerge: subtract what several fine-tunings on the forget set agree on."""
+"""NegMerge: subtract what several fine-tunings on the forget rows agree on."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
 
 @dataclass(frozen=True, config=FROZEN)
 class NegMerge(Training):
-    """Fine-tune copies on the forget set, and subtract the change on which all agree (NegMerge).
+    """Fine-tune copies on the forget rows, and subtract the change on which all agree (NegMerge).
 
-    Fine-tuning a copy on the forget set shows in which direction the weights know it, and going
+    Fine-tuning a copy on the forget rows shows in which direction the weights know it, and going
     the other way forgets it. Several copies are trained with different learning rates, and only
     what all agree on is subtracted, so that no single setting has to be chosen. Retain rows are
     not read, and BatchNorm statistics stay those of the Original.
@@ -44,7 +44,7 @@ class NegMerge(Training):
     source: ClassVar[str] = "NegMerge, Kim et al., ICML 2025"
     reads: ClassVar[frozenset[str]] = frozenset({"forget"})
 
-    epochs: Positive | None = Field(10, description="Passes of each copy over the forget set.")
+    epochs: Positive | None = Field(10, description="Passes of each copy over the forget rows.")
     batch_size: Positive | None = Field(
         None, description="Forget rows per step. Default: inherited from the Original."
     )

@@ -25,7 +25,7 @@ Names = Annotated[
 
 @dataclass(frozen=True, config=FROZEN)
 class NoT(FineTune):
-    """Negate the weights of the first layer, then fine-tune on the retain set (NoT).
+    """Negate the weights of the first layer, then fine-tune on the retain rows (NoT).
 
     Negation breaks what the later layers expect, for all rows alike. Fine-tuning repairs the
     model with retain rows only, so that what belonged to forget rows is not repaired.

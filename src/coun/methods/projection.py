@@ -1,4 +1,4 @@
-"""Gradient ascent on the forget set that does not increase the retain loss."""
+"""Gradient ascent on the forget rows that does not increase the retain loss."""
 
 from __future__ import annotations
 

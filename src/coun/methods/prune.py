@@ -22,7 +22,7 @@ from coun.plans.method import FROZEN, Share, Training
 
 @dataclass(frozen=True, config=FROZEN)
 class Prune(Training):
-    """Set the smallest weights to zero for good, then fine-tune on the retain set (prune).
+    """Set the smallest weights to zero for good, then fine-tune on the retain rows (prune).
 
     A pruned model has less room to remember single rows, and fine-tuning restores what the
     retain rows need. With sparsity 0 the method is fine-tuning, to the last bit.

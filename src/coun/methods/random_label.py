@@ -1,4 +1,4 @@
-"""RL: train the forget set on random labels, and the retain set on its own."""
+"""RL: train forget rows on random labels, and retain rows on their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coun.plans.two_losses import TwoLosses
 
 @dataclass(frozen=True, config=FROZEN)
 class RandomLabel(TwoLosses):
-    """Fine-tune on both sets, with random labels for the forget set (RL).
+    """Fine-tune on all rows, with random labels for the forget rows (RL).
 
     The forget rows are learned again with wrong labels, which destroys what the model knows of
     them, while the retain rows keep theirs. The random labels exist beside the data, which is
@@ -48,7 +48,7 @@ class RandomLabel(TwoLosses):
     labels: Literal["per_batch", "per_epoch", "fixed"] = Field(
         "per_batch",
         description="How forget labels are drawn. per_batch: uniform over all classes, in a phase "
-        "over the forget set, followed by one over the retain set; per_epoch: uniform, with both "
+        "over the forget rows, followed by one over the retain rows; per_epoch: uniform, with both "
         "sets mixed in every batch; fixed: mixed as well, with one wrong label per row.",
     )
 

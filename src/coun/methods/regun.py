@@ -49,7 +49,7 @@ class ReGUn(TwoLosses):
     source: ClassVar[str] = "ReGUn, Mirlach et al., arXiv 2603.11210"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget", "held_out"})
 
-    epochs: Positive | None = Field(10, description="Passes over the retain set.")
+    epochs: Positive | None = Field(10, description="Passes over the retain rows.")
     lr: LearningRate = Field(0.01)
     schedule: Schedule = Field("constant")
     weight: float = Field(0.5, ge=0, lt=1, description="Weight of the forget loss.")

@@ -15,7 +15,7 @@ from coun.plans.method import FROZEN, FromScratch
 
 @dataclass(frozen=True, config=FROZEN)
 class Retrain(FromScratch):
-    """Train a fresh model on the retain set with the Original's recipe: exact, but expensive.
+    """Train a fresh model on the retain rows with the Original's recipe: exact, but expensive.
 
     A model that never saw the forget rows has nothing to forget. It is the answer that all
     other methods approximate, and their distance to it is measured.

@@ -1,4 +1,4 @@
-"""RUM: divide the forget set into parts, then unlearn each with its own method."""
+"""RUM: divide the forget rows into parts, then unlearn each with its own method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coun.plans.method import FROZEN, Method, Positive
 
 @dataclass(frozen=True, config=FROZEN)
 class RUM(Method):
-    """Divide the forget set by memorisation, and unlearn each part with its own method (RUM).
+    """Divide the forget rows by memorisation, and unlearn each part with its own method (RUM).
 
     Rows that the model has memorised and rows that it would know anyway need different
     treatment. Parts of equal size are unlearned one after the other, from the least to the
@@ -35,10 +35,10 @@ class RUM(Method):
     Source: Zhao et al., NeurIPS 2024, and the confidence proxy of Zhao and Triantafillou, 2024
         (there followed through training; here of the trained model). They choose methods for each
         data set.
-    Differences: no forget row, of any part, is retain data for another part; in the authors' code
-        later parts stay in the retain set. The default methods are ours: a Retrain still predicts
-        the easy rows correctly, so fine-tuning is enough; it is wrong on the memorised ones, so
-        random labels do the least harm there.
+    Differences: no forget row, of any part, is a retain row for another part; in the authors' code
+        later parts stay among the retain rows. The default methods are ours: a Retrain still
+        predicts the easy rows correctly, so fine-tuning is enough; it is wrong on the memorised
+        ones, so random labels do the least harm there.
     """
 
     name: ClassVar[str] = "rum"

@@ -1,4 +1,4 @@
-"""SalUn: random labels, training only the weights that matter to the forget set."""
+"""SalUn: random labels, training only the weights that matter to the forget rows."""
 
 from __future__ import annotations
 

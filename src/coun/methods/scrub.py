@@ -1,4 +1,4 @@
-"""SCRUB: a student that departs from its teacher on forget data and follows it on the rest."""
+"""SCRUB: a student that departs from its teacher on forget rows and follows it on the rest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from coun.plans.two_losses import TwoLosses
 
 @dataclass(frozen=True, config=FROZEN)
 class Scrub(TwoLosses):
-    """Move away from the Original's outputs on forget data, and keep them on the rest (SCRUB).
+    """Move away from the Original's outputs on forget rows, and keep them on the rest (SCRUB).
 
     A student starts as a copy of the Original. It disagrees with the Original on forget rows,
     and agrees with it and with the labels on retain rows.
@@ -49,7 +49,7 @@ class Scrub(TwoLosses):
     source: ClassVar[str] = "SCRUB, Kurmanji et al., NeurIPS 2023"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(3, description="Passes over the retain set.")
+    epochs: Positive | None = Field(3, description="Passes over the retain rows.")
     batch_size: Positive | None = Field(128, description="Retain rows per step.")
     lr: LearningRate = Field(5e-4)
     schedule: Schedule = Field("constant")

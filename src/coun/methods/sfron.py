@@ -51,7 +51,7 @@ class SFRon(TwoLosses):
     source: ClassVar[str] = "SFR-on, Huang et al., NeurIPS 2024"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(9, description="Passes over the retain set.")
+    epochs: Positive | None = Field(9, description="Passes over the retain rows.")
     lr: LearningRate = Field(0.01)
     lr_floor: float = Field(
         0.0, ge=0, description="Learning rate at the end of the cosine schedule."

@@ -1,4 +1,4 @@
-"""SSD: shrink the weights that matter more to the forget set than to all data."""
+"""SSD: shrink the weights that matter more to the forget rows than to all data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from coun.plans.method import FROZEN, Method, Positive
 
 @dataclass(frozen=True, config=FROZEN)
 class SSD(Method):
-    """Dampen the weights that are far more important to the forget set than to all data (SSD).
+    """Dampen the weights that are far more important to the forget rows than to all data (SSD).
 
     Weights that matter much more to the forget rows than to all rows are made smaller. Nothing
     is trained.
@@ -46,7 +46,7 @@ class SSD(Method):
         10.0,
         ge=0,
         allow_inf_nan=True,
-        description="How many times more important to the forget set a weight must be to be "
+        description="How many times more important to the forget rows a weight must be to be "
         "dampened, alpha; inf dampens none.",
     )
     dampening: float = Field(

@@ -44,7 +44,7 @@ class TRW(TwoLosses):
     source: ClassVar[str] = "TRW, Ebrahimpour-Boroojeny et al., arXiv 2506.20893"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(10, description="Passes over the retain set.")
+    epochs: Positive | None = Field(10, description="Passes over the retain rows.")
     lr: LearningRate = Field(0.01)
     schedule: Schedule = Field("constant")
     tilt: float = Field(5.0, ge=0, description="How much similar classes gain, beta.")

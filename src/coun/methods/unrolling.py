@@ -20,7 +20,7 @@ from coun.seeds import Seeds
 
 @dataclass(frozen=True, config=FROZEN)
 class Unrolling(Method):
-    """Add the forget set's gradient at the initial weights once (single-gradient unlearning).
+    """Add the gradient of the forget rows at the initial weights once (single-gradient unlearning).
 
     To first order, each of the m epochs moved the weights by eta / B times the gradient of a
     row at the initial weights. This movement is added back. After one plain SGD step on the

@@ -30,7 +30,7 @@ class Unsir(Training):
 
     Noise that is as unlike the class as possible is trained under the label of the class,
     which overwrites what the model knows of it; then the model is repaired on retain images.
-    Of forget data only labels are read.
+    Of forget rows only labels are read.
 
     Formula: the noise, in the form of model inputs, minimises -CE(noise, class) + decay * mean
         |noise|^2 for the frozen Original in eval mode. Then L = CE(retain and noise), and at last L

@@ -33,7 +33,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 def unlearn_accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Compute UA: 100 minus the accuracy on the forget set, in percent.
+    """Compute UA: 100 minus the accuracy on the forget rows, in percent.
 
     Args: logits: (N, K) and labels: (N,), of the forget rows.
 

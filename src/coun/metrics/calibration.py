@@ -14,7 +14,7 @@ def calibration_error(logits: Values, labels: Values, *, bins: int = 15) -> floa
     """Compute the expected calibration error (ECE), 0..1; 0 is perfect.
 
     It is the mean of |accuracy - confidence| over equally wide bins of confidence, weighted by
-    their numbers of samples. A bin contains its upper edge, not its lower one.
+    their numbers of rows. A bin contains its upper edge, not its lower one.
 
     Args: logits: (N, K); labels: (N,); bins: their number.
 
@@ -33,7 +33,7 @@ def calibration_error(logits: Values, labels: Values, *, bins: int = 15) -> floa
 
 
 def brier_score(logits: Values, labels: Values) -> float:
-    """Compute the Brier score, the mean over samples of sum_k (p_k - [k = y])^2.
+    """Compute the Brier score, the mean over rows of sum_k (p_k - [k = y])^2.
 
     Args: logits: (N, K); labels: (N,).
 

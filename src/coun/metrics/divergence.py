@@ -23,7 +23,7 @@ def probabilities(logits: Values) -> Floats:
 
 
 def kl_divergence(p: Values, q: Values) -> float:
-    """Compute KL(p || q), summed over classes and averaged over samples, in nats.
+    """Compute KL(p || q), summed over classes and averaged over rows, in nats.
 
     Args: p, q: probabilities (N, K); to compare a model with Retrain, p is Retrain's.
 
@@ -37,7 +37,7 @@ def kl_divergence(p: Values, q: Values) -> float:
 
 
 def js_divergence(p: Values, q: Values) -> float:
-    """Compute the Jensen-Shannon divergence, averaged over samples, in nats.
+    """Compute the Jensen-Shannon divergence, averaged over rows, in nats.
 
     It is (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2, summed over classes.
 
@@ -55,7 +55,7 @@ def js_divergence(p: Values, q: Values) -> float:
 
 
 def js_rows(p: Values, q: Values) -> Floats:
-    """Compute `js_divergence` for each sample, (N,).
+    """Compute `js_divergence` for each row, (N,).
 
     >>> p, q = np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[0.0, 1.0], [0.5, 0.5]])
     >>> js_rows(p, q).round(3).tolist()  # ln 2 is the largest value
@@ -73,7 +73,7 @@ def zero_retrain_forgetting(
     """Compute zero-retrain forgetting (ZRF): 1 - JS between a model and an untrained network.
 
     Args:
-        p: the model's probabilities on the forget set, (N, K).
+        p: the model's probabilities on the forget rows, (N, K).
         untrained: those of a network with random weights, (N, K).
         definition: "correct" computes JS in nats, so that ZRF is at least 1 - ln 2.
             "reference" does what the authors' code does, KL(m||.) divided by N * K, which is
@@ -98,7 +98,7 @@ def activation_distance(p: Values, q: Values, norm: Literal["l2", "rms", "l1"] =
 
     Args:
         p, q: (N, K).
-        norm: "l2" is the mean over samples of |p - q|_2 (Bad Teacher, SSD), "rms" the root
+        norm: "l2" is the mean over rows of |p - q|_2 (Bad Teacher, SSD), "rms" the root
             of the mean of its square (SUPREME), "l1" the mean of |p - q|_1 (Golatkar et al.).
 
     >>> activation_distance([[1.0, 0.0]], [[0.0, 1.0]], norm="l1")

@@ -1,4 +1,4 @@
-"""KLOM: whether many unlearned models answer like many Retrains, sample by sample."""
+"""KLOM: whether many unlearned models answer like many Retrains, row by row."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def margins(logits: Values, labels: Values) -> Floats:
 
 
 def klom(unlearned: Values, retrained: Values, *, bins: int = 20) -> Floats:
-    """Compute for each sample KL(unlearned || Retrain) of its margins over runs, (N,), in nats.
+    """Compute for each row KL(unlearned || Retrain) of its margins over runs, (N,), in nats.
 
-    For each sample both groups are counted into equal bins over their joint range. Shares of
+    For each row both groups are counted into equal bins over their joint range. Shares of
     Retrain below 1e-5 are raised to it, and all are divided by their sum.
 
     Args:
@@ -48,18 +48,18 @@ def klom(unlearned: Values, retrained: Values, *, bins: int = 20) -> Floats:
     Returns: 0 is ideal.
 
     Source: Georgiev et al. 2024, "Attribute-to-Delete". Their counting drops the largest
-        margin of a sample, as it lies on the last edge; here it belongs to the last bin.
+        margin of a row, as it lies on the last edge; here it belongs to the last bin.
 
-    Raises: CounError if the numbers of samples differ.
+    Raises: CounError if the numbers of rows differ.
 
-    >>> margins = np.array([[1.0, 1.0], [1.1, 1.1], [0.9, 0.9]])  # 3 models, 2 samples
-    >>> klom(margins + [0.0, 5.0], margins).round(1).tolist()  # the second sample stands out
+    >>> margins = np.array([[1.0, 1.0], [1.1, 1.1], [0.9, 0.9]])  # 3 models, 2 rows
+    >>> klom(margins + [0.0, 5.0], margins).round(1).tolist()  # the second row stands out
     [0.0, 11.5]
     """
     groups = [np.clip(floats(x, "margins", 2), -CLIP, CLIP) for x in (unlearned, retrained)]
     sizes = [group.shape[1] for group in groups]
     if sizes[0] != sizes[1]:
-        raise CounError(f"margins of {sizes[0]} and {sizes[1]} samples; expected the same samples")
+        raise CounError(f"margins of {sizes[0]} and {sizes[1]} rows; expected the same rows")
     both = np.concatenate(groups)
     low, width = both.min(0), np.ptp(both, axis=0)
     scale = bins / np.where(width == 0, 1, width)
@@ -71,15 +71,15 @@ def klom(unlearned: Values, retrained: Values, *, bins: int = 20) -> Floats:
 
 def _shares(places: Floats, bins: int) -> Floats:
     """The share of runs in each bin, (N, bins), for places (runs, N) in 0..bins."""
-    runs, samples = places.shape
-    cells = np.arange(samples) * bins + np.minimum(places.astype(np.int64), bins - 1)
-    counts = np.bincount(cells.ravel(), minlength=samples * bins)
-    shares: Floats = counts.reshape(samples, bins) / runs
+    runs, rows = places.shape
+    cells = np.arange(rows) * bins + np.minimum(places.astype(np.int64), bins - 1)
+    counts = np.bincount(cells.ravel(), minlength=rows * bins)
+    shares: Floats = counts.reshape(rows, bins) / runs
     return shares
 
 
 def mean_klom(unlearned: Sequence[Values], retrained: Sequence[Values], labels: Values) -> float:
-    """Compute the mean of `klom` over samples, in nats, from the logits of several models.
+    """Compute the mean of `klom` over rows, in nats, from the logits of several models.
 
     Args:
         unlearned: logits (N, K) of each of M unlearned models.
@@ -95,11 +95,11 @@ def mean_klom(unlearned: Sequence[Values], retrained: Sequence[Values], labels: 
 
 
 def log_odds_correlation(logits: Values, retrain: Values, labels: Values) -> float:
-    """Compute the correlation over samples of two models' log-odds of the true class, -1..1.
+    """Compute the correlation over rows of two models' log-odds of the true class, -1..1.
 
     Args: logits, retrain: (N, K); labels: (N,).
 
-    Returns: NaN where the log-odds of one model are all equal, as those of one sample are.
+    Returns: NaN where the log-odds of one model are all equal, as those of one row are.
 
     >>> logits = [[1.0, 0.0], [3.0, 0.0]]
     >>> round(log_odds_correlation(logits, logits, [0, 0]), 3)

@@ -43,7 +43,7 @@ def linear_probe(
 ) -> Probe:
     """Fit multinomial logistic regression to features, and measure its accuracies.
 
-    To find out what the features of a model still hold of the forget set, *train* is the whole
+    To find out what the features of a model still hold of the forget rows, *train* is the whole
     training set with its true labels, forget rows included; the result is compared with that
     of Retrain.
 

@@ -16,11 +16,8 @@ from coun.errors import CounError, unknown
 from coun.plugins import load_plugins
 from coun.trust import Trust, import_extension, is_code
 
-PACKAGES = (
-    "coun.metrics",
-    "coun.attacks",
-    "coun.analysis",
-)  # whose modules are searched for metrics
+# Packages whose modules are searched for metrics.
+PACKAGES = ("coun.metrics", "coun.attacks", "coun.analysis")
 # Inputs that are there only where the user names the metric.
 ON_REQUEST = frozenset({"on_request", "model", "original.model", "split"})
 GROUP = "coun.metrics"  # the entry points of other packages

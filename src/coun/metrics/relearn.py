@@ -1,4 +1,4 @@
-"""The anamnesis index: how soon a forget set is known again. `coun.analysis` does the training."""
+"""The anamnesis index: how soon forget rows are known again. `coun.analysis` does the training."""
 
 from __future__ import annotations
 

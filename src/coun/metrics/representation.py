@@ -1,4 +1,4 @@
-"""Comparing the features and weights of two models, and where forget samples lie among others."""
+"""Comparing the features and weights of two models, and where forget rows lie among others."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ def centroid_distances(features: Values, centres: Values, *, normalised: bool = 
     """Compute the mean L2 distance of features to the centroid of each class, (C,).
 
     Args:
-        features: (N, D), of the forget samples of one class.
-        centres: (C, D), `centroids` of the retain set.
+        features: (N, D), of the forget rows of one class.
+        centres: (C, D), `centroids` of the retain rows.
         normalised: whether to divide by the largest of the C distances, because models differ
             in the scale of their features.
 
@@ -184,14 +184,14 @@ def neighbour_histograms(
     The histograms of two models can be compared with `js_divergence(a[None], b[None])`.
 
     Args:
-        queries: features of the forget set, (M, D).
-        keys, labels: features (N, D) and labels (N,) of the retain set.
+        queries: features of the forget rows, (M, D).
+        keys, labels: features (N, D) and labels (N,) of the retain rows.
         classes: their number.
         ks: numbers of neighbours.
 
     Returns: shares (classes,) by k.
 
-    Source: CoUn, section 3, looks at forget samples' neighbours; k and JS are ours.
+    Source: CoUn, section 3, looks at forget rows' neighbours; k and JS are ours.
 
     >>> keys, labels = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0]]), np.array([0, 0, 1])
     >>> shares = neighbour_histograms(np.array([[0.0, 1.0]]), keys, labels, classes=2, ks=(1, 3))

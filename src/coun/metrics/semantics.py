@@ -19,13 +19,13 @@ EXACT = 9  # with at most so many classes all orders are tried: 9! = 362,880
 
 
 def prediction_rows(logits: Values, labels: Values) -> Floats:
-    """Compute how many percent of each class's samples are predicted as each class, (K, K).
+    """Compute how many percent of each class's rows are predicted as each class, (K, K).
 
-    The row of a forgotten class, for its forget samples, is what CoUn's tables 1, 5 and 6 show.
+    The line of a forgotten class, for its forget rows, is what CoUn's tables 1, 5 and 6 show.
 
     Args: logits: (N, K); labels: (N,).
 
-    Returns: rows that sum to 100; NaN for a class without samples.
+    Returns: one line per class, which sums to 100; NaN for a class without rows.
 
     >>> prediction_rows([[2.0, 1.0], [0.0, 3.0]], [0, 0])[0].tolist()
     [50.0, 50.0]

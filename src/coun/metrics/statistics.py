@@ -85,7 +85,7 @@ def welch(a: Values, b: Values) -> Comparison:
 def paired(a: Values, b: Values) -> Comparison:
     """Compare the means of two samples with the same seeds in the same order by a paired t test.
 
-    Prefer it to `welch` where runs share a seed, and so the Original, the forget set and the
+    Prefer it to `welch` where runs share a seed, and so the Original, the forget rows and the
     Retrain.
 
     Args: a, b: (n,) each.

@@ -95,7 +95,7 @@ class Classifier(nn.Module):
     Raises: CounError if the example does not run; if no linear head is found, or more than
         one; if *head* is not a linear layer of the model, or orders the classes otherwise than
         the model; if the head does not run exactly once in a forward, or runs on sequences
-        (B, T, D) instead of one row for each sample; if the model is compiled or a TorchScript
+        (B, T, D) instead of one vector for each row; if the model is compiled or a TorchScript
         module, or has a BatchNorm without statistics.
 
     Source: CoUn (Khalil et al., NeurIPS 2025): its contrastive loss acts on the
@@ -182,7 +182,7 @@ class Classifier(nn.Module):
         return self._outputs(calls, len(x), result)
 
     def _outputs(self, calls: list[tuple[Tensor, Tensor]], batch: int, result: Any) -> Outputs:
-        """The outputs from the only call of the head in a forward of *batch* samples.
+        """The outputs from the only call of the head in a forward of *batch* rows.
 
         Args: result: what the model returned.
         """
@@ -198,7 +198,7 @@ class Classifier(nn.Module):
             features, logits = _at_token(result, features, logits)
         if features.numel() != batch * self.in_features:
             raise CounError(
-                f"the head '{self.head_name}' takes {tuple(features.shape)} for {batch} samples, "
+                f"the head '{self.head_name}' takes {tuple(features.shape)} for {batch} rows, "
                 f"expected ({batch}, {self.in_features}): pool the sequence or map before it"
             )
         return Outputs(

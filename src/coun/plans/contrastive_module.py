@@ -1,4 +1,4 @@
-"""CoUn's contrastive module, for any method that trains on retain data."""
+"""CoUn's contrastive module, for any method that trains on retain rows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ContrastiveModule:
     both_views: bool = False
 
     def add_to(self, stages: Iterable[Stage], task: Task) -> Iterator[Stage]:
-        """Yield *stages*, with the loss in every phase that reads retain data.
+        """Yield *stages*, with the loss in every phase that reads retain rows.
 
         At weight 0 the loss is left out, so the result is that of *stages* to the last bit.
         """
@@ -237,11 +237,11 @@ def contrast(
 ) -> Contrasted:
     """Add CoUn's contrastive module to *method*.
 
-    The module adds *weight* times a contrastive loss to every phase that reads retain data. Only
+    The module adds *weight* times a contrastive loss to every phase that reads retain rows. Only
     retain rows enter the loss, even where a phase reads forget rows as well.
 
     Args:
-        method: A method that trains on retain data and is not exact.
+        method: A method that trains on retain rows and is not exact.
         loss: The name of a contrastive loss, see `coun.objectives.contrastive.registry.LOSSES`, or
             `package.module:Class` or `./file.py:Class` for one of your own.
         weight: Weight of the loss, lambda in the paper; at 0 the result is that of *method*, to

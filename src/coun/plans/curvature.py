@@ -65,7 +65,7 @@ def fisher_diagonal(
 
 
 def solve_fisher(task: Task, role: str, v: Tensor, count: int, batch_size: int) -> Tensor:
-    """Compute (I + G^T G / count)^-1 v, where the rows of G are the gradients of single samples.
+    """Compute (I + G^T G / count)^-1 v, where G holds the gradient of each row in a line.
 
     Conjugate gradients need only products with G^T G. Each costs two passes over the rows, and
     its result does not depend on the batch size.
@@ -86,7 +86,7 @@ def solve_fisher(task: Task, role: str, v: Tensor, count: int, batch_size: int) 
         """Return a loss whose gradient is G^T G times *direction*, for one batch.
 
         Differentiating the gradient of `losses @ ones` by *ones* gives the products of every
-        sample's gradient with *direction* without holding single gradients in memory.
+        row's gradient with *direction* without holding single gradients in memory.
         """
         losses = F.cross_entropy(out.logits, labels, reduction="none")
         ones = torch.ones_like(losses, requires_grad=True)
@@ -127,8 +127,8 @@ def solve_fisher(task: Task, role: str, v: Tensor, count: int, batch_size: int) 
 def woodfisher_recursion(task: Task, role: str, v: Tensor, count: int) -> Tensor:
     """Apply the recursion of the authors' code to *v*, which is not the inverse Fisher.
 
-    In each step, the first sample's gradient, updated along the way, is used where
-    Sherman-Morrison needs H_t g_t of the step's own sample. Arguments are as in `solve_fisher`.
+    In each step, the first row's gradient, updated along the way, is used where
+    Sherman-Morrison needs H_t g_t of the step's own row. Arguments are as in `solve_fisher`.
     """
     first: Tensor | None = None
     for _, gradients in batch_gradients(task, role, batch_size=1):

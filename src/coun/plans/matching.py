@@ -59,7 +59,7 @@ class Matching(Training):
     corrected_epochs: ClassVar[int | None] = 2
 
     epochs: Positive | None = Field(
-        None, description="Passes over the retain set. Default: 0.12 of the Original's epochs."
+        None, description="Passes over the retain rows. Default: 0.12 of the Original's epochs."
     )
     weight: float = Field(0.1, ge=0, description="Weight of the forget term.")
     retain_weight: float = Field(

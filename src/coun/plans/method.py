@@ -52,7 +52,7 @@ OptimizerKind = Annotated[
 ]
 WeightDecay = Annotated[float, Field(ge=0, description="Weight decay, on all parameters.")]
 # Of methods that train on forget rows only, or push their loss up.
-ForgetEpochs = Annotated[Positive | None, Field(description="Passes over the forget set.")]
+ForgetEpochs = Annotated[Positive | None, Field(description="Passes over the forget rows.")]
 ForgetBatchSize = Annotated[
     Positive | None,
     Field(description="Forget rows per step. Default: inherited from the Original."),
@@ -201,7 +201,7 @@ class Method:
         if not cls.trains:
             return "it edits weights and does not train"
         if "retain" not in cls.reads:
-            return "it never reads retain data, the only data that the module may use"
+            return "it never reads retain rows, the only data that the module may use"
         if cls.exact:
             return "it is exact, and with the module it would no longer be"
         return ""
@@ -224,7 +224,7 @@ class Training(Method):
 
     epochs: Positive | None = Field(
         None,
-        description="Passes over the retain set. Default: 50/182 of the Original's epochs, the "
+        description="Passes over the retain rows. Default: 50/182 of the Original's epochs, the "
         "ratio in the CoUn paper.",
     )
     batch_size: Positive | None = Field(
@@ -322,7 +322,7 @@ class Training(Method):
 
 @dataclass(frozen=True, config=FROZEN)
 class FromScratch(Training):
-    """Base class of methods that train fresh weights on the retain set, which is exact.
+    """Base class of methods that train fresh weights on the retain rows, which is exact.
 
     Source: the recipe of CoUn, section 4.1, and of SalUn: SGD, learning rate 0.1, batches of
         256, 182 epochs, x0.1 at 50% and 75%.

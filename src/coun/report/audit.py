@@ -28,8 +28,7 @@ LEGEND = (
     "than that, nor needs to be. Membership attack: percent of forgotten rows that an attacker "
     "takes for never trained on. p (Holm): p-values corrected for the number of tests. Finds 4 "
     "times in 5: the number of remembered rows from which the test would find something. All "
-    "numbers, with many more, "
-    "are in audit.json."
+    "numbers, with many more, are in audit.json."
 )
 
 
@@ -113,9 +112,10 @@ def _who(audit: Audit, below: Path | None) -> Section:
         settings.setdefault(text or unset, []).append(name)
     head = ["", "folder or file", "weights", "made from", "method", "time", "cost (Retrain: 100%)"]
     forget, missing = len(audit.split.forget), audit.missing
+    kind = _KINDS[audit.family.parts.kind]
     lead = (
         f"Request: {audit.split.describe()}. {forget:,} of {forget + len(audit.split.retain):,} "
-        f"training rows must be forgotten; by content the request is {_KINDS[_kind(audit)]}."
+        f"training rows must be forgotten; by content the request is {kind}."
         + (f" {missing:,} of them are no longer in the data." if missing else "")
     )
     used = [[", ".join(names), text] for text, names in settings.items()]
@@ -130,10 +130,6 @@ _KINDS = {
     "listed": "a list of rows",
     "mixed": "a mixture of random rows, whole classes and listed rows",
 }
-
-
-def _kind(audit: Audit) -> str:
-    return audit.family.parts.kind
 
 
 def _numbers(audit: Audit) -> Section:
@@ -250,7 +246,7 @@ def _rows(audit: Audit) -> Section:
         + (" and with the Retrains" if audit.retrains else "")
         + ". p: the share of such test rows that are as sure. q: the expected share of false "
         "alarms among the rows down to this one. A small p of one row alone is not evidence. This "
-        "list shows forgotten data, which may be personal; --without-rows leaves it out."
+        "list shows forgotten rows, which may be personal; --without-rows leaves it out."
     )
     least = min((r["q"] for r in rows), default=0.0)
     if least > MOSTLY_FALSE:

@@ -29,12 +29,12 @@ def render(template: str, **values: Any) -> str:
 
 
 LEGEND = (
-    "RA: retain accuracy. UA: unlearn accuracy (100 minus the accuracy on the forget set). TA: "
-    "test accuracy. MIA: membership-inference efficacy (the share of forget samples that an "
-    "attack takes for samples the model was never trained on). All are in percent. Gap: mean "
-    "absolute difference to Retrain over these four, in points. Rows: percent of forget samples "
+    "RA: retain accuracy. UA: unlearn accuracy (100 minus the accuracy on the forget rows). TA: "
+    "test accuracy. MIA: membership-inference efficacy (the share of forget rows that an "
+    "attack takes for rows the model was never trained on). All are in percent. Gap: mean "
+    "absolute difference to Retrain over these four, in points. Rows: percent of forget rows "
     "for which the model predicts the same class as Retrain. JS: mean Jensen-Shannon divergence "
-    "to Retrain on forget samples, in nats. Cost: seconds, divided by those of Retrain. "
+    "to Retrain on forget rows, in nats. Cost: seconds, divided by those of Retrain. "
     '"Retrain again" is a Retrain with another seed. RA, UA, TA and MIA are not better when they '
     "are higher or lower, only when they are nearer to Retrain."
 )

@@ -118,8 +118,8 @@ def measurements(
 
     When a whole class was forgotten, the test part leaves that class out, for the test
     accuracy and for attacks alike, and `forgotten_test` holds it. The attacks' members are a
-    seeded, stratified subset of the retain set, as many as there are test samples; where the
-    retain set is the smaller one, the test samples are cut to its size.
+    seeded, stratified subset of the retain rows, as many as there are test rows; where the
+    retain rows are fewer, the test rows are cut to their number.
 
     Args:
         cost: the cost in the run's record.

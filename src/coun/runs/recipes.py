@@ -29,7 +29,7 @@ ATTENTIVE: Family = "attention or LayerNorm"
 def family(model: nn.Module) -> Family:
     """Name the family of a network, which says with what optimizer such networks are trained.
 
-    Networks with BatchNorm are trained with SGD, and those that normalise each sample, as
+    Networks with BatchNorm are trained with SGD, and those that normalise each row, as
     transformers do, with AdamW. Layers are recognised by the names of their classes, because
     many libraries have their own.
 

@@ -29,7 +29,7 @@ from coun.runs.training import train
 from coun.seeds import Seeds
 
 PARTS = ("train", "test")
-FEW = 64  # below so many models LiRA's authors share one variance between all samples
+FEW = 64  # below so many models LiRA's authors share one variance between all rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import pytest
 
 import coun
 from coun.bench import bench, load, make_plan, report, shipped
-from coun.bench.main import CONFIG
+from coun.bench.output.results import CONFIG
 from coun.bench.spec.config import Config
 from coun.bench.spec.tiny import tiny
 from coun.bench.spec.workload import check_request

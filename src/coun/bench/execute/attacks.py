@@ -23,7 +23,7 @@ def attack(kind: Attack, predictions: Predictions, split: Split) -> float:
     `measure` computes "svc". As there, the test rows of a forgotten class are left out.
 
     Source: the code bases named in `PROTOCOLS`. SSD's members are all retain rows;
-        DeepUnlearn's test rows are a seeded subset as large as the forget set.
+        DeepUnlearn's test rows are a seeded subset, as many as the forget rows.
     """
     feature = {"svc-first": confidence, "entropy": lambda x, _: entropy(x), "loss": loss}[kind]
     features = {

@@ -60,7 +60,7 @@ def gap_against_cost(table: ResultTable) -> Figure:
         _gap_axis(axes, table)
         _logarithmic(axes)
         axes.set_xlabel(
-            "operations, divided by Retrain's\nfilled mark: with the module; (f): reads forget data"
+            "operations, divided by Retrain's\nfilled mark: with the module; (f): reads forget rows"
         )
         _write_beside(axes, marks)
         figure.legend(loc="outside right upper", fontsize=8)

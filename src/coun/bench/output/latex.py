@@ -99,7 +99,7 @@ def _combined(tables: Sequence[ResultTable], how: Latex) -> str:
         rows += _rows(table, columns, how)
     seeds = {len(table.seeds) for table in tables}
     over = f" over {counted(seeds.pop(), 'seed')}" if len(seeds) == 1 else ""
-    caption = f"Mean and standard deviation{over}.{_brackets(how)} $f$: reads forget data."
+    caption = f"Mean and standard deviation{over}.{_brackets(how)} $f$: reads forget rows."
     return _floating(header, rows, caption, f"{how.label}all")
 
 
@@ -109,7 +109,7 @@ def _alone(table: ResultTable, how: Latex) -> str:
     seeds = counted(len(table.seeds), "seed")
     caption = (
         f"{escape(table.title)}. Mean and standard deviation over {seeds}.{_brackets(how)} "
-        f"{_marks(table)} $f$: reads forget data."
+        f"{_marks(table)} $f$: reads forget rows."
     )
     return _floating(header, _rows(table, columns, how), caption, how.label + slug(table.title))
 

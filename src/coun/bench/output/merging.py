@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coun.bench.output.results import RESULTS, read, save
+from coun.bench.output.results import CONFIG, RESULTS, read, save
 from coun.bench.spec.config import Workload
 from coun.errors import CounError
 from coun.files import expanded, refuse_foreign
 from coun.metrics import GAP_METRICS
 
-CONFIG = "config.toml"  # what the folder of a bench holds and that of merged results does not
 FREE = {"title", "note", "seeds", "method", "tune", "compute", "data_root"}  # keys that may differ
 # Metrics that every row measures on the same images. TA and MIA of some methods, and those of their
 # Retrain, are measured on half of the test rows.

@@ -137,15 +137,11 @@ def compare(
     The interval is Welch's, of the difference of means, with the paper's standard deviations
     over ten trials.
     """
-    settings = {w["name"]: w["paper"] for w in results["config"]["workload"] if w["paper"]}
-    requests = [parse_recorded(record) for record in results["config"]["scenario"]]
-    scenarios = {label(request): printed_scenario(request) for request in requests}
     compared: list[Compared] = []
     for table in tables:
-        if table.workload not in settings or table.scenario not in scenarios or table.stage > 1:
+        setting = printed_setting(results, table.workload, table.scenario)
+        if setting is None or table.stage > 1:
             continue
-        paper = settings[table.workload]
-        setting = (paper["dataset"], paper["model"], *scenarios[table.scenario])
         printed = [row for row in rows if row.setting == setting]
         for row in table.shown:
             compared += _compare_row(table, row, printed)
@@ -156,6 +152,18 @@ def compare(
                 words = "gap made smaller by the module, %"
                 compared.append(Compared(table.title, test.base, words, *values, None))
     return compared
+
+
+def printed_setting(
+    results: Mapping[str, Any], workload: str, scenario: str
+) -> tuple[str, str, str, str] | None:
+    """Return the `Published.setting` of a table; None where the paper has no such table."""
+    papers = {w["name"]: w["paper"] for w in results["config"]["workload"]}
+    requests = map(parse_recorded, results["config"]["scenario"])
+    request = next((request for request in requests if label(request) == scenario), None)
+    if request is None or not (paper := papers.get(workload)):
+        return None
+    return paper["dataset"], paper["model"], *printed_scenario(request)
 
 
 def printed_scenario(request: Request) -> tuple[str, str]:
@@ -213,13 +221,8 @@ def improvements_of(
     results: Mapping[str, Any], table: ResultTable, rows: Sequence[Published]
 ) -> dict[str, float]:
     """The printed `improvements` of the setting of *table*; none where the paper has none."""
-    for workload in results["config"]["workload"]:
-        if workload["name"] == table.workload and (paper := workload["paper"]):
-            for request in map(parse_recorded, results["config"]["scenario"]):
-                if label(request) == table.scenario:
-                    scenario = printed_scenario(request)
-                    return improvements(rows, (paper["dataset"], paper["model"], *scenario))
-    return {}
+    setting = printed_setting(results, table.workload, table.scenario)
+    return {} if setting is None else improvements(rows, setting)
 
 
 def _within(

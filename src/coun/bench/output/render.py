@@ -1,4 +1,4 @@
-"""Tables as Markdown, LaTeX (booktabs) and CSV."""
+"""Tables as Markdown and CSV, and what they show in a few sentences."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def summary(table: ResultTable) -> str:
     if without_forget and best.reads_forget:
         smallest = min(without_forget, key=lambda row: row.gap.mean)
         sentences.append(
-            f"Of the methods that do not read forget data, {smallest.name} has the smallest, "
+            f"Of the methods that do not read forget rows, {smallest.name} has the smallest, "
             f"{smallest.gap.mean:.2f}."
         )
     if not math.isnan(table.floor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from coun.errors import CounError
 from coun.files import atomically, cannot_write, read_json, unsealed, write_sealed
 from coun.metrics.registry import catalogue, find
 
+CONFIG = "config.toml"  # what the folder of a bench holds and that of merged results does not
 RESULTS, TABLE = "results.json", "results.parquet"
 FORMAT = 3
 DESCRIPTION = ("label", "unit", "title", "needs", "direction", "digits")  # fields of `Metric`
@@ -121,6 +122,14 @@ def read(out: Path) -> dict[str, Any]:
     if not sealed:
         raise CounError(f"{path} has no checksum; {advice}")
     return _converted(document)
+
+
+def records_of(
+    records: Iterable[Mapping[str, Any]], workload: str, scenario: str, stage: int
+) -> list[Mapping[str, Any]]:
+    """Return the records of one table."""
+    place = (workload, scenario, stage)
+    return [r for r in records if (r["workload"], r["scenario"], r["stage"]) == place]
 
 
 def _converted(document: dict[str, Any]) -> dict[str, Any]:

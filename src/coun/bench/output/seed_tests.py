@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from coun.bench.output.render import probability
+from coun.bench.output.results import records_of
 from coun.bench.output.tables import ResultTable, metric_of
 from coun.bench.spec.planned import FLOOR, METHOD, RETRAIN
 from coun.metrics import Metric, equivalence, holm, paired
@@ -28,8 +29,7 @@ def seed_tests(results: Mapping[str, Any], table: ResultTable) -> Grid | None:
 
     Returns: None with fewer than three seeds in common.
     """
-    place = (table.workload, table.scenario, table.stage)
-    records = [r for r in results["rows"] if (r["workload"], r["scenario"], r["stage"]) == place]
+    records = records_of(results["rows"], table.workload, table.scenario, table.stage)
     tested = table.metrics.items()
     lines = [line for name, metric in tested for line in _of_metric(name, metric, records)]
     return Grid.of(HEADER, lines, words=True) if lines else None
@@ -86,12 +86,8 @@ def _margin(role: str, reference: Mapping[int, float], again: Mapping[int, float
 
 def ensemble_grid(results: Mapping[str, Any], table: ResultTable) -> Grid | None:
     """The metrics that compare the models of all seeds with the Retrains; None without any."""
-    place = (table.workload, table.scenario, table.stage)
-    records = [
-        r
-        for r in results.get("ensembles", [])
-        if (r["workload"], r["scenario"], r["stage"]) == place
-    ]
+    ensembles = results.get("ensembles", [])
+    records = records_of(ensembles, table.workload, table.scenario, table.stage)
     if not records:
         return None
     metrics = [metric_of(name, results) for name in records[0]["metrics"]]

@@ -11,10 +11,9 @@ from importlib.resources import files
 from statistics import fmean
 from typing import Any
 
-from coun.bench.output.published import Compared, method_name, printed_scenario
-from coun.bench.spec.forget import label
+from coun.bench.output.published import Compared, method_name, printed_setting
+from coun.bench.output.results import records_of
 from coun.bench.spec.planned import CANDIDATE, RETRAIN
-from coun.data.requests import parse_recorded
 from coun.errors import CounError
 from coun.report import Cell, Grid
 
@@ -77,10 +76,8 @@ def semantics_tables(
     """Make the tables of one workload, scenario and stage; none where the config asks for none."""
     records = [
         record
-        for record in results["rows"]
-        if (record["workload"], record["scenario"], record["stage"]) == (workload, scenario, stage)
-        and record.get("semantics", {}).get("rows")
-        and record["role"] != CANDIDATE
+        for record in records_of(results["rows"], workload, scenario, stage)
+        if record.get("semantics", {}).get("rows") and record["role"] != CANDIDATE
     ]
     if not records:
         return []
@@ -144,15 +141,11 @@ def _rows(
 def compare(results: Mapping[str, Any], tables: Sequence[SemanticsTable]) -> list[Compared]:
     """Set the printed values of Tables 1, 4, 5 and 6 beside those of *tables*."""
     printed = _printed()
-    papers = {w["name"]: w["paper"] for w in results["config"]["workload"] if w["paper"]}
-    requests = [parse_recorded(record) for record in results["config"]["scenario"]]
-    scenarios = {label(request): printed_scenario(request) for request in requests}
     compared = []
     for table in tables:
-        if table.workload not in papers:
+        setting = printed_setting(results, table.workload, table.scenario)
+        if setting is None:
             continue
-        paper = papers[table.workload]
-        setting = (paper["dataset"], paper["model"], *scenarios[table.scenario])
         for row in table.rows:
             key = (
                 *setting,

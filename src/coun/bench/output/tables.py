@@ -80,12 +80,13 @@ class ResultRow:
 class ModuleTest:
     """A method without and with the contrastive module: mean gaps and the paired test.
 
-    *corrected* is *p* after Holm's correction over all tests of the table. *name* is the row
-    without the module, *base* both rows.
+    Args:
+        name: the row without the module.
+        base: what both rows are called.
+        p, corrected: of the test, before and after Holm's correction over all tests of the table.
     """
 
     name: str
-
     base: str
     without: float
     with_module: float

@@ -22,7 +22,7 @@ Directions = Literal["sum", "mean"]
 def info_nce_loss(
     a: Tensor, b: Tensor, *, temperature: float, directions: Directions = "sum"
 ) -> Tensor:
-    """Cross-view InfoNCE between two views of the same samples.
+    """Cross-view InfoNCE between two views of the same rows.
 
     Args:
         a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here. Half

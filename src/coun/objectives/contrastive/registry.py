@@ -111,7 +111,7 @@ class Debiased(ContrastiveLoss):
 
 @dataclass(frozen=True, config=FROZEN)
 class SupCon(ContrastiveLoss):
-    """Supervised contrastive loss: all samples of the class are positives."""
+    """Supervised contrastive loss: all rows of the class are positives."""
 
     name: ClassVar[str] = "supcon"
     source: ClassVar[str] = "Khosla et al., NeurIPS 2020 (L_out, no tau/base factor)"

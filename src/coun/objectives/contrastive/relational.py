@@ -1,4 +1,4 @@
-"""Losses with soft targets: the relations between samples in the other view."""
+"""Losses with soft targets: the relations between rows in the other view."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from coun.objectives.contrastive.embeddings import (
 def sce_loss(
     a: Tensor, b: Tensor, *, temperature: float, target_temperature: float, positive: float
 ) -> Tensor:
-    """Compute SCE: InfoNCE from a to b, with a target that also covers samples similar in b.
+    """Compute SCE: InfoNCE from a to b, with a target that also covers rows similar in b.
 
     The target of row i is positive on i, plus (1 - positive) times a softmax over the other
     rows of b b^T / target_temperature.
@@ -38,7 +38,7 @@ def sce_loss(
 
     Source: SCE (Denize et al., WACV 2023); tau 0.1, tau_m 0.05 to 0.07, lambda
         0.5, without the queue. Without a queue, the authors' code gives the similarity of a
-        sample to itself the logit 0, which leaks weight; here it is left out.
+        row to itself the logit 0, which leaks weight; here it is left out.
 
     >>> views = torch.eye(2)
     >>> round(sce_loss(views, views, temperature=1, target_temperature=1, positive=1).item(), 4)
@@ -50,7 +50,7 @@ def sce_loss(
         raise ValueError(f"positive is {positive}; expected a weight in [0, 1]")
     a, b = raise_precision(a, b.detach())
     if len(a) == 1:
-        return zero_of(a)  # The softmax over other samples would be empty.
+        return zero_of(a)  # The softmax over other rows would be empty.
     a, b = unit_rows(a), unit_rows(b)
     others = (b @ b.T / target_temperature).fill_diagonal_(-math.inf).softmax(1)
     target = (1 - positive) * others + positive * torch.eye(len(b), dtype=b.dtype, device=b.device)
@@ -58,11 +58,11 @@ def sce_loss(
 
 
 def co2_loss(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
-    """Compute CO2's consistency term: samples should have the same relations in both views.
+    """Compute CO2's consistency term: rows should have the same relations in both views.
 
     Half the symmetric Kullback-Leibler divergence between p_i, the softmax over j of
     a_i b_j / tau, and q_i, that of b_i a_j / tau; averaged over i. The candidates of each view
-    are therefore all samples of the other view, including i, as in `info_nce_loss`.
+    are therefore all rows of the other view, including i, as in `info_nce_loss`.
 
     Args:
         a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here.

@@ -21,7 +21,7 @@ def supcon_loss(
 
     Args:
         a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here.
-        labels: The class of each sample, (N,).
+        labels: The class of each row, (N,).
         temperature: tau > 0.
         base_temperature: If given, the loss is multiplied by tau / base_temperature.
 

@@ -18,17 +18,17 @@ CROWDED = 20  # with more columns than this, numbers would overlap and are left 
 
 
 def prediction_row(shares: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """Draw which classes each model predicts for the forgotten samples.
+    """Draw which classes each model predicts for the forgotten rows.
 
     Args:
-        shares: by model the percentage of forgotten samples per predicted class, (K,).
+        shares: by model the percentage of forgotten rows per predicted class, (K,).
         classes: K names.
 
     >>> figure = prediction_row({"Retrain": np.array([80.0, 20.0])}, ["cat", "dog"])
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['80', '20']
     """
-    label = "predicted class of the forgotten samples, %"
+    label = "predicted class of the forgotten rows, %"
     return heat_table(shares, classes, label=label, digits=0, limits=(0, 100))
 
 
@@ -86,8 +86,8 @@ def confusion_differences(
 
     Args:
         matrices, retrain: counts (K, K) of `coun.metrics.confusion`, with true classes down
-            and predicted classes across. Rows are turned into percent; a class without samples
-            has no row.
+            and predicted classes across. Each line is turned into percent; a class without rows
+            has no line.
         classes: K names.
 
     >>> retrain, model = np.array([[8, 2], [0, 10]]), np.array([[9, 1], [0, 10]])

@@ -25,7 +25,7 @@ LINES = {"forget": "-", "test": "--"}
 def roc_curves(curves: Mapping[str, Curve]) -> Figure:
     """Draw the ROC curves of one attack on several models, with the line of pure chance.
 
-    Both axes are logarithmic and end at half a sample, where rates of 0 are drawn. The legend
+    Both axes are logarithmic and end at half a row, where rates of 0 are drawn. The legend
     gives the numbers of members and others.
 
     Args: curves: by model, as `coun.attacks.curve` returns them.
@@ -74,9 +74,9 @@ def roc_curves(curves: Mapping[str, Curve]) -> Figure:
 
 @styled()
 def loss_histograms(losses: Mapping[str, Mapping[str, ArrayLike]], *, bins: int = 24) -> Figure:
-    """Draw the losses of forget and test samples as histograms, one panel for each model.
+    """Draw the losses of forget and test rows as histograms, one panel for each model.
 
-    The two outlines coincide where a model treats forgotten samples as unseen ones. Bins are
+    The two outlines coincide where a model treats forgotten rows as unseen ones. Bins are
     logarithmic and the same in all panels; losses under 1e-5 nats are counted in the first.
 
     Args:
@@ -110,7 +110,7 @@ def loss_histograms(losses: Mapping[str, Mapping[str, ArrayLike]], *, bins: int 
         axes.set_title(name)
         axes.legend(fontsize=8, frameon=False)
     figure.supxlabel("cross entropy, nats")
-    figure.supylabel("% of samples")
+    figure.supylabel("% of rows")
     return figure
 
 

@@ -33,7 +33,7 @@ def feature_maps(
     """Draw the features of each model in the plane: retain rows as dots, forget rows as marks.
 
     Small dots and large marks have the colour of the *predicted* class: an unlearned model
-    should put a forgotten sample where Retrain puts it. For readers without colour, the shape
+    should put a forgotten row where Retrain puts it. For readers without colour, the shape
     of a mark shows its class too, and the name of a class is written in the middle of its
     retain dots. Features are scaled to length 1, as CoUn's loss does. Each model has its own
     map, so neighbourhoods can be compared, positions cannot.
@@ -126,7 +126,7 @@ def _colour(label: int) -> str:
 
 
 def _mark(label: int) -> dict[str, Any]:
-    """How a forgotten sample of a predicted class is drawn; styles repeat after ten classes."""
+    """How a forgotten row of a predicted class is drawn; styles repeat after ten classes."""
     return {
         "marker": SHAPES[label % 10],
         "color": _colour(label),
