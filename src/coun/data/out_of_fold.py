@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coun.data.checks import first_line
 from coun.data.data_set import Data
 from coun.data.examples import Examples
 from coun.errors import CounError, counted
@@ -143,7 +144,7 @@ class OutOfFold:
             with np.load(path, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
         except OSError as error:
-            reason = error.strerror or str(error).splitlines()[0]
+            reason = first_line(error)
             raise CounError(f"cannot read {path}: {reason}; expected an npz file") from None
         except (ValueError, AttributeError, TypeError):
             reason = "it does not hold arrays of numbers and texts"

@@ -148,13 +148,7 @@ class _Reader(Dataset[tuple[Progress, Loaded]]):
 
 
 class _BatchSampler:
-    """The slots of each step of one role, with a new permutation whenever they run out.
-
-    The batches of a phase differ in size by one row at most. A short last batch, as a DataLoader
-    makes it, would give its few rows the weight of a full batch, and BatchNorm would be evaluated
-    with statistics that they shift. How much this harms a model would depend on how many rows
-    were forgotten, so that a comparison of models would not be fair.
-    """
+    """The slots of each step of one role, with a new permutation whenever they run out."""
 
     def __init__(
         self, task: Task, role: str, size: int, where: tuple[int, ...], group: ProcessGroup

@@ -1,4 +1,4 @@
-"""What a run costs: arithmetic, samples, seconds, memory."""
+"""What a run costs: arithmetic, rows, seconds, memory."""
 
 from __future__ import annotations
 

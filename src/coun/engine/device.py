@@ -20,6 +20,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from coun.data.checks import first_line
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError, nearest
 from coun.models.outputs import out_of_memory
@@ -95,7 +96,7 @@ class Compute:
             where = torch.device(device)
             torch.empty(0, device=where)
         except (RuntimeError, AssertionError) as error:
-            reason = _first_line(error).partition(". ")[0]
+            reason = first_line(error).partition(". ")[0]
             raise CounError(
                 f"device '{device}' cannot be used here ({reason}); expected a device of this "
                 "machine, try --device auto"
@@ -203,10 +204,6 @@ def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def environment() -> dict[str, str | int]:

@@ -36,9 +36,9 @@ def batch_gradients(
     Args:
         task: Data and model.
         role: Which rows.
-        batch_size: Images per batch; 1 gives the gradient of every row.
+        batch_size: Rows per batch; 1 gives the gradient of every row.
         loss: A function of `Outputs` and labels (B,); by default the mean cross entropy.
-        limit: Stop after this many images.
+        limit: Stop after this many rows.
 
     Yields: The size of the batch, and its gradients by parameter name.
 

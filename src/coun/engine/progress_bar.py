@@ -38,8 +38,6 @@ class ProgressBar:
     ) -> None:
         self._progress.stop()
 
-    def show(self, done: int, total: int, note: str = "", title: str | None = None) -> None:
-        """Show *done* of *total* with a short *note*; *title* replaces the first words."""
-        if title is not None:
-            self._progress.update(self._job, description=title)
+    def show(self, done: int, total: int, note: str = "") -> None:
+        """Show *done* of *total* with a short *note*."""
         self._progress.update(self._job, completed=done, total=total, note=note)

@@ -75,7 +75,7 @@ class Task:
             raise CounError(f"the method reads {role} rows but declares that it reads {allowed}")
         if self.split is None:
             if role != "retain":
-                raise CounError(f"there is no {role} data, because this run has no forget request")
+                raise CounError(f"there are no {role} rows, because this run has no forget request")
             rows = torch.arange(len(self.data.train))
         else:
             rows = self.split.rows(self.data, role)

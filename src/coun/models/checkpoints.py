@@ -111,7 +111,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
         places = {str(name): str(file) for name, file in shards.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CounError(
-            f"'{index}' is not an index of weights ({one_line(error)}); expected a JSON file with "
+            f"'{index}' is not an index of weights ({_message(error)}); expected a JSON file with "
             "a weight_map"
         ) from error
     state: dict[str, Tensor] = {}
@@ -155,7 +155,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except (SafetensorError, OSError, KeyError) as error:
         raise CounError(
-            f"'{path}' is not a safetensors file, or is damaged ({one_line(error)}); "
+            f"'{path}' is not a safetensors file, or is damaged ({_message(error)}); "
             "expected a file of safetensors or of torch.save"
         ) from error
 
@@ -171,7 +171,7 @@ def _read_torch_file(path: Path) -> Any:
             with contextlib.suppress(Exception):
                 return _read_without_objects(path)
         except Exception as error:  # torch raises almost anything on damaged or foreign bytes
-            reason = one_line(error)
+            reason = _message(error)
             if "TorchScript" in reason:
                 raise CounError(
                     f"'{path}' is a TorchScript archive, which cannot be trained; save its "
@@ -269,7 +269,7 @@ def _outline(content: Any) -> str:
     return f"a {type(content).__name__}"
 
 
-def one_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """The message of *error* in one line, cut to 120 characters."""
     return " ".join(f"{error}".split())[:120] or type(error).__name__
 

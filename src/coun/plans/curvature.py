@@ -75,7 +75,7 @@ def solve_fisher(task: Task, role: str, v: Tensor, count: int, batch_size: int) 
         role: The rows whose gradients G holds.
         v: (P,) vector over all parameters.
         count: The divisor.
-        batch_size: Images per pass; only the speed depends on it.
+        batch_size: Rows per pass; only the speed depends on it.
 
     Raises: CounError if the iteration does not converge, or a layer has no second derivative.
     """
