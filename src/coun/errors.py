@@ -103,10 +103,10 @@ def unknown(
     begins so, or else the nearest one.
 
     Args:
-        kind: What the name should be, for example "method".
-        word: The unknown name.
-        known: All names.
-        also: Names by which people call some of them elsewhere, with the known name of each.
+        kind: what the name should be, for example "method".
+        word: the unknown name.
+        known: all names.
+        also: names by which people call some of them elsewhere, with the known name of each.
 
     >>> print(unknown("method", "cuon", ["coun", "retrain"]))
     unknown method 'cuon' (did you mean 'coun'?); known: coun, retrain

@@ -88,8 +88,8 @@ class Seeds:
     """A tree of independent random streams.
 
     Args:
-        seed: The seed of the whole tree.
-        path: The purpose of this subtree.
+        seed: the seed of the whole tree.
+        path: the purpose of this subtree.
 
     >>> views = Seeds(0).number("views", 3)
     >>> views == Seeds(0).number("views", 3), views == Seeds(0).number("order", 3)

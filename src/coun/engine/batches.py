@@ -41,10 +41,10 @@ class BatchLoader:
     """The minibatches of one `Fit`, from any position on.
 
     Args:
-        task: Data and seeds.
-        stage: The stage to load batches for.
-        group: The data-parallel processes; each loads its share of every batch.
-        workers: Number of processes that load images ahead of the loop, as in a torch DataLoader;
+        task: data and seeds.
+        stage: the stage to load batches for.
+        group: the data-parallel processes; each loads its share of every batch.
+        workers: number of processes that load images ahead of the loop, as in a torch DataLoader;
             0 loads in this one. Only data that is read from disk gains from it.
     """
 

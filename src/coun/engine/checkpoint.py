@@ -22,9 +22,9 @@ class Checkpoint:
     """A folder with the state after each finished stage and at the last saved step.
 
     Args:
-        folder: Made by the first save and removed by `clear`.
-        identity: A hash of what the run is; a checkpoint of another run is refused.
-        every: Seconds between saves inside a stage; 0 saves after every step.
+        folder: made by the first save and removed by `clear`.
+        identity: a hash of what the run is; a checkpoint of another run is refused.
+        every: seconds between saves inside a stage; 0 saves after every step.
 
     >>> import tempfile
     >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp()) / "checkpoint", "a hash")

@@ -23,14 +23,14 @@ class Cost:
     only the forward pass of CoUn's second view; here both views count fully if both are trained.
 
     Attributes:
-        steps: Optimizer steps.
-        samples_seen: Rows in the minibatches of all steps.
-        forward_images: Images that went through a forward pass.
-        trained_images: Those of them that went through a backward pass.
-        flops: Floating-point operations; a multiply-add counts as 2.
-        seconds: Wall time, without what torch loads with the first optimizer of a process.
-        peak_memory_mib: Highest memory use, in MiB.
-        bytes_sent: Bytes of models sent between server and clients, in a federation.
+        steps: optimizer steps.
+        samples_seen: rows in the minibatches of all steps.
+        forward_images: images that went through a forward pass.
+        trained_images: those of them that went through a backward pass.
+        flops: floating-point operations; a multiply-add counts as 2.
+        seconds: wall time, without what torch loads with the first optimizer of a process.
+        peak_memory_mib: highest memory use, in MiB.
+        bytes_sent: bytes of models sent between server and clients, in a federation.
 
     >>> cost = Cost()
     >>> cost.count(images=10, flops_per_image=5.0, grad=True)
@@ -89,10 +89,10 @@ def forward_flops(classifier: nn.Module, image: Tensor) -> float:
     """Count the floating-point operations of one forward pass of one image.
 
     Args:
-        classifier: Any module; its training mode is restored afterwards.
+        classifier: any module; its training mode is restored afterwards.
         image: (1, ...), one input.
 
-    Returns: Operations of convolutions and matrix products only, as torch counts them: a
+    Returns: operations of convolutions and matrix products only, as torch counts them: a
         multiply-add is 2.
 
     >>> forward_flops(nn.Linear(10, 3), torch.zeros(1, 10))

@@ -72,8 +72,8 @@ class Compute:
             device: "auto" takes a GPU if there is one; otherwise the name of a torch device.
             precision: "auto" takes bf16 if the hardware supports it and the network is large
                 enough to gain from it.
-            macs: Multiply-adds of the network per image.
-            compile: Whether to use torch.compile.
+            macs: multiply-adds of the network per image.
+            compile: whether to use torch.compile.
             memory_format: "channels_last", which is faster, or "contiguous", in which BatchNorm
                 is more exact on the CPU (docs/results/parity.md).
 

@@ -34,13 +34,13 @@ def batch_gradients(
     and float32; its modes are restored afterwards. The cost is charged.
 
     Args:
-        task: Data and model.
-        role: Which rows.
-        batch_size: Rows per batch; 1 gives the gradient of every row.
-        loss: A function of `Outputs` and labels (B,); by default the mean cross entropy.
-        limit: Stop after this many rows.
+        task: data and model.
+        role: which rows.
+        batch_size: rows per batch; 1 gives the gradient of every row.
+        loss: a function of `Outputs` and labels (B,); by default the mean cross entropy.
+        limit: stop after this many rows.
 
-    Yields: The size of the batch, and its gradients by parameter name.
+    Yields: the size of the batch, and its gradients by parameter name.
 
     >>> from coun.data import load
     >>> from coun.models import Classifier

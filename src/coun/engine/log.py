@@ -13,11 +13,11 @@ class Log:
     """What a run leaves behind besides weights.
 
     Attributes:
-        cost: What serving the request cost.
-        preparation: What preparing for requests cost (`Stage.preparation`).
-        history: One row per phase of each epoch, with the mean loss and the learning rate.
-        stages: Names of the stages, in order.
-        profile: Seconds per part of the loop, if they were measured.
+        cost: what serving the request cost.
+        preparation: what preparing for requests cost (`Stage.preparation`).
+        history: one row per phase of each epoch, with the mean loss and the learning rate.
+        stages: names of the stages, in order.
+        profile: seconds per part of the loop, if they were measured.
 
     >>> log = Log()
     >>> log.cost.steps, log.history

@@ -38,17 +38,17 @@ class Engine:
     """Runs the stages of a plan on one task.
 
     Args:
-        task: Data, seeds and the model.
-        compute: Device and precision.
-        checkpoint: Where to save during the run; None saves nothing.
-        progress: Whether to show a bar on standard error.
-        title: The first words of the bar.
-        workers: Number of processes that load images ahead; 0 loads in this one.
-        profile: Whether to measure where the time goes, into the log.
-        observe: Entered around each optimizer step, with the minibatches; for plans that replay a
+        task: data, seeds and the model.
+        compute: device and precision.
+        checkpoint: where to save during the run; None saves nothing.
+        progress: whether to show a bar on standard error.
+        title: the first words of the bar.
+        workers: number of processes that load images ahead; 0 loads in this one.
+        profile: whether to measure where the time goes, into the log.
+        observe: entered around each optimizer step, with the minibatches; for plans that replay a
             training and record what it did.
-        after_epoch: Called with the number of epochs that a stage has finished.
-        on_epoch: Called with every new row of the history, in the main process only.
+        after_epoch: called with the number of epochs that a stage has finished.
+        on_epoch: called with every new row of the history, in the main process only.
 
     >>> from coun.data import load
     >>> from coun.models import Classifier

@@ -23,17 +23,17 @@ class Optimizer:
 
     Args:
         kind: "sgd" (with momentum) or "adamw".
-        lr: Peak learning rate.
-        momentum: Momentum of SGD; AdamW keeps torch's betas.
-        weight_decay: Weight decay on every parameter, also those of BatchNorm and biases, as is
+        lr: peak learning rate.
+        momentum: momentum of SGD; AdamW keeps torch's betas.
+        weight_decay: weight decay on every parameter, also those of BatchNorm and biases, as is
             usual in this field.
         schedule: "cosine" decays to *lr_floor*, "multistep" multiplies by *gamma* at each of
             *milestones* (fractions of the run), "constant" does neither.
-        lr_floor: Learning rate at the end of the cosine.
-        warmup: Fraction of the run in which the rate first rises linearly from 0.
-        milestones: When "multistep" changes the rate, as fractions of the run.
-        gamma: The factor of "multistep".
-        begin: Fraction of the schedule that is behind when the run starts.
+        lr_floor: learning rate at the end of the cosine.
+        warmup: fraction of the run in which the rate first rises linearly from 0.
+        milestones: when "multistep" changes the rate, as fractions of the run.
+        gamma: the factor of "multistep".
+        begin: fraction of the schedule that is behind when the run starts.
 
     >>> Optimizer(lr=0.1, schedule="multistep").rate(0.6)
     0.010000000000000002

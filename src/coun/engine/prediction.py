@@ -29,15 +29,15 @@ def predict(
     """Compute the logits and features of *examples*, in their order.
 
     Args:
-        classifier: A wrapped model; its training mode is restored afterwards.
-        data: The data whose views turn images into inputs.
-        examples: The N rows to predict.
-        progress: Whether to show a bar on standard error.
-        title: The first words of the bar.
+        classifier: a wrapped model; its training mode is restored afterwards.
+        data: the data whose views turn images into inputs.
+        examples: the N rows to predict.
+        progress: whether to show a bar on standard error.
+        title: the first words of the bar.
         with_features: False keeps no features, which take more memory than anything else here.
-        batch_size: Rows that are predicted at a time; None takes what is quick on the device.
+        batch_size: rows that are predicted at a time; None takes what is quick on the device.
 
-    Returns: Logits (N, K) and features (N, D), or (N, 0), float32 on the CPU.
+    Returns: logits (N, K) and features (N, D), or (N, 0), float32 on the CPU.
 
     >>> from coun.data import load
     >>> data = load("digits", limit=20)

@@ -15,8 +15,8 @@ class Profile:
     """Seconds spent in each part of the loop; time in an inner part does not count for the outer.
 
     Args:
-        on: Whether to measure; if not, nothing is measured and nothing is slowed down.
-        device: On a GPU, the start and the end of each part wait for it, so that its work counts
+        on: whether to measure; if not, nothing is measured and nothing is slowed down.
+        device: on a GPU, the start and the end of each part wait for it, so that its work counts
             for the part that started it. A profiled run on a GPU is therefore a little slower.
 
     >>> profile = Profile(True, torch.device("cpu"))

@@ -18,10 +18,10 @@ class Edit:
     """A stage that changes weights without training.
 
     Args:
-        name: Name of the stage in the record.
-        apply: A function that changes the user's module in place.
-        preparation: Whether the stage prepares for requests, so that its cost is kept apart.
-        complete: Whether the weights afterwards are all that later stages need. A checkpoint then
+        name: name of the stage in the record.
+        apply: a function that changes the user's module in place.
+        preparation: whether the stage prepares for requests, so that its cost is kept apart.
+        complete: whether the weights afterwards are all that later stages need. A checkpoint then
             keeps these weights and forgets the stages before, which a resumed run leaves out: what
             the plan reads from the model before this stage is then not what it was.
 
@@ -44,16 +44,16 @@ class Phase:
     """A part of an epoch: steps that minimise one objective over batches of one or more roles.
 
     Args:
-        objective: What each step minimises.
-        batch_sizes: Batch size per role. The phase passes once over the rows of the first role;
+        objective: what each step minimises.
+        batch_sizes: batch size per role. The phase passes once over the rows of the first role;
             the other roles start again, in a new order and with new views, when they run out.
-        views: Transforms for this phase only, in place of the data's own: one for all views, or
+        views: transforms for this phase only, in place of the data's own: one for all views, or
             one for each view number.
-        until_epoch: The number of epochs after which this phase is left out; None means never.
-        steps: Number of steps, if the first role is not to determine it.
-        roles: For a role, the name of the role that its rows come from, if it is another one
+        until_epoch: the number of epochs after which this phase is left out; None means never.
+        steps: number of steps, if the first role is not to determine it.
+        roles: for a role, the name of the role that its rows come from, if it is another one
             (see `Task.define`).
-        optimizer: How weights move in this phase, if it has an optimizer of its own, with its own
+        optimizer: how weights move in this phase, if it has an optimizer of its own, with its own
             momentum; None means that of the stage.
 
     >>> from coun.objectives import cross_entropy
@@ -79,24 +79,24 @@ class Fit:
     """A stage that trains for *epochs* with one optimizer; an epoch runs all *phases* in turn.
 
     Args:
-        phases: What an epoch does.
-        epochs: Number of epochs.
-        optimizer: How weights move.
-        name: Name of the stage in the record.
-        mask: What may move, by parameter name: True, False, or a bool tensor, True at the entries
+        phases: what an epoch does.
+        epochs: number of epochs.
+        optimizer: how weights move.
+        name: name of the stage in the record.
+        mask: what may move, by parameter name: True, False, or a bool tensor, True at the entries
             that may move. Names that are left out may not. Everything else stays bit-identical,
             whatever momentum and weight decay would do; a BatchNorm whose weights are all frozen
             keeps its statistics. None trains everything.
-        modules: Modules that are trained or kept along with the model (a noise tensor, a queue, a
+        modules: modules that are trained or kept along with the model (a noise tensor, a queue, a
             momentum encoder). They are moved to the device, saved in checkpoints, and trained
             where they require gradients.
-        model: A wrapped part of the model that is trained in place of the whole model; the rest
+        model: a wrapped part of the model that is trained in place of the whole model; the rest
             stays as it is.
-        after_step: Changes the weights in place after every step, given the module and the
+        after_step: changes the weights in place after every step, given the module and the
             fraction of the stage that was done before the step; for proximal methods.
-        unaugmented_epochs: The number of last epochs in which view 0 of every batch is that of
+        unaugmented_epochs: the number of last epochs in which view 0 of every batch is that of
             measurements, without random changes. Other views stay as they are.
-        preparation: Whether the stage prepares for requests, so that its cost is kept apart.
+        preparation: whether the stage prepares for requests, so that its cost is kept apart.
 
     >>> from coun.objectives import cross_entropy
     >>> Fit((Phase(cross_entropy("retain"), {"retain": 256}),), epochs=2).name
@@ -127,10 +127,10 @@ def with_term(
     """Add *term* to every phase that reads retain rows.
 
     Args:
-        stages: The stages of a plan.
-        term: What is added to the objective of such phases.
-        views: Transforms for such phases; None leaves them.
-        modules: Modules that *term* needs, added to the stages that hold such phases.
+        stages: the stages of a plan.
+        term: what is added to the objective of such phases.
+        views: transforms for such phases; None leaves them.
+        modules: modules that *term* needs, added to the stages that hold such phases.
 
     >>> from coun.objectives import cross_entropy
     >>> plan = [Fit((Phase(cross_entropy("retain"), {"retain": 64}),), epochs=1)]

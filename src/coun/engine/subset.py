@@ -18,10 +18,10 @@ def for_subset(stages: Iterable[Stage], part: Task, task: Task, name: str) -> It
     role of *task*, these rows get a role of their own in *task*.
 
     Args:
-        stages: The stages of a plan for *part*.
-        part: A task with fewer rows, from `Task.with_rows`.
-        task: The task that the engine runs.
-        name: Tells this subset from others, in the names of stages and roles.
+        stages: the stages of a plan for *part*.
+        part: a task with fewer rows, from `Task.with_rows`.
+        task: the task that the engine runs.
+        name: tells this subset from others, in the names of stages and roles.
 
     >>> [stage.name for stage in for_subset([Edit("negate", print)], None, None, "part 2")]
     ['negate, part 2']

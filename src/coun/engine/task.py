@@ -23,20 +23,20 @@ class Task:
     """A request, ready for a method: data by role, seeds, and the factory of the model.
 
     Args:
-        data: Training and test sets; a plan never gets the test set.
-        split: Forget and retain rows; None trains on all rows, as role "retain".
-        seeds: The random streams of the run.
-        reads: The roles that the method declared; every other role is refused.
-        classifier: The model in training, wrapped.
-        build: Makes a fresh model (for Retrain); None where only weights were given.
-        device: Where minibatches go.
-        flops: Floating-point operations of one forward pass of one image.
+        data: training and test sets; a plan never gets the test set.
+        split: forget and retain rows; None trains on all rows, as role "retain".
+        seeds: the random streams of the run.
+        reads: the roles that the method declared; every other role is refused.
+        classifier: the model in training, wrapped.
+        build: makes a fresh model (for Retrain); None where only weights were given.
+        device: where minibatches go.
+        flops: floating-point operations of one forward pass of one image.
         original: "settings" and "seed" of the Original's training; empty for bare weights.
-        out_of_fold: Predictions by models that had not seen the rows; None where nobody made them.
-        held_out: Rows that no model was trained on, for methods that declared to read "held_out".
-        kept_epochs: What fills a module with the Original's weights after an epoch, by epoch.
-        cost: What was spent so far, by the engine and by plans that compute (`charge`).
-        preparation: What was spent to prepare for requests, which is kept apart.
+        out_of_fold: predictions by models that had not seen the rows; None where nobody made them.
+        held_out: rows that no model was trained on, for methods that declared to read "held_out".
+        kept_epochs: what fills a module with the Original's weights after an epoch, by epoch.
+        cost: what was spent so far, by the engine and by plans that compute (`charge`).
+        preparation: what was spent to prepare for requests, which is kept apart.
 
     >>> from coun.data import load
     >>> data, net = load("digits", limit=20), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
@@ -85,7 +85,7 @@ class Task:
     def unseen_predictions(self, role: str) -> Tensor:
         """Return what models that had not seen the rows of *role* predict for them.
 
-        Returns: Log-probabilities (R, n, K) of R repeats, from the preparation of the model.
+        Returns: log-probabilities (R, n, K) of R repeats, from the preparation of the model.
 
         Raises: CounError if the model was not prepared, or a row has no prediction.
         """
@@ -100,8 +100,8 @@ class Task:
         """Give a name to a part of the data that the method reads, and return it.
 
         Args:
-            role: The name, which also seeds the order of the batches.
-            indices: Positions in `data.train`, in any order.
+            role: the name, which also seeds the order of the batches.
+            indices: positions in `data.train`, in any order.
 
         Raises: CounError if a row belongs to no role that the method declared.
         """

@@ -75,9 +75,9 @@ def find(name: str, *, trust: Trust = False) -> type[Method]:
     """Return the method called *name*.
 
     Args:
-        name: A name in `catalogue()`, or `package.module:Class` or `./file.py:Class` for a method
+        name: a name in `catalogue()`, or `package.module:Class` or `./file.py:Class` for a method
             that is not installed.
-        trust: Whether such a class may be imported: True for a name that the user gave.
+        trust: whether such a class may be imported: True for a name that the user gave.
 
     Raises: CounError for an unknown method, a broken plug-in, a class that is not trusted, is
         no method, or has the name of another method.
@@ -123,8 +123,8 @@ def make(name: str, settings: Mapping[str, Any] | None = None, *, trust: Trust =
     """Make the method called *name*.
 
     Args:
-        name, trust: As for `find`.
-        settings: Its settings; values may be text, as from `--set key=value`. Several values
+        name, trust: as for `find`.
+        settings: its settings; values may be text, as from `--set key=value`. Several values
             are separated by commas.
 
     Raises: CounError for a method that cannot be used, an unknown setting, or a value out of

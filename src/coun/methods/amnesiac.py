@@ -72,7 +72,7 @@ class Amnesiac(Training):
 def replay(task: Task) -> tuple[dict[str, Tensor], float]:
     """Replay the Original's training and sum up the updates of batches with a forget row.
 
-    Returns: The sum, by parameter name, and the distance between the replayed weights and those
+    Returns: the sum, by parameter name, and the distance between the replayed weights and those
         of the model in training, relative to the norm of the latter.
     """
     if ProcessGroup.current().count > 1:

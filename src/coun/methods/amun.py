@@ -94,7 +94,7 @@ class Amun(Training):
 def adversarial(task: Task, radius: float, steps: int) -> tuple[Tensor, Tensor]:
     """Find for each forget row a near input that the model gives another class.
 
-    Returns: Inputs (N, ...) float32 and the model's classes for them (N,) int64, on the CPU.
+    Returns: inputs (N, ...) float32 and the model's classes for them (N,) int64, on the CPU.
     """
     model, source = task.teacher(), task.source("forget")
     results = []
@@ -124,7 +124,7 @@ def adversarial(task: Task, radius: float, steps: int) -> tuple[Tensor, Tensor]:
 def pixel_units(data: Data, dimensions: int) -> tuple[Tensor, Tensor, Tensor]:
     """Describe the inputs of a model in pixels of 0..1 that are shifted by the mean.
 
-    Returns: What an input is multiplied by, and the smallest and the largest value of the product;
+    Returns: what an input is multiplied by, and the smallest and the largest value of the product;
         each has *dimensions* - 1 axes, and a number for each channel or one for all.
     """
     mean: tuple[float, ...] = (0.0,)
@@ -151,13 +151,13 @@ def attack(
     """Move every row of *x* along the gradient of its loss until its class changes.
 
     Args:
-        classify: Computes logits (B, K) from rows like those of *x* (B, ...).
-        true: The class (B,) from which the rows shall move away.
-        radius, steps: As in `Amun`.
-        bounds: The smallest and the largest value of a pixel.
-        charge: Called in each step with the number of rows that it computes.
+        classify: computes logits (B, K) from rows like those of *x* (B, ...).
+        true: the class (B,) from which the rows shall move away.
+        radius, steps: as in `Amun`.
+        bounds: the smallest and the largest value of a pixel.
+        charge: called in each step with the number of rows that it computes.
 
-    Returns: The moved rows and the classes that *classify* gives them.
+    Returns: the moved rows and the classes that *classify* gives them.
 
     >>> line = torch.tensor([[1.0, -1.0]])
     >>> x, y = torch.tensor([[0.25]]), torch.tensor([0])

@@ -70,7 +70,7 @@ def blocks(model: nn.Module, head: nn.Module) -> list[list[str]]:
     position embedding) are in no block. So a BasicBlock or a transformer layer is one block, and
     so is a convolution with its BatchNorm.
 
-    Returns: For each block, the name prefixes of its modules.
+    Returns: for each block, the name prefixes of its modules.
     """
     modules = list(_open("", model, head))
     while len(modules) == 1 and (children := list(_open(*modules[0], head))):

@@ -32,13 +32,13 @@ class BatchContext:
     Terms share forward passes: CoUn's cross entropy and its contrastive term both use view 0.
 
     Args:
-        model: The classifier in training.
-        batches: One minibatch per role, for example `{"retain": Batch(...)}`.
-        view: Draws view number v of the images of a role, (B, ...) float32.
-        forward: Runs a model with the run's precision and counts what this costs.
-        generator: Makes a random generator for a purpose, the same whenever this step is run.
-        gather: Joins the rows of a tensor over data-parallel processes, with gradient.
-        progress: The fraction of the stage that is done, 0..1, for scheduled weights.
+        model: the classifier in training.
+        batches: one minibatch per role, for example `{"retain": Batch(...)}`.
+        view: draws view number v of the images of a role, (B, ...) float32.
+        forward: runs a model with the run's precision and counts what this costs.
+        generator: makes a random generator for a purpose, the same whenever this step is run.
+        gather: joins the rows of a tensor over data-parallel processes, with gradient.
+        progress: the fraction of the stage that is done, 0..1, for scheduled weights.
 
     >>> from coun.models import Outputs
     >>> batch = Batch(torch.ones(4, 3), torch.zeros(4, dtype=torch.int64))
@@ -101,10 +101,10 @@ class BatchContext:
         """Return the logits (B, K) and features (B, D) of a view, float32, in training mode.
 
         Args:
-            role: Whose batch.
-            view: Number of the view.
-            grad: If false, a view that was not forwarded before is forwarded without a graph.
-            model: Another model, for example a teacher, which is always forwarded without a
+            role: whose batch.
+            view: number of the view.
+            grad: if false, a view that was not forwarded before is forwarded without a graph.
+            model: another model, for example a teacher, which is always forwarded without a
                 graph and in its own mode.
         """
         key = (role, view, id(model))

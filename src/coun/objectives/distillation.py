@@ -20,7 +20,7 @@ def kl_loss(
     """Compute KL(softmax(teacher / T) || softmax(student / T)) in nats, without a factor T^2.
 
     Args:
-        student, teacher: Logits (N, K).
+        student, teacher: logits (N, K).
         temperature: T > 0.
         reduction: "batchmean" divides the sum by N; "mean" divides it by N * K, which is the
             default of `F.kl_div`.

@@ -75,7 +75,7 @@ def align_loss(retain: Tensor, forget: Tensor, *, temperature: float) -> Tensor:
     """Compute the mean retain distance minus log sum exp(forget distance / T).
 
     Args:
-        retain, forget: Distances, 1 - cosine, (N,) and (M,).
+        retain, forget: distances, 1 - cosine, (N,) and (M,).
         temperature: T > 0.
 
     >>> align_loss(torch.zeros(5), torch.zeros(1), temperature=20.0).item()

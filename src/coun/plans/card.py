@@ -33,10 +33,10 @@ class Setting:
     """One setting of a method, in words.
 
     Args:
-        name: The name in Python and after `--set`.
-        default: The default as text; "automatic" if it follows from the Original.
-        allowed: Which values are accepted, for example "0 <= x < 1".
-        description: What the setting is for.
+        name: the name in Python and after `--set`.
+        default: the default as text; "automatic" if it follows from the Original.
+        allowed: which values are accepted, for example "0 <= x < 1".
+        description: what the setting is for.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Card:
     `coun methods NAME` and the page of the method show the same card.
 
     Args:
-        name: The name of the method on the command line.
-        title: One sentence.
-        parts: The text of each part, by a key of `HEADINGS`, in this order; parts for which the
+        name: the name of the method on the command line.
+        title: one sentence.
+        parts: the text of each part, by a key of `HEADINGS`, in this order; parts for which the
             docstring has no section are left out.
-        settings: The settings in the order of the fields.
-        share: What the method costs at its defaults, as a share of a Retrain (`default_share`).
+        settings: the settings in the order of the fields.
+        share: what the method costs at its defaults, as a share of a Retrain (`default_share`).
     """
 
     name: str

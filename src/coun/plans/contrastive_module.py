@@ -34,13 +34,13 @@ class ContrastiveModule:
     """A contrastive loss between two views of each retain batch, added to a plan's stages.
 
     Args:
-        loss: The contrastive loss.
-        weight: Its weight, lambda.
-        letters: Transforms of the second view alone, or the share of columns or tokens that
+        loss: the contrastive loss.
+        weight: its weight, lambda.
+        letters: transforms of the second view alone, or the share of columns or tokens that
             it changes; None means those of the data.
-        second_view_labels: Weight of the second view's own cross entropy.
-        per_batch: Whether all images of a batch share one crop and one flip.
-        both_views: Whether both views of the loss are drawn by *letters*, apart from the view
+        second_view_labels: weight of the second view's own cross entropy.
+        per_batch: whether all images of a batch share one crop and one flip.
+        both_views: whether both views of the loss are drawn by *letters*, apart from the view
             whose labels are learned. This costs a third forward pass.
     """
 
@@ -241,22 +241,22 @@ def contrast(
     retain rows enter the loss, even where a phase reads forget rows as well.
 
     Args:
-        method: A method that trains on retain rows and is not exact.
-        loss: The name of a contrastive loss, see `coun.objectives.contrastive.registry.LOSSES`, or
+        method: a method that trains on retain rows and is not exact.
+        loss: the name of a contrastive loss, see `coun.objectives.contrastive.registry.LOSSES`, or
             `package.module:Class` or `./file.py:Class` for one of your own.
-        weight: Weight of the loss, lambda in the paper; at 0 the result is that of *method*, to
+        weight: weight of the loss, lambda in the paper; at 0 the result is that of *method*, to
             the last bit.
-        views: Letters of the second view's transforms, for example "CHJN"; for tables and
+        views: letters of the second view's transforms, for example "CHJN"; for tables and
             texts the share of the columns or tokens that it changes, for example "0.3". None
             means those of the data.
-        second_view_labels: Weight of the second view's own cross entropy, which needs no further
+        second_view_labels: weight of the second view's own cross entropy, which needs no further
             forward pass. It is not in the paper, and suits methods that learn the retain labels.
-        both_views: Draw both views of the loss as *views* says, apart from the view whose labels
+        both_views: draw both views of the loss as *views* says, apart from the view whose labels
             are learned, as in the paper's Figure 9. A step then has three forward passes, unless
             *views* are those of the data.
-        settings: Settings of the loss, for example `temperature=0.1`.
+        settings: settings of the loss, for example `temperature=0.1`.
 
-    Returns: The method with the module, called for example "not+info_nce".
+    Returns: the method with the module, called for example "not+info_nce".
 
     Raises: CounError for a method that does not accept the module, an unknown loss or setting,
         or a value out of range.

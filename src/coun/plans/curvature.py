@@ -28,13 +28,13 @@ def fisher_diagonal(
     are the model's probabilities.
 
     Args:
-        task: Data and model; the cost is charged.
-        role: Which rows.
-        draws: Number of labels drawn from p for each row, which gives an unbiased estimate; None
+        task: data and model; the cost is charged.
+        role: which rows.
+        draws: number of labels drawn from p for each row, which gives an unbiased estimate; None
             takes all classes, each with its probability.
-        generator: Source of these draws.
+        generator: source of these draws.
 
-    Returns: Tensors of the parameters' shapes, by parameter name.
+    Returns: tensors of the parameters' shapes, by parameter name.
     """
     teacher, source = task.teacher().requires_grad_(True), task.source(role)
     trained = {n for n, p in task.classifier.inner.named_parameters() if p.requires_grad}
@@ -71,11 +71,11 @@ def solve_fisher(task: Task, role: str, v: Tensor, count: int, batch_size: int) 
     its result does not depend on the batch size.
 
     Args:
-        task: Data and model; the cost is charged.
-        role: The rows whose gradients G holds.
+        task: data and model; the cost is charged.
+        role: the rows whose gradients G holds.
         v: (P,) vector over all parameters.
-        count: The divisor.
-        batch_size: Rows per pass; only the speed depends on it.
+        count: the divisor.
+        batch_size: rows per pass; only the speed depends on it.
 
     Raises: CounError if the iteration does not converge, or a layer has no second derivative.
     """

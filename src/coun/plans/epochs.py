@@ -64,7 +64,7 @@ def error_rate(task: Task, role: str) -> float:
 def hold_out(task: Task, share: float) -> tuple[str, str]:
     """Hold out *share* of the retain rows that have the classes of the forget rows.
 
-    Returns: The role of the rows to train on, and the role of the rows held out.
+    Returns: the role of the rows to train on, and the role of the rows held out.
     """
     labels, retain = task.data.train.labels.cpu(), task.indices("retain")
     candidates, count = held_out_rows(labels, retain, task.indices("forget"), share)

@@ -12,10 +12,10 @@ def top_k_masks(weights: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
     """Mark the *count* entries of all *weights* that are largest in magnitude.
 
     Args:
-        weights: Tensors of any shape, by parameter name.
-        count: How many entries to mark, over all tensors together.
+        weights: tensors of any shape, by parameter name.
+        count: how many entries to mark, over all tensors together.
 
-    Returns: Bool masks of the same shapes, True at the marked entries. Of equal entries, the
+    Returns: bool masks of the same shapes, True at the marked entries. Of equal entries, the
         first ones in the order of the tensors are marked.
 
     >>> masks = top_k_masks({"a": torch.tensor([3.0, -5.0]), "b": torch.tensor([[4.0]])}, 2)

@@ -49,8 +49,8 @@ class Matching(Training):
     stop in time. A subclass has `targets`.
 
     Class attributes:
-        fits_whole_classes: Whether the targets are those of a Retrain for whole classes, too.
-        corrected_epochs: How many epochs at the end begin with a correction of the targets; None
+        fits_whole_classes: whether the targets are those of a Retrain for whole classes, too.
+        corrected_epochs: how many epochs at the end begin with a correction of the targets; None
             corrects before each epoch but the first, for which `lr` is a `LowRate`.
     """
 
@@ -201,7 +201,7 @@ def averaged(predictions: Tensor, labels: Tensor) -> Tensor:
 
     Args: predictions: Log-probabilities (R, N, K); labels: (N,) int64.
 
-    Returns: Log-probabilities (N, K); for one repeat its own.
+    Returns: log-probabilities (N, K); for one repeat its own.
 
     >>> even = torch.full((3, 2, 2), 0.5).log()
     >>> averaged(even, torch.tensor([0, 1])).exp().tolist()
@@ -234,7 +234,7 @@ def with_log_odds(logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
 
     Args: logits: (N, K); labels: (N,) int64; odds: (N,), in nats.
 
-    Returns: Log-probabilities (N, K).
+    Returns: log-probabilities (N, K).
 
     >>> with_log_odds(torch.zeros(1, 3), torch.tensor([0]), torch.zeros(1)).exp().tolist()
     [[0.5, 0.25, 0.25]]

@@ -75,22 +75,22 @@ class Method:
     record in a run folder, all at once. `plan` yields stages, which the engine carries out.
 
     Class attributes:
-        name: The name of the method on the command line and in records.
-        source: The publication that the method comes from.
-        reads: The roles of data that `plan` may read, "retain" and "forget"; others are refused.
-        trains: Whether the method trains, rather than only edits weights.
-        exact: Whether the result is that of a training without the forget rows.
-        trains_from_scratch: Whether `plan` starts from fresh weights, so that it can also train
+        name: the name of the method on the command line and in records.
+        source: the publication that the method comes from.
+        reads: the roles of data that `plan` may read, "retain" and "forget"; others are refused.
+        trains: whether the method trains, rather than only edits weights.
+        exact: whether the result is that of a training without the forget rows.
+        trains_from_scratch: whether `plan` starts from fresh weights, so that it can also train
             an Original.
-        needs_original: Whether the method needs the settings and seed of the Original's training.
-        edits_first: Whether training repairs what an edit of weights has broken.
-        changes_inputs: Whether the method moves inputs along gradients, which token ids have not.
-        changes_features: Whether all that the method trains is before the head.
-        prepares: Whether a model that the method did not train itself is first trained in a
+        needs_original: whether the method needs the settings and seed of the Original's training.
+        edits_first: whether training repairs what an edit of weights has broken.
+        changes_inputs: whether the method moves inputs along gradients, which token ids have not.
+        changes_features: whether all that the method trains is before the head.
+        prepares: whether a model that the method did not train itself is first trained in a
             special way, before requests; this is charged as `preparation_cost`.
-        needs_out_of_fold: Whether the method needs out-of-fold predictions (`coun prepare`).
-        needs_kept_epochs: Whether the method needs weights of earlier epochs (`--keep-every`).
-        contrast_of: The method that this one equals if the contrastive module is added to it.
+        needs_out_of_fold: whether the method needs out-of-fold predictions (`coun prepare`).
+        needs_kept_epochs: whether the method needs weights of earlier epochs (`--keep-every`).
+        contrast_of: the method that this one equals if the contrastive module is added to it.
 
     >>> from coun.methods import make
     >>> method = make("finetune", {"epochs": 3})
@@ -127,8 +127,8 @@ class Method:
         both refuse the same. A subclass that needs more adds to it.
 
         Args:
-            classifier: The model, of which only the architecture matters.
-            split: The request; None where the method trains on all rows, or while the request is
+            classifier: the model, of which only the architecture matters.
+            split: the request; None where the method trains on all rows, or while the request is
                 not known yet.
 
         Raises: CounError that says what does not fit, and what to use instead.
@@ -301,12 +301,12 @@ class Training(Method):
         """Make the stage that trains *phases* with the settings of the method.
 
         Args:
-            phases: What every epoch does, in this order. An `Objective` stands for a phase that
+            phases: what every epoch does, in this order. An `Objective` stands for a phase that
                 minimises it over retain batches of the method's batch size.
-            name: The name of the stage in the record; by default the method's name.
-            epochs: Number of epochs; by default the method's.
-            optimizer: How weights move; by default as the settings say.
-            mask, modules: As in `Fit`.
+            name: the name of the stage in the record; by default the method's name.
+            epochs: number of epochs; by default the method's.
+            optimizer: how weights move; by default as the settings say.
+            mask, modules: as in `Fit`.
         """
         own_epochs, size = self.budget()
         return Fit(

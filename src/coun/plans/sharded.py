@@ -38,7 +38,7 @@ class Sharded(FromScratch):
         """Assign every training row to the first network that learns from it.
 
         Args:
-            task: Data and seeds.
+            task: data and seeds.
             retained: (N,) bool, the rows that no request has named so far. The other rows get
                 the network that they would have.
             previous: (N,) int64, the assignment before this request; None if nothing is

@@ -43,10 +43,10 @@ class EpochKeeper:
     """Keeps the weights of *model* after every so many epochs, on disk or in memory.
 
     Args:
-        model: The module in training.
-        every: Number of epochs between two that are kept.
-        last: The epoch that ends the training; its weights are those of the run itself.
-        folder: The run folder; None keeps copies in memory.
+        model: the module in training.
+        every: number of epochs between two that are kept.
+        last: the epoch that ends the training; its weights are those of the run itself.
+        folder: the run folder; None keeps copies in memory.
     """
 
     model: nn.Module

@@ -25,12 +25,12 @@ def info_nce_loss(
     """Cross-view InfoNCE between two views of the same rows.
 
     Args:
-        a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here. Half
+        a, b: embeddings of the two views, (N, D), of any scale; they are normalised here. Half
             precision is raised to float32, float64 is kept.
         temperature: tau > 0.
         directions: "sum" adds the directions view 1 to 2 and view 2 to 1; "mean" averages them.
 
-    Returns: A scalar, nats; 0 for N = 1 and for perfectly separated pairs, 2 ln N if all
+    Returns: a scalar, nats; 0 for N = 1 and for perfectly separated pairs, 2 ln N if all
         embeddings are equal.
 
     Raises: ValueError if the shapes differ, are not (N, D), or temperature <= 0.
@@ -65,9 +65,9 @@ def info_nce(
     With data-parallel processes the negatives are those of the joint batch.
 
     Args:
-        role: Whose views 0 and 1 are compared.
-        temperature, directions: As in `info_nce_loss`.
-        second_view_gradient: If false, view 1 is a constant target. A step then costs 4 forward
+        role: whose views 0 and 1 are compared.
+        temperature, directions: as in `info_nce_loss`.
+        second_view_gradient: if false, view 1 is a constant target. A step then costs 4 forward
             passes instead of 6, which is what the cost column of the paper counts.
 
     >>> len(info_nce(temperature=0.1).parts)

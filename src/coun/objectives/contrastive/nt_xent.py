@@ -20,10 +20,10 @@ def nt_xent_loss(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
     """Compute NT-Xent: each of the 2N rows must find its other view among the 2N - 1 other rows.
 
     Args:
-        a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here.
+        a, b: embeddings of the two views, (N, D), of any scale; they are normalised here.
         temperature: tau > 0.
 
-    Returns: A scalar, nats, the mean over 2N rows; 0 for N = 1, ln(2N - 1) if all embeddings
+    Returns: a scalar, nats, the mean over 2N rows; 0 for N = 1, ln(2N - 1) if all embeddings
         are equal.
 
     Raises: ValueError if the shapes differ, are not (N, D), or temperature <= 0.
@@ -54,12 +54,12 @@ def debiased_loss(a: Tensor, b: Tensor, *, temperature: float, prior: float) -> 
     max((Sum - prior (2N - 2) e^positive) / (1 - prior), (2N - 2) e^(-1 / tau)).
 
     Args:
-        a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here.
+        a, b: embeddings of the two views, (N, D), of any scale; they are normalised here.
         temperature: tau > 0.
         prior: tau+, the probability that a negative has the class of the anchor, in [0, 1); with
             0 the loss is NT-Xent.
 
-    Returns: A scalar, nats, the mean over 2N rows; 0 for N = 1.
+    Returns: a scalar, nats, the mean over 2N rows; 0 for N = 1.
 
     Raises: ValueError if the shapes differ, are not (N, D), temperature <= 0, or prior is
         outside [0, 1).
@@ -94,12 +94,12 @@ def moco_loss(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float) 
     """Compute InfoNCE of queries against their own key and a queue of earlier keys.
 
     Args:
-        query: Embeddings of one view, (N, D), of any scale; all inputs are normalised here.
-        key: Embeddings of the other view by the slowly moving encoder, (N, D); a constant.
-        queue: Keys of earlier batches, (M, D), one per row; a constant. The caller updates it.
+        query: embeddings of one view, (N, D), of any scale; all inputs are normalised here.
+        key: embeddings of the other view by the slowly moving encoder, (N, D); a constant.
+        queue: keys of earlier batches, (M, D), one per row; a constant. The caller updates it.
         temperature: tau > 0.
 
-    Returns: A scalar, nats, the mean over N; 0 for an empty queue.
+    Returns: a scalar, nats, the mean over N; 0 for an empty queue.
 
     Raises: ValueError if query and key differ in shape or are not (N, D), queue is not
         (M, D), or temperature <= 0.

@@ -13,11 +13,11 @@ def barlow_twins_loss(a: Tensor, b: Tensor, *, off_diagonal: float) -> Tensor:
     """Compute Barlow Twins: the correlation matrix between the views should be the identity.
 
     Args:
-        a, b: Embeddings of the two views, (N, D); they are standardised here over the batch, and
+        a, b: embeddings of the two views, (N, D); they are standardised here over the batch, and
             rows are not normalised.
         off_diagonal: lambda, the weight of the off-diagonal part.
 
-    Returns: A scalar, a sum over the D x D matrix, so that lambda depends on D. For N = 1 no
+    Returns: a scalar, a sum over the D x D matrix, so that lambda depends on D. For N = 1 no
         correlation exists; the loss is then 0, with a zero gradient.
 
     Raises: ValueError if the shapes differ or are not (N, D).
@@ -44,15 +44,15 @@ def vicreg_loss(
     """Compute VICReg: the views agree, every dimension varies, no two dimensions covary.
 
     Args:
-        a, b: Embeddings of the two views, (N, D). Rows are not normalised, because the variance
+        a, b: embeddings of the two views, (N, D). Rows are not normalised, because the variance
             term demands a standard deviation of at least 1.
-        invariance: Weight of the mean squared difference.
-        variance: Weight of the mean over D of relu(1 - sqrt(var + 1e-4)), averaged over the
+        invariance: weight of the mean squared difference.
+        variance: weight of the mean over D of relu(1 - sqrt(var + 1e-4)), averaged over the
             views.
-        covariance: Weight of the sum of squared off-diagonal covariances, divided by D and added
+        covariance: weight of the sum of squared off-diagonal covariances, divided by D and added
             over the views.
 
-    Returns: A scalar. For N = 1 variance and covariance do not exist; the loss is then 0, with
+    Returns: a scalar. For N = 1 variance and covariance do not exist; the loss is then 0, with
         a zero gradient.
 
     Raises: ValueError if the shapes differ or are not (N, D).

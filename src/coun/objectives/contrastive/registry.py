@@ -36,8 +36,8 @@ class ContrastiveLoss:
     the loss uses the features that the classifier reads, as in CoUn. The fields are settings.
 
     Class attributes:
-        name: The name of the loss in `LOSSES`.
-        source: The publication that the loss comes from.
+        name: the name of the loss in `LOSSES`.
+        source: the publication that the loss comes from.
     """
 
     name: ClassVar[str]
@@ -261,9 +261,9 @@ def find_loss(name: str, *, trust: Trust) -> type[ContrastiveLoss]:
     """Return the contrastive loss called *name*.
 
     Args:
-        name: A name in `LOSSES`, or `package.module:Class` or `./file.py:Class`, a subclass of
+        name: a name in `LOSSES`, or `package.module:Class` or `./file.py:Class`, a subclass of
             `ContrastiveLoss` with a name of its own.
-        trust: Whether such a class may be imported: True for a name that the user gave.
+        trust: whether such a class may be imported: True for a name that the user gave.
 
     Raises: CounError for an unknown loss, or a class that is not trusted, is not a loss, or has the
         name of another loss.

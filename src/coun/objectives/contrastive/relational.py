@@ -25,13 +25,13 @@ def sce_loss(
     rows of b b^T / target_temperature.
 
     Args:
-        a: Embeddings of one view, (N, D), of any scale; they are normalised here.
-        b: Embeddings of the other view, (N, D), normalised here; a constant.
+        a: embeddings of one view, (N, D), of any scale; they are normalised here.
+        b: embeddings of the other view, (N, D), normalised here; a constant.
         temperature: tau > 0, of a b^T.
         target_temperature: tau_m > 0, of the target; smaller than tau, so that it is sharper.
         positive: lambda in [0, 1]; with 1 the loss is InfoNCE in one direction.
 
-    Returns: A scalar, nats, the mean over N; 0 for N = 1.
+    Returns: a scalar, nats, the mean over N; 0 for N = 1.
 
     Raises: ValueError if the shapes differ, are not (N, D), a temperature is not above 0, or
         positive is outside [0, 1].
@@ -65,10 +65,10 @@ def co2_loss(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
     are therefore all rows of the other view, including i, as in `info_nce_loss`.
 
     Args:
-        a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here.
+        a, b: embeddings of the two views, (N, D), of any scale; they are normalised here.
         temperature: tau > 0.
 
-    Returns: A scalar, nats, at least 0; 0 for N = 1 and for identical views. It is meant to be
+    Returns: a scalar, nats, at least 0; 0 for N = 1 and for identical views. It is meant to be
         added to InfoNCE, with weight alpha.
 
     Raises: ValueError if the shapes differ, are not (N, D), or temperature <= 0.

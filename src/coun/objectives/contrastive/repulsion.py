@@ -27,13 +27,13 @@ def contrastive_unlearning_loss(
     rows of u's class and Q the others. If P or Q is empty, its part is 0.
 
     Args:
-        forget, retain: Features (N, D) and (M, D), of any scale; they are normalised here.
-        forget_labels, retain_labels: Their labels, (N,) and (M,).
+        forget, retain: features (N, D) and (M, D), of any scale; they are normalised here.
+        forget_labels, retain_labels: their labels, (N,) and (M,).
         temperature: tau > 0.
         weighting: "correct" as above; "reference" multiplies the logarithm by M / |Q|, after
             u.r / tau was lowered by its largest value over r.
 
-    Returns: A scalar, nats.
+    Returns: a scalar, nats.
 
     Source: Lee et al., IJCAI 2025. Their code subtracts the logarithm once per column before it
         divides by |Q| ("reference"), so that their shift by the largest value, which is meant for

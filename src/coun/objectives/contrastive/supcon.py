@@ -20,12 +20,12 @@ def supcon_loss(
     """Compute the supervised contrastive loss, L_out: all rows of a class are positives.
 
     Args:
-        a, b: Embeddings of the two views, (N, D), of any scale; they are normalised here.
-        labels: The class of each row, (N,).
+        a, b: embeddings of the two views, (N, D), of any scale; they are normalised here.
+        labels: the class of each row, (N,).
         temperature: tau > 0.
-        base_temperature: If given, the loss is multiplied by tau / base_temperature.
+        base_temperature: if given, the loss is multiplied by tau / base_temperature.
 
-    Returns: A scalar, nats, the mean over 2N rows; 0 for N = 1. If all labels differ it is
+    Returns: a scalar, nats, the mean over 2N rows; 0 for N = 1. If all labels differ it is
         NT-Xent.
 
     Raises: ValueError if the shapes differ, are not (N, D), labels are not (N,), or a
