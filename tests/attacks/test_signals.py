@@ -17,7 +17,7 @@ def test_modified_entropy_and_the_bug_of_the_authors_code():
     wrong = attacks.modified_entropy(TOY.log(), TOY_LABELS, "reference")
     assert right.tolist() == pytest.approx([0.162, 0.066, 1.154], abs=5e-4)
     assert wrong.tolist() == pytest.approx([1.62, 2.35, 2.05], abs=6e-3)
-    # With the authors' code other samples in the batch matter; the correct value does not depend
+    # With the authors' code other rows in the batch matter; the correct value does not depend
     # on them.
     alone = [attacks.modified_entropy(TOY.log()[i : i + 1], TOY_LABELS[i : i + 1]) for i in (0, 2)]
     assert torch.cat(alone).tolist() == right[[0, 2]].tolist()

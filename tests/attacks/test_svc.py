@@ -1,4 +1,4 @@
-"""The SVC attack on a worked example; merged samples against a plain fit of scikit-learn."""
+"""The SVC attack on a worked example; merged rows against a plain fit of scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coun.attacks import best_threshold, svc_efficacy, svc_members
 
 
 def plain(members, others, targets):
-    """The predictions of scikit-learn on all samples, without merging equal ones."""
+    """The predictions of scikit-learn on all rows, without merging equal ones."""
     m, o, t = (x.double().reshape(len(x), -1).numpy() for x in (members, others, targets))
     model = SVC(C=3, gamma=1 / m.shape[1]).fit(np.concatenate([m, o]), [1] * len(m) + [0] * len(o))
     return model.predict(t) == 1

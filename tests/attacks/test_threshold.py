@@ -1,4 +1,4 @@
-"""Thresholds against a naive double loop over samples and candidates."""
+"""Thresholds against a naive double loop over rows and candidates."""
 
 import pytest
 import torch

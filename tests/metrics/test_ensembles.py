@@ -1,4 +1,4 @@
-"""Margins and KLOM against loops over samples."""
+"""Margins and KLOM against loops over rows."""
 
 import warnings
 

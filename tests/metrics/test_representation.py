@@ -120,7 +120,7 @@ def test_histograms_count_the_labels_of_the_neighbours(rng):
     assert computed[40] == pytest.approx(np.bincount(labels, minlength=4) / 40)
     assert js_divergence(computed[1][None], computed[1][None]) == 0
     alone = neighbour_histograms(keys[labels == 2], keys, labels, 3, (1,))[1]
-    assert alone.tolist() == [0, 0, 1]  # each sample is its own nearest
+    assert alone.tolist() == [0, 0, 1]  # each row is its own nearest
     assert js_divergence(alone[None], np.array([[1.0, 0, 0]])) == pytest.approx(np.log(2))
 
 

@@ -158,7 +158,7 @@ def two_heads():
         (nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten()), None, "has no nn.Linear"),
         (UserNet(), "fc3", r"no module 'fc3' \(did you mean 'fc2'\?\); linear layers: fc1, fc2"),
         (UserNet(), "conv", r"'conv' of UserNet is Conv2d, not nn.Linear"),
-        (Sequence(), None, r"takes \(2, 8, 8\) for 2 samples, expected \(2, 8\)"),
+        (Sequence(), None, r"takes \(2, 8, 8\) for 2 rows, expected \(2, 8\)"),
         (Twice(), None, "ran 2 times in one forward"),
         (two_heads(), None, r"several linear layers \(fc2, fc3\)"),
         (UserNet(lambda logits, body: body.sum()), None, "not that of a linear layer"),

@@ -21,7 +21,7 @@ def never():
 
 @pytest.fixture
 def context():
-    """Two roles with six samples each; view v multiplies the images by (1 + v)."""
+    """Two roles with six rows each; view v multiplies the images by (1 + v)."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
     classifier = Classifier(model, example=torch.zeros(2, 4))

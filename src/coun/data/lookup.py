@@ -120,7 +120,7 @@ def nearest_rows(
     from scipy.spatial.distance import cdist
 
     distances = []
-    for _, examples in zip(PARTS, (data.train, data.test), strict=True):
+    for examples in (data.train, data.test):
         if features is not None and picture_features is not None:
             distance = cdist(features(examples).numpy(), picture_features.numpy(), "cosine")
             distances.append(np.nan_to_num(distance[:, 0], nan=1.0))
