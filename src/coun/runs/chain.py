@@ -133,14 +133,17 @@ def parent_folder(record: RunRecord, folder: Path | None) -> Path | None:
     parent = record.parent
     if parent is None or parent.folder is None:
         return None
-    folders = [expanded(parent.folder)]
-    if folder is not None:
-        folders.append(folder.parent / folders[0].name)  # both were moved together
-    for candidate in folders:
+    for candidate in possible_folders(parent.folder, folder):
         with contextlib.suppress(CounError):
             if read_record(candidate).weights_sha256 == parent.weights_sha256:
                 return candidate
     return None
+
+
+def possible_folders(recorded: str, folder: Path | None) -> list[Path]:
+    """Say where a run may be: in the *recorded* folder, or beside *folder* if both were moved."""
+    place = expanded(recorded)
+    return [place] if folder is None else [place, folder.parent / place.name]
 
 
 def _in_words(split: dict[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from coun.data import RowTable
 from coun.errors import CounError
-from coun.runs.chain import history
+from coun.runs.chain import history, possible_folders
 from coun.runs.folder import ROWS, expanded, read_record
 
 
@@ -76,8 +76,7 @@ def _requests_by_row(folder: Path) -> dict[int, str]:
     for number, step in enumerate(history(folder), 1):
         if step.request is None or step.folder is None:
             continue
-        step_folder = expanded(step.folder)
-        for candidate in (step_folder, folder.parent / step_folder.name):  # moved together
+        for candidate in possible_folders(step.folder, folder):
             with contextlib.suppress(CounError):
                 record = read_record(candidate)
                 if record.weights_sha256 == step.weights_sha256 and record.split is not None:

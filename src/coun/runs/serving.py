@@ -35,7 +35,7 @@ from coun.trust import Trust, one_line, require_trust
 Format = Literal["safetensors", "torchscript", "pt2", "onnx", "hf"]
 PREPROCESSING = "preprocessing.json"
 _FILES: dict[Format, str] = {
-    "safetensors": "model.safetensors",
+    "safetensors": WEIGHTS,
     "torchscript": "model.pt",
     "pt2": "model.pt2",
     "onnx": "model.onnx",
