@@ -130,7 +130,7 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class Models:
+class FamilyInputs:
     """What every test of a family looks at."""
 
     unlearned: Sequence[Subject]
@@ -150,9 +150,9 @@ class Models:
         return len(self.retrains) >= FEWEST_RETRAINS
 
 
-def relearned_copies(models: Models) -> list[list[RelearnedHalf]]:
+def relearned_copies(inputs: FamilyInputs) -> list[list[RelearnedHalf]]:
     """The copies after relearning, of the models under audit and of the Retrains."""
-    return [[s.relearned for s in g if s.relearned] for g in (models.unlearned, models.retrains)]
+    return [[s.relearned for s in g if s.relearned] for g in (inputs.unlearned, inputs.retrains)]
 
 
 def strata_of(labels: tuple[Ints, ...], slots: Ints) -> Strata | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from coun.audit.evidence import ALPHA, Models, Pending, TestFamily, strata_of
+from coun.audit.evidence import ALPHA, FamilyInputs, Pending, TestFamily, strata_of
 from coun.audit.level_evidence import kept_test, level_tests, rows_alike
 from coun.audit.parts import RequestParts
 from coun.audit.power import Memory
@@ -63,24 +63,24 @@ def run_tests(
     if drift is not None and drift < alpha:
         parts = parts.without_exchange()
     strata, listed = (strata_of(labels, slots) for slots in (parts.exchangeable, parts.listed))
-    models = Models(unlearned, retrains, Memory.of(unlearned, memory, seed), parts, margin)
+    inputs = FamilyInputs(unlearned, retrains, Memory.of(unlearned, memory, seed), parts, margin)
     pending: list[Pending] = []
     suspicious: list[SuspiciousRow] = []
     unlike = None
     if strata is not None:
-        pending += row_tests(models, strata, owners, generator)
-        suspicious = suspicious_rows(strata, given_retrains(models, strata, "log_odds"))
+        pending += row_tests(inputs, strata, owners, generator)
+        suspicious = suspicious_rows(strata, given_retrains(inputs, strata, "log_odds"))
     if parts.classes:
-        pending.append(answers_test(models))
-    canaries = canary_test(models)
+        pending.append(answers_test(inputs))
+    canaries = canary_test(inputs)
     if canaries is not None:
         pending.append(canaries)
-    alike = models.directed and (owners is not None or rows_alike(models, parts.listed))
+    alike = inputs.directed and (owners is not None or rows_alike(inputs, parts.listed))
     if retrains:
         for name, slots in (("exchangeable", parts.exchangeable), ("listed", parts.listed)):
             if len(slots):
-                pending += level_tests(models, name, slots, generator, alike=alike)
-        pending += [kept_test(models, part) for part in ("retain", "test")]
+                pending += level_tests(inputs, name, slots, generator, alike=alike)
+        pending += [kept_test(inputs, part) for part in ("retain", "test")]
     if listed is not None:
         scores = minus(signed(unlearned, "log_odds"), signed(retrains, "log_odds"))
         unlike = None if retrains else rank_test(listed, scores, generator).p

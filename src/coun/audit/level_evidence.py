@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from coun.audit.evidence import Evidence, Models, Pending, relearned_copies
+from coun.audit.evidence import Evidence, FamilyInputs, Pending, relearned_copies
 from coun.audit.levels import LevelTest, level_test
 from coun.audit.power import rows_for_level
 from coun.audit.rank_tests import Groups
@@ -26,63 +26,68 @@ LARGEST = float(np.log(2))  # Jensen-Shannon divergence of two answers, nats
 
 
 def level_tests(
-    models: Models, part: str, slots: Ints, generator: np.random.Generator, *, alike: bool = False
+    inputs: FamilyInputs,
+    part: str,
+    slots: Ints,
+    generator: np.random.Generator,
+    *,
+    alike: bool = False,
 ) -> list[Pending]:
     """The model's levels on the rows at *slots* beside the Retrains'.
 
     Args: alike: rows depend on each other, so that they are not compared one by one.
     """
-    labels = models.unlearned[0].labels("forget").numpy()[slots]
-    test_labels = models.unlearned[0].labels("test").numpy()
-    usual = np.isin(test_labels, labels) & ~np.isin(test_labels, models.parts.classes)
+    labels = inputs.unlearned[0].labels("forget").numpy()[slots]
+    test_labels = inputs.unlearned[0].labels("test").numpy()
+    usual = np.isin(test_labels, labels) & ~np.isin(test_labels, inputs.parts.classes)
     pending = []
-    for name in models.names:
-        model, exact = (_levels(group, name) for group in (models.unlearned, models.retrains))
+    for name in inputs.names:
+        model, exact = (_levels(group, name) for group in (inputs.unlearned, inputs.retrains))
         elsewhere = 0.0
-        if len(models.retrains) == 1:
+        if len(inputs.retrains) == 1:
             weights = np.bincount(labels, minlength=test_labels.max() + 1)[test_labels] * usual
             gap = model[1].mean(0) - exact[1].mean(0)
             shift = float((weights * gap).sum() / weights.sum()) if weights.any() else 0.0
-            elsewhere = min(abs(shift), 2 * models.margin)
+            elsewhere = min(abs(shift), 2 * inputs.margin)
         test = level_test(
-            model[0].mean(0)[slots], exact[0][:, slots], margin=models.margin, elsewhere=elsewhere
+            model[0].mean(0)[slots], exact[0][:, slots], margin=inputs.margin, elsewhere=elsewhere
         )
-        remembered = models.memory.levels(name)
+        remembered = inputs.memory.levels(name)
         pending.append(
             Pending(
-                _level_evidence(f"level_{name}", MEANING[name], part, test, models.directed),
+                _level_evidence(f"level_{name}", MEANING[name], part, test, inputs.directed),
                 rows_for_level(remembered[slots], test) if remembered is not None else None,
             )
         )
-    copies = relearned_copies(models)
+    copies = relearned_copies(inputs)
     if all(copies):
         right = [np.stack([c.right[slots] for c in group]) for group in copies]
-        test = level_test(right[0].mean(0), right[1], margin=models.margin)
+        test = level_test(right[0].mean(0), right[1], margin=inputs.margin)
         about = MEANING["relearning"]
-        evidence = _level_evidence("level_relearning", about, part, test, models.directed)
+        evidence = _level_evidence("level_relearning", about, part, test, inputs.directed)
         pending.append(Pending(evidence))
-    if len(models.retrains) > 1:
-        pending.append(_distance_level(models, part, slots))
-    few = len(slots) <= FEW_LISTED * len(models.unlearned[0].labels("retain"))
-    if part == "listed" and models.directed and few and not alike:
-        pending.append(_top_among_models(models, part, slots, generator))
+    if len(inputs.retrains) > 1:
+        pending.append(_distance_level(inputs, part, slots))
+    few = len(slots) <= FEW_LISTED * len(inputs.unlearned[0].labels("retain"))
+    if part == "listed" and inputs.directed and few and not alike:
+        pending.append(_top_among_models(inputs, part, slots, generator))
     return pending
 
 
-def rows_alike(models: Models, slots: Ints) -> bool:
+def rows_alike(inputs: FamilyInputs, slots: Ints) -> bool:
     """Do the Retrains differ on the rows at *slots* together, as on many pictures of a customer?"""
-    scores = np.stack([s.scores["log_odds"].forget[slots] for s in models.retrains])
-    features = [s.features("forget").flatten(1).double().numpy()[slots] for s in models.retrains]
+    scores = np.stack([s.scores["log_odds"].forget[slots] for s in inputs.retrains])
+    features = [s.features("forget").flatten(1).double().numpy()[slots] for s in inputs.retrains]
     return shared_with_neighbour(scores, features) > SHARED
 
 
 def _top_among_models(
-    models: Models, part: str, slots: Ints, generator: np.random.Generator
+    inputs: FamilyInputs, part: str, slots: Ints, generator: np.random.Generator
 ) -> Pending:
     """Are too many of the most extreme row scores of all models the audited model's?"""
     scores = [
         np.stack([_in_own_spread(s.scores["log_odds"], slots) for s in group])
-        for group in (models.unlearned, models.retrains)
+        for group in (inputs.unlearned, inputs.retrains)
     ]
     strata, above = among_models(scores[0].mean(0), scores[1])
     test = top_test(strata, above, generator)
@@ -124,18 +129,18 @@ def _level_evidence(
     )
 
 
-def _distance_level(models: Models, part: str, slots: Ints) -> Pending:
+def _distance_level(inputs: FamilyInputs, part: str, slots: Ints) -> Pending:
     """Mean distance of each model to all others: every model has as many references."""
-    count = len(models.retrains)
+    count = len(inputs.retrains)
     pairs = np.zeros((count + 1, count + 1, len(slots)))
     for a in range(count + 1):
         for b in range(a):
             if a == count:
                 rows = np.mean(
-                    [divergence(u, models.retrains[b]).forget[slots] for u in models.unlearned], 0
+                    [divergence(u, inputs.retrains[b]).forget[slots] for u in inputs.unlearned], 0
                 )
             else:
-                rows = divergence(models.retrains[a], models.retrains[b]).forget[slots]
+                rows = divergence(inputs.retrains[a], inputs.retrains[b]).forget[slots]
             pairs[a, b] = pairs[b, a] = rows
     values = pairs.sum(1) / count
     spread = 0.2 * float(values[:-1].mean())
@@ -147,21 +152,21 @@ def _distance_level(models: Models, part: str, slots: Ints) -> Pending:
     return Pending(evidence)
 
 
-def kept_test(models: Models, part: str) -> Pending:
+def kept_test(inputs: FamilyInputs, part: str) -> Pending:
     """Is accuracy on *part* more than the margin below the Retrains'?
 
     Without this test a model that forgot everything would pass, because its forgotten rows look
     like test rows.
     """
     values = [
-        -np.stack([100.0 * _right(s, part) for s in group])[:, _usual(models, part)]
-        for group in (models.unlearned, models.retrains)
+        -np.stack([100.0 * _right(s, part) for s in group])[:, _usual(inputs, part)]
+        for group in (inputs.unlearned, inputs.retrains)
     ]
     test = level_test(
-        values[0].mean(0), values[1], margin=models.margin, above=models.margin, greater=True
+        values[0].mean(0), values[1], margin=inputs.margin, above=inputs.margin, greater=True
     )
-    about = f"accuracy lost on {part} rows: more than {models.margin:g} points below the Retrains'"
-    directed = models.directed or len(models.parts.listed) == 0
+    about = f"accuracy lost on {part} rows: more than {inputs.margin:g} points below the Retrains'"
+    directed = inputs.directed or len(inputs.parts.listed) == 0
     evidence = Evidence(
         f"kept_{part}", about, "points", test.difference, test.p, "over", directed, "kept"
     )
@@ -173,7 +178,7 @@ def _right(subject: Subject, part: str) -> Floats:
     return values
 
 
-def _usual(models: Models, part: str) -> np.ndarray:
+def _usual(inputs: FamilyInputs, part: str) -> np.ndarray:
     """Rows of *part* whose class is not forgotten whole."""
-    usual: np.ndarray = ~np.isin(models.unlearned[0].labels(part).numpy(), models.parts.classes)
+    usual: np.ndarray = ~np.isin(inputs.unlearned[0].labels(part).numpy(), inputs.parts.classes)
     return usual

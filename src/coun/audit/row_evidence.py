@@ -9,7 +9,14 @@ import numpy as np
 from scipy.stats import binom
 
 from coun.audit.canaries import audit_canaries
-from coun.audit.evidence import Direction, Evidence, Models, Pending, relearned_copies, strata_of
+from coun.audit.evidence import (
+    Direction,
+    Evidence,
+    FamilyInputs,
+    Pending,
+    relearned_copies,
+    strata_of,
+)
 from coun.audit.power import rows_for_rank, rows_for_top
 from coun.audit.rank_tests import (
     Groups,
@@ -26,22 +33,22 @@ from coun.metrics.arrays import Floats, Ints
 
 
 def row_tests(
-    models: Models,
+    inputs: FamilyInputs,
     strata: Strata,
     owners: tuple[Ints, Ints] | None,
     generator: np.random.Generator,
 ) -> list[Pending]:
     """Forgotten rows against test rows of their class: exact where rows are exchangeable."""
-    condition = ", given the Retrains' answers" if models.retrains else ""
+    condition = ", given the Retrains' answers" if inputs.retrains else ""
     pending = []
-    for name in models.names:
-        residual = given_retrains(models, strata, name)
-        pending.append(_rank_evidence(models, strata, name, residual, owners, generator, condition))
-    copies = relearned_copies(models)
+    for name in inputs.names:
+        residual = given_retrains(inputs, strata, name)
+        pending.append(_rank_evidence(inputs, strata, name, residual, owners, generator, condition))
+    copies = relearned_copies(inputs)
     if copies[0] and owners is None:  # its halves divide the rows of an owner
-        pending += _relearned_rows(models, copies, generator, condition)
-    if models.retrains:
-        apart = distances(models.unlearned, models.retrains)
+        pending += _relearned_rows(inputs, copies, generator, condition)
+    if inputs.retrains:
+        apart = distances(inputs.unlearned, inputs.retrains)
         where, values = average_by_owner(strata, apart, owners) if owners else (strata, apart)
         test = rank_test(where, values, generator, greater=True)
         about = f"{MEANING['distance']}: forgotten rows against test rows of their class"
@@ -50,20 +57,20 @@ def row_tests(
         )
         pending.append(Pending(replace(evidence, difference=mean_difference(strata, apart))))
     if owners is None:
-        pending.append(_top_evidence(models, strata, generator, condition))
+        pending.append(_top_evidence(inputs, strata, generator, condition))
     return pending
 
 
-def given_retrains(models: Models, strata: Strata, name: str) -> Groups:
+def given_retrains(inputs: FamilyInputs, strata: Strata, name: str) -> Groups:
     """The models' scores after subtracting what the Retrains' scores explain."""
-    scores = signed(models.unlearned, name)
-    if not models.retrains:
+    scores = signed(inputs.unlearned, name)
+    if not inputs.retrains:
         return scores
-    return residualise(strata, scores, signed(models.retrains, name))
+    return residualise(strata, scores, signed(inputs.retrains, name))
 
 
 def _rank_evidence(
-    models: Models,
+    inputs: FamilyInputs,
     strata: Strata,
     name: str,
     residual: Groups,
@@ -74,7 +81,7 @@ def _rank_evidence(
     where, values = average_by_owner(strata, residual, owners) if owners else (strata, residual)
     test = rank_test(where, values, generator)
     unit = 100.0 if name == "correctness" else 0.0
-    scores = minus(signed(models.unlearned, name), signed(models.retrains, name))
+    scores = minus(signed(inputs.unlearned, name), signed(inputs.retrains, name))
     evidence = Evidence(
         name,
         f"{MEANING[name]}: forgotten rows against test rows of their class{condition}",
@@ -82,33 +89,33 @@ def _rank_evidence(
         test.effect,
         test.p,
         "under" if test.effect >= 0 else "over",
-        bool(models.retrains),
+        bool(inputs.retrains),
         "exchangeable",
         difference=mean_difference(strata, scores, unit=unit),
     )
-    exact = _of_retrains(models, name)
-    remembered = models.memory.residual(name, strata, residual, exact, generator)
+    exact = _of_retrains(inputs, name)
+    remembered = inputs.memory.residual(name, strata, residual, exact, generator)
     if remembered is None or owners is not None:
         return Pending(evidence)
     replaced = Groups(remembered, residual.test)
     return Pending(evidence, rows_for_rank(strata, replaced, test.error))
 
 
-def _of_retrains(models: Models, name: str) -> Groups | None:
+def _of_retrains(inputs: FamilyInputs, name: str) -> Groups | None:
     """The Retrains' mean scores; None without Retrains."""
-    return signed(models.retrains, name) if models.retrains else None
+    return signed(inputs.retrains, name) if inputs.retrains else None
 
 
 def _relearned_rows(
-    models: Models,
+    inputs: FamilyInputs,
     copies: list[list[RelearnedHalf]],
     generator: np.random.Generator,
     condition: str,
 ) -> list[Pending]:
     slots = copies[0][0].slots
-    labels = tuple(models.unlearned[0].labels(part).numpy() for part in Groups._fields)
+    labels = tuple(inputs.unlearned[0].labels(part).numpy() for part in Groups._fields)
     half = strata_of(
-        (labels[0][slots], labels[1]), np.flatnonzero(np.isin(slots, models.parts.exchangeable))
+        (labels[0][slots], labels[1]), np.flatnonzero(np.isin(slots, inputs.parts.exchangeable))
     )
     if half is None:
         return []
@@ -136,9 +143,9 @@ def _relearned_rows(
 
 
 def _top_evidence(
-    models: Models, strata: Strata, generator: np.random.Generator, condition: str
+    inputs: FamilyInputs, strata: Strata, generator: np.random.Generator, condition: str
 ) -> Pending:
-    residual = given_retrains(models, strata, "log_odds")
+    residual = given_retrains(inputs, strata, "log_odds")
     test = top_test(strata, residual, generator)
     evidence = Evidence(
         "top_rows",
@@ -147,21 +154,21 @@ def _top_evidence(
         test.forgotten - test.expected,
         test.p,
         "under",
-        bool(models.retrains),
+        bool(inputs.retrains),
         "exchangeable",
     )
-    exact = _of_retrains(models, "log_odds")
-    remembered = models.memory.residual("log_odds", strata, residual, exact, generator)
+    exact = _of_retrains(inputs, "log_odds")
+    remembered = inputs.memory.residual("log_odds", strata, residual, exact, generator)
     if remembered is None:
         return Pending(evidence)
     return Pending(evidence, rows_for_top(strata, residual, remembered, test, generator))
 
 
-def canary_test(models: Models) -> Pending | None:
+def canary_test(inputs: FamilyInputs) -> Pending | None:
     """Canaries that took part against those that a coin kept out: exact without Retrains."""
     several = [
         [s.canaries for s in group if s.canaries is not None]
-        for group in (models.unlearned, models.retrains)
+        for group in (inputs.unlearned, inputs.retrains)
     ]
     if not several[0]:
         return None
@@ -178,7 +185,7 @@ def canary_test(models: Models) -> Pending | None:
     )
 
 
-def answers_test(models: Models) -> Pending:
+def answers_test(inputs: FamilyInputs) -> Pending:
     """Is a forgotten class still answered for its own rows, where no Retrain answers it?
 
     To a Retrain, no row of a class that is forgotten whole was ever seen, so comparing forgotten
@@ -186,13 +193,13 @@ def answers_test(models: Models) -> Pending:
     binomial test that the share of its rows is at most *margin* points. Without Retrains it may
     also be the share of other test rows: a poor model gives one name to rows of any class.
     """
-    shares = [_answered(s, models.parts.classes) for s in models.unlearned]
-    exact = [_answered(s, models.parts.classes) for s in models.retrains]
+    shares = [_answered(s, inputs.parts.classes) for s in inputs.unlearned]
+    exact = [_answered(s, inputs.parts.classes) for s in inputs.retrains]
     mean = np.mean(shares, axis=0) - (np.max(exact, axis=0) if exact else 0)
     count, rows = int(np.floor(np.maximum(mean, 0).sum())), len(mean)
-    usual = models.margin / 100
+    usual = inputs.margin / 100
     if not exact:
-        usual = max(usual, _answered_elsewhere(models.unlearned, models.parts.classes))
+        usual = max(usual, _answered_elsewhere(inputs.unlearned, inputs.parts.classes))
     p = float(binom.sf(count - 1, rows, usual))
     about = "share of the forgotten class's rows that are still given its name" + (
         ", where no Retrain gives it" if exact else "; a model that never saw it gives it to none"
