@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from coun.data import Split, load
-from coun.engine.device import one_thread
+from coun.engine.device import threads
 from coun.report import Row, tabulate
 from coun.report.figures import feature_maps, prediction_row
 from coun.report.figures.maps import Projection
@@ -61,7 +61,7 @@ def tell(folder: Path, *, fast: bool, tick: Callable[[str], None]) -> ForgottenD
     data = load("digits")
     split = Split.by_class(data, DIGIT)
     epochs = 2 if fast else EPOCHS
-    with one_thread():
+    with threads(1):
         tick("the digits, correctly labelled")
         original = train(data, MODEL, seed=0, epochs=epochs, out=folder / "original")
         tick(f"Retrain without the digit {DIGIT}")

@@ -15,7 +15,7 @@ from coun.audit.auditing import audit
 from coun.certificates import Check, Verification
 from coun.data import Data, Split, Views, load
 from coun.engine import predict
-from coun.engine.device import one_thread
+from coun.engine.device import threads
 from coun.errors import CounError
 from coun.files import atomically
 from coun.registry import Registry
@@ -128,7 +128,7 @@ def tell(folder: Path, *, fast: bool, tick: Tick) -> Mistake:
     """
     recipe = {**RECIPE, "epochs": 20} if fast else {**RECIPE}
     settings = {**SETTINGS, "epochs": 6} if fast else {**SETTINGS}
-    with one_thread():
+    with threads(1):
         tick("a labelling mistake")
         data, wrong = spoiled_digits(folder / "digits.npz")
         tick("training on wrong labels")

@@ -181,23 +181,23 @@ def keep_freed_memory() -> None:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one core inside the block.
+def threads(count: int) -> Iterator[None]:
+    """Compute with *count* threads inside the block; their number is restored afterwards.
 
-    This is for small networks, where multi-threading only adds overhead. The number of threads is
-    restored afterwards.
+    The last bits of results depend on it. One thread is best for small networks, where more of
+    them only add overhead.
 
-    >>> with one_thread():
+    >>> with threads(1):
     ...     torch.get_num_threads()
     1
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
-        with threadpool_limits(1):
+        with threadpool_limits(count):
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def _has_bf16(device: torch.device) -> bool:

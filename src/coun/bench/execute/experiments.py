@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from coun.attacks.vulnerable import RULI, vulnerable_rows
 from coun.bench.execute.attacks import attack
@@ -33,6 +31,7 @@ from coun.data import Data, Split
 from coun.data.requests import ModelPredictions
 from coun.data.requests.whole_class import class_label
 from coun.engine import predict
+from coun.engine.device import threads
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.files import locked
@@ -60,7 +59,7 @@ def execute(experiment: Experiment, store: Store, options: ComputeOptions, worke
     is_main = ProcessGroup.current().is_main
     if is_main:
         store.begin(experiment)
-    with _threads(experiment.setting.threads):
+    with threads(experiment.setting.threads):
         run_options = _run_options(experiment.setting, options, worker)
         if isinstance(experiment, Train):
             result = _summary(_train(experiment, store, run_options))
@@ -362,15 +361,3 @@ def _run_options(setting: ExperimentSetting, options: ComputeOptions, worker: in
         announce=False,
         keep_freed_memory=True,
     )
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Compute with *count* threads inside the block, because results depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        with threadpool_limits(count):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from coun.bench.spec.config import Config, Workload
 from coun.bench.spec.experiment import (
@@ -32,6 +31,7 @@ from coun.bench.spec.planned import Plan
 from coun.bench.spec.reading import configured, load, with_selected_workloads
 from coun.bench.spec.workload import MissingDataError, WorkloadInfo, data_spec
 from coun.data import Data, from_arrays
+from coun.engine.device import threads
 from coun.errors import CounError
 from coun.methods import find, without_contrast
 from coun.metrics import Measurements
@@ -297,25 +297,18 @@ def _speed(plan: Plan, workload: Workload, timed: bool, tflops: float | None) ->
     size = min(batch, max(2, rows // 2))
     settled = {**workload.train, "epochs": 1, "unaugmented_epochs": 0, "batch_size": size}
     options = Options(settings.device, info.precision, compile=settings.compile)  # type: ignore[arg-type]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
-        with threadpool_limits(settings.threads), tempfile.TemporaryDirectory() as folder:
-            warm = sample.train.take(torch.arange(min(4, rows)))
-            train(replace(sample, train=warm), workload.model, options=options, **settled)
-            start = time.perf_counter()
-            run = train(
-                sample, workload.model, out=Path(folder) / "run", options=options, **settled
-            )
-            whole = time.perf_counter() - start
-            start = time.perf_counter()
-            predictions(run.classifier, sample, None)
-            predicted = time.perf_counter() - start
-            start = time.perf_counter()
-            _random_measurements(info).values_by_name()
-            measured = time.perf_counter() - start
-    finally:
-        torch.set_num_threads(threads)
+    with threads(settings.threads), tempfile.TemporaryDirectory() as folder:
+        warm = sample.train.take(torch.arange(min(4, rows)))
+        train(replace(sample, train=warm), workload.model, options=options, **settled)
+        start = time.perf_counter()
+        run = train(sample, workload.model, out=Path(folder) / "run", options=options, **settled)
+        whole = time.perf_counter() - start
+        start = time.perf_counter()
+        predictions(run.classifier, sample, None)
+        predicted = time.perf_counter() - start
+        start = time.perf_counter()
+        _random_measurements(info).values_by_name()
+        measured = time.perf_counter() - start
     cost = run.record.cost
     images = len(sample.train) + len(sample.test)
     return Speed(
