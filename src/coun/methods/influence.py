@@ -51,7 +51,7 @@ class Influence(Method):
     mode: Literal["exact", "reference"] = Field(
         "exact", description="How H^-1 is applied: exactly, or as in the authors' code."
     )
-    samples: Positive = Field(1000, description="Largest number of retain samples in H.")
+    samples: Positive = Field(1000, description="Largest number of retain rows in H.")
     batch_size: Positive = Field(128, description="Images per batch; only the speed depends on it.")
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
