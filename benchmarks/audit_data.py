@@ -21,8 +21,7 @@ import audit
 import numpy as np
 import torch
 from audit_models import BATCH, Nets, Pool, World, drawn, fit, forgetting, pools
-from audit_page import ACCUSING
-from scipy.stats import binom
+from audit_page import ACCUSING, limit
 from wrapped import wrapped
 
 from coun.audit import rank_tests, top_rows
@@ -191,11 +190,6 @@ def parts_of(world: World) -> RequestParts:
     return without_copies(audit.parts_of(world), copied)
 
 
-def limit(count: int) -> int:
-    """The accusations of *count* that chance exceeds with at most 5% at alpha."""
-    return int(binom.ppf(0.95, count, ALPHA))
-
-
 def table(cells: dict[tuple[str, str, int], Counter[str]], model: str) -> list[str]:
     """Accusations and cleared models out of the number of audits, by request."""
     lines = ["| request | " + " | ".join(f"R = {r}" for r in RETRAINS) + " |"]
@@ -205,7 +199,7 @@ def table(cells: dict[tuple[str, str, int], Counter[str]], model: str) -> list[s
         for count in RETRAINS:
             words = cells.get((name, model, count), Counter())
             accused, total = sum(words[w] for w in ACCUSING), sum(words.values())
-            mark = " **!**" if model == "Retrain" and accused > limit(total) else ""
+            mark = " **!**" if model == "Retrain" and accused > limit(total, ALPHA) else ""
             row.append(f"{accused}/{total}{mark} ({sum(words[w] for w in CLEAR)} cleared)")
         lines.append(f"| {name} | " + " | ".join(row) + " |")
     return lines

@@ -43,9 +43,9 @@ Draws = dict[
 ]  # accused true Retrains, by request and number; of which draw
 
 
-def limit(count: int) -> int:
-    """The number of accusations of *count* that chance exceeds with at most 5% at alpha."""
-    return int(binom.ppf(0.95, count, ALPHA))
+def limit(count: int, alpha: float = ALPHA) -> int:
+    """The number of accusations of *count* that chance exceeds with at most 5% at *alpha*."""
+    return int(binom.ppf(0.95, count, alpha))
 
 
 def of_retrains(cells: Cells) -> list[str]:

@@ -21,6 +21,7 @@ from coun.bench import bench, report
 from coun.bench.output.results import read
 from coun.files import write_text
 from coun.metrics.statistics import paired
+from coun.report import Cell
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "federated.md"
 ROWS = ("Original", "Retrain", "Retrain again", "FT", "NoT", "CoUn", "PGD", "FedEraser")
@@ -111,7 +112,7 @@ def _table(title: str, records: list[dict[str, Any]]) -> str:
         values = [list(_values(records, row, column).values()) for column in COLUMNS]
         if not values[0]:
             continue
-        cells = [_cell(numbers, 1 if k < 4 else 2) for k, numbers in enumerate(values)]
+        cells = [Cell.of(numbers).text(1 if k < 4 else 2) for k, numbers in enumerate(values)]
         if row == "Retrain":
             cells[-1] = "0"
         ratio = statistics.fmean(_values(records, row, "flops_ratio").values())
@@ -156,11 +157,6 @@ def _parts(records: list[dict[str, Any]], seeds: list[int]) -> str:
             words.append(f"{label} {difference:+.1f}")
         sentences.append(f"{row} differs from Retrain by {', '.join(words)}.")
     return " ".join(sentences)
-
-
-def _cell(values: list[float], digits: int) -> str:
-    spread = f"±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}f}{spread}"
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from coun.multitask import (
 )
 from coun.multitask.measures import task_gap
 from coun.multitask.workload import VEHICLES
+from coun.report import Cell
 
 METHODS = ("finetune", "gradient_difference", "interference_aware")
 FLOOR = 1000  # added to the seed of the second Retrain
@@ -124,10 +125,11 @@ def summarised(results: dict[str, dict[str, Any]]) -> str:
                 task: [seed[title][name]["tasks"][task]["test_accuracy"] for seed in seeds]
                 for task in tasks
             }
-            cells += [_cell(gaps[task]) if name != "Retrain" else "0" for task in tasks]
-            cells += [_cell(tests[task], 1) for task in tasks]
+            cells += [Cell.of(gaps[task]).text() if name != "Retrain" else "0" for task in tasks]
+            cells += [Cell.of(tests[task]).text(1) for task in tasks]
             scores = [_uis(seed[title], name) for seed in seeds]
-            cells.append(_cell([s for s in scores if s is not None], 3))
+            measured = [s for s in scores if s is not None]
+            cells.append(Cell.of(measured).text(3) if measured else "")
             cells.append(f"{statistics.fmean(seed[title][name]['cost'] for seed in seeds):.2f}")
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -197,13 +199,6 @@ def _uis(results: dict[str, Any], name: str) -> float | None:
         if "unlearn_accuracy" in values
     ]
     return statistics.fmean(scores) if scores else None
-
-
-def _cell(values: list[float], digits: int = 2) -> str:
-    if not values:
-        return ""
-    spread = f"±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}f}{spread}"
 
 
 def main() -> None:
