@@ -1,14 +1,20 @@
 """The `coun` command, also as `python -m coun`."""
 
+import io
 import os
 import signal
 import sys
 
 
 def main() -> int:
-    """Run the command line; return the exit code. No interrupt shows a traceback."""
+    """Run the command line; return the exit code. No interrupt shows a traceback.
+
+    A name that the encoding of the terminal lacks is printed with escapes.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)  # until the command line is imported
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error is from the start
     from coun.cli import main as run
     from coun.cli import process
 

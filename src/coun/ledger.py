@@ -113,6 +113,11 @@ class Ledger:
         """Turn errors of SQLite into one line that says what to do."""
         try:
             yield
+        except UnicodeEncodeError as error:  # of a text that is written
+            text = ascii(error.object[max(0, error.start - 20) : error.end])
+            raise CounError(
+                f"{text} is not valid Unicode, so that it cannot be recorded; write it otherwise"
+            ) from None
         except (sqlite3.Error, UnicodeError) as error:  # damaged text may be in its own message
             text = " ".join(str(error).split())
             advice = ""

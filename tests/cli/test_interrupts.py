@@ -100,6 +100,20 @@ def test_a_seed_beyond_every_generator_is_refused():
         coun.Split.random(data, 0.1, seed=99999999999999999999)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_name_that_the_terminal_cannot_show_is_printed_with_escapes(tmp_path, encoding):
+    lines = [f"{n % 3},{n % 5},{('Zoë', '漢')[n % 2]}\n" for n in range(20)]
+    (tmp_path / "t.csv").write_text("".join(["a,b,label\n", *lines]), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "coun", "rows", f"table:{tmp_path / 't.csv'}"],
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u6f22" in done.stdout
+    assert (b"\\xeb" if encoding == "ascii" else b"Zo\xeb") in done.stdout
+
+
 @pytest.mark.parametrize("words", [["--help"], ["methods"], ["methods", "--json"]])
 def test_a_reader_that_stops_early_is_no_error(words, unmeasured):
     """As in `coun rows digits | head`: the exit code is that of SIGPIPE, and nothing is said."""

@@ -185,6 +185,14 @@ def test_what_cannot_be_a_request_is_refused(begun, arguments, message):
     assert begun.summary().requests == ()
 
 
+def test_a_reason_that_is_not_unicode_is_refused_and_is_no_tampering(begun, trained_folder):
+    names = coun.Run.open(trained_folder / "original").data.ids[:2]
+    with pytest.raises(CounError, match=r"Zo\\udceb.* is not valid Unicode") as refused:
+        begun.add(ids=names, reason="Zo\udceb")
+    assert not isinstance(refused.value, TamperingFound)
+    assert begun.add(ids=names, reason="Zoë").rows == 2
+
+
 def test_rows_that_were_forgotten_before_are_not_counted_again(fulfilled):
     names = people(fulfilled, "alice")
     with pytest.raises(coun.CounError, match="forgotten before"):

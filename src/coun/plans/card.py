@@ -109,7 +109,9 @@ def default_share(name: str) -> float | None:
 
 @cache
 def _shares() -> dict[str, float]:
-    shares: dict[str, float] = json.loads(files(__package__).joinpath("costs.json").read_text())
+    shares: dict[str, float] = json.loads(
+        files(__package__).joinpath("costs.json").read_text("utf-8")
+    )
     return shares
 
 
