@@ -21,6 +21,7 @@ LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a 
 SINGLE_ROWS = ("random", "listed")  # kinds of requests
 # Methods with targets that the default epochs reach.
 MET_SOON = ("out_of_fold", "calibrated_out_of_fold", "held_out")
+LEAST_MATCHED = 2  # epochs of such a method, because targets are moved between them
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
 LabelFit = Literal["usual", "unusual", "wrong"]  # of the forget rows, beside held-out rows
@@ -108,7 +109,9 @@ def choose_method(
     4. If nothing else is left, or one epoch costs more than the budget: Retrain.
 
     Each earlier unlearning has trained the model further. The training of many requests would add
-    up to more than a Retrain has, so it is in proportion to the rows that are new.
+    up to more than a Retrain has, so it is in proportion to the rows that are new. Methods that
+    match targets of single rows have two epochs at least: with one, a series of requests moved the
+    model away from Retrain, row by row.
 
     Args:
         kind: what the request consists of (`kind_of`): "class", "random", "listed" or "mixed".
@@ -171,7 +174,9 @@ def choose_method(
         if name in MET_SOON:
             most = min(most, max(1, round(MATCHING_EPOCHS * epochs_of_original)))
         if name not in exclude and most:
-            epochs = max(1, most * forget_rows // (forget_rows + earlier_rows))
+            fewest = LEAST_MATCHED if name in MET_SOON else 1
+            epochs = most * forget_rows // (forget_rows + earlier_rows)
+            epochs = max(min(fewest, most), epochs)
             chosen = {"epochs": epochs, **settings[name]}
             method = find(name, trust=False)
             if issubclass(method, Matching):
