@@ -63,12 +63,12 @@ def test_single_rows_are_matched_for_at_most_the_default_epochs(budget):
 
 @pytest.mark.parametrize("kind", ["listed", "random"])
 def test_held_out_rows_calibrate_where_nothing_is_prepared(kind):
-    values = {"kind": kind, "held_out_rows": 20}
+    values = {"kind": kind, "test_rows": 40}
     assert names(**values) == ["held_out", "neggrad_plus", "coun", "retrain"]
     assert names(**values, prepared=True)[:2] == ["out_of_fold", "held_out"]
-    assert names(**{**values, "held_out_rows": 19})[0] == "neggrad_plus"
+    assert names(**{**values, "test_rows": 39})[0] == "neggrad_plus"
     assert names(**values, forget_rows_present=False) == ["coun", "retrain"]
-    assert names(kind="class", held_out_rows=20)[0] == "class_matching"
+    assert names(kind="class", test_rows=40)[0] == "class_matching"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_held_out_rows_calibrate_where_nothing_is_prepared(kind):
 )
 def test_ignorant_models_of_folds_say_only_which_rows_are_hard(ratio, expected):
     values = {"kind": "listed", "prepared": True, "error_ratio": ratio}
-    tried = names(**values, held_out_rows=20)
+    tried = names(**values, test_rows=40)
     assert (tried[0], tried[tried.index(expected) + 1]) == (expected, "held_out")
     assert ("out_of_fold" in tried) == (expected == "out_of_fold")
     assert names(**values)[0] == "out_of_fold"  # without held-out rows there is nothing better
@@ -105,7 +105,7 @@ def test_errors_of_folds_are_counted_beside_those_of_the_model(original, small, 
 
 @pytest.mark.parametrize("kind", ["class", "mixed"])
 def test_whole_classes_have_no_targets(kind):
-    tried = names(kind=kind, **ROWS, prepared=True, held_out_rows=100)
+    tried = names(kind=kind, **ROWS, prepared=True, test_rows=100)
     assert not {"out_of_fold", "held_out"} & set(tried)
 
 
@@ -135,7 +135,7 @@ def test_a_class_with_some_other_rows_is_a_class(small, others, expected):
     ],
 )
 def test_labels_that_do_not_fit_are_not_matched_to_those_of_held_out_rows(fit, prepared, expected):
-    values = {"kind": "listed", "held_out_rows": 100, "label_fit": fit, "prepared": prepared}
+    values = {"kind": "listed", "test_rows": 100, "label_fit": fit, "prepared": prepared}
     assert names(**values) == expected
     assert names(**values, error_ratio=2.0)[0] == next(n for n in expected if n != "out_of_fold")
     assert names(**{**values, "kind": "class"})[0] == "class_matching"
@@ -143,7 +143,7 @@ def test_labels_that_do_not_fit_are_not_matched_to_those_of_held_out_rows(fit, p
 
 @pytest.mark.parametrize("prepared", [False, True])
 def test_where_most_of_a_class_goes_nothing_is_matched(prepared):
-    values = {"kind": "random", "held_out_rows": 100, "prepared": prepared}
+    values = {"kind": "random", "test_rows": 100, "prepared": prepared}
     assert names(**values, share_of_classes=0.76) == ["coun", "retrain"]
     assert names(**values, share_of_classes=0.75)[0] in ("out_of_fold", "held_out")
     assert names(**values, share_of_classes=0.9, label_fit="wrong")[0] == "class_matching"
@@ -216,7 +216,7 @@ def test_an_unlearned_model_is_trained_in_proportion_to_what_is_new(prepared, ex
 @pytest.mark.parametrize(("rows", "expected"), [(799, 0.05), (800, 0.03)])
 @pytest.mark.parametrize("prepared", [True, False])
 def test_many_steps_have_a_learning_rate_that_shows_what_is_missed(rows, expected, prepared):
-    values = {"kind": "listed", "prepared": prepared, "held_out_rows": 20, "error_ratio": 2.0}
+    values = {"kind": "listed", "prepared": prepared, "test_rows": 40, "error_ratio": 2.0}
     recipe = {**RECIPE, "batch_size": 64}  # 4 epochs, so that 800 rows make 50 steps
     choice = choose_method(**{**ROWS, "retain_rows": rows}, original=recipe, **values)
     assert choice.name == ("calibrated_out_of_fold" if prepared else "held_out")
@@ -229,13 +229,18 @@ def test_without_sgd_the_learning_rate_is_left_open():
     assert "lr" not in choice.settings
 
 
-def test_unlearn_takes_auto_and_records_why(small, split, tmp_path):
-    data = replace(small, source="")
+@pytest.mark.parametrize(
+    ("count", "expected", "words"), [(40, "held_out", "held-out"), (39, "neggrad_plus", "NegGrad+")]
+)
+def test_unlearn_takes_auto_and_records_why(small, split, tmp_path, caplog, count, expected, words):
+    """Four test rows of each class are enough, as half of them together say how sure one may be."""
+    data = replace(small, source="", test=small.test.take(torch.arange(count)))
     original = coun.train(data, "mlp", epochs=8)
     run = coun.unlearn(original, split, "auto", out=tmp_path / "run", epochs=1)
-    assert run.record.method.name == "neggrad_plus"
+    assert run.record.method.name == expected
     assert run.record.method.settings["epochs"] == 1
-    assert "NegGrad+" in run.record.chosen_because
+    assert words in run.record.chosen_because
+    assert "too few" not in caplog.text  # what auto chooses has the rows that it needs
 
 
 def test_a_retrain_that_auto_chooses_has_the_recipe_of_the_original(small, split):

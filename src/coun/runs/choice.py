@@ -17,7 +17,7 @@ BUDGET = 0.3  # of a Retrain's cost
 NEARLY_RETRAIN = 0.8  # from this share on, the exact answer is hardly dearer
 MOST_ERRORS = 1.5  # of models of folds for each error of the model, for targets as they are
 MOST_OF_CLASS = 0.75  # of a class: models that saw so much more of it know too much
-LEAST_HELD_OUT = 20  # test rows per class, from which half can show how sure a model may be
+FEW_HELD_OUT = 20  # below it, a quantile of 5% is the smallest value, and rests on one row
 SINGLE_ROWS = ("random", "listed")  # kinds of requests
 # Methods with targets that the default epochs reach.
 MET_SOON = ("out_of_fold", "calibrated_out_of_fold", "held_out")
@@ -76,7 +76,7 @@ def choose_method(
     budget: float = BUDGET,
     exclude: Collection[str] = (),
     prepared: bool = False,
-    held_out_rows: int = 0,
+    test_rows: int = 0,
     earlier_rows: int = 0,
     error_ratio: float = 1.0,
     second_view: str | None = None,
@@ -123,8 +123,8 @@ def choose_method(
         budget: what unlearning may cost, as a share of a Retrain.
         exclude: names of methods that failed a gate.
         prepared: whether the model carries out-of-fold predictions (`coun prepare`).
-        held_out_rows: mean number of test rows of a class, if half of them may be used to
-            calibrate a method, so that measurements have the other half only; else 0.
+        test_rows: how many there are, if half of them may be used to calibrate a method, so that
+            measurements have the other half only; else 0.
         earlier_rows: rows that the model to start from was made to forget since it was trained.
         error_ratio: the error rate of the models of folds on rows that they have not seen, divided
             by that of the model on held-out rows.
@@ -163,7 +163,7 @@ def choose_method(
         kind,
         forget_rows_present,
         prepared,
-        held_out_rows >= LEAST_HELD_OUT,
+        test_rows // 2 >= FEW_HELD_OUT,
         error_ratio,
         label_fit,
         share_of_classes,

@@ -31,7 +31,7 @@ def request_facts(start: Run, split: Split, original: Mapping[str, Any]) -> dict
         "forget_rows_present": present,
         "original": original,
         "prepared": start.out_of_fold is not None,
-        "held_out_rows": split.rows_to_calibrate(start.data) // len(start.data.classes),
+        "test_rows": split.rows_to_calibrate(start.data),
         "earlier_rows": len(split.earlier) if start.record.kind == "unlearned" else 0,
         "error_ratio": error_ratio(start, split),
         "label_fit": label_fit(start, split) if present and kind in SINGLE_ROWS else "usual",

@@ -23,7 +23,7 @@ from coun.methods.retrain import Retrain
 from coun.models import gives_same_weights, make_like, name_of_folder
 from coun.models.ensemble import Layout, Shards
 from coun.runs.chain import accumulated, step_of
-from coun.runs.choice import AUTO, SINGLE_ROWS, choose_method, kind_of
+from coun.runs.choice import AUTO, FEW_HELD_OUT, SINGLE_ROWS, choose_method, kind_of
 from coun.runs.choosing import request_facts
 from coun.runs.cost import in_words, retrain_share
 from coun.runs.execution import execute
@@ -40,7 +40,6 @@ from coun.runs.start import RunSpec, Start, require_trainable, warn_of_modes
 from coun.seeds import check_defaults_of_torch
 from coun.trust import Trust, from_anywhere
 
-FEW_HELD_OUT = 20  # below it, a quantile of 5% is the smallest value, and rests on one row
 _log = logging.getLogger(__name__)
 
 
