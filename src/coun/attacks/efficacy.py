@@ -24,9 +24,10 @@ def efficacy_by_feature(
     100 classes.
 
     Args:
-        members: logits of training rows that were retained, (N, K), with labels (N,).
-        others: logits of rows that no model was trained on, (M, K), with labels (M,).
-        targets: logits of the forget rows, (F, K), with labels (F,).
+        members, member_labels: logits of training rows that were retained, (N, K), and
+            labels (N,).
+        others, other_labels: of rows that no model was trained on, (M, K) and (M,).
+        targets, target_labels: of the forget rows, (F, K) and (F,).
 
     >>> import torch
     >>> labels = torch.zeros(20, dtype=torch.long)

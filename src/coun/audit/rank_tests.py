@@ -45,6 +45,9 @@ def minus(a: Groups, b: Groups) -> Groups:
 class Strata:
     """Positions of forgotten and of test rows: one pair for each class that both have.
 
+    Attributes:
+        pairs: positions among the forgotten rows and among the test rows, of one class each.
+
     >>> strata = Strata.of(np.array([0, 0, 1]), np.array([1, 0, 2]))  # labels; class 2 has no pair
     >>> [(forget.tolist(), test.tolist()) for forget, test in strata.pairs]
     [([0, 1], [1]), ([2], [0])]

@@ -19,6 +19,7 @@ class Audit:
     """The verdict, all numbers behind it, and the models with their outputs.
 
     Attributes:
+        split, data: the request, and the data that holds its rows.
         unlearned, retrains, original: the models under audit and what they are compared with.
         family, of_original: the tests, and the same tests of the Original.
         measures: the metrics of each model, by its name.

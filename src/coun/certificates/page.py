@@ -59,7 +59,9 @@ def write_page(statement: Statement, keyids: Sequence[str], path: Path) -> None:
 def model_card(statement: Statement, keyids: Sequence[str] = ()) -> str:
     """Return the content of a certificate as a section of a model card, in Markdown.
 
-    Args: keyids: of the keys that signed it, from `Verification.keyids`.
+    Args:
+        statement: what the certificate says, from `Verification.statement`.
+        keyids: of the keys that signed it, from `Verification.keyids`.
 
     >>> from coun.certificates.example import example_statement
     >>> model_card(example_statement()).splitlines()[0]

@@ -31,6 +31,10 @@ class _Part(BaseModel):
 class Subject(_Part):
     """A file that the certificate is about; it is recognised by its SHA-256, not by its name.
 
+    Args:
+        name: of the file.
+        digest: by algorithm, in hexadecimal digits; "sha256" must be among them.
+
     >>> Subject(name="model.safetensors", digest={"sha256": "0" * 64}).name
     'model.safetensors'
     """
@@ -50,6 +54,10 @@ class Subject(_Part):
 class Material(_Part):
     """What the work started from: models, data and software, by digest or by URI.
 
+    Args:
+        digest: by algorithm, as of a `Subject`; empty where only *uri* says what it was.
+        uri: for software its package URL (purl).
+
     >>> Material(name="coun", uri="pkg:pypi/coun@0.3.0").digest
     {}
     """
@@ -61,6 +69,11 @@ class Material(_Part):
 
 class RowsCommitment(_Part):
     """What binds the certificate to ids without naming them; see `commit`.
+
+    Args:
+        alg: how the root is made.
+        root: the root of the tree, 64 hexadecimal digits.
+        key_id: a name of the key of the request that does not reveal it.
 
     >>> from coun.certificates import commit
     >>> made = commit(["cat/1.png", "cat/2.png"], bytes(32))
@@ -79,7 +92,10 @@ class RequestServed(_Part):
     Args:
         id: of the request in its registry.
         kind: how the rows were named: "listed" (by id or content), "class", or "mixed".
+        received, due: dates; *due* is None where none was set.
         rows: how many training rows it names.
+        reason: free text of whoever entered the request.
+        rows_commitment: binds the certificate to these rows without naming them.
         matched_by: how these rows were recognised: "id", "content", "class", "features".
 
     >>> day = datetime.date(2026, 11, 26)
@@ -99,6 +115,10 @@ class RequestServed(_Part):
 
 class MethodUsed(_Part):
     """The method, every setting, and whether it read the forget rows.
+
+    Args:
+        settings: by name, also those left at their defaults.
+        seed: of all random draws.
 
     >>> MethodUsed(name="coun", settings={"epochs": 3}, reads_forget_data=False).seed
     0
@@ -127,6 +147,7 @@ class Check(_Part):
     """One test of the model: its value, interval, power and result.
 
     Args:
+        name: as the page shows it; its first words tell the unit of *value* (see `shown`).
         interval: the 90% interval of the value.
         detectable_rows: how many remembered rows the test would find in 4 of 5 cases; None
             where this is not known or the test is not about memory.
@@ -152,6 +173,8 @@ class Check(_Part):
 class Coverage(_Part):
     """What the request was carried out on, and what it was not carried out on.
 
+    Args: covered, not_covered: places where the rows or what was made of them may be.
+
     >>> "back-ups" in Coverage().not_covered
     True
     """
@@ -172,6 +195,14 @@ class Previous(_Part):
 
 class Predicate(_Part):
     """What was asked, what was done, what was shown, and what remains open.
+
+    Args:
+        materials: what the work started from.
+        checks: the tests of the new model; *result* follows from them.
+        previous: None for the first certificate of a registry.
+        time_created: when the certificate was made.
+        effective: since when the new model is served; without meaning where *result* is FAILED.
+        statement: the same sentence in every certificate: what it does not claim.
 
     >>> from coun.certificates.example import example_statement
     >>> example_statement().predicate.statement
@@ -195,6 +226,8 @@ class Predicate(_Part):
 
 class Statement(_Part):
     """An in-toto Statement, version 1, about the files in *subject*.
+
+    Args: type, predicate_type: URIs by which readers tell what kind of statement this is.
 
     >>> from coun.certificates.example import example_statement
     >>> example_statement().to_json()["subject"][0]["name"]

@@ -12,7 +12,7 @@ def cost_ratio(cost: Mapping[str, float], retrain: Mapping[str, float]) -> float
 
     Operations do not depend on what else the machine did meanwhile, as seconds do.
 
-    Args: the `cost` in the record of each run.
+    Args: cost, retrain: the `cost` in the record of each run; their key "flops" is read.
 
     Returns: the ratio; infinite for a Retrain that had nothing to train.
 

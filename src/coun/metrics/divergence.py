@@ -55,7 +55,9 @@ def js_divergence(p: Values, q: Values) -> float:
 
 
 def js_rows(p: Values, q: Values) -> Floats:
-    """Compute `js_divergence` for each row, (N,).
+    """Compute `js_divergence` for each row, (N,), in nats.
+
+    Args: p, q: probabilities (N, K).
 
     >>> p, q = np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[0.0, 1.0], [0.5, 0.5]])
     >>> js_rows(p, q).round(3).tolist()  # ln 2 is the largest value

@@ -22,7 +22,11 @@ PROBED = 3_000  # retain rows that the metric fits the probe to
 
 @dataclass(frozen=True)
 class Probe:
-    """Accuracies of a linear probe, percent; `converged` is false if the fit reached its limit.
+    """What a linear probe makes of the features of a model.
+
+    Attributes:
+        forget_accuracy, test_accuracy: percent.
+        converged: false if the fit reached its largest number of iterations.
 
     >>> rows = np.array([[0.0], [0.1], [1.0], [1.1]]), np.array([0, 0, 1, 1])
     >>> linear_probe(rows, rows, rows).forget_accuracy

@@ -26,7 +26,11 @@ class RelearnTime:
 
 @dataclass(frozen=True)
 class AnamnesisIndex:
-    """AIN, and whether it is a value, a bound on the value, or undefined (then NaN).
+    """The anamnesis index, and how it is to be read.
+
+    Attributes:
+        index: 1 is ideal; NaN where undefined.
+        kind: whether it is the value or a bound on it.
 
     >>> anamnesis_index(RelearnTime(2, True), RelearnTime(8, True))
     AnamnesisIndex(index=0.25, kind='exact')
@@ -42,6 +46,8 @@ def anamnesis_index(unlearned: RelearnTime, retrain: RelearnTime) -> AnamnesisIn
     If the unlearned model reached its limit, the index is a lower bound; if Retrain did, an
     upper bound. It is undefined if both did, or if Retrain needs no round at all: a target
     that is met without training tells nothing.
+
+    Args: unlearned, retrain: rounds of either model until the same target.
 
     Source: Chundawat et al. 2023, "Zero-Shot Machine Unlearning"; the bounds are ours.
 

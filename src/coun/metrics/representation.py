@@ -52,7 +52,11 @@ def linear_cka(x: Values, y: Values) -> float:
 
 @dataclass(frozen=True)
 class LayerDistance:
-    """The L2 distance between the weights of two models: for each tensor, and in total.
+    """The L2 distance between the weights of two models.
+
+    Attributes:
+        layers: by name of the tensor in the state dict.
+        total: of all tensors together.
 
     >>> import torch
     >>> layer_distance({"fc.weight": torch.zeros(1, 2)}, {"fc.weight": torch.tensor([[3.0, 4.0]])})

@@ -20,6 +20,11 @@ class Mean:
 
     Of a single value, everything but the mean is NaN.
 
+    Attributes:
+        std: with n - 1 in the denominator.
+        half_width, low, high: the interval is mean +/- half_width, low..high.
+        level: the confidence of the interval, 0..1.
+
     >>> accuracy = mean_interval([93.0, 94.0, 95.0])
     >>> f"{accuracy.mean:.1f} +/- {accuracy.half_width:.1f} over {accuracy.n} seeds"
     '94.0 +/- 2.5 over 3 seeds'
@@ -105,7 +110,13 @@ def _comparison(a: Values, b: Values, *, by_seed: bool) -> Comparison:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided tests of |difference| < margin; low..high is the 1 - 2 alpha interval.
+    """Two one-sided tests of |difference| < margin.
+
+    Attributes:
+        difference: of the means.
+        low, high: the 1 - 2 alpha interval of the difference.
+        p: the larger one of the two tests.
+        equivalent: whether p < alpha.
 
     >>> result = equivalence([1.0, 1.1, 0.9], [1.0, 1.0, 1.0], margin=0.5)
     >>> round(result.low, 2), round(result.high, 2), result.equivalent
@@ -285,6 +296,10 @@ def rank_stability(
 @dataclass(frozen=True)
 class Proportion:
     """The share of successes in *n* trials, and its interval; all shares are 0..1.
+
+    Attributes:
+        low, high: the interval.
+        level: its confidence.
 
     >>> rate = clopper_pearson(3, 10)
     >>> f"{rate.share:.0%}, between {rate.low:.0%} and {rate.high:.0%}"

@@ -194,6 +194,8 @@ def make_like(
 
     Where *factory* makes the LightningModule that *model* was inside, its network is returned.
 
+    Args: shape: of one input, without the batch.
+
     Raises: CounError as `make_model`, or if the weights have other names or shapes.
 
     >>> make_like(nn.Linear(5, 3), lambda: nn.Linear(5, 3), (5,)).weight.shape

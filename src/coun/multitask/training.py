@@ -68,7 +68,10 @@ def train(
     a partial-task Retrain a forgotten row stays, and its loss of the forgotten tasks is masked.
 
     Args:
+        workload: rows and tasks.
         model: the name of a built-in network.
+        request: what a Retrain must not learn.
+        seed: of the weights and of the order of rows.
         epochs, batch_size, lr, warmup: of SGD with momentum 0.9, weight decay 5e-4 and a cosine.
 
     >>> import coun

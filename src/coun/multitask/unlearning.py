@@ -96,6 +96,7 @@ def unlearn(
             compare with is `train(..., request=run.request)` with the request of the result.
         method: "finetune" trains on the pairs that stay; "interference_aware" does that and
             ascends on the pairs that go; "gradient_difference" is the same without projections.
+        seed: of the order of rows, and of a head that is drawn anew.
         epochs: passes over the rows that stay for at least one task.
         batch_size: of rows that stay, and of rows that go.
         lr: peak of a cosine.

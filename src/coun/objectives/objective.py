@@ -20,6 +20,8 @@ class Objective:
     A weight is a number, or a function of the stage's progress (0..1). A term whose weight is 0
     is not evaluated, so it costs nothing and does not change BatchNorm statistics.
 
+    Args: parts: pairs of a weight and a term; made by `of` and by arithmetic.
+
     >>> from coun.objectives import cross_entropy
     >>> objective = cross_entropy("retain") - 0.1 * cross_entropy("forget")
     >>> [weight for weight, term in objective.parts]

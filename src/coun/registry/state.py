@@ -40,11 +40,19 @@ class Version:
 
 @dataclass
 class Request:
-    """A deletion request, and what became of it."""
+    """A deletion request, and what became of it.
+
+    Attributes:
+        body: its entry in the ledger.
+        versions: its fulfilments, by the number of the version.
+        closed: when it was fulfilled or withdrawn; None while it is open.
+        failed: whether an attempt ended with gates that failed.
+        shredded: whether its key was destroyed.
+    """
 
     number: int
     body: dict[str, Any]
-    versions: dict[int, dict[str, Any]] = field(default_factory=dict)  # fulfilments by version
+    versions: dict[int, dict[str, Any]] = field(default_factory=dict)
     closed: str | None = None
     withdrawn: bool = False
     failed: bool = False

@@ -116,7 +116,13 @@ class RequestSummary(_Summary):
 
 
 class CertificateSummary(_Summary):
-    """One certificate: the request and the version it is about, its file and digest.
+    """One certificate.
+
+    Attributes:
+        request, version: the numbers of what it is about.
+        path: of its file, relative to the registry.
+        sha256: the digest of the signed bytes.
+        created: ISO 8601 in UTC.
 
     >>> import coun, tempfile
     >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
@@ -133,9 +139,11 @@ class CertificateSummary(_Summary):
 
 
 class LedgerState(_Summary):
-    """The ledger: number of entries, SHA-256 of the last one, and what is wrong with it.
+    """The ledger: how long it is, where it ends, and what is wrong with it.
 
     Attributes:
+        entries: their number.
+        head: the SHA-256 of the last entry, which binds all before it.
         clock_went_back: entries whose time is before that of the entry in front of them. The
             order of events is that of the ledger, never that of the clock.
         problems: one sentence for each fault that was found; empty if the chain is whole.

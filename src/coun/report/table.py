@@ -12,7 +12,12 @@ from coun.metrics import Metric, columns
 
 @dataclass(frozen=True)
 class Cell:
-    """The mean of a metric over *runs* runs, and its sample standard deviation (None for one run).
+    """A metric over several runs.
+
+    Attributes:
+        mean: over the runs, in the unit of the metric.
+        std: the sample standard deviation; None for one run.
+        runs: their number.
 
     >>> str(Cell.of([1.0, 2.5, 4.0])), str(Cell.of([3.0]))
     ('2.50±1.50', '3.00')
@@ -38,7 +43,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: the name of a method, and by metric a cell, where it has values.
+    """One line of a table.
+
+    Attributes:
+        name: of the method.
+        cells: by name of the metric; one without values is missing.
 
     >>> Row("FT", {"average_gap": Cell.of([1.0, 3.0])}).runs
     2

@@ -24,7 +24,9 @@ MEMBER_SEED = 0  # of the attack's stratified members: fixed, so two models face
 
 @dataclass(eq=False)
 class Predictions:
-    """Outputs and labels of one model on the retain, forget and test rows.
+    """What one model answers, and what is true.
+
+    Attributes: outputs, labels: by part: "retain", "forget" and "test".
 
     >>> import coun
     >>> data = coun.load("digits", limit=60)

@@ -157,11 +157,15 @@ class StepRecord(Record):
     """One step in the history of a model: training, or a request that was fulfilled.
 
     Attributes:
+        kind, method: of the run that made the step.
         weights_sha256: the digest of the model that the step gave.
         request: the forget request in words; None where nothing was forgotten.
         new_rows, forgotten_rows: rows that this request names first, and all rows that must be
             forgotten by then.
+        split_sha256: the digest of all these rows; None where nothing was forgotten.
         seconds, flops: the cost of the step.
+        finished: when, ISO 8601 in UTC.
+        folder: of the run; None for a model in memory.
     """
 
     kind: Kind
@@ -278,6 +282,7 @@ class RunRecord(Record):
     Attributes:
         kind: "original" (trained on all rows), "retrain" (on the retained rows from scratch),
             "unlearned", or "given" (weights that coun did not train; never written).
+        status: "running" until the run is complete.
         split: the forget request as `Split.to_json` gives it; None for an Original.
         original, original_seed: settings and seed of the Original's training, for methods
             that follow it; the seed is None for bare weights.
@@ -285,6 +290,8 @@ class RunRecord(Record):
         ancestors: the steps before this run, oldest first. They are kept here so that the
             history survives when the folders of earlier runs are deleted.
         identity: a hash of all that the result depends on.
+        compute, environment: where it ran, and the versions of what it ran with; results are
+            equal bit by bit only where these are.
         stages, history: the names of the stages, and one row per epoch with its mean loss.
         cost: what the run cost; for an unlearned run without *preparation_cost*, which was
             spent before the request was known.

@@ -52,6 +52,10 @@ class Part:
 class Shadows:
     """Shadow models of one data set, by their predictions on all its rows, in file order.
 
+    Attributes:
+        train, test: what they say of the rows of each part.
+        fingerprint: of the data set; attacks on a model of other data are refused.
+
     >>> import coun
     >>> made = shadows(coun.load("digits", limit=60), "mlp", 4, epochs=1)
     >>> made.train.phi.shape, made.together().phi.shape[0]

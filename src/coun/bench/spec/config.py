@@ -163,6 +163,8 @@ class Config(StrictModel):
     """A whole bench, as its TOML file describes it. Read one with `load`.
 
     Args:
+        title, note: what the report is called, and a remark under its title.
+        protocol: the name of a set of switches, in which published protocols differ.
         seeds: seeds whose results are reported.
         request_seed: draws the rows of every request, so that all seeds forget the same rows. By
             default each seed draws its own. Metrics that compare many runs of one request need it.
@@ -172,6 +174,9 @@ class Config(StrictModel):
         data_root: folders where data may be, by default `data/`; the first one that exists
             replaces `{root}`. The environment variable `COUN_DATA` replaces it.
         switches: single settings that differ from those of *protocol*.
+        compute: where experiments run; it has no part in what they are.
+        workload, scenario, method: every method is run on each workload for each scenario.
+        tune: the search for settings; without it the methods have those of the config.
         semantics: further tables of where the rows of one class go.
         maps: pictures of features.
 
