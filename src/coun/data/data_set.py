@@ -161,8 +161,7 @@ class Data:
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input of a model: of an image after its views."""
-        blank = torch.zeros((2, *self.shape), dtype=self.dtype)
-        return tuple(self.views.evaluate(blank).shape[1:])
+        return tuple(blank_inputs(self).shape[1:])
 
     @property
     def noun(self) -> str:
@@ -208,3 +207,14 @@ class Data:
                 digest.update(images.numpy().tobytes())
             digest.update(part.labels.cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def blank_inputs(data: Data) -> Tensor:
+    """Make a batch of two blank rows, as a model sees them, without reading a row.
+
+    Of texts, it has the largest token id, so that a model that takes fewer is found at once.
+    """
+    rows = torch.zeros((2, *data.shape), dtype=data.dtype)
+    if data.vocabulary:
+        rows[1, 0] = data.vocabulary - 1
+    return data.views.evaluate(rows)

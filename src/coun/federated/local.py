@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from coun.data import Data, Split, load
+from coun.data.data_set import blank_inputs
 from coun.engine import Compute, Edit, Engine, Fit, Task, forward_flops
 from coun.errors import CounError
 from coun.federated.averaging import State, state_of
@@ -68,7 +69,7 @@ class Job:
             model = maker()
         if self.weights:
             load_weights(model, Path(self.weights))
-        blank = data.views.evaluate(torch.zeros((2, *data.shape), dtype=data.dtype))
+        blank = blank_inputs(data)
         classifier = Classifier(model, example=blank)
         split = Split.by_index(data, self.forget) if self.forget else None
         return Task(

@@ -13,7 +13,7 @@ from coun.data import Data, Split
 from coun.engine import Stage, Task
 from coun.errors import CounError
 from coun.federated.federation import KEY, Federation
-from coun.federated.rounds import FEWEST, in_rounds
+from coun.federated.rounds import FEWEST, USE_ANOTHER, in_rounds
 from coun.models import Classifier
 from coun.models.ensemble import Layout
 from coun.plans.contrastive_module import Contrasted
@@ -81,8 +81,7 @@ class Federated(Method):
         if not self.trains or (not federated and self.reads != {"retain"}):
             raise CounError(
                 f"{self.name} does not train on retain rows alone, so the clients of a federation "
-                "cannot carry it out; use finetune, not, coun, l1_sparse, pgd, fed_eraser or "
-                "retrain"
+                f"cannot carry it out; {USE_ANOTHER}"
             )
         if isinstance(self.method, Contrasted) and self.method.module.has_state:
             raise CounError(

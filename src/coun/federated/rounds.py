@@ -13,6 +13,7 @@ from coun.errors import CounError
 from coun.federated.averaging import State, average, state_bytes, state_of
 from coun.federated.federation import Federation
 
+USE_ANOTHER = "use finetune, not, coun, l1_sparse, pgd, fed_eraser or retrain"
 FEWEST = 2  # rows that a client trains on; BatchNorm cannot normalise a single one
 
 Merge = Callable[[State, Sequence[State], Sequence["Member"], int], State]
@@ -204,7 +205,4 @@ def _check(stage: Fit) -> None:
     }
     for reason, applies in reasons.items():
         if applies:
-            raise CounError(
-                f"{stage.name} {reason}, so it cannot be federated; use finetune, not, coun, "
-                "l1_sparse, pgd, fed_eraser or retrain"
-            )
+            raise CounError(f"{stage.name} {reason}, so it cannot be federated; {USE_ANOTHER}")

@@ -51,8 +51,7 @@ class NegGradPlus(TwoLosses):
     )
     forget_batch_size: Positive | None = Field(
         None,
-        description="Forget rows per step, which cost as much as retain images. Default: "
-        "batch_size.",
+        description="Forget rows per step, which cost as much as retain rows. Default: batch_size.",
     )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:

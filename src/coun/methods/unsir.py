@@ -54,14 +54,14 @@ class Unsir(Training):
     changes_inputs: ClassVar[bool] = True
 
     epochs: Positive | None = Field(
-        1, description="Passes over the retain images, in the impair stage and in the repair stage."
+        1, description="Passes over the retain rows, in the impair stage and in the repair stage."
     )
     batch_size: Positive | None = Field(256, description="Rows per step.")
     lr: float = Field(1e-4, gt=0, description="Peak learning rate of both stages.")
     schedule: Schedule = Field("constant")
     optimizer: OptimizerKind = Field("adamw")
     weight_decay: WeightDecay = Field(0.0)
-    per_class: Positive = Field(500, description="Largest number of retain images per class.")
+    per_class: Positive = Field(500, description="Largest number of retain rows per class.")
     noise_share: Share = Field(0.36, gt=0, description="Share of noise in an impair batch.")
     noise_images: Positive = Field(32, description="Number of noise images per class.")
     noise_steps: Positive = Field(25, description="Number of steps that the noise is trained for.")
@@ -72,8 +72,7 @@ class Unsir(Training):
         _, size = self.budget()
         true, teacher, n = task.data.train.labels.cpu(), task.teacher(), self.noise_images
         classes, g = torch.unique(true[task.indices("forget")]), task.seeds.torch("unsir")
-        blank = torch.zeros((n, *task.data.shape), dtype=task.data.dtype)
-        shape = task.data.views.evaluate(blank).shape
+        shape = (n, *task.data.input_shape)
         noise = nn.ParameterList(torch.randn(shape, generator=g).to(task.device) for _ in classes)
         retain = task.indices("retain")
         retain = retain[torch.randperm(len(retain), generator=g)]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coun.data.data_set import blank_inputs
 from coun.engine import Compute, Cost, Engine, Fit, Optimizer, Phase, Stage, Task
 from coun.engine import forward_flops as flops_of
 from coun.errors import CounError
@@ -107,9 +108,7 @@ def check_recipe(epochs: int, batch_size: int, lr: float, warmup: float = 0.0) -
 def carried_out(run: MultiTaskRun, plan: Callable[[Task], Iterable[Stage]]) -> MultiTaskRun:
     """Run the stages of *plan* on the model of *run*, which changes, and return the run."""
     workload, network = run.workload, run.classifier.inner
-    example = workload.data.views.evaluate(
-        torch.zeros((1, *workload.data.shape), dtype=workload.data.dtype)
-    )
+    example = blank_inputs(workload.data)[:1]
     task = Task(
         *(workload.data, None, Seeds(run.seed).fork(run.method), frozenset({"retain"})),
         *(run.classifier, run.build, torch.device("cpu"), flops_of(run.classifier, example)),
@@ -190,10 +189,7 @@ def pair_loss(tasks: Tasks, role: str, rows: Tensor, pairs: Tensor) -> Objective
 
 def wrapped(network: nn.Module, workload: MultiTaskData) -> Classifier:
     """Wrap *network*, whose last linear layer holds the heads of all tasks."""
-    blank = workload.data.views.evaluate(
-        torch.zeros((2, *workload.data.shape), dtype=workload.data.dtype)
-    )
-    return Classifier(network, example=blank)
+    return Classifier(network, example=blank_inputs(workload.data))
 
 
 def copied(run: MultiTaskRun, request: TaskRequest, method: str, seed: int) -> MultiTaskRun:

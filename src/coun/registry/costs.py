@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coun.data import Split
+from coun.data.data_set import blank_inputs
 from coun.engine import Compute, Cost, Engine, Fit, Phase, Task, forward_flops
 from coun.methods import Method, make
 from coun.models import copy_model
@@ -15,7 +16,7 @@ from coun.runs import Options, Run
 from coun.runs.choice import NEARLY_RETRAIN
 from coun.runs.cost import operations, retrain_share
 from coun.runs.recipes import inherited, recipe
-from coun.runs.start import blank, wrap
+from coun.runs.start import wrap
 from coun.seeds import Seeds
 
 STEPS = 3  # that are timed, after one that is not
@@ -94,7 +95,7 @@ def estimate(start: Run, split: Split, method: Method, options: Options) -> Esti
 def _speed(start: Run, split: Split, batch_size: int, options: Options) -> tuple[float, float]:
     """Operations per row of a training step, and rows per second, from a few steps."""
     classifier = wrap(copy_model(start.model), start.data, start.record.model.head)
-    flops = forward_flops(classifier, blank(start.data)[:1])
+    flops = forward_flops(classifier, blank_inputs(start.data)[:1])
     compute = Compute.choose(options.device, options.precision, macs=flops / 2)
     cost = Cost()
     size = min(batch_size, len(split.retain))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from coun.data import Data, Split
+from coun.data.data_set import blank_inputs
 from coun.data.row_table import RowTable
 from coun.data.subsets import stratified
 from coun.engine import Checkpoint, Compute, Cost, Engine, Task, forward_flops
@@ -38,7 +39,7 @@ from coun.runs.options import Options
 from coun.runs.prepared import carried, with_digest_of_predictions, with_predictions_of
 from coun.runs.record import RunRecord
 from coun.runs.run import Run, check_weights
-from coun.runs.start import RunSpec, blank, shaped, wrap
+from coun.runs.start import RunSpec, shaped, wrap
 from coun.seeds import Seeds
 
 
@@ -51,7 +52,7 @@ def execute(spec: RunSpec, out: str | Path | None, options: Options) -> Run:
     model = copy_model(spec.start.model)
     classifier = wrap(model, spec.data, spec.start.head)
     spec.method.check(classifier, spec.data, spec.split)
-    example = blank(spec.data)[:1].to(next(model.parameters()).device)
+    example = blank_inputs(spec.data)[:1].to(next(model.parameters()).device)
     flops = forward_flops(classifier, example)
     compute = Compute.choose(
         options.device,

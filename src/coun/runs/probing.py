@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from coun.data import Data, Split
+from coun.data.data_set import blank_inputs
 from coun.engine import (
     Compute,
     Cost,
@@ -32,7 +33,7 @@ from coun.plans.matching import Matching
 from coun.runs.options import Options
 from coun.runs.recipes import ATTENTIVE, family
 from coun.runs.record import ProbeRecord, TrialRecord
-from coun.runs.start import Start, blank, wrap
+from coun.runs.start import Start, wrap
 from coun.seeds import Seeds
 
 RATES = {"sgd": 0.05, "adamw": 1e-3}  # of fine-tuning, where no larger one is on record
@@ -117,7 +118,7 @@ def probe(
     role = "retain" if "retain" in method.reads else "forget"
     model = copy_model(start.model)
     classifier = wrap(model, data, start.head)
-    flops = forward_flops(classifier, blank(data)[:1].to(next(model.parameters()).device))
+    flops = forward_flops(classifier, blank_inputs(data)[:1].to(next(model.parameters()).device))
     compute = Compute.choose(options.device, options.precision, macs=flops / 2)
     seeds = Seeds(seed).fork("probe")
     task = Task(data, split, seeds, method.reads, classifier, None, compute.device, flops)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from coun.data import Data, OutOfFold, Split, Views
+from coun.data.data_set import blank_inputs
 from coun.data.row_table import deleted_test_rows
 from coun.data.sources import require_trusted_source
 from coun.errors import CounError
@@ -43,6 +44,7 @@ from coun.runs.folder import (
     warn_unverified,
 )
 from coun.runs.kept_epochs import KeptEpoch, kept_in
+from coun.runs.network_checks import warn_of_random_answers
 from coun.runs.new_records import given_record
 from coun.runs.prepared import carried
 from coun.runs.preprocessing import (
@@ -55,7 +57,7 @@ from coun.runs.preprocessing import (
 )
 from coun.runs.record import RunRecord
 from coun.runs.recorded_data import recorded_data
-from coun.runs.start import blank, builder, warn_of_random_answers, wrap
+from coun.runs.start import builder, wrap
 from coun.seeds import check_defaults_of_torch
 from coun.trust import Trust, from_anywhere, require_trust
 
@@ -253,10 +255,10 @@ class Run:
             module, data = _with_weights(expanded(weights), data, maker_for)
         else:
             data = for_network(data, module)
-            module = inner_network(module, blank(data))
+            module = inner_network(module, blank_inputs(data))
         maker = maker_for(data)
         check_finite(module, "the model" if isinstance(weights, nn.Module) else str(weights))
-        warn_of_random_answers(module, blank(data))
+        warn_of_random_answers(module, blank_inputs(data))
         record = given_record(module, data, name, head, config)
         source = None if isinstance(weights, nn.Module) else expanded(weights)
         return cls(module, data, None, record, None, maker, weights_file=source)

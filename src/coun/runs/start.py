@@ -9,18 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coun.data import Data, Examples, OutOfFold, Split
+from coun.data.data_set import blank_inputs
 from coun.errors import CounError
 from coun.methods import Method
 from coun.models import Classifier, build
 from coun.models.ensemble import FORGOTTEN, Layout, Shards
-from coun.models.inputs import run
-from coun.models.modes import in_eval_mode, layers_put_into_eval_mode
-from coun.models.outputs import ONE_LOGIT, candidates
+from coun.models.outputs import ONE_LOGIT
 from coun.runs.record import Kind, OutOfFoldRecord, ParentRecord, StepRecord
-from coun.seeds import Seeds, restored_generator
+from coun.seeds import Seeds
 from coun.trust import Trust
 
 if TYPE_CHECKING:
@@ -31,7 +30,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Start:
-    """The model that a run starts from, how to make it again, and what is recorded of it."""
+    """The model that a run starts from, how to make it again, and what is recorded of it.
+
+    Attributes:
+        model, head: the network, and the name of its last linear layer.
+        name, config, build: how to make it again; *name* and *config* are None for a module that
+            was passed in Python, *build* is None where nothing makes one.
+        original, original_seed, parent, ancestors, retrain_share, retain_access, chosen_because,
+            probe: as in the record of the run (`RunRecord`).
+        out_of_fold, out_of_fold_record: predictions by models that had not seen the rows.
+        held_out: rows that the start was not trained on, for methods that read such rows.
+        kept_epochs: by epoch, what loads the weights that were kept of it into a model.
+    """
 
     model: nn.Module
     name: str | None
@@ -118,7 +128,7 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
         # Whoever made the start has asked for its code.
         make = builder(name, data, trust=True, config=start.config)
     elif layout is not None:
-        make = partial(Shards, layout, make, example=blank(data), head=start.head)
+        make = partial(Shards, layout, make, example=blank_inputs(data), head=start.head)
     with Seeds(0).as_global("init", "shape"):  # the plan draws the weights that count
         fresh = make()
     if ensemble and isinstance(fresh, Shards) and len(fresh.place) == len(ensemble.place):
@@ -131,71 +141,13 @@ def shaped(start: Start, method: Method, data: Data) -> Start:
     return replace(start, model=fresh, name=name, build=make, head=None)
 
 
-def require_trainable(model: nn.Module) -> None:
-    """Refuse a model without a real weight that may change, and `torch.inference_mode`."""
-    if torch.is_inference_mode_enabled():
-        raise CounError(
-            "nothing can be trained inside torch.inference_mode(); call coun outside of it"
-        )
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise CounError(
-            f"all weights of {type(model).__name__} are frozen (requires_grad is False), so that "
-            "it can neither learn nor forget; call requires_grad_(True) on what may change"
-        )
-    for name, weight in model.named_parameters():
-        if weight.requires_grad and weight.is_complex():
-            raise CounError(
-                f"'{name}' of {type(model).__name__} holds complex numbers, which no method "
-                "changes; keep them as real ones, torch.view_as_real(weight), and make them "
-                "complex in the forward, or freeze them"
-            )
-
-
-def warn_of_modes(model: nn.Module) -> None:
-    """Say which layers in eval mode training will set to train mode."""
-    if layers := layers_put_into_eval_mode(model):
-        named = f"layer {layers[0]} is" if len(layers) == 1 else f"layers {_first(layers)} are"
-        _log.warning(
-            "%s in eval mode in a network in train mode, and will be trained like all others; to "
-            "keep the statistics of a BatchNorm or a dropout off, give the network a method "
-            "train that leaves these layers in eval mode",
-            named,
-        )
-
-
-def warn_of_random_answers(model: nn.Module, example: Tensor) -> None:
-    """Say that a network answers at random in eval mode, as with dropout that is never off.
-
-    Args: example: a batch of inputs; of images, random ones of its shape are run.
-    """
-    with restored_generator(), torch.no_grad(), in_eval_mode(model):
-        if example.is_floating_point():  # a blank image hides what is random in an image
-            example = torch.randn_like(example)
-        try:
-            answers = [candidates(run(model, example)) for _ in range(2)]
-        except Exception:  # whatever it raises, the classifier that is made next says why
-            return
-    pairs = zip(*answers, strict=True)
-    if not all(torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs):
-        _log.warning(
-            "%s answers the same row differently each time, also in eval mode, so that its "
-            "metrics hold for one draw only; if that is dropout, turn it off by "
-            "F.dropout(x, p, self.training)",
-            type(model).__name__,
-        )
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
-
-
 def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
     """Wrap *model* as a classifier of *data*.
 
     Raises: CounError if the model does not have one output per class.
     """
     device = next(model.parameters(), torch.empty(0)).device  # a model may lack weights
-    classifier = Classifier(model, head, example=blank(data).to(device))
+    classifier = Classifier(model, head, example=blank_inputs(data).to(device))
     problem = getattr(getattr(model, "config", None), "problem_type", None)
     if problem in ("multi_label_classification", "regression"):
         raise CounError(
@@ -210,14 +162,3 @@ def wrap(model: nn.Module, data: Data, head: str | None) -> Classifier:
             f"{len(data.classes)} classes; {advice}"
         )
     return classifier
-
-
-def blank(data: Data) -> Tensor:
-    """Make a batch of two blank images, as the model sees them, without reading a row.
-
-    Of texts, it has the largest token id, so that a model that takes fewer is found at once.
-    """
-    rows = torch.zeros((2, *data.shape), dtype=data.dtype)
-    if data.vocabulary:
-        rows[1, 0] = data.vocabulary - 1
-    return data.views.evaluate(rows)

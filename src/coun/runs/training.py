@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from coun.data import Data, Split
+from coun.data.data_set import blank_inputs
 from coun.errors import CounError, require_type
 from coun.federated import Federated, Federation
 from coun.methods import Method
@@ -25,20 +26,17 @@ from coun.models import (
 )
 from coun.runs.execution import execute
 from coun.runs.folder import check_place
+from coun.runs.network_checks import (
+    require_trainable,
+    warn_of_modes,
+    warn_of_random_answers,
+)
 from coun.runs.options import Options
 from coun.runs.preprocessing import for_model, for_network
 from coun.runs.recipes import recipe
 from coun.runs.record import Kind, ParentRecord
 from coun.runs.run import Run
-from coun.runs.start import (
-    RunSpec,
-    Start,
-    blank,
-    builder,
-    require_trainable,
-    warn_of_modes,
-    warn_of_random_answers,
-)
+from coun.runs.start import RunSpec, Start, builder
 from coun.seeds import Seeds, check_defaults_of_torch
 from coun.trust import from_anywhere
 
@@ -131,7 +129,7 @@ def _fresh_start(
     warn_of_modes(network)
     data = for_network(data, network)
     if name not in MODELS:
-        warn_of_random_answers(network, blank(data))
+        warn_of_random_answers(network, blank_inputs(data))
     return data, Start(network, name, maker_for(data), parent=parent, head=head, config=config)
 
 

@@ -30,13 +30,14 @@ from coun.runs.execution import execute
 from coun.runs.folder import RECORD, check_place, expanded
 from coun.runs.kept_epochs import with_kept_epochs
 from coun.runs.label_fit import label_fit
+from coun.runs.network_checks import require_trainable, warn_of_modes
 from coun.runs.options import Options
 from coun.runs.probing import needs_probe, probe
 from coun.runs.recipes import by_family, inherited
 from coun.runs.record import Kind, ParentRecord
 from coun.runs.requirements import check_requirements
 from coun.runs.run import Run
-from coun.runs.start import RunSpec, Start, require_trainable, warn_of_modes
+from coun.runs.start import RunSpec, Start
 from coun.seeds import check_defaults_of_torch
 from coun.trust import Trust, from_anywhere
 
