@@ -31,6 +31,16 @@ def test_a_retrain_that_is_the_original_is_refused_and_an_unchanged_model_is_nam
     assert "nothing was changed" not in " ".join(changed.verdict.caveats)
 
 
+def test_a_model_that_forgot_the_rows_is_no_control(plain, memoriser, retrains, half):
+    with pytest.raises(CounError, match="forgot 150 of the 150 rows itself and is no control"):
+        audit(retrains[0], retrains[1:2], original=retrains[2], rest=False)
+    first = coun.Split.by_index(plain, half.forget[:20])
+    before = coun.unlearn(memoriser, first, "finetune", epochs=1)
+    after = coun.unlearn(before, half, "finetune", epochs=1)
+    with pytest.raises(CounError, match="forgot 20 of the 150 rows itself.*saw all of them"):
+        audit(after, retrains[:1], original=before, rest=False)
+
+
 def test_everything_is_measured_and_is_json(memoriser, retrains, half):
     tuned = [coun.unlearn(memoriser, half, "finetune", seed=s, epochs=1) for s in (1, 2)]
     result = audit(tuned, retrains[:2], original=memoriser)

@@ -159,3 +159,19 @@ def test_only_one_of_two_processes_prints(tmp_path):
         "metrics.json",
         "rows.parquet",
     }
+
+
+@pytest.mark.parametrize(
+    "names", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "0"}, {"WORLD_SIZE": "two"}]
+)
+def test_what_another_program_left_in_the_environment_is_no_group(names, monkeypatch, refused):
+    """Lightning Fabric would start the program once more, as a second process of a group."""
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    join = ProcessGroup.current.__wrapped__  # without the cache
+    with refused(f"WORLD_SIZE={names['WORLD_SIZE']}", "torchrun", "unset"):
+        join()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert join().count == 1

@@ -2,6 +2,7 @@ import copy
 import errno
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -206,6 +207,16 @@ def test_several_retrains_give_means_and_the_floor_between_them(original, split,
         assert result["retrain"][name] == pytest.approx(sum(e["retrain"][name] for e in each) / 3)
         assert result["gap"][name] == pytest.approx(result[name] - result["retrain"][name])
     assert "floor" not in each[0]
+
+
+def test_one_retrain_given_twice_is_refused_because_its_floor_would_be_0(
+    original, split, small, tmp_path
+):
+    retrain = coun.train(small, "cnn", split=split, epochs=1, seed=1, out=tmp_path / "r")
+    shutil.copytree(tmp_path / "r", tmp_path / "copy")
+    for twice in ([retrain, retrain], [retrain, tmp_path / "copy"]):
+        with pytest.raises(CounError, match="two of the runs have the same weights"):
+            coun.evaluate(original, against=twice)
 
 
 def test_no_metrics_are_overwritten(original, split, small, tmp_path):

@@ -17,7 +17,7 @@ from coun.audit.shadow_attacks import attack_scores, shadow_attacks
 from coun.data import Data, Split
 from coun.errors import CounError, require_type
 from coun.runs import Predictions, Run, SharedOutputs, predictions
-from coun.runs.comparison import check_comparable
+from coun.runs.comparison import check_comparable, refuse_same_weights
 from coun.runs.measuring import require_finite
 from coun.runs.record import RunRecord
 from coun.trust import Trust
@@ -80,15 +80,26 @@ def check_models(models: ByRole[Run], data: Data, split: Split) -> None:
     for run in models.retrains:
         check_comparable(run, data, split, as_retrain=True)
     if models.original is not None:
-        check_comparable(models.original, data, split, as_retrain=False)
+        _check_original(models.original, data, split)
     digests = models.regrouped([run.record.weights_sha256 for run in models.all])
-    judged = digests.unlearned + digests.retrains
-    if len(set(judged)) < len(judged):
-        raise CounError("two of the runs have the same weights; expected each model once")
+    refuse_same_weights([*models.unlearned, *models.retrains])
     if digests.original is not None and digests.original in digests.retrains:
         raise CounError(
             "a Retrain has the same weights as the Original, which saw the forgotten rows; "
             "expected a model that was trained without them"
+        )
+
+
+def _check_original(original: Run, data: Data, split: Split) -> None:
+    """Refuse as the control a model of other data, or one that forgot the rows as well."""
+    check_comparable(original, data, None, as_retrain=False)
+    forgotten = (
+        0 if original.split is None else int(torch.isin(split.forget, original.split.forget).sum())
+    )
+    if forgotten:
+        raise CounError(
+            f"{original.where} forgot {forgotten:,} of the {len(split.forget):,} rows itself and "
+            "is no control; expected as the Original a model that saw all of them"
         )
 
 

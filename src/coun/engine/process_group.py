@@ -41,10 +41,17 @@ class ProcessGroup:
     def current() -> ProcessGroup:
         """Return the group that torchrun describes in the environment; the first call joins it.
 
-        Raises: CounError if there are several processes but Lightning Fabric is not installed.
+        Raises: CounError if there are several processes but Lightning Fabric is not installed,
+            or if the environment describes no group.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        size = os.environ.get("WORLD_SIZE", "1")
+        if size in ("", "0", "1"):
             return ProcessGroup()
+        if not size.isdecimal() or not {"RANK", "MASTER_ADDR"} <= os.environ.keys():
+            raise CounError(
+                f"the environment has WORLD_SIZE={size} but was not made by torchrun, which sets "
+                "RANK and MASTER_ADDR as well; start coun with torchrun, or unset WORLD_SIZE"
+            )
         try:
             from lightning_fabric import Fabric
             from lightning_fabric.strategies.ddp import DDPStrategy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from coun.data import Data, Split
 from coun.data.content import same_rows
 from coun.errors import CounError
@@ -54,6 +56,16 @@ def check_comparable(run: Run, data: Data, split: Split | None, *, as_retrain: b
             f"model under test {len(split.forget)} ({split.digest[:12]}); expected the same "
             "request for all runs"
         )
+
+
+def refuse_same_weights(runs: Sequence[Run]) -> None:
+    """Refuse a model that is given twice, also as a copy: it would count as two models.
+
+    Raises: CounError if two of the runs have the same weights.
+    """
+    digests = [run.record.weights_sha256 for run in runs if run.record.weights_sha256]
+    if len(set(digests)) < len(digests):
+        raise CounError("two of the runs have the same weights; expected each model once")
 
 
 def _is_bare(run: Run) -> bool:

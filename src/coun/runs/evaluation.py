@@ -18,7 +18,7 @@ from coun.metrics import Measurements, Metric, catalogue
 from coun.metrics.registry import any_needs, find, with_further
 from coun.models import Classifier, Outputs
 from coun.runs.chain import measured
-from coun.runs.comparison import check_comparable
+from coun.runs.comparison import check_comparable, refuse_same_weights
 from coun.runs.measuring import (
     Predictions,
     measurements,
@@ -154,11 +154,12 @@ def _opened_retrains(
 def _measured_split(split: Split | None, run: Run, retrains: Sequence[Run]) -> Split | None:
     """The rows that are measured: of *split*, else on record of *run*, else of a Retrain.
 
-    Raises: CounError if a Retrain is of other data or saw the rows.
+    Raises: CounError if a Retrain is of other data, saw the rows or is given twice.
     """
     split = measured(split, run.split, run.data) or (retrains[0].split if retrains else None)
     for retrain in retrains:
         check_comparable(retrain, run.data, split, as_retrain=True)
+    refuse_same_weights(retrains)
     if split is not None:
         split.check(run.data)
     return split
