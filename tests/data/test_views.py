@@ -261,6 +261,13 @@ def test_bad_views_are_refused(refused):
         Views(std=(0.1, 0.0, 0.1))
     with refused("padding", "-1"):
         Views(padding=-1)
+    with refused("letters is an object of type int", "such as CHN"):
+        Views(3)
+    for mean in (0.5, (float("nan"),), ("0.5",)):
+        with refused(f"mean of views is {mean!r}", "finite numbers, one for each channel"):
+            Views("CN", mean=mean)
+    with refused("std of views is inf", "finite numbers"):
+        Views("CN", std=float("inf"))
     for letters in ("CH", "J", "G"):
         with refused("(5, 17)", "expected (B, C, H, W)"):
             Views(letters)(torch.rand(5, 17), generator())

@@ -78,6 +78,29 @@ def test_methods_that_are_more_than_rounds_are_refused():
         job.start()
 
 
+def test_a_client_a_round_or_a_model_of_another_job_is_refused(refused):
+    job = Job("digits", "mlp", FEDERATION, settings={"epochs": 2}, limit=60)
+    state, _ = job.start()
+    for client in (-1, 3):  # as an engine numbers them that has more clients
+        with refused(f"client {client}", "expected 0 to 2"):
+            job.train_locally(client, 0, state)
+    with refused("round is -1", "count from 0"):
+        job.train_locally(0, -1, state)
+    for other in ({}, {key: value[..., :1] for key, value in state.items()}):
+        with refused("the server sent another model than mlp"):
+            job.train_locally(0, 0, other)
+
+
+def test_settings_that_are_no_federation_are_refused_in_one_line(refused):
+    data = coun.load("digits", limit=60)
+    with refused("federation is an object of type int", "settings by name"):
+        coun.train(data, "mlp", federation=3, epochs=1)
+    with refused("unknown setting of a federation 'client'", "did you mean 'clients'"):
+        coun.train(data, "mlp", federation={"client": 3}, epochs=1)
+    with refused("clients is 0", "greater than or equal to 1"):
+        coun.train(data, "mlp", federation={"clients": 0}, epochs=1)
+
+
 def test_without_flower_the_error_says_how_to_get_it(jobs):
     from coun.federated import flower
 

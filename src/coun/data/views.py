@@ -6,6 +6,7 @@ torchvision or albumentations serves as well, through `coun.data.transforms`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coun.data.colour import Jitter, grey, grey_rows
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 
 if TYPE_CHECKING:
     from coun.data.examples import Examples
@@ -108,6 +109,18 @@ class Views:
         )
 
     def __post_init__(self) -> None:
+        require_type(self.letters, str, "letters", "text such as CHN")
+        for what in ("mean", "std"):
+            values = getattr(self, what)
+            try:
+                usable = all(math.isfinite(value) for value in values)
+            except TypeError:
+                usable = False
+            if not usable:
+                raise CounError(
+                    f"{what} of views is {values!r}; expected a tuple of finite numbers, one for "
+                    "each channel"
+                )
         for letter in self.letters:
             if letter not in LETTERS:
                 choices = ", ".join(f"{key} ({meaning})" for key, meaning in LETTERS.items())

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from coun.data import Data
 from coun.data.partition import Partition
-from coun.errors import CounError
+from coun.errors import CounError, require_type, unknown
 
 KEY = "federation"  # under which a federation stands among the settings of a method
 
@@ -39,11 +39,15 @@ class Federation(Partition):
         """Make a federation of its *settings*. Raises: CounError for one that does not fit."""
         if isinstance(settings, Federation):
             return settings
+        require_type(settings, Mapping, "federation", "a Federation, or its settings by name")
         try:
             return cls(**settings)
         except ValidationError as error:
-            first = error.errors()[0]
+            # A wrong name comes first: the other setting may be missing because of it.
+            first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
             place = ".".join(map(str, first["loc"]))
+            if first["type"] == "extra_forbidden":
+                raise unknown("setting of a federation", place, sorted(cls.model_fields)) from None
             message = first["msg"].replace("Input should be ", "")
             keys = ", ".join(sorted(cls.model_fields))
             raise CounError(

@@ -113,18 +113,31 @@ class Job:
         """Train the model that the server sent on the rows of one client, for one round.
 
         Args:
-            client: its number.
+            client: its number, counted from 0.
             round: counted from 0.
             state: weights and buffers of the server's model.
 
         Returns: weights and buffers after the round, and the number of rows that they count
             for: 0, with the model unchanged, for a client that takes no part.
+
+        Raises: CounError for a client or a round that does not exist, and for the state of
+            another model.
         """
+        count = self.federation.clients
+        if not 0 <= client < count:
+            raise CounError(f"client {client} is none of the {count}; expected 0 to {count - 1}")
+        if round < 0:
+            raise CounError(f"round is {round}; expected 0 or more, because rounds count from 0")
         task = self.task()
         edits, fit, members = self.plan(task)
         places = {member.client: place for place, member in enumerate(members)}
         model = task.classifier.inner
-        model.load_state_dict(dict(state))
+        try:
+            model.load_state_dict(dict(state))
+        except RuntimeError as error:
+            raise CounError(
+                f"the server sent another model than {self.model}: {' '.join(str(error).split())}"
+            ) from None
         if client not in places:
             return state_of(model), 0
         clients = self.federation.clients_of(self.loaded)
