@@ -1,4 +1,4 @@
-"""The only exception that is meant for users."""
+"""The exceptions that are meant for users, and what helps to put errors into words."""
 
 from __future__ import annotations
 
@@ -131,3 +131,16 @@ def unknown(
 def _letters(text: str) -> str:
     """The letters and digits of *text*, and a plus sign, which tells NegGrad+ from NegGrad."""
     return re.sub(r"[^\w+]|_", "", text.lower())
+
+
+def one_line(error: BaseException) -> str:
+    """Return the type and the message of *error* in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def first_line(error: BaseException) -> str:
+    """What *error* says, on one line: libraries like to add hints and memory addresses."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

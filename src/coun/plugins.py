@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from coun.errors import CounError
+from coun.errors import CounError, one_line
 
 
 @cache
@@ -68,7 +68,7 @@ def load_plugin(point: EntryPoint) -> Any:
     try:
         value = point.load()
     except Exception as error:  # a stranger's module may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = one_line(error)
         raise CounError(
             f"plug-in '{point.name}' ({point.value}) cannot be imported: {reason}"
         ) from error

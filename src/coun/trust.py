@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from coun.errors import CounError, nearest
+from coun.errors import CounError, nearest, one_line
 
 # True: the user gave the name, or trusts the file that holds it. A set: these names only.
 Trust = bool | frozenset[str]
@@ -212,11 +212,6 @@ def _digest_of_files(path: Path) -> str:
         content = file.read_bytes()
         digest.update(f"{file.relative_to(path.parent)} {len(content)}\n".encode() + content)
     return digest.hexdigest()
-
-
-def one_line(error: BaseException) -> str:
-    """Return the type and the message of *error* in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _import(module_name: str) -> ModuleType:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from coun.data.checks import check_labels, checked_ids, first_line
+from coun.data.checks import check_labels, checked_ids
 from coun.data.data_set import Data
 from coun.data.examples import Examples, TensorExamples
 from coun.data.images import pixels
@@ -24,7 +24,7 @@ from coun.data.row_views import default_views
 from coun.data.tokens import from_tokenized, is_tokenized
 from coun.data.transforms import ViewsLike, as_views
 from coun.data.views import Views
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 from coun.seeds import check_defaults_of_torch
 
 IN_MEMORY = 2 * 2**30  # bytes; larger parts are streamed by default

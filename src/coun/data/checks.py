@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 from coun.files import expanded
 
 NAMEABLE = "must be one line of UTF-8 text without control characters, outer blanks, and # in front"
@@ -141,11 +141,3 @@ def memory_of_machine() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
-
-
-def first_line(error: BaseException) -> str:
-    """What *error* says, on one line: libraries like to add hints and memory addresses."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from coun.data.checks import first_line, regular_file
-from coun.errors import CounError
+from coun.data.checks import regular_file
+from coun.errors import CounError, first_line
 
 if TYPE_CHECKING:
     from PIL import Image

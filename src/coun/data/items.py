@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import ConcatDataset, Subset
 
-from coun.data.checks import first_line
 from coun.data.labels import Coding, label_values
-from coun.errors import CounError, unknown
+from coun.errors import CounError, first_line, unknown
 
 IMAGES = ("image", "img", "pixel_values", "picture", "photo", "x")
 LABELS = ("label", "labels", "fine_label", "target", "class", "y")

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coun.data.checks import first_line
 from coun.data.data_set import Data
 from coun.data.examples import Examples
-from coun.errors import CounError, counted
+from coun.errors import CounError, counted, first_line
 from coun.files import atomically
 
 SUM_TOLERANCE = 1e-3  # of the probabilities of one row

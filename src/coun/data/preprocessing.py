@@ -10,8 +10,8 @@ from coun.data.data_set import Data
 from coun.data.examples import RenamedExamples
 from coun.data.transforms import ViewsLike, as_views
 from coun.data.views import Transform, Views
-from coun.errors import CounError
-from coun.trust import Trust, from_anywhere, import_code, importable, is_code, one_line
+from coun.errors import CounError, one_line
+from coun.trust import Trust, from_anywhere, import_code, importable, is_code
 
 
 def with_views(

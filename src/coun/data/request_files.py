@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coun.data.checks import first_line, other_format, regular_file
-from coun.errors import CounError, counted, unknown
+from coun.data.checks import other_format, regular_file
+from coun.errors import CounError, counted, first_line, unknown
 
 NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "number", "forget")
 ID_COLUMNS = ("id", "ids", "file", "files", "filename", "file_name", "path", "image")

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coun.data.checks import first_line
 from coun.data.content import HASH_BYTES, listing, row_hashes
 from coun.data.data_set import AbsentRows, Data
 from coun.data.examples import Examples, RenamedExamples, TensorExamples
@@ -26,7 +25,7 @@ from coun.data.lazy import joined_examples
 from coun.data.row_matching import MAY_BE_MISSING, CurrentRows, joined, match_rows
 from coun.data.sources import load
 from coun.data.split import Split
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 from coun.files import atomically
 
 VERSION = 1

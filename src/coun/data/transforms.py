@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coun.data.checks import first_line
 from coun.data.views import Transform
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 from coun.seeds import restored_generator
 
 EVALUATION_SEED = 0

@@ -20,9 +20,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from coun.data.checks import first_line
 from coun.engine.process_group import ProcessGroup
-from coun.errors import CounError, nearest
+from coun.errors import CounError, first_line, nearest
 from coun.models.outputs import out_of_memory
 from coun.seeds import Seeds
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from coun.errors import CounError, unknown
+from coun.errors import CounError, one_line, unknown
 from coun.plugins import load_plugins
 from coun.trust import Trust, import_extension, is_code
 
@@ -308,7 +308,7 @@ class Measurements(Mapping[str, Any]):
         except Exception as error:
             if _is_built_in(name):
                 raise
-            return None, " ".join(f"{type(error).__name__}: {error}".split())
+            return None, one_line(error)
 
     def has_input(self, need: str) -> bool:
         """Tell whether what `Metric.needs` calls *need* is present."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from coun.errors import CounError
+from coun.errors import CounError, one_line
 from coun.models.inputs import run
 from coun.models.modes import in_eval_mode
 from coun.models.weights import weights_digest
@@ -160,7 +160,7 @@ def make_model(factory: Callable[[], nn.Module], shape: tuple[int, ...]) -> nn.M
     except CounError:
         raise
     except Exception as error:  # whatever the user's own code raises
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = one_line(error)
         raise CounError(
             f"the function that makes the model failed ({reason}); expected one that takes no "
             "argument and returns an nn.Module"
@@ -178,7 +178,7 @@ def make_model(factory: Callable[[], nn.Module], shape: tuple[int, ...]) -> nn.M
                 model.eval()
                 model(torch.zeros(2, *shape))
             except Exception as error:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                reason = one_line(error)
                 raise CounError(
                     f"{type(model).__name__} has lazy layers and cannot run a batch of shape "
                     f"{(2, *shape)}: {reason}"

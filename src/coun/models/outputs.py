@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.errors import CounError, nearest
+from coun.errors import CounError, nearest, one_line
 from coun.models.inputs import run
 from coun.models.modes import in_eval_mode
 from coun.models.norms import contiguous_group_norms, lone_values_by_statistics
@@ -322,7 +322,7 @@ def _cannot_run(model: nn.Module, batch: Tensor, error: Exception) -> CounError:
     if isinstance(error, torch.OutOfMemoryError):
         what = f"a batch of shape {tuple(batch.shape)}, with {type(model).__name__},"
         return out_of_memory(what, batch.device)
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    reason = one_line(error)[:300]
     return CounError(
         f"{type(model).__name__} cannot run a batch of shape {tuple(batch.shape)}: "
         f"{reason}{_other_precision(model, batch)}{_as_texts(batch)}"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from coun.errors import CounError, unknown
+from coun.errors import CounError, one_line, unknown
 from coun.models.checkpoints import IN_FOLDER
 from coun.models.cnn import cnn
 from coun.models.copies import make_model
@@ -24,7 +24,7 @@ from coun.models.text import text
 from coun.models.vgg import vgg7, vgg16
 from coun.models.vit import vit, vit_small_data
 from coun.plugins import load_plugin, registered
-from coun.trust import Trust, import_code, importable, one_line
+from coun.trust import Trust, import_code, importable
 
 GROUP = "coun.models"  # the entry points of other packages
 

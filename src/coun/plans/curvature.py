@@ -10,10 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from coun.data.checks import first_line
 from coun.engine import Task, batch_gradients
 from coun.engine.gradients import Gradients
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 from coun.models import Outputs
 
 MAX_ITERATIONS = 200  # of conjugate gradients; a few dozen are usual

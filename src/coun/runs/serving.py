@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from coun.data.preprocessing import imported_views
 from coun.data.views import Transform, Views
-from coun.errors import CounError, unknown
+from coun.errors import CounError, one_line, unknown
 from coun.files import cannot_write, write_json
 from coun.models import Classifier, copy_model, load_weights, make_model, save_weights, to_be_filled
 from coun.models import build as build_model
@@ -30,7 +30,7 @@ from coun.runs.folder import RECORD, WEIGHTS, expanded, read_record
 from coun.runs.preprocessing import check_trust, made_again
 from coun.runs.record import RunRecord
 from coun.runs.run import Run, check_weights
-from coun.trust import Trust, one_line, require_trust
+from coun.trust import Trust, require_trust
 
 Format = Literal["safetensors", "torchscript", "pt2", "onnx", "hf"]
 PREPROCESSING = "preprocessing.json"

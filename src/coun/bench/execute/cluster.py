@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coun.bench.execute.worker import Job, work
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 
 LOCAL = "local"  # the address that starts a cluster on this machine
 
@@ -39,8 +39,9 @@ def run(job: Job, workers: int, address: str) -> None:
     try:
         ray.init(**options, include_dashboard=False, log_to_driver=not job.quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CounError(f"the Ray cluster at '{address}' does not answer: {line}") from error
+        raise CounError(
+            f"the Ray cluster at '{address}' does not answer: {first_line(error)}"
+        ) from error
     try:
         task = ray.remote(num_cpus=threads, num_gpus=int(needs_gpu))(run_worker)
         ray.get([task.remote(job, number) for number in range(workers)])

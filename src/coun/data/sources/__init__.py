@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 
 from coun.data.cache import Cache
 from coun.data.canaries import plant
-from coun.data.checks import first_line
 from coun.data.data_set import Data
 from coun.data.sources.source import RECORDED, Source
 from coun.data.sources.table import Table
 from coun.data.subsets import limited
-from coun.errors import CounError, require_type, unknown
+from coun.errors import CounError, first_line, one_line, require_type, unknown
 from coun.plugins import load_plugins
 from coun.seeds import check_defaults_of_torch
 from coun.trust import (
@@ -31,7 +30,6 @@ from coun.trust import (
     code_and_argument,
     from_anywhere,
     import_extension,
-    one_line,
     require_trust,
 )
 

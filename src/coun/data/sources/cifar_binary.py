@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from coun.data.adapter import from_arrays
-from coun.data.checks import first_line, regular_file
+from coun.data.checks import regular_file
 from coun.data.data_set import Data
 from coun.data.sources.source import Source
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 
 PIXELS = 3 * 32 * 32
 

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from coun.data.checks import first_line
 from coun.data.images import SUFFIXES, is_image_file
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
-from coun.errors import CounError, unknown
+from coun.errors import CounError, first_line, unknown
 from coun.files import expanded
 
 TRAIN_FOLDERS = ("train", "training")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from coun.data.checks import first_line, regular_file
+from coun.data.checks import regular_file
 from coun.data.sources.table import Part, Table
 from coun.data.subsets import stratified
-from coun.errors import CounError, nearest
+from coun.errors import CounError, first_line, nearest
 
 SHARE = 0.2
 SEED = 0

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from coun.data.adapter import from_arrays
-from coun.data.checks import first_line, memory_of_machine, regular_file
+from coun.data.checks import memory_of_machine, regular_file
 from coun.data.data_set import Data
 from coun.data.sources.source import Source
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("classes", "ids_train", "ids_test", "mask_train", "mask_test")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from coun.data.checks import checked_ids, delimiter, first_line, other_format
+from coun.data.checks import checked_ids, delimiter, other_format
 from coun.data.items import IMAGES, LABELS
 from coun.data.labels import coding, label_values
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
-from coun.errors import CounError, unknown
+from coun.errors import CounError, first_line, unknown
 
 PATHS = (*IMAGES, "path", "file", "filename", "file_name")
 SPLITS = ("split", "part", "fold")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coun.data.checks import first_line
 from coun.data.sources.folder import Tree
 from coun.data.sources.source import Source
 from coun.data.sources.table import Part, Table
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 
 
 def read(path: Path, *, follow_links: bool = False) -> Table:

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from coun.data.checks import first_line
 from coun.data.image_stack import LONG
 from coun.data.tabular.columns import Features, features_of
-from coun.errors import CounError, unknown
+from coun.errors import CounError, first_line, unknown
 
 STATE, SPLITS = "state.json", "dataset_dict.json"
 

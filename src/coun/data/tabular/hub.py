@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from coun.data.checks import first_line
 from coun.data.image_stack import LONG
 from coun.data.tabular.columns import Features
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 
 
 @dataclass(frozen=True)

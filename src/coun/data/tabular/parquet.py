@@ -11,10 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coun.data.checks import first_line
 from coun.data.tabular.columns import Features, features_of
 from coun.data.tabular.shards import misordered
-from coun.errors import CounError
+from coun.errors import CounError, first_line
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coun.data.checks import delimiter, first_line, other_format
+from coun.data.checks import delimiter, other_format
 from coun.data.tabular.arrow import is_saved
-from coun.errors import CounError, unknown
+from coun.errors import CounError, first_line, unknown
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 MOST_CLASSES = 1000

@@ -10,9 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from coun.errors import CounError
+from coun.errors import CounError, one_line
 from coun.files import expanded
-from coun.trust import one_line
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from typing import Any
 
 from torch import nn
 
-from coun.errors import CounError, nearest
+from coun.errors import CounError, nearest, one_line
 from coun.models.checkpoints import is_path_of_weights
 from coun.models.families.family import Family, Preprocessing, numbers, path_of, require
-from coun.trust import one_line
 
 CONFIG, PROCESSORS = "config.json", ("preprocessor_config.json", "processor_config.json")
 HEADS = {  # the end of a class name, and the class of transformers that builds such models

@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from coun.errors import CounError, nearest
+from coun.errors import CounError, nearest, one_line
 from coun.models.families.family import Family, Preprocessing, numbers, require
-from coun.trust import one_line
 
 
 def build(
