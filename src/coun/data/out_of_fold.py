@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from coun.data.data_set import Data
 from coun.data.examples import Examples
@@ -166,16 +165,3 @@ class OutOfFold:
         ids = tuple(map(str, content["ids"].tolist())) if "ids" in content else tuple(data.ids)
         classes = content["classes"].tolist() if "classes" in content else data.classes
         return cls(ids, table.float(), tuple(map(str, classes)))
-
-
-def log_odds(log_probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Compute ln p_y / (1 - p_y) of the true class, (N,).
-
-    Args: log_probabilities: logits or log-probabilities (N, K); labels: (N,) int64.
-
-    >>> log_odds(torch.tensor([[2.0, 0.0]]), torch.tensor([0])).item()
-    2.0
-    """
-    of_class = F.one_hot(labels, log_probabilities.shape[1]).bool()
-    others = log_probabilities.masked_fill(of_class, -torch.inf).logsumexp(1)
-    return log_probabilities[of_class] - others

@@ -8,10 +8,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from coun.data.out_of_fold import log_odds
 from coun.engine import Task, predict
 from coun.methods.out_of_fold import OutOfFoldMatching
-from coun.plans.matching import LOW_RATE, LowRate, of_equal_rank
+from coun.plans.matching import LOW_RATE, LowRate, log_odds, of_equal_rank
 from coun.plans.method import FROZEN
 
 

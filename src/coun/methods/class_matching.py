@@ -8,9 +8,8 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from coun.data.out_of_fold import log_odds
 from coun.engine import Task
-from coun.plans.matching import ROLES, Matching, answers, labels_by_role, with_log_odds
+from coun.plans.matching import ROLES, Matching, answers, labels_by_role, log_odds, with_log_odds
 from coun.plans.method import FROZEN
 
 

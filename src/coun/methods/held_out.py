@@ -9,13 +9,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from coun.data.out_of_fold import log_odds
 from coun.engine import Task, predict
 from coun.plans.matching import (
     LOW_RATE,
     LowRate,
     Matching,
     labels_by_role,
+    log_odds,
     of_equal_rank,
     with_log_odds,
 )

@@ -11,7 +11,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from coun.data.content import row_hashes
-from coun.data.out_of_fold import log_odds
 from coun.engine import Task
 from coun.plans.matching import (
     ROLES,
@@ -19,6 +18,7 @@ from coun.plans.matching import (
     answers,
     averaged,
     labels_by_role,
+    log_odds,
     with_log_odds,
 )
 from coun.plans.method import FROZEN

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.data import Data, Split
-from coun.data.out_of_fold import log_odds
 from coun.engine import Phase, Stage, Task, predict
 from coun.errors import CounError, counted
 from coun.models import Classifier
@@ -227,6 +226,19 @@ def of_equal_rank(values: Tensor, reference: Tensor) -> Tensor:
     _, place, counts = np.unique(values.numpy(), return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - counts / 2
     return torch.quantile(reference.double(), torch.from_numpy(middle[place] / len(values)))
+
+
+def log_odds(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Compute ln p_y / (1 - p_y) of the true class, (N,).
+
+    Args: log_probabilities: logits or log-probabilities (N, K); labels: (N,) int64.
+
+    >>> log_odds(torch.tensor([[2.0, 0.0]]), torch.tensor([0])).item()
+    2.0
+    """
+    of_class = F.one_hot(labels, log_probabilities.shape[1]).bool()
+    others = log_probabilities.masked_fill(of_class, -torch.inf).logsumexp(1)
+    return log_probabilities[of_class] - others
 
 
 def with_log_odds(logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
