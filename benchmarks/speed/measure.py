@@ -41,8 +41,8 @@ class Trainer:
         self.net = build(model, classes=CLASSES, shape=data.shape)
         example = data.views.evaluate(data.train.fetch(torch.arange(2)))
         classifier = Classifier(self.net, example=example)
-        macs = forward_flops(classifier, example[:1]) / 2
-        self.compute = Compute.choose(macs=macs, compile=compile)
+        flops = forward_flops(classifier, example[:1])
+        self.compute = Compute.choose(flops=flops, compile=compile)
         device = self.compute.device
         self.task = Task(data, None, Seeds(0), frozenset({"retain"}), classifier, None, device)
 

@@ -1,8 +1,8 @@
 """Where a run computes, and in which precision.
 
-Training uses bfloat16 if the hardware supports it and the network has at least `BF16_MACS`
-multiply-adds per image. Weights, losses and similarities stay in float32. Metrics use float32
-forward passes and float64 probabilities.
+Training uses bfloat16 if the hardware supports it and the network has at least `BF16_FLOPS`
+operations per forward pass of one row. Weights, losses and similarities stay in float32. Metrics
+use float32 forward passes and float64 probabilities.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from coun.seeds import Seeds
 
 Precision = Literal["auto", "fp32", "bf16"]
 MemoryFormat = Literal["channels_last", "contiguous"]
-# Below this many multiply-adds per image, casting costs more than half precision saves.
-BF16_MACS = 5e6
+# Below this many operations per row, casting costs more than half precision saves.
+BF16_FLOPS = 1e7
 LAYOUTS = {"channels_last": "channels_last", "contiguous": "contiguous_format"}  # torch's names
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
@@ -58,7 +58,7 @@ class Compute:
         device: str = "auto",
         precision: Precision = "auto",
         *,
-        macs: float = 0,
+        flops: float = 0,
         compile: bool = False,
         memory_format: MemoryFormat = "channels_last",
     ) -> Compute:
@@ -71,7 +71,7 @@ class Compute:
             device: "auto" takes a GPU if there is one; otherwise the name of a torch device.
             precision: "auto" takes bf16 if the hardware supports it and the network is large
                 enough to gain from it.
-            macs: multiply-adds of the network per image.
+            flops: floating-point operations of one forward pass of one row.
             compile: whether to use torch.compile.
             memory_format: "channels_last", which is faster, or "contiguous", in which BatchNorm
                 is more exact on the CPU (docs/results/parity.md).
@@ -101,7 +101,7 @@ class Compute:
                 "machine, try --device auto"
             ) from error
         if precision == "auto":
-            precision = "bf16" if _has_bf16(where) and macs >= BF16_MACS else "fp32"
+            precision = "bf16" if _has_bf16(where) and flops >= BF16_FLOPS else "fp32"
         if compile and ProcessGroup.current().count > 1:
             raise CounError("--compile works in one process only; leave it out under torchrun")
         if compile and where.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):

@@ -30,7 +30,7 @@ class Task:
         classifier: the model in training, wrapped.
         build: makes a fresh model (for Retrain); None where only weights were given.
         device: where minibatches go.
-        flops: floating-point operations of one forward pass of one image.
+        flops: floating-point operations of one forward pass of one row.
         original: "settings" and "seed" of the Original's training; empty for bare weights.
         out_of_fold: predictions by models that had not seen the rows; None where nobody made them.
         held_out: rows that no model was trained on, for methods that declared to read "held_out".

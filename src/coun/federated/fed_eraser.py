@@ -192,7 +192,7 @@ def replay(
                 memory.first.update(mean)
         return after
 
-    compute = Compute.choose(str(task.device), macs=task.flops / 2)
+    compute = Compute.choose(str(task.device), flops=task.flops)
     rounds = in_rounds(recipe.plan(model.inner, past), past, federation, merge=recorded)
     Engine(past, compute).run(rounds)
     task.preparation.set((task.preparation + past.cost).to_json())

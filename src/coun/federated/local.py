@@ -151,4 +151,4 @@ class Job:
 
 
 def _engine(task: Task) -> Engine:
-    return Engine(task, Compute.choose("cpu", "auto", macs=task.flops / 2))
+    return Engine(task, Compute.choose("cpu", "auto", flops=task.flops))

@@ -96,7 +96,7 @@ def replay(task: Task) -> tuple[dict[str, Tensor], float]:
         for name, old in before.items():
             total[name] += weights[name].detach() - old
 
-    compute = Compute.choose(str(task.device), macs=task.flops / 2)
+    compute = Compute.choose(str(task.device), flops=task.flops)
     recipe = Retrain(**task.original["settings"])
     Engine(past, compute, observe=observe).run(recipe.plan(model.inner, past))
     task.charge(past.cost.trained_images, grad=True)

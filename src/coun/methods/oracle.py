@@ -58,7 +58,7 @@ class OracleMatching(Matching):
             exact = Task(
                 task.data, task.split, seeds, reads, oracle, task.build, task.device, task.flops
             )
-            compute = Compute.choose(str(task.device), macs=task.flops / 2)
+            compute = Compute.choose(str(task.device), flops=task.flops)
             recipe = Retrain(**task.original["settings"])
             Engine(exact, compute).run(recipe.plan(oracle.inner, exact))
             task.charge(exact.cost.trained_images, grad=True)

@@ -96,7 +96,7 @@ def _speed(start: Run, split: Split, batch_size: int, options: Options) -> tuple
     """Operations per row of a training step, and rows per second, from a few steps."""
     classifier = wrap(copy_model(start.model), start.data, start.record.model.head)
     flops = forward_flops(classifier, blank_inputs(start.data)[:1])
-    compute = Compute.choose(options.device, options.precision, macs=flops / 2)
+    compute = Compute.choose(options.device, options.precision, flops=flops)
     cost = Cost()
     size = min(batch_size, len(split.retain))
     for steps in (1, STEPS):  # the first step also pays for what torch prepares once

@@ -57,7 +57,7 @@ def execute(spec: RunSpec, out: str | Path | None, options: Options) -> Run:
     compute = Compute.choose(
         options.device,
         options.precision,
-        macs=flops / 2,
+        flops=flops,
         compile=options.compile,
         memory_format=options.memory_format,
     )

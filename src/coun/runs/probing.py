@@ -119,7 +119,7 @@ def probe(
     model = copy_model(start.model)
     classifier = wrap(model, data, start.head)
     flops = forward_flops(classifier, blank_inputs(data)[:1].to(next(model.parameters()).device))
-    compute = Compute.choose(options.device, options.precision, macs=flops / 2)
+    compute = Compute.choose(options.device, options.precision, flops=flops)
     seeds = Seeds(seed).fork("probe")
     task = Task(data, split, seeds, method.reads, classifier, None, compute.device, flops)
     _divide(task, role)

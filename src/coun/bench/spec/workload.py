@@ -254,7 +254,7 @@ def workload_info(
     size = workload.data.size
     input_shape = shape if size is None else (*shape[:-2], size, size)
     flops, weight_bytes = _model_size(workload.model, len(classes), input_shape)
-    compute = Compute.choose(config.compute.device, config.compute.precision, macs=flops / 2)
+    compute = Compute.choose(config.compute.device, config.compute.precision, flops=flops)
     return WorkloadInfo(
         classes,
         shape,
