@@ -87,6 +87,20 @@ def test_datasets_of_a_tokenizer(texts):
         coun.from_dataset(ITEMS, [{"input_ids": [1]}])
 
 
+def test_a_number_that_no_tokenizer_gives_is_refused(texts, refused):
+    """A model of texts has weights for each token id, which would not fit into any memory."""
+    table, path = texts
+    first, *others = table["input_ids"]
+    pq.write_table(pa.table({**table, "input_ids": [[2**40, *first[1:]], *others]}), path)
+    for read in (
+        lambda: coun.load(f"tokens:{path}"),
+        lambda: coun.from_dataset([{"input_ids": [2**40], "label": n} for n in (0, 1)], ITEMS[:1]),
+        lambda: coun.from_arrays(np.array([[1], [2**40]]), [0, 1], np.array([[1]]), [0]),
+    ):
+        with refused("a token id is 1,099,511,627,776", "below 10,000,000"):
+            read()
+
+
 def test_hugging_face_datasets():
     datasets = pytest.importorskip("datasets")
     features = datasets.Features(

@@ -21,7 +21,7 @@ from coun.data.items import Pairs, all_labels, class_names, listed_labels
 from coun.data.labels import Coding, coding, label_values
 from coun.data.lazy import PlacedRows
 from coun.data.row_views import default_views
-from coun.data.tokens import from_tokenized, is_tokenized
+from coun.data.tokens import from_tokenized, is_tokenized, vocabulary_of
 from coun.data.transforms import ViewsLike, as_views
 from coun.data.views import Views
 from coun.errors import CounError, first_line
@@ -398,7 +398,7 @@ def _vocabulary(parts: Sequence[TensorExamples], vocabulary: int | None) -> int 
                 "a vocabulary is for token ids, but these rows are not texts; leave it out"
             )
         return None
-    largest = max(int(part.images.max()) for part in parts)
-    if vocabulary is not None and vocabulary <= largest:
-        raise CounError(f"the vocabulary is {vocabulary}, but a token id is {largest}")
-    return vocabulary or largest + 1
+    needed = vocabulary_of(*parts)
+    if vocabulary is not None and vocabulary < needed:
+        raise CounError(f"the vocabulary is {vocabulary}, but a token id is {needed - 1}")
+    return vocabulary or needed

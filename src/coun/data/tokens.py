@@ -21,6 +21,7 @@ from coun.errors import CounError
 
 TOKENS, MASK, SEGMENTS = "input_ids", "attention_mask", "token_type_ids"
 PADDING = -1
+MOST_TOKENS = 10_000_000  # tokenizers know a million at most
 
 
 def padded(
@@ -58,6 +59,20 @@ def padded(
             tokens = tokens.masked_fill(mask, PADDING)
         result[row, : len(tokens)] = tokens
     return result
+
+
+def vocabulary_of(*parts: TensorExamples) -> int:
+    """The number of token ids: the largest one plus one.
+
+    Raises: CounError for a number that is hardly a token id, because a model has weights for each.
+    """
+    largest = max(int(part.images.max()) for part in parts)
+    if largest >= MOST_TOKENS:
+        raise CounError(
+            f"a token id is {largest:,}; expected ids below {MOST_TOKENS:,}, as a tokenizer gives "
+            "them"
+        )
+    return largest + 1
 
 
 def is_tokenized(item: Any) -> bool:
@@ -107,7 +122,7 @@ def from_tokenized(
         labels.classes,
         views or TokenViews(),
         notes=(labels.note,) if labels.note else (),
-        vocabulary=max(int(part.images.max()) for part in (first, second)) + 1,
+        vocabulary=vocabulary_of(first, second),
     )
 
 

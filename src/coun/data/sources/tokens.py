@@ -11,6 +11,7 @@ from coun.data.data_set import Data
 from coun.data.row_views import TokenViews
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
+from coun.data.tokens import vocabulary_of
 
 
 def read(
@@ -52,7 +53,7 @@ def read(
         training = labelled.table.take(labelled.train_rows)
         length = min(token_lists.longest(training), token_lists.LONGEST)
     train, test = labelled.parts(partial(token_lists.encode, length=length))
-    vocabulary = encoding["vocabulary"] if encoding else token_lists.vocabulary(train, test)
+    vocabulary = encoding["vocabulary"] if encoding else vocabulary_of(train, test)
     recorded = {
         "label": labelled.label,
         "classes": list(labelled.classes),

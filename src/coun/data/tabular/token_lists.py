@@ -13,7 +13,7 @@ from coun.data.data_set import Data
 from coun.data.examples import TensorExamples
 from coun.data.row_views import TokenViews
 from coun.data.sources.table import Table
-from coun.data.tokens import MASK, SEGMENTS, TOKENS, padded, second_text
+from coun.data.tokens import MASK, SEGMENTS, TOKENS, padded, second_text, vocabulary_of
 from coun.errors import CounError
 
 LONGEST = 512  # tokens of a text that are kept by default
@@ -66,7 +66,7 @@ def as_data(
         )
         for part, lists in ((table.train, train), (table.test, test))
     )
-    recorded = {"vocabulary": vocabulary(train_part, test_part), **recorded}
+    recorded = {"vocabulary": vocabulary_of(train_part, test_part), **recorded}
     return Data(
         train_part,
         test_part,
@@ -91,11 +91,6 @@ def cut(table: pa.Table, length: int) -> tuple[str, ...]:
     if not count:
         return ()
     return (f"{count:,} texts are cut to {length} tokens; --length keeps more",)
-
-
-def vocabulary(*parts: TensorExamples) -> int:
-    """The number of token ids: the largest one plus one."""
-    return max(int(part.images.max()) for part in parts) + 1
 
 
 def _lists(table: pa.Table, name: str) -> list[list[int]]:
