@@ -46,6 +46,21 @@ def data() -> coun.Data:
     return spoiled(coun.load("digits", limit=300), [3, 50, 120])
 
 
+def test_a_run_is_given_as_a_run_or_as_its_folder(tmp_path, refused) -> None:
+    run = coun.train(coun.load("digits", limit=60), "mlp", epochs=2, out=tmp_path / "run")
+    with refused("no out-of-fold predictions", "coun prepare"):
+        coun.suspicious_labels(tmp_path / "run")
+    rows = coun.suspicious_labels(coun.prepare(run, folds=2, repeats=1))
+    assert coun.suspicious_labels(tmp_path / "run") == rows
+    assert coun.suspicious_labels(str(tmp_path / "run")) == rows
+    with refused("run is an object of type int", "or its folder"):
+        coun.suspicious_labels(3)
+    with refused("folds is an object of type float", "an integer"):
+        coun.prepare(run, folds=2.5)
+    with refused("epochs is an object of type str", "an integer"):
+        coun.prepare(run, epochs="3")
+
+
 def test_spoiled_labels_are_suspicious(data) -> None:
     run = coun.prepare(coun.train(data, "mlp", epochs=1), folds=3, repeats=1, epochs=40)
     rows = coun.suspicious_labels(run)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from coun.errors import CounError
+from coun.errors import CounError, require_type
 from coun.runs.run import Run
+from coun.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class SuspiciousLabel:
     probability: float
 
 
-def suspicious_labels(run: Run) -> list[SuspiciousLabel]:
+def suspicious_labels(run: Run | str | Path, *, trust: Trust = False) -> list[SuspiciousLabel]:
     """List the training rows of *run* whose labels look wrong, the least credible label first.
 
     The out-of-fold predictions of `coun.prepare` say what models that never saw a row make of it.
@@ -42,7 +44,8 @@ def suspicious_labels(run: Run) -> list[SuspiciousLabel]:
     on it, and wrong labels can be missing.
 
     Args:
-        run: a run that is prepared for requests.
+        run: a run that is prepared for requests, or its folder.
+        trust: run code that the record of a run folder names (see `Run.open`).
 
     Returns: the suspicious rows, by rising probability of their labels.
 
@@ -58,6 +61,9 @@ def suspicious_labels(run: Run) -> list[SuspiciousLabel]:
     >>> all(row.label != row.suggested for row in rows)
     True
     """
+    if isinstance(run, str | Path):
+        run = Run.open(run, allow_missing=True, trust=trust)
+    require_type(run, Run, "run", "a run, or its folder")
     if run.out_of_fold is None:
         raise CounError(
             f"{run.where} has no out-of-fold predictions, which show suspicious labels; make them "

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,9 @@ def prepare(
     if isinstance(run, str | Path):
         run = Run.open(run, predictions=not overwrite, trust=trust)
     require_type(run, Run, "run", "a run, or its folder")
+    require_type(folds, Integral, "folds", "an integer")
+    require_type(repeats, Integral, "repeats", "an integer")
+    require_type(epochs, (Integral, type(None)), "epochs", "an integer")
     if federation_of(run.record.original):
         raise CounError(
             "the run was trained in a federation, whose clients cannot carry out out_of_fold; "

@@ -152,6 +152,14 @@ def test_the_only_column_of_ids_gives_the_ids(people):
     assert set(data.train.ids) <= set(columns["name"])
 
 
+@pytest.mark.parametrize("value", [lambda k: b"%d" % k, lambda k: [k], lambda k: {"a": k}])
+def test_ids_that_nobody_can_write_in_a_list_are_refused(tmp_path, value):
+    rows = {"x": range(9), "label": list("abc") * 3, "person": [value(k) for k in range(9)]}
+    pq.write_table(pa.table(rows), tmp_path / "t.parquet")
+    with pytest.raises(CounError, match="column 'person' has type .*; expected ids, text or int"):
+        coun.load(f"table:{tmp_path / 't.parquet'}", id_column="person", drop="person")
+
+
 def test_of_two_columns_of_ids_none_is_taken(people):
     columns, path = people
     save({"user_id": range(len(columns["name"])), "id": columns["name"], **columns}, path)

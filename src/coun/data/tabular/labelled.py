@@ -188,6 +188,10 @@ def _ids(table: pa.Table, column: str | None) -> tuple[str, ...] | None:
     """The ids of the rows, or None where row numbers serve."""
     if column is None:
         return None
+    kind = table[column].type
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    if pa.types.is_nested(kind) or any(test(kind) for test in tests):
+        raise CounError(f"column '{column}' has type {kind}; expected ids, text or integers")
     values = texts(table[column])
     if None in values:
         raise CounError(f"row {values.index(None)} has no id: '{column}' is empty; fill it in")
