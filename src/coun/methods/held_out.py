@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from coun.engine import Task, predict
+from coun.plans.copies import known_by_copies
 from coun.plans.matching import (
     LOW_RATE,
     LowRate,
@@ -30,7 +30,9 @@ class HeldOutMatching(Matching):
 
     For a request that nothing was prepared for. Rows that no model has seen show how certain a
     model may be, and the forget rows are made just as uncertain. Which forget rows are hard is
-    taken from the Original, which has learned them; out-of-fold matching knows it better.
+    taken from the Original, which has learned them; out-of-fold matching knows it better. A row
+    with a copy among the retain rows, also one that differs a little, keeps the answers of the
+    Original, because a Retrain knows it by the copy.
 
     Held-out rows are a fixed half of the test rows. Every measurement of the result leaves
     them out and uses the other half only.
@@ -58,7 +60,8 @@ class HeldOutMatching(Matching):
     lr: LowRate = Field(LOW_RATE)
 
     def targets(self, task: Task) -> Tensor:
-        labels = labels_by_role(task)["forget"]
+        by_role = labels_by_role(task)
+        labels, known = by_role["forget"], known_by_copies(task, by_role)
         assert task.held_out is not None
         held_labels = task.held_out.labels.cpu()
         forget = task.data.train.take(task.indices("forget"))
@@ -68,9 +71,9 @@ class HeldOutMatching(Matching):
         task.charge(len(labels) + len(held_labels), grad=False)
         odds = log_odds(logits.double(), labels)
         reference = log_odds(held_logits.double(), held_labels)
-        target_odds = torch.empty_like(odds)
-        for label in sorted(set(labels.tolist())):
-            rows = labels == label
+        target_odds = odds.clone()
+        for label in sorted(set(labels[~known].tolist())):
+            rows = (labels == label) & ~known
             unseen = reference[held_labels == label]
             unseen = unseen if len(unseen) >= FEWEST else reference
             target_odds[rows] = of_equal_rank(odds[rows], unseen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -10,8 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from coun.data.content import row_hashes
 from coun.engine import Task
+from coun.plans.copies import known_by_copies
 from coun.plans.matching import (
     ROLES,
     Matching,
@@ -40,8 +39,8 @@ class OutOfFoldMatching(Matching):
     The odds among the other classes are those of the folds and, with half their weight, those of
     the Original. It has learned the label of a forget row, which says nothing of the other
     classes; but it shares all retain rows with a Retrain, where the models of folds have fewer.
-    A row with an exact copy among the retain rows keeps the answers of the Original, because a
-    Retrain knows it by the copy.
+    A row with a copy among the retain rows, also one that differs a little, keeps the answers of
+    the Original, because a Retrain knows it by the copy.
 
     Formula: L = CE(retain) + retain_weight * D(retain, before) + weight * D(forget, target), where
         D = H + 2 KL, and H is the Huber loss of the log-odds of the true class (`Matching`).
@@ -80,7 +79,7 @@ class OutOfFoldMatching(Matching):
         forgotten = slice(len(labels["retain"]), None)
         mixed = unseen[forgotten] + self.original_share * before
         targets = with_log_odds(mixed, labels["forget"], odds[forgotten]).float()
-        return torch.where(have_copies(task, labels)[:, None], before, targets)
+        return torch.where(known_by_copies(task, labels)[:, None], before, targets)
 
     def expected_odds(self, task: Task, unseen: Tensor) -> Tensor:
         """Compute a Retrain's log-odds of the true class from those of the models of folds.
@@ -88,19 +87,3 @@ class OutOfFoldMatching(Matching):
         Args: unseen: (n,), of the retain rows and then of the forget rows.
         """
         return unseen
-
-
-def have_copies(task: Task, labels: Mapping[str, Tensor]) -> Tensor:
-    """Tell which forget rows, (n,) bool, have an exact copy of equal label among the retain rows.
-
-    The copy is in the same fold, so the models of folds that give the target saw neither of the
-    two. A Retrain still learns the copy, and knows the row as well as the Original does.
-    """
-    hashes = row_hashes(task.data.train)
-    rows = {}
-    for role in ROLES:
-        # As an array, because NumPy takes a tensor of one index for a number.
-        digests = [digest.tobytes() for digest in hashes[task.indices(role).numpy()]]
-        rows[role] = list(zip(labels[role].tolist(), digests, strict=True))
-    retained = set(rows["retain"])
-    return torch.tensor([row in retained for row in rows["forget"]])

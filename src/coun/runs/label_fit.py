@@ -6,9 +6,9 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from coun.data import Examples, Split
+from coun.data.input_columns import input_columns
 from coun.data.subsets import at_most
 from coun.engine import predict
 from coun.runs.choice import LabelFit
@@ -16,8 +16,7 @@ from coun.runs.run import Run
 
 NEIGHBOURS = 10
 RETAINED, ASKED = 3_000, 300  # rows at most: to learn from, and of each kind to ask about
-SIDE = 16  # larger pictures are averaged down
-CHUNK, SEED = 256, 0
+SEED = 0
 FEWER = 0.5  # with fewer of held-out rows' right guesses, guesses mostly differ from the labels
 SURE = 0.01  # p below which chance does not explain it
 DOUBT = 0.2  # the same where guesses mostly differ, as to teach a wrong label once more is worst
@@ -84,15 +83,10 @@ def _guesses_of_neighbours(
 
 def _columns(start: Run, rows: Examples) -> np.ndarray:
     """The inputs of *rows*, (N, D); for texts, whose ids have no distance, their features."""
-    parts = []
-    for places in torch.split(torch.arange(len(rows)), CHUNK):
-        inputs = start.data.views.evaluate(rows.fetch(places.to(rows.labels.device))).cpu()
-        if not inputs.is_floating_point():
-            return predict(start.classifier, start.data, rows).features.flatten(1).numpy()
-        if inputs.ndim == 4 and max(inputs.shape[2:]) > SIDE:
-            inputs = F.adaptive_avg_pool2d(inputs.float(), SIDE)
-        parts.append(inputs.flatten(1).float())
-    return torch.cat(parts).numpy()
+    columns = input_columns(start.data, rows)
+    if columns is None:
+        return predict(start.classifier, start.data, rows).features.flatten(1).numpy()
+    return columns.numpy()
 
 
 def _by_class(hits: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
