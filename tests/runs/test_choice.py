@@ -243,6 +243,20 @@ def test_unlearn_takes_auto_and_records_why(small, split, tmp_path, caplog, coun
     assert "too few" not in caplog.text  # what auto chooses has the rows that it needs
 
 
+@pytest.mark.parametrize("deleted", [True, False])
+def test_auto_warns_where_earlier_requests_may_come_back(small, split, caplog, deleted):
+    """Rows that are deleted before they are named leave CoUn, which reads retained rows only."""
+    original = coun.train(replace(small, source=""), "mlp", epochs=8)
+    first = coun.unlearn(original, split, "finetune", epochs=1)
+    second = coun.Split.by_index(small, range(60, 70), earlier=first.split)
+    kept = torch.tensor([i for i in range(len(small.train)) if not (deleted and 60 <= i < 65)])
+    now = replace(first, data=replace(first.data, train=first.data.train.take(kept)))
+    caplog.clear()
+    run = coun.unlearn(now, second, "auto", epochs=1)
+    assert run.record.method.name == ("coun" if deleted else "held_out")
+    assert ("may know again what earlier requests forgot" in caplog.text) == deleted
+
+
 def test_a_retrain_that_auto_chooses_has_the_recipe_of_the_original(small, split):
     original = coun.train(small, "mlp", epochs=1)  # an epoch of unlearning costs more than 0.3
     with pytest.raises(coun.CounError, match="auto chooses a Retrain .* leave out epochs, lr"):
