@@ -175,9 +175,9 @@ class _Unlearning:
         reads_forget = "forget" in find(choice.name, trust=False).reads
         if start.record.kind == "unlearned" and not reads_forget and choice.name != Retrain.name:
             _log.warning(
-                "%s trains on retained rows only, after which the model may know again what earlier "
-                "requests forgot; expected forget rows that can be read: name rows before they are "
-                "deleted, or take --method retrain",
+                "%s trains on retained rows only, after which the model may know again what "
+                "earlier requests forgot; expected forget rows that can be read: name rows before "
+                "they are deleted, or take --method retrain",
                 choice.name,
             )
         self._announce(f"method: {choice.name}, because {choice.reason}")
