@@ -16,6 +16,7 @@ from coun.certificates import (
     statement_digest,
     verify,
 )
+from coun.certificates.statement import Check
 from coun.errors import CounError
 
 
@@ -93,3 +94,10 @@ def test_the_page_escapes_what_it_is_given(registry):
     assert "coun verify certificate.intoto.json" in page
     assert page.count("<caption>") == page.count("<table")
     assert "http" not in page
+
+
+def test_a_value_is_shown_with_the_unit_of_its_limit():
+    limits = {"retain accuracy between 89.7% and 100.0%": "99.32%", "remembered share": "99.32"}
+    shown = {name: Check(name=name, value=99.32, result="PASSED").shown for name in limits}
+    assert shown == limits
+    assert Check(name="audit: inconclusive", result="WARNED").shown == ""

@@ -40,6 +40,13 @@ def test_a_chain_of_requests(coun_command, tmp_path: Path) -> None:
     assert measured.json["average_gap"] > 0
 
 
+def test_a_history_breaks_no_name_of_a_method(coun_command) -> None:
+    assert coun_command(*TRAIN, "--out", "o").code == 0
+    plus = ("--method", "neggrad_plus", "--set", "epochs=1", "--forget-fraction", 0.1)
+    assert coun_command("unlearn", "o", *plus, "--out", "a").code == 0
+    assert "neggrad_plus" in coun_command("history", "a").out
+
+
 def test_weights_files_are_evaluated(coun_command) -> None:
     assert coun_command(*TRAIN, "--out", "o").code == 0
     weights = ("evaluate", "o/model.safetensors")

@@ -127,3 +127,12 @@ def test_rows_with_suspicious_labels_are_listed(coun_command, photos, tmp_path) 
     refused = coun_command("rows", "folder:photos", "--suspicious")
     assert refused.code == 2
     assert "needs a run folder" in refused.err
+
+
+def test_only_runs_with_hashed_ids_say_that_ids_cannot_be_read(coun_command, photos):
+    words = ("train", "--data", "folder:photos", "--model", "mlp", "--set", "epochs=1")
+    assert coun_command(*words, "--out", "run").code == 0
+    result = coun_command("rows", "run", "--find", "nobody")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "leave out --find to see ids" in result.err
+    assert "readable" not in result.err

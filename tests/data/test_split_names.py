@@ -103,3 +103,5 @@ def test_a_file_name_alone_and_a_whole_path_are_pointed_out(refused, spelled):
     data = from_arrays(x, y, x, y, ids=["cat/7.png", "dog/8.png"], test_ids=list("tu"))
     with refused("names no row (did you mean 'cat/7.png'?)"):
         Split.by_id(data, [spelled])
+    with refused("and 2 more name no row"):
+        Split.by_id(data, [spelled, "x", "y"])

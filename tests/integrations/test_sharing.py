@@ -33,6 +33,7 @@ def test_the_card_says_what_was_forgotten_and_what_was_shown(forgot, tmp_path: P
         assert text in read.text
     assert all(caveat in read.text for caveat in result.verdict.caveats)
     assert "No audit is part of this card" in model_card(run).text
+    assert f"| cost | {run.record.cost.flops / 1e6:,.1f} MFLOP (" in card.text
 
 
 @pytest.mark.parametrize(("label", "served"), [("equivalent", True), ("inconclusive", False)])

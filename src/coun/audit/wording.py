@@ -204,7 +204,7 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
             f"Among {verdict.retrains + 1} models, the exact p of a rank is "
             f"{1 / (verdict.retrains + 1):.2f} at best"
             + (f"; here the smallest is {min(ranks):.2f}" if ranks else "")
-            + ". The smaller p-values of levels rest on two assumptions: that models of different "
+            + ". A smaller p of a level rests on two assumptions: that models of different "
             "seeds spread normally, and, as few Retrains cannot show how widely, that they spread "
             f"by {verdict.margin:g} points or more (the margin)."
         )

@@ -37,11 +37,13 @@ def command(folder: Path, as_json: bool) -> None:
         column.overflow = "fold"
         column.justify = "right" if place in (0, 4, 6, 7) else "left"
         column.no_wrap = place not in (2, 3)  # a long method or request takes several lines
-    for number, step in enumerate(steps, 1):
+    names = [step.method if step.request else step.kind for step in steps]
+    table.columns[2].min_width = min(14, max(map(len, names)))  # most names stay in one line
+    for number, (name, step) in enumerate(zip(names, steps, strict=True), 1):
         table.add_row(
             str(number),
             step.weights_sha256[:8],
-            step.method if step.request else step.kind,
+            name,
             step.request or "",
             f"{step.new_rows:,}/{step.forgotten_rows:,}",
             step.finished[:16].replace("T", " "),

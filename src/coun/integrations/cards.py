@@ -9,6 +9,7 @@ from coun.audit import Audit
 from coun.integrations.audits import Verdict, verdict_about
 from coun.integrations.packages import optional_package
 from coun.runs import Run
+from coun.runs.cost import operations
 
 TEXT = """# {name}
 
@@ -21,7 +22,7 @@ A classifier with {classes} classes that was made to forget {forgotten:,} of {ro
 | method | {method} |
 | settings | {settings} |
 | request | {request} |
-| cost | {flops:.3g} floating-point operations |
+| cost | {cost} (floating-point operations) |
 | weights, SHA-256 | `{digest}` |
 
 ## What was shown
@@ -87,7 +88,7 @@ def model_card(
         method=_cell(record.method.name),
         settings=_cell(settings or "defaults"),
         request=_cell("none" if run.split is None else f"{len(run.split.forget):,} rows"),
-        flops=record.cost.flops,
+        cost=operations(record.cost.flops),
         digest=record.weights_sha256,
         evidence=evidence,
     )

@@ -119,7 +119,7 @@ def _who(audit: Audit, below: Path | None) -> Section:
         + (f" {missing:,} of them are no longer in the data." if missing else "")
     )
     used = [[", ".join(names), text] for text, names in settings.items()]
-    tables = [Grid.of(head, rows), Grid.of(["", "settings"], used)]
+    tables = [Grid.of(head, rows, words=True), Grid.of(["", "settings"], used)]
     return Section("What was audited", lead, tables=tables)
 
 
@@ -255,7 +255,7 @@ def _rows(audit: Audit) -> Section:
             "false alarms, so none of these rows stands out."
         )
     cells = [[r["id"], r["class"], p_text(r["p"]), p_text(r["q"])] for r in rows]
-    tables = [Grid.of(["row", "class", "p", "q"], cells)] if rows else []
+    tables = [Grid.of(["row", "class", "p", "q"], cells, words=True)] if rows else []
     drawn = []
     if rows and len(audit.data.shape) == 3:
         shown = rows[:12]

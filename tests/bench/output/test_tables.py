@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from bench.rows import FLOOR, GAPS, record
@@ -227,6 +228,23 @@ def test_a_method_has_the_same_style_in_every_picture(results) -> None:
         assert to_hex(pictures[name].get_color()) == to_hex(method_style(name).colour)
         assert pictures[name].get_marker() == method_style(name).marker
     assert [len(row.get_xdata()) for row in bars.lines].count(4) == len(GAPS)  # one dot per seed
+
+
+def test_no_text_of_a_picture_covers_another_or_a_line(results) -> None:
+    costs = {"SSD": 0.01, "NegGrad+ few at 0.1": 0.1, "NegGrad+ few": 0.18}
+    costs["Quite another method of a very long name"] = 0.5  # the legend makes the axes narrow
+    for name, ratio in costs.items():
+        results["rows"] += [record(name, s, 2.7, flops_ratio=ratio) for s in range(4)]
+    (table,) = result_tables(results)
+    axes = figures.gap_against_cost(table).axes[0]
+    axes.figure.draw_without_rendering()
+    first, second = (label.get_window_extent() for label in axes.texts)
+    assert not first.overlaps(second)
+    worse, better = (replace(test, base="FT / " + "long " * 4) for test in table.module)
+    worse, better = replace(worse, with_module=1.6, without=1), replace(better, with_module=0.4)
+    axes = figures.improvements(replace(table, module=[worse, better] * 5)).axes[0]
+    axes.figure.draw_without_rendering()
+    assert min(label.get_window_extent().y0 for label in axes.texts) > axes.bbox.y0
 
 
 def test_a_method_without_some_seeds_is_tested_on_the_others(results) -> None:

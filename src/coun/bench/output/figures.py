@@ -62,8 +62,9 @@ def gap_against_cost(table: ResultTable) -> Figure:
         axes.set_xlabel(
             "operations, divided by Retrain's\nfilled mark: with the module; (f): reads forget rows"
         )
-        _write_beside(axes, marks)
         figure.legend(loc="outside right upper", fontsize=8)
+        figure.draw_without_rendering()  # the legend has made the axes narrower
+        _write_beside(axes, marks)
     return figure
 
 
@@ -84,6 +85,7 @@ def improvements(table: ResultTable, printed: Mapping[str, float] | None = None)
         if printed.keys() & {test.name for test in tests}:
             axes.plot([], [], "D", color="black", markersize=5, label="printed")
             figure.legend(loc="outside right upper", fontsize=8)
+        axes.margins(y=0.12)  # room for the percentages
         axes.axhline(0, color="black", linewidth=1)
         names = [test.base.partition(" / ")[2] for test in tests]
         axes.set_xticks(range(len(tests)), names)

@@ -207,7 +207,7 @@ def _ambiguous_ids(name: str, columns: Sequence[str]) -> str:
 
 def _unknown_ids(unknown_ids: list[str], names: list[str]) -> str:
     first = unknown_ids[0]
-    others = f" and {len(unknown_ids) - 1:,} more" if len(unknown_ids) > 1 else ""
+    others = f" and {len(unknown_ids) - 1:,} more name" if len(unknown_ids) > 1 else " names"
     # A file name alone, or the whole path of a file.
     endings = (n for n in names if n.endswith(f"/{first}") or first.endswith(f"/{n}"))
     ending = next(endings, None)
@@ -219,7 +219,7 @@ def _unknown_ids(unknown_ids: list[str], names: list[str]) -> str:
         similar = f" (did you mean '{ending}'?)" if ending else nearest(first, names[:SEARCHED])
     examples = ", ".join(f"'{name}'" for name in names[:SHOWN])
     return (
-        f"id {_short(first)}{others} names no row{similar}; ids of this data look like {examples}; "
+        f"id {_short(first)}{others} no row{similar}; ids of this data look like {examples}; "
         "'coun rows' lists them"
     )
 
