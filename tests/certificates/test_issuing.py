@@ -16,8 +16,10 @@ from coun.certificates import (
     statement_digest,
     verify,
 )
+from coun.certificates.page import model_card
 from coun.certificates.statement import Check
 from coun.errors import CounError
+from coun.report.table import Grid
 
 
 def test_the_signature_is_of_the_bytes_that_dsse_prescribes(registry):
@@ -101,3 +103,12 @@ def test_a_value_is_shown_with_the_unit_of_its_limit():
     shown = {name: Check(name=name, value=99.32, result="PASSED").shown for name in limits}
     assert shown == limits
     assert Check(name="audit: inconclusive", result="WARNED").shown == ""
+
+
+def test_a_page_aligns_words_to_the_left_and_gives_the_cost_a_unit():
+    facts = Grid.of(["", ""], [["Method", "coun"]]).markdown.splitlines()
+    numbers = Grid.of(["", "gap"], [["FT", "2.00"]]).markdown.splitlines()
+    words = Grid.of(["test", "result"], [["audit", "PASSED"]], words=True).markdown.splitlines()
+    assert (facts[1], numbers[1], words[1]) == ("| --- | --- |", "| --- | ---: |", "| --- | --- |")
+    card = model_card(make_statement())
+    assert "1.0 TFLOP (floating-point operations), 0.25 of a Retrain" in card

@@ -140,7 +140,7 @@ def _done(statement: Statement) -> Section:
     files += [[f"before: {m.name}", _digest(m.digest) or m.uri or ""] for m in predicate.materials]
     tables = [
         Grid.of(["", ""], facts, "The work"),
-        Grid.of(["file", "SHA-256"], files, "What it started from, and what it gave"),
+        Grid.of(["file", "SHA-256"], files, "What it started from, and what it gave", words=True),
     ]
     return Section("What was done", "", tables)
 
@@ -195,7 +195,9 @@ def _how_to_verify(statement: Statement, keyids: Sequence[str]) -> Section:
 
 
 def _cost(cost: Cost) -> str:
-    text = f"{cost.flops:.3g} floating-point operations"
+    from coun.runs.cost import operations
+
+    text = f"{operations(cost.flops)} (floating-point operations)"
     if cost.retrain_flops:
         text += f", {cost.flops / cost.retrain_flops:.2f} of a Retrain"
     if cost.seconds is not None:
@@ -219,4 +221,4 @@ def _escaped(table: Grid) -> Grid:
     from coun.report.table import Grid
 
     rows = [(mark, [_plain(text) for text in texts]) for mark, texts in table.rows]
-    return Grid(table.header, rows)
+    return Grid(table.header, rows, words=table.words)

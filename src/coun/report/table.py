@@ -90,7 +90,7 @@ class Grid:
 
     The first text of a row is its name. Marks are "best" and "tied", "bad" and "warn" (in colour
     on a page; the text must say it as well), or nothing. The caption says what the table shows.
-    A page aligns a table of words to the left, and one of numbers to the right.
+    A table of words, or of facts without a header, is aligned to the left, others to the right.
 
     >>> print(Grid.of(["", "gap"], [["FT", "2.00"]]).markdown, end="")
     |  | gap |
@@ -140,6 +140,7 @@ class Grid:
     def markdown(self) -> str:
         """The table in Markdown; the name of the best row is bold, a tied one has a dagger."""
         form = {"best": "**{}**", "tied": "{} †"}
-        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)]]
+        facts = self.words or not any(self.header)
+        lines = [self.header, ["---", *["---" if facts else "---:"] * (len(self.header) - 1)]]
         lines += [[form.get(mark, "{}").format(texts[0]), *texts[1:]] for mark, texts in self.rows]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
