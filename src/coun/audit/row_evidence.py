@@ -149,7 +149,7 @@ def _top_evidence(
     test = top_test(strata, residual, generator)
     evidence = Evidence(
         "top_rows",
-        f"forgotten rows among the {test.size} most certain ones{condition}",
+        f"{_among_most_certain(test.size)}{condition}",
         "rows",
         test.forgotten - test.expected,
         test.p,
@@ -162,6 +162,17 @@ def _top_evidence(
     if remembered is None:
         return Pending(evidence)
     return Pending(evidence, rows_for_top(strata, residual, remembered, test, generator))
+
+
+def _among_most_certain(size: int) -> str:
+    """Say what the test of the highest scores counts.
+
+    >>> _among_most_certain(1), _among_most_certain(5)
+    ('a forgotten row as the most certain one', 'forgotten rows among the 5 most certain ones')
+    """
+    if size == 1:
+        return "a forgotten row as the most certain one"
+    return f"forgotten rows among the {size} most certain ones"
 
 
 def canary_test(inputs: FamilyInputs) -> Pending | None:
