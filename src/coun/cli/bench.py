@@ -312,7 +312,7 @@ def merge(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
 def list_configs(as_json: bool) -> None:
     from coun.bench import load, shipped
 
-    titles = {name: load(name).title for name in shipped()}
+    titles = {name.removesuffix(".toml"): load(name).title for name in shipped()}
     if as_json:
         app.emit(titles)
         return
