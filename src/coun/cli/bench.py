@@ -237,24 +237,43 @@ def plan(
     if as_json:
         app.emit(estimated)
         return
-    hours = "hours here" if tflops is None else f"hours at {tflops:g} TFLOPS"
-    amounts = ("experiments", "epochs", "PFLOP", hours, "GiB")
+    units = _units(estimated["total"])
+    operations, time, space = (unit for unit, _ in units.values())
+    time += " here" if tflops is None else f" at {tflops:g} TFLOPS"
+    amounts = ("experiments", "epochs", operations, time, space)
     rows = []
     for workload in estimated["workloads"]:
         name = workload["workload"]
         parts = [part for part in estimated["parts"] if part["workload"] == name]
-        rows += [[name, part["kind"], *_amounts(part)] for part in parts]
-        rows.append([name, "together", *_amounts(workload)])
-    rows.append(["all", "", *_amounts(estimated["total"])])
+        rows += [[name, part["kind"], *_amounts(part, units)] for part in parts]
+        rows.append([name, "together", *_amounts(workload, units)])
+    rows.append(["all", "", *_amounts(estimated["total"], units)])
     _print_table(["workload", "kind"], rows, amounts)
-    seeds = [[f"seed {seed['seed']}", *_amounts(seed)] for seed in estimated["seeds"]]
+    seeds = [[f"seed {seed['seed']}", *_amounts(seed, units)] for seed in estimated["seeds"]]
     _print_table(["without tuning"], seeds, amounts)
     for note in estimated["notes"]:
         app.console.print(note, highlight=False)
 
 
-def _amounts(part: dict[str, Any]) -> list[str]:
-    amounts = (part["flops"] / 1e15, part["seconds"] / 3600, part["bytes"] / 2**30)
+def _units(total: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    """Choose the units of a whole table: the largest of which there is one or more.
+
+    >>> _units({"flops": 2e13, "seconds": 7_200, "bytes": 2**20})
+    {'flops': ('TFLOP', 1000000000000.0), 'seconds': ('hours', 3600), 'bytes': ('MiB', 1048576)}
+    """
+    units: dict[str, tuple[tuple[str, float], ...]] = {
+        "flops": (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9)),
+        "seconds": (("hours", 3600), ("minutes", 60), ("seconds", 1)),
+        "bytes": (("GiB", 2**30), ("MiB", 2**20)),
+    }
+    return {
+        name: next((unit for unit in known if total[name] >= unit[1]), known[-1])
+        for name, known in units.items()
+    }
+
+
+def _amounts(part: dict[str, Any], units: dict[str, tuple[str, float]]) -> list[str]:
+    amounts = [part[name] / size for name, (_, size) in units.items()]
     return [
         f"{part['experiments']:,}",
         f"{part['epochs']:,}",
