@@ -8,10 +8,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from data.parquet import ANT_OR_BEE
+from data.parquet import ANT_OR_BEE, IMAGE, class_label
 
 from coun.data import load
 from coun.errors import CounError
+
+
+def test_a_class_without_rows_needs_no_row_to_hold_out(write_parquet, root):
+    features = {"img": IMAGE, "label": class_label("ant", "none", "bee")}
+    write_parquet("train.parquet", labels=(0, 2) * 5, features=features)
+    data = load(f"hf:{root}", test_share=0.4)
+    assert data.classes == ("ant", "none", "bee")
+    assert [int((part.labels == 0).sum()) for part in (data.train, data.test)] == [3, 2]
+    assert [int((part.labels == 2).sum()) for part in (data.train, data.test)] == [3, 2]
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,11 @@ def _drawn(
     """Sorted positions of a stratified share of the rows."""
     if not 0 < share < 1:
         raise CounError(f"--test-share is {share}; expected a number between 0 and 1")
-    sizes = np.bincount(labels, minlength=len(classes))
-    if sizes.min() < 2:
+    single = np.flatnonzero(np.bincount(labels) == 1)  # a class without rows needs no test rows
+    if len(single):
         problems.append(
-            f"class '{classes[int(sizes.argmin())]}' has {sizes.min()} row(s); expected 2 or more, "
-            "because a part of each class is held out for testing"
+            f"class '{classes[single[0]]}' has 1 row; expected 2 or more, because a part of each "
+            "class is held out for testing"
         )
     count = max(1, round(len(labels) * share))
     return stratified(torch.from_numpy(labels), count, seed).numpy()
