@@ -12,6 +12,7 @@ from torch import nn
 import coun
 from coun import CounError
 from coun.files import unsealed, write_sealed
+from coun.runs.folder import write_record
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "none": nn.Identity}
 
@@ -101,6 +102,29 @@ def test_a_file_of_code_that_was_changed_is_noticed(tmp_path):
         del sys.modules[name]
     with pytest.raises(CounError, match=r"net.py:make', but it gives other answers"):
         coun.Run.open(tmp_path / "run", trust=True)
+
+
+def test_a_command_is_repeated_whose_record_has_a_relative_path(tmp_path, monkeypatch):
+    """As versions before 0.2 wrote it, when the command was given in the folder of the file."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    code = "import torch\n\ndef make():\n    return torch.nn.Sequential(torch.nn.Flatten(), {})\n"
+    (tmp_path / "code" / "small.py").write_text(code.format("torch.nn.Linear(64, 10)"))
+    first = coun.train(images(), f"{tmp_path / 'code' / 'small.py'}:make", epochs=1)
+    folder = tmp_path / "run"
+    coun.train(images(), f"{tmp_path / 'code' / 'small.py'}:make", epochs=1, out=folder)
+    record = coun.Run.open(folder, trust=True).record
+    model = record.model.model_copy(update={"name": "small.py:make"})
+    write_record(folder, record.model_copy(update={"model": model}).identified())
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = coun.train(images(), "../code/small.py:make", epochs=1, out=folder)
+    assert again.record.weights_sha256 == first.record.weights_sha256
+    assert again.record.finished == record.finished  # nothing was trained
+    with pytest.raises(CounError, match="holds another run"):
+        coun.train(images(), "../code/small.py:make", epochs=2, out=folder)
+    (tmp_path / "code" / "other.py").write_text(code.format("torch.nn.Linear(64, 10)"))
+    with pytest.raises(CounError, match="differs in model"):
+        coun.train(images(), "../code/other.py:make", epochs=1, out=folder)
 
 
 def test_coun_s_own_networks_need_no_answers(tmp_path):

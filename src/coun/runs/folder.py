@@ -132,7 +132,7 @@ def _check_content(folder: Path, record: RunRecord) -> bool:
     """Return whether *folder* holds the run *record*, complete; refuse any other content."""
     if (folder / RECORD).exists():
         present = read_record(folder, complete=False)
-        if present.identity != record.identity:
+        if record.identity not in (present.identity, _named_as(record, present).identity):
             differences = ", ".join(present.differences(record)) or "its environment"
             raise CounError(
                 f"{folder} holds another run (it differs in {differences}); choose another "
@@ -141,6 +141,20 @@ def _check_content(folder: Path, record: RunRecord) -> bool:
         return present.status == "complete"
     _check_no_other_files(folder)
     return False
+
+
+def _named_as(record: RunRecord, present: RunRecord) -> RunRecord:
+    """Return *present*, whose model is called as in *record* if that is the same file.
+
+    Records of earlier versions name the file of a model by its path from a working directory.
+    """
+    earlier, name = (Path(each.model.name or "") for each in (present, record))
+    if present.status != "complete" or earlier.is_absolute() or not name.is_absolute():
+        return present
+    if name.parts[-len(earlier.parts) :] != earlier.parts:
+        return present
+    model = present.model.model_copy(update={"name": str(name)})
+    return present.model_copy(update={"model": model}).identified()
 
 
 def check_place(folder: str | Path | None) -> None:
