@@ -61,6 +61,16 @@ def test_single_rows_are_matched_for_at_most_the_default_epochs(budget):
     assert (choice.name, choice.settings["epochs"]) == ("class_matching", affordable)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "budget", "expected"), [(16, 0.3, 3), (10, 0.3, 2), (10, 0.6, 3)]
+)
+def test_short_trainings_are_matched_for_three_epochs_if_the_budget_pays(epochs, budget, expected):
+    """With one or two, the targets are hardly moved; the default is 2 and 1 here."""
+    recipe = {**RECIPE, "epochs": epochs}
+    choice = choose_method(kind="listed", original=recipe, **ROWS, prepared=True, budget=budget)
+    assert choice.settings["epochs"] == expected
+
+
 @pytest.mark.parametrize("kind", ["listed", "random"])
 def test_held_out_rows_calibrate_where_nothing_is_prepared(kind):
     values = {"kind": kind, "test_rows": 40}

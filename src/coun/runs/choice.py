@@ -21,7 +21,9 @@ FEW_HELD_OUT = 20  # below it, a quantile of 5% is the smallest value, and rests
 SINGLE_ROWS = ("random", "listed")  # kinds of requests
 # Methods with targets that the default epochs reach.
 MET_SOON = ("out_of_fold", "calibrated_out_of_fold", "held_out")
-LEAST_MATCHED = 2  # epochs of such a method, because targets are moved between them
+# Epochs of such a method at least, because targets are moved between them, where the budget pays
+# for so many: of a model that has forgotten nothing yet, and of one that has.
+LEAST_MATCHED, LEAST_MATCHED_AGAIN = 3, 2
 FORGET_WEIGHT = 0.1  # of the forget loss in NegGrad+, where each row comes up once an epoch
 
 LabelFit = Literal["usual", "unusual", "wrong"]  # of the forget rows, beside held-out rows
@@ -136,7 +138,7 @@ def choose_method(
 
     Returns: the choice; `settings` fill the budget, or the part of it that is in proportion. A
         method that matches targets of single rows has no more epochs than by default, after which
-        it has met them.
+        it has met them, or three where the default is less.
 
     Raises: CounError for a budget that is not above 0.
 
@@ -172,9 +174,9 @@ def choose_method(
     for name, reason in order.items():
         most = int(budget * epochs_of_original / passes[name])
         if name in MET_SOON:
-            most = min(most, max(1, round(MATCHING_EPOCHS * epochs_of_original)))
+            most = min(most, max(LEAST_MATCHED, round(MATCHING_EPOCHS * epochs_of_original)))
         if name not in exclude and most:
-            fewest = LEAST_MATCHED if name in MET_SOON else 1
+            fewest = LEAST_MATCHED_AGAIN if name in MET_SOON else 1
             epochs = most * forget_rows // (forget_rows + earlier_rows)
             epochs = max(min(fewest, most), epochs)
             chosen = {"epochs": epochs, **settings[name]}
