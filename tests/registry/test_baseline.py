@@ -79,7 +79,7 @@ def test_a_request_whose_rows_are_deleted_starts_from_the_first_version(
     assert [choice.name for choice in choices] == ["coun", "retrain"]
 
 
-def test_the_accuracy_before_is_measured_on_the_test_rows_of_the_new_version(tmp_path):
+def test_accuracy_before_and_drift_are_measured_on_the_test_rows_of_the_new_version(tmp_path):
     """Held-out matching uses half of them, on which it may be better than on the others."""
     data = coun.load("digits", limit=200)
     run = coun.train(data, "mlp", epochs=6)
@@ -88,12 +88,17 @@ def test_the_accuracy_before_is_measured_on_the_test_rows_of_the_new_version(tmp
     result = registry.fulfil(page=False)
     assert result.attempts[0] == "held_out"
     made = registry.open_version(result.version)
-    right = predict(run.classifier, data, data.test).logits.argmax(1) == data.test.labels
+    before = predict(run.classifier, data, data.test).logits.argmax(1)
+    right = before == data.test.labels
     measured = ~torch.isin(data.test.numbers, made.split.held_out)
     expected, of_all = (100 * float(r.double().mean()) for r in (right[measured], right))
     assert abs(expected - of_all) > 0.1
     least = float(re.findall(r"test accuracy at least ([0-9.]+)", result.checks[0].name)[0])
     assert least == pytest.approx(expected - 5, abs=0.01)
+    moved = before != predict(made.classifier, data, data.test).logits.argmax(1)
+    drift, of_all = (100 * float(m.double().mean()) for m in (moved[measured], moved))
+    assert abs(drift - of_all) > 0.1
+    assert registry.summary().versions[-1].drift == pytest.approx(drift)
 
 
 def test_after_a_retrain_requests_start_from_it(fulfilled, trained_folder, tmp_path):

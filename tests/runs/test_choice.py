@@ -135,6 +135,17 @@ def test_a_class_with_some_other_rows_is_a_class(small, others, expected):
     assert (split.content_kind, kind_of(split, small)) == ("mixed", expected)
 
 
+def test_a_request_after_others_is_what_its_own_rows_are(small):
+    """The model to start from has forgotten the other rows, of whatever kind they were."""
+    labels = small.train.labels
+    rows = [small.train.numbers[labels == label].tolist() for label in (3, 4, 5)]
+    listed = [*rows[1][:-1], *rows[2][:-1]]  # more rows than the class has
+    after_rows = coun.Split.by_class(small, "3", earlier=listed)
+    after_class = coun.Split.by_index(small, listed[:3], earlier=rows[0])
+    assert {s.content_kind for s in (after_rows, after_class)} == {"mixed"}
+    assert (kind_of(after_rows, small), kind_of(after_class, small)) == ("class", "listed")
+
+
 @pytest.mark.parametrize(
     ("fit", "prepared", "expected"),
     [

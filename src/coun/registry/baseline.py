@@ -110,8 +110,12 @@ class Baseline:
         return accuracy(logits, data.train.labels.cpu()[rows])
 
     def drift(self, run: Run) -> float:
-        """Percent of test rows that *run* classifies otherwise than the last Retrain."""
-        rows = self.split.test_rows(self.served.data)
+        """Percent of test rows that *run* classifies otherwise than the last Retrain.
+
+        They are those of the new version, whose method may have used some of the others.
+        """
+        assert run.split is not None
+        rows = run.split.test_rows(self.served.data)
         new, before = (self._answers(model, rows).argmax(1) for model in (run, self.run))
         return float(100 * (new != before).double().mean())
 

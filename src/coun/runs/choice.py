@@ -38,7 +38,9 @@ class Choice(NamedTuple):
 
 
 def kind_of(split: Split, data: Data) -> str:
-    """Tell what the rule takes a request for: its `content_kind`, with two exceptions.
+    """Tell what the rule takes a request for, by the rows that are new in it.
+
+    Rows of earlier requests do not count, because the model to start from has forgotten them.
 
     - A finer class is a class. Its rows resemble each other. Models that saw a part of them, such
       as those of folds, know the others, and their predictions do not serve as targets.
@@ -46,11 +48,13 @@ def kind_of(split: Split, data: Data) -> str:
     """
     if any(request.kind == "subclass" for request in split.request):
         return "class"
-    if split.content_kind == "mixed":
-        counts = {kind: len(rows) for kind, rows in split.parts(data)}
-        if 2 * counts.get("class", 0) >= sum(counts.values()):
-            return "class"
-    return split.content_kind
+    parts = ((kind, torch.isin(rows, split.new)) for kind, rows in split.parts(data))
+    counts = {kind: int(new.sum()) for kind, new in parts if bool(new.any())}
+    if not counts:  # canaries only
+        return split.content_kind
+    if 2 * counts.get("class", 0) >= sum(counts.values()):
+        return "class"
+    return next(iter(counts)) if len(counts) == 1 else "mixed"
 
 
 def share_of_classes(split: Split, data: Data) -> float:
