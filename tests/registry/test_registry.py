@@ -344,3 +344,20 @@ def test_a_run_is_not_written_into_the_folder_of_a_registry(begun):
         with pytest.raises(CounError, match="lies inside the registry folder"):
             coun.train(data, "mlp", epochs=1, out=begun.folder / place)
         assert not (begun.folder / place).exists()
+
+
+def test_another_request_is_entered_while_rows_of_an_open_one_are_deleted(
+    trained_folder, fulfilled, tmp_path
+):
+    """Who deletes files as soon as a request comes need not name them in the next one."""
+    moved = shutil.copytree(trained_folder / "photos", tmp_path / "photos")
+    for picture in moved.rglob("bob*"):  # of the open request 2
+        picture.unlink()
+    source = f"folder:{moved}"
+    carol = [name for name in fulfilled.data()[0].ids if "carol" in name][:2]
+    request = fulfilled.add(ids=carol, data=source)
+    assert request.rows == 2
+    result = fulfilled.fulfil(method="finetune", settings={"epochs": 1}, page=False, data=source)
+    assert result.requests == (2, request.request)
+    split = fulfilled.open_version(result.version, source).split
+    assert bool(torch.isin(fulfilled.data(source)[0].absent.numbers, split.forget).all())

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ def add(
     loaded, earlier = registry.data(data)
     if names.get("ids"):
         names = names | {"ids": _without_forgotten(registry, loaded, names["ids"])}
+    loaded = _without_due(registry, loaded, names.get("ids", ()))
     rows = request_rows.find_rows(loaded, earlier, **names)
     key = new_key()
     commitment = request_rows.commitment_of(rows, key)
@@ -93,6 +95,27 @@ def _without_forgotten(registry: Registry, data: Data, ids: Sequence[str]) -> li
             raise CounError(f"all {what}, and their data are deleted; there is nothing to forget")
         registry.say(f"{what}, and their data are deleted; left out")
     return [name for name in ids if name not in forgotten]
+
+
+def _without_due(registry: Registry, data: Data, ids: Sequence[str]) -> Data:
+    """*data* in which deleted rows of open requests may be missing, except those called *ids*.
+
+    They are forgotten when these requests are fulfilled, so that nobody has to name them again.
+    """
+    absent = data.absent
+    if absent is None:
+        return data
+    state, connection = registry.state(), registry.ledger.connection
+    numbers = [
+        number
+        for request in state.requests.values()
+        if state.is_open(request)
+        for number in request_rows.numbers_of(connection, request.number)["train"]
+    ]
+    due = torch.isin(absent.numbers, torch.tensor(numbers, dtype=torch.int64))
+    due &= torch.tensor([name not in set(ids) for name in absent.ids], dtype=torch.bool)
+    named = due if absent.named is None else absent.named | due
+    return replace(data, absent=replace(absent, named=named))
 
 
 def near_copies(
