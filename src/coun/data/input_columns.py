@@ -19,7 +19,7 @@ def input_columns(data: Data, rows: Examples) -> Tensor | None:
     >>> import coun
     >>> data = coun.load("digits", limit=50)
     >>> input_columns(data, data.train).shape
-    torch.Size([50, 256])
+    torch.Size([50, 64])
     """
     parts = []
     for places in torch.split(torch.arange(len(rows)), CHUNK):
