@@ -113,7 +113,8 @@ def _without_due(registry: Registry, data: Data, ids: Sequence[str]) -> Data:
         for number in request_rows.numbers_of(connection, request.number)["train"]
     ]
     due = torch.isin(absent.numbers, torch.tensor(numbers, dtype=torch.int64))
-    due &= torch.tensor([name not in set(ids) for name in absent.ids], dtype=torch.bool)
+    again = set(ids)
+    due &= torch.tensor([name not in again for name in absent.ids], dtype=torch.bool)
     named = due if absent.named is None else absent.named | due
     return replace(data, absent=replace(absent, named=named))
 
