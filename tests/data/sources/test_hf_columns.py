@@ -71,6 +71,10 @@ def test_the_id_column_names_the_rows_only_if_it_is_chosen(write_parquet, root, 
     write_parquet("train.parquet", extra=extra | {"filename": pa.array(["a", None, "b", "c"])})
     with refused("train row 1 has no id", "'filename'"):
         load(f"hf:{root}", id_column="filename")
+    unchosen = load(f"hf:{root}")  # one id is missing: the others are no row numbers
+    assert unchosen.notes == ()
+    with refused("id '2' may be a row number or a value of column 'filename'"):
+        Split.by_id(unchosen, ["2"])
 
 
 @pytest.mark.parametrize(

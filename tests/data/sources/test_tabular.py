@@ -132,6 +132,38 @@ def test_ids_are_refused_where_two_columns_may_hold_them(tmp_path):
     assert coun.Split.by_id(named, [named.ids[3]]).forget.tolist() == [int(named.ids[3])]
 
 
+@pytest.mark.parametrize("wrong", ["99", "", "99.0"])  # twice, missing, and as pandas writes a gap
+def test_one_wrong_id_does_not_make_row_numbers_of_the_others(tmp_path, wrong):
+    columns = {"customer_id": [*map(str, range(100, 41, -1)), wrong], "x": [0.5, 1.5] * 30}
+    path = save({**columns, "label": [0, 1] * 30}, tmp_path / "customers.csv")
+    if wrong == "99.0":
+        columns["customer_id"] = [*map(float, range(100, 41, -1)), None]
+        save({**columns, "label": [0, 1] * 30}, path)
+    data = coun.load(f"table:{path}", missing="fill")
+    with pytest.raises(CounError, match="'50' may be a row number or a value of column 'customer"):
+        coun.Split.by_id(data, ["50"])
+    assert len(coun.Split.by_index(data, data.train.numbers[:1]).forget) == 1
+
+
+def test_ids_are_read_as_they_are_written_also_if_they_look_like_missing_values(tmp_path):
+    columns = {"id": ["NA", "null", "NaN", "N/A", "n1", "n2"], "x": ["a", "NA"] * 3}
+    path = save({**columns, "label": [0, 1] * 3}, tmp_path / "countries.csv")
+    for chosen in ({}, {"id_column": "id"}):
+        data = coun.load(f"table:{path}", test_share=0.34, missing="fill", **chosen)
+        assert {*data.train.ids, *data.test.ids} == set(columns["id"])
+        assert data.shape == (1,)  # elsewhere NA is a missing value
+
+
+def test_texts_of_arrow_in_the_layout_of_views_are_read(tmp_path):
+    columns = {"id": [f"p{k}" for k in range(40)], "x": ["a", "b"] * 20, "label": ["c", "d"] * 20}
+    views = pa.table({k: pa.array(v, pa.string_view()) for k, v in columns.items()})
+    pq.write_table(views, tmp_path / "t.parquet")
+    path = save(columns, tmp_path / "t.csv")
+    data, plain = coun.load(f"table:{tmp_path / 't.parquet'}"), coun.load(f"table:{path}")
+    assert data.train.ids == plain.train.ids
+    assert torch.equal(data.train.images, plain.train.images)
+
+
 def test_a_text_that_is_another_in_each_row_is_proposed_as_the_id(tmp_path):
     columns = {"customer": [f"c{k}" for k in range(200)], "x": [0.5, 1.5] * 100}
     path = save({**columns, "label": [0, 1] * 100}, tmp_path / "customers.csv")
@@ -263,6 +295,7 @@ def test_missing_values_are_refused_or_filled(tmp_path):
         ('{"x": 1, "label": "a"}\n{"x": 2, "label": "b"}\n', {}, "holds JSON; .* as CSV"),
         ('[{"x": 1, "label": "a"}]\n', {}, "holds JSON; .* as CSV"),
         ("x,label\n1,a\n2,\n3,b\n", {}, "row 1 has no label"),
+        ("x,label\n1,EU\n2,NA\n3,EU\n", {}, "such as NA; .* give the class another name"),
         ("when,label\n" + "2020-01-01,a\n2021-01-01,b\n" * 5, {}, "--drop when"),
         (
             "unit price;label\n" + "".join(f"{k},5;{'ab'[k % 2]}\n" for k in range(200)),

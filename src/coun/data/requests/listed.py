@@ -199,8 +199,8 @@ def _ambiguous_ids(name: str, columns: Sequence[str]) -> str:
     """Say that an id may be a row number or a value of a column."""
     listing = " or ".join(f"'{column}'" for column in columns)
     return (
-        f"id '{name}' may be a row number or a value of column {listing}, which has another value "
-        f"in each row; read the data with --id-column {columns[0]} (in Python id_column=...) when "
+        f"id '{name}' may be a row number or a value of column {listing}, which differs in most "
+        f"rows; read the data with --id-column {columns[0]} (in Python id_column=...) when "
         "a model is trained, or name row numbers with --forget-index"
     )
 

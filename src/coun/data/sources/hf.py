@@ -99,9 +99,10 @@ def read(
     if label_column is None:
         columns.check_guess(label, features[label], values)
     candidates = columns.id_candidates(features, (image, label))
-    id_columns = () if id_column is not None else _distinct(train, candidates)
+    candidates = [] if id_column is not None else candidates
+    id_columns = tuple(name for name in candidates if columns.names_most_rows(train.column(name)))
     others = columns.other_labels(features, label) if label_column is None else []
-    notes = train.notes + _advice(id_columns, label, others)
+    notes = train.notes + _advice(_distinct(train, candidates), label, others)
     classes, distinct = columns.class_names(features[label]), None
     if classes is None:
         distinct = np.unique(values)

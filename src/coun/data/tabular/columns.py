@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from coun.data.tokens import TOKENS
 from coun.errors import CounError, unknown
@@ -150,8 +151,22 @@ def id_candidates(features: Features, chosen: tuple[str, ...]) -> list[str]:
         for name, feature in features.items()
         if name not in chosen
         and NAMES_ROWS.fullmatch(name)
-        and (_is_integer(feature) or _is_text(feature))
+        and (_is_integer(feature) or _is_float(feature) or _is_text(feature))
     ]
+
+
+def names_most_rows(column: pa.ChunkedArray) -> bool:
+    """Whether most values are those of one row only, so that a list may name rows by them.
+
+    An id that is missing, or names two rows, does not make the other ids into row numbers.
+
+    >>> names_most_rows(pa.chunked_array([[4, 5, 6, 7, 7]]))
+    True
+    >>> names_most_rows(pa.chunked_array([[4, 5, 7, 7, None]]))
+    False
+    """
+    counts = pc.value_counts(column.drop_null()).field("counts")
+    return bool(2 * pc.sum(pc.equal(counts, 1), min_count=0).as_py() > len(column))
 
 
 def class_names(feature: dict[str, Any]) -> tuple[str, ...] | None:

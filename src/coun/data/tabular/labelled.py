@@ -17,8 +17,8 @@ from coun.data.checks import check_class_names, checked_ids
 from coun.data.examples import TensorExamples
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.table import Part
-from coun.data.tabular.columns import COUNTS_ROWS, NAMES_ROWS
-from coun.data.tabular.tables import class_names, is_text, labels_of, read_parts, texts
+from coun.data.tabular.columns import COUNTS_ROWS, NAMES_ROWS, names_most_rows
+from coun.data.tabular.tables import class_names, is_number, is_text, labels_of, read_parts, texts
 from coun.errors import CounError, unknown
 
 LABELS = ("label", "labels", "target", "class", "y")  # usual names of the label column
@@ -73,7 +73,8 @@ class LabelledTable:
         remark, id_columns = "", tuple[str, ...]()
         parts = [table] if test is None else [table, test]
         if id_column is None:
-            id_columns = tuple(_distinct_columns(parts, label, NAMES_ROWS))
+            columns = _id_columns(parts, label, NAMES_ROWS)
+            id_columns = tuple(n for n in columns if names_most_rows(table[n]))
         if id_column is None and not recorded:
             id_column, remark = _naming_column(parts, label)
             if id_column is not None:  # again, because as numbers ids such as 007 lose their zeros
@@ -122,20 +123,30 @@ class LabelledTable:
         )
 
 
+def _id_columns(parts: Sequence[pa.Table], label: str, pattern: re.Pattern[str]) -> list[str]:
+    """The columns of texts or numbers with such names, but for the labels."""
+    return [
+        name
+        for name in parts[0].column_names
+        if name != label
+        and pattern.fullmatch(name.strip())
+        and all(is_text(c.type) or is_number(c.type) for c in _columns(parts, name))
+    ]
+
+
 def _distinct_columns(parts: Sequence[pa.Table], label: str, pattern: re.Pattern[str]) -> list[str]:
-    """The columns of such names, but for the labels, that have another value in each row."""
+    """Those of texts or integers that have another value in each row."""
 
-    def distinct(name: str) -> bool:
-        columns = [part[name] for part in parts if name in part.column_names]
-        return all(
-            (is_text(column.type) or pa.types.is_integer(column.type))
-            and not column.null_count
-            and len(column.unique()) == len(column)
-            for column in columns
-        )
+    def distinct(column: pa.ChunkedArray) -> bool:
+        names_rows = is_text(column.type) or pa.types.is_integer(column.type)
+        return names_rows and not column.null_count and len(column.unique()) == len(column)
 
-    names = [name for name in parts[0].column_names if name != label]
-    return [name for name in names if pattern.fullmatch(name.strip()) and distinct(name)]
+    names = _id_columns(parts, label, pattern)
+    return [name for name in names if all(map(distinct, _columns(parts, name)))]
+
+
+def _columns(parts: Sequence[pa.Table], name: str) -> list[pa.ChunkedArray]:
+    return [part[name] for part in parts if name in part.column_names]
 
 
 def _naming_column(parts: Sequence[pa.Table], label: str) -> tuple[str | None, str]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from coun.data.checks import delimiter, other_format
 from coun.data.tabular.arrow import is_saved
+from coun.data.tabular.columns import NAMES_ROWS
 from coun.errors import CounError, first_line, unknown
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
@@ -60,7 +61,7 @@ def _read(path: Path, id_column: str | None) -> pa.Table:
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 
-            table = pq.read_table(path)
+            table = _without_views(pq.read_table(path))
         else:
             table = _read_csv(path, id_column)
     except (pa.ArrowException, OSError) as error:
@@ -87,9 +88,10 @@ def _read_csv(path: Path, id_column: str | None) -> pa.Table:
     header = start.splitlines()[0].decode("utf-8", "replace") if start else ""
     if re.match(r'[\ufeff\s]*[{\[]\s*["{\[]', header):
         raise CounError(f"{path} holds JSON; expected a table, save it as CSV or parquet")
+    parsing = csv.ParseOptions(delimiter=delimiter(header))
     table = csv.read_csv(
         path,
-        parse_options=csv.ParseOptions(delimiter=delimiter(header)),
+        parse_options=parsing,
         convert_options=csv.ConvertOptions(
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
@@ -97,10 +99,26 @@ def _read_csv(path: Path, id_column: str | None) -> pa.Table:
             column_types={} if id_column is None else {id_column: pa.string()},
         ),
     )
+    for place, name in enumerate(table.column_names):  # an id may be NA, as in a list of countries
+        column = table.column(place)
+        named = name == id_column or NAMES_ROWS.fullmatch(name.strip())
+        if named and column.null_count and is_text(column.type):
+            as_written = csv.ConvertOptions(
+                include_columns=[name], column_types={name: pa.string()}
+            )
+            column = csv.read_csv(path, parse_options=parsing, convert_options=as_written)[name]
+            empty = pc.equal(column, "")
+            table = table.set_column(place, name, pc.if_else(empty, None, column))
     wrong = next((field.name for field in table.schema if pa.types.is_binary(field.type)), None)
     if wrong is not None:
         raise CounError(f"column '{wrong}' of {path} is not UTF-8 text; save it as CSV in UTF-8")
     return table
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """The same table with texts in the layout that every function of pyarrow reads."""
+    kinds = [pa.large_string() if pa.types.is_string_view(k) else k for k in table.schema.types]
+    return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -146,7 +164,10 @@ def labels_of(table: pa.Table, name: str) -> list[str]:
         )
     values = texts(column)
     if None in values:
-        raise CounError(f"row {values.index(None)} has no label: '{name}' is empty; remove the row")
+        raise CounError(
+            f"row {values.index(None)} has no label: '{name}' is empty, or a word for that such as "
+            "NA; remove the row, or give the class another name"
+        )
     if not is_text(column.type) and not all(_integral(v) for v in column.to_pylist()):
         raise CounError(
             f"column '{name}' holds fractions; expected classes, integers or text (choose the "
