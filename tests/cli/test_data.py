@@ -49,6 +49,8 @@ def test_where_and_check(coun_command, tmp_path, monkeypatch):
     )
     wrong = coun_command("data", "check", "cifar-10", small.format(21)).err
     assert "has 21 training rows; cifar-10 has 20" in wrong
+    many = coun_command("data", "check", "cifar-10", small.format(1000)).err
+    assert "has 1,000 training rows" in many
 
 
 def test_the_page_has_the_same_facts():

@@ -57,3 +57,18 @@ def test_weights_files_are_evaluated(coun_command) -> None:
     whole = coun_command("evaluate", "o", "--json").json
     assert shown.json["test_accuracy"] == whole["test_accuracy"]
     assert shown.json["unlearn_accuracy"] is not None
+
+
+def test_near_copies_that_cannot_be_shown_enter_no_request(coun_command, tmp_path: Path) -> None:
+    network = "from torch import nn\ndef make():\n"
+    network += "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    (tmp_path / "net.py").write_text(network)
+    train = ("train", "--data", "digits", "--limit", 100, "--model", "./net.py:make")
+    assert coun_command(*train, "--epochs", 1, "--out", "o").code == 0
+    assert coun_command("registry", "init", "r", "--from", "o", "--trust").code == 0
+    add = ("request", "add", "r", "--class", "3", "--near-copies", 0.97)
+    refused = coun_command(*add)
+    assert (refused.code, "add --trust" in refused.err) == (2, True)
+    assert coun_command("request", "list", "r", "--json").json == []
+    assert coun_command(*add, "--trust").code == 0
+    assert [r["rows"] for r in coun_command("request", "list", "r", "--json").json] == [10]

@@ -147,6 +147,8 @@ def test_the_next_request_starts_from_the_served_version(fulfilled):
 def test_rollback_opens_requests_again(fulfilled):
     assert fulfilled.rollback() == 1
     assert fulfilled.summary().open == (1, 2)
+    with pytest.raises(coun.CounError, match=r"open again .* cannot be withdrawn; fulfil it again"):
+        fulfilled.withdraw(1)
     result = fulfilled.fulfil(1, method="finetune", settings={"epochs": 1}, page=False)
     assert result.version == 3
     assert fulfilled.summary().open == (2,)

@@ -90,6 +90,8 @@ def add(
 
     conditions = values_by_column(where)
     registry = open_registry(folder, trust=trust)
+    if near_copies is not None:  # a model that cannot be opened is refused before the request is
+        registry.open_version(registry.state().served, source)  # entered
     request = registry.add(
         ids=[name for file in ids for name in read_ids(file, id_column, conditions)],
         match=match,

@@ -164,14 +164,20 @@ def _check_content(facts: PublicSet, data: Data) -> Iterator[str]:
     expected = (facts.train, facts.test, facts.classes, facts.shape)
     for what, value, right in zip(names, counts, expected, strict=True):
         if value != right:
-            raise CounError(f"{data.source} has {value} {what}; {facts.name} has {right}")
-        yield f"{value} {what}"
+            raise CounError(
+                f"{data.source} has {_counted(value)} {what}; {facts.name} has {_counted(right)}"
+            )
+        yield f"{_counted(value)} {what}"
     for part, examples in (("training", data.train), ("test", data.test)):
         sizes = examples.labels.bincount(minlength=facts.classes)
         if int(sizes.min()) != int(sizes.max()):
             name = data.classes[int(sizes.argmin())]
             raise CounError(
-                f"{data.source}: class '{name}' has {int(sizes.min())} "
-                f"{part} rows; expected {len(examples) // facts.classes} in each class"
+                f"{data.source}: class '{name}' has {int(sizes.min()):,} "
+                f"{part} rows; expected {len(examples) // facts.classes:,} in each class"
             )
-        yield f"{int(sizes[0])} {part} rows in each class"
+        yield f"{int(sizes[0]):,} {part} rows in each class"
+
+
+def _counted(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -124,7 +124,7 @@ class Fulfilment:
                 for note in outcome.notes:
                     self.say(note)
                 wrong = [_in_words(check) for check in outcome.checks if check.result == "FAILED"]
-                why = f"gate failed: {', '.join(wrong)}" if wrong else ""
+                why = f"gate failed: {'; '.join(wrong)}" if wrong else ""
             with self.registry.ledger.transaction():
                 body = {"fulfilment": number, "attempt": place, "method": choice.name}
                 self.registry.append("attempt", {**body, "passed": not why, "why": why})

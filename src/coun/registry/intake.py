@@ -158,8 +158,13 @@ def withdraw(registry: Registry, number: int) -> None:
         request = state.requests.get(number)
         if request is None:
             raise registry.no_request(number)
-        if not state.is_open(request) or request.versions:
+        if not state.is_open(request):
             raise CounError(f"request {number} is not open; only open requests are withdrawn")
+        if request.versions:
+            raise CounError(
+                f"request {number} is open again after a rollback, but it has a certificate and "
+                "cannot be withdrawn; fulfil it again with coun fulfil"
+            )
         if state.running is not None and number in state.running.body["requests"]:
             raise CounError(
                 f"request {number} is being fulfilled; finish that with coun fulfil first"

@@ -190,7 +190,7 @@ class Registry(RegistryReader):
 
         Returns: the request as it is now.
 
-        Raises: CounError if it is not open, or is being fulfilled.
+        Raises: CounError if it is not open, was fulfilled before a rollback, or is being fulfilled.
 
         >>> import coun, tempfile
         >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)
