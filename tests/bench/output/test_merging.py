@@ -136,3 +136,8 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
         assert sorted(path.name for path in out.iterdir()) == before
     with pytest.raises(coun.CounError, match="found 1 folder to merge; expected two or more"):
         merge([one], tmp_path / "both")
+    (tmp_path / "link").symlink_to(one)
+    for again in (one, tmp_path / "link"):
+        with pytest.raises(coun.CounError, match="a folder is named twice in .*; expected each"):
+            merge([one, again], tmp_path / "both")
+    assert not (tmp_path / "both").exists()

@@ -53,7 +53,11 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
     places = [expanded(folder) for folder in folders]
     if len(places) < 2:
         raise CounError(f"found {len(places)} folder to merge; expected two or more")
-    if out.resolve() in {place.resolve() for place in places} or (out / CONFIG).exists():
+    different = {place.resolve() for place in places}
+    if len(different) < len(places):
+        names = ", ".join(map(str, places))
+        raise CounError(f"a folder is named twice in {names}; expected each folder once")
+    if out.resolve() in different or (out / CONFIG).exists():
         raise CounError(f"{out} holds a bench; expected a new folder for the merged results")
     refuse_foreign(out, RESULTS)
     parts = dict(zip(map(str, places), map(read, places), strict=True))
