@@ -54,6 +54,19 @@ def test_the_page_holds_everything_and_escapes_names(tmp_path: Path) -> None:
     assert "<b>FT" not in path.read_text()
 
 
+def test_pictures_follow_the_first_table_and_long_tables_follow_the_pictures(
+    tmp_path: Path,
+) -> None:
+    rows = tabulate({"FT": [{"average_gap": 1.0}]})
+    tables = [Grid.of(["first"], [["1"]]), Grid.of(["second"], [[str(k)] for k in range(99)])]
+    section = Section("S", "L", tables, [Picture(gaps(rows, 0.4), "the picture")], ["a note"])
+    write_report(tmp_path / "report.html", "Title", "Lead", [section], "made")
+    tags = Tags()
+    tags.feed((tmp_path / "report.html").read_text())
+    shown = [tags.text.index(text) for text in ("first", "the picture", "second", "a note")]
+    assert shown == sorted(shown)
+
+
 def test_charts_are_dark_on_a_dark_page(tmp_path: Path) -> None:
     """Each chart, and no photograph, has the class whose colours the page turns round."""
     path = tmp_path / "report.html"

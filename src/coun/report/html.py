@@ -42,7 +42,7 @@ LEGEND = (
 
 @dataclass
 class Section:
-    """A part of a page: a title and a lead, then tables, notes, commands and pictures.
+    """A part of a page: title, lead and first table, then pictures, other tables, notes, commands.
 
     >>> Section("Results", "Three seeds.").notes
     []
