@@ -134,6 +134,11 @@ def test_the_page_stands_alone_and_escapes(page):
     assert re.search(r'alt="[^"]{10,}"', pictures[0])
 
 
+def test_drift_without_any_retrain_is_from_version_1(page):
+    assert "since the last Retrain" not in page
+    assert "than the last Retrain or, where there is none, version 1." in page
+
+
 def test_nothing_overdue(tmp_path):
     text = write_page(make_summary(overdue=False), tmp_path / "p.html").read_text()
     assert "! open, due in 3 days" in text

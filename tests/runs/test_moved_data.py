@@ -64,6 +64,18 @@ def test_a_deleted_test_picture_is_named_and_the_rest_is_measured(photos, caplog
     assert "1 test row is missing, 'test/cat/02.png'; measurements use the 7" in caplog.text
 
 
+def test_test_pictures_of_a_forgotten_class_go_with_it(photos, caplog):
+    run = coun.Run.open("o")
+    coun.unlearn(run, coun.Split.by_class(run.data, "cat"), "finetune", epochs=1, out="u")
+    for part in ("train", "test"):
+        shutil.rmtree(photos / part / "cat")
+    assert coun.evaluate("u")["counts"]["test"] == 4
+    assert "missing" not in caplog.text
+    (photos / "test" / "dog" / "02.png").unlink()
+    coun.evaluate("u")
+    assert "u: 1 test row is missing, 'test/dog/02.png'; measurements use the 3" in caplog.text
+
+
 def test_a_picture_may_be_deleted_before_the_request(photos):
     names = ids_of(photos)
     (photos / "train" / "cat" / "00.png").unlink()

@@ -319,11 +319,15 @@ def _problems(
 def deleted_test_rows(data: Data) -> str:
     """Say in one line which test rows are deleted that no request named; empty if there are none.
 
+    Those of a class of which no row is left went with it: measurements leave forgotten classes out.
+
     Args: data: as `align` gives it.
     """
     if data.absent_test is None or data.absent_test.named is None:
         return ""
-    rows = (~data.absent_test.named).nonzero().flatten().tolist()
+    left = torch.cat([data.train.labels.cpu(), data.test.labels.cpu()])
+    unasked = ~data.absent_test.named & torch.isin(data.absent_test.labels, left)
+    rows = unasked.nonzero().flatten().tolist()
     if not rows:
         return ""
     ids = [data.absent_test.ids[row] for row in rows]

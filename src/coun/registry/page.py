@@ -15,9 +15,10 @@ from coun.report.table import Grid
 
 SOON = 7  # days before a due date from which an open request is marked
 LEGEND = (
-    "Drift: percent of the test rows that a version classifies otherwise than the last Retrain. "
-    "Retrain: a model trained from scratch without the forgotten rows, the exact answer. A "
-    "certificate is evidence under the tests that it names; not a proof that no trace remains."
+    "Drift: percent of the test rows that a version classifies otherwise than the last Retrain or, "
+    "where there is none, version 1. Retrain: a model trained from scratch without the forgotten "
+    "rows, the exact answer. A certificate is evidence under the tests that it names; not a proof "
+    "that no trace remains."
 )
 
 
@@ -82,7 +83,7 @@ def _served(summary: RegistrySummary) -> Section:
         ["Made by", f"{_made_by(version)}{': ' if version.reason else ''}{version.reason}"],
         ["Rows forgotten so far", f"{version.forgotten_rows:,}"],
         ["Test accuracy", "unknown" if accuracy is None else f"{accuracy:.1f}%"],
-        ["Drift since the last Retrain", _drift(version)],
+        ["Drift", _drift(version)],
         ["Folder", version.folder],
         ["SHA-256 of the model", version.weights_sha256],
     ]

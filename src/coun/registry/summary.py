@@ -34,8 +34,9 @@ class VersionSummary(_Summary):
         flops, retrain_flops, seconds: the cost of the version and what a Retrain would cost;
             None where it is unknown.
         metrics: percent by name: "retain_accuracy", "unlearn_accuracy", "test_accuracy".
-        drift: how far the version is from the last Retrain, in percent of the test rows that
-            it classifies otherwise; 0 for a Retrain and for version 1, None where unknown.
+        drift: how far the version is from the last Retrain or, where there is none, version 1,
+            in percent of the test rows that it classifies otherwise; 0 for these two, None where
+            unknown.
         exact: whether it was trained without the forgotten rows (Retrain or an exact method).
         served: whether it is the version that is served now.
         discarded: whether its folder was deleted for good.

@@ -17,11 +17,12 @@ EVERY = 12  # labels of versions on the axis at most
 
 @styled()
 def drift_curve(versions: Sequence[int], drift: Sequence[float], exact: Sequence[bool]) -> Figure:
-    """Draw the drift of versions since the last Retrain, with a new line after each Retrain.
+    """Draw the drift of versions, with a new line after each Retrain.
 
     Args:
         versions: their numbers, in order.
-        drift: percent of test rows classified otherwise than by the last Retrain; NaN if unknown.
+        drift: percent of test rows classified otherwise than by the last Retrain or, where there
+            is none, version 1; NaN if unknown.
         exact: whether the version is a Retrain, which begins a new line.
 
     >>> figure = drift_curve([1, 2, 3], [0.0, 1.5, 0.0], [False, False, True])
