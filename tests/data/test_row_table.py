@@ -130,6 +130,22 @@ def test_other_changes_are_named(data, names, refused):
         align(without(data, [9], names=names), table)
 
 
+@pytest.mark.parametrize("names", [None, [f"row {n}" for n in range(30)]])
+def test_the_label_of_a_forgotten_row_may_be_put_right(data, names):
+    data = without(data, [], names=names)
+    table = RowTable.of(data, Split.by_index(data, [3], earlier=[5]))
+    labels = data.train.labels.clone()
+    labels[[3, 5]] = (labels[[3, 5]] + 1) % 3
+    aligned, missing = align(replace(data, train=replace(data.train, labels=labels)), table)
+    assert aligned.train.labels.equal(data.train.labels)  # as the model was trained with them
+    assert aligned.train.numbers.equal(data.train.numbers)
+    assert not len(missing)
+    rest = without(replace(data, train=replace(data.train, labels=labels)), [5], names=names)
+    aligned, missing = align(rest, table)
+    assert aligned.train.labels.equal(data.train.labels[data.train.numbers != 5])
+    assert missing.tolist() == [5]
+
+
 def test_of_two_copies_the_retained_one_stays(data):
     images = data.train.images.clone()
     images[6] = images[3]

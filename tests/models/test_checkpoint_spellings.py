@@ -55,6 +55,10 @@ READ = {
     "bfloat16": ({name: value.bfloat16() for name, value in STATE.items()}, ""),
     "channels last": (Net().to(memory_format=torch.channels_last).state_dict(), ""),
     "parameters": (dict(SOURCE.named_parameters()) | dict(SOURCE.named_buffers()), ""),
+    "AveragedModel": (
+        {"n_averaged": torch.tensor(3)} | {f"module.{k}": v for k, v in STATE.items()},
+        "left out: n_averaged",
+    ),
     "counted by thop": (STATE | {"conv.total_ops": torch.zeros(1)}, "left out: conv.total_ops"),
     "no counters": (
         {name: value for name, value in STATE.items() if "num_batches" not in name},

@@ -17,7 +17,8 @@ from coun.errors import CounError
 if TYPE_CHECKING:
     from coun.data.row_table import RowTable
 
-MAY_BE_MISSING = ("forget", "earlier", "held_out")  # roles of rows that may be deleted
+FORGOTTEN = ("forget", "earlier")  # roles of rows that may be deleted or labelled otherwise
+MAY_BE_MISSING = (*FORGOTTEN, "held_out")  # roles of rows that may be deleted
 
 
 class CurrentRows(NamedTuple):
@@ -79,7 +80,8 @@ def _by_content(
 ) -> list[int]:
     """Positions of rows with the same pixels and label, or else of the row of that number.
 
-    Of copies, those that must be there come first, and then they keep their order.
+    Of copies, those that must be there come first, and then they keep their order. The label of
+    a forgotten row may have been put right.
     """
     groups: dict[tuple[bytes, int], list[int]] = defaultdict(list)
     for row in rows_of_data.tolist():
@@ -92,12 +94,19 @@ def _by_content(
         by_importance = sorted(rows, key=lambda row: (table.roles[row] in MAY_BE_MISSING, row))
         positions = groups.get(key, [])
         place.update(zip(sorted(by_importance[: len(positions)]), positions, strict=False))
+    taken = set(place.values())
+    others = {
+        current.hashes[row].tobytes(): row for row in rows_of_data.tolist() if row not in taken
+    }
+    for row in rows_of_table.tolist():
+        if row not in place and table.roles[row] in FORGOTTEN and others:
+            place[row] = others.pop(table.hashes[row].tobytes(), -1)
     if len(rows_of_data) == len(rows_of_table) and not table.limited:
         # Nothing was deleted: a row of unknown content is one that was changed. It keeps its
         # number, and the message says so.
         taken = set(place.values())
         free = {int(current.numbers[row]): row for row in rows_of_data.tolist() if row not in taken}
-        changed = [row for row in rows_of_table.tolist() if row not in place]
+        changed = [row for row in rows_of_table.tolist() if place.get(row, -1) < 0]
         place.update({row: free.pop(int(table.numbers[row]), -1) for row in changed})
     return [place.get(row, -1) for row in rows_of_table.tolist()]
 

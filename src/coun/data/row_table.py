@@ -22,7 +22,7 @@ from coun.data.data_set import AbsentRows, Data
 from coun.data.examples import Examples, RenamedExamples, TensorExamples
 from coun.data.keyed_rows import PREFIX, with_names
 from coun.data.lazy import joined_examples
-from coun.data.row_matching import MAY_BE_MISSING, CurrentRows, joined, match_rows
+from coun.data.row_matching import FORGOTTEN, MAY_BE_MISSING, CurrentRows, joined, match_rows
 from coun.data.sources import load
 from coun.data.split import Split
 from coun.errors import CounError, first_line
@@ -229,7 +229,8 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
     """Find the rows of *table* in *data*, and give them their recorded numbers and places.
 
     Rows are matched by id where the source has ids, else by content, so that deleted rows
-    never shift the numbers of others. Deleted rows that were to be forgotten are accepted.
+    never shift the numbers of others. Rows that were to be forgotten may be deleted, or have
+    another label by now; they keep the recorded one.
     Deleted test rows are accepted too; `deleted_test_rows` says which. Rows of a part that had a
     limit may be more than recorded; the others are left out.
 
@@ -269,6 +270,7 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
         data.classes == table.classes
         and np.array_equal(place, np.arange(len(current.ids)))
         and np.array_equal(current.numbers, table.numbers)
+        and np.array_equal(current.labels, table.labels)
         and np.array_equal(current.in_training, in_training)
     )
     if unchanged:
@@ -295,8 +297,9 @@ def _problems(
     there = np.flatnonzero(place >= 0)
     at = place[there]
     changed = there[(current.hashes[at] != table.hashes[there]).any(1)]
-    forgotten = np.isin(table.roles, ("forget", "earlier"))
-    relabelled = there[current.labels[at] != table.labels[there]]
+    forgotten = np.isin(table.roles, FORGOTTEN)
+    # The record says as what a forgotten row was trained; its label may have been put right since.
+    relabelled = there[(current.labels[at] != table.labels[there]) & ~forgotten[there]]
     in_training = table.parts == "train"
     optional = np.isin(table.roles, MAY_BE_MISSING) | ~in_training
     missing = np.flatnonzero((place < 0) & ~optional & (not allow_missing))

@@ -12,8 +12,12 @@ from coun.errors import CounError, counted
 # What wrappers put before every name: DataParallel, torch.compile, Lightning, training scripts.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "_forward_module.")
 COUNTER = "num_batches_tracked"  # old versions of BatchNorm do not have it
-# Entries that profilers and other versions of a library add; the model works without them.
-EXTRA = (COUNTER, "total_ops", "total_params", "position_ids", "relative_position_index")
+# Entries that profilers, averages of weights (`torch.optim.swa_utils`) and other versions of a
+# library add; the model works without them.
+EXTRA = (
+    *(COUNTER, "total_ops", "total_params", "n_averaged"),
+    *("position_ids", "relative_position_index"),
+)
 # What wrappers of single layers put inside of names.
 WRAPPERS = (
     *("module", "_orig_mod", "_forward_module"),
