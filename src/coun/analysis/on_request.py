@@ -26,7 +26,6 @@ class _Noisy:
     """The evaluation view of *views* with noise; *draw* fixes it."""
 
     views: Transform
-    noise: float
     draw: int
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -37,17 +36,13 @@ class _Noisy:
         generator = Seeds(self.draw).torch("perturbed forget rows")
         spread = inputs.flatten(1).std(1, correction=0).view(-1, *(1,) * (inputs.ndim - 1))
         noise = torch.randn(inputs.shape, generator=generator)
-        return inputs + self.noise * spread * noise.to(inputs)
+        return inputs + NOISE * spread * noise.to(inputs)
 
 
-def perturbed_accuracy(
-    run: Run, split: Split, *, noise: float = NOISE, draws: int = DRAWS
-) -> float:
+def perturbed_accuracy(run: Run, split: Split) -> float:
     """Measure how many percent of slightly changed forget rows *run* still classifies rightly.
 
-    Args:
-        noise: standard deviation of the Gaussian noise, in units of each row's own.
-        draws: copies of each row. All models with one request get the same noise.
+    Each row has `DRAWS` copies with Gaussian noise; all models with one request get the same.
 
     Raises: CounError for rows that are token ids, which noise cannot be added to.
     """
@@ -56,10 +51,10 @@ def perturbed_accuracy(
         raise CounError("residual knowledge adds noise to inputs, which token ids do not have")
     rows = data.train.take(split.rows(data, "forget"))
     shares = []
-    for draw in range(draws):
-        noisy = replace(data, views=_Noisy(data.views, noise, draw))
+    for draw in range(DRAWS):
+        noisy = replace(data, views=_Noisy(data.views, draw))
         shares.append(accuracy(predict(run.classifier, noisy, rows).logits, rows.labels.cpu()))
-    return sum(shares) / draws
+    return sum(shares) / DRAWS
 
 
 def residual_knowledge(run: Run, retrain: Run, split: Split) -> float:

@@ -18,9 +18,10 @@ RETAINED = 20_000  # rows among which neighbours are looked for, at most
 COLUMNS = 300  # of a row, at most
 NEIGHBOURS = 10
 CHUNK = 500
+SEED = 0  # of the halves and of which rows are looked at
 
 
-def input_drift(data: Data, split: Split, *, seed: int = 0) -> float | None:
+def input_drift(data: Data, split: Split) -> float | None:
     """p of test rows being drawn as training rows were (`columns_drift`, `neighbours_drift`).
 
     Where it is small, forgotten and test rows differ by nature, and a comparison of the two shows
@@ -38,13 +39,13 @@ def input_drift(data: Data, split: Split, *, seed: int = 0) -> float | None:
     for name, (part, rows, most) in parts.items():
         if not len(rows):
             return None
-        some = rows[at_most(most, part.labels[rows].cpu(), seed)]
+        some = rows[at_most(most, part.labels[rows].cpu(), SEED)]
         columns[name] = np.concatenate([_columns(part, r) for r in torch.split(some, CHUNK)])
         labels[name] = part.labels[some].cpu().numpy()
-    return drift_of(columns, labels, seed=seed)
+    return drift_of(columns, labels)
 
 
-def drift_of(columns: dict[str, Floats], labels: dict[str, Ints], *, seed: int = 0) -> float | None:
+def drift_of(columns: dict[str, Floats], labels: dict[str, Ints]) -> float | None:
     """The same from columns (N, D) and labels (N,) of "retain", "forget" and "test" rows."""
     tests = list(neighbours_drift(columns, labels))
     sides = {}
@@ -53,10 +54,10 @@ def drift_of(columns: dict[str, Floats], labels: dict[str, Ints], *, seed: int =
         rows = np.flatnonzero(np.isin(labels[name], shared))
         of_rows = torch.from_numpy(labels[name][rows])
         if len(rows) >= 4:
-            sides[name] = rows[at_most(ROWS, of_rows, seed).numpy()]
+            sides[name] = rows[at_most(ROWS, of_rows, SEED).numpy()]
     if len(sides) == 2:
         x, y = ([part[name][rows] for name, rows in sides.items()] for part in (columns, labels))
-        tests.append(columns_drift(*x, *y, seed=seed))
+        tests.append(columns_drift(*x, *y))
     ps = [p for p in tests if p is not None]
     return min(1.0, len(ps) * min(ps)) if ps else None
 
@@ -96,7 +97,7 @@ def neighbours_drift(
 
 
 def columns_drift(
-    retain: Floats, test: Floats, retain_labels: Ints, test_labels: Ints, *, seed: int = 0
+    retain: Floats, test: Floats, retain_labels: Ints, test_labels: Ints
 ) -> float | None:
     """p of test rows (O, D) being like retained rows (N, D) of their class, by their inputs.
 
@@ -105,7 +106,7 @@ def columns_drift(
 
     Returns: p, or None where no class has rows on both sides.
     """
-    generator = Seeds(seed).numpy("input drift")
+    generator = Seeds(SEED).numpy("input drift")
     orders = [generator.permutation(len(x)) for x in (retain, test)]
     halves = [(order[: len(order) // 2], order[len(order) // 2 :]) for order in orders]
     x = np.concatenate([retain[halves[0][0]], test[halves[1][0]]])

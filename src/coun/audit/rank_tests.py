@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 from coun.errors import CounError
 from coun.metrics.arrays import Floats, Ints
 
+LEVEL = 0.9  # of intervals
 DRAWS = 9_999  # permutations at most
 ENOUGH = 200  # permutations at least as extreme as the data, after which drawing stops
 WORK = 2_000_000  # permuted values that are held in memory at a time
@@ -264,9 +265,7 @@ class MeanDifference:
         return -margin < self.low and self.high < margin
 
 
-def mean_difference(
-    strata: Strata, scores: Groups, *, unit: float = 0.0, level: float = 0.9
-) -> MeanDifference:
+def mean_difference(strata: Strata, scores: Groups, *, unit: float = 0.0) -> MeanDifference:
     """Mean over forgotten rows minus mean over test rows, weighted by forgotten rows per class.
 
     Args:
@@ -275,7 +274,6 @@ def mean_difference(
         unit: the size of one row's difference, where most rows have none (100 for correctness
             in points): one row more and one less is added to each group's squares, so that a
             few rows that all agree do not count as certainty (Agresti and Min 2005).
-        level: of the interval.
 
     Returns: the difference with its standard error and interval.
 
@@ -298,10 +296,10 @@ def mean_difference(
     total = sum(variances)
     below = sum(part**2 / df for part, df in zip(variances, free, strict=True))
     df = total**2 / below if below > 0 else 1.0  # Welch and Satterthwaite
-    return interval(difference, total**0.5, df, level)
+    return interval(difference, total**0.5, df)
 
 
-def interval(difference: float, error: float, df: float, level: float) -> MeanDifference:
-    """A t interval around *difference*."""
-    half = float(stdtrit(df, (1 + level) / 2)) * error
-    return MeanDifference(difference, error, difference - half, difference + half, level)
+def interval(difference: float, error: float, df: float) -> MeanDifference:
+    """A t interval around *difference* at the level `LEVEL`."""
+    half = float(stdtrit(df, (1 + LEVEL) / 2)) * error
+    return MeanDifference(difference, error, difference - half, difference + half, LEVEL)

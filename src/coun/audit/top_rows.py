@@ -13,6 +13,7 @@ from coun.audit.rank_tests import Groups, Strata
 from coun.metrics.arrays import Floats, Ints
 
 DRAWS = 19_999
+LISTED = 20  # suspicious rows at most
 SIZES = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
@@ -190,7 +191,7 @@ class SuspiciousRow:
     q: float
 
 
-def suspicious_rows(strata: Strata, scores: Groups, most: int = 20) -> list[SuspiciousRow]:
+def suspicious_rows(strata: Strata, scores: Groups) -> list[SuspiciousRow]:
     """List the forgotten rows that test rows of their class exceed most rarely.
 
     Each p is valid on its own if rows are exchangeable: it is at most t with probability t.
@@ -198,17 +199,16 @@ def suspicious_rows(strata: Strata, scores: Groups, most: int = 20) -> list[Susp
     Args:
         strata: which rows are compared, class by class.
         scores: one for each forgotten and each test row; higher means remembered.
-        most: length of the list.
 
-    Returns: the rows, the most suspicious first.
+    Returns: at most `LISTED` rows, the most suspicious first.
 
     Source: Bates et al. 2023, "Testing for outliers with conformal p-values": Benjamini and
         Hochberg's correction holds for conformal p-values that share their reference rows.
 
     >>> strata = Strata(((np.arange(2), np.arange(9)),))  # 2 forgotten and 9 test rows of a class
     >>> scores = Groups(np.array([5.0, 0.1]), np.linspace(0, 1, 9))
-    >>> [(row.slot, row.p) for row in suspicious_rows(strata, scores, most=1)]
-    [(0, 0.1)]
+    >>> [(row.slot, row.p) for row in suspicious_rows(strata, scores)]
+    [(0, 0.1), (1, 0.9)]
     """
     slots, ps = [], []
     for forget, test in strata.pairs:
@@ -218,5 +218,5 @@ def suspicious_rows(strata: Strata, scores: Groups, most: int = 20) -> list[Susp
         ps.append((1 + above) / (1 + len(order)))
     every, p = np.concatenate(slots), np.concatenate(ps)
     q = false_discovery_control(p)
-    strongest = np.lexsort((-scores.forget[every], p))[:most]
+    strongest = np.lexsort((-scores.forget[every], p))[:LISTED]
     return [SuspiciousRow(int(every[k]), float(p[k]), float(q[k])) for k in strongest]

@@ -287,7 +287,7 @@ def _equivalence(
         return mean_difference(family.strata, minus(model, exact), unit=100.0)
     rows = np.stack([s.scores["correctness"].forget for s in retrains])
     test = level_test(model.forget, rows, margin=0.0 if len(retrains) > 2 else margin / 2)
-    return interval(test.difference, test.error, test.df, 0.9)
+    return interval(test.difference, test.error, test.df)
 
 
 def judge(

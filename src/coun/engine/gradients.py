@@ -72,13 +72,10 @@ def batch_gradients(
             )
 
 
-def mean_gradient(
-    task: Task, role: str, *, batch_size: int, loss: Loss = _cross_entropy
-) -> Gradients:
-    """Compute the gradient of the mean loss over all rows of *role*, by parameter name.
+def mean_gradient(task: Task, role: str, *, batch_size: int) -> Gradients:
+    """Compute the gradient of the mean cross entropy over all rows of *role*, by parameter name.
 
-    Args:
-        task, role, batch_size, loss: as for `batch_gradients`.
+    Args: task, role, batch_size: as for `batch_gradients`.
 
     Raises: as `batch_gradients`.
 
@@ -93,7 +90,7 @@ def mean_gradient(
     {'1.weight': torch.Size([10, 64]), '1.bias': torch.Size([10])}
     """
     total: Gradients = {}
-    for count, gradients in batch_gradients(task, role, batch_size=batch_size, loss=loss):
+    for count, gradients in batch_gradients(task, role, batch_size=batch_size):
         for name, value in gradients.items():
             scaled = value * (count / len(task.indices(role)))
             total[name] = total[name] + scaled if name in total else scaled

@@ -73,16 +73,12 @@ def linear_probe(
     )
 
 
-def probe_margins(
-    train: tuple[Values, Values], queries: tuple[Values, Values], *, iterations: int = 50
-) -> Floats:
+def probe_margins(train: tuple[Values, Values], queries: tuple[Values, Values]) -> Floats:
     """Compute the log-odds that a linear probe gives to the true class of each query, (M,).
 
     Args:
         train: features and labels, as for `linear_probe`, to which the probe is fitted.
         queries: features (M, D) and labels (M,) of the rows to be scored.
-        iterations: fewer than for `linear_probe`, because log-odds can be compared before the
-            fit has converged.
 
     Returns: log-odds in nats.
 
@@ -94,7 +90,7 @@ def probe_margins(
     """
     rows, labels = _rows("train", train)
     features, truth = _rows("query", queries)
-    model = _fit(rows, labels, iterations)
+    model = _fit(rows, labels, 50)  # log-odds can be compared before the fit has converged
     classes = model[-1].classes_
     missing = np.setdiff1d(truth, classes)
     if len(missing):

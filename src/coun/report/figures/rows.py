@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def row_pictures(images: Tensor, titles: Sequence[str], *, across: int = 6) -> Figure:
+ACROSS = 6  # pictures beside each other
+
+
+def row_pictures(images: Tensor, titles: Sequence[str]) -> Figure:
     """Draw images beside each other, each with its title.
 
     Args:
@@ -21,9 +24,9 @@ def row_pictures(images: Tensor, titles: Sequence[str], *, across: int = 6) -> F
     """
     from matplotlib.figure import Figure
 
-    down = -(-len(images) // across)
-    figure = Figure(figsize=(1.4 * across, 1.75 * down), layout="constrained", dpi=110)
-    grid = list(figure.subplots(down, across, squeeze=False).flat)
+    down = -(-len(images) // ACROSS)
+    figure = Figure(figsize=(1.4 * ACROSS, 1.75 * down), layout="constrained", dpi=110)
+    grid = list(figure.subplots(down, ACROSS, squeeze=False).flat)
     for axes in grid:
         axes.set_axis_off()
     for axes, image, title in zip(grid, images, titles, strict=False):
