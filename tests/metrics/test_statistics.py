@@ -14,7 +14,7 @@ from coun.metrics import (
     holm,
     mean_interval,
     paired,
-    rank_stability,
+    rank_shares,
     welch,
 )
 
@@ -134,34 +134,25 @@ def test_holm_is_never_below_the_raw_nor_above_bonferroni():
 
 def test_ranks_that_every_seed_repeats_are_stable_and_equal_scores_are_not():
     scores = {"FT": [3.0, 3.1, 2.9], "CoUn": [1.0, 1.1, 0.9], "NoT": [2.0, 2.1, 1.9]}
-    computed = rank_stability(scores, generator=np.random.default_rng(0), resamples=500)
-    assert computed.ranks == {"FT": 3, "CoUn": 1, "NoT": 2}
-    assert set(computed.kept.values()) == {1}
-    assert computed.order == 1
-    assert computed.shares == {"FT": [0, 0, 1], "CoUn": [1, 0, 0], "NoT": [0, 1, 0]}
-    even = rank_stability({"a": [1.0], "b": [1.0]}, generator=np.random.default_rng(0))
-    assert even.shares == {"a": [1, 0], "b": [1, 0]}
-    up = rank_stability(scores, generator=np.random.default_rng(0), higher_is_better=True)
-    assert up.ranks["FT"] == 1
+    computed = rank_shares(scores, generator=np.random.default_rng(0), resamples=500)
+    assert computed == {"FT": [0, 0, 1], "CoUn": [1, 0, 0], "NoT": [0, 1, 0]}
+    even = rank_shares({"a": [1.0], "b": [1.0]}, generator=np.random.default_rng(0))
+    assert even == {"a": [1, 0], "b": [1, 0]}
 
 
-def test_rank_stability_of_two_seeds_in_closed_form():
+def test_rank_shares_of_two_seeds_in_closed_form():
     # b wins on the second seed by more: it is first unless both draws are seed 1 (1/4).
     scores = {"a": [0.0, 3.0], "b": [1.0, 0.0]}
 
     def ask(seed):
-        return rank_stability(scores, generator=np.random.default_rng(seed), resamples=20_000)
+        return rank_shares(scores, generator=np.random.default_rng(seed), resamples=20_000)
 
     computed = ask(0)
     assert computed == ask(0)
-    assert computed.ranks == {"a": 2, "b": 1}
-    assert computed.first["b"] == computed.order == pytest.approx(0.75, abs=0.02)
-    assert computed.first["a"] == pytest.approx(0.25, abs=0.02)
-    assert computed.shares == {
-        name: [computed.first[name], 1 - computed.first[name]] for name in scores
-    }  # without ties
+    assert computed["b"] == pytest.approx([0.75, 0.25], abs=0.02)
+    assert computed["a"] == computed["b"][::-1]  # without ties
     with pytest.raises(CounError, match=r"numbers of seeds \[2, 1\]"):
-        rank_stability({"a": [1.0, 2.0], "b": [1.0]}, generator=np.random.default_rng(0))
+        rank_shares({"a": [1.0, 2.0], "b": [1.0]}, generator=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (3, 20), (20, 20)])

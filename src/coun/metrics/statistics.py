@@ -215,82 +215,41 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return adjusted
 
 
-@dataclass(frozen=True)
-class RankStability:
-    """Ranks by the mean over seeds (1 is best), and how often resampled seeds repeat them.
+def rank_shares(
+    scores: Mapping[str, Values], *, generator: np.random.Generator, resamples: int = 10_000
+) -> dict[str, list[float]]:
+    """Estimate by a bootstrap over seeds how often other seeds would give a method each rank.
 
-    Attributes:
-        ranks: by method, over all seeds.
-        kept: the share of resamples in which a method has the same rank.
-        first: the share in which it is first, alone or with others.
-        shares: the shares of all ranks, from the first one on.
-        order: the share of resamples in which every rank is the same.
-        resamples: their number.
-
-    >>> gaps = {"FT": [3.0, 3.1], "CoUn": [1.0, 1.1]}
-    >>> rank_stability(gaps, generator=np.random.default_rng(0)).ranks
-    {'FT': 2.0, 'CoUn': 1.0}
-    """
-
-    ranks: dict[str, float]
-    kept: dict[str, float]
-    first: dict[str, float]
-    shares: dict[str, list[float]]
-    order: float
-    resamples: int
-
-
-def rank_stability(
-    scores: Mapping[str, Values],
-    *,
-    generator: np.random.Generator,
-    resamples: int = 10_000,
-    higher_is_better: bool = False,
-) -> RankStability:
-    """Estimate by a bootstrap over seeds whether other seeds would give the same order.
-
-    Seeds are resampled for all methods together. Ties get the lower rank.
+    Seeds are resampled for all methods together. Rank 1 has the smallest mean; ties get the lower
+    rank.
 
     Args:
         scores: by method one value per seed, (n,), such as average gaps; all methods have the
             same seeds in the same order.
         generator: draws the seeds.
         resamples: the number of bootstrap samples.
-        higher_is_better: whether rank 1 is the largest score.
+
+    Returns: by method the shares of resamples with rank 1, 2, ...
 
     Raises: CounError if there are no methods, or methods with different numbers of seeds.
 
     >>> scores = {"FT": [3.0, 3.1], "CoUn": [1.0, 1.1]}
-    >>> rank_stability(scores, generator=np.random.default_rng(0)).order
-    1.0
+    >>> rank_shares(scores, generator=np.random.default_rng(0))
+    {'FT': [0.0, 1.0], 'CoUn': [1.0, 0.0]}
     """
     table = [floats(values, f"scores of {name}", 1) for name, values in scores.items()]
     if len({len(row) for row in table}) != 1:
         raise CounError(
             f"numbers of seeds {[len(row) for row in table]}; expected the same seeds for each"
         )
-    values = np.stack(table) * (-1 if higher_is_better else 1)
+    values = np.stack(table)
     seeds = generator.integers(values.shape[1], size=(resamples, values.shape[1]))
-    ranks = scipy.stats.rankdata(values.mean(1), method="min")
     drawn = scipy.stats.rankdata(values[:, seeds].mean(2), method="min", axis=0)
-    same = drawn == ranks[:, None]
     places = range(1, len(table) + 1)
-    shares = {
+    return {
         name: [float((row == place).mean()) for place in places]
         for name, row in zip(scores, drawn, strict=True)
     }
-
-    def by_method(column: Values) -> dict[str, float]:
-        return dict(zip(scores, floats(column, "ranks", 1).tolist(), strict=True))
-
-    return RankStability(
-        by_method(ranks),
-        by_method(same.mean(1)),
-        {name: row[0] for name, row in shares.items()},
-        shares,
-        float(same.all(0).mean()),
-        resamples,
-    )
 
 
 @dataclass(frozen=True)

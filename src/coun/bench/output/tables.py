@@ -21,7 +21,7 @@ from coun.metrics import (
     holm,
     mean_interval,
     paired,
-    rank_stability,
+    rank_shares,
 )
 from coun.metrics.selection import worse_than_best
 from coun.report import Cell
@@ -371,7 +371,7 @@ def _ranks(methods: Sequence[ResultRow]) -> dict[str, list[float]]:
     if len(seeds) < FEWEST_RESAMPLED:
         return {}
     scores = {row.name: [row.gaps[s] for s in seeds] for row in methods}
-    return rank_stability(scores, generator=np.random.default_rng(0)).shares
+    return rank_shares(scores, generator=np.random.default_rng(0))
 
 
 def legend(results: Mapping[str, Any]) -> list[tuple[str, str]]:
