@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy
 
 import coun
 from coun.attacks import confidence, lira_offline, rmia_ratio, rmia_score, scaled_logit
-from coun.audit.nearby import NOISE
 from coun.audit.rank_tests import Groups
+from coun.data.noisy_views import NOISE
 from coun.models import Outputs
 from coun.runs import Predictions
 from coun.runs.shadow_models import halves

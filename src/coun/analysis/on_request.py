@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
+from dataclasses import replace
 
 from coun.analysis.relearning import relearn
 from coun.data import Split
-from coun.data.views import Transform
+from coun.data.noisy_views import NoisyViews
 from coun.engine import predict
 from coun.errors import CounError
 from coun.metrics import accuracy
@@ -17,26 +14,7 @@ from coun.metrics.registry import Metric
 from coun.runs import Run
 from coun.seeds import Seeds
 
-NOISE = 0.1  # of each row's own standard deviation
 DRAWS = 5
-
-
-@dataclass(frozen=True)
-class _Noisy:
-    """The evaluation view of *views* with noise; *draw* fixes it."""
-
-    views: Transform
-    draw: int
-
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return self.views(images, generator)
-
-    def evaluate(self, images: Tensor) -> Tensor:
-        inputs = self.views.evaluate(images)
-        generator = Seeds(self.draw).torch("perturbed forget rows")
-        spread = inputs.flatten(1).std(1, correction=0).view(-1, *(1,) * (inputs.ndim - 1))
-        noise = torch.randn(inputs.shape, generator=generator)
-        return inputs + NOISE * spread * noise.to(inputs)
 
 
 def perturbed_accuracy(run: Run, split: Split) -> float:
@@ -52,7 +30,9 @@ def perturbed_accuracy(run: Run, split: Split) -> float:
     rows = data.train.take(split.rows(data, "forget"))
     shares = []
     for draw in range(DRAWS):
-        noisy = replace(data, views=_Noisy(data.views, draw))
+        noisy = replace(
+            data, views=NoisyViews(data.views, Seeds(draw).number("perturbed forget rows"))
+        )
         shares.append(accuracy(predict(run.classifier, noisy, rows).logits, rows.labels.cpu()))
     return sum(shares) / DRAWS
 
