@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import coun
+from coun.cli import main
 from coun.engine import predict
 from coun.registry.baseline import Baseline
+from coun.registry.page import write_page
 from coun.registry.planning import Plan
 from coun.runs import history
 
@@ -79,7 +81,9 @@ def test_a_request_whose_rows_are_deleted_starts_from_the_first_version(
     assert [choice.name for choice in choices] == ["coun", "retrain"]
 
 
-def test_accuracy_before_and_drift_are_measured_on_the_test_rows_of_the_new_version(tmp_path):
+def test_accuracy_before_and_drift_are_measured_on_the_test_rows_of_the_new_version(
+    tmp_path, monkeypatch, capsys
+):
     """Held-out matching uses half of them, on which it may be better than on the others."""
     data = coun.load("digits", limit=200)
     run = coun.train(data, "mlp", epochs=6)
@@ -99,6 +103,18 @@ def test_accuracy_before_and_drift_are_measured_on_the_test_rows_of_the_new_vers
     drift, of_all = (100 * float(m.double().mean()) for m in (moved[measured], moved))
     assert abs(drift - of_all) > 0.1
     assert registry.summary().versions[-1].drift == pytest.approx(drift)
+    said = f"without {int((~measured).sum())} of {len(measured)} test rows"
+    page = registry.folder / "certificates" / "1" / "certificate.html"
+    stated = registry.verify(1).statement.predicate.checks[0].name
+    assert said in stated
+    assert said in page.read_text()
+    monkeypatch.setattr("sys.argv", ["coun", "registry", "show", str(registry.folder)])
+    main()
+    shown = capsys.readouterr().out
+    note = f"or a method read: {int((~measured).sum())} for version 2."
+    overview = write_page(registry.summary(), tmp_path / "page.html").read_text()
+    assert note in " ".join(shown.split())
+    assert note in overview
 
 
 def test_after_a_retrain_requests_start_from_it(fulfilled, trained_folder, tmp_path):

@@ -233,6 +233,8 @@ def _print(summary: RegistrySummary) -> None:
         "rows forgotten by then. drift: percent of test rows that are classified otherwise than "
         "by the last Retrain or first version. cost: share of a Retrain's operations."
     )
+    if note := summary.about_test_rows():
+        app.console.print(note)
     if summary.requests:
         app.console.print(table_of(summary.requests))
     if summary.overdue:

@@ -22,7 +22,14 @@ from coun.metrics import accuracy
 from coun.models import save_weights
 from coun.registry import rows as request_rows
 from coun.registry.layout import CERTIFICATES, DATABASE, SIGNING_KEY, VERSIONS, WORK, version_folder
-from coun.registry.versions import copy_version, digests, nameless_table, sync, write_table
+from coun.registry.versions import (
+    copy_version,
+    digests,
+    nameless_table,
+    sync,
+    test_rows_left_out,
+    write_table,
+)
 from coun.runs import Run
 from coun.runs.answers import with_answers
 from coun.runs.folder import (
@@ -150,6 +157,7 @@ def _first_version(record: Any, run: Run, files: dict[str, str]) -> dict[str, An
         "retrain_flops": None,
         "seconds": record.cost.seconds or None,
         "metrics": measured,
+        "test_rows_left_out": test_rows_left_out(run),
         "drift": 0.0,
         "exact": record.kind != "unlearned",
         "split": None if run.split is None else run.split.digest,

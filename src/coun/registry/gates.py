@@ -17,6 +17,8 @@ from coun.audit.auditing import audit
 from coun.audit.planning import UNCLEAR, plan
 from coun.certificates import Check
 from coun.errors import CounError
+from coun.registry.summary import LEFT_OUT
+from coun.registry.versions import test_rows_left_out
 from coun.runs import Predictions, Run, SharedOutputs, evaluate
 
 LARGE_FALL = 5.0  # points of test accuracy
@@ -128,7 +130,7 @@ def examine(
             evaluate(retrain, shared=shared)["retain_accuracy"] for retrain in against
         )
     checks = [
-        _accuracy(metrics, gates.min_test_accuracy, expected.test_accuracy, exact),
+        _accuracy(run, metrics, gates.min_test_accuracy, expected.test_accuracy, exact),
         _retained(metrics["retain_accuracy"], usual, gates.max_retain_change, exact),
     ]
     notes, result = [], None
@@ -185,11 +187,12 @@ def _check(
 
 
 def _accuracy(
-    metrics: dict[str, Any], least: float | None, usual: float | None, exact: bool
+    run: Run, metrics: dict[str, Any], least: float | None, usual: float | None, exact: bool
 ) -> Check:
     """The check of the test accuracy, against the user's limit or what was usual before.
 
-    A Retrain fails only the user's limit: it is what the data that are left can give.
+    Its name says how many test rows are left out. A Retrain fails only the user's limit: it is
+    what the data that are left can give.
     """
     value, name = metrics["test_accuracy"], "test accuracy"
     only_warn = exact and least is None
@@ -197,6 +200,8 @@ def _accuracy(
         least = max(0.0, round(usual - LARGE_FALL, 2))
     if least is not None:
         name += f" at least {least:g}%"
+    if left_out := test_rows_left_out(run):
+        name += f", without {left_out:,} of {len(run.data.test):,} test rows {LEFT_OUT}"
     failed = least is not None and not (value is not None and value >= least)
     result = "PASSED" if not failed else "WARNED" if only_warn else "FAILED"
     return _check(name, value=value, result=result)

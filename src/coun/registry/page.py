@@ -169,7 +169,7 @@ def _versions(summary: RegistrySummary) -> Section:
             "a Retrain sets it back to 0."
         )
         pictures.append(Picture(figure, caption))
-    lead = "Cost is the share of a Retrain's operations."
+    lead = f"Cost is the share of a Retrain's operations. {summary.about_test_rows()}".strip()
     table = Grid(header, rows, "Versions, the newest first", words=True)
     return Section("Versions and their drift", lead, [table], pictures)
 

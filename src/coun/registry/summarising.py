@@ -80,6 +80,7 @@ def _version(state: State, version: Version) -> VersionSummary:
         retrain_flops=body["retrain_flops"],
         seconds=body["seconds"],
         metrics={name: body["metrics"][name] for name in ACCURACIES if name in body["metrics"]},
+        test_rows_left_out=body.get("test_rows_left_out"),
         drift=body["drift"],
         exact=body["exact"],
         served=version.number == state.served,

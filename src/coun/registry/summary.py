@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LEFT_OUT = "that a request named or a method read"  # of test rows
 RequestState = Literal["open", "fulfilled", "withdrawn"]
 
 
@@ -34,6 +35,8 @@ class VersionSummary(_Summary):
         flops, retrain_flops, seconds: the cost of the version and what a Retrain would cost;
             None where it is unknown.
         metrics: percent by name: "retain_accuracy", "unlearn_accuracy", "test_accuracy".
+        test_rows_left_out: how many test rows its test accuracy and drift leave out, because a
+            request named them or a method read them; None where unknown.
         drift: how far the version is from the last Retrain or, where there is none, version 1,
             in percent of the test rows that it classifies otherwise; 0 for these two, None where
             unknown.
@@ -65,6 +68,7 @@ class VersionSummary(_Summary):
     retrain_flops: float | None = None
     seconds: float | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
+    test_rows_left_out: int | None = None
     drift: float | None = None
     exact: bool = False
     served: bool = False
@@ -199,3 +203,14 @@ class RegistrySummary(_Summary):
     today: str
     unfinished: tuple[int, ...] = ()
     ledger: LedgerState
+
+    def about_test_rows(self) -> str:
+        """Say in a sentence which versions are measured without some test rows, if any are."""
+        texts = [
+            f"{version.test_rows_left_out:,} for version {version.version}"
+            for version in self.versions
+            if version.test_rows_left_out
+        ]
+        if not texts:
+            return ""
+        return f"Test accuracy and drift leave out test rows {LEFT_OUT}: {', '.join(texts)}."

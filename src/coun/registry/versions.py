@@ -13,6 +13,7 @@ from coun.data.keyed_rows import without_names
 from coun.data.row_table import RowTable
 from coun.errors import CounError
 from coun.files import cannot_write, file_digest
+from coun.runs import Run
 from coun.runs.folder import METRICS, OUT_OF_FOLD, RECORD, ROWS, WEIGHTS, read_record, write_record
 from coun.runs.kept_epochs import FOLDER as EPOCHS
 
@@ -81,6 +82,16 @@ def nameless_table(table: RowTable, rows: Mapping[bytes, Numbers]) -> RowTable:
             chosen |= (table.parts == part) & np.isin(table.numbers, numbers_of_part)
         table = without_names(table, np.flatnonzero(chosen), key)
     return table
+
+
+def test_rows_left_out(run: Run) -> int:
+    """How many test rows measurements of *run* leave out: requests name them, or methods read them.
+
+    >>> import coun
+    >>> test_rows_left_out(coun.train(coun.load("digits", limit=50), "mlp", epochs=1))
+    0
+    """
+    return 0 if run.split is None else len(run.data.test) - len(run.split.test_rows(run.data))
 
 
 def sync(path: Path) -> None:
