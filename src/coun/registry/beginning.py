@@ -25,9 +25,9 @@ from coun.registry.layout import CERTIFICATES, DATABASE, SIGNING_KEY, VERSIONS, 
 from coun.registry.versions import (
     copy_version,
     digests,
+    left_out_test_rows,
     nameless_table,
     sync,
-    test_rows_left_out,
     write_table,
 )
 from coun.runs import Run
@@ -157,7 +157,7 @@ def _first_version(record: Any, run: Run, files: dict[str, str]) -> dict[str, An
         "retrain_flops": None,
         "seconds": record.cost.seconds or None,
         "metrics": measured,
-        "test_rows_left_out": test_rows_left_out(run),
+        "test_rows_left_out": left_out_test_rows(run),
         "drift": 0.0,
         "exact": record.kind != "unlearned",
         "split": None if run.split is None else run.split.digest,

@@ -22,7 +22,7 @@ from coun.registry.layout import WORK, version_folder
 from coun.registry.planning import Fulfilled, Plan
 from coun.registry.state import State
 from coun.registry.switching import switch
-from coun.registry.versions import digests, move, nameless_table, test_rows_left_out, write_table
+from coun.registry.versions import digests, left_out_test_rows, move, nameless_table, write_table
 from coun.runs import Options, Run, unlearn
 from coun.runs.choice import AUTO, Choice
 from coun.runs.comparison import check_comparable
@@ -351,7 +351,7 @@ class Fulfilment:
             "retrain_flops": self._retrain_flops(run, choice),
             "seconds": run.record.cost.seconds,
             "metrics": {n: outcome.metrics[n] for n in METRICS if outcome.metrics[n] is not None},
-            "test_rows_left_out": test_rows_left_out(run),
+            "test_rows_left_out": left_out_test_rows(run),
             "expected_retain_accuracy": self.baseline.retain_accuracy,
             "drift": 0.0 if exact else self.baseline.drift(run),
             "exact": exact,

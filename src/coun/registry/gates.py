@@ -18,7 +18,7 @@ from coun.audit.planning import UNCLEAR, plan
 from coun.certificates import Check
 from coun.errors import CounError
 from coun.registry.summary import LEFT_OUT
-from coun.registry.versions import test_rows_left_out
+from coun.registry.versions import left_out_test_rows
 from coun.runs import Predictions, Run, SharedOutputs, evaluate
 
 LARGE_FALL = 5.0  # points of test accuracy
@@ -200,7 +200,7 @@ def _accuracy(
         least = max(0.0, round(usual - LARGE_FALL, 2))
     if least is not None:
         name += f" at least {least:g}%"
-    if left_out := test_rows_left_out(run):
+    if left_out := left_out_test_rows(run):
         name += f", without {left_out:,} of {len(run.data.test):,} test rows {LEFT_OUT}"
     failed = least is not None and not (value is not None and value >= least)
     result = "PASSED" if not failed else "WARNED" if only_warn else "FAILED"

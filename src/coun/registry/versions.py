@@ -84,11 +84,11 @@ def nameless_table(table: RowTable, rows: Mapping[bytes, Numbers]) -> RowTable:
     return table
 
 
-def test_rows_left_out(run: Run) -> int:
+def left_out_test_rows(run: Run) -> int:
     """How many test rows measurements of *run* leave out: requests name them, or methods read them.
 
     >>> import coun
-    >>> test_rows_left_out(coun.train(coun.load("digits", limit=50), "mlp", epochs=1))
+    >>> left_out_test_rows(coun.train(coun.load("digits", limit=50), "mlp", epochs=1))
     0
     """
     return 0 if run.split is None else len(run.data.test) - len(run.split.test_rows(run.data))
