@@ -17,7 +17,7 @@ def test_a_client_is_forgotten(coun_command):
     done = coun_command("unlearn", "original", *forget, "auto", "--out", "by-rule")
     assert done.code == 0, done.err
     assert "method: coun, because " in done.err
-    assert "deleted or stay with clients, and CoUn reads retained rows only" in done.err
+    assert "CoUn reads retained rows only, for the whole request" in done.err
     done = coun_command("train", "--from-request", "forgot", "--out", "retrain")
     assert done.code == 0, done.err
     done = coun_command("evaluate", "forgot", "--against", "retrain", "--json")

@@ -68,6 +68,20 @@ def test_auto_trains_the_served_version_in_proportion_where_rows_are_deleted(
     assert chosen["deleted"] == max(1, chosen["kept"] // 2)  # alice and bob have equally many rows
 
 
+def test_a_batch_of_which_some_rows_are_deleted_goes_to_coun_as_a_whole(
+    fulfilled, trained_folder, tmp_path
+):
+    source = without_alice(trained_folder, tmp_path)
+    fulfilled.add(ids=[name for name in fulfilled.data()[0].ids if "carol" in name][:2])
+    for picture in (tmp_path / "photos").rglob("bob*"):
+        picture.unlink()
+    baseline = Baseline(fulfilled, [2, 3], source)
+    assert baseline.start()[0] is baseline.served
+    first, *_ = Plan(budget=0.75).choices(baseline)
+    assert first.name == "coun"
+    assert "would leave them as they are" in first.reason
+
+
 def test_a_request_whose_rows_are_deleted_starts_from_the_first_version(
     fulfilled, trained_folder, tmp_path
 ):

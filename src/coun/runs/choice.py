@@ -251,8 +251,9 @@ def _order(
         return {"class_matching": second, **without_rows}
     if not forget_rows_present:
         return {
-            "coun": "some of the rows to forget are deleted or stay with clients, and CoUn reads "
-            "retained rows only"
+            "coun": "some of the rows to forget are deleted or stay with clients, where a method "
+            "that reads them would leave them as they are; CoUn reads retained rows only, for the "
+            "whole request"
         }
     untargeted = {
         "neggrad_plus": "NegGrad+ with small forget batches came nearest for single rows at this "
