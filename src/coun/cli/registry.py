@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,7 +242,7 @@ def _print(summary: RegistrySummary) -> None:
         click.echo(f"overdue: request {', '.join(map(str, summary.overdue))}")
     if summary.unfinished:
         numbers = " ".join(map(str, summary.unfinished))
-        click.echo(f"interrupted: repeat 'coun fulfil {summary.folder} {numbers}'")
+        click.echo(f"interrupted: repeat: coun fulfil {shlex.quote(str(summary.folder))} {numbers}")
     if summary.ledger.clock_went_back:
         click.echo(
             f"the clock went back {counted(summary.ledger.clock_went_back, 'time')}; the order "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,8 +108,8 @@ def add(
         page = registry.near_copies(request.request, near_copies, data=source)
     if page is not None:
         click.echo(
-            f"near-copies to judge: {page}; enter those that are meant with 'coun request add "
-            f"{folder} --ids {page.with_suffix('.txt')}'",
+            f"near-copies to judge: {page}; enter those that are meant with: coun request add "
+            f"{shlex.quote(str(folder))} --ids {shlex.quote(str(page.with_suffix('.txt')))}",
             err=True,
         )
     elif near_copies is not None:

@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -325,7 +326,7 @@ def _chosen(path: Path, names: list[str], column: str | None, numbers: bool) -> 
         options = ("ids", "--forget-ids") if numbers else ("row numbers", "--forget-index")
         raise CounError(
             f"{path}: column '{hits[0]}' holds {options[0]} by its name; read it with "
-            f"{options[1]}, or give --id-column {hits[0]}"
+            f"{options[1]}, or give --id-column {shlex.quote(hits[0])}"
         )
     return hits[0]
 

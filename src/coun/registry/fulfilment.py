@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -362,7 +363,8 @@ class Fulfilment:
         """What is to be done with forgotten rows that are still in the source."""
         if not len(self.split.rows(self.data, "forget")):
             return ""
-        keys = " and ".join(f"coun request shred {self.registry.folder} {n}" for n in self.requests)
+        folder = shlex.quote(str(self.registry.folder))
+        keys = " and ".join(f"coun request shred {folder} {n}" for n in self.requests)
         return (
             f"delete the rows of {listed('request', self.requests)} from {self.data.source}, and "
             f"then destroy the {'key' if len(self.requests) == 1 else 'keys'} with {keys}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -200,8 +201,8 @@ def _ambiguous_ids(name: str, columns: Sequence[str]) -> str:
     listing = " or ".join(f"'{column}'" for column in columns)
     return (
         f"id '{name}' may be a row number or a value of column {listing}, which differs in most "
-        f"rows; read the data with --id-column {columns[0]} (in Python id_column=...) when "
-        "a model is trained, or name row numbers with --forget-index"
+        f"rows; read the data with --id-column {shlex.quote(columns[0])} (in Python id_column=...) "
+        "when a model is trained, or name row numbers with --forget-index"
     )
 
 

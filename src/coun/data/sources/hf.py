@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -129,7 +130,7 @@ def _advice(id_columns: Sequence[str], label: str, others: Sequence[str]) -> tup
     """
     of_ids = tuple(
         f"row numbers serve as ids; column '{name}' has another value in each row, and "
-        f"--id-column {name} makes these the ids"
+        f"--id-column {shlex.quote(name)} makes these the ids"
         for name in id_columns
     )
     if not others:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Any
 
 import numpy as np
@@ -140,7 +141,8 @@ def check_guess(column: str, feature: dict[str, Any], labels: np.ndarray) -> Non
     if not numbered or len(values) > max(FEW_CLASSES, len(labels) // ROWS_PER_CLASS):
         raise CounError(
             f"column {column} has {len(values):,} different values in {len(labels):,} rows, "
-            f"{values[0]} to {values[-1]}; if it is the label, give --label-column {column}"
+            f"{values[0]} to {values[-1]}; if it is the label, give --label-column "
+            f"{shlex.quote(column)}"
         )
 
 
