@@ -38,6 +38,10 @@ def test_names_and_labels_give_the_same_style() -> None:
         )
 
 
+def test_rows_of_earlier_benches_are_drawn_with_the_whole_word() -> None:
+    assert method_style("OOF matching").label == "Out-of-fold matching"
+
+
 def test_the_contrastive_module_keeps_colour_and_marker() -> None:
     for name, label in (
         ("FT + CL", "FT + CL"),

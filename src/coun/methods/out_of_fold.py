@@ -25,7 +25,7 @@ from coun.plans.method import FROZEN
 
 @dataclass(frozen=True, config=FROZEN)
 class OutOfFoldMatching(Matching):
-    """Match what models that never saw the forget rows predict for them (OOF matching).
+    """Match what models that never saw the forget rows predict for them (out-of-fold matching).
 
     Cross-validation, done once before any request (`coun prepare`), says of every row what a
     model predicts that has not seen it. The method fine-tunes on both sets in one batch, with

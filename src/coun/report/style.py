@@ -116,7 +116,7 @@ STYLES = {
     "projection": MethodStyle("Projection", GREY, "P", SPARSE, "+."),
     "sisa": MethodStyle("SISA", BLACK, "o", DASHED, "o-"),
     "arcane": MethodStyle("ARCANE", BLACK, "X", MIXED, "x-"),
-    "out_of_fold": MethodStyle("OOF matching", GREEN, "o", LONG, "o/"),
+    "out_of_fold": MethodStyle("Out-of-fold matching", GREEN, "o", LONG, "o/"),
     "calibrated_out_of_fold": MethodStyle("Calibrated matching", GREEN, "X", DASHED, "oo-"),
     "held_out": MethodStyle("Held-out matching", GREEN, "s", DOTTED, "o\\"),
     "class_matching": MethodStyle("Class matching", GREEN, "P", DASHED, "o*"),
@@ -138,6 +138,7 @@ STYLES = {
     "fed_eraser": MethodStyle("FedEraser", BLUE, "8", DOTTED, "xo"),
 }
 _KEYS = {style.label.lower(): key for key, style in STYLES.items()}
+_KEYS["oof matching"] = "out_of_fold"  # its row in published benches
 _SPARE = list(
     itertools.product(
         (BROWN, YELLOW, BLUE, PINK, SKY, RED),
