@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from coun.data import Split
@@ -15,10 +15,8 @@ UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
 def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> float | None:
     """Estimate the cost of *method* as a share of a Retrain, from planned epochs and rows.
 
-    Every epoch counts one forward and backward pass over the retained rows, a second view
-    where the contrastive module is on, and a forget batch per retain batch, as large or as small
-    as the settings say, where the method reads forgotten rows. Retrains that the method trains
-    on the way count in full. Anything else that a method computes is counted as one epoch.
+    Epochs count as `rows_per_epoch`, and Retrains that the method trains on the way in full.
+    Anything else that a method computes is counted as one epoch.
 
     Args:
         method: with all settings filled in.
@@ -31,14 +29,36 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
         return None
     settings = method.settings()
     module = method.contrast_of is not None or settings.get("contrast") is not None
-    rows = float(len(split.new))
-    if "retain" in method.reads:
-        batch, small = settings.get("batch_size"), settings.get("forget_batch_size")
-        forget = small / batch if small and batch else 1.0
-        rows = len(split.retain) * (1 + module + forget * ("forget" in method.reads))
+    rows = rows_per_epoch(
+        method.reads, settings, len(split.retain), len(split.new), has_module=module
+    )
     epochs = settings.get("epochs") or 1
     share = rows * epochs / (len(split.retain) * original["epochs"])
     return float(share + method.further_retrains())
+
+
+def rows_per_epoch(
+    reads: Collection[str],
+    settings: Mapping[str, Any],
+    retain: float,
+    forget: float,
+    *,
+    has_module: bool,
+) -> float:
+    """Count the rows that an epoch of a method passes forwards and backwards.
+
+    These are the *retain* rows, their second view where the contrastive module is on, and a forget
+    batch per retain batch, as large or as small as *settings* say, where the method reads forget
+    rows. A method that reads no retain rows passes the *forget* rows.
+
+    >>> rows_per_epoch({"retain", "forget"}, {}, 900, 100, has_module=False)
+    1800.0
+    """
+    if "retain" not in reads:
+        return forget
+    batch, small = settings.get("batch_size"), settings.get("forget_batch_size")
+    forget_share = small / batch if small and batch else 1.0
+    return retain * (1 + has_module + forget_share * ("forget" in reads))
 
 
 def in_words(share: float) -> str:

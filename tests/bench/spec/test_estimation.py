@@ -47,6 +47,19 @@ def test_a_preparation_counts_once_for_the_rows_that_share_it(config_file) -> No
     assert one - method - flops() == pytest.approx(8 * 3 / 4 / 2 * original, rel=0.01)
 
 
+def test_a_small_forget_batch_costs_less(config_file) -> None:
+    row = '[[method]]\nname = "neggrad_plus"\nlabel = "N"\nsettings = {{ batch_size = 32{} }}\n'
+
+    def flops(text: str) -> float:
+        total = estimate(config_file(more=text), timed=False, only=["seed=0"])["total"]
+        return float(total["flops"])
+
+    without = flops("")
+    whole, quarter = (flops(row.format(s)) - without for s in ("", ", forget_batch_size = 8"))
+    assert flops(row.format(", forget_batch_size = 32")) - without == whole
+    assert quarter < 0.75 * whole  # training: 1 + 1/4 rows instead of 1 + 1; measuring: the same
+
+
 def test_a_stated_throughput_gives_the_seconds(config_file) -> None:
     estimated = estimate(config_file(), tflops=2.0)
     total = estimated["total"]

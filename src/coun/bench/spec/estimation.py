@@ -36,6 +36,7 @@ from coun.errors import CounError
 from coun.methods import find, without_contrast
 from coun.metrics import Measurements
 from coun.runs import Options, predictions, train
+from coun.runs.cost import rows_per_epoch
 from coun.runs.preparation import FOLD_EPOCHS
 from coun.runs.recipes import recipe
 from coun.trust import Trust
@@ -92,13 +93,11 @@ def estimate(
 ) -> dict[str, Any]:
     """Estimate the experiments, epochs, operations, seconds and bytes of a bench.
 
-    The operations of a training follow from its recipe. An unlearning is counted as one
-    forward and backward pass over the retain rows per epoch, with a second view where the
-    contrastive module is on, and with one forget batch per retain batch where the method reads
-    forget rows. A preparation counts once for all methods that share it. Anything else that a
-    method computes (masks, importances) is counted as one such epoch. Seconds come from a short
-    training of each model, a few predictions and one measurement of the size of the workload, with
-    one experiment at a time.
+    The operations of a training follow from its recipe, and those of an unlearning from the rows
+    of its epochs (`coun.runs.cost.rows_per_epoch`). A preparation counts once for all methods that
+    share it. Anything else that a method computes (masks, importances) is counted as one such
+    epoch. Seconds come from a short training of each model, a few predictions and one measurement
+    of the size of the workload, with one experiment at a time.
 
     Args:
         config: a TOML file or the name of a shipped config. The data may be missing where the
@@ -269,13 +268,15 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     retain = info.train * (1 - share)
     if isinstance(experiment, Train):
         return 3 * info.flops * retain * _epochs(experiment)
-    retain *= experiment.retain_access or 1.0
-    reads, epochs = find(experiment.method, trust=True).reads, _epochs(experiment) or 1
-    if "retain" not in reads:
-        return 3 * info.flops * info.train * share * epochs
-    plain = without_contrast(experiment.method)
-    has_module = experiment.contrast is not None or plain != experiment.method
-    return 3 * info.flops * retain * (1 + has_module + ("forget" in reads)) * epochs
+    rows = rows_per_epoch(
+        find(experiment.method, trust=True).reads,
+        experiment.resolved,
+        retain * (experiment.retain_access or 1.0),
+        info.train * share,
+        has_module=experiment.contrast is not None
+        or without_contrast(experiment.method) != experiment.method,
+    )
+    return 3 * info.flops * rows * (_epochs(experiment) or 1)
 
 
 def _preparation_flops(experiment: Unlearn, how: PreparationConfig, plan: Plan) -> float:
