@@ -192,6 +192,24 @@ def test_ids_that_nobody_can_write_in_a_list_are_refused(tmp_path, value):
         coun.load(f"table:{tmp_path / 't.parquet'}", id_column="person", drop="person")
 
 
+@pytest.mark.parametrize(
+    ("kind", "hours"),
+    [("timestamp[s]", ""), ("timestamp[ns]", ""), ("date32", ""), ("timestamp[ns]", " 10:30:00")],
+)
+def test_a_date_is_the_same_id_in_csv_and_parquet(tmp_path, kind, hours):
+    """Pandas writes days without hours, also those of times that are all at midnight."""
+    written = [f"2024-01-{day:02}" for day in range(1, 21)]
+    if hours:
+        written = [f"{written[0]}{hours}", *(f"{day} 00:00:00" for day in written[1:])]
+    columns = {"on": written, "x": list(range(20)), "label": [0, 1] * 10}
+    save(columns, tmp_path / "t.csv")
+    columns["on"] = pa.array(written).cast(pa.timestamp("s")).cast(kind)
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        data = coun.load(f"table:{tmp_path / name}", id_column="on", test_share=0.1)
+        assert sorted(data.train.ids + data.test.ids) == sorted(written)
+
+
 def test_of_two_columns_of_ids_none_is_taken(people):
     columns, path = people
     save({"user_id": range(len(columns["name"])), "id": columns["name"], **columns}, path)

@@ -135,9 +135,17 @@ def is_number(kind: pa.DataType) -> bool:
 
 
 def texts(column: pa.ChunkedArray) -> list[str | None]:
-    """The values of a column as text, integral numbers without a point; None where missing."""
+    """The values of a column as text; None where missing.
+
+    Integral numbers have no point. Times that are all at midnight are days, as pandas writes them
+    to CSV, so that a row has the same id in each format.
+    """
     if is_text(column.type):
         return list(column.cast(pa.string()).to_pylist())
+    if pa.types.is_timestamp(column.type) and column.type.tz is None:
+        days = column.cast(pa.date32(), safe=False)
+        if days.cast(column.type) == column:
+            column = days
     values = column.to_pylist()
     return [
         None if value is None else str(int(value) if _integral(value) else value)
