@@ -38,6 +38,12 @@ def test_a_chain_of_requests(coun_command, tmp_path: Path) -> None:
     measured = coun_command("evaluate", "b", "--against", "r", "--json")
     assert measured.json["counts"]["forget"] == 40
     assert measured.json["average_gap"] > 0
+    shown = coun_command("evaluate", "b", "--against", "r").out
+    lines = [line.strip() for line in shown.splitlines()]
+    heading, retained = (x for x in lines if x.startswith(("metric", "Retain accuracy")))
+    difference = measured.json["retain_accuracy"] - measured.json["retrain"]["retain_accuracy"]
+    assert heading.split()[-2:] == ["from", "Retrain"]
+    assert retained.split()[-1] == f"{difference:+.2f}"
 
 
 def test_a_history_breaks_no_name_of_a_method(coun_command) -> None:

@@ -43,7 +43,7 @@ def result(
         columns = {"before": metrics["start"]["metrics"], **columns}
         differences["change"] = metrics["start"]["metrics"]
     if exact := metrics.get("retrain"):
-        columns["Retrain"] = differences["difference"] = exact
+        columns["Retrain"] = differences["from Retrain"] = exact
     if floor := metrics.get("floor"):
         columns["floor"] = floor
     table = app.table("metric")
@@ -71,7 +71,8 @@ def result(
         compared = (
             "with one Retrain. Another Retrain, given by --against as well, shows the floor"
             if floor_gap is None
-            else f"in the mean over the Retrains. The floor, their distance, is {floor_gap:.2f}"
+            else "in the mean over the Retrains. The floor, their distance, is "
+            f"{floor_gap:.2f} points"
         )
         app.console.print(f"Average gap to Retrain: {gap:.2f} points, {compared}.", highlight=False)
     if run.record.profile:
@@ -140,14 +141,7 @@ def _profile(parts: dict[str, float], total: float) -> Table:
 
 def _brief(run: Run) -> dict[str, Any]:
     keys = (
-        "kind",
-        "method",
-        "seed",
-        "model",
-        "cost",
-        "preparation_cost",
-        "retrain_share",
-        "profile",
-        "weights_sha256",
+        *("kind", "method", "seed", "model", "cost", "preparation_cost", "retrain_share"),
+        *("profile", "weights_sha256"),
     )
     return {key: run.record[key] for key in keys if key in run.record}

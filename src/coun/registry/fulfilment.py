@@ -94,9 +94,7 @@ class Fulfilment:
                     "another method, such as finetune"
                 )
             check_requirements(kind, start)
-            if (
-                self.plan.method != AUTO
-            ):  # a method of the rule that does not fit is a failed attempt
+            if self.plan.method != AUTO:  # else one that does not fit is a failed attempt
                 self._made(choice).check(start.classifier, start.data, split)
 
     def run(self) -> Fulfilled:
