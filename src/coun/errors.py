@@ -43,7 +43,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def require_type(value: object, types: type | tuple[type, ...], what: str, expected: str) -> None:
-    """Refuse an argument of another type.
+    """Refuse an argument of another type; True and False are no numbers.
 
     Args:
         value: the argument.
@@ -58,7 +58,7 @@ def require_type(value: object, types: type | tuple[type, ...], what: str, expec
     ...
     coun.errors.CounError: data is an object of type int; expected a source such as 'digits'
     """
-    if not isinstance(value, types):
+    if not isinstance(value, types) or isinstance(value, bool):
         name = type(value).__name__
         raise CounError(f"{what} is an object of type {name}; expected {expected}")
 

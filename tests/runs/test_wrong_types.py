@@ -59,6 +59,27 @@ def test_a_wrong_type_is_named(run: coun.Run, call: Callable[..., object], value
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda run, value: coun.load("digits", limit=value),
+        lambda run, value: coun.load("digits", test_limit=value),
+        lambda run, value: coun.train(run.data, "mlp", epochs=1, seed=value),
+        lambda run, value: coun.train(run.data, "mlp", epochs=value),
+        lambda run, value: coun.train(run.data, "mlp", epochs=1, lr=value),
+        lambda run, value: coun.prepare(run, folds=2, repeats=value),
+        lambda run, value: coun.Split.random(run.data, 0.1, seed=value),
+        lambda run, value: coun.Options(workers=value),
+    ],
+)
+def test_a_truth_value_is_no_number(
+    run: coun.Run, call: Callable[..., object], value: bool
+) -> None:
+    with pytest.raises(CounError, match=f"type bool; expected|is {value}; expected a number"):
+        call(run, value)
+
+
 class Pixels(torch.nn.Module):
     """A model without weights."""
 

@@ -363,8 +363,11 @@ def from_settings(kind: type[T], name: str, settings: Mapping[str, Any]) -> T:
                 f"known: {', '.join(sorted(accepted))}"
             )
     hints = get_type_hints(kind, include_extras=True)
+    for key, value in settings.items():  # pydantic would take True for 1
+        if isinstance(value, bool) and _takes(hints[key], int, float):
+            raise CounError(f"setting {key} of {name} is {value}; expected a number")
     values = {
-        key: _split(value) if isinstance(value, str) and _is_tuple(hints[key]) else value
+        key: _split(value) if isinstance(value, str) and _takes(hints[key], tuple, list) else value
         for key, value in settings.items()
     }
     try:
@@ -383,9 +386,9 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _is_tuple(hint: Any) -> bool:
-    """Whether a field of the type *hint* takes a tuple or a list."""
+def _takes(hint: Any, *kinds: type) -> bool:
+    """Whether a field of the type *hint* takes a value of one of *kinds*."""
     origin = get_origin(hint) or hint
     if origin in (Annotated, Union, UnionType):
-        return any(map(_is_tuple, get_args(hint)))
-    return origin in (tuple, list)
+        return any(_takes(each, *kinds) for each in get_args(hint))
+    return origin in kinds
