@@ -35,7 +35,7 @@ from coun.audit import RequestParts, Subject, judge
 from coun.audit.wording import headline
 from coun.metrics import average_gap
 from coun.models import Outputs
-from coun.registry.gates import remembered_share
+from coun.registry.remembered import remembered_share
 from coun.runs import Predictions, measure, predictions
 
 METRICS = ("retain_accuracy", "unlearn_accuracy", "test_accuracy", "mia_efficacy")

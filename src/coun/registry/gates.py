@@ -8,24 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
-from coun.attacks import scaled_logit
 from coun.audit import Audit
 from coun.audit.auditing import audit
 from coun.audit.planning import UNCLEAR, plan
 from coun.certificates import Check
 from coun.errors import CounError
+from coun.registry.remembered import Remembered, remembered_share
 from coun.registry.summary import LEFT_OUT
 from coun.registry.versions import left_out_test_rows
-from coun.runs import Predictions, Run, SharedOutputs, evaluate
+from coun.runs import Run, SharedOutputs, evaluate
 
 LARGE_FALL = 5.0  # points of test accuracy
 RETAIN_CHANGE = 5.0  # points of retain accuracy; Retrains differ by about one point
-LEAST_SEPARATION = 0.02  # of members and non-members, below which memory cannot be measured
 WIDE = 0.5  # width of the interval of the remembered share from which it says next to nothing
-CONFIDENCE = 1.645  # standard errors of a 90% interval
 REMEMBERED = ("under-forgotten", "closer than the original")
 CLEARED = ("equivalent", "no difference found")
 
@@ -73,17 +68,6 @@ class Expected(NamedTuple):
 
 
 UNKNOWN = Expected()
-
-
-class Remembered(NamedTuple):
-    """The share of forgotten rows that a model treats as rows it was trained on.
-
-    Attributes: share: an estimate; low, high: its 90% interval; all are cut to 0..1.
-    """
-
-    share: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -253,53 +237,3 @@ def _of_verdict(label: str, exact: bool) -> Any:
     if label in CLEARED:
         return "PASSED"
     return "FAILED" if label in REMEMBERED and not exact else "WARNED"
-
-
-def remembered_share(predictions: Predictions) -> Remembered | None:
-    """Estimate the share of forgotten rows that the model treats as rows it was trained on.
-
-    One threshold on the log-odds of the true class separates retained rows from test rows best.
-    With f, r and t the shares of forgotten, retained and test rows above it, the forgotten rows
-    look like a mixture of (f - t) / (r - t) trained rows and other rows. Retained and test rows
-    are those of the forgotten rows' classes where there are such rows.
-
-    Rows that are by nature easier or harder than the test rows shift the estimate.
-
-    Returns: the estimate; None without forgotten rows, or if the model treats retained and test
-        rows too much alike for any memory to show.
-    """
-    if "forget" not in predictions.labels:
-        return None
-    scores = {
-        part: scaled_logit(predictions.outputs[part].logits, labels)
-        for part, labels in predictions.labels.items()
-    }
-    forgotten = predictions.labels["forget"].unique()  # type: ignore[no-untyped-call]
-    for part in ("retain", "test"):
-        same = torch.isin(predictions.labels[part], forgotten)
-        if bool(same.any()):
-            scores[part] = scores[part][same]
-    retain, test, forget = (scores[part] for part in ("retain", "test", "forget"))
-    limits = torch.cat([retain, test]).unique()  # type: ignore[no-untyped-call]
-    above = [_share_above(part, limits) for part in (retain, test)]
-    best = int((above[0] - above[1]).argmax())
-    r, t = float(above[0][best]), float(above[1][best])
-    if r - t < LEAST_SEPARATION:
-        return None
-    f = float((forget >= limits[best]).double().mean())
-    error = math.hypot(_error(f, len(forget)), _error(t, len(test))) / (r - t)
-    share = (f - t) / (r - t)
-    low, high = share - CONFIDENCE * error, share + CONFIDENCE * error
-    return Remembered(*(min(1.0, max(0.0, value)) for value in (share, low, high)))
-
-
-def _error(share: float, count: int) -> float:
-    """The standard error of a share; also of 0 and of 1, which few rows do not prove."""
-    smoothed = (share * count + 1) / (count + 2)
-    return math.sqrt(smoothed * (1 - smoothed) / count)
-
-
-def _share_above(scores: Tensor, limits: Tensor) -> Tensor:
-    """The share of *scores* that are at least each of the sorted *limits*."""
-    below = torch.searchsorted(scores.sort().values, limits)
-    return 1 - below.double() / len(scores)

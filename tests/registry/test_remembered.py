@@ -1,0 +1,49 @@
+"""The estimate of the remembered share, on mixtures whose share is known."""
+
+import pytest
+import torch
+
+from coun.models import Outputs
+from coun.registry.remembered import remembered_share
+from coun.runs import Predictions
+
+
+def predictions(generator, *, remembered, forgotten=2_000):
+    """Two classes; the log-odds of the true class are normal, higher by 4 if remembered."""
+    counts = {"retain": 8_000, "test": 4_000, "forget": forgotten}
+    shares = {"retain": 1.0, "test": 0.0, "forget": remembered}
+    outputs, labels = {}, {}
+    for part, count in counts.items():
+        odds = torch.randn(count, generator=generator)
+        odds[: round(shares[part] * count)] += 4.0
+        labels[part] = torch.randint(2, (count,), generator=generator)
+        logits = torch.zeros(count, 2)
+        logits[torch.arange(count), labels[part]] = odds
+        outputs[part] = Outputs(logits, torch.zeros(count, 1))
+    return Predictions(outputs, labels)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_share_of_a_mixture_is_found(share):
+    generator = torch.Generator().manual_seed(0)
+    found = remembered_share(predictions(generator, remembered=share))
+    assert found.share == pytest.approx(share, abs=0.03)
+    assert 0 <= found.low <= found.share <= found.high <= 1
+
+
+def test_fewer_rows_give_a_wider_interval():
+    generator = torch.Generator().manual_seed(1)
+    many, few = (
+        remembered_share(predictions(generator, remembered=0.5, forgotten=count))
+        for count in (2_000, 20)
+    )
+    assert few.high - few.low > 3 * (many.high - many.low)
+
+
+def test_where_no_memory_can_show_there_is_no_estimate():
+    generator = torch.Generator().manual_seed(2)
+    answers = predictions(generator, remembered=0.5)
+    alike = {part: Outputs(0 * o.logits, o.features) for part, o in answers.outputs.items()}
+    assert remembered_share(Predictions(alike, answers.labels)) is None
+    del answers.labels["forget"]
+    assert remembered_share(answers) is None
