@@ -184,3 +184,13 @@ def test_auto_chooses_what_the_clients_of_a_federation_can_carry_out(tmp_path):
     registry.add(ids=data.ids[:3])
     choices = Plan().choices(Baseline(registry, [1], None))
     assert [choice.name for choice in choices] == ["coun", "retrain"]
+
+
+def test_what_the_audits_of_several_methods_say_alike_is_said_once(fulfilled) -> None:
+    lines: list[str] = []
+    fulfilled.say = lines.append
+    result = fulfilled.fulfil(max_remembered=0.0, page=False)
+    audits = [line for line in lines if line.startswith("audit:")]
+    assert len(result.attempts) > 2
+    assert audits
+    assert len(audits) == len(set(audits))

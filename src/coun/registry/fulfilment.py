@@ -105,6 +105,7 @@ class Fulfilment:
         failed = {attempt["attempt"]: attempt for attempt in self._attempts()}
         tried: list[str] = []
         outcome: Outcome | None = None
+        said: set[str] = set()
         for place, choice in enumerate(self.choices):
             tried.append(choice.name)
             if place in failed and not failed[place]["passed"]:
@@ -121,7 +122,9 @@ class Fulfilment:
             if run is not None:
                 outcome = self._examine(run)
                 for note in outcome.notes:
-                    self.say(note)
+                    if note not in said:  # of several methods, audits often say the same
+                        self.say(note)
+                said.update(outcome.notes)
                 wrong = [_in_words(check) for check in outcome.checks if check.result == "FAILED"]
                 why = f"gate failed: {'; '.join(wrong)}" if wrong else ""
             with self.registry.ledger.transaction():
