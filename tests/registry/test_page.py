@@ -171,9 +171,9 @@ def test_a_new_registry(tmp_path):
     assert "<img" not in text
 
 
-def test_work_that_was_interrupted(tmp_path):
+def test_work_that_has_begun(tmp_path):
     text = write_page(make_summary(unfinished=(6, 7)), tmp_path / "p.html").read_text()
-    assert "The work on request 6, 7 was interrupted" in text
+    assert "The work on request 6, 7 has begun; if no process does it now, repeat" in text
 
 
 def test_only_an_earlier_page_of_the_registry_is_replaced(tmp_path):

@@ -242,7 +242,10 @@ def _print(summary: RegistrySummary) -> None:
         click.echo(f"overdue: request {', '.join(map(str, summary.overdue))}")
     if summary.unfinished:
         numbers = " ".join(map(str, summary.unfinished))
-        click.echo(f"interrupted: repeat: coun fulfil {shlex.quote(str(summary.folder))} {numbers}")
+        click.echo(
+            f"begun: request {numbers}; if no process does it now, go on with: coun fulfil "
+            f"{shlex.quote(str(summary.folder))} {numbers}"
+        )
     if summary.ledger.clock_went_back:
         click.echo(
             f"the clock went back {counted(summary.ledger.clock_went_back, 'time')}; the order "

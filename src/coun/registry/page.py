@@ -103,8 +103,8 @@ def _requests(summary: RegistrySummary) -> Section:
     notes = []
     if summary.unfinished:
         notes.append(
-            f"The work on request {_numbers(summary.unfinished)} was interrupted; repeat 'coun "
-            "fulfil' to go on."
+            f"The work on request {_numbers(summary.unfinished)} has begun; if no process does it "
+            "now, repeat 'coun fulfil' to go on."
         )
     return Section("What was asked", lead, [table] if rows else [], notes=notes)
 

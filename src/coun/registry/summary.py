@@ -180,7 +180,8 @@ class RegistrySummary(_Summary):
         open, overdue: numbers of requests that are not closed, and of those past their due
             date.
         today: the date by which due dates were judged.
-        unfinished: requests of a fulfilment that was interrupted; repeat it to go on.
+        unfinished: requests of a fulfilment that another process does now, or that was
+            interrupted; repeat it to go on.
 
     >>> import coun, tempfile
     >>> original = coun.train(coun.load("digits", limit=50), "mlp", epochs=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import coun
+from coun.bench.spec import reading
 from coun.bench.spec.estimation import estimate
 from coun.bench.spec.reading import load, parse, shipped
 from coun.methods import catalogue
@@ -154,3 +155,10 @@ def test_an_estimate_counts_every_trial_of_the_tuning(config_file) -> None:
     assert tuning["experiments"] == 1 + 1 + 1 + 1 + 4 + 4
     assert tuning["epochs"] == 2 + 2 + 4
     assert estimated["total"]["flops"] == plain["total"]["flops"] + tuning["flops"]
+
+
+def test_a_file_of_windows_in_the_home_folder_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = reading.read_text("demo")
+    (tmp_path / "bench.toml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert load("~/bench.toml") == load("demo")

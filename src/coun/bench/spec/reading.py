@@ -38,7 +38,7 @@ def read_text(name: str | Path) -> str:
 
     Raises: CounError if neither exists, or if the file cannot be read.
     """
-    path = Path(name)
+    path = expanded(name)
     if not path.is_file():
         name_with_suffix = str(name).removesuffix(".toml") + ".toml"
         if name_with_suffix not in shipped():
@@ -48,7 +48,7 @@ def read_text(name: str | Path) -> str:
             )
         return SHIPPED.joinpath(name_with_suffix).read_text(encoding="utf-8")
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CounError(f"cannot read {path}: {error}; expected a TOML file in UTF-8") from error
 
