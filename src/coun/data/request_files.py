@@ -7,15 +7,12 @@ refused, with what was seen and how to say what is meant.
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
-import logging
 import re
 import shlex
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,17 +21,16 @@ import torch
 from torch import Tensor
 
 from coun.data.checks import other_format, regular_file
-from coun.errors import CounError, counted, first_line, unknown
+from coun.data.conditions import Conditions, Where
+from coun.errors import CounError, first_line, unknown
 
 NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "number", "forget")
 ID_COLUMNS = ("id", "ids", "file", "files", "filename", "file_name", "path", "image")
 LARGEST = 2**63 - 1
-_log = logging.getLogger(__name__)
 SHOWN = 3  # bad places in a message
 DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 Cell = tuple[str, str]  # the place of a token in the file, and the token
-Where = Mapping[str, Collection[str]]  # values by column: the lines of a table to read
 
 
 def read_index(path: str | Path, column: str | None = None, where: Where | None = None) -> Tensor:
@@ -223,10 +219,7 @@ def _table(
     end = 0  # of the row before, in lines
     place: int | None = None
     width = 0
-    conditions: dict[str, int] = {}
-    values_seen: dict[str, set[str]] = {name: set() for name in where}
-    alike = {name: {_plain(value) for value in values} for name, values in where.items()}
-    left_out: Counter[str] = Counter()
+    conditions = Conditions(path, where)
     try:
         for cells in reader:
             start, end = end, reader.line_num
@@ -239,9 +232,8 @@ def _table(
                 _refuse_unnamed_header(path, line, names, column)
                 width, place = len(values), 0
                 if len(values) > 1 or column is not None or where or _is_header(names[0], numbers):
-                    conditions = {
-                        name: names.index(_chosen(path, names, name, numbers)) for name in where
-                    }
+                    for name in where:
+                        conditions.places[name] = names.index(_chosen(path, names, name, numbers))
                     place = names.index(_chosen(path, names, column, numbers))
                     continue
             if end - start > 1 and all(
@@ -255,39 +247,14 @@ def _table(
                 raise CounError(
                     f"{path} {line}: {len(values)} cells; expected {width} as in the first line"
                 )
-            for name, k in conditions.items():
-                values_seen[name].add(names[k])
-            if all(names[k] in where[name] for name, k in conditions.items()):
+            if conditions.hold(names):
                 yield line, values[place]
-            elif all(_plain(names[k]) in alike[name] for name, k in conditions.items()):
-                left_out.update(
-                    f"{name}={names[k]}"
-                    for name, k in conditions.items()
-                    if names[k] not in where[name]
-                )
     except csv.Error as error:
         raise CounError(
             f"{path} line {reader.line_num}: not CSV ({first_line(error)}); close quotes that were "
             "left open"
         ) from None
-    for name, values_wanted in where.items():
-        for value in values_wanted:
-            if value not in values_seen[name]:
-                near = difflib.get_close_matches(value, values_seen[name], n=1, cutoff=0.5)
-                hint = f" (did you mean '{near[0]}'?)" if near else ""
-                raise CounError(f"{path}: no line has '{value}' in column '{name}'{hint}")
-    if left_out:
-        others = ", ".join(f"'{text}' ({counted(n, 'row')})" for text, n in left_out.items())
-        _log.warning(
-            "%s: --where compares exactly and leaves out %s; if these are meant, name them as well",
-            path,
-            others,
-        )
-
-
-def _plain(value: str) -> str:
-    """*value* without differences in capitals, spaces and the code of accents."""
-    return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
+    conditions.check()
 
 
 def _refuse_unnamed_header(path: Path, line: str, names: list[str], column: str | None) -> None:
