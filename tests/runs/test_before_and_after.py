@@ -51,6 +51,30 @@ def test_a_start_near_chance_and_a_fall_are_said(original):
     assert words(80.0, 76.0) == ""
 
 
+def test_a_fall_of_retain_accuracy_is_said_where_test_accuracy_stays(original):
+    def words(after):
+        before = {"test_accuracy": 80.0, "retain_accuracy": 98.0}
+        start = StartRecord(weights_sha256="", counts={}, metrics=before)
+        result = {"start": start, "test_accuracy": 79.0, "retain_accuracy": after}
+        return " ".join(_warnings(original, result))
+
+    assert "retain accuracy fell by 7.0 points, from 98.0% to 91.0%" in words(91.0)
+    assert words(94.0) == ""
+
+
+@pytest.mark.parametrize(("lr", "unmoved"), [(1e-9, True), (0.05, False)])
+def test_rows_that_are_hardly_forgotten_are_said(small, lr, unmoved):
+    """Fifty digits are too few to know others, so that a Retrain errs on some of the rows."""
+    data = replace(small, train=small.train.take(torch.arange(50)))
+    original = coun.train(data, "mlp", epochs=40, batch_size=16)
+    split = coun.Split.by_index(data, data.train.numbers[:10])
+    settings = {"epochs": 4, "batch_size": 16, "lr": lr, "alpha": 0.7}
+    result = coun.evaluate(coun.unlearn(original, split, "neggrad_plus", **settings))
+    assert result["start"]["metrics"]["unlearn_accuracy"] == 0
+    said = any("hardly forgotten" in line for line in result.get("warnings", []))
+    assert said == unmoved
+
+
 def test_few_forgotten_rows_are_said_beside_a_gap(original):
     def words(rows, **result):
         return " ".join(

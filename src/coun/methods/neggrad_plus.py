@@ -28,8 +28,8 @@ class NegGradPlus(TwoLosses):
     Cost: one forward and one backward pass of every retain row in each epoch, and of one forget
         batch in each step: twice fine-tuning if both batches have the same size.
     Limits: the lower alpha is, the sooner the training diverges. Few forget rows come up very often
-        in an epoch, and then ruin the model unless their weight is lowered. It needs the forget
-        rows.
+        in an epoch, and then ruin the model unless their weight is lowered; their batches also draw
+        the statistics of BatchNorm towards them. It needs the forget rows.
     Source: Kurmanji et al., NeurIPS 2023 (SCRUB's baseline): learning rate 0.01, no weight decay,
         alpha 0.95 (DeepUnlearn) or 0.9999 (SCRUB); RUM: learning rate 0.01, 5 epochs. CoUn tunes
         alpha, there called beta, in 0.95..0.9999 and keeps its own recipe, which is the default

@@ -42,7 +42,9 @@ from coun.trust import Trust
 Retrains = Run | str | Path | Sequence[Run | str | Path]
 
 FEW_ROWS = 10  # of which one is more than ten points
-NEAR_CHANCE = LARGE_FALL = 5.0  # points of test accuracy
+NEAR_CHANCE = LARGE_FALL = 5.0  # points of accuracy
+UNLIKE_TEST = 10.0  # points by which a model errs less on forgotten rows than on test rows
+HARDLY = 1.0  # points of UA and of MIA
 POOR_RETRAIN = 10.0  # points: a Retrain differs from the model before by other weights and rows
 
 
@@ -297,7 +299,7 @@ def _start(
 
 
 def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
-    """What to say loudly: few rows, a start or a Retrain without skill, a loss of test accuracy."""
+    """What to say loudly: few rows, a start or a Retrain without skill, harm, and no effect."""
     rows = result.get("counts", {}).get("forget", 0)
     warnings = []
     if 0 < rows < FEW_ROWS and result.get("average_gap") is not None:
@@ -308,8 +310,7 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
         )
     start: StartRecord | None = result.get("start")
     before = start.metrics.get("test_accuracy") if start else None
-    after = result["test_accuracy"]
-    if before is None or after is None:
+    if start is None or before is None or result["test_accuracy"] is None:
         return warnings
     chance = 100 / len(run.data.classes)
     if before < chance + NEAR_CHANCE:
@@ -318,11 +319,10 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
             f"({chance:.1f}%); check that its classes, {run.data.noun}s and preprocessing are "
             "those of this data, or train it longer"
         )
-    elif before - after > LARGE_FALL:
-        warnings.append(
-            f"test accuracy fell by {before - after:.1f} points, from {before:.1f}% to "
-            f"{after:.1f}%; try a lower lr, other epochs, another method, or retrain"
-        )
+    else:
+        warnings += _falls(start.metrics, result)
+        if unmoved := _unmoved(start.metrics, result):
+            warnings.append(unmoved)
     exact = (result.get("retrain") or {}).get("test_accuracy")
     if exact is not None and before - exact > POOR_RETRAIN:
         warnings.append(
@@ -331,3 +331,32 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
             "model, so the gaps to it say little"
         )
     return warnings
+
+
+def _falls(before: Mapping[str, float], after: Mapping[str, Any]) -> list[str]:
+    """Say which accuracies fell by much, as retain accuracy does where BatchNorm is upset."""
+    falls = []
+    for name in ("test_accuracy", "retain_accuracy"):
+        old, new = before.get(name), after.get(name)
+        if old is not None and new is not None and old - new > LARGE_FALL:
+            falls.append(
+                f"{name.replace('_', ' ')} fell by {old - new:.1f} points, from {old:.1f}% to "
+                f"{new:.1f}%; try a lower lr, other epochs, another method, or retrain"
+            )
+    return falls
+
+
+def _unmoved(before: Mapping[str, float], after: Mapping[str, Any]) -> str:
+    """Say that forgotten rows are answered as before, and unlike test rows; empty if not so."""
+    names = ("unlearn_accuracy", "mia_efficacy")
+    values = [(before.get(name), after.get(name)) for name in names]
+    if any(old is None or new is None or abs(new - old) > HARDLY for old, new in values):
+        return ""
+    wrong, wrong_of_test = after["unlearn_accuracy"], 100 - after["test_accuracy"]
+    if wrong_of_test - wrong < UNLIKE_TEST:
+        return ""
+    return (
+        f"{wrong:.1f}% of the forgotten rows are classified wrongly, as before, and "
+        f"{wrong_of_test:.1f}% of the test rows: unless they are easier, they are hardly "
+        "forgotten; try a higher lr, more epochs, another method, or retrain"
+    )
