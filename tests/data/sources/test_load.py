@@ -59,6 +59,7 @@ def test_a_test_limit_is_part_of_how_to_load_it_again(digits, refused):
     [
         ("digit", ("unknown data source 'digit'", "did you mean 'digits'", "tiny-imagenet")),
         ("", ("unknown data source ''",)),
+        ("no-run", ("unknown data source 'no-run'", "no file or folder has this name either")),
         ("digits:here", ("digits:here", "expected 'digits' alone")),
         ("folder", ("no PATH", "folder:PATH")),
         ("npz:", ("no PATH", "npz:PATH")),

@@ -270,7 +270,8 @@ def _parse(spec: str) -> tuple[str, Source, str]:
             f"folder:{spec}; kinds: {', '.join(sorted(sources))}"
         )
     else:
-        raise unknown("data source", kind, sources)
+        error = unknown("data source", kind, sources)
+        raise error if colon else CounError(f"{error}; no file or folder has this name either")
     if colon and not source.argument:
         raise CounError(f"data source '{spec}' has an argument; expected '{kind}' alone")
     if source.argument and not argument:
