@@ -12,7 +12,7 @@ from torch import nn
 
 import coun
 from coun.data.tokens import from_tokenized
-from coun.runs.serving import PREPROCESSING
+from coun.runs.exporting import PREPROCESSING
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def command(
             click.echo(str(folder))
         return
     from coun.files import read_json
-    from coun.runs.serving import PREPROCESSING, export
+    from coun.runs.exporting import PREPROCESSING, export
 
     export(run, folder, to, trust=trust)
     if as_json:
