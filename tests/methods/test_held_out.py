@@ -13,30 +13,82 @@ from coun.metrics import margins
 FAST = {"epochs": 1, "batch_size": 32, "lr": 0.02}
 
 
-def test_targets_have_the_quantiles_of_held_out_rows_in_the_originals_order(
-    fitted, split, small, make_task
-) -> None:
+def _odds_of(network, data, part, places) -> np.ndarray:
+    with torch.no_grad():
+        logits = network.eval()(data.views.evaluate(part.images[places]))
+    return margins(logits, part.labels[places])
+
+
+def _targets(fitted, small, split, make_task):
+    """The target log-odds of the forget rows, their labels, and the log-odds that explain them.
+
+    Returns: targets (n,) and labels (n,); log-odds before by the part "forget", "retain" and
+        "held_out"; and the labels of the last two.
+    """
     task = make_task(small, fitted.model, split, reads=("retain", "forget", "held_out"))
-    rows = split.calibration_rows(small)
-    task.held_out = small.test.take(rows)
-    target = make("held_out").targets(task)
+    rows = {role: split.rows(small, role) for role in ("forget", "retain")}
+    held_out = split.calibration_rows(small)
+    task.held_out = small.test.take(held_out)
+    labels = {role: small.train.labels[places].numpy() for role, places in rows.items()}
+    before = {role: _odds_of(fitted.model, small, small.train, p) for role, p in rows.items()}
+    labels["held_out"] = small.test.labels[held_out].numpy()
+    before["held_out"] = _odds_of(fitted.model, small, small.test, held_out)
+    wanted = margins(make("held_out").targets(task), torch.from_numpy(labels["forget"]))
+    return wanted, before, labels
 
-    def log_odds(part, places):
-        with torch.no_grad():
-            logits = fitted.model.eval()(small.views.evaluate(part.images[places]))
-        return margins(logits, part.labels[places])
 
-    forget = split.rows(small, "forget")
-    labels = small.train.labels[forget].numpy()
-    before, unseen = log_odds(small.train, forget), log_odds(small.test, rows)
-    wanted = margins(target, labels)
-    for label in np.unique(labels):
-        own, reference = labels == label, small.test.labels[rows].numpy() == label
-        pool = unseen[reference] if reference.sum() >= 5 else unseen
-        n = own.sum()
-        expected = np.quantile(pool, (np.arange(n) + 0.5) / n)
+def _unseen(before, labels, label) -> np.ndarray:
+    of_class = labels["held_out"] == label
+    return before["held_out"][of_class] if of_class.sum() >= 5 else before["held_out"]
+
+
+def test_rows_drawn_at_random_have_the_quantiles_of_held_out_rows_in_the_originals_order(
+    fitted, small, make_task
+) -> None:
+    split = coun.Split.random(small, 0.5, seed=0)
+    wanted, before, labels = _targets(fitted, small, split, make_task)
+    checked = 0
+    for label in np.unique(labels["forget"]):
+        own = labels["forget"] == label
+        if (n := own.sum()) < 5:
+            continue
+        expected = np.quantile(_unseen(before, labels, label), (np.arange(n) + 0.5) / n)
         np.testing.assert_allclose(np.sort(wanted[own]), expected, atol=1e-3)
-        assert np.array_equal(np.argsort(wanted[own]), np.argsort(before[own], kind="stable"))
+        order = np.argsort(before["forget"][own], kind="stable")
+        assert np.array_equal(np.argsort(wanted[own]), order)
+        checked += 1
+    assert checked
+
+
+@pytest.mark.parametrize("kind", ["listed", "few"])
+def test_chosen_rows_and_few_rows_have_their_rank_among_all_rows_of_the_class(
+    fitted, small, make_task, kind
+) -> None:
+    """Ranked among themselves, the surest rows of a class would end as unsure as its others."""
+    if kind == "listed":
+        odds = _odds_of(fitted.model, small, small.train, torch.arange(len(small.train)))
+        surest = [
+            place
+            for label in range(3)
+            for place in np.flatnonzero(small.train.labels.numpy() == label)[
+                odds[small.train.labels.numpy() == label].argsort()[-6:]
+            ]
+        ]
+        split = coun.Split.by_index(small, small.train.numbers[surest].tolist())
+    else:
+        split = coun.Split.random(small, 0.05, seed=0)  # fewer than five of a class
+    wanted, before, labels = _targets(fitted, small, split, make_task)
+    for target, odds_before, label in zip(wanted, before["forget"], labels["forget"], strict=True):
+        of_class = [before[role][labels[role] == label] for role in ("forget", "retain")]
+        trained = np.concatenate(of_class)
+        # A row counts half as below itself; the probe allows for rounding of equal values.
+        below = np.mean(trained < odds_before - 1e-5) + np.mean(trained <= odds_before + 1e-5)
+        expected = np.quantile(_unseen(before, labels, label), below / 2)
+        assert abs(target - expected) < 1e-2
+    if kind == "listed":
+        for label in range(3):
+            unseen = _unseen(before, labels, label)
+            assert wanted[labels["forget"] == label].min() > np.median(unseen)
 
 
 def test_measurements_leave_the_calibration_rows_out(original, split, small, tmp_path) -> None:

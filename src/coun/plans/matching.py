@@ -228,6 +228,21 @@ def of_equal_rank(values: Tensor, reference: Tensor) -> Tensor:
     return torch.quantile(reference.double(), torch.from_numpy(middle[place] / len(values)))
 
 
+def of_rank_among(values: Tensor, everyone: Tensor, reference: Tensor) -> Tensor:
+    """Give each of *values* (n,) the quantile of *reference* (m,) of its rank in *everyone* (k,).
+
+    Args: everyone: holds *values*, and further ones that *reference* corresponds to.
+
+    Returns: float64, (n,).
+
+    >>> of_rank_among(torch.tensor([5.0]), torch.arange(6.0), torch.tensor([0.0, 12.0])).tolist()
+    [11.0]
+    """
+    ranked = everyone.sort().values
+    below, up_to = (torch.searchsorted(ranked, values, right=right) for right in (False, True))
+    return torch.quantile(reference.double(), (below + up_to).double() / (2 * len(everyone)))
+
+
 def log_odds(log_probabilities: Tensor, labels: Tensor) -> Tensor:
     """Compute ln p_y / (1 - p_y) of the true class, (N,).
 
