@@ -252,6 +252,24 @@ def test_the_page_of_the_audit_names_no_forgotten_row(fulfilled):
     }
 
 
+def test_a_registry_begins_with_an_unlearned_run_once_its_rows_are_deleted(
+    trained_folder, tmp_path
+):
+    photos = shutil.copytree(trained_folder / "photos", tmp_path / "photos")
+    data = coun.load(f"folder:{photos}")
+    original = coun.train(data, "mlp", epochs=1, out=tmp_path / "original")
+    name = next(name for name in data.ids if "alice" in name)
+    coun.unlearn(
+        original, coun.Split.by_id(data, [name]), "finetune", epochs=1, out=tmp_path / "unlearned"
+    )
+    with pytest.raises(coun.CounError, match=f"has forgotten 1 row .*: '{name}'; delete"):
+        coun.Registry.init(tmp_path / "registry", tmp_path / "unlearned")
+    assert not (tmp_path / "registry").exists()
+    (photos / name).unlink()
+    registry = coun.Registry.init(tmp_path / "registry", tmp_path / "unlearned")
+    assert registry.add(ids=[next(i for i in data.ids if "bob" in i)]).rows == 1
+
+
 def test_a_folder_that_is_no_registry(tmp_path):
     with pytest.raises(coun.CounError, match="is not a folder"):
         coun.Registry.open(tmp_path / "nowhere")

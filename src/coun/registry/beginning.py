@@ -10,12 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from coun import __version__
 from coun.certificates import create_key, load_key, new_key
+from coun.data.content import listing
 from coun.data.keyed_rows import KEYS
 from coun.data.row_table import RowTable
 from coun.engine import predict
-from coun.errors import CounError
+from coun.errors import CounError, counted
 from coun.files import cannot_write, read_json
 from coun.ledger import Ledger
 from coun.metrics import accuracy
@@ -59,6 +62,7 @@ def begin(
             "the data was passed in Python, and the registry must load it again; load it from "
             "a source with coun.load"
         )
+    _refuse_forgotten_rows_in_data(run)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -76,6 +80,28 @@ def begin(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _refuse_forgotten_rows_in_data(run: Run) -> None:
+    """Refuse a run whose forgotten rows are still in its data.
+
+    The registry keeps no name of rows that were forgotten before, so that it would take them for
+    new ones. Where a limit leaves rows out, it leaves these out as well.
+    """
+    if run.split is None:
+        return
+    parts = (
+        (run.data.train, run.split.forget, run.data.limit),
+        (run.data.test, run.split.held_out, run.data.origin.get("test_limit")),
+    )
+    for examples, forgotten, limit in parts:
+        still_there = torch.isin(examples.numbers, forgotten).nonzero().flatten().tolist()
+        if still_there and limit is None:
+            raise CounError(
+                f"the run has forgotten {counted(len(still_there), 'row')} that the data still "
+                f"has: {listing([examples.ids[row] for row in still_there])}; delete them from "
+                f"{run.data.source} first, or begin with the run before and name them in a request"
+            )
 
 
 def _fill_folder(folder: Path, run: Run, key: str | Path | None, settings: dict[str, Any]) -> None:
