@@ -39,7 +39,7 @@ class Relearned:
 
     @property
     def time(self) -> RelearnTime:
-        """The same as an argument of `coun.metrics.anamnesis_index`."""
+        """The steps, as `coun.metrics.anamnesis_index` takes them."""
         return RelearnTime(self.steps, not self.censored)
 
 

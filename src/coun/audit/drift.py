@@ -46,7 +46,10 @@ def input_drift(data: Data, split: Split) -> float | None:
 
 
 def drift_of(columns: dict[str, Floats], labels: dict[str, Ints]) -> float | None:
-    """The same from columns (N, D) and labels (N,) of "retain", "forget" and "test" rows."""
+    """Compute the p of `input_drift` from columns (N, D) and labels (N,) of the three parts.
+
+    Args: columns, labels: by part: "retain", "forget" and "test".
+    """
     tests = list(neighbours_drift(columns, labels))
     sides = {}
     shared = np.intersect1d(labels["retain"], labels["test"])

@@ -85,7 +85,7 @@ class RequestParts:
         )
 
     def without_exchange(self) -> RequestParts:
-        """The same rows if none of them may be compared with test rows."""
+        """Treat all rows as listed ones, where none may be compared with test rows."""
         rows = np.sort(np.concatenate([self.exchangeable, self.listed]))
         return replace(self, exchangeable=rows[:0], listed=rows)
 

@@ -43,7 +43,7 @@ def plan_of(
     *,
     margin: float,
 ) -> list[dict[str, Any]]:
-    """The same from what an audit has measured."""
+    """Make the plan from what an audit has measured; see `plan`."""
     memory = Memory.of(unlearned, original)
     tests = max(8, len(family.tests))
     models = retrains if len(retrains) > 1 else [*unlearned, *retrains]

@@ -186,7 +186,10 @@ class _Computer:
         return run(job, self.workers, self.ray)
 
     def compute_all(self, experiments: Iterable[Experiment]) -> Mapping[str, str]:
-        """The same for a search, which must not choose from results that are incomplete."""
+        """Compute what a search chooses from, which must be complete.
+
+        Raises: CounError if the time limit came first.
+        """
         failures = self.compute(experiments)
         if time.time() >= self.deadline:
             raise CounError(

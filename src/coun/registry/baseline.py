@@ -55,7 +55,7 @@ class Baseline:
 
     @cached_property
     def whole_split(self) -> Split:
-        """The same rows, of which all that were named since the last Retrain are new."""
+        """What a method that starts from `run` must forget: all rows named since then are new."""
         if self.run is self.served:
             return self.split
         earlier = self.split.earlier[:0] if self.run.split is None else self.run.split.forget

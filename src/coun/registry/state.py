@@ -118,7 +118,7 @@ class State:
         return chain
 
     def kept_ancestry(self, version: int) -> list[int]:
-        """The same without versions that were discarded."""
+        """List the `ancestry` of *version* without versions that were discarded."""
         return [number for number in self.ancestry(version) if not self.versions[number].discarded]
 
     @property

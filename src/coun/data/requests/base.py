@@ -141,7 +141,7 @@ class Request(BaseModel, ABC):
         return scores
 
     def completed(self, data: Data, seed: int) -> Request:
-        """The same request as a record keeps it: with the seed of a draw and full names."""
+        """Return the request as a record keeps it: with the seed of a draw and full names."""
         return self
 
     def in_stages(self) -> tuple[Request, ...]:
