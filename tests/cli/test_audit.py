@@ -18,6 +18,15 @@ TRAIN = ("train", "--data", "digits", "--limit", 200, "--model", "mlp", "--epoch
 FORGET = ("--forget-fraction", 0.2)
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_models_are_read(
+    coun_command, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    refused = coun_command("audit", "missing", "--against", "missing too", "--out", "file/page")
+    assert refused.code == 2
+    assert "cannot write file/page: Not a directory" in refused.err
+
+
 def test_from_runs_to_a_verdict_and_a_page(coun_command, tmp_path: Path) -> None:
     assert coun_command(*TRAIN, "--out", "original").code == 0
     for seed in (0, 1):

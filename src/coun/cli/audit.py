@@ -205,11 +205,13 @@ def command(
 
 
 def _refuse_overwriting(out: Path) -> None:
-    """Raises: CounError if *out* is a file or a run folder, lies in one, or holds an audit."""
+    """Raises: CounError if *out* cannot be written, is in a run folder, or holds an audit."""
+    from coun.files import check_writable
     from coun.runs.folder import refuse_inside_run
 
     if out.is_file():
         raise CounError(f"--out {out} is a file; expected a folder")
+    check_writable(out)  # before the work
     refuse_inside_run(out / "report.html")
     for name in ("report.html", "audit.json"):
         if (out / name).exists():
