@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import click
 import numpy as np
@@ -10,7 +11,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from coun.cli.forget_options import ForgetOptions, forget_options, requests, split_from_options
+from coun.cli.forget_options import (
+    ForgetOptions,
+    forget_options,
+    requests,
+    split_from_options,
+    summary,
+)
 from coun.data import from_arrays
 from coun.data.requests import Class, Listed, Memorised, Random, Subclass, WorstCase
 from coun.errors import CounError
@@ -119,7 +126,13 @@ def test_the_request_is_repeated_with_its_copies(people, tmp_path, capsys):
     assert second.forget.tolist() == [2, 5, 7, 9]
     lines = capsys.readouterr().err
     assert "2 new rows to forget, 2 forgotten before, 16 to retain" in lines
-    assert "named by requests or read by a method; measurements leave them out" in lines
+    assert "in the test part: 2 rows, named by requests; measurements leave them out" in lines
+    assert second.held_out.tolist() == [1, 3]
+    calibrated = replace(second, calibrated=second.held_out[:1])
+    assert (
+        "  in the test part: 1 row, named by requests; 1 row, which a method read; measurements "
+        "leave them out"
+    ) in summary(people, calibrated)
 
 
 @pytest.mark.parametrize(

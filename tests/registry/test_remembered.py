@@ -8,14 +8,14 @@ from coun.registry.remembered import remembered_share
 from coun.runs import Predictions
 
 
-def predictions(generator, *, remembered, forgotten=2_000):
-    """Two classes; the log-odds of the true class are normal, higher by 4 if remembered."""
-    counts = {"retain": 8_000, "test": 4_000, "forget": forgotten}
+def predictions(generator, *, remembered, forgotten=2_000, rest=4_000, shift=4.0):
+    """Two classes; the log-odds of the true class are normal, higher by *shift* if remembered."""
+    counts = {"retain": 2 * rest, "test": rest, "forget": forgotten}
     shares = {"retain": 1.0, "test": 0.0, "forget": remembered}
     outputs, labels = {}, {}
     for part, count in counts.items():
         odds = torch.randn(count, generator=generator)
-        odds[: round(shares[part] * count)] += 4.0
+        odds[: round(shares[part] * count)] += shift
         labels[part] = torch.randint(2, (count,), generator=generator)
         logits = torch.zeros(count, 2)
         logits[torch.arange(count), labels[part]] = odds
@@ -38,6 +38,15 @@ def test_fewer_rows_give_a_wider_interval():
         for count in (2_000, 20)
     )
     assert few.high - few.low > 3 * (many.high - many.low)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_interval_holds_the_share_about_as_often_as_it_says(share):
+    generator = torch.Generator().manual_seed(3)
+    draws = [predictions(generator, remembered=share, rest=100, shift=2.0) for _ in range(200)]
+    found = [remembered_share(draw) for draw in draws]
+    holds = [one.low <= share + 1e-9 and one.high >= share - 1e-9 for one in found]
+    assert sum(holds) / len(holds) > 0.85
 
 
 def test_where_no_memory_can_show_there_is_no_estimate():

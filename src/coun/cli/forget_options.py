@@ -327,13 +327,12 @@ def summary(data: Data, split: Split) -> list[str]:
         lines.append(f"  among them {_rows(canaries, 'canary ')}, which every request names")
     if missing := len(split.missing(data)):
         lines.append(f"  deleted from the source: {_rows(missing)} of those to forget")
-    if left_out := len(split.held_out):
-        reason = "on which no model was trained"
-        if len(split.earlier):
-            reason = "named by requests or read by a method"
-        lines.append(
-            f"  in the test part: {_rows(left_out)}, {reason}; measurements leave them out"
-        )
+    if len(split.held_out):
+        named, read = len(split.held_out) - len(split.calibrated), len(split.calibrated)
+        reason = "named by requests" if len(split.earlier) else "on which no model was trained"
+        kinds = [f"{_rows(named)}, {reason}"] * bool(named)
+        kinds += [f"{_rows(read)}, which a method read"] * bool(read)
+        lines.append(f"  in the test part: {'; '.join(kinds)}; measurements leave them out")
     path = argument_of(data.source) if data.source else ""
     if path and (cached := entries(path)):
         lines.append(
