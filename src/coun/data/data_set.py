@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -65,8 +65,11 @@ class Data:
         one_numbering: both parts are numbered together, as where a part of one folder is held
             out; a row number then means one row only.
         notes: what the user should know about how the source was read, one line each.
-        id_columns: columns that may hold the ids of the rows, where none was chosen and row
-            numbers serve as ids. A list of ids is then refused, because 17 may mean either.
+        id_columns: columns that may be meant by a list of ids, where none was chosen and row
+            numbers serve as ids, because 17 may mean either. Where most rows have a value of
+            their own, the set is empty and every list is refused. Where rows share values, as
+            the rows of a customer do, these are in the set, and a list is refused if at least
+            half of it is.
         views_code: the `package.module:factory` that made the views; empty for others.
         canaries: marked rows that were planted for audits (`coun.data.plant`), if any.
         vocabulary: for texts, the number of token ids, which are 0..vocabulary-1.
@@ -92,7 +95,7 @@ class Data:
     finer: Callable[[], Data] | None = None
     one_numbering: bool = False
     notes: tuple[str, ...] = ()
-    id_columns: tuple[str, ...] = ()
+    id_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
     canaries: Canaries | None = None
     views_code: str = ""
     vocabulary: int | None = None

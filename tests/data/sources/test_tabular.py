@@ -145,6 +145,18 @@ def test_one_wrong_id_does_not_make_row_numbers_of_the_others(tmp_path, wrong):
     assert len(coun.Split.by_index(data, data.train.numbers[:1]).forget) == 1
 
 
+@pytest.mark.parametrize("column", ["customer_id", "customerId", "patient", "Client No"])
+def test_a_list_of_customers_is_not_taken_for_row_numbers(tmp_path, column):
+    lines = [f"{10 + row // 3},{row % 7},{'yes' if row % 2 else 'no'}" for row in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join([f"{column},size,label", *lines]))
+    data = coun.load(f"table:{tmp_path / 't.csv'}")
+    for ids in (["12"], ["12", "13", "59"]):
+        with pytest.raises(CounError, match=f"'12' may be a row number or a value of .*'{column}'"):
+            coun.Split.by_id(data, ids)
+    numbers = [number for number in data.train.numbers.tolist() if not 10 <= number < 30][:3]
+    assert coun.Split.by_id(data, list(map(str, numbers))).forget.tolist() == numbers  # no customer
+
+
 def test_ids_are_read_as_they_are_written_also_if_they_look_like_missing_values(tmp_path):
     columns = {"id": ["NA", "null", "NaN", "N/A", "n1", "n2"], "x": ["a", "NA"] * 3}
     path = save({**columns, "label": [0, 1] * 3}, tmp_path / "countries.csv")

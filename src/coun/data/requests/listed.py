@@ -91,8 +91,7 @@ class Listed(Request):
         self._refuse_repetition()
         absent = data.absent
         if self.ids:
-            if data.id_columns:
-                raise CounError(_ambiguous_ids(self.ids[0], data.id_columns))
+            self._refuse_other_ids(data)
             table = dict(zip(data.ids, data.train.numbers.tolist(), strict=True))
             if absent is not None:
                 table |= dict(zip(absent.ids, absent.numbers.tolist(), strict=True))
@@ -133,6 +132,15 @@ class Listed(Request):
         counts += [counted(tests, "test row")] * (tests > 0)
         # Whoever removes names from a record leaves numbers, whatever the rows were named by.
         return f"{' and '.join(counts)} listed" + " by id" * bool(self.ids)
+
+    def _refuse_other_ids(self, data: Data) -> None:
+        """Refuse ids where row numbers serve as such, and a column of the data may be meant."""
+        if distinct := [column for column, values in data.id_columns.items() if not values]:
+            raise CounError(_ids_of_rows(self.ids[0], distinct))
+        for column, values in data.id_columns.items():
+            named = [name for name in self.ids if name in values]
+            if 2 * len(named) >= len(self.ids):
+                raise CounError(_ids_of_several_rows(named[0], column))
 
     def _refuse_repetition(self) -> None:
         names: Sequence[object] = self.ids or self.rows
@@ -196,13 +204,23 @@ def _int64(numbers: Iterable[int]) -> Tensor:
     return torch.tensor(list(numbers), dtype=torch.int64)
 
 
-def _ambiguous_ids(name: str, columns: Sequence[str]) -> str:
-    """Say that an id may be a row number or a value of a column."""
+def _ids_of_rows(name: str, columns: Sequence[str]) -> str:
+    """Say that an id may be a row number or a value of a column that names rows."""
     listing = " or ".join(f"'{column}'" for column in columns)
     return (
         f"id '{name}' may be a row number or a value of column {listing}, which differs in most "
         f"rows; read the data with --id-column {shlex.quote(columns[0])} (in Python id_column=...) "
         "when a model is trained, or name row numbers with --forget-index"
+    )
+
+
+def _ids_of_several_rows(name: str, column: str) -> str:
+    """Say that an id may be a row number or, as that of a customer, name several rows."""
+    return (
+        f"id '{name}' may be a row number or a value of column '{column}', which several rows "
+        "share; name row numbers with --forget-index, or give the data a column with an id for "
+        "each row, train with --id-column, and take the rows of one value with --where "
+        f"{shlex.quote(f'{column}=VALUE')}"
     )
 
 

@@ -83,6 +83,7 @@ def read(
     Raises: CounError for files, columns or labels that are missing, ambiguous or damaged.
     """
     from coun.data.tabular import columns  # importing pyarrow takes time
+    from coun.data.tabular.tables import meant_by_ids
 
     held_out = HeldOut(test_share, test_seed, test_ids)
     if held_out and test_split is not None:
@@ -101,7 +102,7 @@ def read(
         columns.check_guess(label, features[label], values)
     candidates = columns.id_candidates(features, (image, label))
     candidates = [] if id_column is not None else candidates
-    id_columns = tuple(name for name in candidates if columns.names_most_rows(train.column(name)))
+    id_columns = meant_by_ids({name: train.column(name) for name in candidates})
     others = columns.other_labels(features, label) if label_column is None else []
     notes = train.notes + _advice(_distinct(train, candidates), label, others)
     classes, distinct = columns.class_names(features[label]), None

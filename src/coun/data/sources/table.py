@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -163,7 +163,7 @@ class Table:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    id_columns: tuple[str, ...] = ()
+    id_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def one_numbering(self) -> bool:

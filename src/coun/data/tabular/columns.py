@@ -16,6 +16,12 @@ from coun.errors import CounError, unknown
 
 PREFERRED = ("label", "labels", "fine_label")  # where several columns may be the label
 NAMES_ROWS = re.compile(r"(.*[_ ])?(id|uuid|guid|key|file_?name|file|path)", re.IGNORECASE)
+NAMES_IDS = re.compile(  # of rows, or of people who have several rows
+    NAMES_ROWS.pattern
+    + r"|(.*[_ ])?(customer|client|user|patient|person|subject|member|account|owner)"
+    r"([_ ]?(id|key|no|nr|number))?",
+    re.IGNORECASE,
+)
 COUNTS_ROWS = re.compile(r"|index|level_0|Unnamed: \d+|__index_level_\d+__")  # by pandas
 FEW_CLASSES = 10
 ROWS_PER_CLASS = 10
@@ -152,7 +158,7 @@ def id_candidates(features: Features, chosen: tuple[str, ...]) -> list[str]:
         name
         for name, feature in features.items()
         if name not in chosen
-        and NAMES_ROWS.fullmatch(name)
+        and NAMES_IDS.fullmatch(name)
         and (_is_integer(feature) or _is_float(feature) or _is_text(feature))
     ]
 

@@ -17,8 +17,16 @@ from coun.data.checks import check_class_names, checked_ids
 from coun.data.examples import TensorExamples
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.table import Part
-from coun.data.tabular.columns import COUNTS_ROWS, NAMES_ROWS, names_most_rows
-from coun.data.tabular.tables import class_names, is_number, is_text, labels_of, read_parts, texts
+from coun.data.tabular.columns import COUNTS_ROWS, NAMES_IDS, NAMES_ROWS
+from coun.data.tabular.tables import (
+    class_names,
+    is_number,
+    is_text,
+    labels_of,
+    meant_by_ids,
+    read_parts,
+    texts,
+)
 from coun.errors import CounError, unknown
 
 LABELS = ("label", "labels", "target", "class", "y")  # usual names of the label column
@@ -48,7 +56,7 @@ class LabelledTable:
     train_rows: np.ndarray
     test_rows: np.ndarray
     notes: tuple[str, ...]
-    id_columns: tuple[str, ...]
+    id_columns: Mapping[str, frozenset[str]]
 
     @classmethod
     def read(
@@ -70,16 +78,15 @@ class LabelledTable:
             id_column = recorded.get("ids")
         table, test = read_parts(path, id_column, hold_out=bool(held_out))
         label = recorded["label"] if recorded else _label_column(table, label_column)
-        remark, id_columns = "", tuple[str, ...]()
+        remark, id_columns = "", dict[str, frozenset[str]]()
         parts = [table] if test is None else [table, test]
         if id_column is None:
-            columns = _id_columns(parts, label, NAMES_ROWS)
-            id_columns = tuple(n for n in columns if names_most_rows(table[n]))
+            id_columns = meant_by_ids({n: table[n] for n in _id_columns(parts, label, NAMES_IDS)})
         if id_column is None and not recorded:
             id_column, remark = _naming_column(parts, label)
             if id_column is not None:  # again, because as numbers ids such as 007 lose their zeros
                 table, test = read_parts(path, id_column, hold_out=bool(held_out))
-                id_columns = ()
+                id_columns = {}
         if label not in table.column_names:
             raise unknown("label column", label, table.column_names)
         values = labels_of(table, label)
