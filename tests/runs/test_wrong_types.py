@@ -76,7 +76,7 @@ def test_a_wrong_type_is_named(run: coun.Run, call: Callable[..., object], value
 def test_a_truth_value_is_no_number(
     run: coun.Run, call: Callable[..., object], value: bool
 ) -> None:
-    with pytest.raises(CounError, match=f"type bool; expected|is {value}; expected a number"):
+    with pytest.raises(CounError, match=f"type bool; expected|is {value}; expected an?"):
         call(run, value)
 
 

@@ -377,7 +377,8 @@ def _check_draw(fraction: Any, seed: Any) -> None:
     """Refuse a share that is not between 0 and 1, and a seed that is not an integer."""
     if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.number):
         raise CounError(f"forget fraction is {fraction!r}; expected a number between 0 and 1")
-    require_type(seed, (int, np.integer, type(None)), "seed", "an integer")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer | None):
+        raise CounError(f"seed is {seed!r}; expected an integer")
     if not 0 < fraction < 1:
         raise CounError(f"forget fraction is {fraction}; expected a number between 0 and 1")
 
