@@ -37,7 +37,7 @@ def load_model(
     Raises: CounError if the folder holds no finished run, names code that is not trusted, or
         does not hold the weights that it recorded.
 
-    >>> import coun, tempfile
+    >>> import coun, os, tempfile
     >>> folder = os.path.join(tempfile.mkdtemp(), "run")
     >>> _ = coun.train(coun.load("digits", limit=20), "mlp", epochs=1, out=folder)
     >>> images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
@@ -84,7 +84,7 @@ def load_views(folder: str | Path, *, trust: Trust = False) -> Transform:
 
     Raises: CounError if the views were made in Python, and are not in the record.
 
-    >>> import coun, tempfile
+    >>> import coun, os, tempfile
     >>> folder = os.path.join(tempfile.mkdtemp(), "run")
     >>> _ = coun.train(coun.load("digits", limit=20), "mlp", epochs=1, out=folder)
     >>> load_views(folder).evaluate(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).dtype
