@@ -42,41 +42,32 @@ def _unseen(before, labels, label) -> np.ndarray:
     return before["held_out"][of_class] if of_class.sum() >= 5 else before["held_out"]
 
 
-def test_rows_drawn_at_random_have_the_quantiles_of_held_out_rows_in_the_originals_order(
+def test_many_rows_have_the_quantiles_of_held_out_rows_in_the_originals_order(
     fitted, small, make_task
 ) -> None:
     split = coun.Split.random(small, 0.5, seed=0)
     wanted, before, labels = _targets(fitted, small, split, make_task)
-    checked = 0
     for label in np.unique(labels["forget"]):
         own = labels["forget"] == label
-        if (n := own.sum()) < 5:
-            continue
+        n = own.sum()
         expected = np.quantile(_unseen(before, labels, label), (np.arange(n) + 0.5) / n)
         np.testing.assert_allclose(np.sort(wanted[own]), expected, atol=1e-3)
         order = np.argsort(before["forget"][own], kind="stable")
         assert np.array_equal(np.argsort(wanted[own]), order)
-        checked += 1
-    assert checked
 
 
-@pytest.mark.parametrize("kind", ["listed", "few"])
-def test_chosen_rows_and_few_rows_have_their_rank_among_all_rows_of_the_class(
-    fitted, small, make_task, kind
+def test_few_rows_for_each_class_have_their_rank_among_all_rows_of_the_class(
+    fitted, small, make_task
 ) -> None:
     """Ranked among themselves, the surest rows of a class would end as unsure as its others."""
-    if kind == "listed":
-        odds = _odds_of(fitted.model, small, small.train, torch.arange(len(small.train)))
-        surest = [
-            place
-            for label in range(3)
-            for place in np.flatnonzero(small.train.labels.numpy() == label)[
-                odds[small.train.labels.numpy() == label].argsort()[-6:]
-            ]
-        ]
-        split = coun.Split.by_index(small, small.train.numbers[surest].tolist())
-    else:
-        split = coun.Split.random(small, 0.05, seed=0)  # fewer than five of a class
+    odds = _odds_of(fitted.model, small, small.train, torch.arange(len(small.train)))
+    classes = small.train.labels.numpy()
+    surest = [
+        place
+        for label in range(3)
+        for place in np.flatnonzero(classes == label)[odds[classes == label].argsort()[-4:]]
+    ]
+    split = coun.Split.by_index(small, small.train.numbers[surest].tolist())
     wanted, before, labels = _targets(fitted, small, split, make_task)
     for target, odds_before, label in zip(wanted, before["forget"], labels["forget"], strict=True):
         of_class = [before[role][labels[role] == label] for role in ("forget", "retain")]
@@ -85,10 +76,8 @@ def test_chosen_rows_and_few_rows_have_their_rank_among_all_rows_of_the_class(
         below = np.mean(trained < odds_before - 1e-5) + np.mean(trained <= odds_before + 1e-5)
         expected = np.quantile(_unseen(before, labels, label), below / 2)
         assert abs(target - expected) < 1e-2
-    if kind == "listed":
-        for label in range(3):
-            unseen = _unseen(before, labels, label)
-            assert wanted[labels["forget"] == label].min() > np.median(unseen)
+    for label in range(3):
+        assert wanted[labels["forget"] == label].min() > np.median(_unseen(before, labels, label))
 
 
 def test_measurements_leave_the_calibration_rows_out(original, split, small, tmp_path) -> None:

@@ -25,7 +25,7 @@ from coun.plans.matching import (
 from coun.plans.method import FROZEN
 
 FEWEST = 5  # held-out rows of a class, below which those of all classes are taken
-FEWEST_DRAWN = 5  # forget rows of a class that have, drawn at random, the spread of the class
+FEWEST_RANKED = 5  # forget rows for each class from which on they are ranked among themselves
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -43,15 +43,15 @@ class HeldOutMatching(Matching):
 
     Formula: the Original's log-odds of the true class for the forget rows of a class are mapped, by
         rank, to those for held-out rows of that class; the odds among the other classes stay. A
-        row has its rank among all rows of its class that the Original was trained on, because rows
-        that somebody chose, or few rows, may be easier or harder than these. Where five or more
-        rows of the class were drawn at random, it has its rank among them. The loss is that of
-        `out_of_fold` (`Matching`), but the targets are moved before each epoch except the first,
+        row has its rank among the forget rows of its class. In a small request, of fewer than five
+        rows for each class that it names, it has its rank among all rows of the class that the
+        Original was trained on, because few rows may all be easy or all be hard. The loss is that
+        of `out_of_fold` (`Matching`), but the targets are moved before each epoch except the first,
         at a learning rate that is low enough for the epochs to show what is missed.
     Cost: one forward and one backward pass of every retain and forget row in each epoch, one
         forward pass of all rows and of the held-out rows, and one of the forget rows for each
-        epoch. Ranks among all rows cost one more forward pass of the retain rows.
-    Limits: all rows of a class together must be like its held-out rows. The model learns
+        epoch. A small request costs one more forward pass of the retain rows.
+    Limits: the forget rows must be like the held-out rows, as in a random request. The model learns
         wrong labels once more: `class_matching` is for such rows. Whole classes are refused. Only
         half of the test rows are left to measure with.
     Source: this project, after ReGUn (arXiv 2603.11210), which gives all forget rows of a batch one
@@ -77,26 +77,18 @@ class HeldOutMatching(Matching):
         task.charge(len(labels) + len(held_labels), grad=False)
         odds = log_odds(logits.double(), labels)
         reference = log_odds(held_logits.double(), held_labels)
-        drawn = self._drawn(task, labels, known)
+        classes = labels[~known].unique().tolist()  # type: ignore[no-untyped-call]
         retained = None
-        if not bool((drawn | known).all()):
+        if int((~known).sum()) < FEWEST_RANKED * len(classes):
             retained = log_odds(answers(task, "retain").double(), by_role["retain"])
         target_odds = odds.clone()
-        for label in sorted(set(labels[~known].tolist())):
-            of_class = labels == label
+        for label in classes:
+            rows = (labels == label) & ~known
             unseen = reference[held_labels == label]
             unseen = unseen if len(unseen) >= FEWEST else reference
-            if bool((rows := of_class & drawn).any()):
+            if retained is None:
                 target_odds[rows] = of_equal_rank(odds[rows], unseen)
-            if retained is not None and bool((rows := of_class & ~drawn & ~known).any()):
-                trained = torch.cat([retained[by_role["retain"] == label], odds[of_class]])
+            else:
+                trained = torch.cat([retained[by_role["retain"] == label], odds[labels == label]])
                 target_odds[rows] = of_rank_among(odds[rows], trained, unseen)
         return with_log_odds(logits.double(), labels, target_odds).float()
-
-    def _drawn(self, task: Task, labels: Tensor, known: Tensor) -> Tensor:
-        """Tell which forget rows, (n,) bool, are ranked among themselves."""
-        assert task.split is not None, "forget rows come from a split"
-        numbers = task.data.train.numbers[task.indices("forget")].cpu()
-        drawn = torch.isin(numbers, task.split.drawn) & ~known
-        counts = torch.bincount(labels[drawn], minlength=len(task.data.classes))
-        return drawn & (counts[labels] >= FEWEST_DRAWN)
