@@ -8,7 +8,8 @@ import torch
 import coun
 from coun.data import Views
 from coun.engine import Compute
-from coun.seeds import Seeds
+from coun.engine.device import fixed_algorithms, seed_layers
+from coun.seeds import Seeds, restored_generator
 
 CPU = Compute.choose("cpu", "fp32")
 
@@ -68,3 +69,22 @@ def test_views_are_contiguous_only_where_asked_for() -> None:
     assert not CPU.laid_out(images).is_contiguous()
     contiguous = Compute.choose("cpu", "fp32", memory_format="contiguous")
     assert contiguous.laid_out(images).is_contiguous()
+
+
+def test_a_gpu_computes_with_fixed_algorithms_and_the_settings_of_the_host_return(monkeypatch):
+    flags = ("benchmark", "deterministic", "allow_tf32")
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    before = [getattr(cudnn, name) for name in flags]
+    with fixed_algorithms(torch.device("cuda")):
+        assert [getattr(cudnn, name) for name in flags] == [False, True, False]
+    assert [getattr(cudnn, name) for name in flags] == before
+    with fixed_algorithms(torch.device("cpu")):
+        assert [getattr(cudnn, name) for name in flags] == before
+
+
+def test_layers_draw_what_torch_would_draw_from_the_same_seed() -> None:
+    with restored_generator():
+        seed_layers(7, torch.device("cpu"))
+        drawn = torch.rand(3)
+    assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(7)))

@@ -4,7 +4,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from coun.errors import CounError
-from coun.models.vgg import vgg7, vgg16
+from coun.models.vgg import vgg7, vgg7_wide, vgg16
 
 
 def test_size_and_macs():
@@ -43,19 +43,24 @@ def test_tables_are_refused():
         vgg16(2, (30,))
 
 
-def test_the_small_network_has_the_stated_size():
+@pytest.mark.parametrize(
+    ("make", "blocks", "million"), [(vgg7, (64, 128, 256), 69), (vgg7_wide, (64, 256, 256), 122)]
+)
+def test_the_small_networks_have_the_stated_size(make, blocks, million):
     with torch.device("meta"):
-        net = vgg7(10, (3, 32, 32)).eval()
+        net = make(10, (3, 32, 32)).eval()
         with FlopCounterMode(display=False) as counter:
             net(torch.zeros(1, 3, 32, 32))
-    widths = [(32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)]
+    first, second, third = blocks
+    widths = [(32, first), (first, first), (first, second), (second, second)]
+    widths += [(second, third), (third, third)]
     sides = [31, 15, 15, 7, 7, 3]  # of the maps that the 3x3 convolutions read
-    parameters = 4 * 3 * 32 + sum(9 * i * o for i, o in widths) + 2 * (32 + 2 * (64 + 128 + 256))
+    parameters = 4 * 3 * 32 + sum(9 * i * o for i, o in widths) + 2 * (32 + 2 * sum(blocks))
     assert sum(p.numel() for p in net.parameters()) == parameters + 2570
     macs = 31**2 * 4 * 3 * 32
     macs += sum(9 * i * o * side**2 for (i, o), side in zip(widths, sides, strict=True))
     assert counter.get_total_flops() // 2 == macs + 2560
-    assert macs // 10**6 == 69
+    assert macs // 10**6 == million
 
 
 def test_the_small_network_starts_with_identities():

@@ -6,6 +6,7 @@ torchvision or albumentations serves as well, through `coun.data.transforms`.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -268,7 +269,8 @@ class Views:
                 f"views have {len(self.mean)} means and {len(self.std)} stds for images of "
                 f"{x.shape[1]} channels; expected one of each, or one for each channel"
             )
-        mean, std = (x.new_tensor(v).view(-1, *[1] * (x.ndim - 2)) for v in (self.mean, self.std))
+        shape = (-1, *[1] * (x.ndim - 2))
+        mean, std = (_constant(numbers, x.device).view(shape) for numbers in (self.mean, self.std))
         if x is images:
             x = x.clone()
         if x.ndim != 4:
@@ -297,6 +299,13 @@ def channel_statistics(examples: Examples) -> tuple[tuple[float, ...], tuple[flo
     mean = sums / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=0.01)
     return tuple(round(x, 4) for x in mean.tolist()), tuple(round(x, 4) for x in std.tolist())
+
+
+@functools.lru_cache(maxsize=64)
+def _constant(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return *numbers* on *device*, float32: a GPU would wait for a copy of them at each step."""
+    with torch.inference_mode(False):  # tensors of that mode cannot be used in training
+        return torch.tensor(numbers, device=device)
 
 
 def _pixels(images: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from coun.data import Examples
+from coun.engine.device import sent
 from coun.engine.process_group import ProcessGroup
 from coun.engine.stage import Fit, Phase
 from coun.engine.task import Task
@@ -142,7 +143,7 @@ class _Reader(Dataset[tuple[Progress, Loaded]]):
         loaded = {}
         for role, (name, slots) in slots_by_role.items():
             source = self.sources[name]
-            on_device = slots.to(source.labels.device)
+            on_device = sent(slots, source.labels.device)
             loaded[role] = source.fetch(on_device), source.labels[on_device], slots
         return at, loaded
 

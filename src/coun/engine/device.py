@@ -137,10 +137,7 @@ class Compute:
 
     def send(self, batch: Tensor) -> Tensor:
         """Return *batch* on the device; copies to a GPU do not make the program wait."""
-        if self.device.type != "cuda" or batch.is_cuda:
-            return batch.to(self.device)
-        pinned = batch if batch.is_pinned() else batch.pin_memory()
-        return pinned.to(self.device, non_blocking=True)
+        return sent(batch, self.device)
 
     def view_generator(
         self, seeds: Seeds, transform: object, path: tuple[str | int, ...]
@@ -163,6 +160,52 @@ class Compute:
     def to_cpu(model: nn.Module) -> None:
         """Move *model* to the CPU in the usual memory layout, in which weights are stored."""
         model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def sent(batch: Tensor, device: torch.device) -> Tensor:
+    """Return *batch* on *device*; a copy to a GPU does not make the program wait.
+
+    >>> sent(torch.ones(2), torch.device("cpu"))
+    tensor([1., 1.])
+    """
+    if device.type != "cuda" or batch.is_cuda:
+        return batch.to(device)
+    pinned = batch if batch.is_pinned() else batch.pin_memory()
+    return pinned.to(device, non_blocking=True)
+
+
+def seed_layers(number: int, device: torch.device) -> None:
+    """Seed the global generators that layers such as dropout draw from, of the CPU and *device*.
+
+    `torch.manual_seed` would format a stack trace for each kind of accelerator that is absent,
+    which takes a third of a step of a small network.
+    """
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(number)
+    elif device.type != "cpu":
+        torch.manual_seed(number)
+
+
+def fixed_algorithms(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Return a context in which a GPU computes the same bits each time, in full float32.
+
+    By default, cuDNN may choose an algorithm by timing several, or one whose sums have no fixed
+    order, and rounds the inputs of float32 convolutions to 10 bits (TF32). What the host process
+    has set is restored afterwards. On a CPU nothing changes.
+
+    >>> with fixed_algorithms(torch.device("cuda")):
+    ...     torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
+    (True, False)
+    """
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled,
+        benchmark=False,
+        deterministic=True,
+        allow_tf32=False,
+    )
 
 
 def keep_freed_memory() -> None:

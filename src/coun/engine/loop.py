@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from coun.engine.batches import BatchLoader, Loaded, Progress
 from coun.engine.checkpoint import Checkpoint, pack, unpack
 from coun.engine.cost import forward_flops
-from coun.engine.device import Compute
+from coun.engine.device import Compute, fixed_algorithms, seed_layers
 from coun.engine.frozen import Frozen
 from coun.engine.log import Log
 from coun.engine.losses import Losses
@@ -127,7 +127,7 @@ class Engine:
             elif isinstance(stage, Edit):
                 # A resumed run applies edits again. They are exact functions of the weights, and
                 # whatever later stages took from the model (teachers, masks) is rebuilt.
-                with self.task.seeds.as_global("edit", number):
+                with self.task.seeds.as_global("edit", number), self._fixed:
                     stage.apply(model)
             elif self._complete < number < done:
                 self._restore_stage(number, stage.modules)
@@ -147,6 +147,10 @@ class Engine:
         self.log.cost.note_memory(self.compute.device)
         self.log.profile = self.profile.seconds
         return self.log
+
+    @property
+    def _fixed(self) -> contextlib.AbstractContextManager[object]:
+        return fixed_algorithms(self.compute.device)
 
     def _clock(self) -> None:
         """Charge the time since the last call."""
@@ -190,7 +194,7 @@ class Engine:
         for module in stage.modules:
             module.to(self.compute.device)
         start = Progress(number)
-        with Frozen(model, stage.mask) as frozen, restored_generator():
+        with Frozen(model, stage.mask) as frozen, restored_generator(), self._fixed:
             optimizers = Optimizers.of(stage, self._model, self.compute.device)
             if saved:
                 unpack(saved, model, stage.modules, optimizers.distinct)
@@ -282,14 +286,7 @@ class Engine:
         set_rate(optimizer, rate)
         # Dropout draws from the global generator; seeding it by position makes a resumed run
         # draw the same numbers without a saved state.
-        device = self.compute.device
-        number = self.task.seeds.number("layers", *self._where(at))
-        if device.type == "cpu":
-            # `torch.manual_seed` would format three stack traces, one for each absent accelerator:
-            # a third of a step of a small network.
-            torch.default_generator.manual_seed(number)
-        else:
-            torch.manual_seed(number)
+        seed_layers(self.task.seeds.number("layers", *self._where(at)), self.compute.device)
         send = self.compute.send
         batches = {role: Batch(send(x), send(y), slots) for role, (x, y, slots) in loaded.items()}
         with self.profile.part("losses"):

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import torch
 
 from coun.data import Data, Examples
+from coun.engine.device import fixed_algorithms
 from coun.engine.progress_bar import ProgressBar
 from coun.models import Classifier, Outputs
 from coun.models.modes import in_eval_mode
@@ -54,6 +55,7 @@ def predict(
         stack.enter_context(Seeds(0).as_global("prediction"))
         stack.enter_context(in_eval_mode(classifier))
         stack.enter_context(torch.no_grad())
+        stack.enter_context(fixed_algorithms(device))
         bar = stack.enter_context(ProgressBar(title, visible=progress))
         size = batch_size or (CPU_BATCH if device.type == "cpu" else BATCH)
         for start in range(0, len(examples), size):

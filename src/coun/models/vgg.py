@@ -57,7 +57,24 @@ def vgg16(classes: int, shape: tuple[int, ...]) -> nn.Module:
     return net
 
 
-def vgg7(classes: int, shape: tuple[int, ...]) -> nn.Module:
+def vgg7_wide(classes: int, shape: tuple[int, ...]) -> nn.Module:
+    """Build `vgg7` with its published widths, which learns all of CIFAR-10 in a minute on a GPU.
+
+    The blocks have 64, 256 and 256 channels: 2.0 million parameters and 123 million multiply-adds
+    at 32x32.
+
+    Args: as for `vgg7`.
+
+    Raises: as `vgg7`.
+
+    Source: as for `vgg7`, with the same differences, but for the widths.
+    """
+    return vgg7(classes, shape, widths=(64, 256, 256))
+
+
+def vgg7(
+    classes: int, shape: tuple[int, ...], *, widths: tuple[int, int, int] = (64, 128, 256)
+) -> nn.Module:
     """Build a network that learns all of CIFAR-10 in few epochs on two CPU cores.
 
     A 2x2 convolution with 32 channels is followed by three blocks of 64, 128 and 256 channels. A
@@ -66,6 +83,7 @@ def vgg7(classes: int, shape: tuple[int, ...]) -> nn.Module:
     multiply-adds at 32x32, an eighth of those of `resnet18`.
 
     Args: as for `vgg16`; features are (B, 256). As there, small images have fewer pools.
+        widths: channels of the three blocks.
 
     Raises: CounError if *shape* is not that of an image, or the image is too small.
 
@@ -91,7 +109,7 @@ def vgg7(classes: int, shape: tuple[int, ...]) -> nn.Module:
         channels = out
 
     add(32, 2)
-    for out in (64, 128, 256):
+    for out in widths:
         add(out, 3, pool=side > 1)
         add(out, 3)
         side //= 2

@@ -21,7 +21,7 @@ from coun.models.families import Preprocessing, catalogue, family_of
 from coun.models.mlp import mlp
 from coun.models.resnet import resnet8, resnet18, resnet20
 from coun.models.text import text
-from coun.models.vgg import vgg7, vgg16
+from coun.models.vgg import vgg7, vgg7_wide, vgg16
 from coun.models.vit import vit, vit_small_data
 from coun.plugins import load_plugin, registered
 from coun.trust import Trust, import_code, importable
@@ -57,6 +57,9 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "resnet20": ModelEntry(resnet20, "the classic CIFAR ResNet-20, 0.27 M", "small"),
     "vgg7": ModelEntry(vgg7, "seven convolutions, 1.2 M; all of CIFAR-10 on two cores", "small"),
+    "vgg7-wide": ModelEntry(
+        vgg7_wide, "the same with the published widths, 2.0 M; all of CIFAR-10 on a GPU", "small"
+    ),
     "resnet8": ModelEntry(resnet8, "three residual blocks at half resolution, 1.2 M", "small"),
     "cnn": ModelEntry(cnn, "three convolutions, 0.11 M; digits in seconds", "small"),
     "mlp": ModelEntry(
