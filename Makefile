@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-quick coverage wheel-test lowest-test lint types site notebook clean
+.PHONY: demo test test-quick test-gpu coverage wheel-test lowest-test lint types site notebook clean
 
 demo: $(READY)
 	$(BIN)/coun demo --out out/demo
@@ -15,6 +15,10 @@ test: $(READY)
 # Without the tests that take more than about three seconds each.
 test-quick: $(READY)
 	$(BIN)/python -m pytest -n auto -m "not slow"
+
+# What must hold on a GPU too; the other tests run on the CPU, also where there is a GPU.
+test-gpu: $(READY)
+	COUN_TEST_DEVICE=cuda $(BIN)/python -m pytest tests/engine/test_on_a_gpu.py
 
 coverage: $(READY)
 	$(BIN)/python -m pytest -n auto --cov=coun --cov-report=term:skip-covered --cov-fail-under=95

@@ -17,6 +17,10 @@ from PIL import Image
 from prepared import prepared
 from torch import nn
 
+# Tests compare with numbers of a CPU. Those of tests/engine/test_on_a_gpu.py ask for a device.
+if not os.environ.get("COUN_TEST_DEVICE"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 import coun
 from coun.engine import Engine, Task
 from coun.errors import CounError

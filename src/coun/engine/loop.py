@@ -106,6 +106,11 @@ class Engine:
 
         Raises: CounError if the loss or the weights stop being finite.
         """
+        with fixed_algorithms(self.compute.device):
+            self._run(stages)
+        return self.log
+
+    def _run(self, stages: Iterable[Stage]) -> None:
         model = self.task.classifier.inner
         self.compute.to_device(model)
         self.group.barrier()  # all files of an earlier run must be complete
@@ -127,7 +132,7 @@ class Engine:
             elif isinstance(stage, Edit):
                 # A resumed run applies edits again. They are exact functions of the weights, and
                 # whatever later stages took from the model (teachers, masks) is rebuilt.
-                with self.task.seeds.as_global("edit", number), self._fixed:
+                with self.task.seeds.as_global("edit", number):
                     stage.apply(model)
             elif self._complete < number < done:
                 self._restore_stage(number, stage.modules)
@@ -146,11 +151,6 @@ class Engine:
             self._clock()
         self.log.cost.note_memory(self.compute.device)
         self.log.profile = self.profile.seconds
-        return self.log
-
-    @property
-    def _fixed(self) -> contextlib.AbstractContextManager[object]:
-        return fixed_algorithms(self.compute.device)
 
     def _clock(self) -> None:
         """Charge the time since the last call."""
@@ -194,7 +194,7 @@ class Engine:
         for module in stage.modules:
             module.to(self.compute.device)
         start = Progress(number)
-        with Frozen(model, stage.mask) as frozen, restored_generator(), self._fixed:
+        with Frozen(model, stage.mask) as frozen, restored_generator():
             optimizers = Optimizers.of(stage, self._model, self.compute.device)
             if saved:
                 unpack(saved, model, stage.modules, optimizers.distinct)

@@ -91,7 +91,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of the next step, in place where it is a tensor."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(rate)
+            group["lr"].fill_(min(rate, torch.finfo(group["lr"].dtype).max))
         else:
             group["lr"] = rate
 
