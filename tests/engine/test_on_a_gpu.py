@@ -13,7 +13,7 @@ from prepared import prepared
 
 import coun
 from coun.data import Views
-from coun.engine import Checkpoint
+from coun.engine import Checkpoint, prediction
 from coun.engine.prediction import predict
 from coun.models import Classifier, weights_digest
 
@@ -63,6 +63,17 @@ def test_training_and_outputs_are_those_of_a_cpu(small) -> None:
         outputs.append(predict(Classifier(net, example=example.to(device)), plain, small.test))
     # With inputs rounded to 10 bits, the difference would be some thousandths.
     torch.testing.assert_close(outputs[0].logits, outputs[1].logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_on_the_cpu_is_measured_on_a_gpu(trained, small, monkeypatch) -> None:
+    monkeypatch.setattr(prediction, "WORK_FOR_A_GPU", 0.0)
+    models, copied = [], prediction.copy_model
+    monkeypatch.setattr(prediction, "copy_model", lambda m: models.append(copied(m)) or models[-1])
+    expected = predict(trained.classifier, small, small.test)
+    found = predict(trained.classifier, small, small.test, anywhere=True)
+    assert [next(m.parameters()).device.type for m in models] == ["cuda"] * (DEVICE == "cuda")
+    assert next(trained.model.parameters()).device.type == "cpu"
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
 
 
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(small, tmp_path, monkeypatch) -> None:

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import coun
-from coun.engine import predict
+from coun.engine import predict, prediction
 from coun.models import Classifier
 
 
@@ -60,3 +60,25 @@ def test_a_network_that_draws_in_eval_mode_is_pointed_out(small, split, caplog):
     network = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(64, 10))
     coun.unlearn(network, split, "finetune", data=small, epochs=1, lr=0.01)
     assert "differently" not in caplog.text
+
+
+def test_a_gpu_without_room_leaves_the_work_to_the_cpu(original, small, monkeypatch) -> None:
+    class Full(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            raise torch.OutOfMemoryError
+
+    asked: list[int] = []
+    monkeypatch.setattr(prediction, "_on_a_gpu", lambda *_: asked.append(1) or Full())
+    found = predict(original.classifier, small, small.test, anywhere=True)
+    assert asked
+    assert torch.equal(found.logits, predict(original.classifier, small, small.test).logits)
+
+
+def test_without_a_gpu_the_model_itself_computes(original, small, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(prediction, "WORK_FOR_A_GPU", 0.0)
+    assert prediction._on_a_gpu(original.classifier, small, small.test) is None

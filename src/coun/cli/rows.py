@@ -223,7 +223,10 @@ def _alike(data: Data, picture: Path, folder: Path | None, count: int, trust: bo
     classifier = Run.open(folder, trust=trust).classifier
 
     def features(examples: Examples) -> Tensor:
-        return predict(classifier, data, examples, progress=True, title="features").features
+        outputs = predict(
+            classifier, data, examples, progress=True, title="features", anywhere=True
+        )
+        return outputs.features
 
     zero = torch.zeros(1, dtype=torch.int64)
     query = features(TensorExamples(image[None], zero, zero))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import torch
 
 from coun.data import Data, Examples
-from coun.engine.device import fixed_algorithms
+from coun.engine.cost import forward_flops
+from coun.engine.device import fixed_algorithms, sent
 from coun.engine.progress_bar import ProgressBar
+from coun.errors import CounError
 from coun.models import Classifier, Outputs
+from coun.models.copies import copy_model
 from coun.models.modes import in_eval_mode
 from coun.seeds import Seeds, check_defaults_of_torch
 
 BATCH = 500
+# Floating-point operations from which a copy of the model on a GPU pays: seconds of a CPU core.
+WORK_FOR_A_GPU = 1e12
 CPU_BATCH = 100  # activations of 500 images leave the caches: `cnn` takes twice the time, same bits
 
 
@@ -26,6 +31,7 @@ def predict(
     title: str = "",
     with_features: bool = True,
     batch_size: int | None = None,
+    anywhere: bool = False,
 ) -> Outputs:
     """Compute the logits and features of *examples*, in their order.
 
@@ -37,6 +43,8 @@ def predict(
         title: the first words of the bar.
         with_features: False keeps no features, which take more memory than anything else here.
         batch_size: rows that are predicted at a time; None takes what is quick on the device.
+        anywhere: let a copy of a model that is on the CPU compute on a GPU, if there is one and
+            the work is worth it. By default it computes where it is.
 
     Returns: logits (N, K) and features (N, D), or (N, 0), float32 on the CPU.
 
@@ -48,6 +56,39 @@ def predict(
     torch.Size([20, 10])
     """
     check_defaults_of_torch()
+
+    def outputs(model: Classifier) -> Outputs:
+        return _predict(model, data, examples, progress, title, with_features, batch_size)
+
+    if anywhere and (copied := _on_a_gpu(classifier, data, examples)):
+        with suppress(torch.OutOfMemoryError):  # other programs use the GPU; the CPU has room
+            return outputs(copied)
+    return outputs(classifier)
+
+
+def _on_a_gpu(classifier: Classifier, data: Data, examples: Examples) -> Classifier | None:
+    """Copy a model that is on the CPU to a GPU, where one is left and there is enough to do."""
+    on_cpu = next(classifier.parameters()).device.type == "cpu"
+    if not (on_cpu and len(examples) and torch.cuda.is_available()):
+        return None
+    example = data.views.evaluate(examples.fetch(torch.arange(1)).cpu())
+    if forward_flops(classifier, example) * len(examples) < WORK_FOR_A_GPU:
+        return None
+    try:
+        return copy_model(classifier).to("cuda")
+    except (CounError, torch.OutOfMemoryError):
+        return None
+
+
+def _predict(
+    classifier: Classifier,
+    data: Data,
+    examples: Examples,
+    progress: bool,
+    title: str,
+    with_features: bool,
+    batch_size: int | None,
+) -> Outputs:
     device = next(classifier.parameters()).device
     outputs = Outputs(torch.empty(0, 0), torch.empty(0, 0))
     with ExitStack() as stack:
@@ -60,7 +101,7 @@ def predict(
         size = batch_size or (CPU_BATCH if device.type == "cpu" else BATCH)
         for start in range(0, len(examples), size):
             slots = torch.arange(start, min(start + size, len(examples)))
-            out = classifier(data.views.evaluate(examples.fetch(slots).to(device)))
+            out = classifier(data.views.evaluate(sent(examples.fetch(slots), device)))
             if start == 0:  # the whole result at once: joining batches would need it twice
                 width = out.features.shape[1] if with_features else 0
                 outputs = Outputs(

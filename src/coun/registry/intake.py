@@ -132,7 +132,7 @@ def near_copies(
     classifier = run.classifier
     similar = find(
         run.data,
-        lambda examples: predict(classifier, run.data, examples).features,
+        lambda examples: predict(classifier, run.data, examples, anywhere=True).features,
         train=torch.tensor(numbers["train"], dtype=torch.int64),
         test=torch.tensor(numbers["test"], dtype=torch.int64),
         leave_out=None if run.split is None else run.split.forget,

@@ -255,7 +255,9 @@ class _Trainer:
             **self.settings,
         )
         self.cost = self.cost + trained.record.cost
-        logits = predict(trained.classifier, data, data.train.take(places)).logits
+        left_out = data.train.take(places)
+        anywhere = self.options is None or self.options.device != "cpu"
+        logits = predict(trained.classifier, data, left_out, anywhere=anywhere).logits
         return F.log_softmax(logits, 1)
 
 

@@ -55,7 +55,7 @@ def request_scores(run: Run, request: Request, *, options: Options | None = None
 
 
 def _predict(run: Run, trained_on: Tensor) -> ModelPredictions:
-    outputs = predict(run.classifier, run.data, run.data.train)
+    outputs = predict(run.classifier, run.data, run.data.train, anywhere=True)
     return ModelPredictions(outputs.logits, outputs.features, trained_on)
 
 

@@ -227,6 +227,6 @@ def membership(
 def _signals(run: Run, part: str) -> tuple[Tensor, Tensor]:
     """phi and confidence of a model on all rows of a part, (N,) each."""
     examples = getattr(run.data, part)
-    logits = predict(run.classifier, run.data, examples).logits
+    logits = predict(run.classifier, run.data, examples, anywhere=True).logits
     labels = examples.labels.cpu()
     return scaled_logit(logits, labels), confidence(logits, labels)

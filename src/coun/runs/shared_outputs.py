@@ -70,6 +70,7 @@ class SharedOutputs:
                 progress=progress,
                 title=title,
                 with_features=self.with_features,
+                anywhere=True,
             )
             self._outputs[key] = outputs, (examples, data.views)
         return self._outputs[key][0]

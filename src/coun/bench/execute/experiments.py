@@ -219,7 +219,7 @@ def _ensemble(experiment: Ensemble, store: Store) -> dict[str, Any]:
 
     def logits(models: Iterable[Train | Unlearn]) -> list[torch.Tensor]:
         runs = (_open(model, store, data) for model in models)
-        return [predict(run.classifier, data, examples).logits for run in runs]
+        return [predict(run.classifier, data, examples, anywhere=True).logits for run in runs]
 
     unlearned, retrained, originals = (
         logits(group) for group in (experiment.subjects, experiment.retrains, experiment.originals)
