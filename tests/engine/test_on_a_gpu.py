@@ -55,7 +55,7 @@ def test_training_and_outputs_are_those_of_a_cpu(small) -> None:
         for device in ("cpu", DEVICE)
     )
     for a, b in zip(cpu.model.parameters(), other.model.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(a, b, rtol=5e-2, atol=5e-3)
     example = small.views.evaluate(small.train.images[:2])
     outputs = []
     for device in ("cpu", DEVICE):
