@@ -54,13 +54,16 @@ def _near(task: Task, labels: Mapping[str, Tensor]) -> Tensor:
     asked_labels = torch.cat([labels["forget"], reference_labels])
     itself = torch.cat([torch.full((len(forget),), -1), itself])
     away = torch.full((len(asked),), torch.inf)
-    for slots in torch.split(torch.arange(len(labels["retain"])), CHUNK):
-        columns = input_columns(data, data.train.take(task.indices("retain")[slots]))
-        assert columns is not None, "rows of one data set are all texts, or none is"
-        apart = asked_labels[:, None] != labels["retain"][slots]
-        apart |= itself[:, None] == slots
-        distances = torch.cdist(asked, (columns - middle) * scale)
-        away = torch.minimum(away, distances.masked_fill(apart, torch.inf).amin(1))
+    asked, middle, scale = (x.to(task.device) for x in (asked, middle, scale))
+    for label in range(len(data.classes)):  # only rows of one class are compared
+        places = (asked_labels == label).nonzero().flatten()
+        for slots in (labels["retain"] == label).nonzero().flatten().split(CHUNK):
+            columns = input_columns(data, data.train.take(task.indices("retain")[slots]))
+            assert columns is not None, "rows of one data set are all texts, or none is"
+            others = (columns.to(task.device) - middle) * scale
+            distances = torch.cdist(asked[places.to(task.device)], others).cpu()
+            distances.masked_fill_(itself[places, None] == slots, torch.inf)
+            away[places] = torch.minimum(away[places], distances.amin(1))
     usual = away[len(forget) :]
     usual = usual[usual.isfinite()]
     return away[: len(forget)] < (NEAR * usual.median() if len(usual) else 0)

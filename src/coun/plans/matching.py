@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from coun.data import Data, Split
 from coun.engine import Phase, Stage, Task, predict
+from coun.engine.device import sent
 from coun.errors import CounError, counted
 from coun.models import Classifier
 from coun.objectives import BatchContext, Objective
@@ -132,7 +133,7 @@ class Matching(Training):
                 for role, weight in weights.items():
                     rows = by_role[role]
                     if weight and rows is not None:
-                        targets = rows[context.slots(role)].to(outputs.device)
+                        targets = sent(rows[context.slots(role)], outputs.device)
                         loss = loss + weight * distance(logits[role], targets, context.labels(role))
                 return loss
 
