@@ -274,7 +274,9 @@ def test_an_interrupted_preparation_of_other_groups_is_not_continued(
     run = coun.train(data, "mlp", epochs=1, out=tmp_path / "original")
     folds = {"folds": 2, "repeats": 1, "epochs": 1}
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "predict", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            preparation, "predict", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             coun.prepare(run, **folds)
     groups = dict.fromkeys(data.ids[:9], "ann")

@@ -57,7 +57,8 @@ def _near(task: Task, labels: Mapping[str, Tensor]) -> Tensor:
     asked, middle, scale = (x.to(task.device) for x in (asked, middle, scale))
     for label in range(len(data.classes)):  # only rows of one class are compared
         places = (asked_labels == label).nonzero().flatten()
-        for slots in (labels["retain"] == label).nonzero().flatten().split(CHUNK):
+        retained = (labels["retain"] == label).nonzero().flatten()
+        for slots in torch.split(retained, CHUNK):
             columns = input_columns(data, data.train.take(task.indices("retain")[slots]))
             assert columns is not None, "rows of one data set are all texts, or none is"
             others = (columns.to(task.device) - middle) * scale
