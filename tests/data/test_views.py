@@ -224,6 +224,16 @@ def test_the_images_themselves_do_not_change():
     assert torch.equal(images, before)
 
 
+@pytest.mark.parametrize("form", [tuple, list, np.array])
+def test_mean_and_deviation_may_be_any_sequence_of_numbers(form):
+    images = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8)
+    found = Views("N", mean=form([0, 1, 0]), std=form([1, 2, 4])).evaluate(images)
+    pixels, mean, std = images.double() / 255, torch.tensor([0.0, 1, 0]), torch.tensor([1.0, 2, 4])
+    expected = (pixels - mean[:, None, None]) / std[:, None, None]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
+
+
 def test_without_letters_floats_of_any_shape_do_not_change():
     flat = torch.randn(5, 17)
     assert torch.equal(Views("").evaluate(flat), flat)

@@ -270,7 +270,7 @@ class Views:
                 f"{x.shape[1]} channels; expected one of each, or one for each channel"
             )
         shape = (-1, *[1] * (x.ndim - 2))
-        mean, std = (_constant(numbers, x.device).view(shape) for numbers in (self.mean, self.std))
+        mean, std = (_constant(tuple(v), x.device).view(shape) for v in (self.mean, self.std))
         if x is images:
             x = x.clone()
         if x.ndim != 4:
@@ -305,7 +305,7 @@ def channel_statistics(examples: Examples) -> tuple[tuple[float, ...], tuple[flo
 def _constant(numbers: tuple[float, ...], device: torch.device) -> Tensor:
     """Return *numbers* on *device*, float32: a GPU would wait for a copy of them at each step."""
     with torch.inference_mode(False):  # tensors of that mode cannot be used in training
-        return torch.tensor(numbers, device=device)
+        return torch.tensor(numbers, dtype=torch.float32, device=device)
 
 
 def _pixels(images: Tensor) -> Tensor:
