@@ -4,9 +4,10 @@
     python benchmarks/nearest.py run --seeds 600 601 --data noise
     python benchmarks/nearest.py report                    # docs/results/nearest.json and tables
 
-There are two workloads, both small, so that many variants and seeds can be tried: a perceptron
-with BatchNorm on CIFAR-10 at 8x8 pixels, and with `--workload cnn` the network `cnn` on 1,500
-pictures of full size. `--data` takes harder data in the place of the plain rows (`HARDER`).
+There are three workloads, all small, so that many variants and seeds can be tried: a perceptron
+with BatchNorm on CIFAR-10 at 8x8 pixels; with `--workload cnn` the network `cnn` on 1,500
+pictures of full size; and with `--workload clusters` the network `mlp` on a table. `--data` takes
+harder data in the place of the plain rows (`HARDER`).
 docs/results/nearest.md has the results.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -89,6 +91,9 @@ WORKLOADS = {
     "cnn": Workload(
         1500, 3000, {"epochs": 40, "batch_size": 64, "lr": 0.1}, _options("bf16"), (5, 8, 12)
     ),
+    "clusters": Workload(
+        1600, 800, {"epochs": 30, "batch_size": 64, "lr": 0.1}, _options("fp32"), (4, 7, 9)
+    ),
 }
 
 
@@ -140,7 +145,9 @@ def tried(
 
 
 def data(workload: str, variant: str = PLAIN) -> coun.Data:
-    """CIFAR-10 without augmentation, for the perceptron averaged over 4x4 pixels."""
+    """CIFAR-10 without augmentation, for the perceptron averaged over 4x4 pixels; or a table."""
+    if workload == "clusters":
+        return clusters(WORKLOADS[workload].rows, WORKLOADS[workload].test_rows)
     limit = WORKLOADS[workload].rows * (4 if variant == TAIL else 1)
     whole = coun.load(SOURCE, limit=limit, test_limit=WORKLOADS[workload].test_rows)
     parts = []
@@ -151,6 +158,16 @@ def data(workload: str, variant: str = PLAIN) -> coun.Data:
         parts += [images, part.labels]
     made = coun.from_arrays(*harder(variant, *parts[:2]), *parts[2:])
     return replace(made, views=replace(made.views, letters="N"))  # type: ignore[type-var]
+
+
+def clusters(rows: int, test_rows: int) -> coun.Data:
+    """A table with 20 columns and 8 classes, each of three Gaussian clusters that overlap."""
+    draw = np.random.default_rng(1)
+    centres = draw.normal(size=(8, 3, 20))
+    labels, cluster = draw.integers(0, (8, 3), (rows + test_rows, 2)).T
+    values = centres[labels, cluster] + 0.9 * draw.normal(size=(rows + test_rows, 20))
+    values = values.astype(np.float32)
+    return coun.from_arrays(values[:rows], labels[:rows], values[rows:], labels[rows:])
 
 
 def harder(variant: str, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,7 +237,7 @@ def one_seed(
         return
     recipe, options = WORKLOADS[workload].recipe, WORKLOADS[workload].options
     rows = data(workload, variant)
-    network = perceptron if workload == "perceptron" else "cnn"
+    network = {"perceptron": perceptron, "cnn": "cnn", "clusters": "mlp"}[workload]
     split = request(variant, rows, seed)
     kept: Path = place / f"{seed}"  # finished models, so that a killed run continues
     customers = {name: str(i * CUSTOMERS // len(rows.ids)) for i, name in enumerate(rows.ids)}
