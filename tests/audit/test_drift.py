@@ -128,3 +128,14 @@ def test_the_answer_names_copies_where_no_row_is_compared_because_of_them(digits
     split = coun.Split.random(data, 1 / 200, seed=0)
     verdict = audit(coun.train(data, "mlp", split=split, epochs=1), rest=False).verdict
     assert "Each forgotten row has a copy among the retained rows" in verdict.headline
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_of_one_column_are_compared(tmp_path):
+    """One number has no standard deviation of its own."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 1)).astype(np.float32)
+    labels = (x[:, 0] + rng.normal(size=400) > 0).astype(int)
+    data = coun.from_arrays(x[:300], labels[:300], x[300:], labels[300:])
+    split = coun.Split.random(data, 0.2, seed=0)
+    assert input_drift(data, split) > 0.01

@@ -135,6 +135,7 @@ def _columns(part: Examples, rows: torch.Tensor) -> Floats:
     elif inputs.ndim == 2:
         columns.append(inputs**2)
     flat = inputs.flatten(1)
-    columns.append(torch.stack([flat.mean(1), flat.std(1), flat.amin(1), flat.amax(1)], 1))
+    spread = flat.std(1, correction=min(1, flat.shape[1] - 1))  # of one number it is 0
+    columns.append(torch.stack([flat.mean(1), spread, flat.amin(1), flat.amax(1)], 1))
     values: Floats = torch.cat(columns, 1).numpy()
     return values

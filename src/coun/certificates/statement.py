@@ -96,7 +96,8 @@ class RequestServed(_Part):
         rows: how many training rows it names.
         reason: free text of whoever entered the request.
         rows_commitment: binds the certificate to these rows without naming them.
-        matched_by: how these rows were recognised: "id", "content", "class", "features".
+        matched_by: how these rows were recognised: "id", "number", "content",
+            "class", "features".
 
     >>> day = datetime.date(2026, 11, 26)
     >>> RequestServed(id="1", received=day, kind="listed", rows=3, matched_by=("id",)).rows

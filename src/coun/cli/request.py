@@ -29,9 +29,9 @@ _source = click.option(
 @command.command(
     "add",
     cls=app.Command,
-    help="Enter a request. The rows are named by id, by content or by class; these options may "
-    "be repeated and combined. The ids are kept until the request is fulfilled; after that only "
-    "keyed hashes of them.",
+    help="Enter a request. The rows are named by id, by number, by content or by class; these "
+    "options may be repeated and combined. The ids are kept until the request is fulfilled; after "
+    "that only keyed hashes of them.",
 )
 @registry_argument
 @click.option(
@@ -42,6 +42,13 @@ _source = click.option(
     help="File of row ids, as 'coun rows' shows them: text with one per line, csv or json.",
 )
 @click.option(
+    "--index",
+    multiple=True,
+    metavar="FILE",
+    type=app.PATH,
+    help="File of row numbers, in the same forms.",
+)
+@click.option(
     "--match",
     multiple=True,
     metavar="FILE_OR_FOLDER",
@@ -49,7 +56,7 @@ _source = click.option(
     help="Picture, or folder of pictures: rows with the same pixels are meant.",
 )
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="A whole class.")
-@click.option("--id-column", metavar="NAME", help="Column of the ids in the file of --ids.")
+@click.option("--id-column", metavar="NAME", help="Column to read in the files.")
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help=WHERE_HELP)
 @click.option("--with-copies", is_flag=True, help="Also take exact copies of the rows.")
 @click.option(
@@ -70,6 +77,7 @@ _source = click.option(
 def add(
     folder: Path,
     ids: tuple[Path, ...],
+    index: tuple[Path, ...],
     match: tuple[Path, ...],
     classes: tuple[str, ...],
     id_column: str | None,
@@ -85,9 +93,9 @@ def add(
 ) -> None:
     if near_copies is not None and not 0 < near_copies <= 1:
         raise CounError(f"--near-copies is {near_copies:g}; expected above 0 and at most 1")
-    if where and not ids:
-        raise CounError("--where needs --ids with a .csv file of rows")
-    from coun.data.request_files import read_ids
+    if where and not (ids or index):
+        raise CounError("--where needs --ids or --index with a .csv file of rows")
+    from coun.data.request_files import read_ids, read_index
 
     conditions = values_by_column(where)
     registry = open_registry(folder, trust=trust)
@@ -95,6 +103,7 @@ def add(
         registry.open_version(registry.state().served, source)  # entered
     request = registry.add(
         ids=[name for file in ids for name in read_ids(file, id_column, conditions)],
+        numbers=[n for file in index for n in read_index(file, id_column, conditions).tolist()],
         match=match,
         classes=classes,
         copies=with_copies,

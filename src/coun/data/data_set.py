@@ -68,8 +68,7 @@ class Data:
         id_columns: columns that may be meant by a list of ids, where none was chosen and row
             numbers serve as ids, because 17 may mean either. Where most rows have a value of
             their own, the set is empty and every list is refused. Where rows share values, as
-            the rows of a customer do, these are in the set, and a list is refused if at least
-            half of it is.
+            the rows of a customer do, these are in the set, and a list is refused if it has one.
         views_code: the `package.module:factory` that made the views; empty for others.
         canaries: marked rows that were planted for audits (`coun.data.plant`), if any.
         vocabulary: for texts, the number of token ids, which are 0..vocabulary-1.

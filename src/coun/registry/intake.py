@@ -36,7 +36,7 @@ def add(
     loaded, earlier = registry.data(data)
     if names.get("ids"):
         names = names | {"ids": _without_forgotten(registry, loaded, names["ids"])}
-    loaded = _without_due(registry, loaded, names.get("ids", ()))
+    loaded = _without_due(registry, loaded, names.get("ids", ()), names.get("numbers", ()))
     rows = request_rows.find_rows(loaded, earlier, **names)
     key = new_key()
     commitment = request_rows.commitment_of(rows, key)
@@ -97,8 +97,10 @@ def _without_forgotten(registry: Registry, data: Data, ids: Sequence[str]) -> li
     return [name for name in ids if name not in forgotten]
 
 
-def _without_due(registry: Registry, data: Data, ids: Sequence[str]) -> Data:
-    """*data* in which deleted rows of open requests may be missing, except those called *ids*.
+def _without_due(
+    registry: Registry, data: Data, ids: Sequence[str], numbers: Sequence[int]
+) -> Data:
+    """*data* in which deleted rows of open requests may be missing, except those named now.
 
     They are forgotten when these requests are fulfilled, so that nobody has to name them again.
     """
@@ -106,15 +108,16 @@ def _without_due(registry: Registry, data: Data, ids: Sequence[str]) -> Data:
     if absent is None:
         return data
     state, connection = registry.state(), registry.ledger.connection
-    numbers = [
+    open_numbers = [
         number
         for request in state.requests.values()
         if state.is_open(request)
         for number in request_rows.numbers_of(connection, request.number)["train"]
     ]
-    due = torch.isin(absent.numbers, torch.tensor(numbers, dtype=torch.int64))
+    due = torch.isin(absent.numbers, torch.tensor(open_numbers, dtype=torch.int64))
     again = set(ids)
     due &= torch.tensor([name not in again for name in absent.ids], dtype=torch.bool)
+    due &= ~torch.isin(absent.numbers, torch.tensor(list(numbers), dtype=torch.int64))
     named = due if absent.named is None else absent.named | due
     return replace(data, absent=replace(absent, named=named))
 

@@ -131,6 +131,7 @@ class Registry(RegistryReader):
         self,
         *,
         ids: Sequence[str] = (),
+        numbers: Sequence[int] = (),
         match: Sequence[str | Path] = (),
         classes: Sequence[str] = (),
         copies: bool = False,
@@ -143,6 +144,7 @@ class Registry(RegistryReader):
 
         Args:
             ids: ids of rows.
+            numbers: row numbers, where a list of ids may mean something else.
             match: pictures, and folders of pictures; rows with the same pixels are meant.
             classes: class names or labels.
             copies: also take exact copies of these rows.
@@ -155,7 +157,13 @@ class Registry(RegistryReader):
 
         Raises: CounError for dates or names that do not fit, or if all rows are forgotten.
         """
-        names = {"ids": ids, "match": match, "classes": classes, "copies_too": copies}
+        names = {
+            "ids": ids,
+            "numbers": numbers,
+            "match": match,
+            "classes": classes,
+            "copies_too": copies,
+        }
         dates = intake.dates(received, due)
         return self.request(intake.add(self, names, reason, dates, data))
 

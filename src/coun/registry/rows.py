@@ -42,7 +42,8 @@ class NamedRows:
         train, test: numbers of training rows to forget and of test rows to leave out.
         ids: by part and number.
         contents: content hashes by part and number, 16 bytes each.
-        matched_by: how the rows were recognised: "id", "content", "class".
+        matched_by: how the rows were recognised: "id", "number", "content",
+            "class".
         kind: "listed", "class" or "mixed".
         notes: sentences about the rows, for the person who enters the request.
     """
@@ -61,6 +62,7 @@ def find_rows(
     earlier: Split | None,
     *,
     ids: Sequence[str] = (),
+    numbers: Sequence[int] = (),
     match: Sequence[str | Path] = (),
     classes: Sequence[str] = (),
     copies_too: bool = False,
@@ -74,6 +76,9 @@ def find_rows(
     if ids:
         requests.append(Listed.of_ids(ids))
         matched_by.append("id")
+    if numbers:
+        requests.append(Listed.of_numbers(numbers))
+        matched_by.append("number")
     if match:
         rows, test_rows = rows_like(data, list(match))
         requests.append(Listed(rows=tuple(rows.tolist()), test_rows=tuple(test_rows.tolist())))
@@ -81,7 +86,7 @@ def find_rows(
     requests += [Class(name=str(name)) for name in classes]
     matched_by += ["class"] * bool(classes)
     if not requests:
-        raise CounError("the request names no row; expected --ids, --match or --class")
+        raise CounError("the request names no row; expected --ids, --index, --match or --class")
     split = Split.of(data, *requests, earlier=earlier)
     notes = []
     if text := copies(data, split).describe():
@@ -104,7 +109,7 @@ def find_rows(
         {key: present[key] for key in keys},
         {key: contents[key] for key in keys},
         tuple(dict.fromkeys(matched_by)),
-        "class" if not (ids or match) else "mixed" if classes else "listed",
+        "class" if not (ids or numbers or match) else "mixed" if classes else "listed",
         tuple(notes),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,11 +13,13 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
+from coun.data.checks import other_meaning
 from coun.data.data_set import Data
 from coun.data.requests.base import Request
 from coun.errors import CounError, counted, nearest
 
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
+BY_NUMBER = "--forget-index (coun request add: --index; in Python Split.by_index)"
 OF_A_MASK = "; of a mask over the training rows, pass data.train.numbers[mask]"
 SHOWN = 3  # names in a message
 LONGEST = 100  # characters of a name in a message
@@ -91,7 +92,8 @@ class Listed(Request):
         self._refuse_repetition()
         absent = data.absent
         if self.ids:
-            self._refuse_other_ids(data)
+            if meaning := other_meaning(self.ids, data.id_columns):
+                raise CounError(f"{meaning}; or name row numbers with {BY_NUMBER}")
             table = dict(zip(data.ids, data.train.numbers.tolist(), strict=True))
             if absent is not None:
                 table |= dict(zip(absent.ids, absent.numbers.tolist(), strict=True))
@@ -132,15 +134,6 @@ class Listed(Request):
         counts += [counted(tests, "test row")] * (tests > 0)
         # Whoever removes names from a record leaves numbers, whatever the rows were named by.
         return f"{' and '.join(counts)} listed" + " by id" * bool(self.ids)
-
-    def _refuse_other_ids(self, data: Data) -> None:
-        """Refuse ids where row numbers serve as such, and a column of the data may be meant."""
-        if distinct := [column for column, values in data.id_columns.items() if not values]:
-            raise CounError(_ids_of_rows(self.ids[0], distinct))
-        for column, values in data.id_columns.items():
-            named = [name for name in self.ids if name in values]
-            if 2 * len(named) >= len(self.ids):
-                raise CounError(_ids_of_several_rows(named[0], column))
 
     def _refuse_repetition(self) -> None:
         names: Sequence[object] = self.ids or self.rows
@@ -202,26 +195,6 @@ def _integer(value: Any, what: str) -> int:
 
 def _int64(numbers: Iterable[int]) -> Tensor:
     return torch.tensor(list(numbers), dtype=torch.int64)
-
-
-def _ids_of_rows(name: str, columns: Sequence[str]) -> str:
-    """Say that an id may be a row number or a value of a column that names rows."""
-    listing = " or ".join(f"'{column}'" for column in columns)
-    return (
-        f"id '{name}' may be a row number or a value of column {listing}, which differs in most "
-        f"rows; read the data with --id-column {shlex.quote(columns[0])} (in Python id_column=...) "
-        "when a model is trained, or name row numbers with --forget-index"
-    )
-
-
-def _ids_of_several_rows(name: str, column: str) -> str:
-    """Say that an id may be a row number or, as that of a customer, name several rows."""
-    return (
-        f"id '{name}' may be a row number or a value of column '{column}', which several rows "
-        "share; name row numbers with --forget-index, or give the data a column with an id for "
-        "each row, train with --id-column, and take the rows of one value with --where "
-        f"{shlex.quote(f'{column}=VALUE')}"
-    )
 
 
 def _unknown_ids(unknown_ids: list[str], names: list[str]) -> str:

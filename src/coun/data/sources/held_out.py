@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
-from coun.data.checks import regular_file
+from coun.data.checks import other_meaning, regular_file
 from coun.data.sources.table import Part, Table
 from coun.data.subsets import stratified
 from coun.errors import CounError, first_line, nearest
 
 SHARE = 0.2
 SEED = 0
+NO_COLUMNS: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,22 @@ class HeldOut:
         """Whether the user chose anything."""
         return any(value is not None for value in (self.share, self.seed, self.ids))
 
-    def split(self, rows: Part, classes: Sequence[str]) -> Table:
+    def split(
+        self,
+        rows: Part,
+        classes: Sequence[str],
+        id_columns: Mapping[str, frozenset[str]] = NO_COLUMNS,
+    ) -> Table:
         """Split all *rows* of a source; each keeps its number and its id in the whole source.
+
+        Args: id_columns: of the source, as for `Data`.
 
         Raises: CounError for a share out of range, for ids that the source does not have, and
             for ids together with a share or a seed.
         """
         count, problems = len(rows.labels), list[str]()
         if self.ids is not None:
-            test_rows, how = self._listed(rows, problems), "as --test-ids lists them"
+            test_rows, how = self._listed(rows, id_columns, problems), "as --test-ids lists them"
         else:
             share = SHARE if self.share is None else self.share
             seed = SEED if self.seed is None else self.seed
@@ -59,13 +68,17 @@ class HeldOut:
             rows.take(train_rows), rows.take(test_rows), tuple(classes), (note,), tuple(problems)
         )
 
-    def _listed(self, rows: Part, problems: list[str]) -> np.ndarray:
+    def _listed(
+        self, rows: Part, id_columns: Mapping[str, frozenset[str]], problems: list[str]
+    ) -> np.ndarray:
         """Sorted positions of the rows whose ids are listed."""
         if self.share is not None or self.seed is not None:
             raise CounError(
                 "--test-ids cannot be combined with --test-share or --test-seed; give one of them"
             )
         ids = _read_ids(self.ids) if isinstance(self.ids, str | Path) else self.ids or ()
+        if meaning := other_meaning(ids, id_columns):
+            problems.append(f"test {meaning}")
         names = rows.names or [str(number) for number in range(len(rows.labels))]
         position = {name: row for row, name in enumerate(names)}
         unknown_id = next((name for name in ids if name not in position), None)

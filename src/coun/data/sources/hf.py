@@ -83,7 +83,8 @@ def read(
     Raises: CounError for files, columns or labels that are missing, ambiguous or damaged.
     """
     from coun.data.tabular import columns  # importing pyarrow takes time
-    from coun.data.tabular.tables import meant_by_ids
+    from coun.data.tabular.id_columns import meant_by_ids
+    from coun.data.tabular.naming import may_name_rows
 
     held_out = HeldOut(test_share, test_seed, test_ids)
     if held_out and test_split is not None:
@@ -102,16 +103,17 @@ def read(
         columns.check_guess(label, features[label], values)
     candidates = columns.id_candidates(features, (image, label))
     candidates = [] if id_column is not None else candidates
+    named = list(filter(may_name_rows, candidates))
     id_columns = meant_by_ids({name: train.column(name) for name in candidates})
     others = columns.other_labels(features, label) if label_column is None else []
-    notes = train.notes + _advice(_distinct(train, candidates), label, others)
+    notes = train.notes + _advice(_distinct(train, named), label, others)
     classes, distinct = columns.class_names(features[label]), None
     if classes is None:
         distinct = np.unique(values)
         classes, values = tuple(map(str, distinct)), np.searchsorted(distinct, values)
     rows = _part("train", train, image, values, id_column)
     if test is None:
-        table = held_out.split(rows, classes)
+        table = held_out.split(rows, classes, id_columns)
         table = replace(table, notes=table.notes + notes, id_columns=id_columns)
         return _as_texts(table, train, train, length, encoding) if texts else table
     if test_split is None and _are_unknown(test, label):

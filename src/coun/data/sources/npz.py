@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from coun.errors import CounError, first_line
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("classes", "ids_train", "ids_test", "mask_train", "mask_test")
+PART = re.compile(r"^(train|test)_|_(train|test)$", re.IGNORECASE)
 MAY_BE_IDS = re.compile(r"(.*[_ ])?(ids?|uuids?|guids?|keys?)([_ ].*)?", re.IGNORECASE)
 
 
@@ -51,10 +53,12 @@ def read(path: Path) -> Data:
         x_test = _masked(path, archive, x_test, "mask_test")
         classes = _names(path, archive, "classes", "U")
         ids, test_ids = (_names(path, archive, f"ids_{part}", "Uiu") for part in ("train", "test"))
+        id_columns = {} if ids else _id_columns(path, archive, len(np.atleast_1d(y_train)))
     try:
-        return from_arrays(
+        data = from_arrays(
             x_train, y_train, x_test, y_test, classes=classes, ids=ids, test_ids=test_ids
         )
+        return replace(data, id_columns=id_columns)
     except CounError as error:
         raise CounError(f"{path}: {error}") from None
 
@@ -120,6 +124,20 @@ def _refuse_unread_ids(path: Path, archive: np.lib.npyio.NpzFile, lengths: set[i
                 f"{path} has an array '{name}', which is not read; call the ids of the rows "
                 "ids_train and ids_test, or leave it out if row numbers are to name the rows"
             )
+
+
+def _id_columns(path: Path, archive: np.lib.npyio.NpzFile, count: int) -> dict[str, frozenset[str]]:
+    """Find arrays of *count* names or numbers that ids may mean; see `Data.id_columns`."""
+    import pyarrow as pa
+
+    from coun.data.tabular.id_columns import meant_by_ids
+
+    columns = {}
+    for name in sorted(set(archive.files) - {*ARRAYS, *OPTIONAL}):
+        values = _array(path, archive, name)
+        if values.shape == (count,) and values.dtype.kind in "Uiuf":
+            columns[PART.sub("", name)] = pa.chunked_array([pa.array(values)])
+    return meant_by_ids(columns)
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:

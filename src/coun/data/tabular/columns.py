@@ -9,20 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from coun.data.tabular.naming import may_name_rows
 from coun.data.tokens import TOKENS
 from coun.errors import CounError, unknown
 
 PREFERRED = ("label", "labels", "fine_label")  # where several columns may be the label
-NAMES_ROWS = re.compile(r"(.*[_ ])?(id|uuid|guid|key|file_?name|file|path)", re.IGNORECASE)
-NAMES_IDS = re.compile(  # of rows, or of people who have several rows
-    NAMES_ROWS.pattern
-    + r"|(.*[_ ])?(customer|client|user|patient|person|subject|member|account|owner)"
-    r"([_ ]?(id|key|no|nr|number))?",
-    re.IGNORECASE,
-)
-COUNTS_ROWS = re.compile(r"|index|level_0|Unnamed: \d+|__index_level_\d+__")  # by pandas
 FEW_CLASSES = 10
 ROWS_PER_CLASS = 10
 
@@ -153,28 +145,21 @@ def check_guess(column: str, feature: dict[str, Any], labels: np.ndarray) -> Non
 
 
 def id_candidates(features: Features, chosen: tuple[str, ...]) -> list[str]:
-    """Columns that by name and type may hold ids of the rows, apart from those *chosen*."""
+    """Columns that by name or type may hold ids of the rows, apart from those *chosen*.
+
+    Texts need such a name, because they may be long.
+    """
     return [
         name
         for name, feature in features.items()
         if name not in chosen
-        and NAMES_IDS.fullmatch(name)
-        and (_is_integer(feature) or _is_float(feature) or _is_text(feature))
+        and (
+            _is_integer(feature)
+            or _is_float(feature)
+            or _kind(feature).startswith("decimal")
+            or (_is_text(feature) and may_name_rows(name))
+        )
     ]
-
-
-def names_most_rows(column: pa.ChunkedArray) -> bool:
-    """Whether most values are those of one row only, so that a list may name rows by them.
-
-    An id that is missing, or names two rows, does not make the other ids into row numbers.
-
-    >>> names_most_rows(pa.chunked_array([[4, 5, 6, 7, 7]]))
-    True
-    >>> names_most_rows(pa.chunked_array([[4, 5, 7, 7, None]]))
-    False
-    """
-    counts = pc.value_counts(column.drop_null()).field("counts")
-    return bool(2 * pc.sum(pc.equal(counts, 1), min_count=0).as_py() > len(column))
 
 
 def class_names(feature: dict[str, Any]) -> tuple[str, ...] | None:

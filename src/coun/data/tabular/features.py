@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from coun.data.tabular.columns import COUNTS_ROWS, NAMES_ROWS
+from coun.data.tabular.naming import COUNTS_ROWS, names_rows
 from coun.data.tabular.tables import is_number, is_text, numbers, texts
 from coun.errors import CounError, unknown
 
@@ -87,7 +87,7 @@ def _described(name: str, column: pa.ChunkedArray, chosen: bool) -> tuple[Column
     unique, note = len(column.unique()) == len(column), ""
     if COUNTS_ROWS.fullmatch(name.strip()) and (unique or name.startswith("__")):
         return None, f"column '{name}' counts the rows and is not a feature"
-    if NAMES_ROWS.fullmatch(name) and not chosen:
+    if names_rows(name) and not chosen:
         if unique:
             return None, (
                 f"column '{name}' has another value in each row and is not a feature; --id-column "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,12 @@ from coun.data.checks import check_class_names, checked_ids
 from coun.data.examples import TensorExamples
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.table import Part
-from coun.data.tabular.columns import COUNTS_ROWS, NAMES_IDS, NAMES_ROWS
+from coun.data.tabular.id_columns import meant_by_ids
+from coun.data.tabular.naming import COUNTS_ROWS, names_rows
 from coun.data.tabular.tables import (
     class_names,
-    is_number,
     is_text,
     labels_of,
-    meant_by_ids,
     read_parts,
     texts,
 )
@@ -81,7 +79,9 @@ class LabelledTable:
         remark, id_columns = "", dict[str, frozenset[str]]()
         parts = [table] if test is None else [table, test]
         if id_column is None:
-            id_columns = meant_by_ids({n: table[n] for n in _id_columns(parts, label, NAMES_IDS)})
+            id_columns = meant_by_ids(
+                *({n: part[n] for n in part.column_names if n != label} for part in parts)
+            )
         if id_column is None and not recorded:
             id_column, remark = _naming_column(parts, label)
             if id_column is not None:  # again, because as numbers ids such as 007 lose their zeros
@@ -97,7 +97,7 @@ class LabelledTable:
         test_rows = train_rows[:0]
         if test is None:
             part = Part(_labels(values, classes, label), lambda _: (), names=_ids(table, id_column))
-            split = held_out.split(part, classes)
+            split = held_out.split(part, classes, id_columns)
             if split.problems and not recorded:
                 raise CounError(split.problems[0])
             assert split.train.numbers is not None
@@ -130,30 +130,22 @@ class LabelledTable:
         )
 
 
-def _id_columns(parts: Sequence[pa.Table], label: str, pattern: re.Pattern[str]) -> list[str]:
-    """The columns of texts or numbers with such names, but for the labels."""
-    return [
-        name
-        for name in parts[0].column_names
-        if name != label
-        and pattern.fullmatch(name.strip())
-        and all(is_text(c.type) or is_number(c.type) for c in _columns(parts, name))
-    ]
-
-
-def _distinct_columns(parts: Sequence[pa.Table], label: str, pattern: re.Pattern[str]) -> list[str]:
-    """Those of texts or integers that have another value in each row."""
+def _distinct_columns(
+    parts: Sequence[pa.Table], label: str, fits: Callable[[str], object]
+) -> list[str]:
+    """The columns with such names that have another text or integer in each row."""
 
     def distinct(column: pa.ChunkedArray) -> bool:
         names_rows = is_text(column.type) or pa.types.is_integer(column.type)
         return names_rows and not column.null_count and len(column.unique()) == len(column)
 
-    names = _id_columns(parts, label, pattern)
-    return [name for name in names if all(map(distinct, _columns(parts, name)))]
-
-
-def _columns(parts: Sequence[pa.Table], name: str) -> list[pa.ChunkedArray]:
-    return [part[name] for part in parts if name in part.column_names]
+    return [
+        name
+        for name in parts[0].column_names
+        if name != label
+        and fits(name.strip())
+        and all(distinct(part[name]) for part in parts if name in part.column_names)
+    ]
 
 
 def _naming_column(parts: Sequence[pa.Table], label: str) -> tuple[str | None, str]:
@@ -162,11 +154,11 @@ def _naming_column(parts: Sequence[pa.Table], label: str) -> tuple[str | None, s
     A list of rows to forget holds these names. If row numbers were the ids, a name such as 17
     would mean another row.
     """
-    named = _distinct_columns(parts, label, NAMES_ROWS)
+    named = _distinct_columns(parts, label, names_rows)
     if len(named) == 1:
         note = "the values of column '{}' are the ids of the rows; --id-column chooses another"
         return named[0], note.format(named[0])
-    indexes = _distinct_columns(parts, label, COUNTS_ROWS)
+    indexes = _distinct_columns(parts, label, COUNTS_ROWS.fullmatch)
     if named or len(indexes) != 1:
         return None, ""
     index = indexes[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 
 from coun.data.checks import delimiter, other_format
 from coun.data.tabular.arrow import is_saved
-from coun.data.tabular.columns import NAMES_ROWS, names_most_rows
+from coun.data.tabular.naming import names_rows
 from coun.errors import CounError, first_line, unknown
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
@@ -102,7 +101,7 @@ def _read_csv(path: Path, id_column: str | None) -> pa.Table:
     )
     for place, name in enumerate(table.column_names):  # an id may be NA, as in a list of countries
         column = table.column(place)
-        named = name == id_column or NAMES_ROWS.fullmatch(name.strip())
+        named = name == id_column or names_rows(name)
         if named and column.null_count and is_text(column.type):
             as_written = csv.ConvertOptions(
                 include_columns=[name], column_types={name: pa.string()}
@@ -152,25 +151,6 @@ def texts(column: pa.ChunkedArray) -> list[str | None]:
         None if value is None else str(int(value) if _integral(value) else value)
         for value in values
     ]
-
-
-def meant_by_ids(columns: Mapping[str, pa.ChunkedArray]) -> dict[str, frozenset[str]]:
-    """Find the columns, and of those that several rows share the values, that ids may mean.
-
-    >>> customers = pa.chunked_array([["Ann", "Ann", "Ben", "Ben"]])
-    >>> meant = meant_by_ids({"customer": customers, "id": pa.chunked_array([[8, 9, 10, None]])})
-    >>> {name: sorted(values) for name, values in meant.items()}
-    {'customer': ['Ann', 'Ben'], 'id': []}
-    """
-    found = {}
-    for name, column in columns.items():
-        if pa.types.is_floating(column.type):  # whole numbers of which one is missing, or amounts
-            whole = pc.all(pc.equal(column, pc.floor(column))).as_py()
-            if not whole:
-                continue
-        values = () if names_most_rows(column) else texts(pa.chunked_array([column.unique()]))
-        found[name] = frozenset(value for value in values if value)
-    return found
 
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:
