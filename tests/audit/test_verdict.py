@@ -27,7 +27,9 @@ def test_listed_rows_that_differ_by_nature_do_not_accuse_a_retrain(hard_rows):
         verdict = audit(runs[0], runs[1 : 1 + count], rest=False).verdict
         assert verdict.found == (), verdict.sentence
         assert {e.part for e in verdict.evidence} == {"listed", "kept"}
-    assert "a directed accusation needs 3" in " ".join(audit(*runs[:2], rest=False).verdict.caveats)
+    assert "an accusation with a direction needs 3 Retrains" in " ".join(
+        audit(*runs[:2], rest=False).verdict.caveats
+    )
 
 
 def test_listed_rows_need_three_retrains_for_a_direction(hard_rows, memoriser):

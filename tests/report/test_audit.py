@@ -21,7 +21,12 @@ def test_a_class_is_shown_with_the_classes_that_its_rows_are_given(tmp_path):
         '<th scope="col">floor</th>',
         "Original (before)",
         original.record["weights_sha256"][:12],
-        "finetune, seed 0",
+        "finetune (FT), seed 0",
+        "Retrain (mean of 2)",
+        "Pairs:",
+        "Levels:",
+        "more than 2 points (the margin)",
+        "Compare with Retrain&#39;s panel",
         "trained on all rows, seed 0",
         "lr=1e-06",
         "taken on trust",
@@ -37,7 +42,26 @@ def test_a_class_is_shown_with_the_classes_that_its_rows_are_given(tmp_path):
         assert ("none of these rows stands out" in text) == (least > 0.5)
     page = page_alone
     assert "There is no Retrain here" in page
+    for text in (
+        "Retrain&#39;s panel",
+        "Retrain&#39;s row",
+        "to Retrain&#39;s the better",
+        "Levels:",
+    ):
+        assert text not in page, text
     assert page.count("data:image/png;base64,") == 5
+
+
+def test_a_page_without_tests_does_not_say_what_tests_found(tmp_path):
+    data = coun.load("digits", limit=60)
+    split = coun.Split.by_index(data, data.train.numbers[:3])
+    result = audit(coun.train(data, "mlp", epochs=1), split=split, rest=False, relearn=False)
+    page = write_audit(result, tmp_path).read_text()
+    assert not result.verdict.evidence
+    assert "No test could be made." in result.verdict.sentence
+    for text in ("These tests", "They looked at", "Pairs:", "two outlines are alike"):
+        assert text not in page, text
+    assert "Listed rows may be unlike test rows" in page
 
 
 def test_text_from_the_data_is_escaped(tmp_path):

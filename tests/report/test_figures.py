@@ -7,6 +7,7 @@ import pytest
 import torch
 from matplotlib import colors
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import StepPatch
 
 from coun.analysis import Slice
@@ -66,6 +67,33 @@ def test_confusion_differences_are_signed_points() -> None:
     assert words(second) == []
     assert first.images[0].get_clim() == second.images[0].get_clim() == (-40, 40)
     assert first.get_title() == "FT minus Retrain"
+
+
+def test_long_class_names_stay_inside_the_picture_and_can_be_told_apart() -> None:
+    names = [
+        "customers without a single order " + end for end in ("A" * 90, "B", "2023 C", "2024 C")
+    ]
+    counts = np.eye(4)
+    for figure in (
+        figures.confusion_differences({"FT": counts[::-1], "NoT": counts}, counts, names),
+        figures.prediction_row({"FT": np.arange(4.0), "Retrain": np.arange(4.0)}, names),
+    ):
+        FigureCanvasAgg(figure).draw()
+        assert len({t.get_text() for t in figure.axes[0].get_xticklabels()}) == 4
+        right = 0.0  # of the panels so far: the names of the next one do not cover them
+        for axes in (a for a in figure.axes if a.get_images()):
+            for tick in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+                box = tick.get_window_extent()
+                assert box.y0 >= 0, tick.get_text()
+                assert right <= box.x0 <= box.x1 <= figure.bbox.x1, tick.get_text()
+            right = axes.bbox.x1
+
+
+def test_the_scale_of_equal_models_has_no_number_twice() -> None:
+    figure = figures.confusion_differences({"FT": np.eye(2)}, np.eye(2), ["a", "b"])
+    FigureCanvasAgg(figure).draw()
+    shown = [t.get_text() for t in figure.axes[-1].get_yticklabels()]
+    assert len(set(shown)) == len(shown), shown
 
 
 def test_a_crowded_confusion_has_no_numbers() -> None:

@@ -114,6 +114,8 @@ def _has_drift(family: TestFamily) -> bool:
 
 def _power_missing(verdict: Verdict, advice: str) -> str:
     count = verdict.detectable_of
+    if not verdict.evidence:
+        return f"No test could be made. {advice}".rstrip()
     missed = (
         "even if it remembered the forgotten row"
         if count == 1
@@ -126,7 +128,8 @@ def _near(verdict: Verdict) -> str:
     least = min(verdict.evidence, key=lambda e: e.holm)
     return (
         f"One test came near to finding a difference ({short(least)}, {effect_text(least)}, p = "
-        f"{p_text(least.holm)}). Repeat the audit with more Retrains or with a larger request."
+        f"{p_text(least.holm)}). Repeat the audit with more Retrains or with a larger request; "
+        "--audits-so-far then counts this one."
     )
 
 
@@ -187,12 +190,13 @@ def sentence(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
 def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = ()) -> list[str]:
     """What was looked at, what was taken on trust and what cannot be concluded."""
     ranks = [e.level.rank_p for e in verdict.evidence if e.level is not None]
-    notes = [
-        NO_CERTIFICATE,
-        "The tests are about the group of forgotten rows. They looked at "
-        + ", ".join(("answers", "last-layer features", *looked_at))
-        + "; what the model may reveal in other ways was not looked at.",
-    ]
+    notes = [NO_CERTIFICATE]
+    if verdict.evidence:
+        notes.append(
+            "The tests are about the group of forgotten rows. They looked at "
+            + ", ".join(("answers", "last-layer features", *looked_at))
+            + "; what the model may reveal in other ways was not looked at."
+        )
     if verdict.retrains:
         several = verdict.retrains > 1
         notes.append(
@@ -217,13 +221,14 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
     if listed and verdict.retrains and verdict.retrains < FEWEST_RETRAINS:
         notes.append(
             f"{counted(listed, 'row')} {'is' if listed == 1 else 'are'} listed and may differ from "
-            "test rows by nature. Levels on them are compared with the Retrains'; a directed "
-            f"accusation needs {FEWEST_RETRAINS}."
+            "test rows by nature. Levels on them are compared with the Retrains'; an "
+            f"accusation with a direction needs {FEWEST_RETRAINS} Retrains."
         )
     if family.parts.copied:
         notes.append(
-            f"{family.parts.copied:,} forgotten rows were left out of the tests, because retained "
-            "rows have the same input: a model that never saw the forgotten ones knows them too."
+            f"Because retained rows have the same input, the tests leave out "
+            f"{counted(family.parts.copied, 'forgotten row')}: a model that never saw such a row "
+            "knows it too."
         )
     if family.alike:
         notes.append(

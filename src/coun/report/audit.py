@@ -17,6 +17,7 @@ from coun.report.audit_pictures import label, pictures
 from coun.report.figures.rows import row_pictures
 from coun.report.html import Section, write_report
 from coun.report.picture import Picture
+from coun.report.style import method_style, short_names
 from coun.report.table import Grid
 
 ROWS = "Which rows stand out?"
@@ -24,12 +25,22 @@ WITHOUT_ROWS = "Ids and pictures of forgotten rows were left out of this page an
 MOSTLY_FALSE = 0.5  # share of false alarms above which no row of a list stands out
 LEGEND = (
     "Retrain: a model trained from scratch without the forgotten rows, the exact answer. Floor: "
-    "the mean distance between two Retrains that differ in their seed only; nothing can be nearer "
-    "than that, nor needs to be. Membership attack: percent of forgotten rows that an attacker "
-    "takes for never trained on. p (Holm): p-values corrected for the number of tests. Finds 4 "
-    "times in 5: the number of remembered rows from which the test would find something. All "
-    "numbers, with many more, are in audit.json."
+    "the mean distance between two Retrains that differ in their seed only; a smaller distance "
+    "shows nothing. Membership attack: percent of forgotten rows that an attacker takes for never "
+    "trained on. JS: Jensen-Shannon divergence of two models' probabilities, from 0 (the same) to "
+    "0.693. p (Holm): p-values corrected for the number of tests. Finds 4 times in 5: the number "
+    "of remembered rows from which the test would find something; unknown: this was not worked out "
+    "for the test. All numbers, with many more, are in audit.json."
 )
+PAIRS = (
+    "Pairs: how often a forgotten row scores higher than a test row of its class; 50% is ideal, "
+    "more means memory. "
+)
+LEVELS = (
+    "Levels: means over the forgotten rows. A level of right answers is the percentage of them; "
+    "any other level in % is the percentage of the model's own test rows that score lower. "
+)
+KEPT = "Accuracy lost counts only if it is clearly more than {margin:g} points (the margin). "
 
 
 def write_audit(
@@ -102,9 +113,9 @@ def _who(audit: Audit, below: Path | None) -> Section:
                 [
                     *named,
                     record.parent.weights_sha256[:12] if record.parent else "from scratch",
-                    f"{_METHODS.get(record.kind, method.name)}, seed {record.seed}",
+                    f"{_METHODS.get(record.kind) or _with_label(method.name)}, seed {record.seed}",
                     f"{cost.seconds:.1f} s",
-                    f"{100 * cost.flops / retrain:.0f}%" if retrain else "unknown",
+                    _percent(cost.flops / retrain) if retrain else "unknown",
                 ]
             )
         text = ", ".join(f"{k}={v}" for k, v in method.settings.items())
@@ -121,6 +132,16 @@ def _who(audit: Audit, below: Path | None) -> Section:
     used = [[", ".join(names), text] for text, names in settings.items()]
     tables = [Grid.of(head, rows, words=True), Grid.of(["", "settings"], used)]
     return Section("What was audited", lead, tables=tables)
+
+
+def _with_label(name: str) -> str:
+    """A method as commands call it and, where that is another word, as papers call it."""
+    called = method_style(name).label
+    return name if called.lower() == name.replace("_", " ") else f"{name} ({called})"
+
+
+def _percent(share: float) -> str:
+    return "below 1%" if 0 < share < 0.005 else f"{100 * share:.0f}%"
 
 
 _METHODS = {"original": "trained on all rows", "retrain": "trained without these rows"}
@@ -141,7 +162,8 @@ def _numbers(audit: Audit) -> Section:
     groups = {name: group for name, group in groups.items() if group}
     metrics = (audit.seeds or {}).get("metrics", {})
     has_floor = "floor" in apart
-    head = ["", *groups, *(["floor"] if has_floor else [])]
+    named = [f"{k} (mean of {len(g)})" if len(g) > 1 else k for k, g in groups.items()]
+    head = ["", *named, *(["floor"] if has_floor else [])]
     rows = []
     for key, words, turn in (
         ("unlearn_accuracy", "right answers on forgotten rows, %", True),
@@ -172,7 +194,7 @@ def _numbers(audit: Audit) -> Section:
         rows.append([words, *cells])
     lead = (
         "A number is good if it is near Retrain's, not if it is high or low. "
-        + ("The floor is how near two Retrains are. " if has_floor else "")
+        + ("The floor is how far two Retrains are from each other. " if has_floor else "")
         + ("" if audit.retrains else "There is no Retrain here to compare with.")
     )
     return Section("How near is it?", lead, tables=[Grid.of(head, rows)] if rows else [])
@@ -204,11 +226,13 @@ def _evidence(audit: Audit) -> Section:
         ]
         for e in verdict.evidence
     ]
-    levels = "Levels: the model's mean on the forgotten rows minus the Retrains'. "
+    kinds = {e.name.partition("_")[0] if e.level else e.unit for e in verdict.evidence}
     lead = (
-        "Pairs: how often a forgotten row scores higher than a test row of its class; 50% is "
-        f"ideal, more means memory. {levels if verdict.retrains else ''}All tests together accuse "
-        f"a perfectly unlearned model with at most {100 * verdict.alpha:g}% chance."
+        (PAIRS if "pairs" in kinds else "")
+        + (LEVELS if "level" in kinds else "")
+        + (KEPT.format(margin=verdict.margin) if "kept" in kinds else "")
+        + "All tests together accuse a perfectly unlearned model with at most "
+        f"{100 * verdict.alpha:g}% chance."
     )
     if not rows:
         lead = (
@@ -228,7 +252,7 @@ def _effect(e: Evidence) -> str:
     if e.unit == "pairs":
         return f"{50 + 100 * e.effect:.0f}% of pairs"
     if e.level is not None and e.unit == "points" and not e.name.startswith("kept"):
-        return f"{e.level.model:.1f}, Retrain {e.level.retrain:.1f}"
+        return f"{e.level.model:.1f}%, Retrain {e.level.retrain:.1f}%"
     return effect_text(e)
 
 
@@ -260,6 +284,7 @@ def _rows(audit: Audit) -> Section:
     if rows and len(audit.data.shape) == 3:
         shown = rows[:12]
         images = audit.data.train.fetch(torch.tensor([r["position"] for r in shown]))
-        titles = [f"{r['id'][-18:]}\n{r['class'][:18]}" for r in shown]
+        names = [short_names([r[key] for r in shown], 18) for key in ("id", "class")]
+        titles = ["\n".join(pair) for pair in zip(*names, strict=True)]
         drawn.append(Picture(row_pictures(images, titles), "The first rows of this list."))
     return Section(ROWS, lead, tables=tables, pictures=drawn)

@@ -36,7 +36,7 @@ def pictures(audit: Audit, maps: bool) -> list[Picture]:
     if audit.original:
         subjects["Original"] = audit.original
     classes = audit.data.classes
-    drawn = [_losses(subjects)]
+    drawn = [_losses(subjects, exchangeable=not len(audit.family.parts.listed))]
     if all(len(_same_classes(s, "test")[1]) for s in subjects.values()):
         drawn.append(_curves(subjects))
     if audit.split.forgotten_classes and len(classes) <= MANY:
@@ -48,17 +48,25 @@ def pictures(audit: Audit, maps: bool) -> list[Picture]:
     return drawn
 
 
-def _losses(subjects: Mapping[str, Subject]) -> Picture:
+def _losses(subjects: Mapping[str, Subject], *, exchangeable: bool) -> Picture:
     losses = {
         name: {part: loss(*_same_classes(subject, part)).numpy() for part in ("forget", "test")}
         for name, subject in subjects.items()
     }
-    return Picture(
-        loss_histograms(losses),
-        "Loss of each forgotten row (solid) and of each test row of their classes (dashed). "
-        "If a model never saw the forgotten rows, the two outlines coincide; if it remembers "
-        "them, the solid one is further left. Compare with Retrain's panel.",
+    caption = (
+        "Loss of each forgotten row (solid) and of each test row of their classes (dashed); "
+        "smaller losses than 0.00001 are in the first bar. "
+        + (
+            "If a model never saw the forgotten rows, the two outlines are alike; if it remembers "
+            "them, the solid one is further left."
+            if exchangeable
+            else "Listed rows may be unlike test rows by nature, also for a model that never saw "
+            "them."
+        )
     )
+    if "Retrain" in subjects:
+        caption += " Compare with Retrain's panel."
+    return Picture(loss_histograms(losses), caption)
 
 
 def _curves(subjects: Mapping[str, Subject]) -> Picture:
@@ -68,9 +76,9 @@ def _curves(subjects: Mapping[str, Subject]) -> Picture:
     }
     return Picture(
         roc_curves(curves),
-        "Can an attacker who sees the model's certainty tell forgotten rows from test "
-        "rows? On the dotted line the attacker guesses. The nearer a curve is to Retrain's "
-        "the better.",
+        "Can an attacker who sees the model's certainty tell forgotten rows (members) from test "
+        "rows (others)? On the dotted line the attacker guesses."
+        + (" The nearer a curve is to Retrain's the better." if "Retrain" in subjects else ""),
     )
 
 
@@ -79,7 +87,8 @@ def _predicted_classes(subjects: Mapping[str, Subject], classes: Sequence[str]) 
     return Picture(
         prediction_row(shares, classes),
         "Which classes each model gives to the forgotten rows, percent. A model that never "
-        "saw a class gives its rows to similar classes; compare with Retrain's row.",
+        "saw a class gives its rows to other classes"
+        + ("; compare with Retrain's row." if "Retrain" in subjects else "."),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,23 @@ def without_mathtext(figure: Figure) -> None:
     for text in figure.findobj(Text):
         if isinstance(text, Text) and id(text) not in numbers:
             text.set_parse_math(False)
+
+
+def short_names(names: Sequence[str], most: int = 16) -> list[str]:
+    """Names that fit into a figure: the middle of a longer one is left out.
+
+    Names that would become the same get their position.
+
+    >>> short_names(["cat", "customers without orders"], most=11)
+    ['cat', 'custo…rders']
+    """
+    half = (most - 1) // 2
+    short = {n: n if len(n) <= most else f"{n[:half]}…{n[-half:]}" for n in names}
+    taken = list(short.values())
+    for i, (name, text) in enumerate(short.items()):
+        if taken.count(text) > 1:
+            short[name] = f"{name[:half]}… {i}"
+    return [short[name] for name in names]
 
 
 @dataclass(frozen=True)

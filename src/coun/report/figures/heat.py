@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coun.report.figures.grid import panels, subplots
-from coun.report.style import styled
+from coun.report.style import short_names, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +59,7 @@ def heat_table(
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['0.50', 'none']
     """
+    columns = short_names(columns)
     table = np.stack([np.asarray(row, dtype=float) for row in rows.values()])
     low, high = limits or (float(np.nanmin(table)), float(np.nanmax(table)))
     width = max(0.75, 0.16 * digits + 0.4, 0.1 * max(map(len, columns))) * len(columns) + 2
@@ -95,14 +96,17 @@ def confusion_differences(
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['+10', '-10']
     """
+    from matplotlib.ticker import MaxNLocator
+
     present = np.flatnonzero(np.asarray(retrain).sum(axis=1))
     exact = _percent(retrain)
     differences = {name: (_percent(m) - exact)[present] for name, m in matrices.items()}
-    size = len(classes)
+    size, classes = len(classes), short_names(classes)
+    longest = max(map(len, classes))
     most = max(1.0, *(float(np.nanmax(np.abs(d))) for d in differences.values()))
     side = min(8.0, max(3.0, 0.42 * size + 1))
-    height = side * (len(present) + 3) / (size + 3)
-    figure, grid = panels(len(matrices), (side, height), most=2)
+    height, names = side * (len(present) + 3) / (size + 3), 0.08 * max(0, longest - 3)
+    figure, grid = panels(len(matrices), (side + names, height + names), most=2)
     for axes, (name, difference) in zip(grid, differences.items(), strict=True):
         image = axes.imshow(difference, cmap="RdBu_r", vmin=-most, vmax=most)
         for (row, column), value in np.ndenumerate(difference):
@@ -110,13 +114,18 @@ def confusion_differences(
                 white = abs(value) > 0.6 * most
                 _number(axes, row, column, f"{value:+.0f}", white=white, size=8)
         _frame(axes, [classes[int(row)] for row in present], classes)
-        if max(map(len, classes)) > 3:
+        if longest > 3:
             axes.tick_params(axis="x", rotation=90)
         axes.set_title(f"{name} minus Retrain")
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
     figure.colorbar(
-        image, ax=grid, label="points", shrink=0.6 if len(present) > 5 else 1, format="%+.0f"
+        image,
+        ax=grid,
+        label="points",
+        shrink=0.6 if len(present) > 5 else 1,
+        format="%+.0f",
+        ticks=MaxNLocator(integer=True),
     )
     return figure
 

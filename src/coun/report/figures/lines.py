@@ -63,6 +63,8 @@ def roc_curves(curves: Mapping[str, Curve]) -> Figure:
         xytext=(4, -4),
         textcoords="offset points",
         va="top",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        zorder=10,
     )
     axes.set(xscale="log", yscale="log", xlim=(lowest, 1.05), ylim=(lowest, 1.05))
     axes.set_xlabel("false positive rate")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from coun.report.figures.grid import panels
-from coun.report.style import CLASS_COLOURS, styled
+from coun.report.style import CLASS_COLOURS, short_names, styled
 from coun.runs import Predictions
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def feature_maps(
     """
     from matplotlib.lines import Line2D
 
+    classes = short_names(classes)
     figure, grid = panels(len(predictions), (3.6, 3.4))
     for axes, (name, of_model) in zip(grid, predictions.items(), strict=True):
         _map(axes, of_model, classes, method, retain, seed)
