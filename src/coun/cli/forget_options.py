@@ -249,8 +249,12 @@ def requests(
         if client < 0:
             raise CounError(f"--forget-client is {client}; expected 0 or more")
         typed_requests.append(Client(client=client, partition=partition))
-    typed_requests += [Listed.of_numbers(read_index(file, column, where)) for file in forget.index]
-    typed_requests += [Listed(ids=tuple(read_ids(file, column, where))) for file in forget.ids]
+    typed_requests += [
+        Listed.of_numbers(read_index(file, column, where, data)) for file in forget.index
+    ]
+    typed_requests += [
+        Listed(ids=tuple(read_ids(file, column, where, data))) for file in forget.ids
+    ]
     if forget.match:
         rows, test_rows = rows_like(data, forget.match)
         typed_requests.append(

@@ -101,16 +101,19 @@ def add(
     registry = open_registry(folder, trust=trust)
     if near_copies is not None:  # a model that cannot be opened is refused before the request is
         registry.open_version(registry.state().served, source)  # entered
+    data = registry.data(source)[0] if ids or index else None
     request = registry.add(
-        ids=[name for file in ids for name in read_ids(file, id_column, conditions)],
-        numbers=[n for file in index for n in read_index(file, id_column, conditions).tolist()],
+        ids=[name for file in ids for name in read_ids(file, id_column, conditions, data)],
+        numbers=[
+            n for file in index for n in read_index(file, id_column, conditions, data).tolist()
+        ],
         match=match,
         classes=classes,
         copies=with_copies,
         reason=reason,
         received=received,
         due=due,
-        data=source,
+        data=data or source,
     )
     page = None
     if near_copies is not None:

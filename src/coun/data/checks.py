@@ -121,7 +121,8 @@ def other_meaning(ids: Sequence[str], id_columns: Mapping[str, frozenset[str]]) 
             "ids_train and ids_test) when a model is trained"
         )
     for column, values in id_columns.items():
-        if (name := next((name for name in ids if name in values), None)) is not None:
+        named = (name for name in ids if name in values or whole_number(name) in values)
+        if (name := next(named, None)) is not None:
             return (
                 f"id '{name}' may be a row number or a value of column '{column}'; give each row "
                 "an id (--id-column, or arrays ids_train and ids_test of an npz file) when a model "
@@ -129,6 +130,16 @@ def other_meaning(ids: Sequence[str], id_columns: Mapping[str, frozenset[str]]) 
                 f"{shlex.quote(f'{column}=VALUE')}"
             )
     return ""
+
+
+def whole_number(text: str) -> str | None:
+    """The whole number that *text* is, without zeros, blanks and points around it; else None.
+
+    >>> whole_number("007"), whole_number(" 7.0"), whole_number("7.5")
+    ('7', '7', None)
+    """
+    whole = re.fullmatch(r"\s*\+?0*([0-9]+)(\.0*)?\s*", text)
+    return whole and whole[1]
 
 
 def regular_file(path: str | Path) -> Path:

@@ -69,6 +69,8 @@ class Data:
             numbers serve as ids, because 17 may mean either. Where most rows have a value of
             their own, the set is empty and every list is refused. Where rows share values, as
             the rows of a customer do, these are in the set, and a list is refused if it has one.
+        id_column: the column that holds the ids of the rows, None where another thing does.
+        columns: all columns of a source that has columns.
         views_code: the `package.module:factory` that made the views; empty for others.
         canaries: marked rows that were planted for audits (`coun.data.plant`), if any.
         vocabulary: for texts, the number of token ids, which are 0..vocabulary-1.
@@ -95,6 +97,8 @@ class Data:
     one_numbering: bool = False
     notes: tuple[str, ...] = ()
     id_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    id_column: str | None = None
+    columns: frozenset[str] = frozenset()
     canaries: Canaries | None = None
     views_code: str = ""
     vocabulary: int | None = None

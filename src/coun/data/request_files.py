@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from torch import Tensor
 from coun.data.checks import other_format, regular_file
 from coun.data.conditions import Conditions, Where
 from coun.errors import CounError, first_line, unknown
+
+if TYPE_CHECKING:
+    from coun.data.data_set import Data
 
 NUMBER_COLUMNS = ("index", "indices", "idx", "row", "rows", "row_number", "number", "forget")
 ID_COLUMNS = ("id", "ids", "file", "files", "filename", "file_name", "path", "image")
@@ -33,7 +36,12 @@ DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 Cell = tuple[str, str]  # the place of a token in the file, and the token
 
 
-def read_index(path: str | Path, column: str | None = None, where: Where | None = None) -> Tensor:
+def read_index(
+    path: str | Path,
+    column: str | None = None,
+    where: Where | None = None,
+    data: Data | None = None,
+) -> Tensor:
     """Read row numbers from a file.
 
     `.json`: a list of integers, or an object with one such list under a known name.
@@ -46,6 +54,7 @@ def read_index(path: str | Path, column: str | None = None, where: Where | None 
         column: the column, or the name in a JSON object, where names do not say it.
         where: of a `.csv` or `.tsv` file, read only the lines that have one of these values in
             each of these columns.
+        data: what the numbers are of; a column that holds its ids or counts otherwise is refused.
 
     Returns: row numbers in file order, each at least 0, (n,) int64. Repetitions stay:
         `Split.by_index` refuses them.
@@ -60,7 +69,7 @@ def read_index(path: str | Path, column: str | None = None, where: Where | None 
     tensor([17, 42])
     """
     path = regular_file(path)
-    cells = _cells(path, column, where or {}, numbers=True)
+    cells = _cells(path, column, where or {}, data, numbers=True)
     _refuse(path, cells, _is_number, "is not an integer; expected row numbers")
     _refuse(
         path,
@@ -72,7 +81,12 @@ def read_index(path: str | Path, column: str | None = None, where: Where | None 
     return torch.tensor([int(token) for _, token in cells], dtype=torch.int64)
 
 
-def read_ids(path: str | Path, column: str | None = None, where: Where | None = None) -> list[str]:
+def read_ids(
+    path: str | Path,
+    column: str | None = None,
+    where: Where | None = None,
+    data: Data | None = None,
+) -> list[str]:
     """Read ids of rows from a file.
 
     `.json`: a list of texts, or an object with one such list under a known name.
@@ -86,6 +100,7 @@ def read_ids(path: str | Path, column: str | None = None, where: Where | None = 
         column: the column, or the name in a JSON object, where names do not say it.
         where: of a `.csv` or `.tsv` file, read only the lines that have one of these values in
             each of these columns.
+        data: what the ids are of; its column of ids has a known name, and others are refused.
 
     Returns: ids in file order, as they are written; blanks at the ends of a line of text are
         left out.
@@ -104,10 +119,12 @@ def read_ids(path: str | Path, column: str | None = None, where: Where | None = 
     ['dog/3.png']
     """
     path = regular_file(path)
-    return [token for _, token in _cells(path, column, where or {}, numbers=False)]
+    return [token for _, token in _cells(path, column, where or {}, data, numbers=False)]
 
 
-def _cells(path: Path, column: str | None, where: Where, *, numbers: bool) -> list[Cell]:
+def _cells(
+    path: Path, column: str | None, where: Where, data: Data | None, *, numbers: bool
+) -> list[Cell]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -126,7 +143,7 @@ def _cells(path: Path, column: str | None, where: Where, *, numbers: bool) -> li
         cells = list(_json(path, text, column, numbers))
     elif suffix in (".csv", ".tsv"):
         delimiter = "\t" if suffix == ".tsv" else ","
-        cells = list(_table(path, text, column, numbers, delimiter, where))
+        cells = list(_table(path, text, column, numbers, delimiter, where, data))
     elif column is not None:
         raise CounError(f"{path} has no columns; leave out the column, or give a .csv file")
     else:
@@ -139,6 +156,8 @@ def _cells(path: Path, column: str | None, where: Where, *, numbers: bool) -> li
 
 def _not_text(path: Path, place: int) -> CounError:
     """The error for a file that is not text, with what to do about formats that people have."""
+    if path.suffix.lower() == ".parquet":
+        return CounError(f"{path} is a parquet file; write the column of the rows to a .csv file")
     if advice := other_format(path):
         return CounError(f"{path} {advice}")
     return CounError(f"{path} is not UTF-8 text (byte {place}); save it with the encoding UTF-8")
@@ -211,7 +230,13 @@ def _object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _table(
-    path: Path, text: str, column: str | None, numbers: bool, delimiter: str, where: Where
+    path: Path,
+    text: str,
+    column: str | None,
+    numbers: bool,
+    delimiter: str,
+    where: Where,
+    data: Data | None,
 ) -> Iterator[Cell]:
     _refuse_other_delimiter(path, text, delimiter)
     lines = list(io.StringIO(text, newline=""))
@@ -231,10 +256,15 @@ def _table(
             if place is None:
                 _refuse_unnamed_header(path, line, names, column)
                 width, place = len(values), 0
-                if len(values) > 1 or column is not None or where or _is_header(names[0], numbers):
+                headed = len(values) > 1 or column is not None or bool(where)
+                if headed or _is_header(names[0], numbers, data):
                     for name in where:
                         conditions.places[name] = names.index(_chosen(path, names, name, numbers))
-                    place = names.index(_chosen(path, names, column, numbers))
+                    if not numbers:
+                        column = column or _column_of(data, names)
+                    chosen = _chosen(path, names, column, numbers)
+                    _refuse_other_column(path, chosen, numbers, data)
+                    place = names.index(chosen)
                     continue
             if end - start > 1 and all(
                 row.count(delimiter) == width - 1 for row in lines[start:end]
@@ -266,10 +296,38 @@ def _refuse_unnamed_header(path: Path, line: str, names: list[str], column: str 
         )
 
 
-def _is_header(cell: str, numbers: bool) -> bool:
+def _column_of(data: Data | None, names: list[str]) -> str | None:
+    """The one of *names* that is called as the ids of *data*, or the only one if it is a column."""
+    if data is None:
+        return None
+    if data.id_column in names:
+        return data.id_column
+    return names[0] if len(names) == 1 and names[0] in data.columns else None
+
+
+def _refuse_other_column(path: Path, name: str, numbers: bool, data: Data | None) -> None:
+    """Refuse a column that is called as one of *data* that holds other names or numbers of rows."""
+    if data is None or name not in data.columns:
+        return
+    if numbers and (name == data.id_column or name in data.id_columns):
+        raise CounError(
+            f"{path}: column '{name}' is called as a column of the data whose values differ from "
+            "the row numbers; read ids with --forget-ids, or rename it if it holds row numbers"
+        )
+    if not numbers and name != data.id_column:
+        ids = f"column '{data.id_column}'" if data.id_column else "the row numbers"
+        raise CounError(
+            f"{path}: column '{name}' is called as a column of the data, whose ids are {ids}; list "
+            "these ids, or rename the column if it holds them"
+        )
+
+
+def _is_header(cell: str, numbers: bool, data: Data | None) -> bool:
     """Whether the first cell of a single column names it; for numbers, any word does."""
     if numbers:
         return not _is_number(cell)
+    if data is not None and cell in data.columns and cell not in {*data.ids, *data.test.ids}:
+        return True
     return cell.lower() in NUMBER_COLUMNS + ID_COLUMNS  # "..._id" may as well be an id
 
 

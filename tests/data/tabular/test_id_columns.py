@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import coun
+from coun.data import read_ids, read_index
 from coun.data.requests import Listed
 from coun.errors import CounError
 
@@ -139,3 +140,39 @@ def test_names_in_an_npz_file_are_not_row_numbers(tmp_path, name):
     ids = {"ids_train": [f"r{row}" for row in range(COUNT)], "ids_test": list("abcdefghi")}
     np.savez(tmp_path / "b.npz", **arrays, **labels, **{name: SHARED}, **ids)
     assert forgotten(tmp_path / "b.npz", ["r12"], "npz") == [12]
+
+
+def test_a_header_says_which_names_a_list_holds(tmp_path):
+    """Numbers of visits and of customers overlap, so that values cannot tell."""
+    path = csv_of(tmp_path, visit_id=COUNTED, customer=SHARED)
+    data = coun.load(f"table:{path}")
+
+    def listed(text, *, read=read_ids, **options):
+        (tmp_path / "list.csv").write_text(text)
+        return list(map(str, read(tmp_path / "list.csv", data=data, **options)))
+
+    for text in ("visit_id\n12\n", "12\n", "visit_id,customer_id\n12,99\n", "id,why\n12,moved\n"):
+        assert listed(text) == ["12"]
+    for text, options in [
+        ("customer\n12\n", {}),
+        ("customer,why\n12,moved\n", {"column": "customer"}),
+        ("visit_id,customer\n12,99\n", {"column": "customer"}),
+    ]:
+        with pytest.raises(CounError, match="'customer' is called as .* whose ids are .*visit_id"):
+            listed(text, **options)
+    with pytest.raises(CounError, match="'visit_id' is called as .* differ from the row numbers"):
+        listed("visit_id\n12\n", read=read_index, column="visit_id")
+
+
+def test_an_index_of_pandas_that_names_the_rows_is_no_row_number(tmp_path):
+    path = csv_of(tmp_path, index=COUNTED[::-1])
+    data = coun.load(f"table:{path}")
+    (tmp_path / "list.csv").write_text("index\n12\n")
+    with pytest.raises(CounError, match="'index' is called as a column of the data whose values"):
+        read_index(tmp_path / "list.csv", data=data)
+    assert read_ids(tmp_path / "list.csv", data=data) == ["12"]
+
+
+def test_zeros_in_front_do_not_propose_the_row_of_that_number(tmp_path):
+    path = csv_of(tmp_path, customer=[f"{value:04d}" for value in SHARED])
+    assert forgotten(path, ["0012"]) is None

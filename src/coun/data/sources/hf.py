@@ -112,9 +112,14 @@ def read(
         distinct = np.unique(values)
         classes, values = tuple(map(str, distinct)), np.searchsorted(distinct, values)
     rows = _part("train", train, image, values, id_column)
+    named_by: dict[str, Any] = {
+        "id_columns": id_columns,
+        "id_column": id_column,
+        "columns": frozenset(features),
+    }
     if test is None:
         table = held_out.split(rows, classes, id_columns)
-        table = replace(table, notes=table.notes + notes, id_columns=id_columns)
+        table = replace(table, notes=table.notes + notes, **named_by)
         return _as_texts(table, train, train, length, encoding) if texts else table
     if test_split is None and _are_unknown(test, label):
         test = _parts(path, hold_out=False, test_split="val")[1]
@@ -122,7 +127,7 @@ def read(
         assert test is not None
     test_values = _labels_of_test(test, label, classes, distinct)
     test_rows = _part("test", test, image, test_values, id_column)
-    table = Table(rows, test_rows, classes, notes, id_columns=id_columns)
+    table = Table(rows, test_rows, classes, notes, **named_by)
     return _as_texts(table, train, test, length, encoding) if texts else table
 
 

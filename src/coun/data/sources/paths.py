@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,11 @@ def read(
         _refuse_one_file_twice(path, names, files)
     else:
         ids = checked_ids(_chosen(path, table, "id", (), id_column), len(names))
+    of_paths = next(column for column in table if table[column] is names)
+    named_by: dict[str, Any] = {
+        "id_column": of_paths if id_column is None else id_column,
+        "columns": frozenset(table),
+    }
     held_out = HeldOut(test_share, test_seed, test_ids)
     splits = next((table[name] for name in SPLITS if name in table), None)
     labels = coding(values, None)
@@ -76,7 +82,7 @@ def read(
         if test_split is not None:
             raise CounError(f"{path} has no column {', '.join(SPLITS)} for --test-split to look in")
         result = held_out.split(rows, labels.classes)
-        return replace(result, notes=(*result.notes, *notes))
+        return replace(result, notes=(*result.notes, *notes), **named_by)
     marks = np.array([str(mark).strip().lower() for mark in splits])
     test_mark = (test_split or "test").lower()
     if "train" not in marks or test_mark not in marks:
@@ -88,7 +94,7 @@ def read(
     if left_out:
         notes += (f"{left_out:,} rows that are marked neither train nor {test_mark} are left out",)
     train, test = (rows.take(np.flatnonzero(marks == mark)) for mark in ("train", test_mark))
-    return Table(train, test, labels.classes, notes)
+    return Table(train, test, labels.classes, notes, **named_by)
 
 
 def _columns(path: Path) -> dict[str, list[str]]:

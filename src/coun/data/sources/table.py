@@ -151,7 +151,7 @@ class Table:
         classes: names of the classes, one per label 0..K-1.
         notes: what the user should know about how the source was read, one line each.
         problems: what is wrong with the source unless rows were deleted from it on purpose.
-        id_columns: as for `Data`.
+        id_columns, id_column, columns: as for `Data`.
 
     >>> part = Part(np.array([0, 1]), lambda rows: [])
     >>> Table(part, part, ("cat", "dog")).one_numbering
@@ -164,6 +164,8 @@ class Table:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     id_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    id_column: str | None = None
+    columns: frozenset[str] = frozenset()
 
     @property
     def one_numbering(self) -> bool:
@@ -229,4 +231,6 @@ class Table:
             one_numbering=self.one_numbering,
             notes=self.notes,
             id_columns=self.id_columns,
+            id_column=self.id_column,
+            columns=self.columns,
         )

@@ -80,6 +80,8 @@ def read(
         origin={"encoding": encoding},
         one_numbering=labelled.test is None,
         id_columns=labelled.id_columns,
+        id_column=labelled.id_column,
+        columns=frozenset(labelled.table.column_names),
         notes=notes + features.unseen(labelled.tested, columns),
     )
 

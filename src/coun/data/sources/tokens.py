@@ -69,6 +69,8 @@ def read(
         origin={"encoding": recorded},
         one_numbering=labelled.test is None,
         id_columns=labelled.id_columns,
+        id_column=labelled.id_column,
+        columns=frozenset(labelled.table.column_names),
         notes=labelled.notes + token_lists.cut(labelled.table, length),
         vocabulary=vocabulary,
     )

@@ -5,18 +5,15 @@ Such a list must not be taken for row numbers: 17 would forget the rows of someb
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coun.data.checks import whole_number
 from coun.data.tabular.naming import COUNTS_ROWS, may_name_rows
 from coun.data.tabular.tables import is_number, is_text, numbers, texts
-
-# As a list may write the number 7 where a table has 007, 7.00 or a blank before it.
-WHOLE = re.compile(r"\s*\+?0*([0-9]+)(\.0*)?\s*")
 
 FLAGS = frozenset({"0", "1", None})  # such as of customers who are members
 
@@ -95,10 +92,10 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """*value* as it is written, and the whole number that it may be."""
+    """*value* as it is written, and as a list may write the number, as 7 in place of 007."""
     yield value
-    if whole := WHOLE.fullmatch(value):
-        yield whole[1]
+    if whole := whole_number(value):
+        yield whole
 
 
 def _other_rows(column: pa.ChunkedArray) -> list[int]:
@@ -106,8 +103,8 @@ def _other_rows(column: pa.ChunkedArray) -> list[int]:
     values = np.full(len(column), -1)
     if is_text(column.type):
         for row, value in enumerate(texts(column)):
-            whole = WHOLE.fullmatch(value or "")
-            values[row] = int(whole[1]) if whole and len(whole[1]) < 16 else -1
+            whole = whole_number(value or "")
+            values[row] = int(whole) if whole and len(whole) < 16 else -1
     else:
         floats = numbers(column)
         inside = (floats >= 0) & (floats < len(floats)) & (floats == np.floor(floats))
