@@ -56,3 +56,31 @@ def test_where_no_memory_can_show_there_is_no_estimate():
     assert remembered_share(Predictions(alike, answers.labels)) is None
     del answers.labels["forget"]
     assert remembered_share(answers) is None
+
+
+@pytest.mark.parametrize("known", [0.0, 0.25, 1.0])
+def test_rows_of_a_class_that_went_whole_are_remembered_if_they_still_get_its_name(known):
+    """Test rows of the class are known just as well, so that they show no difference."""
+    generator = torch.Generator().manual_seed(4)
+    answers = predictions(generator, remembered=0.0, forgotten=400)
+    mixed = predictions(generator, remembered=0.5, forgotten=400)
+    for part in ("forget", "test"):
+        labels = torch.full((400,), 2)
+        logits = torch.zeros(400, 3)
+        logits[:, 2] = torch.where(torch.arange(400) < 400 * known, 5.0, -5.0)
+        for given, keep in ((answers, part == "test"), (mixed, True)):
+            before = torch.cat(
+                [given.outputs[part].logits, torch.full((len(given.labels[part]), 1), -9.0)], 1
+            )
+            count = len(before) if keep else 0
+            given.labels[part] = torch.cat([given.labels[part][:count], labels])
+            both = torch.cat([before[:count], logits])
+            given.outputs[part] = Outputs(both, torch.zeros(len(both), 1))
+    for given in (answers, mixed):
+        kept = given.outputs["retain"].logits
+        wide = torch.cat([kept, torch.full((len(kept), 1), -9.0)], 1)
+        given.outputs["retain"] = Outputs(wide, torch.zeros(len(wide), 1))
+    found = remembered_share(answers)
+    assert found.share == pytest.approx(known)
+    assert found.low <= known <= found.high
+    assert remembered_share(mixed).share == pytest.approx((known + 0.5) / 2, abs=0.05)

@@ -157,9 +157,8 @@ def _shown(predicate: Predicate) -> Section:
 
 
 def _check_cells(check: Check) -> list[str]:
-    interval = "" if check.interval is None else "{:.4g} to {:.4g}".format(*check.interval)
     power = "" if check.detectable_rows is None else f"{check.detectable_rows:,} rows"
-    return [check.name, SYMBOLS[check.result], check.shown, interval, power]
+    return [check.name, SYMBOLS[check.result], check.shown, check.between, power]
 
 
 def _covered(predicate: Predicate) -> Section:

@@ -166,9 +166,19 @@ class Check(_Part):
 
     @property
     def shown(self) -> str:
-        """The value with its unit; empty where there is none. An accuracy is in percent."""
-        unit = "%" if self.name.startswith(("test accuracy", "retain accuracy")) else ""
-        return "" if self.value is None else f"{self.value:.4g}{unit}"
+        """The value; empty where there is none. An accuracy is in percent, and others are shares.
+
+        An estimated share has no more than two decimals, because its interval is wide.
+        """
+        if self.value is None:
+            return ""
+        accuracy = self.name.startswith(("test accuracy", "retain accuracy"))
+        return f"{self.value:.4g}%" if accuracy else f"{self.value:.2f}"
+
+    @property
+    def between(self) -> str:
+        """The interval of the value; empty where there is none."""
+        return "" if self.interval is None else "{:.2f} to {:.2f}".format(*self.interval)
 
 
 class Coverage(_Part):

@@ -114,9 +114,7 @@ def _show(result: Any) -> None:
     click.echo(f"what the gates found for {result.method}:")
     for check in result.checks:
         value = f": {check.shown}" if check.shown else ""
-        interval = ""
-        if check.interval is not None:
-            interval = " (90% interval {:.3g} to {:.3g})".format(*check.interval)
+        interval = f" (90% interval {check.between})" if check.between else ""
         click.echo(f"{check.result:<7} {check.name}{value}{interval}")
     numbers = ", ".join(map(str, result.requests))
     named = f"request {numbers}" if len(result.requests) == 1 else f"requests {numbers}"

@@ -36,21 +36,45 @@ def remembered_share(predictions: Predictions) -> Remembered | None:
 
     Rows that are by nature easier or harder than the test rows shift the estimate.
 
+    Test rows of a class that is forgotten whole are no example of a class that the model never
+    saw, because it knows them as well as the forgotten ones. Of such a class, the rows that are
+    still given its name count as remembered.
+
     Returns: the estimate; None without forgotten rows, or if the model treats retained and test
         rows too much alike for any memory to show.
     """
     if "forget" not in predictions.labels:
         return None
+    labels = predictions.labels["forget"]
+    whole = ~torch.isin(labels, predictions.labels["retain"])
+    named = (predictions.outputs["forget"].logits.argmax(1) == labels)[whole].double()
+    found = []
+    if len(named):
+        value = float(named.mean())
+        found.append((len(named), value, _error(value, len(named))))
+    if len(named) < len(labels):
+        mixture = _mixture(predictions, ~whole)
+        if mixture is None:
+            return None
+        found.append((len(labels) - len(named), *mixture))
+    share = sum(count * value for count, value, _ in found) / len(labels)
+    error = math.hypot(*(count * error for count, _, error in found)) / len(labels)
+    low, high = share - CONFIDENCE * error, share + CONFIDENCE * error
+    return Remembered(*(min(1.0, max(0.0, value)) for value in (share, low, high)))
+
+
+def _mixture(predictions: Predictions, among: Tensor) -> tuple[float, float] | None:
+    """The share for the forgotten rows *among* which to look, (N,) bool, and its error."""
     scores = {
         part: scaled_logit(predictions.outputs[part].logits, labels)
         for part, labels in predictions.labels.items()
     }
-    forgotten = predictions.labels["forget"].unique()  # type: ignore[no-untyped-call]
+    forgotten = predictions.labels["forget"][among].unique()  # type: ignore[no-untyped-call]
     for part in ("retain", "test"):
         same = torch.isin(predictions.labels[part], forgotten)
         if bool(same.any()):
             scores[part] = scores[part][same]
-    retain, test, forget = (scores[part] for part in ("retain", "test", "forget"))
+    retain, test, forget = scores["retain"], scores["test"], scores["forget"][among]
     limits = torch.cat([retain, test]).unique()  # type: ignore[no-untyped-call]
     above = [_share_above(part, limits) for part in (retain, test)]
     best = int((above[0] - above[1]).argmax())
@@ -59,9 +83,7 @@ def remembered_share(predictions: Predictions) -> Remembered | None:
         return None
     f = float((forget >= limits[best]).double().mean())
     error = math.hypot(_error(f, len(forget)), _error(t, len(test))) / (r - t)
-    share = (f - t) / (r - t)
-    low, high = share - CONFIDENCE * error, share + CONFIDENCE * error
-    return Remembered(*(min(1.0, max(0.0, value)) for value in (share, low, high)))
+    return (f - t) / (r - t), error
 
 
 def _error(share: float, count: int) -> float:
