@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ import numpy as np
 from coun.bench.output.tables import ResultRow, ResultTable
 from coun.report import Row
 from coun.report.figures import gaps, heat_table
+from coun.report.figures.bars import LONGEST
 from coun.report.figures.grid import subplots
-from coun.report.style import CLASS_COLOURS, method_style, styled
+from coun.report.style import CLASS_COLOURS, method_style, short_names, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,11 +46,12 @@ def gap_against_cost(table: ResultTable) -> Figure:
             joined = all(len(row.varied) == 1 for row in variants)
             name = base + " (f)" * variants[0].reads_forget
             module = variants[0].module
-            _curve(axes, costs, variants, base, label=name, joined=joined, filled=module)
+            wrapped = textwrap.fill(name, LONGEST)
+            _curve(axes, costs, variants, base, label=wrapped, joined=joined, filled=module)
             for row, cost in zip(variants, costs, strict=True):
                 words = [method_style(base).words, *map(str, row.varied.values())]
                 if text := ", ".join(filter(None, words)):
-                    marks.append((cost, row.gap.mean, text))
+                    marks.append((cost, row.gap.mean, short_names([text], LONGEST)[0]))
         front = _pareto_front(rows)
         axes.step(
             [row.costs["flops_ratio"] for row in front],
