@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -78,6 +80,19 @@ def test_few_rows_for_each_class_have_their_rank_among_all_rows_of_the_class(
         assert abs(target - expected) < 1e-2
     for label in range(3):
         assert wanted[labels["forget"] == label].min() > np.median(_unseen(before, labels, label))
+
+
+def test_rows_that_the_original_gets_wrong_are_not_taught(small, make_task) -> None:
+    """Ranked among themselves, the best of them would get the target of a row that is known."""
+    wrong = torch.arange(0, 200, 4)
+    labels = small.train.labels.clone()
+    labels[wrong] = (labels[wrong] + 1) % 10
+    mistaken = replace(small, train=replace(small.train, labels=labels))
+    trained = coun.train(small, "cnn", epochs=20)  # on the right labels
+    split = coun.Split.by_index(mistaken, small.train.numbers[wrong].tolist())
+    wanted, before, _ = _targets(trained, mistaken, split, make_task)
+    assert np.mean(before["forget"] < 0) > 0.9
+    assert np.all(wanted[before["forget"] < 0] <= before["forget"][before["forget"] < 0] + 1e-3)
 
 
 def test_measurements_leave_the_calibration_rows_out(original, split, small, tmp_path) -> None:

@@ -45,15 +45,17 @@ class HeldOutMatching(Matching):
         rank, to those for held-out rows of that class; the odds among the other classes stay. A
         row has its rank among the forget rows of its class. In a small request, of fewer than five
         rows for each class that it names, it has its rank among all rows of the class that the
-        Original was trained on, because few rows may all be easy or all be hard. The loss is that
-        of `out_of_fold` (`Matching`), but the targets are moved before each epoch except the first,
+        Original was trained on, because few rows may all be easy or all be hard. The target of a
+        row that the Original gets wrong is never surer than the Original. The loss is that of
+        `out_of_fold` (`Matching`), but the targets are moved before each epoch except the first,
         at a learning rate that is low enough for the epochs to show what is missed.
     Cost: one forward and one backward pass of every retain and forget row in each epoch, one
         forward pass of all rows and of the held-out rows, and one of the forget rows for each
         epoch. A small request costs one more forward pass of the retain rows.
-    Limits: the forget rows must be like the held-out rows, as in a random request. The model learns
-        wrong labels once more: `class_matching` is for such rows. Whole classes are refused. Only
-        half of the test rows are left to measure with.
+    Limits: the forget rows must be like the held-out rows, as in a random request. A wrong label
+        that the Original has learned stays its answer: `class_matching` is for such rows. Of a
+        class with fewer than five held-out rows too little is forgotten. Whole classes are
+        refused. Only half of the test rows are left to measure with.
     Source: this project, after ReGUn (arXiv 2603.11210), which gives all forget rows of a batch one
         mean distribution of held-out rows; a mean has no spread, which attacks see.
     """
@@ -91,4 +93,7 @@ class HeldOutMatching(Matching):
             else:
                 trained = torch.cat([retained[by_role["retain"] == label], odds[labels == label]])
                 target_odds[rows] = of_rank_among(odds[rows], trained, unseen)
+        # A row that is no longer trained on is not known better. Where the Original gets it wrong,
+        # as a wrong label, a target above its own would teach the row once more.
+        target_odds = torch.where(odds < 0, torch.minimum(target_odds, odds), target_odds)
         return with_log_odds(logits.double(), labels, target_odds).float()
