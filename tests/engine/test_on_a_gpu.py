@@ -13,7 +13,7 @@ from prepared import prepared
 
 import coun
 from coun.data import Views
-from coun.engine import Checkpoint, prediction
+from coun.engine import prediction
 from coun.engine.prediction import predict
 from coun.models import Classifier, weights_digest
 
@@ -76,22 +76,14 @@ def test_a_model_on_the_cpu_is_measured_on_a_gpu(trained, small, monkeypatch) ->
     torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
 
 
-def test_a_run_that_was_interrupted_ends_with_the_same_bits(small, tmp_path, monkeypatch) -> None:
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(small, tmp_path, killed_at) -> None:
     options = replace(OPTIONS, checkpoint_every=0)
 
     def train(name: str) -> coun.Run:
         return coun.train(small, "cnn", epochs=2, out=tmp_path / name, options=options)
 
-    whole, save, left = train("whole"), Checkpoint.save, [3]
-
-    def interrupted(self, *args) -> None:
-        save(self, *args)
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoint, "save", interrupted)
+    whole = train("whole")
+    with killed_at(4):
         train("again")
     assert train("again").record.weights_sha256 == whole.record.weights_sha256
 

@@ -14,28 +14,12 @@ from coun.runs.folder import read_record, reserved, write_record
 EAGER = coun.Options(checkpoint_every=0)
 
 
-def interrupt(monkeypatch, call, saves=1):
-    """Call *call* and stop it by Ctrl-C after its first checkpoints."""
-    from coun.engine import Checkpoint
-
-    real, left = Checkpoint.save, [saves]
-
-    def save(self, *args):
-        real(self, *args)
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoint, "save", save)
-        call()
-
-
-def test_an_interrupted_run_says_how_to_go_on(tmp_path, digits200, monkeypatch):
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, digits200, killed_at):
     def call():
         return coun.train(digits200, "mlp", epochs=1, out=tmp_path / "run", options=EAGER)
 
-    interrupt(monkeypatch, call)
+    with killed_at(2):
+        call()
     assert read_record(tmp_path / "run", complete=False).status == "running"
     with pytest.raises(CounError, match="is not finished; repeat its command to resume it"):
         coun.Run.open(tmp_path / "run")
@@ -45,11 +29,12 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, digits200, monkeypatch):
     assert coun.Run.open(tmp_path / "run").record["status"] == "complete"
 
 
-def test_a_cut_checkpoint_is_one_line(tmp_path, digits200, monkeypatch, refused):
+def test_a_cut_checkpoint_is_one_line(tmp_path, digits200, killed_at, refused):
     def call():
         return coun.train(digits200, "mlp", epochs=1, out=tmp_path / "run", options=EAGER)
 
-    interrupt(monkeypatch, call)
+    with killed_at(2):
+        call()
     path = tmp_path / "run/checkpoint/step.safetensors"
     path.write_bytes(path.read_bytes()[:200])
     with refused("is damaged; delete", "checkpoint to start"):
