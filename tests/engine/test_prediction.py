@@ -78,6 +78,15 @@ def test_a_gpu_without_room_leaves_the_work_to_the_cpu(original, small, monkeypa
     assert torch.equal(found.logits, predict(original.classifier, small, small.test).logits)
 
 
+def test_the_work_for_a_row_is_counted_once_for_each_model(original, small, monkeypatch) -> None:
+    counted = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(prediction, "forward_flops", lambda *a: counted.append(a) or 1.0)
+    for part in (small.train, small.test, small.test):
+        assert prediction._on_a_gpu(original.classifier, small, part) is None
+    assert len(counted) == 1
+
+
 def test_without_a_gpu_the_model_itself_computes(original, small, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(prediction, "WORK_FOR_A_GPU", 0.0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
 
 from coun.data import Data, Examples
 from coun.engine.cost import forward_flops
@@ -20,6 +22,8 @@ BATCH = 500
 # Floating-point operations from which a copy of the model on a GPU pays: seconds of a CPU core.
 WORK_FOR_A_GPU = 1e12
 CPU_BATCH = 100  # activations of 500 images leave the caches: `cnn` takes twice the time, same bits
+# By network and shape of an input, as an audit predicts many sets of rows with the same network.
+_flops_of_a_row = WeakKeyDictionary[nn.Module, dict[torch.Size, float]]()
 
 
 def predict(
@@ -72,7 +76,10 @@ def _on_a_gpu(classifier: Classifier, data: Data, examples: Examples) -> Classif
     if not (on_cpu and len(examples) and torch.cuda.is_available()):
         return None
     example = data.views.evaluate(examples.fetch(torch.arange(1)).cpu())
-    if forward_flops(classifier, example) * len(examples) < WORK_FOR_A_GPU:
+    flops = _flops_of_a_row.setdefault(classifier.inner, {})
+    if example.shape not in flops:
+        flops[example.shape] = forward_flops(classifier, example)
+    if flops[example.shape] * len(examples) < WORK_FOR_A_GPU:
         return None
     try:
         return copy_model(classifier).to("cuda")
