@@ -8,7 +8,7 @@ import torch
 import coun
 from coun.data import Views
 from coun.engine import Compute
-from coun.engine.device import fixed_algorithms, seed_layers
+from coun.engine.device import fixed_algorithms, seed_layers, sent
 from coun.seeds import Seeds, restored_generator
 
 CPU = Compute.choose("cpu", "fp32")
@@ -46,7 +46,7 @@ def test_the_device_has_a_stream_of_its_own_for_views_that_can_draw_there(monkey
 
 def test_a_batch_on_the_cpu_is_not_copied() -> None:
     batch = torch.zeros(3)
-    assert CPU.send(batch) is batch
+    assert sent(batch, torch.device("cpu")) is batch
 
 
 def test_the_memory_format_is_recorded_and_gives_nearly_the_same(small) -> None:
@@ -88,3 +88,14 @@ def test_layers_draw_what_torch_would_draw_from_the_same_seed() -> None:
         seed_layers(7, torch.device("cpu"))
         drawn = torch.rand(3)
     assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(7)))
+
+
+def test_layers_on_a_gpu_without_a_number_draw_on_the_one_that_the_process_uses(monkeypatch):
+    gpus = tuple(torch.Generator() for _ in range(3))
+    monkeypatch.setattr(torch.cuda, "default_generators", gpus)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    with restored_generator(devices=()):
+        seed_layers(7, torch.device("cuda"))
+        seed_layers(8, torch.device("cuda:2"))
+    assert [gpu.initial_seed() for gpu in gpus[1:]] == [7, 8]
+    assert gpus[0].initial_seed() not in (7, 8)

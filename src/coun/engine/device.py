@@ -135,10 +135,6 @@ class Compute:
             if tensor.ndim == 4:  # channels_last is not defined for others
                 tensor.data = tensor.data.to(memory_format=layout)
 
-    def send(self, batch: Tensor) -> Tensor:
-        """Return *batch* on the device; copies to a GPU do not make the program wait."""
-        return sent(batch, self.device)
-
     def view_generator(
         self, seeds: Seeds, transform: object, path: tuple[str | int, ...]
     ) -> torch.Generator:
@@ -182,7 +178,8 @@ def seed_layers(number: int, device: torch.device) -> None:
     """
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(number)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(number)
     elif device.type != "cpu":
         torch.manual_seed(number)
 

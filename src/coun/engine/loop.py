@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from coun.engine.batches import BatchLoader, Loaded, Progress
 from coun.engine.checkpoint import Checkpoint, pack, unpack
 from coun.engine.cost import forward_flops
-from coun.engine.device import Compute, fixed_algorithms, seed_layers
+from coun.engine.device import Compute, fixed_algorithms, seed_layers, sent
 from coun.engine.frozen import Frozen
 from coun.engine.log import Log
 from coun.engine.losses import Losses
@@ -286,9 +286,12 @@ class Engine:
         set_rate(optimizer, rate)
         # Dropout draws from the global generator; seeding it by position makes a resumed run
         # draw the same numbers without a saved state.
-        seed_layers(self.task.seeds.number("layers", *self._where(at)), self.compute.device)
-        send = self.compute.send
-        batches = {role: Batch(send(x), send(y), slots) for role, (x, y, slots) in loaded.items()}
+        device = self.compute.device
+        seed_layers(self.task.seeds.number("layers", *self._where(at)), device)
+        batches = {
+            role: Batch(sent(x, device), sent(y, device), slots)
+            for role, (x, y, slots) in loaded.items()
+        }
         with self.profile.part("losses"):
             loss = phase.objective(self._context(at, phase, forward, batches, progress))
         optimizer.zero_grad(set_to_none=True)
