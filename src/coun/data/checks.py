@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,34 +101,6 @@ def nameable(name: str) -> bool:
     whole = name.encode(errors="ignore").decode() == name and "\0" not in name
     whole = whole and not _CONTROL.search(name)  # such as escape codes, which a terminal obeys
     return whole and len(name.splitlines()) == 1 and name == name.strip() and name[0] != "#"
-
-
-def other_meaning(ids: Sequence[str], id_columns: Mapping[str, frozenset[str]]) -> str:
-    """Say what *ids* may mean beside row numbers, and how to read such ids; empty if nothing else.
-
-    Args: id_columns: as for `Data`.
-
-    >>> other_meaning(["8"], {"customer": frozenset({"7"})})
-    ''
-    """
-    every = [column for column, values in id_columns.items() if not values]
-    if every and ids:
-        return (
-            f"id '{ids[0]}' may be a row number or a value of column "
-            f"{' or '.join(map(repr, every))}, which differs in most rows; read the data with "
-            f"--id-column {shlex.quote(every[0])} (in Python id_column=..., in an npz file arrays "
-            "ids_train and ids_test) when a model is trained"
-        )
-    for column, values in id_columns.items():
-        named = (name for name in ids if name in values or whole_number(name) in values)
-        if (name := next(named, None)) is not None:
-            return (
-                f"id '{name}' may be a row number or a value of column '{column}'; give each row "
-                "an id (--id-column, or arrays ids_train and ids_test of an npz file) when a model "
-                "is trained, and take the rows of one value from a table of ids with --where "
-                f"{shlex.quote(f'{column}=VALUE')}"
-            )
-    return ""
 
 
 def whole_number(text: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from coun.data.examples import FETCH, Examples, RenamedExamples, TensorExamples
+from coun.data.id_columns import NO_COLUMNS, IdColumns
 from coun.data.transforms import as_views, check_single
 from coun.data.views import Transform
 from coun.errors import CounError
@@ -65,12 +66,7 @@ class Data:
         one_numbering: both parts are numbered together, as where a part of one folder is held
             out; a row number then means one row only.
         notes: what the user should know about how the source was read, one line each.
-        id_columns: columns that may be meant by a list of ids, where none was chosen and row
-            numbers serve as ids, because 17 may mean either. Where most rows have a value of
-            their own, the set is empty and every list is refused. Where rows share values, as
-            the rows of a customer do, these are in the set, and a list is refused if it has one.
-        id_column: the column that holds the ids of the rows, None where another thing does.
-        columns: all columns of a source that has columns.
+        id_columns: the columns of a source that has columns, and which of them name its rows.
         views_code: the `package.module:factory` that made the views; empty for others.
         canaries: marked rows that were planted for audits (`coun.data.plant`), if any.
         vocabulary: for texts, the number of token ids, which are 0..vocabulary-1.
@@ -96,9 +92,7 @@ class Data:
     finer: Callable[[], Data] | None = None
     one_numbering: bool = False
     notes: tuple[str, ...] = ()
-    id_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    id_column: str | None = None
-    columns: frozenset[str] = frozenset()
+    id_columns: IdColumns = NO_COLUMNS
     canaries: Canaries | None = None
     views_code: str = ""
     vocabulary: int | None = None

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from coun.data.checks import other_format, regular_file
 from coun.data.conditions import Conditions, Where
+from coun.data.id_columns import NO_COLUMNS, IdColumns
 from coun.errors import CounError, first_line, unknown
 
 if TYPE_CHECKING:
@@ -245,6 +246,7 @@ def _table(
     place: int | None = None
     width = 0
     conditions = Conditions(path, where)
+    id_columns = NO_COLUMNS if data is None else data.id_columns
     try:
         for cells in reader:
             start, end = end, reader.line_num
@@ -261,9 +263,9 @@ def _table(
                     for name in where:
                         conditions.places[name] = names.index(_chosen(path, names, name, numbers))
                     if not numbers:
-                        column = column or _column_of(data, names)
+                        column = column or _column_of(id_columns, names)
                     chosen = _chosen(path, names, column, numbers)
-                    _refuse_other_column(path, chosen, numbers, data)
+                    _refuse_other_column(path, chosen, numbers, id_columns)
                     place = names.index(chosen)
                     continue
             if end - start > 1 and all(
@@ -296,26 +298,24 @@ def _refuse_unnamed_header(path: Path, line: str, names: list[str], column: str 
         )
 
 
-def _column_of(data: Data | None, names: list[str]) -> str | None:
+def _column_of(data: IdColumns, names: list[str]) -> str | None:
     """The one of *names* that is called as the ids of *data*, or the only one if it is a column."""
-    if data is None:
-        return None
-    if data.id_column in names:
-        return data.id_column
+    if data.column in names:
+        return data.column
     return names[0] if len(names) == 1 and names[0] in data.columns else None
 
 
-def _refuse_other_column(path: Path, name: str, numbers: bool, data: Data | None) -> None:
+def _refuse_other_column(path: Path, name: str, numbers: bool, data: IdColumns) -> None:
     """Refuse a column that is called as one of *data* that holds other names or numbers of rows."""
-    if data is None or name not in data.columns:
+    if name not in data.columns:
         return
-    if numbers and (name == data.id_column or name in data.id_columns):
+    if numbers and (name == data.column or name in data.possible):
         raise CounError(
             f"{path}: column '{name}' is called as a column of the data whose values differ from "
             "the row numbers; read ids with --forget-ids, or rename it if it holds row numbers"
         )
-    if not numbers and name != data.id_column:
-        ids = f"column '{data.id_column}'" if data.id_column else "the row numbers"
+    if not numbers and name != data.column:
+        ids = f"column '{data.column}'" if data.column else "the row numbers"
         raise CounError(
             f"{path}: column '{name}' is called as a column of the data, whose ids are {ids}; list "
             "these ids, or rename the column if it holds them"
@@ -326,7 +326,11 @@ def _is_header(cell: str, numbers: bool, data: Data | None) -> bool:
     """Whether the first cell of a single column names it; for numbers, any word does."""
     if numbers:
         return not _is_number(cell)
-    if data is not None and cell in data.columns and cell not in {*data.ids, *data.test.ids}:
+    if (
+        data is not None
+        and cell in data.id_columns.columns
+        and cell not in {*data.ids, *data.test.ids}
+    ):
         return True
     return cell.lower() in NUMBER_COLUMNS + ID_COLUMNS  # "..._id" may as well be an id
 

@@ -103,7 +103,7 @@ def test_lists_of_row_numbers_pass_where_no_column_may_be_meant(tmp_path):
     }
     path = csv_of(tmp_path, **columns)
     data = coun.load(f"table:{path}")
-    assert data.id_columns == {}
+    assert data.id_columns.possible == {}
     numbers = data.train.numbers[:9].tolist()
     assert forgotten(path, list(map(str, numbers))) == numbers
 

@@ -13,7 +13,6 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from coun.data.checks import other_meaning
 from coun.data.data_set import Data
 from coun.data.requests.base import Request
 from coun.errors import CounError, counted, nearest
@@ -92,7 +91,7 @@ class Listed(Request):
         self._refuse_repetition()
         absent = data.absent
         if self.ids:
-            if meaning := other_meaning(self.ids, data.id_columns):
+            if meaning := data.id_columns.other_meaning(self.ids):
                 raise CounError(f"{meaning}; or name row numbers with {BY_NUMBER}")
             table = dict(zip(data.ids, data.train.numbers.tolist(), strict=True))
             if absent is not None:

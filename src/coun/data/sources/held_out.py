@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
 
-from coun.data.checks import other_meaning, regular_file
+from coun.data.checks import regular_file
+from coun.data.id_columns import NO_COLUMNS, IdColumns
 from coun.data.sources.table import Part, Table
 from coun.data.subsets import stratified
 from coun.errors import CounError, first_line, nearest
 
 SHARE = 0.2
 SEED = 0
-NO_COLUMNS: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class HeldOut:
         self,
         rows: Part,
         classes: Sequence[str],
-        id_columns: Mapping[str, frozenset[str]] = NO_COLUMNS,
+        id_columns: IdColumns = NO_COLUMNS,
     ) -> Table:
         """Split all *rows* of a source; each keeps its number and its id in the whole source.
 
@@ -64,20 +63,17 @@ class HeldOut:
             "others with --test-share, --test-seed or --test-ids"
         )
         train_rows = np.setdiff1d(np.arange(count), test_rows)
-        return Table(
-            rows.take(train_rows), rows.take(test_rows), tuple(classes), (note,), tuple(problems)
-        )
+        parts = rows.take(train_rows), rows.take(test_rows)
+        return Table(*parts, tuple(classes), (note,), tuple(problems), id_columns)
 
-    def _listed(
-        self, rows: Part, id_columns: Mapping[str, frozenset[str]], problems: list[str]
-    ) -> np.ndarray:
+    def _listed(self, rows: Part, id_columns: IdColumns, problems: list[str]) -> np.ndarray:
         """Sorted positions of the rows whose ids are listed."""
         if self.share is not None or self.seed is not None:
             raise CounError(
                 "--test-ids cannot be combined with --test-share or --test-seed; give one of them"
             )
         ids = _read_ids(self.ids) if isinstance(self.ids, str | Path) else self.ids or ()
-        if meaning := other_meaning(ids, id_columns):
+        if meaning := id_columns.other_meaning(ids):
             problems.append(f"test {meaning}")
         names = rows.names or [str(number) for number in range(len(rows.labels))]
         position = {name: row for row, name in enumerate(names)}

@@ -13,6 +13,7 @@ import numpy as np
 
 from coun.data.checks import NAMEABLE, nameable
 from coun.data.data_set import Data
+from coun.data.id_columns import IdColumns
 from coun.data.labels import label_values
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.source import Source
@@ -104,7 +105,8 @@ def read(
     candidates = columns.id_candidates(features, (image, label))
     candidates = [] if id_column is not None else candidates
     named = list(filter(may_name_rows, candidates))
-    id_columns = meant_by_ids({name: train.column(name) for name in candidates})
+    possible = meant_by_ids({name: train.column(name) for name in candidates})
+    id_columns = IdColumns(id_column, possible, frozenset(features))
     others = columns.other_labels(features, label) if label_column is None else []
     notes = train.notes + _advice(_distinct(train, named), label, others)
     classes, distinct = columns.class_names(features[label]), None
@@ -112,14 +114,9 @@ def read(
         distinct = np.unique(values)
         classes, values = tuple(map(str, distinct)), np.searchsorted(distinct, values)
     rows = _part("train", train, image, values, id_column)
-    named_by: dict[str, Any] = {
-        "id_columns": id_columns,
-        "id_column": id_column,
-        "columns": frozenset(features),
-    }
     if test is None:
         table = held_out.split(rows, classes, id_columns)
-        table = replace(table, notes=table.notes + notes, **named_by)
+        table = replace(table, notes=table.notes + notes)
         return _as_texts(table, train, train, length, encoding) if texts else table
     if test_split is None and _are_unknown(test, label):
         test = _parts(path, hold_out=False, test_split="val")[1]
@@ -127,7 +124,7 @@ def read(
         assert test is not None
     test_values = _labels_of_test(test, label, classes, distinct)
     test_rows = _part("test", test, image, test_values, id_column)
-    table = Table(rows, test_rows, classes, notes, **named_by)
+    table = Table(rows, test_rows, classes, notes, id_columns=id_columns)
     return _as_texts(table, train, test, length, encoding) if texts else table
 
 

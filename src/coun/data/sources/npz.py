@@ -13,6 +13,7 @@ import numpy as np
 from coun.data.adapter import from_arrays
 from coun.data.checks import memory_of_machine, regular_file
 from coun.data.data_set import Data
+from coun.data.id_columns import IdColumns
 from coun.data.sources.source import Source
 from coun.errors import CounError, first_line
 
@@ -53,12 +54,12 @@ def read(path: Path) -> Data:
         x_test = _masked(path, archive, x_test, "mask_test")
         classes = _names(path, archive, "classes", "U")
         ids, test_ids = (_names(path, archive, f"ids_{part}", "Uiu") for part in ("train", "test"))
-        id_columns = {} if ids else _id_columns(path, archive, len(np.atleast_1d(y_train)))
+        possible = {} if ids else _meant_by_ids(path, archive, len(np.atleast_1d(y_train)))
     try:
         data = from_arrays(
             x_train, y_train, x_test, y_test, classes=classes, ids=ids, test_ids=test_ids
         )
-        return replace(data, id_columns=id_columns)
+        return replace(data, id_columns=IdColumns(possible=possible))
     except CounError as error:
         raise CounError(f"{path}: {error}") from None
 
@@ -126,8 +127,10 @@ def _refuse_unread_ids(path: Path, archive: np.lib.npyio.NpzFile, lengths: set[i
             )
 
 
-def _id_columns(path: Path, archive: np.lib.npyio.NpzFile, count: int) -> dict[str, frozenset[str]]:
-    """Find arrays of *count* names or numbers that ids may mean; see `Data.id_columns`."""
+def _meant_by_ids(
+    path: Path, archive: np.lib.npyio.NpzFile, count: int
+) -> dict[str, frozenset[str]]:
+    """Find arrays of *count* names or numbers that ids may mean; see `IdColumns.possible`."""
     import pyarrow as pa
 
     from coun.data.tabular.id_columns import meant_by_ids

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from coun.data.checks import checked_ids, delimiter, other_format
+from coun.data.id_columns import IdColumns
 from coun.data.items import IMAGES, LABELS
 from coun.data.labels import coding, label_values
 from coun.data.sources.held_out import HeldOut
@@ -60,13 +60,10 @@ def read(
     if id_column is None:
         ids = checked_ids(names, len(names))
         _refuse_one_file_twice(path, names, files)
+        id_column = next(column for column in table if table[column] is names)
     else:
         ids = checked_ids(_chosen(path, table, "id", (), id_column), len(names))
-    of_paths = next(column for column in table if table[column] is names)
-    named_by: dict[str, Any] = {
-        "id_column": of_paths if id_column is None else id_column,
-        "columns": frozenset(table),
-    }
+    id_columns = IdColumns(id_column, columns=frozenset(table))
     held_out = HeldOut(test_share, test_seed, test_ids)
     splits = next((table[name] for name in SPLITS if name in table), None)
     labels = coding(values, None)
@@ -81,8 +78,8 @@ def read(
     if splits is None or held_out:
         if test_split is not None:
             raise CounError(f"{path} has no column {', '.join(SPLITS)} for --test-split to look in")
-        result = held_out.split(rows, labels.classes)
-        return replace(result, notes=(*result.notes, *notes), **named_by)
+        result = held_out.split(rows, labels.classes, id_columns)
+        return replace(result, notes=(*result.notes, *notes))
     marks = np.array([str(mark).strip().lower() for mark in splits])
     test_mark = (test_split or "test").lower()
     if "train" not in marks or test_mark not in marks:
@@ -94,7 +91,7 @@ def read(
     if left_out:
         notes += (f"{left_out:,} rows that are marked neither train nor {test_mark} are left out",)
     train, test = (rows.take(np.flatnonzero(marks == mark)) for mark in ("train", test_mark))
-    return Table(train, test, labels.classes, notes, **named_by)
+    return Table(train, test, labels.classes, notes, id_columns=id_columns)
 
 
 def _columns(path: Path) -> dict[str, list[str]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from coun.data.cache import SMALLEST, Cache
 from coun.data.checks import NAMEABLE, check_labels, nameable
 from coun.data.data_set import Data
 from coun.data.examples import FETCH, Examples, TensorExamples
+from coun.data.id_columns import NO_COLUMNS, IdColumns
 from coun.data.image_stack import DeepImages, stack
 from coun.data.lazy import EncodedImages, Images, LazyExamples
 from coun.data.subsets import kept_rows
@@ -151,7 +152,7 @@ class Table:
         classes: names of the classes, one per label 0..K-1.
         notes: what the user should know about how the source was read, one line each.
         problems: what is wrong with the source unless rows were deleted from it on purpose.
-        id_columns, id_column, columns: as for `Data`.
+        id_columns: as for `Data`.
 
     >>> part = Part(np.array([0, 1]), lambda rows: [])
     >>> Table(part, part, ("cat", "dog")).one_numbering
@@ -163,9 +164,7 @@ class Table:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    id_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    id_column: str | None = None
-    columns: frozenset[str] = frozenset()
+    id_columns: IdColumns = NO_COLUMNS
 
     @property
     def one_numbering(self) -> bool:
@@ -231,6 +230,4 @@ class Table:
             one_numbering=self.one_numbering,
             notes=self.notes,
             id_columns=self.id_columns,
-            id_column=self.id_column,
-            columns=self.columns,
         )

@@ -60,13 +60,13 @@ def read(
     notes = labelled.notes
     if encoding is None:
         training = labelled.table.take(labelled.train_rows)
-        others = (labelled.label, labelled.id_column)
+        others = (labelled.label, labelled.id_columns.column)
         columns, remarks = features.describe(training, others, drop=drop, categorical=categorical)
         classes = list(labelled.classes)
         encoding = {
             "label": labelled.label,
             "classes": classes,
-            "ids": labelled.id_column,
+            "ids": labelled.id_columns.column,
             "columns": columns,
         }
         notes += remarks
@@ -80,8 +80,6 @@ def read(
         origin={"encoding": encoding},
         one_numbering=labelled.test is None,
         id_columns=labelled.id_columns,
-        id_column=labelled.id_column,
-        columns=frozenset(labelled.table.column_names),
         notes=notes + features.unseen(labelled.tested, columns),
     )
 

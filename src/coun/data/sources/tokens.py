@@ -57,7 +57,7 @@ def read(
     recorded = {
         "label": labelled.label,
         "classes": list(labelled.classes),
-        "ids": labelled.id_column,
+        "ids": labelled.id_columns.column,
         "length": length,
         "vocabulary": vocabulary,
     }
@@ -69,8 +69,6 @@ def read(
         origin={"encoding": recorded},
         one_numbering=labelled.test is None,
         id_columns=labelled.id_columns,
-        id_column=labelled.id_column,
-        columns=frozenset(labelled.table.column_names),
         notes=labelled.notes + token_lists.cut(labelled.table, length),
         vocabulary=vocabulary,
     )

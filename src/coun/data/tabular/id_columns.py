@@ -33,7 +33,7 @@ def names_most_rows(column: pa.ChunkedArray) -> bool:
 
 
 def meant_by_ids(*parts: Mapping[str, pa.ChunkedArray]) -> dict[str, frozenset[str]]:
-    """Find the columns that ids may mean, with the values; see `Data.id_columns`.
+    """Find the columns that ids may mean, with the values; see `IdColumns.possible`.
 
     A column is found by its name or, if it has another whole number in most rows, by its values:
     if half of them or more are the numbers of other rows, it counts the rows in another way.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from coun.data.checks import check_class_names, checked_ids
 from coun.data.examples import TensorExamples
+from coun.data.id_columns import IdColumns
 from coun.data.sources.held_out import HeldOut
 from coun.data.sources.table import Part
 from coun.data.tabular.id_columns import meant_by_ids
@@ -39,8 +40,7 @@ class LabelledTable:
         test: the test part; None where it is held out.
         label: name of the label column.
         classes: the labels in training as text, sorted.
-        id_column: name of the column of ids, chosen or found; None where row numbers serve.
-        id_columns: where row numbers serve, columns that may be meant instead.
+        id_columns: as for `Data`; the column of ids is chosen or found.
         train_rows, test_rows: positions in *table* of the training rows and of the rows held
             out, int64.
         notes: what the user should know.
@@ -50,11 +50,10 @@ class LabelledTable:
     test: pa.Table | None
     label: str
     classes: tuple[str, ...]
-    id_column: str | None
+    id_columns: IdColumns
     train_rows: np.ndarray
     test_rows: np.ndarray
     notes: tuple[str, ...]
-    id_columns: Mapping[str, frozenset[str]]
 
     @classmethod
     def read(
@@ -76,23 +75,24 @@ class LabelledTable:
             id_column = recorded.get("ids")
         table, test = read_parts(path, id_column, hold_out=bool(held_out))
         label = recorded["label"] if recorded else _label_column(table, label_column)
-        remark, id_columns = "", dict[str, frozenset[str]]()
+        remark, possible = "", dict[str, frozenset[str]]()
         parts = [table] if test is None else [table, test]
         if id_column is None:
-            id_columns = meant_by_ids(
+            possible = meant_by_ids(
                 *({n: part[n] for n in part.column_names if n != label} for part in parts)
             )
         if id_column is None and not recorded:
             id_column, remark = _naming_column(parts, label)
             if id_column is not None:  # again, because as numbers ids such as 007 lose their zeros
                 table, test = read_parts(path, id_column, hold_out=bool(held_out))
-                id_columns = {}
+                possible = {}
         if label not in table.column_names:
             raise unknown("label column", label, table.column_names)
         values = labels_of(table, label)
         classes = tuple(recorded["classes"]) if recorded else class_names(label, values)
         if not recorded:  # what an earlier version accepted stays readable
             check_class_names(classes)
+        id_columns = IdColumns(id_column, possible, frozenset(table.column_names))
         train_rows, notes = np.arange(len(values)), tuple(filter(None, (remark,)))
         test_rows = train_rows[:0]
         if test is None:
@@ -104,8 +104,7 @@ class LabelledTable:
             assert split.test.numbers is not None
             train_rows, test_rows = split.train.numbers, split.test.numbers
             notes += split.notes
-        rows = (train_rows, test_rows)
-        return cls(table, test, label, classes, id_column, *rows, notes, id_columns)
+        return cls(table, test, label, classes, id_columns, train_rows, test_rows, notes)
 
     @property
     def tested(self) -> pa.Table:
@@ -126,7 +125,7 @@ class LabelledTable:
             encode(table),
             torch.from_numpy(labels),
             torch.arange(len(labels)),
-            _ids(table, self.id_column),
+            _ids(table, self.id_columns.column),
         )
 
 

@@ -76,8 +76,6 @@ def as_data(
         one_numbering=table.one_numbering,
         notes=table.notes + cut(train, recorded["length"]),
         id_columns=table.id_columns,
-        id_column=table.id_column,
-        columns=table.columns,
         vocabulary=recorded["vocabulary"],
     )
 
