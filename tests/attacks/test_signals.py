@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from coun import attacks
+from coun.attacks.signals import log_odds
 
 # Worked by hand: 1.62 / 2.35 / 2.05 with the authors' code, .162 / .066 / 1.154 by the paper.
 TOY = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], dtype=torch.float64)
@@ -68,3 +69,17 @@ def test_confidence_does_not_saturate() -> None:
 def test_ties_go_to_the_lowest_class():
     logits = torch.zeros(2, 3)
     assert attacks.correctness(logits, torch.tensor([0, 1])).tolist() == [1, 0]
+
+
+def test_log_odds_to_train_with_keep_the_type_and_have_the_gradient_of_a_logistic_function():
+    logits = 3 * torch.randn((40, 5), generator=torch.Generator().manual_seed(1))
+    labels, at = torch.arange(40) % 5, torch.arange(40)
+    logits.requires_grad_()
+    odds = log_odds(logits, labels)
+    assert odds.dtype == torch.float32
+    odds.sum().backward()
+    # Of ln p_y / (1 - p_y): 1 for the true class, -p_k / (1 - p_y) for another one.
+    p = logits.detach().softmax(1)
+    expected = -p / (1 - p[at, labels, None])
+    expected[at, labels] = 1
+    torch.testing.assert_close(logits.grad, expected)

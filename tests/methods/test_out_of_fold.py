@@ -12,13 +12,14 @@ from prepared import prepared
 from torch import nn
 
 import coun
+from coun.attacks.signals import log_odds
 from coun.data import OutOfFold
 from coun.engine import Task
 from coun.methods import make
 from coun.metrics import margins
 from coun.models import Outputs, weights_digest
 from coun.objectives.context import Batch, BatchContext
-from coun.plans.matching import answers, averaged, distance, log_odds, with_log_odds
+from coun.plans.matching import answers, averaged, distance, with_log_odds
 from coun.seeds import Seeds
 
 FAST = {"epochs": 2, "batch_size": 32, "lr": 0.02}

@@ -1,6 +1,6 @@
 """The numbers that an attacker computes from the outputs for one row.
 
-All functions take logits (N, K) and labels (N,) and return float64.
+All functions take logits (N, K) and labels (N,) and return float64, except `log_odds`.
 """
 
 from __future__ import annotations
@@ -66,6 +66,18 @@ def entropy(logits: Tensor) -> Tensor:
     return -(log_p.exp() * log_p).sum(1)
 
 
+def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return ln p_y / (1 - p_y) of the true class, (N,), in the type of *logits*, to train with.
+
+    Args: logits, labels: (N, K), which may also be log-probabilities, and (N,).
+
+    >>> log_odds(torch.tensor([[2.0, 0.0]]), torch.tensor([0])).item()
+    2.0
+    """
+    others = logits.scatter(1, labels[:, None], -math.inf)
+    return _of(labels, logits) - torch.logsumexp(others, 1)
+
+
 def scaled_logit(logits: Tensor, labels: Tensor) -> Tensor:
     """Return phi = ln p_y - ln(sum of all other p), (N,), which is nearly Gaussian over models.
 
@@ -77,9 +89,7 @@ def scaled_logit(logits: Tensor, labels: Tensor) -> Tensor:
     >>> scaled_logit(torch.tensor([[2.0, 0.0]]), torch.tensor([0])).tolist()
     [2.0]
     """
-    x = logits.double()
-    others = x.scatter(1, labels[:, None], -math.inf)
-    return _of(labels, x) - torch.logsumexp(others, 1)
+    return log_odds(logits.double(), labels)
 
 
 def modified_entropy(

@@ -8,9 +8,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from coun.attacks.signals import log_odds
 from coun.engine import Task, predict
 from coun.methods.out_of_fold import OutOfFoldMatching
-from coun.plans.matching import LOW_RATE, LowRate, log_odds, of_equal_rank
+from coun.plans.matching import LOW_RATE, LowRate, of_equal_rank
 from coun.plans.method import FROZEN
 
 

@@ -8,8 +8,9 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from coun.attacks.signals import log_odds
 from coun.engine import Task
-from coun.plans.matching import ROLES, Matching, answers, labels_by_role, log_odds, with_log_odds
+from coun.plans.matching import ROLES, Matching, answers, labels_by_role, with_log_odds
 from coun.plans.method import FROZEN
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from coun.attacks.signals import log_odds
 from coun.engine import Task, predict
 from coun.plans.copies import known_by_copies
 from coun.plans.matching import (
@@ -17,7 +18,6 @@ from coun.plans.matching import (
     Matching,
     answers,
     labels_by_role,
-    log_odds,
     of_equal_rank,
     of_rank_among,
     with_log_odds,

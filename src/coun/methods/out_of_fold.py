@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from coun.attacks.signals import log_odds
 from coun.engine import Task
 from coun.plans.copies import known_by_copies
 from coun.plans.matching import (
@@ -17,7 +18,6 @@ from coun.plans.matching import (
     answers,
     averaged,
     labels_by_role,
-    log_odds,
     with_log_odds,
 )
 from coun.plans.method import FROZEN

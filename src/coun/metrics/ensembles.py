@@ -29,6 +29,7 @@ def margins(logits: Values, labels: Values) -> Floats:
     rows, truth = labelled(logits, labels)
     others = rows.copy()
     others[np.arange(len(rows)), truth] = -np.inf
+    # The last bits differ from those of torch, with which `coun.attacks.signals` computes this.
     of_class = rows[np.arange(len(rows)), truth]
     odds: Floats = np.clip(of_class - logsumexp(others, axis=1), -CLIP, CLIP)
     return odds

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coun.attacks.signals import log_odds
 from coun.data import Data, Split
 from coun.engine import Phase, Stage, Task, predict
 from coun.engine.device import sent
@@ -242,19 +243,6 @@ def of_rank_among(values: Tensor, everyone: Tensor, reference: Tensor) -> Tensor
     ranked = everyone.sort().values
     below, up_to = (torch.searchsorted(ranked, values, right=right) for right in (False, True))
     return torch.quantile(reference.double(), (below + up_to).double() / (2 * len(everyone)))
-
-
-def log_odds(log_probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Compute ln p_y / (1 - p_y) of the true class, (N,).
-
-    Args: log_probabilities: logits or log-probabilities (N, K); labels: (N,) int64.
-
-    >>> log_odds(torch.tensor([[2.0, 0.0]]), torch.tensor([0])).item()
-    2.0
-    """
-    of_class = F.one_hot(labels, log_probabilities.shape[1]).bool()
-    others = log_probabilities.masked_fill(of_class, -torch.inf).logsumexp(1)
-    return log_probabilities[of_class] - others
 
 
 def with_log_odds(logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
