@@ -9,7 +9,8 @@ from bench.output.test_tables import made
 
 import coun
 from coun.bench.output.latex import Latex, latex, latex_of_grid
-from coun.bench.output.tables import ResultTable, result_tables
+from coun.bench.output.result_table import ResultTable
+from coun.bench.output.tables import result_tables
 from coun.report import Grid
 
 

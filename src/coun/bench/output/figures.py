@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coun.bench.output.tables import ResultRow, ResultTable
+from coun.bench.output.result_table import ResultRow, ResultTable
 from coun.report import Row
 from coun.report.figures import gaps, heat_table
 from coun.report.figures.bars import LONGEST

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from coun.bench.output.tables import ResultRow, ResultTable
+from coun.bench.output.result_table import ResultRow, ResultTable
 from coun.bench.spec.planned import METHOD, RETRAIN
 from coun.errors import CounError, counted, unknown
 from coun.metrics import Metric

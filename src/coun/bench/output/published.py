@@ -13,7 +13,7 @@ from typing import Any
 
 from scipy import stats
 
-from coun.bench.output.tables import ResultRow, ResultTable
+from coun.bench.output.result_table import ResultRow, ResultTable
 from coun.bench.spec.forget import label
 from coun.bench.spec.planned import FLOOR, METHOD, ORIGINAL, RETRAIN
 from coun.data.requests import Class, Random, Request, parse_recorded

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from coun.bench.execute.records import COSTS, RATIOS
-from coun.bench.output.tables import WITHIN, ResultRow, ResultTable
+from coun.bench.output.result_table import WITHIN, ResultRow, ResultTable
 from coun.bench.spec.planned import RETRAIN
 from coun.report import Grid, Section
 

@@ -9,10 +9,11 @@ from typing import Any
 from coun.bench.output import maps, published, render, semantics
 from coun.bench.output.latex import HEAD, Latex, latex_of_grid, slug
 from coun.bench.output.latex import latex as write_latex
+from coun.bench.output.result_table import ResultTable
 from coun.bench.output.results import read
 from coun.bench.output.seed_tests import ensemble_grid, seed_tests
 from coun.bench.output.semantics import semantics_tables
-from coun.bench.output.tables import ResultTable, legend, result_tables
+from coun.bench.output.tables import legend, result_tables
 from coun.files import refuse_other_text, write_text
 from coun.report import Grid, Picture, Section, write_report
 from coun.report.picture import save_figure

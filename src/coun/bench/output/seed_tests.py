@@ -8,8 +8,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from coun.bench.output.render import probability
+from coun.bench.output.result_table import ResultTable
 from coun.bench.output.results import records_of
-from coun.bench.output.tables import ResultTable, metric_of
+from coun.bench.output.tables import metric_of
 from coun.bench.spec.planned import FLOOR, METHOD, RETRAIN
 from coun.metrics import Metric, equivalence, holm, paired
 from coun.report import Grid
