@@ -47,6 +47,18 @@ def test_intervals_and_tests_are_scipys():
         )
 
 
+def test_an_interval_that_is_cut_at_its_limits_contains_the_mean_as_often_as_before():
+    rng = np.random.default_rng(0)
+    draws = np.abs(rng.normal(0.5, 1, (2000, 4, 5))).mean(1)  # gaps: means of absolute differences
+    truth = stats.foldnorm(0.5).mean()
+    whole = [mean_interval(draw) for draw in draws]
+    cut = [mean_interval(draw, limits=(0, 100)) for draw in draws]
+    assert min(x.low for x in whole) < 0 <= min(x.low for x in cut)
+    covered = [x.low <= truth <= x.high for x in cut]
+    assert covered == [x.low <= truth <= x.high for x in whole]
+    assert 0.93 < np.mean(covered) < 0.97
+
+
 def test_a_single_value_has_only_a_mean_and_gives_no_warning(recwarn):
     single = mean_interval([3.0])
     assert (single.mean, single.n) == (3, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class Mean:
 
     Attributes:
         std: with n - 1 in the denominator.
-        half_width, low, high: the interval is mean +/- half_width, low..high.
+        half_width, low, high: the interval is mean +/- half_width, and low..high within the limits.
         level: the confidence of the interval, 0..1.
 
     >>> accuracy = mean_interval([93.0, 94.0, 95.0])
@@ -39,12 +40,16 @@ class Mean:
     level: float
 
 
-def mean_interval(values: Values, level: float = 0.95) -> Mean:
+def mean_interval(
+    values: Values, level: float = 0.95, *, limits: tuple[float, float] = (-math.inf, math.inf)
+) -> Mean:
     """Estimate the mean of *values* (n,) with a t interval: mean +/- t_{n-1} s / sqrt(n).
 
     Args:
         values: one per seed, in any unit.
         level: of confidence, between 0 and 1.
+        limits: between which every possible mean lies. The interval is cut there; because the cut
+            removes only impossible means, it contains the true one as often as before.
 
     Raises: CounError if *level* is out of range or there are no values.
 
@@ -56,7 +61,8 @@ def mean_interval(values: Values, level: float = 0.95) -> Mean:
     mean, n = float(numbers.mean()), len(numbers)
     std = float(numbers.std(ddof=1)) if n > 1 else float("nan")
     half = float(scipy.stats.t.ppf((1 + level) / 2, max(1, n - 1))) * std / n**0.5
-    return Mean(mean, std, half, mean - half, mean + half, n, level)
+    low, high = map(float, np.clip([mean - half, mean + half], *limits))
+    return Mean(mean, std, half, low, high, n, level)
 
 
 @dataclass(frozen=True)

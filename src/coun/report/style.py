@@ -27,6 +27,17 @@ RC: Any = {
     "savefig.dpi": 110,
 }
 
+# The value of one seed: a circle that can be seen on a bar, on an error bar and on white.
+SEED: Any = {
+    "linestyle": "",
+    "marker": "o",
+    "markersize": 4,
+    "markerfacecolor": "white",
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.8,
+    "zorder": 3,
+}
+
 
 @contextmanager
 def styled() -> Iterator[None]:

@@ -89,8 +89,9 @@ class Grid:
     """A table as text: a header, and rows that each have a mark.
 
     The first text of a row is its name. Marks are "best" and "tied", "bad" and "warn" (in colour
-    on a page; the text must say it as well), or nothing. The caption says what the table shows.
-    A table of words, or of facts without a header, is aligned to the left, others to the right.
+    on a page; the text must say it as well), or nothing. The caption says what the table shows,
+    and the note below the table how to read it. A table of words, or of facts without a header, is
+    aligned to the left, others to the right.
 
     >>> print(Grid.of(["", "gap"], [["FT", "2.00"]]).markdown, end="")
     |  | gap |
@@ -102,6 +103,7 @@ class Grid:
     rows: Sequence[tuple[str, Sequence[str]]]
     caption: str = ""
     words: bool = False
+    note: str = ""
 
     @classmethod
     def of(
@@ -111,9 +113,10 @@ class Grid:
         caption: str = "",
         *,
         words: bool = False,
+        note: str = "",
     ) -> Grid:
         """Make a table whose rows have no marks."""
-        return cls(header, [("", texts) for texts in rows], caption, words)
+        return cls(header, [("", texts) for texts in rows], caption, words, note)
 
     @classmethod
     def of_runs(cls, rows: Sequence[Row], *, percent_digits: int | None = None) -> Grid:

@@ -161,3 +161,11 @@ def test_a_further_metric_is_tested_on_the_rows_on_which_a_method_is_measured(
     assert beside == pytest.approx(scores[RETRAIN])
     assert beside != pytest.approx(rows[RETRAIN]["test_brier_score"])  # on all test rows
     assert "gap_test_brier_score" not in rows["FT"]
+
+
+def test_margin_and_equivalent_are_explained_under_the_table() -> None:
+    content = results([0.3] * 6)
+    (table,) = result_tables(content)
+    grid = seed_tests(content, table)
+    assert grid is not None
+    assert all(word.split()[0] in grid.note.lower() for word in grid.header[2:])

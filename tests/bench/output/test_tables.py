@@ -141,7 +141,50 @@ def test_the_cheapest_method_within_a_number_of_floors(results) -> None:
     near = table.cheapest(1.5)
     assert near is not None
     assert near.name in ("NoT + CL", "CoUn")
-    assert "Cheapest method: within 1.0 floors none" in render.summary(table)
+    assert "Cheapest method within 1.0 floors: none; within 1.5 and" in render.summary(table)
+    results["rows"] = [r for r in results["rows"] if r["row"] in ("Retrain again", "FT", "NegGrad")]
+    (far,) = result_tables(results)
+    assert "Cheapest method within 1.0, 1.5 and 3.0 floors: none." in render.summary(far)
+
+
+def test_the_interval_of_a_gap_is_the_t_interval_without_impossible_gaps(results) -> None:
+    wide = [0.1, 0.1, 0.2, 3.0]
+    results["rows"] += [record("SSD", seed, gap) for seed, gap in enumerate(wide)]
+    (table,) = result_tables(results)
+    rows = {row.name: row for row in table.rows}
+    for name, gaps in (("SSD", wide), ("FT", GAPS["FT"])):
+        low, high = stats.ttest_1samp(gaps, 0).confidence_interval(0.95)
+        assert (rows[name].interval.low, rows[name].interval.high) == pytest.approx(
+            (max(low, 0), high)
+        )
+    assert stats.ttest_1samp(wide, 0).confidence_interval(0.95).low < 0
+    assert "0.00 to 3.13" in text([table])
+
+
+def test_each_seed_of_the_module_is_drawn_and_their_mean_is_the_bar(results) -> None:
+    (table,) = result_tables(results)
+    axes = figures.improvements(table).axes[0]
+    drawn = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"]
+    for test, circles, bar in zip(table.module, drawn, axes.patches, strict=True):
+        plain, row = test.base.split(" / ")
+        mean = sum(GAPS[plain]) / 4
+        expected = [100 * (a - b) / mean for a, b in zip(GAPS[plain], GAPS[row], strict=True)]
+        assert circles == pytest.approx(expected)
+        assert (
+            sum(circles) / 4 == pytest.approx(bar.get_height()) == pytest.approx(test.improvement)
+        )
+    axes.figure.draw_without_rendering()
+    marks = [line.get_window_extent() for line in axes.lines if line.get_marker() == "o"]
+    for label in axes.texts:
+        assert not any(label.get_window_extent().overlaps(mark) for mark in marks)
+
+
+def test_what_the_signs_and_words_of_a_table_mean_is_written_beside_it(results) -> None:
+    (table,) = result_tables(results)
+    for name, words in (("±", "standard deviation"), ("95% interval", "mean gap")):
+        assert name in render.results_grid(table).note
+        assert words in render.results_grid(table).note
+    assert render.results_grid(table).note in text([table])
 
 
 def test_cost_to_quality_takes_the_cheapest_variant_of_each_method(results) -> None:

@@ -14,7 +14,7 @@ from coun.report import Row
 from coun.report.figures import gaps, heat_table
 from coun.report.figures.bars import LONGEST
 from coun.report.figures.grid import subplots
-from coun.report.style import CLASS_COLOURS, method_style, short_names, styled
+from coun.report.style import CLASS_COLOURS, SEED, method_style, short_names, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,6 +74,8 @@ def gap_against_cost(table: ResultTable) -> Figure:
 def improvements(table: ResultTable, printed: Mapping[str, float] | None = None) -> Figure:
     """By how many percent the module makes the gap of each method smaller (CoUn, Figure 4).
 
+    A bar is the mean, and each circle one seed.
+
     Args: printed: the values of the paper, by label of the method; shown as diamonds.
     """
     tests, printed = table.module, printed or {}
@@ -81,14 +83,23 @@ def improvements(table: ResultTable, printed: Mapping[str, float] | None = None)
         figure, (axes,) = subplots((max(3.6, 1.1 * len(tests) + 1.4), 3.4))
         for place, test in enumerate(tests):
             style = method_style(test.name)
-            bar = axes.bar(place, test.improvement, 0.6, color=style.colour, hatch=style.hatch)
-            axes.bar_label(bar, fmt="%.0f%%", padding=2, fontsize=8)
+            axes.bar(place, test.improvement, 0.6, color=style.colour, hatch=style.hatch)
+            axes.plot([place] * len(test.by_seed), test.by_seed, **SEED)
+            axes.annotate(
+                f"{test.improvement:.0f}%",
+                (place + 0.3, test.improvement),
+                xytext=(2, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
             if test.name in printed:
                 axes.plot(place, printed[test.name], "D", color="black", markersize=5)
         if printed.keys() & {test.name for test in tests}:
             axes.plot([], [], "D", color="black", markersize=5, label="printed")
             figure.legend(loc="outside right upper", fontsize=8)
         axes.margins(y=0.12)  # room for the percentages
+        axes.set_xlim(right=len(tests) - 0.4)
         axes.axhline(0, color="black", linewidth=1)
         names = [test.base.partition(" / ")[2] for test in tests]
         axes.set_xticks(range(len(tests)), names)

@@ -13,6 +13,12 @@ from coun.bench.output.result_table import WITHIN, ResultRow, ResultTable
 from coun.bench.spec.planned import RETRAIN
 from coun.report import Grid, Section
 
+NOTE = (
+    "Before ± is the mean over the seeds, after it their standard deviation; in brackets is the "
+    f"mean signed difference to the {RETRAIN} of the same seed. The 95% interval says where the "
+    "mean gap over many more seeds may lie; no gap is below 0 or above 100, so it is cut there."
+)
+
 
 def results_grid(table: ResultTable) -> Grid:
     """The metrics and the gap of every row."""
@@ -20,7 +26,8 @@ def results_grid(table: ResultTable) -> Grid:
     oracle = ["oracle gap"] * table.has_oracle
     gap = ["gap", "95% interval", *oracle, "gap of means"]
     header = ["", "reads forget", *names, *gap, "p", "runs"]
-    return Grid(header, [(table.mark(row), _cells(table, row)) for row in table.shown])
+    rows = [(table.mark(row), _cells(table, row)) for row in table.shown]
+    return Grid(header, rows, note=NOTE)
 
 
 def _cells(table: ResultTable, row: ResultRow) -> list[str]:
@@ -118,6 +125,7 @@ def markdown(section: Section) -> str:
     for table in section.tables:
         rows = [(mark, [*map(plain_markdown, texts)]) for mark, texts in table.rows]
         tables += f"{Grid([*map(plain_markdown, table.header)], rows).markdown}\n"
+        tables += f"{plain_markdown(table.note)}\n\n" if table.note else ""
     title, lead = plain_markdown(section.title), section.lead.replace("<", "&lt;")
     return f"## {title}\n\n{lead}\n\n{tables}"
 
@@ -157,16 +165,24 @@ def summary(table: ResultTable) -> str:
                 )
             by_words.setdefault(words, []).append(str(floors))
         cheapest = "; ".join(
-            f"within {' and '.join(distances)} floors {words}"
-            for words, distances in by_words.items()
+            f"within {_listed(distances)} floors: {words}" for words, distances in by_words.items()
         )
-        sentences.append(f"Cheapest method: {cheapest}.")
+        sentences.append(f"Cheapest method {cheapest}.")
     if table.ranks and table.can_tell:
         sentences.append(
             f"{best.name} is first in {table.ranks[best.name][0]:.0%} of the bootstrap resamples "
             "of the seeds."
         )
     return " ".join(sentences)
+
+
+def _listed(words: Sequence[str]) -> str:
+    """The words as a list in a sentence.
+
+    >>> _listed(["1.0", "1.5", "3.0"])
+    '1.0, 1.5 and 3.0'
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _told_apart(table: ResultTable) -> str:

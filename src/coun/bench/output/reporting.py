@@ -117,7 +117,8 @@ def _tex(results: Mapping[str, Any], tables: Sequence[ResultTable], how: Latex) 
         ):
             if grid is not None:
                 label = f"{how.label}{name}-{slug(table.title)}"
-                parts.append(latex_of_grid(grid, f"{table.title}: {grid.header[0]}.", label))
+                caption = f"{table.title}: {grid.header[0]}. {grid.note}".strip()
+                parts.append(latex_of_grid(grid, caption, label))
     return "\n\n".join(parts) + "\n" * (len(parts) > 1)
 
 
@@ -221,8 +222,8 @@ def _pictures(
     pictures = [
         Picture(
             figures.gap_bars(table),
-            "Gap to Retrain: mean, standard deviation and every seed. Dashed: the mean gap between "
-            "two Retrains (the floor).",
+            "Gap to Retrain: mean, standard deviation, and a circle for each seed. Dashed: the "
+            "mean gap between two Retrains (the floor).",
             "gaps",
         ),
         Picture(
@@ -237,7 +238,8 @@ def _pictures(
             Picture(
                 figures.improvements(table, printed),
                 "By how many percent the contrastive module makes the mean gap of each method "
-                "smaller.",
+                "smaller; below 0, larger. A circle is one seed: the change of its gap, in percent "
+                "of the mean gap without the module.",
                 "improvements",
             )
         )

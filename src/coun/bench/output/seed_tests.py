@@ -18,6 +18,15 @@ from coun.report import Grid
 FEWEST = 3  # seeds below which nothing is tested
 HEADER = ["tests by seed", "method", "difference", "p (Holm)", "margin", "equivalent (p)"]
 
+NOTE = (
+    f"Difference: to the {RETRAIN} of the same seed; for a metric that itself compares a model "
+    f"with {RETRAIN}, to that of a second {RETRAIN}. p (Holm): the chance of so large a difference "
+    f"where there is none, corrected for the number of methods. Margin: how far two {RETRAIN}s are "
+    "apart, which counts as no difference. Equivalent: yes if the difference is shown to be "
+    "smaller than the margin (two one-sided tests at 5%); not shown does not mean that there is a "
+    "difference."
+)
+
 
 def seed_tests(results: Mapping[str, Any], table: ResultTable) -> Grid | None:
     """Test for every metric whether a method differs from Retrain, and whether it is equivalent.
@@ -33,7 +42,7 @@ def seed_tests(results: Mapping[str, Any], table: ResultTable) -> Grid | None:
     records = records_of(results["rows"], table.workload, table.scenario, table.stage)
     tested = table.metrics.items()
     lines = [line for name, metric in tested for line in _of_metric(name, metric, records)]
-    return Grid.of(HEADER, lines, words=True) if lines else None
+    return Grid.of(HEADER, lines, words=True, note=NOTE) if lines else None
 
 
 def _of_metric(name: str, metric: Metric, records: Sequence[Mapping[str, Any]]) -> list[list[str]]:

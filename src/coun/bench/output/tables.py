@@ -100,7 +100,7 @@ def _row(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Result
         metrics={m: Cell.of(numbers) for m, numbers in values.items() if numbers},
         differences=differences,
         gap=Cell.of(list(gaps.values())),
-        interval=mean_interval(list(gaps.values())),
+        interval=mean_interval(list(gaps.values()), limits=(0, 100)),
         gap_of_means=_mean([abs(d) for d in differences.values()]),
         costs=costs,
         gaps=gaps,
@@ -152,9 +152,18 @@ def _module_tests(methods: Sequence[ResultRow]) -> list[ModuleTest]:
             row.gap.mean,
             p_values[row.name],
             corrected[row.name],
+            _changes(plain, row),
         )
         for plain, row in tested
     ]
+
+
+def _changes(plain: ResultRow, row: ResultRow) -> tuple[float, ...]:
+    """By how much the module made the gap of each seed smaller, in percent of the mean without."""
+    if not plain.gap.mean:
+        return ()
+    shared = [seed for seed in plain.gaps if seed in row.gaps]
+    return tuple(100 * (plain.gaps[s] - row.gaps[s]) / plain.gap.mean for s in shared)
 
 
 def _without_module(row: ResultRow, methods: Sequence[ResultRow]) -> ResultRow | None:
@@ -189,11 +198,13 @@ def legend(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("UA", "100 minus the accuracy on the forget rows, in percent."),
         ("MIA", f"{attack[0].upper()}{attack[1:]}."),
         *((m.label, f"{m.title} ({m.unit or 'no unit'}).") for m in further),
+        ("±", "Before it the mean over the seeds, after it their standard deviation."),
         ("in brackets", f"The mean signed difference to the {RETRAIN} of the same seed."),
         (
             "gap",
             f"The mean absolute difference to {RETRAIN} over RA, UA, TA and MIA, in points: the "
-            "mean over seeds, with its 95% interval.",
+            "mean over seeds, with its 95% interval (Student's t, cut at 0 and 100, between which "
+            "every gap lies).",
         ),
         ("gap of means", "The same of the means over seeds, as the paper computes it."),
         (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from coun.report.figures.grid import subplots
-from coun.report.style import method_style, styled
+from coun.report.style import SEED, method_style, styled
 from coun.report.table import Row
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def gaps(
     Args:
         rows: of `tabulate`; those of Retrain, and those without a gap, are left out.
         floor: the gap between two Retrains in points, drawn as a line; NaN for no line.
-        points: by method the values behind a mean, drawn as dots.
+        points: by method the values behind a mean, drawn as circles.
 
     >>> from coun.report import tabulate
     >>> rows = tabulate({"FT": [{"average_gap": 1.0}, {"average_gap": 3.0}]})
@@ -49,7 +49,7 @@ def gaps(
             edgecolor="white",
         )
         dots = (points or {}).get(row.name, ())
-        axes.plot(dots, [place] * len(dots), "k.", markersize=4, alpha=0.6)
+        axes.plot(dots, [place] * len(dots), **SEED)
         end = max([cell.mean + (cell.std or 0), *dots])
         axes.text(end, place, f"  {cell.mean:.2f}", va="center")
     if not math.isnan(floor):
