@@ -6,6 +6,7 @@ All of them work without network: the files that they write can be looked at or 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,7 @@ def tensorboard_writer(folder: str | Path) -> Iterator[Writer]:
     module = optional_package("torch.utils.tensorboard", "tensorboard")
     writer = module.SummaryWriter(str(expanded(folder)))
     try:
-        steps = _Steps()
-
-        def write(row: Mapping[str, Any]) -> None:
-            step = steps.next(row)
-            for name, value in _values(row).items():
-                writer.add_scalar(name, value, step)
-
-        yield write
+        yield _on_curves(writer.add_scalar)
     finally:
         writer.close()
 
@@ -95,30 +89,25 @@ def mlflow_writer(experiment: str, *, tracking_uri: str | None = None) -> Iterat
     run = client.create_run(number).info.run_id
     status = "FAILED"
     try:
-        steps = _Steps()
-
-        def write(row: Mapping[str, Any]) -> None:
-            step = steps.next(row)
-            for name, value in _values(row).items():
-                client.log_metric(run, name, value, step=step)
-
-        yield write
+        yield _on_curves(lambda name, value, step: client.log_metric(run, name, value, step=step))
         status = "FINISHED"
     finally:
         client.set_terminated(run, status)
 
 
-class _Steps:
-    """Counts the rows of each stage and phase, which have a curve of their own."""
+def _on_curves(write: Callable[[str, float, int], object]) -> Writer:
+    """A writer that counts the rows of each stage and phase, which have a curve of their own.
 
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+    Args: write: takes the name of a value, the value, and the number of its row, from 1 on.
+    """
+    counts = Counter[str]()
 
-    def next(self, row: Mapping[str, Any]) -> int:
-        """The number of this row on its curve, from 1 on."""
-        curve = _curve(row)
-        self._counts[curve] = self._counts.get(curve, 0) + 1
-        return self._counts[curve]
+    def on_epoch(row: Mapping[str, Any]) -> None:
+        counts[_curve(row)] += 1
+        for name, value in _values(row).items():
+            write(name, value, counts[_curve(row)])
+
+    return on_epoch
 
 
 def _curve(row: Mapping[str, Any]) -> str:

@@ -11,21 +11,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Phase, Stage, Task
+from coun.engine import Stage, Task
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import (
-    FROZEN,
-    ForgetBatchSize,
-    ForgetEpochs,
-    LearningRate,
-    Schedule,
-    Training,
-    WeightDecay,
-)
+from coun.plans.forget_only import ForgetOnly
+from coun.plans.method import FROZEN, LearningRate, WeightDecay
 
 
 @dataclass(frozen=True, config=FROZEN)
-class BoundaryExpand(Training):
+class BoundaryExpand(ForgetOnly):
     """Train forget rows to a class K + 1, which is dropped afterwards (Boundary expand, BE).
 
     The forget rows get a class of their own, which takes them out of all others; afterwards
@@ -44,16 +37,11 @@ class BoundaryExpand(Training):
 
     name: ClassVar[str] = "boundary_expand"
     source: ClassVar[str] = "Boundary Unlearning, Chen et al., CVPR 2023"
-    reads: ClassVar[frozenset[str]] = frozenset({"forget"})
 
-    epochs: ForgetEpochs = Field(10)
-    batch_size: ForgetBatchSize = Field(None)
     lr: LearningRate = Field(1e-5)
-    schedule: Schedule = Field("constant")
     weight_decay: WeightDecay = Field(0.0)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        _, size = self.budget()
         with task.seeds.as_global("init", "expand"):
             extra = nn.Linear(task.classifier.in_features, 1).to(task.device)
 
@@ -63,4 +51,4 @@ class BoundaryExpand(Training):
             last = torch.full_like(context.labels("forget"), out.logits.shape[1])
             return F.cross_entropy(wide, last)
 
-        yield self.fit(Phase(Objective.of(term), {"forget": size}), modules=(extra,))
+        yield self.fit_forget(Objective.of(term), modules=(extra,))

@@ -12,23 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coun.data import Data, Split
-from coun.engine import Phase, Stage, Task
+from coun.engine import Stage, Task
 from coun.errors import CounError
 from coun.models import Classifier
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import (
-    FROZEN,
-    ForgetBatchSize,
-    ForgetEpochs,
-    LearningRate,
-    Schedule,
-    Training,
-    WeightDecay,
-)
+from coun.plans.forget_only import ForgetOnly
+from coun.plans.method import FROZEN, LearningRate, WeightDecay
 
 
 @dataclass(frozen=True, config=FROZEN)
-class BoundaryShrink(Training):
+class BoundaryShrink(ForgetOnly):
     """Train forget rows to the class that a small attack moves them to (Boundary shrink, BS).
 
     A small attack shows which class is nearest to each forget row, and the model learns that
@@ -50,13 +43,9 @@ class BoundaryShrink(Training):
 
     name: ClassVar[str] = "boundary_shrink"
     source: ClassVar[str] = "Boundary Unlearning, Chen et al., CVPR 2023"
-    reads: ClassVar[frozenset[str]] = frozenset({"forget"})
     changes_inputs: ClassVar[bool] = True
 
-    epochs: ForgetEpochs = Field(10)
-    batch_size: ForgetBatchSize = Field(None)
     lr: LearningRate = Field(1e-5)
-    schedule: Schedule = Field("constant")
     weight_decay: WeightDecay = Field(0.0)
     eps: float = Field(0.1, ge=0, description="Size of the attack, for pixels in 0..1.")
 
@@ -69,7 +58,6 @@ class BoundaryShrink(Training):
             )
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        _, size = self.budget()
         true = task.data.train.labels.cpu()[task.indices("forget")]
         nearest = nearest_labels(task, self.eps)
 
@@ -79,7 +67,7 @@ class BoundaryShrink(Training):
 
         moved = int((nearest != true).sum())
         name = f"shrink to the nearest boundary, the attack moved {moved} of {len(true)}"
-        yield self.fit(Phase(Objective.of(term), {"forget": size}), name=name)
+        yield self.fit_forget(Objective.of(term), name=name)
 
 
 def nearest_labels(task: Task, eps: float, *, batch: int = 256) -> Tensor:

@@ -15,7 +15,7 @@ from coun.engine import Edit, Stage, Task
 from coun.errors import CounError
 from coun.methods.finetune import FineTune
 from coun.models import Classifier
-from coun.plans.method import FROZEN, LearningRate, Positive
+from coun.plans.method import FROZEN, LearningRate, LrFloor, Positive, RetainEpochs
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -40,12 +40,10 @@ class CT(FineTune):
     source: ClassVar[str] = "CT, NeurIPS 2023 competition; Cadet et al., arXiv 2410.01276"
     edits_first: ClassVar[bool] = True
 
-    epochs: Positive | None = Field(3, description="Passes over the retain rows.")
+    epochs: RetainEpochs = Field(3)
     batch_size: Positive | None = Field(64, description="Retain rows per step.")
     lr: LearningRate = Field(1e-3)
-    lr_floor: float = Field(
-        0.0, ge=0, description="Learning rate at the end of the cosine schedule."
-    )
+    lr_floor: LrFloor = Field(0.0)
 
     def check(self, classifier: Classifier, data: Data, split: Split | None) -> None:
         super().check(classifier, data, split)

@@ -11,21 +11,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Phase, Stage, Task
+from coun.engine import Stage, Task
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import (
-    FROZEN,
-    ForgetBatchSize,
-    ForgetEpochs,
-    LearningRate,
-    Schedule,
-    Training,
-    WeightDecay,
-)
+from coun.plans.forget_only import ForgetOnly
+from coun.plans.method import FROZEN, LearningRate, WeightDecay
 
 
 @dataclass(frozen=True, config=FROZEN)
-class Delete(Training):
+class Delete(ForgetOnly):
     """Match the Original's predictions for forget rows with the true class left out (DELETE).
 
     The model learns for each forget row what the Original would say if the true class did not
@@ -46,16 +39,11 @@ class Delete(Training):
 
     name: ClassVar[str] = "delete"
     source: ClassVar[str] = "DELETE, Zhou et al., CVPR 2025"
-    reads: ClassVar[frozenset[str]] = frozenset({"forget"})
 
-    epochs: ForgetEpochs = Field(10)
-    batch_size: ForgetBatchSize = Field(None)
     lr: LearningRate = Field(0.01)
-    schedule: Schedule = Field("constant")
     weight_decay: WeightDecay = Field(0.0)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        _, size = self.budget()
         teacher = task.teacher()
 
         def term(context: BatchContext) -> Tensor:
@@ -63,7 +51,7 @@ class Delete(Training):
             logits = context.outputs("forget").logits
             return without_true_class(logits, target, context.labels("forget"))
 
-        yield self.fit(Phase(Objective.of(term), {"forget": size}))
+        yield self.fit_forget(Objective.of(term))
 
 
 def without_true_class(logits: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from coun.methods.projection import along
 from coun.methods.prune import prunable
 from coun.objectives import BatchContext, Objective, cross_entropy
 from coun.plans.masks import top_k_masks
-from coun.plans.method import FROZEN, LearningRate, Positive, Training
+from coun.plans.method import FROZEN, LearningRate, LrFloor, Positive, RetainEpochs, Training
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -47,12 +47,10 @@ class MSG(Training):
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
     edits_first: ClassVar[bool] = True
 
-    epochs: Positive | None = Field(5, description="Passes over the retain rows.")
+    epochs: RetainEpochs = Field(5)
     batch_size: Positive | None = Field(64, description="Retain rows per step.")
     lr: LearningRate = Field(1e-3)
-    lr_floor: float = Field(
-        0.0, ge=0, description="Learning rate at the end of the cosine schedule."
-    )
+    lr_floor: LrFloor = Field(0.0)
     warmup: float = Field(
         0.5,
         ge=0,

@@ -11,25 +11,18 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from coun.engine import Phase, Stage, Task
+from coun.engine import Stage, Task
 from coun.engine.process_group import ProcessGroup
 from coun.errors import CounError
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import (
-    FROZEN,
-    ForgetBatchSize,
-    ForgetEpochs,
-    LearningRate,
-    Schedule,
-    Training,
-    WeightDecay,
-)
+from coun.plans.forget_only import ForgetEpochs, ForgetOnly
+from coun.plans.method import FROZEN, LearningRate, WeightDecay
 
 EXTRA = 12  # forward passes' worth of arithmetic: two input gradients, and their own gradients
 
 
 @dataclass(frozen=True, config=FROZEN)
-class MUMis(Training):
+class MUMis(ForgetOnly):
     """Reduce the sensitivity of a forget row's own logit to its input (MU-Mis).
 
     Training on a row makes the logit of its class depend strongly on the inputs of that row. The
@@ -52,13 +45,10 @@ class MUMis(Training):
 
     name: ClassVar[str] = "mu_mis"
     source: ClassVar[str] = "MU-Mis, Cheng et al., ICLR 2026"
-    reads: ClassVar[frozenset[str]] = frozenset({"forget"})
     changes_inputs: ClassVar[bool] = True
 
     epochs: ForgetEpochs = Field(5)
-    batch_size: ForgetBatchSize = Field(None)
     lr: LearningRate = Field(1e-4)
-    schedule: Schedule = Field("constant")
     weight_decay: WeightDecay = Field(0.0)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
@@ -67,7 +57,6 @@ class MUMis(Training):
                 "mu_mis takes gradients of gradients, which several processes cannot average, but "
                 "torchrun started several; run it without torchrun"
             )
-        _, size = self.budget()
         classes = len(task.data.classes)
 
         def term(context: BatchContext) -> Tensor:
@@ -83,7 +72,7 @@ class MUMis(Training):
             task.cost.flops += EXTRA * len(x) * task.flops
             return (of_label - of_another).clamp(min=0).mean()
 
-        yield self.fit(Phase(Objective.of(term), {"forget": size}))
+        yield self.fit_forget(Objective.of(term))
 
 
 def sensitivity(logits: Tensor, inputs: Tensor, classes: Tensor) -> Tensor:

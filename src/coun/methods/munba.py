@@ -15,7 +15,7 @@ from coun.engine import Phase, Stage, Task
 from coun.engine.batches import steps_per_epoch
 from coun.methods.projection import along, dot
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Training
+from coun.plans.method import FROZEN, LearningRate, RetainEpochs, Schedule, Training
 
 FALLBACK = 0.1  # weight of the forget gradient where the two cannot agree
 
@@ -51,7 +51,7 @@ class MUNBa(Training):
     source: ClassVar[str] = "MUNBa, Wu and Harandi, ICCV 2025"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(10, description="Passes over the retain rows.")
+    epochs: RetainEpochs = Field(10)
     lr: LearningRate = Field(0.01)
     schedule: Schedule = Field("constant")
     max_norm: float = Field(1.0, gt=0, description="Largest length of a bargained step.")

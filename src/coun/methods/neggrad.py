@@ -11,21 +11,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coun.engine import Phase, Stage, Task
+from coun.engine import Stage, Task
 from coun.objectives import BatchContext, Objective
-from coun.plans.method import (
-    FROZEN,
-    ForgetBatchSize,
-    ForgetEpochs,
-    LearningRate,
-    MaxLoss,
-    Schedule,
-    Training,
-)
+from coun.plans.forget_only import ForgetEpochs, ForgetOnly
+from coun.plans.method import FROZEN, LearningRate, MaxLoss
 
 
 @dataclass(frozen=True, config=FROZEN)
-class NegGrad(Training):
+class NegGrad(ForgetOnly):
     """Increase the forget loss by gradient ascent, without retain rows (NegGrad, NG, GA).
 
     Each step does the opposite of training: it makes the forget rows less likely. Retain rows
@@ -44,18 +37,14 @@ class NegGrad(Training):
 
     name: ClassVar[str] = "neggrad"
     source: ClassVar[str] = "NegGrad, Golatkar et al., CVPR 2020; Thudi et al., EuroS&P 2022"
-    reads: ClassVar[frozenset[str]] = frozenset({"forget"})
 
     epochs: ForgetEpochs = Field(5)
-    batch_size: ForgetBatchSize = Field(None)
     lr: LearningRate = Field(1e-4)
-    schedule: Schedule = Field("constant")
     max_loss: MaxLoss = Field(None)
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
-        _, size = self.budget()
         objective = -bounded_loss(self.max_loss or math.log(len(task.data.classes)))
-        yield self.fit(Phase(objective, {"forget": size}))
+        yield self.fit_forget(objective)
 
 
 def bounded_loss(limit: float) -> Objective:

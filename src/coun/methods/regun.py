@@ -16,7 +16,7 @@ from coun.engine import Stage, Task, predict
 from coun.models import Classifier
 from coun.objectives import BatchContext, Objective, cross_entropy
 from coun.plans.matching import refuse_whole_classes
-from coun.plans.method import FROZEN, LearningRate, Positive, Schedule
+from coun.plans.method import FROZEN, LearningRate, Positive, RetainEpochs, Schedule
 from coun.plans.two_losses import TwoLosses
 
 
@@ -49,7 +49,7 @@ class ReGUn(TwoLosses):
     source: ClassVar[str] = "ReGUn, Mirlach et al., arXiv 2603.11210"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget", "held_out"})
 
-    epochs: Positive | None = Field(10, description="Passes over the retain rows.")
+    epochs: RetainEpochs = Field(10)
     lr: LearningRate = Field(0.01)
     schedule: Schedule = Field("constant")
     weight: float = Field(0.5, ge=0, lt=1, description="Weight of the forget loss.")

@@ -16,7 +16,7 @@ from coun.models import Classifier
 from coun.objectives import cross_entropy
 from coun.objectives.distillation import distil
 from coun.plans.epochs import error_rate, held_out_rows, hold_out, one_stage_per_epoch
-from coun.plans.method import FROZEN, LearningRate, Positive, Schedule, Share
+from coun.plans.method import FROZEN, LearningRate, Positive, RetainEpochs, Schedule, Share
 from coun.plans.two_losses import TwoLosses
 
 
@@ -49,7 +49,7 @@ class Scrub(TwoLosses):
     source: ClassVar[str] = "SCRUB, Kurmanji et al., NeurIPS 2023"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(3, description="Passes over the retain rows.")
+    epochs: RetainEpochs = Field(3)
     batch_size: Positive | None = Field(128, description="Retain rows per step.")
     lr: LearningRate = Field(5e-4)
     schedule: Schedule = Field("constant")

@@ -16,7 +16,7 @@ from coun.engine import Phase, Stage, Task, batch_gradients
 from coun.engine.batches import steps_per_epoch
 from coun.methods.projection import along
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.method import FROZEN, LearningRate, Positive
+from coun.plans.method import FROZEN, LearningRate, LrFloor, Positive, RetainEpochs
 from coun.plans.two_losses import TwoLosses
 
 TINY = 1e-15  # keeps ratios finite, as in the authors' code
@@ -51,11 +51,9 @@ class SFRon(TwoLosses):
     source: ClassVar[str] = "SFR-on, Huang et al., NeurIPS 2024"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(9, description="Passes over the retain rows.")
+    epochs: RetainEpochs = Field(9)
     lr: LearningRate = Field(0.01)
-    lr_floor: float = Field(
-        0.0, ge=0, description="Learning rate at the end of the cosine schedule."
-    )
+    lr_floor: LrFloor = Field(0.0)
     every: Positive = Field(5, description="Number of retain steps for each forget step.")
     strength: float = Field(25.0, ge=0, description="Factor of the forget loss at the start.")
     power: float = Field(

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from coun.engine import Stage, Task
 from coun.objectives import BatchContext, Objective, cross_entropy
-from coun.plans.method import FROZEN, LearningRate, Positive, Schedule
+from coun.plans.method import FROZEN, LearningRate, Positive, RetainEpochs, Schedule
 from coun.plans.two_losses import TwoLosses
 
 
@@ -44,7 +44,7 @@ class TRW(TwoLosses):
     source: ClassVar[str] = "TRW, Ebrahimpour-Boroojeny et al., arXiv 2506.20893"
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
 
-    epochs: Positive | None = Field(10, description="Passes over the retain rows.")
+    epochs: RetainEpochs = Field(10)
     lr: LearningRate = Field(0.01)
     schedule: Schedule = Field("constant")
     tilt: float = Field(5.0, ge=0, description="How much similar classes gain, beta.")

@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 # Settings of several methods, which differ in their defaults only. A method writes `Field(0.1)`,
 # not `0.1`, because mypy expects plain defaults after all fields with a `Field`.
+RetainEpochs = Annotated[Positive | None, Field(description="Passes over the retain rows.")]
 LearningRate = Annotated[float, Field(gt=0, description="Peak learning rate.")]
 Schedule = Annotated[
     Literal["cosine", "multistep", "constant"],
@@ -50,13 +51,11 @@ Schedule = Annotated[
 OptimizerKind = Annotated[
     Literal["sgd", "adamw"], Field(description="Optimizer: SGD with momentum, or AdamW.")
 ]
-WeightDecay = Annotated[float, Field(ge=0, description="Weight decay, on all parameters.")]
-# Of methods that train on forget rows only, or push their loss up.
-ForgetEpochs = Annotated[Positive | None, Field(description="Passes over the forget rows.")]
-ForgetBatchSize = Annotated[
-    Positive | None,
-    Field(description="Forget rows per step. Default: inherited from the Original."),
+LrFloor = Annotated[
+    float, Field(ge=0, description="Learning rate at the end of the cosine schedule.")
 ]
+WeightDecay = Annotated[float, Field(ge=0, description="Weight decay, on all parameters.")]
+# Of methods that push the loss of forget rows up.
 MaxLoss = Annotated[
     float | None,
     Field(
@@ -234,9 +233,7 @@ class Training(Method):
         0.05, gt=0, description="Peak learning rate. The CoUn paper tunes it in 0.01..0.1."
     )
     schedule: Schedule = Field("cosine")
-    lr_floor: float = Field(
-        1e-4, ge=0, description="Learning rate at the end of the cosine schedule."
-    )
+    lr_floor: LrFloor = Field(1e-4)
     warmup: Share = Field(
         0.0, description="Fraction of the run in which the learning rate rises linearly from 0."
     )
@@ -335,9 +332,7 @@ class FromScratch(Training):
     batch_size: Positive = Field(256, description="Rows per step.")
     lr: LearningRate = Field(0.1)
     schedule: Schedule = Field("multistep")
-    lr_floor: float = Field(
-        0.0, ge=0, description="Learning rate at the end of the cosine schedule."
-    )
+    lr_floor: LrFloor = Field(0.0)
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
         return self
