@@ -136,3 +136,28 @@ def test_only_runs_with_hashed_ids_say_that_ids_cannot_be_read(coun_command, pho
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert "leave out --find to see ids" in result.err
     assert "readable" not in result.err
+
+
+def test_ids_of_test_rows_that_would_name_training_rows_are_not_written(
+    coun_command, tmp_path
+) -> None:
+    """Test row 12 of the digits is called 12, and so is a training row."""
+    coun_command("train", "--data", "digits", "--model", "mlp", "--set", "epochs=1", "--out", "run")
+    for number, source in enumerate(("digits", "run")):
+        out = tmp_path / f"ids-{number}.txt"
+        printed = coun_command("rows", source, "--find", "12", "--out", out)
+        expected = [str(row) for row in range(1438) if "12" in str(row)]
+        assert out.read_text().split() == expected
+        tests = sum("12" in str(row) for row in range(359))
+        assert f"{len(expected)} ids written to {out}; {tests} test rows left out" in printed.err
+        words = ("train", "--data", "digits", "--model", "mlp", "--set", "epochs=1")
+        assert coun_command(*words, "--forget-ids", out, "--out", f"retrain-{number}").code == 0
+
+
+def test_ids_of_test_rows_that_have_names_are_written(coun_command, photos, tmp_path) -> None:
+    coun_command("train", "--data", "folder:photos", "--model", "mlp", "--set", "epochs=1",
+                 "--out", "run")  # fmt: skip
+    for source in ("folder:photos", "run"):
+        out = tmp_path / f"{source[:3]}.txt"
+        coun_command("rows", source, "--find", "cat1", "--out", out)
+        assert sorted(out.read_text().split()) == ["test/cat/cat1.png", "train/cat/cat1.png"]

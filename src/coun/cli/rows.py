@@ -20,6 +20,7 @@ from coun.files import atomically, expanded, write_text
 if TYPE_CHECKING:
     from coun.data import Data
     from coun.data.lookup import Row
+    from coun.runs.run_rows import RunRow
 
 
 @app.command(
@@ -119,7 +120,7 @@ def command(
     if sheet is not None:
         _write_pictures(sheet, data, rows)
     elif out is not None:
-        _write_ids(out, [row.id for row in matches])
+        _write_ids(out, *_nameable(matches))
     if as_json:
         keys = ("number", "id", "label", "part", "distance")
         listing = [{key: getattr(row, key) for key in keys} for row in rows]
@@ -156,9 +157,10 @@ def _rows_of_run(
         )
     rows.sort(key=lambda row: not row.forgotten_by)
     if out is not None:
-        _write_ids(out, [row.id for row in rows])
+        _write_ids(out, *_nameable(rows))
     if as_json:
-        shown = [vars(row) for row in rows[:limit_shown]]
+        keys = ("number", "id", "label", "part", "forgotten_by")
+        shown = [{key: getattr(row, key) for key in keys} for row in rows[:limit_shown]]
         app.emit({"run": folder, "rows": len(rows), "shown": shown})
         return
     _print_rows(
@@ -261,10 +263,25 @@ def _print_rest(shown: int, total: int) -> None:
         )
 
 
-def _write_ids(path: Path, ids: list[str]) -> None:
-    """Write *ids*, one per line, and say so, because a table may show a part of them only."""
+def _write_ids(path: Path, ids: Sequence[str], unnamed: int = 0) -> None:
+    """Write *ids*, one per line, and say so, because a table may show a part of them only.
+
+    Args: unnamed: number of rows that were found and cannot be named by an id.
+    """
+    left_out = ""
+    if unnamed:
+        rows = counted(unnamed, "test row")
+        left_out = f"; {rows} left out, because their ids are numbers, which name training rows"
+    if unnamed and not ids:
+        raise CounError(f"{path} would be empty{left_out}; expected training rows")
     write_text(path, "".join(f"{name}\n" for name in ids))
-    click.echo(f"{counted(len(ids), 'id')} written to {path}", err=True)
+    click.echo(f"{counted(len(ids), 'id')} written to {path}{left_out}", err=True)
+
+
+def _nameable(rows: Sequence[Row | RunRow]) -> tuple[list[str], int]:
+    """The ids that a request can name, and the number of rows without one."""
+    ids = [row.id for row in rows if row.nameable]
+    return ids, len(rows) - len(ids)
 
 
 def _write_pictures(path: Path, data: Data, rows: list[Row]) -> None:

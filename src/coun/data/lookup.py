@@ -33,6 +33,8 @@ class Row:
         part: "train" or "test".
         place: its position in that part.
         distance: from the picture that was looked for, None where none was.
+        nameable: whether a request can name it by its id. The id of a test row is a mere number
+            where test rows have no names, and names a training row.
     """
 
     number: int
@@ -41,6 +43,7 @@ class Row:
     part: str
     place: int
     distance: float | None = None
+    nameable: bool = True
 
 
 def all_rows(data: Data, text: str = "") -> list[Row]:
@@ -53,9 +56,11 @@ def all_rows(data: Data, text: str = "") -> list[Row]:
     rows = []
     for part, examples in zip(PARTS, (data.train, data.test), strict=True):
         labels, numbers = examples.labels.tolist(), examples.numbers.tolist()
+        nameable = part == "train" or bool(data.named_test_rows)
         for place, name in enumerate(examples.ids):
             if text.casefold() in name.casefold():
-                rows.append(Row(numbers[place], name, data.classes[labels[place]], part, place))
+                label = data.classes[labels[place]]
+                rows.append(Row(numbers[place], name, label, part, place, nameable=nameable))
     return rows
 
 
@@ -84,12 +89,13 @@ def rows_of_source(
     rows = []
     shown = content.kept_rows(limit, test_limit)
     for part_name, part, positions in zip(PARTS, (content.train, content.test), shown, strict=True):
+        nameable = part_name == "train" or content.one_numbering or part.names is not None
         for place, position in enumerate(positions.tolist()):
             number = int(part.row_numbers[position])
             row_id = str(number) if part.names is None else part.names[position]
             if text.casefold() in row_id.casefold():
                 label = content.classes[part.labels[position]]
-                rows.append(Row(number, row_id, label, part_name, place))
+                rows.append(Row(number, row_id, label, part_name, place, nameable=nameable))
     return rows, opened
 
 

@@ -21,6 +21,7 @@ class RunRow:
         part: "train" or "test".
         forgotten_by: the request that names the row, in words; empty for a retained row and
             for a test row that no request names.
+        nameable: whether a request can name the row by its id, as of `coun.data.lookup.Row`.
 
     >>> RunRow(number=22, id="22", label="9", part="train").forgotten_by
     ''
@@ -31,6 +32,7 @@ class RunRow:
     label: str
     part: str
     forgotten_by: str = ""
+    nameable: bool = True
 
 
 def rows_of_run(folder: str | Path) -> list[RunRow]:
@@ -66,7 +68,8 @@ def rows_of_run(folder: str | Path) -> list[RunRow]:
             words = requests.get(number, "an earlier request")
         elif part == "test" and number in held_out:
             words = "left out of measurements"
-        rows.append(RunRow(number, name, table.classes[label], str(part), words))
+        nameable = part == "train" or table.one_numbering or "test" in table.named
+        rows.append(RunRow(number, name, table.classes[label], str(part), words, nameable))
     return rows
 
 
