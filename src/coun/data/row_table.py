@@ -97,16 +97,14 @@ class RowTable:
         assert absent.hashes is not None
         assert absent_test.hashes is not None
         count = len(data.train) + len(absent.ids)
-        hashes = (
-            (row_hashes(data.train), absent.hashes),
-            (row_hashes(data.test), absent_test.hashes),
-        )
         limits = (("train", data.limit), ("test", data.origin.get("test_limit")))
         return cls(
             (*data.train.ids, *absent.ids, *data.test.ids, *absent_test.ids),
             joined(data.train.numbers, absent.numbers, data.test_numbers),
             joined(data.train.labels, absent.labels, data.test.labels, absent_test.labels),
-            np.concatenate([*hashes[0], *hashes[1]]),
+            np.concatenate(
+                [row_hashes(data.train), absent.hashes, row_hashes(data.test), absent_test.hashes]
+            ),
             np.array(["train"] * count + ["test"] * len(data.test_numbers)),
             np.concatenate([roles, absent_roles, test_roles, absent_test_roles]),
             data.classes,
@@ -218,10 +216,9 @@ def load_recorded(
     except CounError:
         if not table.limited:
             raise
-    columns = {key: value for key, value in origin.items() if key != "test_limit"}
-    aligned, missing = align(
-        load(source, partial=True, **columns), table, allow_missing=allow_missing
-    )
+    whole = {key: value for key, value in origin.items() if key != "test_limit"}
+    data = load(source, partial=True, **whole)
+    aligned, missing = align(data, table, allow_missing=allow_missing)
     return replace(aligned, limit=limit, origin=origin), missing
 
 
@@ -355,12 +352,9 @@ def _part(
 ) -> TensorExamples | RenamedExamples:
     """The recorded rows of one part that are there, with what the record says of them."""
     rows = np.flatnonzero(((table.parts == "train") == training) & (place >= 0))
-    examples: Examples
     examples, positions = data.train if training else data.test, torch.from_numpy(place[rows])
     if table.one_numbering:
-        examples = joined_examples(data.train, data.test)
-        if isinstance(data.train, TensorExamples) and isinstance(data.test, TensorExamples):
-            examples = _pooled(data.train, data.test)
+        examples = _pooled(data.train, data.test)
     elif not training:
         positions = positions - len(data.train)
     chosen = examples.take(positions)
@@ -376,7 +370,10 @@ def _part(
     return RenamedExamples(chosen, **recorded)
 
 
-def _pooled(train: TensorExamples, test: TensorExamples) -> TensorExamples:
+def _pooled(train: Examples, test: Examples) -> Examples:
+    """The rows of both parts; in memory if both are."""
+    if not (isinstance(train, TensorExamples) and isinstance(test, TensorExamples)):
+        return joined_examples(train, test)
     return TensorExamples(
         torch.cat([train.images, test.images]),
         torch.cat([train.labels, test.labels]),

@@ -79,7 +79,7 @@ class Split(SplitRows):
         before = past.forget
         if not requests and len(before) == 0:
             raise CounError("no forget request is given; expected at least one")
-        chosen = [before, data.canary_numbers[: None if requests else 0]]
+        chosen = [before, data.canary_numbers if requests else no_rows()]
         drawn, held_out = [past.drawn], [past.held_out]
         for request in requests:
             if isinstance(request, Listed):
@@ -103,7 +103,7 @@ class Split(SplitRows):
             )
         # Rows that were forgotten and then deleted stay forgotten, also where nobody says so.
         deleted, deleted_tests = _forgotten_and_absent(data)
-        absent = deleted[~torch.isin(deleted, forget)]
+        absent = without(deleted, forget)
         return cls._with_content(
             data,
             union(forget, absent),
@@ -310,12 +310,11 @@ class Split(SplitRows):
         forgotten = torch.isin(numbers, forget)
         retain = numbers[~forgotten]
         if data.absent is not None and allow_missing:
-            absent = data.absent.numbers
-            retain = torch.cat([retain, absent[~torch.isin(absent, forget)]])
+            retain = torch.cat([retain, without(data.absent.numbers, forget)])
         fields["forget_ids"] = {**fields.get("forget_ids", {}), **ids_of(data, forget)}
         split = cls(forget, retain.sort().values, **fields)
         with_rows = union(torch.cat([labels[forgotten], split.absent_labels(data)]))
-        whole = with_rows[~torch.isin(with_rows, labels[~forgotten])]
+        whole = without(with_rows, labels[~forgotten])
         # A class whose rows were deleted is known by the record only.
         recorded = set(fields.get("forgotten_classes", ())) - set(labels[~forgotten].tolist())
         split = replace(split, forgotten_classes=tuple(sorted({*whole.tolist(), *recorded})))
@@ -353,7 +352,7 @@ def _earlier_rows(earlier: Tensor | Iterable[int], data: Data) -> Tensor:
     numbers_of_rows = data.train.numbers
     if data.absent is not None:
         numbers_of_rows = torch.cat([numbers_of_rows, data.absent.numbers])
-    unknown_numbers = numbers[~torch.isin(numbers, numbers_of_rows)]
+    unknown_numbers = without(numbers, numbers_of_rows)
     if len(unknown_numbers):
         raise CounError(
             f"earlier row {int(unknown_numbers[0])} is not a training row of this data; expected "

@@ -61,7 +61,17 @@ class SplitRows:
         Split: 10% of the rows, drawn at random (seed 3)
           144 rows to forget, 144 of them new; 1,294 to retain
         """
-        return in_lines(self)
+        lines = [
+            f"Split: {self.describe()}",
+            f"  {len(self.forget):,} rows to forget, {len(self.new):,} of them new; "
+            f"{len(self.retain):,} to retain",
+        ]
+        if self.forgotten_classes:
+            labels = ", ".join(map(str, self.forgotten_classes))
+            lines.append(f"  whole classes, by label: {labels}")
+        if len(self.held_out):
+            lines.append(f"  {len(self.held_out):,} test rows are left out of measurements")
+        return "\n".join(lines)
 
     def check(self, data: Data) -> None:
         """Raise CounError unless this split fits *data*.
@@ -92,12 +102,20 @@ class SplitRows:
 
     def check_ids(self, data: Data) -> None:
         """Raise CounError if a number to forget means another row in *data* than it did."""
-        check_same_ids(data, self.forget, self.forget_ids)
+        if not self.forget_ids:
+            return
+        for number, name in ids_of(data, self.forget).items():
+            requested_name = self.forget_ids.get(number, name)
+            if requested_name != name:
+                raise CounError(
+                    f"row {number} is '{name}' in this data, but the request was made for "
+                    f"'{requested_name}'; make the split from run.data"
+                )
 
     @property
     def new(self) -> Tensor:
         """Numbers of the rows that this request forgets and no earlier one did, (n,) int64."""
-        return self.forget[~torch.isin(self.forget, self.earlier)]
+        return without(self.forget, self.earlier)
 
     def rows(self, data: Data, role: str) -> Tensor:
         """Positions in `data.train` of the rows of *role*, in file order.
@@ -149,7 +167,7 @@ class SplitRows:
 
     def missing(self, data: Data) -> Tensor:
         """Numbers of rows to forget that the data no longer has, (n,) int64."""
-        return self.forget[~torch.isin(self.forget, data.train.numbers)]
+        return without(self.forget, data.train.numbers)
 
     def parts(self, data: Data) -> list[tuple[Literal["random", "class", "listed"], Tensor]]:
         """Divide the forgotten rows by what they consist of.
@@ -229,19 +247,6 @@ class SplitRows:
         return data.absent.labels[torch.isin(data.absent.numbers, self.forget)]
 
 
-def check_same_ids(data: Data, forget: Tensor, ids: Mapping[int, str]) -> None:
-    """Refuse data in which a row number to forget has another id than in *ids*."""
-    if not ids:
-        return
-    for number, name in ids_of(data, forget).items():
-        requested_name = ids.get(number, name)
-        if requested_name != name:
-            raise CounError(
-                f"row {number} is '{name}' in this data, but the request was made for "
-                f"'{requested_name}'; make the split from run.data"
-            )
-
-
 def ids_of(data: Data, numbers: Tensor) -> dict[int, str]:
     """Ids by number of those rows in *numbers*, where the data has ids of its own."""
     if getattr(data.train, "names", None) is None:
@@ -281,18 +286,3 @@ def lost_rows(data: Data, forget: Tensor) -> list[str]:
         return []
     is_lost = ~torch.isin(data.absent.numbers, forget)
     return [data.absent.ids[row] for row in is_lost.nonzero().flatten().tolist()]
-
-
-def in_lines(split: SplitRows) -> str:
-    """A few lines for people: the request, and how many rows have which role."""
-    lines = [
-        f"Split: {split.describe()}",
-        f"  {len(split.forget):,} rows to forget, {len(split.new):,} of them new; "
-        f"{len(split.retain):,} to retain",
-    ]
-    if split.forgotten_classes:
-        labels = ", ".join(map(str, split.forgotten_classes))
-        lines.append(f"  whole classes, by label: {labels}")
-    if len(split.held_out):
-        lines.append(f"  {len(split.held_out):,} test rows are left out of measurements")
-    return "\n".join(lines)

@@ -10,13 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from coun.certificates import Commitment, commit
 from coun.data import Data, Split, with_copies
 from coun.data.content import copies, row_hashes, rows_like
 from coun.data.keyed_rows import KEYS, content_leaf, id_leaf
 from coun.data.requests import Class, Listed, Request
+from coun.data.split_rows import without
 from coun.errors import CounError, TamperingFound
 from coun.files import cannot_write
 from coun.ledger import canonical
@@ -96,11 +95,10 @@ def find_rows(
             notes.append(f"taken along: {text}")
         else:
             notes.append(f"{text}; --with-copies takes them along")
-    before = torch.zeros(0, dtype=torch.int64) if earlier is None else earlier.held_out
-    test = split.held_out[~torch.isin(split.held_out, before)]
+    test = split.held_out if earlier is None else without(split.held_out, earlier.held_out)
     present, contents = _named(data)
     keys = [("train", n) for n in split.new.tolist()] + [("test", n) for n in test.tolist()]
-    missing = sum(number not in set(data.train.numbers.tolist()) for number in split.new.tolist())
+    missing = len(without(split.new, data.train.numbers))
     if missing:
         notes.append(f"{missing:,} of these rows are already deleted from the source")
     return NamedRows(

@@ -11,6 +11,7 @@ import torch
 
 from coun.data import Data, Split
 from coun.data.requests import parse_recorded
+from coun.data.split_rows import union, without
 from coun.errors import CounError
 from coun.methods.retrain import Retrain
 from coun.runs.folder import expanded, read_record, warn_unverified
@@ -82,10 +83,8 @@ def accumulated(split: Split | None, earlier: Split | None, data: Data) -> Split
 
 def with_test_rows(split: Split, other: Split) -> Split:
     """Return *split*, whose measurements also leave out the test rows that *other* names."""
-    more = other.held_out[~torch.isin(other.held_out, split.held_out)]
-    if not len(more):
-        return split
-    return replace(split, held_out=torch.cat([split.held_out, more]).sort().values)
+    more = without(other.held_out, split.held_out)
+    return replace(split, held_out=union(split.held_out, more)) if len(more) else split
 
 
 def measured(split: Split | None, run_split: Split | None, data: Data) -> Split | None:
@@ -120,11 +119,11 @@ def with_memory_of_parents(
         folder, record = parent, read_record(parent)
         if record.split is not None:
             rows.append(Split.from_json(data, record.split, allow_missing=True).forget)
-    before = torch.cat(rows).unique()  # type: ignore[no-untyped-call]
+    before = union(*rows)
     if not len(before) or bool(torch.isin(before, split.forget).all()):
         return split, warning
     if bool(torch.isin(split.forget, before).all()):
-        return split.extended(data, before[~torch.isin(before, split.forget)], before[:0]), warning
+        return split.extended(data, without(before, split.forget), before[:0]), warning
     return split.after(data, before), warning
 
 

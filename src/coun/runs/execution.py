@@ -13,6 +13,7 @@ from torch import nn
 from coun.data import Data, Split
 from coun.data.data_set import blank_inputs
 from coun.data.row_table import RowTable
+from coun.data.split_rows import without
 from coun.data.subsets import stratified
 from coun.engine import Checkpoint, Compute, Cost, Engine, Task, forward_flops
 from coun.engine.device import keep_freed_memory
@@ -216,7 +217,7 @@ def _save(folder: Path, run: Run) -> RunRecord:
 
 def _require_rows(method: Method, data: Data, split: Split) -> None:
     """Refuse a method that reads forgotten rows where some of them are deleted."""
-    missing = split.new[~torch.isin(split.new, data.train.numbers)]
+    missing = without(split.new, data.train.numbers)
     if "forget" in method.reads and len(missing):
         raise CounError(
             f"{method.name} reads the rows to forget, and {len(missing):,} of {len(split.new):,} "

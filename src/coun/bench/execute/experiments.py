@@ -30,6 +30,7 @@ from coun.bench.spec.method_config import PreparationConfig
 from coun.data import Data, Split
 from coun.data.requests import ModelPredictions
 from coun.data.requests.whole_class import class_label
+from coun.data.split_rows import without
 from coun.engine import predict
 from coun.engine.device import threads
 from coun.engine.process_group import ProcessGroup
@@ -320,8 +321,7 @@ def _without_earlier(experiment: Unlearn, data: Data, store: Store) -> tuple[Dat
     assert experiment.earlier is not None
     whole, earlier = (_split(f, data, store) for f in (experiment.forget, experiment.earlier))
     rest = replace(data, train=data.train.take(earlier.rows(data, "retain")), source="")
-    new = whole.forget[~torch.isin(whole.forget, earlier.forget)]
-    return rest, Split.by_index(rest, new)
+    return rest, Split.by_index(rest, without(whole.forget, earlier.forget))
 
 
 def _data(setting: ExperimentSetting) -> Data:
