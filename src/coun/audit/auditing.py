@@ -195,7 +195,12 @@ def _judged(
     notes = caveats(verdict, family, looked_at)
     notes += _recipe_notes(retrains, original)
     notes += _same_weights_notes(unlearned, original)
-    notes += _missing_rows_notes(data, split)
+    missing = len(split.missing(data))
+    if missing:
+        notes.append(
+            f"{missing:,} of {len(split.forget):,} forgotten rows are no longer in the data; how "
+            "the model treats them cannot be measured."
+        )
     to_add = ""
     if {"power", "no retrain"} & set(verdict.reasons):
         rows = plan_of(family, unlearned, retrains, original, margin=margin)
@@ -206,21 +211,9 @@ def _judged(
         sentence=sentence(verdict, family, to_add),
         caveats=tuple(notes),
     )
-    missing = len(split.missing(data))
     return Audit(
         verdict, split, data, unlearned, retrains, original, family, before, missing=missing
     )
-
-
-def _missing_rows_notes(data: Data, split: Split) -> list[str]:
-    """Say how many forgotten rows cannot be measured."""
-    missing = len(split.missing(data))
-    if not missing:
-        return []
-    return [
-        f"{missing:,} of {len(split.forget):,} forgotten rows are no longer in the data; how "
-        "the model treats them cannot be measured."
-    ]
 
 
 def _same_weights_notes(unlearned: Sequence[Subject], original: Subject | None) -> list[str]:

@@ -138,7 +138,7 @@ def rank_test(
     for forget, test in strata.pairs:
         values = np.concatenate([scores.forget[forget], scores.test[test]])
         m, rows = len(forget), len(values)
-        ranks = (rankdata(values) - (rows + 1) / 2) / (rows + 1)
+        ranks = _centred_ranks(values)
         classes.append((ranks, m))
         total += ranks[:m].sum()
         pairs += m * (rows - m) / (rows + 1)
@@ -152,6 +152,13 @@ def rank_test(
     z = total / pairs / error
     p = float(ndtr(-z)) if greater else float(2 * ndtr(-abs(z)))
     return RankTest(float(total / pairs), error, p, 0)
+
+
+def _centred_ranks(values: Floats) -> Floats:
+    """Ranks of *values* (n,) with mean 0, divided by n + 1: van Elteren's weight of a class."""
+    beyond = len(values) + 1
+    ranks: Floats = (rankdata(values) - beyond / 2) / beyond
+    return ranks
 
 
 def _permutation_p(
@@ -232,8 +239,7 @@ def average_by_owner(
     ranks = [np.full(len(part), np.nan) for part in scores]
     for forget, test in strata.pairs:
         values = np.concatenate([scores.forget[forget], scores.test[test]])
-        centred = (rankdata(values) - (len(values) + 1) / 2) / (len(values) + 1)
-        ranks[0][forget], ranks[1][test] = np.split(centred, [len(forget)])
+        ranks[0][forget], ranks[1][test] = np.split(_centred_ranks(values), [len(forget)])
     ranks[1][np.isin(owners[1], owners[0])] = np.nan
     means = []
     for values, owner in zip(ranks, owners, strict=True):

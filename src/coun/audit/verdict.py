@@ -164,10 +164,9 @@ def decide(
         control = decide(of_original, [original], retrains, margin=margin).label
     difference = _equivalence(family, unlearned, retrains, margin) if retrains else None
     equivalent = difference.within(margin) if difference else None
+    parts = {"exchangeable": family.parts.exchangeable, "listed": family.parts.listed}
     shares = {
-        part: family.detectable(part) / max(1, len(slots))
-        for part, slots in _by_part(family).items()
-        if len(slots)
+        part: family.detectable(part) / len(slots) for part, slots in parts.items() if len(slots)
     }
     weakest = max(shares, key=lambda part: shares[part])
     reasons: list[str] = []
@@ -191,14 +190,14 @@ def decide(
         margin,
         family.alpha,
         family.detectable(weakest),
-        len(_by_part(family)[weakest]),
+        len(parts[weakest]),
         remains,
         control,
         gap,
         {
             "forget": len(unlearned[0].labels("forget")),
             "test": len(unlearned[0].labels("test")),
-            **{part: len(slots) for part, slots in _by_part(family).items()},
+            **{part: len(slots) for part, slots in parts.items()},
             "without test rows": family.dropped,
         },
         len(retrains),
@@ -226,10 +225,6 @@ def _doubts(
     if gap is not None and gap.points > gap.allowed:
         reasons.append("gap")
     return reasons
-
-
-def _by_part(family: TestFamily) -> dict[str, np.ndarray]:
-    return {"exchangeable": family.parts.exchangeable, "listed": family.parts.listed}
 
 
 def allowed_gap(floor: float | None, margin: float, rows: int) -> float:

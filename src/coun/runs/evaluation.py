@@ -106,8 +106,9 @@ def evaluate(
         split=split,
         progress=progress,
         with_features=with_features,
+        shared=shared,
     )
-    predicted = predict_parts(run.classifier, shared=shared)
+    predicted = predict_parts(run.classifier)
     require_finite(predicted, run.where)
     start_run = run.opened_start() if run.record.kind == "unlearned" else None
     of_start = shared or SharedOutputs(with_features=with_features)
@@ -120,11 +121,9 @@ def evaluate(
     result = measurements_to_json(values, predicted)
     result["split_sha256"] = split.digest if split else None
     if split is not None and (missing := len(split.missing(run.data))):
-        result["not_measured"] = _reasons(missing, len(split.forget))
+        result["not_measured"] = _not_measured(missing, len(split.forget))
     if retrains:
-        result |= _nearness(
-            values, retrains, run.data, split, partial(predict_parts, shared=shared)
-        )
+        result |= _nearness(values, retrains, run.data, split, predict_parts)
     path = None if run.folder is None else metrics_path(run.folder, split, run.split)
     predict_start = partial(predict_parts, shared=of_start)
     result = _with_start(result, run, start_run, split, path, predict_start)
@@ -200,8 +199,8 @@ def _with_start(
     with contextlib.suppress(CounError):  # `write_metrics` says what is wrong with the file
         stored = read_metrics(path) if path is not None else None
     if start_run is None and stored is not None and stored.counts == result["counts"]:
-        result = {**_of_start(stored), **result}
-    start = _start(run, start_run, split, result["counts"], stored, predict_start)
+        result = {**_stored_of_start(stored), **result}
+    start = _start_record(run, start_run, split, result["counts"], stored, predict_start)
     if start is None:
         return result
     change = {
@@ -245,7 +244,7 @@ def _nearness(
     return {**nearness(values, of_retrains), "against": against}
 
 
-def _reasons(missing: int, total: int) -> dict[str, str]:
+def _not_measured(missing: int, total: int) -> dict[str, str]:
     """Say why measures of the forgotten rows are missing, or which rows they are of."""
     if missing == total:
         reason = f"all {total:,} rows to forget are deleted from the data"
@@ -263,7 +262,7 @@ def _on_test(
     return shared.predict(start.classifier, data, "test", rows, progress=progress, title=title)
 
 
-def _of_start(stored: Metrics) -> dict[str, Any]:
+def _stored_of_start(stored: Metrics) -> dict[str, Any]:
     """The *stored* metrics that need the model before unlearning, which may be gone by now."""
     names = [
         name
@@ -273,7 +272,7 @@ def _of_start(stored: Metrics) -> dict[str, Any]:
     return {n: value for n, value in (stored.model_extra or {}).items() if n in names}
 
 
-def _start(
+def _start_record(
     run: Run,
     start: Run | None,
     split: Split | None,
@@ -288,9 +287,7 @@ def _start(
     recorded = stored.start if stored else None
     if recorded is not None and recorded.weights_sha256 != parent.weights_sha256:
         recorded = None
-    if recorded is not None and recorded.counts == counts:
-        return recorded
-    if start is None:
+    if start is None or (recorded is not None and recorded.counts == counts):
         return recorded
     predicted = predict_parts(start.classifier)
     values, _ = measurements(predicted, split).values_by_name()

@@ -230,8 +230,9 @@ class Run:
         model = from_anywhere(model) if isinstance(model, str) else model
         name = model if isinstance(model, str) else None
         module = weights if isinstance(weights, nn.Module) else None
-        if not isinstance(weights, nn.Module) and name is None and model is None:
-            name = name_of_folder(expanded(weights))
+        file = None if isinstance(weights, nn.Module) else expanded(weights)
+        if file is not None and model is None:
+            name = name_of_folder(file)
             if name is None:
                 raise CounError(
                     f"{weights} is a weights file; say which model has these weights as "
@@ -250,18 +251,17 @@ class Run:
             return partial(make_model, model, data.input_shape)
 
         if module is None:
-            assert not isinstance(weights, nn.Module)
-            refuse_weights_of_run(expanded(weights))
-            module, data = _with_weights(expanded(weights), data, maker_for)
+            assert file is not None
+            refuse_weights_of_run(file)
+            module, data = _with_weights(file, data, maker_for)
         else:
             data = for_network(data, module)
             module = inner_network(module, blank_inputs(data))
         maker = maker_for(data)
-        check_finite(module, "the model" if isinstance(weights, nn.Module) else str(weights))
+        check_finite(module, "the model" if file is None else str(weights))
         warn_of_random_answers(module, blank_inputs(data))
         record = given_record(module, data, name, head, config)
-        source = None if isinstance(weights, nn.Module) else expanded(weights)
-        return cls(module, data, None, record, None, maker, weights_file=source)
+        return cls(module, data, None, record, None, maker, weights_file=file)
 
     def opened_start(self) -> Run | None:
         """Return the run that this one was unlearned from, if it is in memory or on disk."""
