@@ -112,3 +112,37 @@ def test_a_page_aligns_words_to_the_left_and_gives_the_cost_a_unit():
     assert (facts[1], numbers[1], words[1]) == ("| --- | --- |", "| --- | ---: |", "| --- | --- |")
     card = model_card(make_statement())
     assert "1.0 TFLOP (floating-point operations), 0.25 of a Retrain" in card
+
+
+def with_checks(*checks: tuple[str, str], result: str = "FULFILLED"):
+    statement = make_statement()
+    made = tuple(Check(name=name, result=outcome) for name, outcome in checks)
+    predicate = statement.predicate.model_copy(update={"checks": made, "result": result})
+    return statement.model_copy(update={"predicate": predicate})
+
+
+def test_a_certificate_whose_only_passed_tests_are_accuracies_says_that_none_shows_forgetting():
+    none, accuracy = (
+        "None shows that the rows are forgotten.",
+        ("test accuracy at least 9%", "PASSED"),
+    )
+    unsure = ("remembered share at most 0.5", "WARNED")
+    for checks, says in (
+        ([accuracy, unsure], True),
+        ([accuracy], True),
+        ([], True),
+        ([accuracy, unsure, ("audit: no difference found", "PASSED")], False),
+        ([("remembered share at most 0.5", "PASSED"), ("audit: inconclusive", "WARNED")], False),
+    ):
+        assert (none in model_card(with_checks(*checks))) == says
+    retrained = ("trained from scratch without the rows", "PASSED")
+    assert none not in model_card(with_checks(retrained, result="FULFILLED_BY_RETRAINING"))
+
+
+def test_a_page_explains_warnings_and_the_remembered_share_where_they_are():
+    unsure = model_card(with_checks(("remembered share at most 0.5", "WARNED")))
+    assert "harder, such as rows with wrong labels" in unsure
+    assert "WARNED: the test did not fail" in unsure
+    sure = model_card(with_checks(("audit: equivalent", "PASSED")))
+    assert "wrong labels" not in sure
+    assert "WARNED" not in sure

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from coun.models import Outputs
+from coun.registry.gates import _memory
 from coun.registry.remembered import remembered_share
 from coun.runs import Predictions
 
@@ -29,6 +30,22 @@ def test_the_share_of_a_mixture_is_found(share):
     found = remembered_share(predictions(generator, remembered=share))
     assert found.share == pytest.approx(share, abs=0.03)
     assert 0 <= found.low <= found.share <= found.high <= 1
+
+
+@pytest.mark.parametrize(("offset", "harder"), [(0.0, False), (-4.0, True)])
+def test_rows_that_are_harder_than_test_rows_are_recognised_and_never_pass(offset, harder):
+    """Four of ten rows are remembered; in the second case all are harder by nature."""
+    answers = predictions(torch.Generator().manual_seed(4), remembered=0.4)
+    labels = answers.labels["forget"]
+    answers.outputs["forget"].logits[torch.arange(len(labels)), labels] += offset
+    found = remembered_share(answers)
+    assert found.harder == harder
+    assert (found.share == found.high == 0) == harder
+    for largest in (None, 0.5):
+        check = _memory(found, largest, exact=False)
+        assert (check.result == "PASSED") == (not harder and largest is not None)
+        assert ("harder than test rows" in check.name) == harder
+        assert (check.value is None) == harder
 
 
 def test_fewer_rows_give_a_wider_interval():

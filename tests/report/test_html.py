@@ -80,3 +80,13 @@ def test_charts_are_dark_on_a_dark_page(tmp_path: Path) -> None:
         images = re.findall("<img[^>]*>", (templates / name).read_text())
         assert sum('class="chart"' in image for image in images) == charts
     assert page.count('<img class="chart"') == page.count("<img") == 1
+
+
+def test_no_line_ends_inside_a_date_or_an_option(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    words = "Plant canaries (coun train --canaries) by 2026-11-27 & go on."
+    write_report(path, "T", "", [], words, headline=words)
+    text = path.read_text()
+    for whole in ("--canaries", "2026-11-27"):
+        assert text.count(f'<span class="whole">{whole}</span>') == 2
+    assert "& go" not in text

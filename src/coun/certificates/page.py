@@ -28,6 +28,13 @@ OUTCOMES = {
 }
 SYMBOLS = {"PASSED": "✓ PASSED", "WARNED": "! WARNED", "FAILED": "✕ FAILED"}
 MARKS: dict[Result, str] = {"PASSED": "", "WARNED": "warn", "FAILED": "bad"}
+ACCURACIES = ("test accuracy", "retain accuracy")  # how checks begin that say nothing of memory
+REMEMBERED = (
+    "Remembered share: an estimate of the share of the forgotten rows that the model treats as "
+    "rows it was trained on. It takes them to be as hard as test rows: rows that are easier by "
+    "nature raise it, and rows that are harder, such as rows with wrong labels, lower it to 0."
+)
+WARNED = "WARNED: the test did not fail, and it does not show what it was made to show either."
 LEGEND = (
     "Could find: how many rows the model would have to remember for the test to notice it in 4 of "
     "5 cases; a test that could find few rows is strong evidence. SHA-256: a number computed from "
@@ -86,7 +93,19 @@ def headline(predicate: Predicate) -> str:
         text += f" The new model is in service since {predicate.effective:%Y-%m-%d}."
     counts = collections.Counter(check.result for check in predicate.checks)
     results = ", ".join(f"{counts[result]} {result}" for result in MARKS if counts[result])
-    return f"{text} Tests: {results or 'none'}."
+    text += f" Tests: {results or 'none'}."
+    if predicate.result == "FULFILLED" and not shows_forgetting(predicate.checks):
+        text += " None shows that the rows are forgotten."
+    return text
+
+
+def shows_forgetting(checks: Sequence[Check]) -> bool:
+    """Whether a check passed that is about more than accuracy.
+
+    >>> shows_forgetting([Check(name="test accuracy", result="PASSED")])
+    False
+    """
+    return any(c.result == "PASSED" and not c.name.startswith(ACCURACIES) for c in checks)
 
 
 def _sections(statement: Statement, keyids: Sequence[str]) -> list[Section]:
@@ -153,7 +172,12 @@ def _shown(predicate: Predicate) -> Section:
     header = ["test", "result", "value", "90% interval", "could find"]
     tables = [Grid(header, rows, "The tests of the new model", words=True)] if rows else []
     lead = predicate.statement if rows else f"No test was made. {predicate.statement}"
-    return Section("What was shown", lead, tables)
+    notes = []
+    if any(check.name.startswith("remembered share") for check in predicate.checks):
+        notes.append(REMEMBERED)
+    if any(check.result == "WARNED" for check in predicate.checks):
+        notes.append(WARNED)
+    return Section("What was shown", lead, tables, notes=notes)
 
 
 def _check_cells(check: Check) -> list[str]:

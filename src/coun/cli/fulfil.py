@@ -46,7 +46,8 @@ _gate_option = app.option_on("Gates")
     "--max-remembered",
     type=float,
     metavar="SHARE",
-    help="Gate on the share of forgotten rows that the model treats as trained rows, 0 to 1.",
+    help="Gate on the share of forgotten rows that the model treats as trained rows, 0 to 1. "
+    "Without it, this share only warns.",
 )
 @_gate_option(
     "--max-retain-change",
@@ -111,6 +112,8 @@ def command(
 
 
 def _show(result: Any) -> None:
+    from coun.certificates.page import shows_forgetting
+
     click.echo(f"what the gates found for {result.method}:")
     for check in result.checks:
         value = f": {check.shown}" if check.shown else ""
@@ -118,6 +121,11 @@ def _show(result: Any) -> None:
         click.echo(f"{check.result:<7} {check.name}{value}{interval}")
     numbers = ", ".join(map(str, result.requests))
     named = f"request {numbers}" if len(result.requests) == 1 else f"requests {numbers}"
+    if result.result == "FULFILLED" and not shows_forgetting(result.checks):
+        click.echo(
+            "none of these tests shows that the rows are forgotten; --method retrain makes a "
+            "version that never saw them"
+        )
     if result.result == "FAILED":
         click.echo(f"{named}: FAILED; version {result.version} is still served")
         return

@@ -212,11 +212,18 @@ def _memory(share: Remembered | None, largest: float | None, exact: bool) -> Che
     """The check of the remembered share. A Retrain never saw the rows, whatever is estimated.
 
     Where no limit is demanded, it warns if memory shows, or if the interval says next to nothing.
+    It also warns if the rows are harder than test rows: the estimate is 0 whatever is remembered.
     """
-    name = "remembered share" if largest is None else f"remembered share at most {largest:g}"
+    limit = "" if largest is None else f" at most {largest:g}"
+    name = f"remembered share{limit}"
     if share is None:
         failed = largest is not None and not exact
         return _check(f"{name}: not measurable", result="FAILED" if failed else "WARNED")
+    if share.harder and not exact:
+        reason = "the forgotten rows are harder than test rows, which hides memory"
+        return _check(f"{name}: not shown, because {reason}", result="WARNED")
+    if largest is None and not exact:
+        name += ", without a limit"
     result = "PASSED"
     if largest is None:
         if not exact and (share.low > 0 or share.high - share.low > WIDE):

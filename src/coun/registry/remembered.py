@@ -18,12 +18,16 @@ CONFIDENCE = 1.645  # standard errors of a 90% interval
 class Remembered(NamedTuple):
     """The share of forgotten rows that a model treats as rows it was trained on.
 
-    Attributes: share: an estimate; low, high: its 90% interval; all are cut to 0..1.
+    Attributes:
+        share: an estimate; *low* and *high* are its 90% interval; all are cut to 0..1.
+        harder: whether the whole interval lay below 0. The forgotten rows are then harder than test
+            rows, by nature or because the model forgot too much, and this hides what it remembers.
     """
 
     share: float
     low: float
     high: float
+    harder: bool = False
 
 
 def remembered_share(predictions: Predictions) -> Remembered | None:
@@ -60,7 +64,8 @@ def remembered_share(predictions: Predictions) -> Remembered | None:
     share = sum(count * value for count, value, _ in found) / len(labels)
     error = math.hypot(*(count * error for count, _, error in found)) / len(labels)
     low, high = share - CONFIDENCE * error, share + CONFIDENCE * error
-    return Remembered(*(min(1.0, max(0.0, value)) for value in (share, low, high)))
+    cut = [min(1.0, max(0.0, value)) for value in (share, low, high)]
+    return Remembered(cut[0], cut[1], cut[2], harder=high < 0)
 
 
 def _mixture(predictions: Predictions, among: Tensor) -> tuple[float, float] | None:

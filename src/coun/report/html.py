@@ -24,7 +24,7 @@ def render(template: str, **values: Any) -> str:
     from jinja2 import Environment, PackageLoader
 
     pages = Environment(loader=PackageLoader("coun.report"), autoescape=True, trim_blocks=True)
-    pages.filters["unbroken_dates"] = _unbroken_dates
+    pages.filters["unbroken"] = _unbroken
     return pages.get_template(template).render(**values)
 
 
@@ -105,8 +105,9 @@ def write_report(
     write_text(path, text)
 
 
-def _unbroken_dates(text: str) -> Markup:
-    """Escape *text*, and keep a line from ending inside a date."""
+def _unbroken(text: str) -> Markup:
+    """Escape *text*, and keep a line from ending inside a date or an option such as --method."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"\d{4}-\d\d-\d\d", r"<time>\g<0></time>", str(escape(text))))
+    whole = r"\d{4}-\d\d-\d\d|--[a-z][a-z-]*"
+    return Markup(re.sub(whole, r'<span class="whole">\g<0></span>', str(escape(text))))
