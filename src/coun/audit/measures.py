@@ -184,15 +184,14 @@ def _zrf(subject: Subject, split: Split, untrained: SharedOutputs) -> dict[str, 
 
 def _probe(subject: Subject) -> dict[str, float]:
     """Accuracies of `linear_probe` on at most 3,000 training rows, forget rows among them."""
-    both = [torch.cat([get(p) for p in ("retain", "forget")]) for get in _getters(subject)]
-    rows = at_most(PROBED, both[1])
-    sets = [tuple(get(p) for get in _getters(subject)) for p in ("forget", "test")]
-    probe = linear_probe((both[0][rows], both[1][rows]), *sets, iterations=50)
+    features, labels = (
+        torch.cat([get(p) for p in ("retain", "forget")])
+        for get in (subject.features, subject.labels)
+    )
+    rows = at_most(PROBED, labels)
+    sets = [(subject.features(p), subject.labels(p)) for p in ("forget", "test")]
+    probe = linear_probe((features[rows], labels[rows]), *sets, iterations=50)
     return {"forget": probe.forget_accuracy, "test": probe.test_accuracy}
-
-
-def _getters(subject: Subject) -> tuple[Any, Any]:
-    return subject.features, subject.labels
 
 
 def _probabilities_attack(subject: Subject, split: Split) -> float:

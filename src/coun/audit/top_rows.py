@@ -62,14 +62,12 @@ def top_test(strata: Strata, scores: Groups, generator: np.random.Generator) -> 
     """
     is_forgotten, stratum = pooled_order(strata, scores, generator)
     m, n = strata.counts
-    sizes = tuple(k for k in SIZES if k <= m + n)
-    table = _table(sizes, m, n)
+    sizes = _sizes(m + n)
     seen = np.cumsum(is_forgotten)
-    values = [table[j][seen[k - 1]] for j, k in enumerate(sizes)]
+    values = _p_values(seen, m, n)
     best = int(np.argmin(values))
     drawn = _permuted(strata, stratum[: sizes[-1]], generator)
-    counts = np.cumsum(drawn, axis=1)
-    null = np.min([table[j][counts[:, k - 1]] for j, k in enumerate(sizes)], axis=0)
+    null = np.min(_p_values(np.cumsum(drawn, axis=1), m, n), axis=0)
     p = (1 + int((null <= values[best] * (1 + 1e-9)).sum())) / (1 + len(null))
     return TopTest(
         sizes[best], int(seen[sizes[best] - 1]), sizes[best] * m / (m + n), p, np.sort(null)
@@ -129,10 +127,8 @@ def shared_with_neighbour(retrains: Floats, features: Sequence[Floats]) -> float
 
 def smallest_p(strata: Strata, scores: Groups, generator: np.random.Generator) -> float:
     """The statistic of `top_test` without its permutations."""
-    m, n = strata.counts
     seen = np.cumsum(pooled_order(strata, scores, generator)[0])
-    sizes = tuple(k for k in SIZES if k <= m + n)
-    return min(float(t[seen[k - 1]]) for k, t in zip(sizes, _table(sizes, m, n), strict=True))
+    return float(min(_p_values(seen, *strata.counts)))
 
 
 def pooled_order(
@@ -150,6 +146,20 @@ def pooled_order(
     pooled = np.concatenate(values)
     order = np.lexsort((generator.random(len(pooled)), -pooled))
     return np.concatenate(forgotten)[order], np.concatenate(stratum)[order]
+
+
+def _sizes(rows: int) -> tuple[int, ...]:
+    """Those of `SIZES` that so many rows have."""
+    return tuple(k for k in SIZES if k <= rows)
+
+
+def _p_values(seen: Ints, m: int, n: int) -> list[Floats]:
+    """For each K the p of as many of m forgotten rows, or more, among the K highest of m + n.
+
+    Args: seen: how many of the first 1, 2, 3 .. rows are forgotten ones, (..., rows).
+    """
+    sizes = _sizes(m + n)
+    return [p[seen[..., k - 1]] for k, p in zip(sizes, _table(sizes, m, n), strict=True)]
 
 
 @lru_cache(maxsize=16)

@@ -151,7 +151,7 @@ def _cells(
         cells = list(_lines(path, text, numbers))
     if not cells:
         raise CounError(f"{path} names no row; expected at least one")
-    _refuse(path, cells, lambda token: bool(token), "is empty; expected a row in each place")
+    _refuse(path, cells, bool, "is empty; expected a row in each place")
     return cells
 
 

@@ -241,12 +241,12 @@ class Views:
             x = x.index_copy(0, rows, grey(x[rows]).expand(-1, x.shape[1], -1, -1))
         return x
 
-    def _scaled(self, pixels: Tensor) -> Tensor:
+    def _resized(self, pixels: Tensor) -> Tensor:
         if self.size is None or tuple(pixels.shape[-2:]) == self.size:
             return pixels
         return F.interpolate(pixels, self.size, mode="bilinear", antialias=True)
 
-    def _recoloured(self, pixels: Tensor) -> Tensor:
+    def _with_channels(self, pixels: Tensor) -> Tensor:
         if self.channels is None or pixels.shape[1] == self.channels:
             return pixels
         if self.channels == 1:
@@ -261,7 +261,7 @@ class Views:
         >>> Views(mean=(0.5,), std=(0.5,)).evaluate(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
         tensor([[[[-1.,  1.]]]])
         """
-        x = self._recoloured(self._scaled(_pixels(images)))
+        x = self._with_channels(self._resized(_pixels(images)))
         if "N" not in self.letters:
             return x
         if not {len(self.mean), len(self.std)} <= {1, x.shape[1]}:

@@ -245,10 +245,11 @@ def _order(
         }
         if not forget_rows_present:
             return without_rows
-        second = (
-            "a Retrain sends whole classes or finer ones where the Original's second thoughts are"
-        )
-        return {"class_matching": second, **without_rows}
+        return {
+            "class_matching": "a Retrain sends whole classes or finer ones where the Original's "
+            "second thoughts are",
+            **without_rows,
+        }
     if not forget_rows_present:
         return {
             "coun": "some of the rows to forget are deleted or stay with clients, where a method "

@@ -166,11 +166,12 @@ def check_place(folder: str | Path | None) -> None:
     """
     if folder is None:
         return
-    refuse_inside_run(expanded(folder))
-    if (expanded(folder) / RECORD).exists():
+    folder = expanded(folder)
+    refuse_inside_run(folder)
+    if (folder / RECORD).exists():
         return
-    _check_no_other_files(expanded(folder))
-    check_writable(expanded(folder))
+    _check_no_other_files(folder)
+    check_writable(folder)
 
 
 def refuse_inside_run(folder: Path) -> None:

@@ -388,14 +388,11 @@ class RunRecord(Record):
 
     def differences(self, other: RunRecord) -> list[str]:
         """Name the parts in which *other* is another run."""
-        parts = (
-            *("data", "model", "split", "method", "seed", "compute", "parent"),
-            "retain_access",
-        )
+        names = ("data", "model", "split", "method", "seed", "compute", "parent", "retain_access")
         here, there = (json.loads(json.dumps(r.to_json())) for r in (self, other))
         for content in (here, there):
             del content["data"]["rows_sha256"]  # known only when the run is complete
-        return [part for part in parts if here[part] != there[part]]
+        return [name for name in names if here[name] != there[name]]
 
 
 def parse_record(content: Any, path: Path) -> RunRecord:

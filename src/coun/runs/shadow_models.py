@@ -211,15 +211,15 @@ def membership(
         "lira_offline": lira_offline(phi, all_rows.phi, all_rows.member, fixed_variance=fixed),
         "rmia": rmia_score(ratio, ratio[count:]),
     }
-    if against == "retain":
-        part = shadows.train
-        online = lira_online(phi[:count], part.phi, part.member, fixed_variance=fixed)
-        scores["lira_online"] = online
     forget = split.rows(run.data, "forgotten")
     if against == "test":
         members, others = forget, count + split.test_rows(run.data)
     else:
         members, others = split.rows(run.data, "retain"), forget
+        part = shadows.train
+        scores["lira_online"] = lira_online(
+            phi[:count], part.phi, part.member, fixed_variance=fixed
+        )
     pairs = {name: (values[members], values[others]) for name, values in scores.items()}
     return Membership(against, pairs, {name: roc(*pair) for name, pair in pairs.items()})
 

@@ -142,9 +142,8 @@ def load(
         raise CounError(f"cannot read {spec}: {first_line(error)}") from None
     if canaries is not None:
         data = plant(data, canaries)
-    limits = {"test_limit": test_limit, "size": size, "canaries": canaries}
-    limits["stream"] = stream or None
-    origin = opened.origin | {name: value for name, value in limits.items() if value is not None}
+    own = {"test_limit": test_limit, "size": size, "canaries": canaries, "stream": stream or None}
+    origin = opened.origin | {name: value for name, value in own.items() if value is not None}
     # What a source found out, and must not find out anew once rows are deleted, comes first.
     return replace(data, source=opened.spelling, origin={**data.origin, **origin})
 
