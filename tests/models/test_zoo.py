@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from coun.errors import CounError
+from coun.models import zoo
+from coun.models.families import Family, Preprocessing
 from coun.models.zoo import MODELS, build
 
 MINE = """
@@ -110,3 +112,13 @@ def test_errors_are_one_line(mine, name, words):
 def test_one_class_is_refused():
     with pytest.raises(CounError, match="at least 2 classes"):
         build("mlp", classes=1, shape=(4,))
+
+
+def test_whatever_the_builder_of_another_library_raises_is_one_line(monkeypatch, refused):
+    def fails(name, classes, shape, config):
+        raise RuntimeError("first line\nsecond line")
+
+    family = Family("tiny", "NAME", "small networks", fails, lambda name: Preprocessing())
+    monkeypatch.setattr(zoo, "family_of", lambda name: (family, "x"))
+    with refused("model 'tiny:x': building it failed: RuntimeError: first line second line"):
+        build("tiny:x", classes=2, shape=(3, 8, 8))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -123,7 +124,8 @@ def build(
         return Shards(layout, make, example=torch.zeros(2, *shape, dtype=dtype))
     if member := family_of(name):
         family, argument = member
-        return family.build(argument, classes, shape, config)
+        with _said_in_one_line(name):
+            return family.build(argument, classes, shape, config)
     offered = _offered(classes, shape, vocabulary)
     if ":" in name:
         return _build_own(name, offered, trust)
@@ -244,18 +246,25 @@ def _call(name: str, factory: Any, offered: Mapping[str, Any]) -> nn.Module:
         )
 
     def make() -> nn.Module:
-        try:
+        with _said_in_one_line(name):
             model = factory(**_arguments(factory, offered))
-        except CounError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise CounError(f"model '{name}': building it failed: {one_line(error)}") from error
         if not isinstance(model, nn.Module):
             kind = type(model).__name__
             raise CounError(f"model '{name}': expected an nn.Module back; got a {kind}")
         return model
 
     return make_model(make, offered["shape"])
+
+
+@contextmanager
+def _said_in_one_line(name: str) -> Iterator[None]:
+    """Say of which model the building failed, whatever its authors' code raises."""
+    try:
+        yield
+    except CounError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise CounError(f"model '{name}': building it failed: {one_line(error)}") from error
 
 
 def _offered(classes: int, shape: tuple[int, ...], vocabulary: int | None) -> dict[str, Any]:

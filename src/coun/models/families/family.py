@@ -45,6 +45,7 @@ class Family:
         summary: one line for help and messages.
         build: makes a model with fresh weights from the argument, the number of classes, the
             shape of one input, and what `config` gave when the model was recorded, or None.
+            Whatever it raises, `coun.models.build` says in one line.
         preprocessing: how the model of an argument expects its images.
         config: what a record must hold so that `build` needs no file; None for nothing.
         load: makes the model of an argument with its trained weights; None where a family has

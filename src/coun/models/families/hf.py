@@ -59,7 +59,7 @@ def build(
         shape: of one input.
         recorded: the content of config.json, from the record of a run.
 
-    Raises: CounError if transformers is not installed, or cannot build the model.
+    Raises: CounError if transformers is not installed.
     """
     del shape
     content = dict(recorded or config(folder))
@@ -67,11 +67,7 @@ def build(
         content |= {"id2label": {str(n): f"LABEL_{n}" for n in range(classes)}, "label2id": None}
         content["label2id"] = {name: int(n) for n, name in content["id2label"].items()}
     automatic, settings = _classes(folder, content)
-    try:
-        model = automatic.from_config(settings, trust_remote_code=False)
-    except Exception as error:
-        raise CounError(f"model 'hf:{folder}': building it failed: {one_line(error)}") from error
-    model = model.float()
+    model = automatic.from_config(settings, trust_remote_code=False).float()
     assert isinstance(model, nn.Module)
     return model
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from coun.errors import CounError, nearest, one_line
+from coun.errors import CounError, nearest
 from coun.models.families.family import Family, Preprocessing, numbers, require
 
 
@@ -20,13 +20,10 @@ def build(
         classes: the number of outputs.
         shape: of one input, (C, H, W).
 
-    Raises: CounError if timm is not installed, does not know the name, or cannot build it.
+    Raises: CounError if timm is not installed or does not know the name.
     """
     timm = _timm_with(name)
-    try:
-        model = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=shape[0])
-    except Exception as error:  # builders of many authors
-        raise CounError(f"model 'timm:{name}': building it failed: {one_line(error)}") from error
+    model = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=shape[0])
     assert isinstance(model, nn.Module)
     return model
 

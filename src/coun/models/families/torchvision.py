@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from coun.errors import CounError, nearest, one_line
+from coun.errors import CounError, nearest
 from coun.models.families.family import Family, Preprocessing, numbers, require
 
 FIXED = ("vit_", "maxvit_")  # networks that take pictures of one size only
@@ -22,16 +22,10 @@ def build(
         classes: the number of outputs.
         shape: of one input, (C, H, W).
 
-    Raises: CounError if torchvision is not installed, does not know the name, or cannot build
-        it.
+    Raises: CounError if torchvision is not installed or does not know the name.
     """
     del shape  # they take images in colour only
-    models = _models_with(name)
-    try:
-        model = models.get_model(name, weights=None, num_classes=classes)
-    except Exception as error:
-        reason = one_line(error)
-        raise CounError(f"model 'torchvision:{name}': building it failed: {reason}") from error
+    model = _models_with(name).get_model(name, weights=None, num_classes=classes)
     assert isinstance(model, nn.Module)
     return model
 
