@@ -159,7 +159,7 @@ def kept_test(inputs: FamilyInputs, part: str) -> Pending:
     like test rows.
     """
     values = [
-        -np.stack([100.0 * _right(s, part) for s in group])[:, _usual(inputs, part)]
+        -np.stack([100.0 * s.correct(part) for s in group])[:, _usual(inputs, part)]
         for group in (inputs.unlearned, inputs.retrains)
     ]
     test = level_test(
@@ -171,11 +171,6 @@ def kept_test(inputs: FamilyInputs, part: str) -> Pending:
         f"kept_{part}", about, "points", test.difference, test.p, "over", directed, "kept"
     )
     return Pending(replace(evidence, level=test))
-
-
-def _right(subject: Subject, part: str) -> Floats:
-    values: Floats = (subject.logits(part).argmax(1) == subject.labels(part)).double().numpy()
-    return values
 
 
 def _usual(inputs: FamilyInputs, part: str) -> np.ndarray:

@@ -172,7 +172,7 @@ def rows_for_top(
 
 
 def _rows(count: int, smallest_effect: float, effect: float) -> float:
-    """The smallest k with k / count * effect >= needed; infinite if even all rows are too few."""
+    """The smallest k with k / count * effect >= *smallest_effect*; infinite if there is none."""
     if effect <= 0 or smallest_effect > effect:
         return float("inf")
     return float(max(1, int(np.ceil(count * smallest_effect / effect))))

@@ -10,7 +10,6 @@ from scipy.stats import binom
 
 from coun.audit.canaries import audit_canaries
 from coun.audit.evidence import (
-    Direction,
     Evidence,
     FamilyInputs,
     Pending,
@@ -123,23 +122,17 @@ def _relearned_rows(
     if copies[1]:
         scores = residualise(half, scores, mean_groups(c.log_odds for c in copies[1]))
     test = rank_test(half, scores, generator)
-    direction: Direction = "under" if test.effect >= 0 else "over"
-    about = f"{MEANING['relearned']}: this half against test rows of their class{condition}"
-    directed = bool(copies[1])
-    return [
-        Pending(
-            Evidence(
-                "relearned",
-                about,
-                "pairs",
-                test.effect,
-                test.p,
-                direction,
-                directed,
-                "exchangeable",
-            )
-        )
-    ]
+    evidence = Evidence(
+        "relearned",
+        f"{MEANING['relearned']}: this half against test rows of their class{condition}",
+        "pairs",
+        test.effect,
+        test.p,
+        "under" if test.effect >= 0 else "over",
+        bool(copies[1]),
+        "exchangeable",
+    )
+    return [Pending(evidence)]
 
 
 def _top_evidence(

@@ -114,7 +114,7 @@ class Subject:
     def scores(self) -> dict[str, Groups]:
         """The signed scores by name; correctness in points, all others in nats."""
         return {
-            "correctness": Groups(*(100 * self._correct(part) for part in Groups._fields)),
+            "correctness": Groups(*(100 * self.correct(part) for part in Groups._fields)),
             "log_odds": Groups(*(self.log_odds(part) for part in Groups._fields)),
             "probe": self._probe(),
             **(self.optional or {}),
@@ -133,7 +133,8 @@ class Subject:
         """Log-odds of the true class (N,), in nats, clamped."""
         return log_odds(self.logits(part), self.labels(part))
 
-    def _correct(self, part: str) -> Floats:
+    def correct(self, part: str) -> Floats:
+        """1 for each right answer of a part, else 0, (N,)."""
         values: Floats = correctness(self.logits(part), self.labels(part)).numpy()
         return values
 

@@ -94,8 +94,7 @@ class Canaries:
                     for image, key in zip(images, _random(rows.numbers, seed, "noise"), strict=True)
                 ]
             )
-        names = tuple(rows.ids[k] for k in range(count))
-        return cls(TensorExamples(images, labels, rows.numbers, names), member, mark)
+        return cls(TensorExamples(images, labels, rows.numbers, tuple(rows.ids)), member, mark)
 
 
 @dataclass(frozen=True, eq=False)

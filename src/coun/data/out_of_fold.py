@@ -141,11 +141,10 @@ class OutOfFold:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
-        except OSError as error:
-            reason = first_line(error)
-            raise CounError(f"cannot read {path}: {reason}; expected an npz file") from None
-        except (ValueError, AttributeError, TypeError):
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             reason = "it does not hold arrays of numbers and texts"
+            if isinstance(error, OSError):
+                reason = first_line(error)
             raise CounError(f"cannot read {path}: {reason}; expected an npz file") from None
         names = ("log_probabilities", "probabilities")
         array_name = next((name for name in names if name in content), None)

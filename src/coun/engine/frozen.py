@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
 
 import torch
 from torch import Tensor, nn
@@ -60,11 +59,6 @@ class Frozen:
         for parameter, free, start in self._partly_frozen:
             parameter.copy_(torch.where(free, parameter, start))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for parameter, requires_grad in self._requires_grad.items():
             parameter.requires_grad_(requires_grad)
