@@ -25,6 +25,10 @@ TOP_PAGES = {
     "security.md": "SECURITY.md",
 }
 DIAGRAM = "<!-- import diagram -->"
+CAPTION = (
+    "*A line leads from a package down to one that it imports. Imports that follow from others are "
+    "left out.*"
+)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -75,7 +79,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Point links to places on the site, and put the diagram into its page."""
     uri = page.file.src_uri
     if DIAGRAM in markdown:
-        markdown = markdown.replace(DIAGRAM, import_diagram())
+        markdown = markdown.replace(DIAGRAM, f"{import_diagram()}\n\n{CAPTION}")
     return LINK.sub(lambda match: relocated(match, uri), markdown)
 
 

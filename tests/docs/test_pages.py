@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -43,3 +44,13 @@ def test_a_page_of_a_benchmark_is_wrapped_and_says_the_same(wrapped):
     outside = [line for line in result.split("```")[0].splitlines() if line[:1] not in {"|", "#"}]
     assert max(map(len, outside)) <= 120
     assert wrapped(result) == result
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*(p for p in PAGES if "docs" in p.parts), ROOT / "README.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_a_link_is_called_by_what_it_leads_to_and_not_by_a_file(page):
+    """On the site no file has this name."""
+    assert re.findall(r"\[[^]\n]*\.md\]\(", page.read_text("utf-8")) == []
