@@ -141,7 +141,7 @@ class OutOfFold:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+        except Exception as error:  # damaged archives raise anything from EOFError to zlib.error
             reason = "it does not hold arrays of numbers and texts"
             if isinstance(error, OSError):
                 reason = first_line(error)
