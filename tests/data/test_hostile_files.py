@@ -1,9 +1,12 @@
 """Endless, special and exploding inputs are refused in one line, before they are read."""
 
+import json
 import os
 import zipfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import coun
@@ -94,3 +97,35 @@ def test_descriptions_are_a_few_lines(write_photos):
     assert "tensor" not in text
     for words in ("Run: unlearned, finetune", "8 training rows", "cat, dog", "class 'cat'"):
         assert words in text
+
+
+def test_texts_that_are_not_utf_8_are_refused(tmp_path, encode, refused):
+    def table(**columns) -> pa.Table:
+        texts = pa.array([b"r%d" % row for row in range(11)] + [b"r\xe8"], pa.binary())
+        usual = {"label": [0, 1] * 6, "size": list(range(12))}
+        return pa.table({**usual, **columns, "name": texts.view(pa.string())})
+
+    pq.write_table(table(), tmp_path / "rows.parquet")
+    with refused("cannot read", "rows.parquet", "Invalid UTF8"):
+        coun.load(f"table:{tmp_path / 'rows.parquet'}", id_column="name")
+    with refused("cannot read", "rows.parquet", "Invalid UTF8"):
+        coun.load(f"paths:{tmp_path / 'rows.parquet'}", image_column="name")
+    images = table(image=[encode((row, 0, 0)) for row in range(12)])
+    (tmp_path / "hub").mkdir()
+    for part in ("train", "test"):
+        pq.write_table(images, tmp_path / "hub" / f"{part}.parquet")
+    with refused("cannot read", "train.parquet", "Invalid UTF8"):
+        coun.load(f"hf:{tmp_path / 'hub'}", id_column="name")
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (saved / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    with pa.ipc.new_stream(str(saved / "data.arrow"), images.schema) as stream:
+        stream.write_table(images)
+    with refused("cannot read", "column 'name'", "Invalid UTF8"):
+        coun.load(f"hf:{saved}", id_column="name", test_share=0.2)
+
+
+def test_a_path_with_a_zero_byte_is_refused(tmp_path, refused):
+    (tmp_path / "list.csv").write_bytes(b"path,label\na\0b.png,cat\n")
+    with refused("row 0", "zero byte"):
+        coun.load(f"paths:{tmp_path / 'list.csv'}", test_share=0.2)

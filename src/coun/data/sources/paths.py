@@ -108,6 +108,7 @@ def _columns(path: Path) -> dict[str, list[str]]:
     try:
         if suffix == ".parquet":
             table = pq.read_table(path)
+            table.validate(full=True)  # texts that are not UTF-8 cannot be read later
         else:
             header = path.open(encoding="utf-8-sig").readline()
             parsing = csv.ParseOptions(delimiter=delimiter(header))
@@ -156,6 +157,8 @@ def _chosen(
 
 def _file(table: Path, row: int, name: str, follow_links: bool) -> str:
     """The file that a row names, inside the folder of the table."""
+    if "\0" in name:  # which no system takes
+        raise CounError(f"{table} row {row}: {name!r} has a zero byte in it; expected a path")
     file = os.path.join(table.parent, name)
     root = os.path.realpath(table.parent)
     inside = os.path.commonpath([root, os.path.realpath(file)]) == root

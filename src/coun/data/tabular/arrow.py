@@ -78,7 +78,14 @@ class ArrowPart:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """All values of one column."""
-        return self._table.column(name)
+        column = self._table.column(name)
+        try:
+            column.validate(full=True)  # texts that are not UTF-8 cannot be read later
+        except pa.ArrowInvalid as error:
+            raise CounError(
+                f"cannot read arrow {self.files[0].parent}, column '{name}': {first_line(error)}"
+            ) from None
+        return column
 
     def chunks(self, name: str, rows: np.ndarray) -> Iterator[pa.ChunkedArray]:
         """Values at sorted *rows*, some thousands at a time."""

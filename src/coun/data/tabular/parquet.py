@@ -43,6 +43,7 @@ class ParquetPart:
                 raise CounError(f"{file} has no rows; expected some in every shard")
             with _reading(file):
                 tables.append(opened.read(columns=[name]))
+                tables[-1].validate(full=True)  # texts that are not UTF-8 cannot be read later
         types = {table.schema.field(name).type for table in tables}
         if len(types) > 1:
             kinds = ", ".join(sorted(map(str, types)))

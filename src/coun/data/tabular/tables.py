@@ -62,6 +62,7 @@ def _read(path: Path, id_column: str | None) -> pa.Table:
             import pyarrow.parquet as pq
 
             table = _without_views(pq.read_table(path))
+            table.validate(full=True)  # texts that are not UTF-8 cannot be read later
         else:
             table = _read_csv(path, id_column)
     except (pa.ArrowException, OSError) as error:
