@@ -122,7 +122,10 @@ def audit(
         Subject(name, outputs_of(run, data, split, progress, shared), run, seed)
         for name, run in zip(names_of(models), runs, strict=True)
     ]
-    looked_at = look_closer(subjects, runs, data, split, relearn=relearn, seed=seed)
+    roles = models.regrouped(subjects)
+    looked_at = look_closer(
+        subjects, runs, data, split, retrains=roles.retrains, relearn=relearn, seed=seed
+    )
     optional: dict[str, Any] = {}
     if recipe is not None:
         looked_at.append("membership attacks with shadow models")
@@ -130,7 +133,7 @@ def audit(
     if look_at_canaries(subjects, runs, data, split):
         looked_at.append("canaries")
     result = _judged(
-        models.regrouped(subjects),
+        roles,
         data,
         split,
         margin=margin,

@@ -85,6 +85,8 @@ class TestFamily:
         dropped: forgotten rows whose class the test set lacks.
         alike: whether listed rows depend on each other (they have owners, or the Retrains differ
             on many of them together), so that no test compares them one by one.
+        ruined: whether the model answers so few kept rows rightly that its levels say nothing
+            about memory; see `coun.audit.ruined`.
 
     >>> import coun
     >>> from coun.audit import audit
@@ -106,6 +108,7 @@ class TestFamily:
     suspicious: tuple[SuspiciousRow, ...] = field(default_factory=tuple)
     dropped: int = 0
     alike: bool = False
+    ruined: bool = False
 
     @property
     def found(self) -> tuple[Evidence, ...]:

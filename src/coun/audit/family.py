@@ -11,6 +11,7 @@ from coun.audit.parts import RequestParts
 from coun.audit.power import Memory
 from coun.audit.rank_tests import Groups, Strata, minus, rank_test
 from coun.audit.row_evidence import answers_test, canary_test, given_retrains, row_tests
+from coun.audit.ruined import is_ruined, without_direction
 from coun.audit.scores import Subject, signed
 from coun.audit.top_rows import SuspiciousRow, suspicious_rows
 from coun.metrics import holm
@@ -93,6 +94,9 @@ def run_tests(
         tests.append(
             replace(test.evidence, holm=corrected, found=corrected < alpha, detectable=rows)
         )
+    ruined = bool(retrains) and is_ruined(inputs)
+    if ruined:
+        tests = [without_direction(inputs, test) for test in tests]
     compared = sum(s.counts[0] for s in (strata, listed) if s is not None)
     return TestFamily(
         tuple(tests),
@@ -104,6 +108,7 @@ def run_tests(
         tuple(suspicious),
         len(parts.exchangeable) + len(parts.listed) - compared,
         alike and len(parts.listed) > 0,
+        ruined,
     )
 
 

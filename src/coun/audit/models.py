@@ -11,7 +11,7 @@ import torch
 
 from coun.audit.canaries import canary_scores
 from coun.audit.nearby import nearby_odds
-from coun.audit.relearning import relearn_half, relearning_is_cheap
+from coun.audit.relearning import relearn_half, relearning_is_cheap, rescaling
 from coun.audit.scores import Subject
 from coun.audit.shadow_attacks import attack_scores, shadow_attacks
 from coun.data import Data, Split
@@ -125,6 +125,7 @@ def look_closer(
     data: Data,
     split: Split,
     *,
+    retrains: Sequence[Subject],
     relearn: bool | None,
     seed: int,
 ) -> list[str]:
@@ -133,8 +134,9 @@ def look_closer(
     several = len(split.rows(data, "forgotten")) > 1
     if several and (relearn or (relearn is None and relearning_is_cheap(runs))):
         looked_at.append("what relearning half of the rows brings back")
-        for subject, run in zip(subjects, runs, strict=True):
-            subject.relearned = relearn_half(run, split, seed=seed)
+        scales = rescaling(subjects, retrains)
+        for subject, run, scale in zip(subjects, runs, scales, strict=True):
+            subject.relearned = relearn_half(run, split, seed=seed, rescale=scale)
     looked_at.append("answers to slightly changed copies of the rows")
     for subject, run in zip(subjects, runs, strict=True):
         subject.optional = {"nearby": nearby_odds(run, split)}

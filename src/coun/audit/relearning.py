@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coun.analysis import relearn as run_relearn
 from coun.audit.rank_tests import Groups
-from coun.audit.scores import CHECKPOINTS, RelearnedHalf, log_odds
+from coun.audit.scores import CHECKPOINTS, RelearnedHalf, Subject, log_odds
 from coun.data import Data, Split
 from coun.engine import Compute, Engine, Fit, Optimizer, Phase, Task, forward_flops, predict
 from coun.errors import CounError
@@ -26,6 +26,9 @@ from coun.seeds import Seeds
 BATCH = 64
 CHEAP = 2e11  # floating-point operations of all copies, up to which relearning is always done
 SGD = Optimizer(lr=0.01, schedule="constant")
+# Of the spread of logits: Retrains of one recipe are nearer to each other than the first, and a
+# model beyond the second gives one answer to everything.
+LEAST_RESCALED, MOST_RESCALED = 1.25, 1e4
 
 
 def relearning_is_cheap(runs: Sequence[Run]) -> bool:
@@ -37,7 +40,7 @@ def relearning_is_cheap(runs: Sequence[Run]) -> bool:
     return total <= CHEAP
 
 
-def relearn_half(run: Run, split: Split, *, seed: int = 0) -> RelearnedHalf:
+def relearn_half(run: Run, split: Split, *, seed: int = 0, rescale: float = 1.0) -> RelearnedHalf:
     """Train copies for a few steps on a random half of the forgotten rows; measure the other half.
 
     To a model that never saw them, the other half stays like test rows, whatever was trained on
@@ -45,6 +48,8 @@ def relearn_half(run: Run, split: Split, *, seed: int = 0) -> RelearnedHalf:
     soon tells more than the end, where every model may have learned the class. Each half is
     relearned by a copy of its own, so that every forgotten row is measured. All models of one
     seed see the same rows in the same order, on the CPU in float32.
+
+    Args: rescale: multiply the weights and the bias of the last layer of the copies by this.
     """
     data = run.data
     rows = split.rows(data, "forgotten")
@@ -54,6 +59,7 @@ def relearn_half(run: Run, split: Split, *, seed: int = 0) -> RelearnedHalf:
     relearned = []  # each copy, and its outputs at the last checkpoint
     for trained_on, measured in ((first, other), (other, first.sort().values)):
         classifier = copy_model(run.classifier).requires_grad_(True)
+        _rescale_head(classifier, rescale)
         examples = data.train.take(rows[measured])
         numbers = data.train.numbers[rows[trained_on]]
         try:
@@ -77,6 +83,48 @@ def relearn_half(run: Run, split: Split, *, seed: int = 0) -> RelearnedHalf:
         log_odds(predict(classifier, data, test).logits, test.labels),
     )
     return RelearnedHalf(other.numpy(), odds, 100.0 * right / len(CHECKPOINTS))
+
+
+def rescaling(subjects: Sequence[Subject], retrains: Sequence[Subject]) -> list[float]:
+    """By what the last layer of each model's copies is multiplied before they relearn.
+
+    A model with a higher temperature gives smaller logits, and so relearns sooner, whatever it
+    remembers: Retrains of a class whose logits were halved were accused. Models whose logits
+    spread otherwise than the Retrains' are therefore brought to the spread of the Retrains. The
+    spread is that over the classes that are not forgotten, on test rows of these classes.
+
+    >>> import coun
+    >>> from coun.runs import predictions
+    >>> data = coun.load("digits", limit=60)
+    >>> run, split = coun.train(data, "mlp", epochs=1), coun.Split.random(data, 0.2)
+    >>> model = Subject("run", predictions(run.classifier, data, split))
+    >>> rescaling([model], [model]), rescaling([model], [])
+    ([1.0], [1.0])
+    """
+    if not retrains:
+        return [1.0] * len(subjects)
+    usual = float(np.mean([_spread(subject) for subject in retrains]))
+    scales = [usual / max(_spread(subject), 1e-12) for subject in subjects]
+    return [s if LEAST_RESCALED < max(s, 1 / s) < MOST_RESCALED else 1.0 for s in scales]
+
+
+def _spread(subject: Subject) -> float:
+    """Median over test rows of the standard deviation of the logits of classes that remain."""
+    classes = subject.labels("retain").unique()  # type: ignore[no-untyped-call]
+    logits = subject.logits("test")[torch.isin(subject.labels("test"), classes)][:, classes]
+    return float(logits.double().std(1, correction=0).median()) if logits.numel() else 1.0
+
+
+def _rescale_head(classifier: Classifier, scale: float) -> None:
+    """Multiply the logits by *scale*, where the last layer has weights of its own."""
+    weights = dict(classifier.head.named_parameters())
+    uses = [id(p) for _, p in classifier.named_parameters(remove_duplicate=False)]
+    shared = any(uses.count(id(weight)) > 1 for weight in weights.values())
+    if scale == 1 or shared or not weights.keys() <= {"weight", "bias"}:
+        return
+    with torch.no_grad():
+        for weight in weights.values():
+            weight.mul_(scale)
 
 
 def _relearning(

@@ -236,6 +236,14 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
             "only, because the Retrains differ on many of them together. A few remembered rows "
             "among them would not be found."
         )
+    if family.ruined:
+        notes.append(
+            "The model answers fewer than half as many kept test rows rightly as the Retrains do. "
+            "It counts as knowing forgotten rows only if it gives their name to more of them than "
+            "of any other class: one answer to everything, and classes in another order than that "
+            "of the data, are not memory. Check the order of the classes and the preparation of "
+            "the rows."
+        )
     if family.dropped:
         notes.append(
             f"Of a class without test rows: {counted(family.dropped, 'forgotten row')}. Such rows "

@@ -1,0 +1,103 @@
+"""A model that answers hardly any row rightly is not said to remember the forgotten ones."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+import coun
+from coun.audit import audit
+
+CLASS, ROWS = "a class", "rows of a class"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return coun.load("digits", limit=600)
+
+
+@pytest.fixture(scope="module")
+def requests(digits):
+    """A request of each kind with four models that never saw its rows."""
+    of_class = digits.train.numbers[digits.train.labels == 3]
+    splits = {
+        CLASS: coun.Split.by_class(digits, 3),
+        ROWS: coun.Split.by_index(digits, of_class[:25]),
+    }
+    return {
+        name: (split, [coun.train(digits, "mlp", split=split, epochs=15, seed=s) for s in range(4)])
+        for name, split in splits.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def original(digits):
+    return coun.train(digits, "mlp", epochs=15, seed=7)
+
+
+def changed(run, change):
+    """*run* after *change* of the weights and the bias of its last layer."""
+    run = replace(run, model=copy.deepcopy(run.model), build=None)
+    with torch.no_grad():
+        change(run.classifier.head)
+    return run
+
+
+def constant(name):
+    def change(head):
+        head.weight.zero_()
+        head.bias.copy_(5.0 * (torch.arange(10) == name))
+
+    return change
+
+
+def uniform(head):
+    head.weight.zero_()
+    head.bias.zero_()
+
+
+def rolled(head):
+    """The classes in another order than that of the data."""
+    head.weight.copy_(head.weight.roll(1, 0))
+    head.bias.copy_(head.bias.roll(1, 0))
+
+
+@pytest.mark.parametrize("kind", [CLASS, ROWS])
+@pytest.mark.parametrize(
+    "change", [uniform, constant(3), constant(7), rolled], ids=["uniform", "3", "7", "rolled"]
+)
+def test_constant_and_renamed_answers_are_not_memory(requests, original, kind, change):
+    split, (*retrains, fourth) = requests[kind]
+    verdict = audit(
+        changed(fourth, change), retrains, original=original, split=split, rest=False
+    ).verdict
+    assert verdict.label == "over-forgotten", verdict.sentence
+    assert "rows that it should have kept" in verdict.headline
+    assert any("one answer to everything" in note for note in verdict.caveats)
+
+
+def test_a_model_that_knows_nothing_but_the_forgotten_class_is_accused(requests, original):
+    """All other classes are answered as another one."""
+    split, (*retrains, _) = requests[CLASS]
+
+    def all_but_three(head):
+        order = torch.tensor([1, 2, 4, 3, 5, 6, 7, 8, 9, 0])
+        head.weight.copy_(head.weight[order])
+        head.bias.copy_(head.bias[order])
+
+    verdict = audit(changed(original, all_but_three), retrains, split=split, rest=False).verdict
+    assert verdict.label == "under-forgotten", verdict.sentence
+
+
+def test_a_retrain_of_a_class_with_another_temperature_is_not_accused(requests, original):
+    split, (*retrains, fourth) = requests[CLASS]
+
+    def flatter(head):
+        head.weight.mul_(0.25)
+        head.bias.mul_(0.25)
+
+    verdict = audit(
+        changed(fourth, flatter), retrains, original=original, split=split, rest=False
+    ).verdict
+    assert verdict.label in ("no difference found", "inconclusive", "different"), verdict.sentence
