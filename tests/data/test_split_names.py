@@ -105,3 +105,27 @@ def test_a_file_name_alone_and_a_whole_path_are_pointed_out(refused, spelled):
         Split.by_id(data, [spelled])
     with refused("and 2 more name no row"):
         Split.by_id(data, [spelled, "x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("spelled", "meant"),
+    [
+        ("1003.0", "1003"),
+        ("01003", "1003"),
+        (" 1003 ", "1003"),
+        ("ann1004", "anne1004"),
+        ("train/ka\u0308tze.png", "train/k\u00e4tze.png"),
+        ("ka\u0308tze.png", "train/k\u00e4tze.png"),
+        ("1030", None),
+        ("1.003E+03", None),
+        ("100", None),
+        ("anne1005", None),
+    ],
+)
+def test_no_row_with_another_number_is_proposed(refused, spelled, meant):
+    """It would be the row of somebody else."""
+    names = ["1003", "1004", "anne1004", "train/k\u00e4tze.png"]
+    x, y = np.zeros((4, 4, 4), np.uint8), [0, 1, 0, 1]
+    data = from_arrays(x, y, x, y, ids=names, test_ids=["1002", "1040", "b", "test/k\u00e4tze.png"])
+    with refused(f"names no row (did you mean '{meant}'" if meant else "names no row; ids of"):
+        Split.by_id(data, [spelled])

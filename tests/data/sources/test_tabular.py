@@ -345,6 +345,16 @@ def test_missing_values_are_refused_or_filled(tmp_path):
         ("x,label\n1,a\n2,b\n".encode("utf-16"), {}, "encoding UTF-16; save it"),
         (gzip.compress(b"x,label\n1,a\n2,b\n", mtime=0), {}, "gzip; unpack it first"),
         ("x,label\n1,n\u00e9e\n2,b\n".encode("latin-1"), {}, "column 'label' .* is not UTF-8"),
+        (
+            "key,x,label\nm\u00fcller,1,a\nb,2,b\n".encode("latin-1"),
+            {"id_column": "key"},
+            "invalid UTF8 data; save it as CSV in UTF-8",
+        ),
+        (
+            "guest,x,label\n" + "".join(f"Ann {k},{k},{'ab'[k % 2]}\n" for k in range(50)),
+            {},
+            "'guest' has 40 different texts in 40 rows; name it with --id-column guest",
+        ),
         ("x;label\n" + SPELLED.format("0,5", ";"), {}, "'x' holds numbers, but '0,5' is"),
         ("x;label\n" + SPELLED.format("1,000", ";"), {}, "but '1,000' is"),
         ("x,label\n" + SPELLED.format("?", ","), {}, "but '.' is.*--categorical x"),
@@ -355,6 +365,23 @@ def test_tables_that_cannot_be_used(tmp_path, text, options, line):
     with pytest.raises(CounError, match=line) as error:
         coun.load(f"table:{write(tmp_path, text)}", **options)
     assert "\n" not in str(error.value)
+
+
+def test_empty_lines_above_the_header_are_skipped(tmp_path):
+    path = write(tmp_path, "\n\nx,label\n" + "1,a\n\n2,b\n" * 5)
+    assert coun.load(f"table:{path}").classes == ("a", "b")
+
+
+@pytest.mark.parametrize("column", ["id", "label"])
+def test_a_nan_in_parquet_is_a_missing_value(tmp_path, column):
+    """pandas makes whole numbers with a hole fractions, and Arrow keeps NaN apart from null."""
+    values = {"id": [float(k) for k in range(40)], "x": [k / 7 for k in range(40)]}
+    values["label"] = [float(k % 2) for k in range(40)]
+    values[column][4] = float("nan")
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(values), path)
+    with pytest.raises(CounError, match=f"row 4 has no {column}: '{column}' is empty"):
+        coun.load(f"table:{path}", id_column="id")
 
 
 def test_a_byte_order_mark_and_semicolons_are_read(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
+from coun.data.checks import whole_number
 from coun.data.data_set import Data
 from coun.data.requests.base import Request
 from coun.errors import CounError, counted, nearest
@@ -199,20 +201,35 @@ def _int64(numbers: Iterable[int]) -> Tensor:
 def _unknown_ids(unknown_ids: list[str], names: list[str]) -> str:
     first = unknown_ids[0]
     others = f" and {len(unknown_ids) - 1:,} more name" if len(unknown_ids) > 1 else " names"
-    # A file name alone, or the whole path of a file.
-    endings = (n for n in names if n.endswith(f"/{first}") or first.endswith(f"/{n}"))
-    ending = next(endings, None)
-    alike = next((name for name in names if _plain(name) == _plain(first)), None)
-    if alike:
-        how = "capitals, slashes or the Unicode form of its letters"
-        similar = f" (did you mean '{alike}'? It differs in {how} only)"
-    else:
-        similar = f" (did you mean '{ending}'?)" if ending else nearest(first, names[:SEARCHED])
     examples = ", ".join(f"'{name}'" for name in names[:SHOWN])
     return (
-        f"id {_short(first)}{others} no row{similar}; ids of this data look like {examples}; "
-        "'coun rows' lists them"
+        f"id {_short(first)}{others} no row{_similar(first, names)}; ids of this data look like "
+        f"{examples}; 'coun rows' lists them"
     )
+
+
+def _similar(spelled: str, names: list[str]) -> str:
+    """Which of *names* may be meant by *spelled*; empty if none.
+
+    A name with other numbers is never proposed: it is that of another person or thing.
+    """
+    plain, number = _plain(spelled), whole_number(spelled)
+    for name in names:
+        if _plain(name) == plain:
+            how = "capitals, slashes or the Unicode form of its letters"
+            return f" (did you mean '{name}'? It differs in {how} only)"
+        if number is not None and whole_number(name) == number:
+            return f" (did you mean '{name}'? It is the same number)"
+    for name in names:  # a file name alone, or the whole path of a file
+        end = _plain(name)
+        if end.endswith(f"/{plain}") or plain.endswith(f"/{end}"):
+            return f" (did you mean '{name}'?)"
+    digits = _numbers_in(spelled)
+    return nearest(spelled, (n for n in names[:SEARCHED] if _numbers_in(n) == digits))
+
+
+def _numbers_in(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall("[0-9]{1,18}", name)]
 
 
 def _plain(name: str) -> str:

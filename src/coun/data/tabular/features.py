@@ -18,6 +18,7 @@ from coun.data.tabular.tables import is_number, is_text, numbers, texts
 from coun.errors import CounError, unknown
 
 MOST_CATEGORIES = 100
+MANY_ROWS = 20  # from here on, texts that are another one in each row are no categories
 # Also 0,5 and 1,234 and 1'234.5 and 5%, but neither dates nor versions such as 1.2.3.
 NUMBER = re.compile(r"[+-]?(?=[.,]?\d)(\d{1,3}([,.' ]\d{3})+|\d*)([.,]\d*)?([eE][+-]?\d+)?\s*%?")
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -180,8 +181,9 @@ def _categories(name: str, values: list[str | None], chosen: bool) -> Column:
                 f"column '{name}' holds numbers, but '{spelled}' is not written as one; expected "
                 f"plain numbers such as 1234.5, and nothing where one is missing ({advice})"
             )
-        if len(distinct) > MOST_CATEGORIES:
-            if len(distinct) == len(values):
+        one_each = len(distinct) == len(values)
+        if len(distinct) > MOST_CATEGORIES or (one_each and len(values) >= MANY_ROWS):
+            if one_each:
                 advice = f"name it with --id-column {shlex.quote(name)} if they are ids, {advice}"
             raise CounError(
                 f"column '{name}' has {len(distinct):,} different texts in {len(values):,} rows; "

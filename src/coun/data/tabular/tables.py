@@ -66,7 +66,8 @@ def _read(path: Path, id_column: str | None) -> pa.Table:
         else:
             table = _read_csv(path, id_column)
     except (pa.ArrowException, OSError) as error:
-        raise CounError(f"cannot read the table {path}: {first_line(error)}") from None
+        advice = "; save it as CSV in UTF-8" if "invalid UTF8" in str(error) else ""
+        raise CounError(f"cannot read the table {path}: {first_line(error)}{advice}") from None
     names = table.column_names
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -86,7 +87,7 @@ def _read_csv(path: Path, id_column: str | None) -> pa.Table:
     if b"\0" in start:  # as in UTF-16, workbooks and archives
         advice = other_format(path) or "is not UTF-8 text; save it as CSV in UTF-8"
         raise CounError(f"{path} {advice}")
-    header = start.splitlines()[0].decode("utf-8", "replace") if start else ""
+    header = next(filter(None, start.decode("utf-8", "replace").splitlines()), "")
     if re.match(r'[\ufeff\s]*[{\[]\s*["{\[]', header):
         raise CounError(f"{path} holds JSON; expected a table, save it as CSV or parquet")
     parsing = csv.ParseOptions(delimiter=delimiter(header))
@@ -148,8 +149,8 @@ def texts(column: pa.ChunkedArray) -> list[str | None]:
         if days.cast(column.type) == column:
             column = days
     values = column.to_pylist()
-    return [
-        None if value is None else str(int(value) if _integral(value) else value)
+    return [  # NaN is not equal to itself
+        None if value is None or value != value else str(int(value) if _integral(value) else value)
         for value in values
     ]
 
