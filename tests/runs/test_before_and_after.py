@@ -62,6 +62,18 @@ def test_a_fall_of_retain_accuracy_is_said_where_test_accuracy_stays(original):
     assert words(94.0) == ""
 
 
+def test_a_start_that_has_not_learned_its_rows_is_said(original):
+    def words(learned):
+        before = {"test_accuracy": 41.0, "retain_accuracy": learned}
+        start = StartRecord(weights_sha256="", counts={}, metrics=before)
+        result = {"start": start, "test_accuracy": 41.0, "retain_accuracy": learned}
+        return " ".join(_warnings(original, result))
+
+    assert "classifies only 41.7% of the retained rows correctly" in words(41.7)
+    assert "little to forget" in words(89.9)
+    assert words(90.0) == ""
+
+
 @pytest.mark.parametrize(("lr", "unmoved"), [(1e-9, True), (0.05, False)])
 def test_rows_that_are_hardly_forgotten_are_said(small, lr, unmoved):
     """Fifty digits are too few to know others, so that a Retrain errs on some of the rows."""

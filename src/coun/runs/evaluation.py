@@ -43,6 +43,7 @@ Retrains = Run | str | Path | Sequence[Run | str | Path]
 
 FEW_ROWS = 10  # of which one is more than ten points
 NEAR_CHANCE = LARGE_FALL = 5.0  # points of accuracy
+FITS = 90.0  # percent of its own training rows that a model must answer rightly
 UNLIKE_TEST = 10.0  # points by which a model errs less on forgotten rows than on test rows
 HARDLY = 1.0  # points of UA and of MIA
 POOR_RETRAIN = 10.0  # points: a Retrain differs from the model before by other weights and rows
@@ -296,7 +297,7 @@ def _start_record(
 
 
 def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
-    """What to say loudly: few rows, a start or a Retrain without skill, harm, and no effect."""
+    """What to say loudly: few rows, a start or a Retrain that learned little, harm, no effect."""
     rows = result.get("counts", {}).get("forget", 0)
     warnings = []
     if 0 < rows < FEW_ROWS and result.get("average_gap") is not None:
@@ -317,6 +318,13 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
             "those of this data, or train it longer"
         )
     else:
+        learned = start.metrics.get("retain_accuracy")
+        if learned is not None and learned < FITS:
+            warnings.append(
+                f"the model before unlearning classifies only {learned:.1f}% of the retained rows "
+                "correctly; a model that has not learned its training rows has little to forget, "
+                "so these numbers say little about forgetting; train it longer"
+            )
         warnings += _falls(start.metrics, result)
         if unmoved := _unmoved(start.metrics, result):
             warnings.append(unmoved)

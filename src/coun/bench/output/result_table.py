@@ -10,11 +10,11 @@ from typing import Any
 from coun.bench.spec.planned import CANDIDATE, FLOOR, METHOD
 from coun.metrics import Mean, Metric
 from coun.report import Cell
+from coun.runs.evaluation import FITS
 
 SIGNIFICANT = 0.05
 # Seeds below which the test cannot give a p below 0.05: flips of n signs give 2 ** (1 - n) at best.
 FEWEST_SEEDS = 6
-FITS = 90.0  # percent of its own training rows that a model must answer rightly
 WITHIN = (1.0, 1.5, 3.0)  # how near Retrain, in floors, a method must come for its cost to count
 
 
