@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from safetensors.torch import load_file
 
 from coun.runs import rows_of_run
@@ -28,5 +30,13 @@ def test_a_version_that_forgot_nothing_says_that_no_test_shows_forgetting(
     )
     assert all((before[name] - after[name]).abs().max() < 1e-3 for name in before)
     assert "none of these tests shows that the rows are forgotten" in served.out
+    advice = re.search(r"coun (registry rollback requests), then coun (.*)", served.out)
+    assert advice is not None
     page = (tmp_path / "requests/certificates/2/certificate.html").read_text()
     assert "None shows that the rows are forgotten." in page
+    assert "coun registry rollback" in coun_command("fulfil", "requests").err  # nothing is open
+    assert coun_command(*advice[1].split()).code == 0
+    again = coun_command(*advice[2].split())
+    assert again.code == 0, again.err
+    assert "request 2: FULFILLED_BY_RETRAINING" in again.out
+    assert "none of these tests" not in again.out

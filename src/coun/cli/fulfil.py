@@ -107,11 +107,11 @@ def command(
     if as_json:
         app.emit(result.model_dump(mode="json"))
     else:
-        _show(result)
+        _show(result, folder)
     return app.NEGATIVE if result.result == "FAILED" else 0
 
 
-def _show(result: Any) -> None:
+def _show(result: Any, folder: Path) -> None:
     from coun.certificates.page import shows_forgetting
 
     click.echo(f"what the gates found for {result.method}:")
@@ -123,8 +123,8 @@ def _show(result: Any) -> None:
     named = f"request {numbers}" if len(result.requests) == 1 else f"requests {numbers}"
     if result.result == "FULFILLED" and not shows_forgetting(result.checks):
         click.echo(
-            "none of these tests shows that the rows are forgotten; --method retrain makes a "
-            "version that never saw them"
+            "none of these tests shows that the rows are forgotten; for a version that never saw "
+            f"them: coun registry rollback {folder}, then coun fulfil {folder} --method retrain"
         )
     if result.result == "FAILED":
         click.echo(f"{named}: FAILED; version {result.version} is still served")

@@ -192,7 +192,10 @@ def open_requests(registry: Registry, requests: Sequence[int]) -> list[int]:
     every = [r.number for r in state.requests.values() if state.is_open(r)]
     chosen = sorted(set(requests) or every)
     if not chosen:
-        raise CounError("there is no open request; add one with coun request add")
+        raise CounError(
+            "there is no open request; add one with coun request add, or open those of the "
+            "served version again with coun registry rollback"
+        )
     for number in chosen:
         request = state.requests[number]
         if request.shredded:
