@@ -101,3 +101,16 @@ def test_a_retrain_of_a_class_with_another_temperature_is_not_accused(requests, 
         changed(fourth, flatter), retrains, original=original, split=split, rest=False
     ).verdict
     assert verdict.label in ("no difference found", "inconclusive", "different"), verdict.sentence
+
+
+@pytest.mark.parametrize(
+    "change", [uniform, constant(3), constant(7), rolled], ids=["uniform", "3", "7", "rolled"]
+)
+def test_without_a_retrain_a_model_that_answers_nothing_rightly_is_not_cleared(requests, change):
+    """Not even as one of which nothing is remembered: no test of it could have found anything."""
+    split, (*_, fourth) = requests[CLASS]
+    verdict = audit(changed(fourth, change), split=split, rest=False).verdict
+    assert verdict.label == "inconclusive"
+    assert "one answer to everything would" in verdict.headline
+    honest = audit(fourth, split=split, rest=False).verdict
+    assert "ruined" not in honest.reasons

@@ -94,8 +94,8 @@ def run_tests(
         tests.append(
             replace(test.evidence, holm=corrected, found=corrected < alpha, detectable=rows)
         )
-    ruined = bool(retrains) and is_ruined(inputs)
-    if ruined:
+    ruined = is_ruined(inputs)
+    if ruined and retrains:
         tests = [without_direction(inputs, test) for test in tests]
     compared = sum(s.counts[0] for s in (strata, listed) if s is not None)
     return TestFamily(

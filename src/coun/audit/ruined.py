@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.stats import binom
 
 from coun.audit.evidence import Evidence, FamilyInputs
 from coun.audit.scores import Subject
@@ -20,9 +21,17 @@ OF_LEVELS = ("level_", "answers", "top_rows")  # the other tests compare rows wi
 
 
 def is_ruined(inputs: FamilyInputs) -> bool:
-    """Tell whether the models answer fewer than half as many kept test rows rightly as Retrains."""
-    model, exact = (_kept(group, inputs) for group in (inputs.unlearned, inputs.retrains))
-    return model < LEFT * exact
+    """Tell whether the models answer fewer than half as many kept test rows rightly as Retrains.
+
+    Without Retrains: no more than one answer to everything could by chance, at 1%.
+    """
+    model = _kept(inputs.unlearned, inputs)
+    if inputs.retrains:
+        return model < LEFT * _kept(inputs.retrains, inputs)
+    labels = inputs.unlearned[0].labels("test").numpy()
+    kept = labels[~np.isin(labels, inputs.parts.classes)]
+    most = float(np.bincount(kept).max() / len(kept)) if len(kept) else 0.0
+    return len(kept) > 0 and model * len(kept) <= binom.isf(0.01, len(kept), most)
 
 
 def without_direction(inputs: FamilyInputs, test: Evidence) -> Evidence:

@@ -130,8 +130,9 @@ def decide(
     Something under-forgotten outweighs something over-forgotten, because memory is the graver
     failing. Evidence without a direction, or without the Retrains that carry one, gives
     "different". Where nothing is found, the reasons against "no difference found" are "no
-    retrain", "unlike test rows", "control" (the Original passes too), "near" (a test came near to
-    finding something), "power" and "gap".
+    retrain", "unlike test rows", "control" (the Original passes too), "ruined" (the model answers
+    as few rows rightly as one answer to everything would), "near" (a test came near to finding
+    something), "power" and "gap".
 
     Args:
         family: the tests of the models.
@@ -218,6 +219,8 @@ def _doubts(
         reasons.append("unlike test rows" if unlike else "no retrain")
     if control in (*CLEAR, "inconclusive"):
         reasons.append("control")
+    if not retrains and family.ruined:
+        reasons.append("ruined")
     if any(e.holm < NEAR * family.alpha for e in family.tests):
         reasons.append("near")
     if detectable_share > SHARE:

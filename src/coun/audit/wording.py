@@ -101,6 +101,9 @@ def _reasons(verdict: Verdict, family: TestFamily, advice: str = "") -> list[str
         + (f", where two Retrains are {gap.floor:.1f} apart" if gap.floor is not None else "")
         + f"; up to {gap.allowed:.1f} would be called no difference.",
         "control": "This audit cannot tell: the Original passes it too.",
+        "ruined": "The model answers no more test rows rightly than one answer to everything "
+        "would, so that nothing can be said of what it remembers; check the order of its classes "
+        "and the preparation of the rows.",
         "near": _near(verdict) if "near" in verdict.reasons else "",
         "power": _power_missing(verdict, advice),
     }
@@ -236,7 +239,7 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
             "only, because the Retrains differ on many of them together. A few remembered rows "
             "among them would not be found."
         )
-    if family.ruined:
+    if family.ruined and verdict.retrains:
         notes.append(
             "The model answers fewer than half as many kept test rows rightly as the Retrains do. "
             "It counts as knowing forgotten rows only if it gives their name to more of them than "
