@@ -12,6 +12,7 @@ from coun.engine import Task
 from coun.methods import make
 from coun.metrics import margins
 from coun.plans import matching
+from coun.plans.matching import answers
 
 FAST = {"epochs": 4, "batch_size": 32}
 
@@ -44,7 +45,7 @@ def test_the_odds_have_the_folds_ranks_among_all_rows_and_the_held_out_rows_valu
     for value in folds[len(rows["retain"]) :]:
         share = (np.sum(folds < value) + 0.5) / len(folds)
         expected.append(np.interp(share * (len(reference) - 1), range(len(reference)), reference))
-    target = make("calibrated_out_of_fold", FAST).targets(task)
+    target = make("calibrated_out_of_fold", FAST).targets(task, answers(task, "retain"))
     wanted = margins(target, small.train.labels[rows["forget"]])
     np.testing.assert_allclose(wanted, expected, atol=1e-2)
 

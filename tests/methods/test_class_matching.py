@@ -8,6 +8,7 @@ import torch
 
 import coun
 from coun.methods import make
+from coun.plans.matching import answers
 
 
 def probabilities(run, data, rows) -> list[list[float]]:
@@ -23,15 +24,15 @@ def test_the_targets_are_a_loop_over_rows_and_classes(fitted, small, make_task) 
     whole = torch.isin(labels, torch.tensor([3, 5])).nonzero().flatten().tolist()
     split = coun.Split.by_index(small, whole + of_four)
     task = make_task(small, fitted.model, split, reads=("retain", "forget"))
-    targets = make("class_matching").targets(task).exp()
+    targets = make("class_matching").targets(task, answers(task, "retain")).exp()
 
     forget, retain = task.indices("forget"), task.indices("retain")
-    answers = probabilities(fitted, small, retain)
+    answered = probabilities(fitted, small, retain)
     wanted = {}
     for label in (3, 4, 5):
         odds = [
             math.log(answer[label] / (sum(answer) - answer[label]))
-            for answer, own in zip(answers, labels[retain].tolist(), strict=True)
+            for answer, own in zip(answered, labels[retain].tolist(), strict=True)
             if own != label
         ]
         wanted[label] = 1 / (1 + math.exp(-sum(odds) / len(odds)))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 
 import coun
 from coun.methods import make
 from coun.metrics import margins
+from coun.plans.matching import answers
 
 FAST = {"epochs": 1, "batch_size": 32, "lr": 0.02}
+NORMAL = NormalDist()
 
 
 def _odds_of(network, data, part, places) -> np.ndarray:
@@ -35,51 +39,97 @@ def _targets(fitted, small, split, make_task):
     before = {role: _odds_of(fitted.model, small, small.train, p) for role, p in rows.items()}
     labels["held_out"] = small.test.labels[held_out].numpy()
     before["held_out"] = _odds_of(fitted.model, small, small.test, held_out)
-    wanted = margins(make("held_out").targets(task), torch.from_numpy(labels["forget"]))
+    wanted = margins(
+        make("held_out").targets(task, answers(task, "retain")), torch.from_numpy(labels["forget"])
+    )
     return wanted, before, labels
 
 
 def _unseen(before, labels, label) -> np.ndarray:
-    of_class = labels["held_out"] == label
-    return before["held_out"][of_class] if of_class.sum() >= 5 else before["held_out"]
+    """The held-out log-odds of a class, or with those that it borrows, one row after the other."""
+    held_out = list(zip(before["held_out"], labels["held_out"], strict=True))
+    own = [odds for odds, of_class in held_out if of_class == label]
+    if len(own) >= 5:
+        return np.array(own)
+    sizes = np.bincount(np.concatenate([labels["forget"], labels["retain"]]), minlength=10)
+    prior = [np.log(max(1, n) / (sum(sizes) - max(1, n))) for n in sizes]
+    borrowed = sorted(
+        (abs(prior[other] - prior[label]), odds - prior[other] + prior[label])
+        for odds, other in held_out
+        if other != label
+    )
+    fifth = borrowed[:5][-1][0] + 1e-12
+    values = [(moved + prior[label]) / 2 for away, moved in borrowed if away <= fifth]
+    count = 5 - len(own)
+    return np.array([*own, *np.quantile(values, [(i + 0.5) / count for i in range(count)])])
 
 
-def test_many_rows_have_the_quantiles_of_held_out_rows_in_the_originals_order(
-    fitted, small, make_task
-) -> None:
-    split = coun.Split.random(small, 0.5, seed=0)
-    wanted, before, labels = _targets(fitted, small, split, make_task)
-    for label in np.unique(labels["forget"]):
-        own = labels["forget"] == label
-        n = own.sum()
-        expected = np.quantile(_unseen(before, labels, label), (np.arange(n) + 0.5) / n)
-        np.testing.assert_allclose(np.sort(wanted[own]), expected, atol=1e-3)
-        order = np.argsort(before["forget"][own], kind="stable")
-        assert np.array_equal(np.argsort(wanted[own]), order)
+def _expected_ranks(before, labels, rows) -> np.ndarray:
+    """Ranks of the forget rows *rows* for a model that has not seen them, one row after another."""
+    of_all = {
+        label: np.concatenate([before[r][labels[r] == label] for r in ("forget", "retain")])
+        for label in range(10)
+    }
+    scores = []
+    for odds, label in zip(before["forget"][rows], labels["forget"][rows], strict=True):
+        # A row counts half as below itself; the probe allows for rounding of equal values.
+        trained = of_all[label]
+        below = np.mean(trained < odds - 1e-5) + np.mean(trained <= odds + 1e-5)
+        scores.append(NORMAL.inv_cdf(below / 2))
+    trained = np.concatenate(list(of_all.values()))
+    surer = [np.mean(trained < odds) + np.mean(trained <= odds) for odds in before["held_out"]]
+    kept = min(1.0, np.mean(surer))  # 1 where trained and unseen rows are alike
+    place = rankdata(np.round(scores, 4))
+    missing = np.sqrt((kept * np.std(scores)) ** 2 + 1 - kept**2) - kept * np.std(scores)
+    return np.array(
+        [
+            NORMAL.cdf(kept * score + missing * NORMAL.inv_cdf((k - 0.5) / len(scores)))
+            for score, k in zip(scores, place, strict=True)
+        ]
+    )
 
 
-def test_few_rows_for_each_class_have_their_rank_among_all_rows_of_the_class(
-    fitted, small, make_task
-) -> None:
-    """Ranked among themselves, the surest rows of a class would end as unsure as its others."""
+@pytest.mark.parametrize("count", [1, 4, 9])
+@pytest.mark.parametrize("kind", ["easiest", "hardest", "by lot"])
+def test_the_targets_are_a_loop_over_rows(fitted, small, make_task, kind, count) -> None:
     odds = _odds_of(fitted.model, small, small.train, torch.arange(len(small.train)))
     classes = small.train.labels.numpy()
-    surest = [
+    order = {"easiest": -odds, "hardest": odds, "by lot": np.random.default_rng(0).random(200)}
+    rows = [
         place
         for label in range(3)
-        for place in np.flatnonzero(classes == label)[odds[classes == label].argsort()[-4:]]
+        for place in sorted(np.flatnonzero(classes == label), key=order[kind].__getitem__)[:count]
     ]
-    split = coun.Split.by_index(small, small.train.numbers[surest].tolist())
+    split = coun.Split.by_index(small, small.train.numbers[rows].tolist())
     wanted, before, labels = _targets(fitted, small, split, make_task)
-    for target, odds_before, label in zip(wanted, before["forget"], labels["forget"], strict=True):
-        of_class = [before[role][labels[role] == label] for role in ("forget", "retain")]
-        trained = np.concatenate(of_class)
-        # A row counts half as below itself; the probe allows for rounding of equal values.
-        below = np.mean(trained < odds_before - 1e-5) + np.mean(trained <= odds_before + 1e-5)
-        expected = np.quantile(_unseen(before, labels, label), below / 2)
+    ranks = _expected_ranks(before, labels, np.arange(len(rows)))
+    for target, odds_before, rank, label in zip(
+        wanted, before["forget"], ranks, labels["forget"], strict=True
+    ):
+        expected = np.quantile(_unseen(before, labels, label), rank)
+        if odds_before < 0:
+            expected = min(expected, odds_before)
         assert abs(target - expected) < 1e-2
-    for label in range(3):
-        assert wanted[labels["forget"] == label].min() > np.median(_unseen(before, labels, label))
+    unseen = np.concatenate([_unseen(before, labels, label) for label in range(3)])
+    if kind != "by lot":  # ranked among themselves, they would end in the middle
+        assert (np.mean(wanted) > np.mean(unseen)) == (kind == "easiest")
+
+
+def test_a_rare_class_without_held_out_rows_is_forgotten(fitted, small, make_task) -> None:
+    """The held-out rows of other classes would keep it: a rarer class is known less."""
+    places = {label: (small.train.labels == label).nonzero().flatten() for label in range(10)}
+    kept = torch.cat([rows[: 4 if label == 7 else 20] for label, rows in places.items()])
+    rare = replace(
+        small,
+        train=small.train.take(kept),
+        test=small.test.take((small.test.labels != 7).nonzero().flatten()),
+    )
+    split = coun.Split.by_index(rare, small.train.numbers[places[7][:3]].tolist())
+    wanted, before, labels = _targets(fitted, rare, split, make_task)
+    assert before["forget"].min() > 0  # known to the Original
+    expected = _unseen(before, labels, 7)
+    assert expected.min() - 1e-3 <= wanted.min() <= wanted.max() <= expected.max() + 1e-3
+    assert np.mean(expected) < np.mean(before["held_out"]) / 2 - 1
 
 
 def test_rows_that_the_original_gets_wrong_are_not_taught(small, make_task) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 
 import pytest
 import torch
@@ -27,6 +28,8 @@ from methods.naive_batches import (
 from torch import Tensor, nn
 
 from coun.methods import lotus
+
+NORMAL = statistics.NormalDist()
 
 
 def test_regun(reads, held_out) -> None:
@@ -88,17 +91,30 @@ MATCHING = {"weight": 0.3, "retain_weight": 0.4, "forget_batch_size": 7}
 def test_held_out(reads, held_out) -> None:
     run = unlearn("held_out", correction=0.0, **MATCHING)
     (held,) = held_out
-    (x, _), (u, v) = run.rows("retain"), run.rows("forget")
+    (x, y), (u, v) = run.rows("retain"), run.rows("forget")
     inputs = {"retain": x, "forget": u, "held": held.fetch(torch.arange(len(held)))}
     teacher = copy.deepcopy(run.net).eval()
     logs = {name: teacher(rows).log_softmax(1).detach() for name, rows in inputs.items()}
     odds, unseen = odds_of(logs["forget"].double(), v), odds_of(logs["held"].double(), held.labels)
-    wanted = odds.clone()
-    assert len(v) >= 5 * len(v.unique())  # many: ranked among the forget rows of their class
+    known = odds_of(logs["retain"].double(), y)
+    trained, classes = torch.cat([known, odds]), torch.cat([y, v])
+    scores = []
     for slot, label in enumerate(v):
-        alike = odds[v == label]
+        alike = trained[classes == label]
         share = ((alike < odds[slot]).sum() + (alike <= odds[slot]).sum()) / (2 * len(alike))
-        wanted[slot] = unseen[held.labels == label].quantile(share.double())
+        scores.append(NORMAL.inv_cdf(float(share)))
+    kept = min(
+        1.0,
+        sum(((trained < u).sum() + (trained <= u).sum()).item() for u in unseen)
+        / (len(trained) * len(unseen)),
+    )
+    spread = kept * statistics.pstdev(scores)
+    added = math.sqrt(spread**2 + 1 - kept**2) - spread
+    wanted = odds.clone()
+    for slot, label in enumerate(v):
+        place = sum((s < scores[slot]) + (s <= scores[slot]) for s in scores) / (2 * len(scores))
+        share = NORMAL.cdf(kept * scores[slot] + added * NORMAL.inv_cdf(place))
+        wanted[slot] = unseen[held.labels == label].quantile(share)
         if odds[slot] < 0 and wanted[slot] > odds[slot]:
             wanted[slot] = odds[slot]  # a row that the Original gets wrong is not taught
     target = with_odds(logs["forget"], v, wanted)

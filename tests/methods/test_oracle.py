@@ -8,6 +8,7 @@ import coun
 from coun.engine import predict
 from coun.methods import make, oracle
 from coun.models import weights_digest
+from coun.plans.matching import answers
 
 FAST = {"epochs": 1, "batch_size": 32, "lr": 0.02}
 
@@ -44,12 +45,12 @@ def test_the_target_is_the_mean_of_models_trained_without_the_rows(
 def test_one_oracle_is_its_own_target(original, split, small, make_task, monkeypatch) -> None:
     task = make_task(small, original.model, split, reads=("retain", "forget"), build=original.build)
     task.original = {"settings": original.record.original, "seed": 0}
-    answers = []
+    predictions = []
 
     def asked(model, data, rows):
-        answers.append(predict(model, data, rows))
-        return answers[-1]
+        predictions.append(predict(model, data, rows))
+        return predictions[-1]
 
     monkeypatch.setattr(oracle, "predict", asked)
-    targets = make("oracle").targets(task)
-    torch.testing.assert_close(targets, answers[0].logits.log_softmax(1), rtol=1e-4, atol=1e-4)
+    targets = make("oracle").targets(task, answers(task, "retain"))
+    torch.testing.assert_close(targets, predictions[0].logits.log_softmax(1), rtol=1e-4, atol=1e-4)

@@ -98,7 +98,7 @@ def test_the_targets_are_moved_by_what_the_model_misses_in_the_mean(original, sp
     )
     task.out_of_fold = original.out_of_fold
     labels = original.data.train.labels[split.rows(original.data, "forget")]
-    target = method.targets(task)
+    target = method.targets(task, answers(task, "retain"))
     missed = (log_odds(target, labels) - log_odds(answers(task, "forget"), labels)).mean()
     logits, losses = torch.randn(62, 10), []
     for stage in method.plan(original.model, task):  # the model stays as it is
@@ -134,7 +134,7 @@ def test_the_original_takes_part_in_the_odds_of_the_other_classes_only(original,
     reads = frozenset({"retain", "forget"})
     task = Task(data, split, Seeds(0), reads, run.classifier, None, torch.device("cpu"))
     task.out_of_fold = run.out_of_fold
-    target = method.targets(task)
+    target = method.targets(task, answers(task, "retain"))
     rows = split.rows(data, "forget")
     labels = data.train.labels[rows]
     folds = run.out_of_fold.of(data.train.take(rows))[0]
@@ -160,7 +160,7 @@ def test_a_row_with_an_exact_copy_keeps_the_answers_of_the_original(original, sp
     reads = frozenset({"retain", "forget"})
     task = Task(run.data, split, Seeds(0), reads, run.classifier, None, torch.device("cpu"))
     task.out_of_fold = run.out_of_fold
-    target = make("out_of_fold").targets(task)
+    target = make("out_of_fold").targets(task, answers(task, "retain"))
     with torch.no_grad():
         logits = run.model(run.data.views.evaluate(images[20:50]))
     same = (target - logits.log_softmax(1)).abs().amax(1) < 1e-4

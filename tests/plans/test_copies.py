@@ -11,7 +11,7 @@ from coun.engine import Task
 from coun.methods import make
 from coun.metrics import margins
 from coun.plans.copies import known_by_copies
-from coun.plans.matching import labels_by_role
+from coun.plans.matching import answers, labels_by_role
 from coun.seeds import Seeds
 
 READS = frozenset({"retain", "forget", "held_out"})
@@ -102,7 +102,7 @@ def test_a_model_is_made_uncertain_only_of_rows_without_copies() -> None:
     assert sum(right(run.model)[4:]) < 16
 
     task = task_of(data, split, original)
-    target = make("held_out").targets(task)
+    target = make("held_out").targets(task, answers(task, "retain"))
     with torch.no_grad():
         before = original.model.eval()(data.views.evaluate(data.train.fetch(torch.arange(20))))
     labels = data.train.labels[:20]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coun.attacks.signals import log_odds
 from coun.engine import Task
-from coun.plans.matching import ROLES, Matching, answers, labels_by_role, with_log_odds
+from coun.plans.matching import Matching, answers, labels_by_role, with_log_odds
 from coun.plans.method import FROZEN
 
 
@@ -26,8 +26,8 @@ class ClassMatching(Matching):
     Formula: the log-odds of the forgotten class become the mean of those that the Original gives
         this class for retain rows of other classes; the odds among the other classes stay. The
         loss is that of `out_of_fold` (`Matching`).
-    Cost: one forward and one backward pass of every retain and forget row in each epoch, two
-        forward passes of all rows, and two of the forget rows.
+    Cost: one forward and one backward pass of every retain and forget row in each epoch, one
+        forward pass of all rows, and two of the forget rows.
     Limits: meant for whole classes, and for subclasses whose rows a Retrain takes for other
         classes. Where it still takes them for their class, because the rest of the class resembles
         them, too much is forgotten. Rows of other requests end with a probability of their class
@@ -40,12 +40,11 @@ class ClassMatching(Matching):
     source: ClassVar[str] = "this project, after DELETE, Zhou et al., CVPR 2025"
     fits_whole_classes: ClassVar[bool] = True
 
-    def targets(self, task: Task) -> Tensor:
+    def targets(self, task: Task, retained: Tensor) -> Tensor:
         labels = labels_by_role(task)
-        before = {role: answers(task, role).double() for role in ROLES}
-        target = before["forget"]
+        target = answers(task, "forget").double()
         for label in sorted(set(labels["forget"].tolist())):
-            others = before["retain"][labels["retain"] != label]
+            others = retained[labels["retain"] != label].double()
             odds = log_odds(others, torch.full((len(others),), label)).mean().expand(len(target))
             changed = with_log_odds(target, torch.full((len(target),), label), odds)
             # Nothing goes to a class that is forgotten as a whole; of others, only the named rows.

@@ -18,14 +18,12 @@ from coun.plans.matching import (
     Matching,
     answers,
     labels_by_role,
-    of_equal_rank,
-    of_rank_among,
+    rank_among,
     with_log_odds,
 )
 from coun.plans.method import FROZEN
 
-FEWEST = 5  # held-out rows of a class, below which those of all classes are taken
-FEWEST_RANKED = 5  # forget rows for each class from which on they are ranked among themselves
+FEWEST = 5  # held-out rows of a class, below which those of other classes are added
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -42,20 +40,23 @@ class HeldOutMatching(Matching):
     them out and uses the other half only.
 
     Formula: the Original's log-odds of the true class for the forget rows of a class are mapped, by
-        rank, to those for held-out rows of that class; the odds among the other classes stay. A
-        row has its rank among the forget rows of its class. In a small request, of fewer than five
-        rows for each class that it names, it has its rank among all rows of the class that the
-        Original was trained on, because few rows may all be easy or all be hard. The target of a
-        row that the Original gets wrong is never surer than the Original. The loss is that of
-        `out_of_fold` (`Matching`), but the targets are moved before each epoch except the first,
-        at a learning rate that is low enough for the epochs to show what is missed.
+        rank, to those for held-out rows of that class; the odds among the other classes stay. The
+        ranks are those that the rows have among all rows of their class that the Original was
+        trained on. The less sure it is of held-out rows, the less its ranks say of a model that has
+        not seen the rows, and the nearer the ranks of a request are moved, as a whole, to those of
+        rows drawn by lot. The target of a row that the Original gets wrong is never surer than the
+        Original. A class with fewer than five held-out rows borrows from classes of its size. The
+        loss is that of `out_of_fold` (`Matching`), but the targets are moved before each epoch
+        except the first, at a learning rate that is low enough for the epochs to show what is
+        missed.
     Cost: one forward and one backward pass of every retain and forget row in each epoch, one
         forward pass of all rows and of the held-out rows, and one of the forget rows for each
-        epoch. A small request costs one more forward pass of the retain rows.
-    Limits: the forget rows must be like the held-out rows, as in a random request. A wrong label
-        that the Original has learned stays its answer: `class_matching` is for such rows. Of a
-        class with fewer than five held-out rows too little is forgotten. Whole classes are
-        refused. Only half of the test rows are left to measure with.
+        epoch.
+    Limits: the forget rows must be like the held-out rows, as in a random request, or easier or
+        harder in the Original's view as well. A wrong label that the Original has learned stays its
+        answer: `class_matching` is for such rows. For a class with fewer than five held-out rows
+        the targets are guesses. Whole classes are refused. Only half of the test rows are left to
+        measure with.
     Source: this project, after ReGUn (arXiv 2603.11210), which gives all forget rows of a batch one
         mean distribution of held-out rows; a mean has no spread, which attacks see.
     """
@@ -67,33 +68,73 @@ class HeldOutMatching(Matching):
 
     lr: LowRate = Field(LOW_RATE)
 
-    def targets(self, task: Task) -> Tensor:
+    def targets(self, task: Task, retained: Tensor) -> Tensor:
         by_role = labels_by_role(task)
         labels, known = by_role["forget"], known_by_copies(task, by_role)
-        assert task.held_out is not None
+        assert task.held_out is not None, "the engine gives what `reads` names"
         held_labels = task.held_out.labels.cpu()
-        forget = task.data.train.take(task.indices("forget"))
-        logits, held_logits = (
-            predict(task.classifier, task.data, rows).logits for rows in (forget, task.held_out)
-        )
-        task.charge(len(labels) + len(held_labels), grad=False)
-        odds = log_odds(logits.double(), labels)
-        reference = log_odds(held_logits.double(), held_labels)
+        logits = answers(task, "forget").double()
+        held_logits = predict(task.classifier, task.data, task.held_out, with_features=False).logits
+        task.charge(len(held_labels), grad=False)
+        odds = log_odds(logits, labels)
+        unseen_odds = log_odds(held_logits.double(), held_labels)
+        trained = torch.cat([log_odds(retained.double(), by_role["retain"]), odds])
+        trained_labels = torch.cat([by_role["retain"], labels])
+        sizes = torch.bincount(trained_labels, minlength=logits.shape[1])
+        ranks = torch.zeros_like(odds)
         classes = labels[~known].unique().tolist()  # type: ignore[no-untyped-call]
-        retained = None
-        if int((~known).sum()) < FEWEST_RANKED * len(classes):
-            retained = log_odds(answers(task, "retain").double(), by_role["retain"])
+        for label in classes:
+            rows = labels == label
+            ranks[rows] = rank_among(odds[rows], trained[trained_labels == label])
+        if classes:
+            ranks[~known] = _ranks_if_unseen(ranks[~known], trained, unseen_odds)
         target_odds = odds.clone()
         for label in classes:
             rows = (labels == label) & ~known
-            unseen = reference[held_labels == label]
-            unseen = unseen if len(unseen) >= FEWEST else reference
-            if retained is None:
-                target_odds[rows] = of_equal_rank(odds[rows], unseen)
-            else:
-                trained = torch.cat([retained[by_role["retain"] == label], odds[labels == label]])
-                target_odds[rows] = of_rank_among(odds[rows], trained, unseen)
+            unseen = _unseen_odds(label, unseen_odds, held_labels, sizes)
+            target_odds[rows] = torch.quantile(unseen, ranks[rows])
         # A row that is no longer trained on is not known better. Where the Original gets it wrong,
         # as a wrong label, a target above its own would teach the row once more.
         target_odds = torch.where(odds < 0, torch.minimum(target_odds, odds), target_odds)
-        return with_log_odds(logits.double(), labels, target_odds).float()
+        return with_log_odds(logits, labels, target_odds).float()
+
+
+def _ranks_if_unseen(ranks: Tensor, trained: Tensor, unseen: Tensor) -> Tensor:
+    """Tell which ranks rows of the training may have among rows that a model has not seen.
+
+    Ranks are taken as normal scores. Scores of training and of unseen rows have the correlation
+    `kept`, 1 if the Original is as sure of unseen rows as of those that it was trained on, 0 if it
+    is surer of each of these. So the scores shrink; what their spread lacks is added by rank.
+
+    Args: ranks: (n,), from 0 to 1, among the rows that the model was trained on; trained, unseen:
+        (k,) and (m,), log-odds of these and of unseen rows.
+
+    Returns: (n,), in the order of *ranks*.
+    """
+    kept = min(1.0, 2 * float(rank_among(unseen, trained).mean()))
+    scores, order = torch.special.ndtri(ranks), torch.special.ndtri(rank_among(ranks, ranks))
+    spread = kept * scores.std(correction=0)
+    widened = (spread**2 + 1 - kept**2).sqrt()
+    moved: Tensor = torch.special.ndtr(kept * scores + (widened - spread) * order)
+    return moved
+
+
+def _unseen_odds(label: int, odds: Tensor, labels: Tensor, sizes: Tensor) -> Tensor:
+    """Give log-odds that rows of class *label* may have for a model that has not seen them.
+
+    They are those of its held-out rows. If these are too few, those of the classes nearest in size
+    fill them up, after they were moved by how much rarer the class is, and half of the way to what
+    a model says that knows the size of the class and nothing else.
+
+    Args: odds, labels: (m,), of all held-out rows; sizes: (K,), training rows of each class.
+    """
+    own, others = odds[labels == label], labels != label
+    missing = FEWEST - len(own)
+    if missing <= 0 or not bool(others.any()):
+        return own
+    prior = (sizes.double().clamp(min=1) / sizes.sum()).logit()
+    away = (prior[labels[others]] - prior[label]).abs()
+    nearest = away <= away.sort().values[:FEWEST][-1]
+    moved = odds[others][nearest] - prior[labels[others]][nearest] + prior[label]
+    middles = (torch.arange(missing, dtype=torch.float64) + 0.5) / missing
+    return torch.cat([own, torch.quantile((moved + prior[label]) / 2, middles)])

@@ -48,7 +48,7 @@ class OracleMatching(Matching):
     def further_retrains(self) -> int:
         return self.oracles
 
-    def targets(self, task: Task) -> Tensor:
+    def targets(self, task: Task, retained: Tensor) -> Tensor:
         rows = task.data.train.take(task.indices("forget"))
         predictions = []
         for number in range(self.oracles):

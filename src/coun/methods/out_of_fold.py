@@ -68,7 +68,7 @@ class OutOfFoldMatching(Matching):
         description="Weight of the Original's log-probabilities in the odds of the other classes.",
     )
 
-    def targets(self, task: Task) -> Tensor:
+    def targets(self, task: Task, retained: Tensor) -> Tensor:
         labels = labels_by_role(task)
         # Ranks are taken among all rows, because the forget rows may be few.
         predictions = torch.cat([task.unseen_predictions(role) for role in ROLES], 1)

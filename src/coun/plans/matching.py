@@ -109,14 +109,17 @@ class Matching(Training):
             f"of {self.lr} is low; use --set lr={USUAL_RATE} for fewer than {MANY_STEPS} steps"
         ]
 
-    def targets(self, task: Task) -> Tensor:
-        """Compute the log-probabilities (n, K) that the forget rows should have, in their order."""
+    def targets(self, task: Task, retained: Tensor) -> Tensor:
+        """Compute the log-probabilities (n, K) that the forget rows should have, in their order.
+
+        Args: retained: what the model answers to the retain rows, log-probabilities (m, K).
+        """
         raise NotImplementedError
 
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
-        target, labels = self.targets(task), task.source("forget").labels.cpu()
-        before = answers(task, "retain") if self.retain_weight else None
+        before = answers(task, "retain")
+        target, labels = self.targets(task, before), task.source("forget").labels.cpu()
         weights = {"retain": self.retain_weight, "forget": self.weight}
         batch_sizes = {"retain": size, "forget": self.forget_batch_size or max(1, size // 4)}
         odds = log_odds(target, labels)
@@ -230,19 +233,17 @@ def of_equal_rank(values: Tensor, reference: Tensor) -> Tensor:
     return torch.quantile(reference.double(), torch.from_numpy(middle[place] / len(values)))
 
 
-def of_rank_among(values: Tensor, everyone: Tensor, reference: Tensor) -> Tensor:
-    """Give each of *values* (n,) the quantile of *reference* (m,) of its rank in *everyone* (k,).
+def rank_among(values: Tensor, everyone: Tensor) -> Tensor:
+    """Tell which share of *everyone* (k,) is below each of *values* (n,), float64, (n,).
 
-    Args: everyone: holds *values*, and further ones that *reference* corresponds to.
+    Args: everyone: holds *values* and others. Equal values count as half below.
 
-    Returns: float64, (n,).
-
-    >>> of_rank_among(torch.tensor([5.0]), torch.arange(6.0), torch.tensor([0.0, 12.0])).tolist()
-    [11.0]
+    >>> rank_among(torch.tensor([5.0]), torch.arange(6.0)).item() == 5.5 / 6
+    True
     """
     ranked = everyone.sort().values
     below, up_to = (torch.searchsorted(ranked, values, right=right) for right in (False, True))
-    return torch.quantile(reference.double(), (below + up_to).double() / (2 * len(everyone)))
+    return (below + up_to).double() / (2 * len(everyone))
 
 
 def with_log_odds(logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
