@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import coun
+from coun.cli.rows import _print_rows
 
 
 @pytest.fixture
@@ -161,3 +162,10 @@ def test_ids_of_test_rows_that_have_names_are_written(coun_command, photos, tmp_
         out = tmp_path / f"{source[:3]}.txt"
         coun_command("rows", source, "--find", "cat1", "--out", out)
         assert sorted(out.read_text().split()) == ["test/cat/cat1.png", "train/cat/cat1.png"]
+
+
+def test_a_short_id_is_not_broken_where_other_columns_can_be(capsys) -> None:
+    name = "hmac:3f363571:1459449a…"
+    lines = [("10121", name, "automobile", "train", "step 2, 68 rows listed " * 3)]
+    _print_rows(("number", "id", "class", "part", "forgotten by"), lines)
+    assert name in capsys.readouterr().out

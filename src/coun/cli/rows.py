@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from coun.data.lookup import Row
     from coun.runs.run_rows import RunRow
 
+SHORT = 24  # letters of an id up to which other columns are broken before it
+
 
 @app.command(
     "rows",
@@ -248,9 +250,11 @@ def _show(rows: list[Row], total: int) -> None:
 def _print_rows(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     """Print a table of rows, whose second column are ids, which are never cut."""
     table = Table(*heads, box=SIMPLE_HEAD)
+    rows = [[visible(cell) for cell in cells] for cells in lines]
     table.columns[1].overflow = "fold"
-    for cells in lines:
-        table.add_row(*(Text(visible(cell)) for cell in cells))  # brackets are not markup
+    table.columns[1].no_wrap = all(len(cells[1]) <= SHORT for cells in rows)
+    for cells in rows:
+        table.add_row(*map(Text, cells))  # brackets are not markup
     app.console.print(table)
 
 
