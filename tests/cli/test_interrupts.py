@@ -127,3 +127,15 @@ def test_a_reader_that_stops_early_is_no_error(words, unmeasured):
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("words", ["--version", "train --data digits --limit 60 --model mlp"])
+def test_a_current_folder_that_was_deleted_is_one_line(tmp_path, words):
+    """Libraries of torch look for their files and end the process where there is none."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f"rmdir '{gone}' && exec '{sys.executable}' -m coun {words}"
+    done = subprocess.run(["sh", "-c", command], cwd=gone, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("coun: the current folder was deleted; go to one that exists")
+    assert done.stderr.count("\n") == 1

@@ -31,3 +31,16 @@ def test_rows_are_named_by_number_where_ids_may_be_customers(tmp_path, monkeypat
     result = registry.fulfil(method="retrain", page=False)
     version = registry.open_version(result.version)
     assert version.split.forget.tolist() == parts[0]
+
+
+def test_a_request_that_came_twice_is_closed_with_the_next_one(begun, refused):
+    """The second letter of one person, entered before the first one was fulfilled."""
+    begun.add(ids=["cat/alice-1.png"])
+    begun.add(ids=["cat/alice-1.png"])
+    begun.fulfil(1, method="retrain", page=False)
+    with refused("version 2, which is served, has forgotten all rows of request 2 already"):
+        begun.fulfil(2, method="retrain", page=False)
+    begun.add(ids=["dog/bob-1.png"])
+    assert begun.fulfil(method="retrain", page=False).result == "FULFILLED_BY_RETRAINING"
+    assert [begun.request(n).state for n in (1, 2, 3)] == ["fulfilled"] * 3
+    assert not begun.verify(2).tampered

@@ -23,6 +23,11 @@ def run(group: click.Group) -> int:
     """Run the command line; the exit code. Bad input is one line and exit code 2."""
     output = sys.stdout
     try:
+        os.getcwd()
+    except OSError:  # libraries that look for their files would end the process
+        _complain("the current folder was deleted; go to one that exists (cd) and try again")
+        return BAD_INPUT
+    try:
         code = group.main(standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:

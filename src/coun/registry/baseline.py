@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from coun.data import Data, Split
+from coun.data.requests import Listed
+from coun.errors import CounError, listed
 from coun.metrics import accuracy
 from coun.registry.rows import as_request
 from coun.runs import Run, SharedOutputs
@@ -44,14 +46,26 @@ class Baseline:
             self.run = registry.open_version(self.number, self.served.data)
         compared = state.served if self.number is None else self.number
         self._entry: dict[str, Any] = versions[compared].body
-        self.split = Split.of(
-            self.served.data,
-            *(as_request(connection, number) for number in requests),
-            earlier=self.served.split,
-        )
+        named = [as_request(connection, number) for number in requests]
+        self._refuse_repeated(requests, named, state.served)
+        self.split = Split.of(self.served.data, *named, earlier=self.served.split)
         since = chain[: chain.index(compared)]
         fulfilled = sorted(n for v in since for n in versions[v].body["requests"])
         self._requests = tuple(as_request(connection, n) for n in (*fulfilled, *requests))
+
+    def _refuse_repeated(
+        self, requests: Sequence[int], named: Sequence[Listed], version: int
+    ) -> None:
+        """Refuse requests whose rows the served version has forgotten already, all of them."""
+        earlier = self.served.split
+        rows = {row for request in named for row in request.rows}
+        if earlier is None or not rows or not rows <= {*earlier.forget.tolist()}:
+            return
+        raise CounError(
+            f"version {version}, which is served, has forgotten all rows of "
+            f"{listed('request', requests)} already; close them with coun request withdraw, or "
+            "fulfil them together with the next request, whose certificate then names them"
+        )
 
     @cached_property
     def whole_split(self) -> Split:
