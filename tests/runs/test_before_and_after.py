@@ -98,6 +98,17 @@ def test_few_forgotten_rows_are_said_beside_a_gap(original):
     assert words(10, average_gap=9.0) == words(0, average_gap=9.0) == words(4) == ""
 
 
+def test_an_attack_that_jumps_where_answers_hardly_differ_is_said(original):
+    def words(mia, js):
+        gap = {"retain_accuracy": 1.0, "mia_efficacy": mia}
+        result = {"test_accuracy": 1.0, "counts": {"forget": 60}, "average_gap": 9.0, "gap": gap}
+        return " ".join(_warnings(original, {**result, "js_to_retrain": js}))
+
+    assert "MIA is 100 points from the Retrain's" in words(-100.0, 0.0004)
+    assert "MIA adds 50 points to the average gap" in words(100.0, 0.0004)
+    assert words(-100.0, 0.2) == words(-20.0, 0.0004) == ""
+
+
 def test_a_retrain_that_was_trained_too_little_is_said(original):
     def words(exact):
         start = StartRecord(weights_sha256="", counts={}, metrics={"test_accuracy": 80.0})

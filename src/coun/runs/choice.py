@@ -106,7 +106,7 @@ def choose_method(
          good enough as targets as they are. Calibrated out-of-fold matching takes the place of
          out-of-fold matching.
        - If the labels of the forget rows fit worse than those of held-out rows do, held-out
-         matching is left out, because it would teach these labels once more.
+         matching is left out, because it may leave these labels as the model's answers.
        - If these labels are mostly wrong, class matching comes first. It takes each row to the
          class that the model finds likeliest beside its label.
        - Otherwise, if most rows of the classes of the forget rows are forgotten, only CoUn is

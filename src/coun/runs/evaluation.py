@@ -43,6 +43,7 @@ Retrains = Run | str | Path | Sequence[Run | str | Path]
 
 FEW_ROWS = 10  # of which one is more than ten points
 NEAR_CHANCE = LARGE_FALL = 5.0  # points of accuracy
+LARGE_JUMP, NEARLY_EQUAL = 25.0, 0.02  # points of MIA; nats of JS, where strangers have 0.69
 FITS = 90.0  # percent of its own training rows that a model must answer rightly
 UNLIKE_TEST = 10.0  # points by which a model errs less on forgotten rows than on test rows
 HARDLY = 1.0  # points of UA and of MIA
@@ -306,6 +307,8 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
             "points of UA and of MIA, so the average gap says little; compare with the floor of "
             "several Retrains"
         )
+    elif jump := _attack_jumps(result):
+        warnings.append(jump)
     start: StartRecord | None = result.get("start")
     before = start.metrics.get("test_accuracy") if start else None
     if start is None or before is None or result["test_accuracy"] is None:
@@ -336,6 +339,20 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
             "model, so the gaps to it say little"
         )
     return warnings
+
+
+def _attack_jumps(result: Mapping[str, Any]) -> str:
+    """Say that MIA alone is far from Retrain's, by differences too small to matter; else empty."""
+    apart = abs((result.get("gap") or {}).get("mia_efficacy", 0.0))
+    js = result.get("js_to_retrain")
+    if js is None or js > NEARLY_EQUAL or apart < LARGE_JUMP:
+        return ""
+    return (
+        f"MIA is {apart:.0f} points from the Retrain's although both give the forgotten rows "
+        f"nearly equal probabilities (JS {js:.3f}): most rows are so sure that the attack decides "
+        f"by the last digits; MIA adds {apart / len(result['gap']):.0f} points to the average gap, "
+        "so compare row agreement and JS"
+    )
 
 
 def _falls(before: Mapping[str, float], after: Mapping[str, Any]) -> list[str]:

@@ -281,9 +281,9 @@ class _Unlearning:
         fit = label_fit(start, split)
         if fit != "usual" and ProcessGroup.current().is_main:
             _log.warning(
-                "the labels of the forget rows %s, and %s would teach them once more; expected "
-                "rows like held-out rows: take class_matching for wrong labels, or auto, which "
-                "looks at them",
+                "the labels of the forget rows %s, and %s may leave them as the model's answers; "
+                "expected rows like held-out rows: take class_matching for wrong labels, or auto, "
+                "which looks at them",
                 "look wrong" if fit == "wrong" else "fit less often than those of held-out rows",
                 method.name,
             )
