@@ -171,3 +171,50 @@ def test_folders_that_were_moved_together_still_know_their_start(photos):
     for name in ("o", "u"):
         shutil.move(name, f"archive/{name}")
     assert coun.evaluate("archive/u")["start"]["metrics"]["test_accuracy"] >= 0
+
+
+def emptied(picture):
+    picture.write_bytes(b"")
+
+
+def linked_to_nowhere(picture):
+    picture.unlink()
+    picture.symlink_to("gone.png")
+
+
+@pytest.mark.parametrize("delete", [emptied, linked_to_nowhere])
+def test_a_picture_may_be_deleted_by_emptying_its_file_or_what_it_links_to(photos, delete):
+    before = unlearn(ids=[ids_of(photos)[0]]).record.weights_sha256
+    delete(photos / "train" / "cat" / "00.png")
+    assert "deleted" in coun.evaluate("u")["not_measured"]["unlearn_accuracy"]
+    again = coun.unlearn("o", coun.Run.open("u").split, "finetune", epochs=1)
+    assert again.record.weights_sha256 == before
+    delete(photos / "train" / "cat" / "01.png")
+    with pytest.raises(CounError, match="1 missing: 'train/cat/01.png'"):
+        coun.evaluate("u")
+    with pytest.raises(CounError, match="00.png is (an empty file|a link that leads nowhere)"):
+        coun.load("folder:photos")
+
+
+@pytest.mark.parametrize("delete", [emptied, lambda picture: picture.unlink()])
+def test_a_table_of_paths_may_still_have_the_line_of_a_deleted_picture(photos, delete):
+    files = sorted(photos.rglob("*.png"))
+    lines = [
+        f"{f.relative_to(photos)},{f.parent.name},{f.relative_to(photos).parts[0]}" for f in files
+    ]
+    (photos / "all.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
+    coun.train(coun.load("paths:photos/all.csv"), "mlp", epochs=1, out="p")
+    before = unlearn(ids=["train/cat/00.png"], start="p", out="v").record.weights_sha256
+    numbers = coun.Run.open("v").data.train.numbers.tolist()
+    delete(photos / "train" / "cat" / "00.png")
+    opened = coun.Run.open("v")
+    assert opened.data.train.numbers.tolist() == [
+        n for n in numbers if n not in opened.split.forget.tolist()
+    ]
+    again = coun.unlearn("p", opened.split, "finetune", epochs=1)
+    assert again.record.weights_sha256 == before
+    delete(photos / "train" / "cat" / "01.png")
+    with pytest.raises(CounError, match="1 missing: 'train/cat/01.png'"):
+        coun.evaluate("v")
+    with pytest.raises(CounError, match="row 8: (there is no file|the file) 'train/cat/00.png'"):
+        coun.load("paths:photos/all.csv")

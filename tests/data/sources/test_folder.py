@@ -210,7 +210,7 @@ def test_hidden_files_are_ignored(tree):
         ({"a/deep/x.png": RED}, ("a/deep", "is a folder; expected image files")),
         ({"stray.png": RED}, ("stray.png", "in no class folder")),
         ({"a/bad.png": "a text"}, ("a/bad.png", "not a readable image")),
-        ({"a/bad.png": b""}, ("a/bad.png", "not a readable image")),
+        ({"a/bad.png": b""}, ("a/bad.png", "is an empty file; expected an image")),
         ({"d/.keep": ""}, ("d is empty",)),
     ],
 )

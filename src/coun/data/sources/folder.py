@@ -139,7 +139,10 @@ class Tree:
     problems: list[str] = field(default_factory=list)
 
     def entries(self, folder: str | Path) -> list[os.DirEntry[str]]:
-        """List the visible entries of *folder* by name, and refuse links that leave the root."""
+        """List the visible entries of *folder* by name, and refuse links that leave the root.
+
+        Links that lead nowhere are left out, as pictures that were deleted, and are problems.
+        """
         try:
             with os.scandir(folder) as listing:
                 visible = [
@@ -150,11 +153,14 @@ class Tree:
             advice = "; it is an archive, unpack it first" if archive else ""
             raise CounError(f"cannot read folder {folder}: {first_line(error)}{advice}") from None
         root = os.path.realpath(self.root)
-        for entry in visible:
+        visible.sort(key=lambda entry: entry.name)
+        for entry in list(visible):
             if not entry.is_symlink():
                 continue
             if not os.path.exists(entry.path):
-                raise CounError(f"{entry.path} is a link that leads nowhere; remove it")
+                self.problems.append(f"{entry.path} is a link that leads nowhere; remove it")
+                visible.remove(entry)
+                continue
             target = os.path.realpath(entry.path)
             if entry.is_dir() and os.path.commonpath([target, os.path.realpath(folder)]) == target:
                 raise CounError(f"{entry.path} is a link to a folder that holds it; remove it")
@@ -163,7 +169,7 @@ class Tree:
                     f"{entry.path} is a link out of {self.root}; expected files inside it (or "
                     "accept links with --follow-links)"
                 )
-        return sorted(visible, key=lambda entry: entry.name)
+        return visible
 
     def images(self, folder: str | Path) -> list[str]:
         """List the paths of the images in *folder* by name, and refuse anything else in it."""
@@ -178,7 +184,10 @@ class Tree:
             raise CounError(
                 f"{other_files[0]}{more} is not an image file; expected only {kinds} there"
             )
-        return [entry.path for entry in files]
+        filled = [entry.path for entry in files if entry.stat().st_size]
+        empty = sorted({entry.path for entry in files} - {*filled})  # as if they were deleted
+        self.problems += [f"{path} is an empty file; expected an image" for path in empty]
+        return filled
 
     def checked(self, table: Table) -> Table:
         """*table* with the problems of the folder, and a note on classes that are numbers."""

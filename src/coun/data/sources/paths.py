@@ -57,6 +57,9 @@ def read(
     names = _chosen(path, table, "image", PATHS, image_column)
     values = label_values(_chosen(path, table, "label", LABELS, label_column), "listed")
     files = [_file(path, row, str(name), follow_links) for row, name in enumerate(names)]
+    gone = [_gone(path, row, names[row]) for row, file in enumerate(files) if _is_gone(file)]
+    if len(gone) == len(files):
+        raise CounError(gone[0])
     if id_column is None:
         ids = checked_ids(names, len(names))
         _refuse_one_file_twice(path, names, files)
@@ -73,14 +76,14 @@ def read(
         np.arange(len(files)),
         ids,
         lambda chosen: ([files[row] for row in chosen], "one image per file"),
-    )
+    ).take(np.flatnonzero([not _is_gone(file) for file in files]))
     notes: tuple[str, ...] = (labels.note,) if labels.note else ()
     if splits is None or held_out:
         if test_split is not None:
             raise CounError(f"{path} has no column {', '.join(SPLITS)} for --test-split to look in")
         result = held_out.split(rows, labels.classes, id_columns)
-        return replace(result, notes=(*result.notes, *notes))
-    marks = np.array([str(mark).strip().lower() for mark in splits])
+        return replace(result, notes=(*result.notes, *notes), problems=(*gone, *result.problems))
+    marks = np.array([str(splits[row]).strip().lower() for row in rows.row_numbers])
     test_mark = (test_split or "test").lower()
     if "train" not in marks or test_mark not in marks:
         seen = ", ".join(sorted(set(marks.tolist()))[:8])
@@ -91,7 +94,7 @@ def read(
     if left_out:
         notes += (f"{left_out:,} rows that are marked neither train nor {test_mark} are left out",)
     train, test = (rows.take(np.flatnonzero(marks == mark)) for mark in ("train", test_mark))
-    return Table(train, test, labels.classes, notes, id_columns=id_columns)
+    return Table(train, test, labels.classes, notes, problems=tuple(gone), id_columns=id_columns)
 
 
 def _columns(path: Path) -> dict[str, list[str]]:
@@ -167,10 +170,20 @@ def _file(table: Path, row: int, name: str, follow_links: bool) -> str:
             f"{table} row {row}: '{name}' leaves the folder of the table; expected a path below it "
             "(or accept others with --follow-links)"
         )
-    if not os.path.isfile(file):
-        advice = "; write / in paths" if "\\" in name else ""
-        raise CounError(f"{table} row {row}: there is no file '{name}' beside the table{advice}")
     return file
+
+
+def _is_gone(file: str) -> bool:
+    """Whether a picture was deleted, or emptied, which some take for a deletion."""
+    return not os.path.isfile(file) or os.path.getsize(file) == 0
+
+
+def _gone(table: Path, row: int, name: str) -> str:
+    """What is wrong with a row without a picture, unless that was deleted on purpose."""
+    if os.path.isfile(os.path.join(table.parent, name)):
+        return f"{table} row {row}: the file '{name}' is empty; expected an image"
+    advice = "; write / in paths" if "\\" in name else ""
+    return f"{table} row {row}: there is no file '{name}' beside the table{advice}"
 
 
 def _refuse_one_file_twice(table: Path, names: Sequence[str], files: Sequence[str]) -> None:
