@@ -3,13 +3,16 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import coun
-from coun.audit import Subject
+from coun.audit import Subject, models
+from coun.audit.rank_tests import Groups
 from coun.audit.relearning import relearn_half, rescaling
+from coun.audit.scores import RelearnedHalf
 from coun.errors import CounError
 from coun.runs import predictions
 
@@ -60,6 +63,28 @@ def test_the_temperature_of_a_model_does_not_change_what_it_relearns(plain, fact
     assert (plainly.right == brought_back.right).all()
     assert (plainly.log_odds.test == brought_back.log_odds.test).all()
     assert (relearn_half(other, split).right != plainly.right).any()
+
+
+@pytest.mark.parametrize(
+    ("scale", "of_rescaled", "of_own", "counts"),
+    [(4.0, 60.0, 10.0, 10.0), (4.0, 10.0, 60.0, 10.0), (0.25, 60.0, 10.0, 60.0)],
+)
+def test_of_smaller_logits_the_copy_counts_that_brings_back_less(
+    monkeypatch, plain, scale, of_rescaled, of_own, counts
+):
+    """Larger logits always relearn as the Retrains' do, so that nothing can be hidden by them.
+
+    A network after strong weight decay that answers none of 11 deleted rows with its wrong label
+    was called under-forgotten, because it relearned them sooner with larger logits.
+    """
+
+    def half(run, split, *, seed, rescale=1.0):
+        right = np.full(3, of_own if rescale == 1 else of_rescaled)
+        return RelearnedHalf(np.arange(3), Groups(right, right), right)
+
+    monkeypatch.setattr(models, "relearn_half", half)
+    split = coun.Split.by_class(plain, 3)
+    assert models._relearned(plain, split, 0, scale).right.mean() == counts
 
 
 def test_a_head_that_shares_its_weights_is_not_rescaled(plain):
