@@ -48,6 +48,19 @@ def test_the_hub_needs_its_extra(refused, monkeypatch):
         load("hf:org/name")
 
 
+def test_a_name_that_is_a_folder_of_the_benches_is_named(refused, monkeypatch, tmp_path):
+    """COUN_DATA is for benches only, but whoever has set it expects the names of data sets."""
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.setenv("COUN_DATA", str(tmp_path))
+    with refused(f"or take --data hf:{tmp_path / 'cifar10'}"):
+        load("hf:CIFAR-10")
+    for missing in (str(tmp_path / "none"), str(tmp_path)):
+        monkeypatch.setenv("COUN_DATA", missing)
+        with pytest.raises(CounError, match=r"coun\[hub\]'$"):
+            load("hf:CIFAR-100")
+
+
 class FakeRows:
     """The part of `datasets.Dataset` that is used: columns, the Arrow format and rows."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,7 +60,7 @@ def parts(name: str, tests: tuple[str, ...]) -> tuple[HubPart, HubPart]:
     except (ImportError, RuntimeError, OSError):
         raise CounError(
             f"hf: there is no file or folder '{name}', and the Hugging Face Hub needs the "
-            "datasets library: pip install 'coun[hub]'"
+            f"datasets library: pip install 'coun[hub]'{_below_data_root(name)}"
         ) from None
     try:
         splits = datasets.load_dataset(name)
@@ -65,6 +68,7 @@ def parts(name: str, tests: tuple[str, ...]) -> tuple[HubPart, HubPart]:
         raise CounError(
             f"hf: there is no file or folder '{name}', and the Hugging Face Hub does not give a "
             f"data set of this name: {first_line(error)}; check the path or the name"
+            f"{_below_data_root(name)}"
         ) from None
     test = next((split for split in tests if split in splits), None)
     if "train" not in splits or test is None:
@@ -73,3 +77,15 @@ def parts(name: str, tests: tuple[str, ...]) -> tuple[HubPart, HubPart]:
             f"{', '.join(tests)}"
         )
     return HubPart(splits["train"]), HubPart(splits[test])
+
+
+def _below_data_root(name: str) -> str:
+    """Name the folder of the benches that is called like *name*; empty if there is none."""
+    root = os.environ.get("COUN_DATA")
+    if not root or not os.path.isdir(root):
+        return ""
+    wanted = "".join(filter(str.isalnum, name.lower()))
+    for folder in sorted(Path(root).iterdir()):
+        if folder.is_dir() and "".join(filter(str.isalnum, folder.name.lower())) == wanted:
+            return f", or take --data {shlex.quote(f'hf:{folder}')}"
+    return ""
