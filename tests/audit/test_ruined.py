@@ -3,8 +3,10 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import coun
 from coun.audit import audit
@@ -114,3 +116,30 @@ def test_without_a_retrain_a_model_that_answers_nothing_rightly_is_not_cleared(r
     assert "one answer to everything would" in verdict.headline
     honest = audit(fourth, split=split, rest=False).verdict
     assert "ruined" not in honest.reasons
+
+
+@pytest.mark.parametrize("often", [1, 20])
+@pytest.mark.parametrize("name", [0, 1])
+def test_one_answer_of_two_classes_is_not_memory(often, name):
+    """It is right for half of the rows, or for nearly all if one class is rare."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(2, 8))
+
+    def rows(count):
+        labels = (rng.random(count) < 1 / (1 + often)).astype(int)
+        return (centres[labels] + rng.normal(size=(count, 8))).astype(np.float32), labels
+
+    def network():
+        return nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 2))
+
+    data = coun.from_arrays(*rows(600), *rows(300))
+    split = coun.Split.by_index(data, data.train.numbers[data.train.labels == name][:15])
+    models = [coun.train(data, network, split=split, epochs=40, seed=s, lr=0.05) for s in range(4)]
+
+    def one_answer(head):
+        head.weight.zero_()
+        head.bias.copy_(5.0 * (torch.arange(2) == name))
+
+    for change in (uniform, one_answer):
+        verdict = audit(changed(models[3], change), models[:3], split=split, rest=False).verdict
+        assert verdict.label in ("over-forgotten", "different", "inconclusive"), verdict.sentence

@@ -241,7 +241,8 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
         )
     if family.ruined and verdict.retrains:
         notes.append(
-            "The model answers fewer than half as many kept test rows rightly as the Retrains do. "
+            "The model answers fewer than half as many kept test rows rightly as the Retrains do, "
+            "or no more than one answer to everything would. "
             "It counts as knowing forgotten rows only if it gives their name to more of them than "
             "of any other class: one answer to everything, and classes in another order than that "
             "of the data, are not memory. Check the order of the classes and the preparation of "
