@@ -103,7 +103,10 @@ def tried(
     """What is compared: label, preparation, method, settings."""
     few, some, many = workload.epochs
     still = {"correction": 0.0}
-    rate = {"lr": 0.05} if few * workload.rows < 50 * workload.recipe["batch_size"] else {}
+    rates = {
+        epochs: {"lr": 0.05} if epochs * workload.rows < 50 * workload.recipe["batch_size"] else {}
+        for epochs in (few, some)
+    }
     old = {"original_share": 0.0, "retain_weight": 0.0, **still}
     push = {"epochs": few, "forget_batch_size": workload.recipe["batch_size"] // 4}
     rows: list[tuple[str, str | None, str, dict[str, Any]]] = [
@@ -125,8 +128,8 @@ def tried(
         ("matching, 1 x 4 half", CHEAP, "out_of_fold", {"epochs": few}),
         ("calibrated matching", HALF, "calibrated_out_of_fold", {"epochs": few}),
         ("calibrated matching, longer", HALF, "calibrated_out_of_fold", {"epochs": some}),
-        ("held-out, nothing prepared", None, "held_out", {"epochs": few, **rate}),
-        ("held-out, longer", None, "held_out", {"epochs": some, **rate}),
+        ("held-out, nothing prepared", None, "held_out", {"epochs": few, **rates[few]}),
+        ("held-out, longer", None, "held_out", {"epochs": some, **rates[some]}),
         ("held-out, longer, targets not moved", None, "held_out",
          {"epochs": some, "lr": 0.05, **still}),
         ("oracle, 1 Retrain", None, "oracle", {"epochs": few}),

@@ -55,8 +55,8 @@ class HeldOutMatching(Matching):
     Limits: the forget rows must be like the held-out rows, as in a random request, or easier or
         harder in the Original's view as well. A wrong label that the Original has learned stays its
         answer: `class_matching` is for such rows. For a class with fewer than five held-out rows
-        the targets are guesses. Whole classes are refused. Only half of the test rows are left to
-        measure with.
+        the targets are guesses, and too little may be forgotten. Whole classes are refused. Only
+        half of the test rows are left to measure with.
     Source: this project, after ReGUn (arXiv 2603.11210), which gives all forget rows of a batch one
         mean distribution of held-out rows; a mean has no spread, which attacks see.
     """
