@@ -338,7 +338,7 @@ def one_audit(
         alpha=ALPHA,
         gap=gap,
         owners=everything["owners"],
-        input_drift=None if exact else by_rows,
+        input_drift=by_rows,
         seed=seed,
     )
     return {

@@ -191,7 +191,7 @@ def _judged(
         original=original,
         gap=_gap(unlearned, retrains, split, margin),
         owners=owners,
-        input_drift=None if retrains else input_drift(data, split),
+        input_drift=input_drift(data, split),
         margin=margin,
         **settings,
     )

@@ -42,8 +42,8 @@ def run_tests(
         memory: a model that remembers the rows (the Original), for the power of the tests; by
             default the model's own retained rows show how remembered rows look.
         owners: a number for each forgotten and each test row; whole owners are permuted.
-        input_drift: p of test rows being like training rows by their inputs; used where there is
-            no Retrain to judge that.
+        input_drift: p of test rows being like training rows by their inputs and labels; beside
+            the Retrains, which judge that as well.
         seed: of permutations.
 
     Returns: every test, with p before and after the correction.
@@ -60,7 +60,7 @@ def run_tests(
     """
     labels = tuple(unlearned[0].labels(part).numpy() for part in Groups._fields)
     generator = Seeds(seed).numpy("permutations")
-    drift = _drift(retrains, strata_of(labels, parts.exchangeable)) if retrains else input_drift
+    drift = _drift(retrains, strata_of(labels, parts.exchangeable), input_drift)
     if drift is not None and drift < alpha:
         parts = parts.without_exchange()
     strata, listed = (strata_of(labels, slots) for slots in (parts.exchangeable, parts.listed))
@@ -112,12 +112,15 @@ def run_tests(
     )
 
 
-def _drift(retrains: Sequence[Subject], strata: Strata | None) -> float | None:
-    """p, corrected, of the Retrains treating forgotten and test rows alike.
+def _drift(
+    retrains: Sequence[Subject], strata: Strata | None, input_drift: float | None
+) -> float | None:
+    """p, corrected, of forgotten and test rows being alike by inputs, labels and the Retrains.
 
-    The Retrains saw neither, so a difference says that the rows themselves differ.
+    The Retrains saw neither, so that a difference says that the rows themselves differ. One of
+    them shows wrong labels among the training rows too weakly; the rows' neighbours show them.
     """
-    if strata is None:
-        return None
-    ps = {name: rank_test(strata, signed(retrains, name)).p for name in ("log_odds", "probe")}
-    return min(holm(ps).values())
+    ps = {} if input_drift is None else {"inputs": input_drift}
+    if retrains and strata is not None:
+        ps |= {name: rank_test(strata, signed(retrains, name)).p for name in ("log_odds", "probe")}
+    return min(holm(ps).values(), default=None)

@@ -151,9 +151,9 @@ def sentence(verdict: Verdict, family: TestFamily, advice: str = "") -> str:
     parts = []
     if family.drift is not None and _has_drift(family):
         parts.append(
-            "To the Retrains, which saw neither, the forgotten rows differ from test rows of their "
-            f"class (p = {p_text(family.drift)}), so the two were not compared; only the models' "
-            "levels on the forgotten rows were."
+            "The forgotten rows differ from test rows of their class, by inputs, by labels or to "
+            f"the Retrains, which saw neither (p = {p_text(family.drift)}), so the two were not "
+            "compared; only the models' levels on the forgotten rows were."
             if verdict.retrains
             else "Without any model, test rows differ from training rows of their class (p = "
             f"{p_text(family.drift)}): by their inputs, by how near retained rows are to them, or "
