@@ -42,13 +42,13 @@ class HeldOutMatching(Matching):
     Formula: the Original's log-odds of the true class for the forget rows of a class are mapped, by
         rank, to those for held-out rows of that class; the odds among the other classes stay. The
         ranks are those that the rows have among all rows of their class that the Original was
-        trained on. The less sure it is of held-out rows, the less its ranks say of a model that has
-        not seen the rows, and the nearer the ranks of a request are moved, as a whole, to those of
-        rows drawn by lot. The target of a row that the Original gets wrong is never surer than the
-        Original. A class with fewer than five held-out rows borrows from classes of its size. The
-        loss is that of `out_of_fold` (`Matching`), but the targets are moved before each epoch
-        except the first, at a learning rate that is low enough for the epochs to show what is
-        missed.
+        trained on. The less sure it is of held-out rows than of those, the less its ranks say of a
+        model that has not seen the rows: each rank is moved towards the middle, and the spread that
+        the ranks of the request then lack is added in their order. The target of a row that the
+        Original gets wrong is never surer than the Original. A class with fewer than five held-out
+        rows borrows from classes of its size. The loss is that of `out_of_fold` (`Matching`), but
+        the targets are moved before each epoch except the first, at a learning rate that is low
+        enough for the epochs to show what is missed.
     Cost: one forward and one backward pass of every retain and forget row in each epoch, one
         forward pass of all rows and of the held-out rows, and one of the forget rows for each
         epoch.

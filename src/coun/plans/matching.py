@@ -135,9 +135,8 @@ class Matching(Training):
                 logits = dict(zip(ROLES, parts, strict=True))
                 loss = F.cross_entropy(logits["retain"], context.labels("retain"))
                 for role, weight in weights.items():
-                    rows = by_role[role]
-                    if weight and rows is not None:
-                        targets = sent(rows[context.slots(role)], outputs.device)
+                    if weight:
+                        targets = sent(by_role[role][context.slots(role)], outputs.device)
                         loss = loss + weight * distance(logits[role], targets, context.labels(role))
                 return loss
 
