@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import coun
-from coun.audit import audit
+from coun.audit import RequestParts, Subject, audit, run_tests
+from coun.runs import predictions
 
 CLASS, ROWS = "a class", "rows of a class"
 
@@ -90,6 +91,32 @@ def test_a_model_that_knows_nothing_but_the_forgotten_class_is_accused(requests,
 
     verdict = audit(changed(original, all_but_three), retrains, split=split, rest=False).verdict
     assert verdict.label == "under-forgotten", verdict.sentence
+
+
+def test_it_is_accused_where_test_rows_differ_by_nature_too(requests, original, digits):
+    """All rows count as listed then, also those of the test that asks for the class's name."""
+    split, (*retrains, _) = requests[CLASS]
+
+    def three_or_nought(head):
+        others = torch.arange(10) != 3
+        head.weight[others] = 0
+        head.bias[others] = 0
+
+    def subject(run):
+        return Subject("a model", predictions(run.classifier, digits, split))
+
+    family = run_tests(
+        [subject(changed(original, three_or_nought))],
+        [subject(run) for run in retrains],
+        RequestParts.of(digits, split),
+        margin=2.0,
+        input_drift=0.0,
+    )
+    assert family.ruined
+    assert not len(family.parts.exchangeable)
+    (answers,) = (test for test in family.tests if test.name == "answers")
+    assert answers.found
+    assert answers.directed
 
 
 def test_a_retrain_of_a_class_with_another_temperature_is_not_accused(requests, original):

@@ -43,7 +43,9 @@ def without_direction(inputs: FamilyInputs, test: Evidence) -> Evidence:
     """
     if test.direction != "under" or not test.name.startswith(OF_LEVELS):
         return test
-    slots = inputs.parts.exchangeable if test.part == "exchangeable" else inputs.parts.listed
+    parts = inputs.parts  # where test rows differ by nature, all rows are listed ones
+    listed = test.part == "listed" or not len(parts.exchangeable)
+    slots = parts.listed if listed else parts.exchangeable
     model, exact = (
         np.mean([_informed(subject, slots) for subject in group])
         for group in (inputs.unlearned, inputs.retrains)
