@@ -59,6 +59,7 @@ from coun.attacks import scaled_logit
 from coun.audit import drift, rank_tests, top_rows
 from coun.audit.parts import RequestParts
 from coun.audit.rank_tests import Groups
+from coun.audit.relearning import rescaling
 from coun.audit.scores import CHECKPOINTS, RelearnedHalf, Subject
 from coun.audit.verdict import Gap, allowed_gap, judge
 from coun.files import read_json, write_json
@@ -138,20 +139,26 @@ def _unlearned(
     }
 
 
-def subjects(world: World, nets: Nets, name: str, half: Tensor) -> list[Subject]:
-    """The networks as an audit sees them, with their copies after relearning either half."""
+def subjects(
+    world: World, nets: Nets, name: str, half: Tensor, retrains: list[Subject]
+) -> list[Subject]:
+    """The networks as an audit sees them, with their copies after relearning either half.
+
+    Logits are brought to the spread of all *retrains* for it, where an audit takes those it has.
+    """
     beside = nearby(nets, world)
     attacks = shadow_scores(nets, world)
-    copies = relearned(world, nets, half)
-    result = []
-    for k, outputs in enumerate(predictions(nets, world)):
-        subject = Subject(f"{name} {k}", outputs, relearned=copies[k] if copies else None)
+    result = [Subject(f"{name} {k}", each) for k, each in enumerate(predictions(nets, world))]
+    scales = torch.tensor(rescaling(result, retrains or result)).reshape(-1, 1, 1).float()
+    first, bias, last, last_bias = nets.weights
+    copies = relearned(world, Nets([first, bias, last * scales, last_bias * scales]), half)
+    for k, subject in enumerate(result):
+        subject.relearned = copies[k] if copies else None
         subject.optional = {"nearby": beside[k], **{n: each[k] for n, each in attacks.items()}}
         if world.canaries is not None:
             x, y, member = world.canaries
             odds = scaled_logit(nets.logits(x)[k], y).clamp(-100, 100)
             subject.canaries = odds.double().numpy(), member.double().numpy()
-        result.append(subject)
     return result
 
 
@@ -227,7 +234,9 @@ def everything_of(pool: Pool, request: str, seed: int, cache: Path, every: bool)
     nets = models_of(world, pool, int(rng.integers(2**31)), every)
     half = torch.from_numpy(rng.permutation(int(world.forget.sum())))
     half = half[: len(half) // 2].sort().values
-    models = {name: subjects(world, n, name, half) for name, n in nets.items()}
+    exact = subjects(world, nets.pop("Retrains"), "Retrains", half, [])
+    models = {name: subjects(world, n, name, half, exact) for name, n in nets.items()}
+    models["Retrains"] = exact
     if every:
         models |= altered(models["Original"][0], models["Retrains"][5])
     result = {"models": models, "parts": parts_of(world), "owners": world.owners}

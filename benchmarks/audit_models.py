@@ -370,6 +370,15 @@ def shifted(pool: Pool, rng: np.random.Generator) -> World:
     return replace(world, test_x=world.test_x + 0.7 * noise)
 
 
+@request("random, a quarter of the training labels wrong")
+def wrong_labels(pool: Pool, rng: np.random.Generator) -> World:
+    """100 rows by lot; the test rows have the right labels."""
+    world = _lot(100, True)(pool, rng)
+    wrong = torch.from_numpy(rng.random(len(world.y)) < 0.25)
+    shift = torch.from_numpy(rng.integers(1, 10, len(world.y)))
+    return replace(world, y=torch.where(wrong, (world.y + shift) % 10, world.y))
+
+
 @request("random, classes of unequal size")
 def imbalanced(pool: Pool, rng: np.random.Generator) -> World:
     """100 rows by lot, where the smallest class has a tenth of the largest."""
