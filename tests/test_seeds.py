@@ -49,6 +49,19 @@ def test_neighbouring_positions_are_not_correlated():
     assert abs(lag) < 0.15
 
 
+def test_seeding_draws_as_torch_does_and_leaves_nothing_for_absent_accelerators(monkeypatch):
+    torch.manual_seed(Seeds(2).number("init"))
+    expected = torch.rand(3)
+    with Seeds(2).as_global("init"):
+        assert torch.equal(torch.rand(3), expected)
+    if torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available():
+        return
+    # torch would keep a call for each accelerator that may appear, with the stack trace of now.
+    monkeypatch.setattr("traceback.format_stack", lambda: pytest.fail("a call is kept"))
+    with Seeds(2).as_global("init"):
+        assert torch.equal(torch.rand(3), expected)
+
+
 def test_the_global_generator_is_restored_even_after_an_error():
     torch.manual_seed(5)
     expected = torch.rand(2)

@@ -139,5 +139,18 @@ class Seeds:
         True
         """
         with restored_generator():
-            torch.manual_seed(self.number(*path))
+            _seed_generators(self.number(*path))
             yield
+
+
+def _seed_generators(number: int) -> None:
+    """Seed torch's global generators of the CPU and of every accelerator of this machine.
+
+    `torch.manual_seed` would format a stack trace for each kind of accelerator that is absent, to
+    seed it later. That takes longer than a small network takes to predict a hundred rows.
+    """
+    accelerators = (torch.cuda, torch.backends.mps, torch.xpu)
+    if any(kind.is_available() for kind in accelerators):
+        torch.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
