@@ -1,5 +1,6 @@
 """Copies are found by content."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,21 @@ def test_hashes_tell_pixels_apart_and_ignore_labels_and_streaming(data):
     pairs = [(image, k % 2) for k, image in enumerate(data.train.images)]
     streamed = from_dataset(pairs, pairs, classes=["a", "b"], stream=True)
     assert np.array_equal(row_hashes(streamed.train), hashes)
+
+
+def test_a_hash_is_that_of_type_shape_and_bytes_in_every_version():
+    """Recorded row tables hold it; `(dtype('uint8'), (1, 2, 2))` is how NumPy writes the type."""
+    numbers = torch.arange(2)
+    pixels = torch.tensor([[[[1, 2], [3, 4]]], [[[5, 6], [7, 8]]]], dtype=torch.uint8)
+    for images, text in (
+        (pixels, b"(dtype('uint8'), (1, 2, 2))"),
+        (pixels.float(), b"(dtype('float32'), (1, 2, 2))"),
+        (pixels.reshape(2, 1, 4, 1), b"(dtype('uint8'), (1, 4, 1))"),
+    ):
+        first, second = row_hashes(TensorExamples(images, numbers, numbers))
+        for digest, image in ((first, images[0]), (second, images[1])):
+            expected = hashlib.blake2b(text + image.numpy().tobytes(), digest_size=16)
+            assert digest.tobytes() == expected.digest()
 
 
 def test_a_grey_picture_has_one_hash_in_either_form():

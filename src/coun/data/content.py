@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import weakref
 from collections.abc import Collection, Iterable, Sequence
@@ -73,9 +74,15 @@ def _hash(image: np.ndarray) -> np.ndarray:
     if image.ndim == 3 and len(image) == 3 and image.dtype == np.uint8:
         grey = np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2])
         image = image[:1] if grey else image
-    digest = hashlib.blake2b(str((image.dtype, image.shape)).encode(), digest_size=HASH_BYTES)
+    digest = hashlib.blake2b(_type_and_shape(image.dtype, image.shape), digest_size=HASH_BYTES)
     digest.update(np.ascontiguousarray(image).data)
     return np.frombuffer(digest.digest(), np.uint8)
+
+
+@functools.lru_cache
+def _type_and_shape(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """What precedes the bytes of an array in its hash; its text takes longer than the hash."""
+    return str((dtype, shape)).encode()
 
 
 class Copies(NamedTuple):

@@ -31,6 +31,18 @@ def test_digits_are_those_of_scikit_learn(digits):
     assert np.abs(share - 0.2).max() < 0.01
 
 
+def test_changed_digits_do_not_change_those_of_the_next_load():
+    first, second = load("digits"), load("digits")
+    for part in (first.train, first.test):
+        part.images.zero_()
+        part.labels.zero_()
+    third = load("digits")
+    for other in (second, third):
+        assert other.train.images.any()
+        assert other.test.images.any()
+        assert set(other.train.labels.tolist()) == set(other.test.labels.tolist()) == {*range(10)}
+
+
 def test_digits_are_the_same_every_time(digits):
     assert load("digits").fingerprint == digits.fingerprint
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 
@@ -17,14 +19,19 @@ def read() -> Data:
     scikit-learn has no test part; a fixed, stratified fifth (seed 0) serves as one. Row
     numbers count within each part.
     """
-    from sklearn.datasets import load_digits  # takes a second to import
-
-    digits = load_digits()
-    images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    labels = digits.target.astype(np.int64)
+    images, labels = _images_and_labels()
     held = np.zeros(len(labels), bool)
     held[stratified(torch.from_numpy(labels), round(len(labels) * 0.2), seed=0).numpy()] = True
     return from_arrays(images[~held], labels[~held], images[held], labels[held])
+
+
+@functools.cache  # they are parsed from text, which takes longer than to train on a hundred
+def _images_and_labels() -> tuple[np.ndarray, np.ndarray]:
+    """All 1,797 images and their labels; `read` copies what it takes of them."""
+    from sklearn.datasets import load_digits  # takes a second to import
+
+    digits = load_digits()
+    return np.round(digits.images * (255 / 16)).astype(np.uint8), digits.target.astype(np.int64)
 
 
 SOURCE = Source("digits", read, "the 8x8 digits that scikit-learn brings along", argument="")
