@@ -95,6 +95,7 @@ def test_few_forgotten_rows_are_said_beside_a_gap(original):
 
     assert "1 forgotten row could be measured, and each is 100 points" in words(1, average_gap=9.0)
     assert "4 forgotten rows could be measured, and each is 25" in words(4, average_gap=9.0)
+    assert "8 forgotten rows could be measured, and each is 12.5" in words(8, average_gap=9.0)
     assert words(10, average_gap=9.0) == words(0, average_gap=9.0) == words(4) == ""
 
 

@@ -156,10 +156,15 @@ def _done(statement: Statement) -> Section:
         ["Effective", f"{predicate.effective:%Y-%m-%d %H:%M} UTC" if predicate.effective else "no"],
     ]
     files = [[f"result: {s.name}", _digest(s.digest)] for s in statement.subject]
-    files += [[f"before: {m.name}", _digest(m.digest) or m.uri or ""] for m in predicate.materials]
+    files += [[m.name, _digest(m.digest) or m.uri or ""] for m in predicate.materials]
     tables = [
         Grid.of(["", ""], facts, "The work"),
-        Grid.of(["file", "SHA-256"], files, "What it started from, and what it gave", words=True),
+        Grid.of(
+            ["file, data or program", "SHA-256 or version"],
+            files,
+            "What it started from, and what it gave",
+            words=True,
+        ),
     ]
     return Section("What was done", "", tables)
 

@@ -30,7 +30,15 @@ def command(folder: Path, as_json: bool) -> None:
         app.emit([step.to_json() for step in steps])
         return
     table = Table(
-        "", "model", "method", "request", "new/all", "date", "s", "operations", box=SIMPLE_HEAD
+        "",
+        "model",
+        "method",
+        "request",
+        "new/all",
+        "date",
+        "seconds",
+        "operations",
+        box=SIMPLE_HEAD,
     )
     table.padding, table.pad_edge = (0, 1, 0, 0), False
     for place, column in enumerate(table.columns):

@@ -53,9 +53,10 @@ def _product(
 
 TOW = Metric.of_values(
     tow, ("retain_accuracy", "unlearn_accuracy", "test_accuracy"), name="tow", label="ToW",
-    unit="", direction="higher", column=None,
+    title="Tug of war, 1 is Retrain (ToW)", unit="", direction="higher", column=None,
 )  # fmt: skip
 TOW_MIA = Metric.of_values(
     tow_mia, ("retain_accuracy", "mia_efficacy", "test_accuracy"), name="tow_mia",
-    label="ToW-MIA", unit="", direction="higher", column=None,
+    label="ToW-MIA", title="Tug of war with MIA, 1 is Retrain (ToW-MIA)", unit="",
+    direction="higher", column=None,
 )  # fmt: skip

@@ -79,7 +79,10 @@ class Card:
         sections = {**_sections(kind), "reads": _reads(kind), "module": _module(kind)}
         share = default_share(kind.name)
         if share is not None:
-            about = f"At its defaults it costs {share:.2g} of a Retrain where 10% are forgotten."
+            about = (
+                f"At its defaults it costs {share:.2g} of a Retrain where 10% of the rows are "
+                "forgotten and the Original was trained for 182 epochs."
+            )
             sections["cost"] = " ".join(filter(None, (sections.get("cost"), about)))
         parts = {key: sections[key] for key in HEADINGS if sections.get(key)}
         properties = TypeAdapter(kind).json_schema()["properties"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from coun.metrics import Metric, columns
@@ -138,6 +138,20 @@ class Grid:
             ["", *(metric.label for metric in used), "runs"],
             [[row.name, *(text(row, metric) for metric in used), str(row.runs)] for row in rows],
         )
+
+    def without_empty(self, *names: str) -> Grid:
+        """The same table without those of the columns *names* in which no row has a text.
+
+        >>> Grid.of(["", "gap", "p"], [["FT", "2.00", ""]]).without_empty("p").header
+        ['', 'gap']
+        """
+        kept = [
+            place
+            for place, name in enumerate(self.header)
+            if name not in names or any(texts[place] for _, texts in self.rows)
+        ]
+        rows = [(mark, [texts[place] for place in kept]) for mark, texts in self.rows]
+        return replace(self, header=[self.header[place] for place in kept], rows=rows)
 
     @property
     def markdown(self) -> str:

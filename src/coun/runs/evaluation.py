@@ -303,7 +303,7 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
     warnings = []
     if 0 < rows < FEW_ROWS and result.get("average_gap") is not None:
         warnings.append(
-            f"{counted(rows, 'forgotten row')} could be measured, and each is {100 / rows:.0f} "
+            f"{counted(rows, 'forgotten row')} could be measured, and each is {100 / rows:.3g} "
             "points of UA and of MIA, so the average gap says little; compare with the floor of "
             "several Retrains"
         )

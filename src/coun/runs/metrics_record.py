@@ -47,10 +47,12 @@ class Metrics(Record):
             they cannot be measured, and `not_measured` then says why, by name.
         counts: numbers of rows by part.
         split_sha256: the digest of the forget request; None without one.
-        start, change: the model before unlearning, and how much each metric rose since.
-        retrain, gap, average_gap, against: mean values of the Retrains, the differences from
-            them (model minus Retrain), the mean over Retrains of the average gap, and their
-            folders.
+        start: the model before unlearning, with its metrics.
+        change: how much each metric rose since then.
+        retrain: the values of the Retrains, in the mean over them.
+        gap: the differences from these means, model minus Retrain.
+        average_gap: the mean over the Retrains of the average gap, in points.
+        against: the folders of the Retrains.
         floor: what the comparisons with a Retrain give between the Retrains, where there are
             at least two.
         warnings: what a reader must know before using the numbers.

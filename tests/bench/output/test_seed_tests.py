@@ -169,3 +169,13 @@ def test_margin_and_equivalent_are_explained_under_the_table() -> None:
     grid = seed_tests(content, table)
     assert grid is not None
     assert all(word.split()[0] in grid.note.lower() for word in grid.header[2:])
+
+
+def test_without_a_second_retrain_there_are_no_columns_of_the_margin() -> None:
+    content = results([0.3] * 6)
+    content["rows"] = [row for row in content["rows"] if row["role"] != FLOOR]
+    (table,) = result_tables(content)
+    grid = seed_tests(content, table)
+    assert grid is not None
+    assert list(grid.header) == ["tests by seed", "method", "difference", "p (Holm)"]
+    assert {len(texts) for _, texts in grid.rows} == {4}

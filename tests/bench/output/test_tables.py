@@ -21,7 +21,7 @@ from coun.bench.spec.plan import make_plan
 from coun.bench.spec.reading import parse
 from coun.metrics import GAP_METRICS
 from coun.metrics.selection import worse_than_best
-from coun.report import Section
+from coun.report import Grid, Section
 from coun.report.style import method_style
 
 
@@ -344,6 +344,11 @@ def test_names_are_text_in_every_form_of_a_table():
     assert "<" not in page
     assert r"\[x\](y)" in page
     assert "=cmd\\|" in page
+
+
+def test_sentences_in_a_table_of_markdown_are_aligned_to_the_left() -> None:
+    grid = Grid.of(["column", "meaning"], [["UA", "100 minus the accuracy."]], words=True)
+    assert "| --- | --- |" in render.markdown(Section("What", "", [grid])).splitlines()
 
 
 def test_dollars_in_names_are_no_formula(results):

@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from coun.bench.execute.records import COSTS, RATIOS
 from coun.bench.output.result_table import WITHIN, ResultRow, ResultTable
@@ -27,7 +28,7 @@ def results_grid(table: ResultTable) -> Grid:
     gap = ["gap", "95% interval", *oracle, "gap of means"]
     header = ["", "reads forget", *names, *gap, "p", "runs"]
     rows = [(table.mark(row), _cells(table, row)) for row in table.shown]
-    return Grid(header, rows, note=NOTE)
+    return Grid(header, rows, note=NOTE).without_empty("p")
 
 
 def _cells(table: ResultTable, row: ResultRow) -> list[str]:
@@ -123,8 +124,12 @@ def markdown(section: Section) -> str:
     """A section without its pictures: a heading, a paragraph, tables."""
     tables = ""
     for table in section.tables:
-        rows = [(mark, [*map(plain_markdown, texts)]) for mark, texts in table.rows]
-        tables += f"{Grid([*map(plain_markdown, table.header)], rows).markdown}\n"
+        plain = replace(
+            table,
+            header=[*map(plain_markdown, table.header)],
+            rows=[(mark, [*map(plain_markdown, texts)]) for mark, texts in table.rows],
+        )
+        tables += f"{plain.markdown}\n"
         tables += f"{plain_markdown(table.note)}\n\n" if table.note else ""
     title, lead = plain_markdown(section.title), section.lead.replace("<", "&lt;")
     return f"## {title}\n\n{lead}\n\n{tables}"

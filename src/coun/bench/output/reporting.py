@@ -196,7 +196,8 @@ def _comparison(
 def _legend(results: Mapping[str, Any]) -> Section:
     """The meaning of columns and marks."""
     lead = "A value is good if it is near Retrain's, not if it is high or low."
-    return Section("What the columns mean", lead, [Grid.of(["column", "meaning"], legend(results))])
+    grid = Grid.of(["column", "meaning"], legend(results), words=True)
+    return Section("What the columns mean", lead, [grid])
 
 
 def _protocol(results: Mapping[str, Any]) -> Section:
@@ -207,7 +208,7 @@ def _protocol(results: Mapping[str, Any]) -> Section:
         for key, value in protocol.items()
         if key not in ("name", "notes") and value != {}
     ]
-    grid = Grid.of(["switch", "value"], rows)
+    grid = Grid.of(["switch", "value"], rows, words=True)
     return Section(f"Protocol {protocol['name']}", protocol["notes"], [grid])
 
 

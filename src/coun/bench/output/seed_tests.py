@@ -42,7 +42,9 @@ def seed_tests(results: Mapping[str, Any], table: ResultTable) -> Grid | None:
     records = records_of(results["rows"], table.workload, table.scenario, table.stage)
     tested = table.metrics.items()
     lines = [line for name, metric in tested for line in _of_metric(name, metric, records)]
-    return Grid.of(HEADER, lines, words=True, note=NOTE) if lines else None
+    if not lines:
+        return None
+    return Grid.of(HEADER, lines, words=True, note=NOTE).without_empty(*HEADER[-2:])
 
 
 def _of_metric(name: str, metric: Metric, records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
