@@ -162,6 +162,19 @@ def test_labels_that_do_not_fit_are_not_matched_to_those_of_held_out_rows(fit, p
     assert names(**{**values, "kind": "class"})[0] == "class_matching"
 
 
+@pytest.mark.parametrize(
+    ("prepared", "ratio", "expected"),
+    [
+        (True, 1.0, ["out_of_fold", "class_matching", "neggrad_plus", "coun", "retrain"]),
+        (True, 2.0, ["class_matching", "neggrad_plus", "coun", "retrain"]),
+        (False, 1.0, ["class_matching", "neggrad_plus", "coun", "retrain"]),
+    ],
+)
+def test_models_of_folds_that_doubt_the_labels_come_first(prepared, ratio, expected):
+    values = {"kind": "listed", "test_rows": 100, "label_fit": "wrong", "folds_doubt": True}
+    assert names(**values, prepared=prepared, error_ratio=ratio) == expected
+
+
 @pytest.mark.parametrize("prepared", [False, True])
 def test_where_most_of_a_class_goes_nothing_is_matched(prepared):
     values = {"kind": "random", "test_rows": 100, "prepared": prepared}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 import coun
+from coun.data import OutOfFold
 from coun.runs.label_fit import label_fit
 
 
@@ -80,6 +82,20 @@ def test_auto_does_not_teach_wrong_labels_once_more(mistaken):
     x, y = data.views.evaluate(data.train.fetch(torch.arange(8))), data.train.labels[:8]
     with torch.no_grad():
         assert not (run.model(x).argmax(1) == y).any()
+
+
+@pytest.mark.parametrize(
+    ("as_labelled", "expected"), [(3, "out_of_fold"), (4, "class_matching"), (8, "class_matching")]
+)
+def test_auto_asks_the_models_of_folds_whether_labels_look_wrong(mistaken, as_labelled, expected):
+    """Where they learned the labels of most of the eight rows, they have no targets for them."""
+    data, split = mistaken(8, 8)
+    original = coun.train(data, "mlp", epochs=10, batch_size=64)
+    guesses = data.train.labels.clone()
+    guesses[as_labelled:8] = (guesses[as_labelled:8] + 1) % 10
+    table = nn.functional.one_hot(guesses, 10).add(0.01).log().log_softmax(1)[None]
+    prepared = replace(original, out_of_fold=OutOfFold(data.train.ids, table, data.classes))
+    assert coun.unlearn(prepared, split, "auto", epochs=1).record.method.name == expected
 
 
 @pytest.mark.parametrize(("wrong", "said"), [(30, "look wrong"), (12, "fit less often"), (0, None)])

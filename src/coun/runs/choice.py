@@ -87,6 +87,7 @@ def choose_method(
     error_ratio: float = 1.0,
     second_view: str | None = None,
     label_fit: LabelFit = "usual",
+    folds_doubt: bool = False,
     share_of_classes: float = 0.0,
 ) -> Choice:
     """Choose the method for a request, without a Retrain of the request and without a timing.
@@ -108,7 +109,9 @@ def choose_method(
        - If the labels of the forget rows fit worse than those of held-out rows do, held-out
          matching is left out, because it may leave these labels as the model's answers.
        - If these labels are mostly wrong, class matching comes first. It takes each row to the
-         class that the model finds likeliest beside its label.
+         class that the model finds likeliest beside its label. But if the models of folds mostly
+         give other labels, too, out-of-fold matching comes first, because the rows may also be
+         hard rows, which a Retrain has right in part.
        - Otherwise, if most rows of the classes of the forget rows are forgotten, only CoUn is
          taken. Models that saw these rows know too much of the others to give targets.
        - A class beside more rows of other classes is not matched either.
@@ -138,6 +141,7 @@ def choose_method(
             (`coun.plans.contrastive_module.second_view_letters`).
         label_fit: whether the labels of the forget rows fit their inputs as those of held-out
             rows do, less often, or mostly not.
+        folds_doubt: whether the models of folds, too, mostly give the forget rows another label.
         share_of_classes: which share of the class of a forget row is forgotten, in the mean.
 
     Returns: the choice; `settings` fill the budget, or the part of it that is in proportion. A
@@ -172,6 +176,7 @@ def choose_method(
         test_rows // 2 >= FEW_HELD_OUT,
         error_ratio,
         label_fit,
+        folds_doubt,
         share_of_classes,
     )
     epochs_of_original = original.get("epochs") or 182
@@ -235,6 +240,7 @@ def _order(
     can_calibrate: bool,
     error_ratio: float,
     label_fit: LabelFit,
+    folds_doubt: bool,
     share_of_classes: float,
 ) -> dict[str, str]:
     """The methods for a request, the first choice first, each with the reason for it."""
@@ -270,15 +276,17 @@ def _order(
         }
     # How often the model errs on unseen rows is known only where there are enough held-out rows.
     folds_err = can_calibrate and error_ratio > MOST_ERRORS
-    order = {}
+    relabelled, of_folds = {}, {}
     if label_fit == "wrong":
-        order["class_matching"] = (
+        relabelled["class_matching"] = (
             "the labels of the forget rows look wrong, and it takes them to the next likely class"
         )
     if prepared and not folds_err:
-        order["out_of_fold"] = (
+        of_folds["out_of_fold"] = (
             "the model was prepared, so that each forget row has a target of its own"
         )
+    # Models of folds that learned the wrong labels from similar rows give no targets for them.
+    order = of_folds | relabelled if folds_doubt else relabelled | of_folds
     if can_calibrate and label_fit == "usual":
         if prepared and folds_err:
             order["calibrated_out_of_fold"] = (

@@ -24,6 +24,7 @@ def request_facts(start: Run, split: Split, original: Mapping[str, Any]) -> dict
     present = federation_of(original) is None and len(split.rows(start.data, "forget")) == len(
         split.new
     )
+    fit = label_fit(start, split) if present and kind in SINGLE_ROWS else "usual"
     return {
         "kind": kind,
         "forget_rows": len(split.new),
@@ -34,7 +35,8 @@ def request_facts(start: Run, split: Split, original: Mapping[str, Any]) -> dict
         "test_rows": split.rows_to_calibrate(start.data),
         "earlier_rows": len(split.earlier) if start.record.kind == "unlearned" else 0,
         "error_ratio": error_ratio(start, split),
-        "label_fit": label_fit(start, split) if present and kind in SINGLE_ROWS else "usual",
+        "label_fit": fit,
+        "folds_doubt": fit == "wrong" and folds_doubt(start, split),
         "share_of_classes": share_of_classes(split, start.data),
         "second_view": second_view_letters(start.data),
     }
@@ -53,3 +55,17 @@ def error_ratio(start: Run, split: Split) -> float:
     wrong = (logits.argmax(1) != held_out.labels.cpu()).double()
     unseen = start.out_of_fold.of(retained).argmax(2) != retained.labels.cpu()
     return float(unseen.double().mean() / wrong.mean().clamp(min=1 / len(wrong)))
+
+
+def folds_doubt(start: Run, split: Split) -> bool:
+    """Tell whether most predictions of models of folds for the forget rows differ from the labels.
+
+    Rows whose labels look wrong may be hard rows with right labels, which a Retrain still has right
+    in part. What it says of each, the models of folds know, unless they learned the labels from
+    similar rows, such as rows with the same mark.
+    """
+    rows = start.data.train.take(split.rows(start.data, "forget"))
+    if start.out_of_fold is None or not len(rows):
+        return False
+    other = start.out_of_fold.of(rows).argmax(2) != rows.labels.cpu()
+    return bool(other.double().mean() > 0.5)
