@@ -56,7 +56,9 @@ def vulnerable_rows(
     Raises: CounError with too few models.
 
     Source: RULI (Naderloui et al., USENIX Security 2025), which attacks vulnerable rows by
-        per-sample likelihood ratios. The measure of vulnerability here is ours.
+        per-sample likelihood ratios. The authors' code estimates the two densities with kernels
+        of bandwidth 1 in units of the scaled logit; here each is a Gaussian, which follows the
+        spread of a row. The measure of vulnerability is ours.
     """
     if min(len(unlearned), len(retrained)) < FEWEST or len(originals) < 2:
         raise CounError(

@@ -33,8 +33,9 @@ class CFk(Training):
         brings it back.
     Source: Goel et al., 2022 (catastrophic forgetting-k); SCRUB (Kurmanji et al., NeurIPS 2023):
         layer4 of a ResNet-18, learning rate 0.01, x0.1 at epochs 10, 15 and 20, batches of 64.
-    Differences: DeepUnlearn trains in eval mode with a penalty on the distance to the start; that
-        is another method.
+    Differences: the code of Goel et al. counts the head as one of the k layers, and lets the
+        statistics of frozen BatchNorm layers move. DeepUnlearn trains in eval mode with a penalty
+        on the distance to the start; that is another method.
     """
 
     name: ClassVar[str] = "cf_k"

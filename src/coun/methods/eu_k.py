@@ -32,7 +32,7 @@ class EUk(CFk):
         "exact" in the name of the publication.
     Source: Goel et al., 2022 (exact unlearning-k), with the recipe of the Original's training.
     Differences: SCRUB's code restores the *Original's* initial weights, which are not available for
-        a bare model; here new ones are drawn.
+        a bare model; here new ones are drawn. The code of Goel et al. keeps BatchNorm as it was.
     """
 
     name: ClassVar[str] = "eu_k"

@@ -40,7 +40,7 @@ class MUMis(ForgetOnly):
         Contribution", ICLR 2026 (arXiv 2402.15109).
     Differences: the authors' code could not be had. They minimise the difference without a bound
         and stop when the other class is more sensitive than at the start, by a threshold; the bound
-        at 0, 5 epochs and SGD at 1e-4 are our choices.
+        at 0, 5 epochs and SGD at 1e-4 are our choices. torchunlearn's form has no bound either.
     """
 
     name: ClassVar[str] = "mu_mis"

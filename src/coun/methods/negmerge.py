@@ -35,9 +35,9 @@ class NegMerge(Training):
         retain rows. It needs the forget rows.
     Source: Kim, Han, Choe, "NegMerge: Sign-Consensual Weight Merging for Machine Unlearning",
         ICML 2025 (arXiv 2410.05583).
-    Differences: its repository has no code. There the copies differ in learning rate, epochs and
-        augmentation, and the scale is chosen on validation rows; four learning rates, 10 epochs and
-        scale 1 are our choices.
+    Differences: the authors' code is for CLIP only. It merges in the same way, and subtracts the
+        vector with a scale that is chosen on validation rows; there the copies differ in learning
+        rate, epochs and augmentation. Four learning rates, 10 epochs and scale 1 are our choices.
     """
 
     name: ClassVar[str] = "negmerge"

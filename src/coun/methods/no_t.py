@@ -37,6 +37,8 @@ class NoT(FineTune):
     Source: Khalil et al., CVPR 2025 (there for federated learning), as CoUn uses it: the first
         convolution is negated, and for a ViT the position embedding and the patch projection
         (parameter indices 0 and 4).
+    Differences: in vit-pytorch, parameter 0 is the position embedding of the transformer for small
+        data, but in its present plain ViT the class token; here it is the embedding in both.
     """
 
     name: ClassVar[str] = "not"

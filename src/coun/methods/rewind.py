@@ -19,7 +19,7 @@ from coun.plans.method import FROZEN, PAPER_SHARE, Method, Positive
 
 @dataclass(frozen=True, config=FROZEN)
 class Rewind(Method):
-    """Return to an earlier epoch of the Original, and train the rest without the rows (rewind).
+    """Return to an earlier epoch of the Original, and train the rest without the rows (R2D).
 
     What the last epochs learned of the forget rows is gone, and the learning rate is again as
     large as it was then, so that the rest is forgotten more easily than at the end of a
@@ -28,15 +28,18 @@ class Rewind(Method):
     Formula: theta = the Original's weights after epoch T - K; then K epochs of the Original's
         recipe on the retain rows, with its schedule from T - K on.
     Cost: K/T of a Retrain. Keeping an epoch costs nothing but the disk for its weights.
-    Limits: the kept epoch has seen the forget rows, and no theory says how much of them is left
-        after K epochs. It needs `coun train --keep-every N`.
-    Source: an old idea without a publication of its own; here so that the others can be compared
-        with it.
-    Differences: momentum starts at 0 where the training continues, because only weights are kept.
+    Limits: the kept epoch has seen the forget rows, and nothing is guaranteed of what is left of
+        them after K epochs. It needs `coun train --keep-every N`.
+    Source: Mu, Klabjan, "Rewind-to-Delete: Certified Machine Unlearning for Nonconvex Functions",
+        NeurIPS 2025 (arXiv 2409.09778).
+    Differences: they prove a guarantee for gradient descent with a constant step on a smooth loss,
+        after noise has been added to the weights; here there is no noise, and none of these holds.
+        Momentum starts at 0 where the training continues, because only weights are kept. The
+        authors' code could not be had.
     """
 
     name: ClassVar[str] = "rewind"
-    source: ClassVar[str] = "this project; a baseline"
+    source: ClassVar[str] = "R2D, Mu and Klabjan, NeurIPS 2025"
     needs_original: ClassVar[bool] = True
     needs_kept_epochs: ClassVar[bool] = True
 

@@ -33,8 +33,9 @@ class RLProximal(RandomLabel):
     Source: Fan et al., "SalUn", ICLR 2024, the soft-thresholding variant, and its code RL_proximal,
         which names no fraction; 0.5 is our choice.
     Differences: weights are pulled to where they were before the method, as in the paper; the code
-        pulls them to where they were at the start of the epoch. Where both sets are mixed, the code
-        lets the share fall by epoch, not by step.
+        pulls them to where they were at the start of the epoch. In the code the share falls with
+        the steps on retain rows only, and in each epoch ends above 0 by the share of the forget
+        steps; where both sets are mixed, it falls by epoch. Here it falls with every step, to 0.
     """
 
     name: ClassVar[str] = "rl_proximal"

@@ -108,8 +108,9 @@ class ViT(nn.Module):
     """The transformer behind `vit` and `vit_small_data`.
 
     Parameters 0 to 4 are pos_embedding, cls_token, the two of the patch LayerNorm and the
-    weight of the patch Linear, as in lucidrains' vit-pytorch. This order must not change,
-    because NoT negates parameters by their numbers.
+    weight of the patch Linear, as in the ViT for small data of lucidrains' vit-pytorch (its
+    plain ViT has the first two the other way round). This order must not change, because NoT
+    negates parameters by their numbers.
     """
 
     def __init__(self, name: str, classes: int, shape: tuple[int, ...], *, small: bool) -> None:

@@ -39,8 +39,10 @@ def rows_by_score(score: np.ndarray, count: int, level: Level) -> np.ndarray:
 
     Args: level: "high", "low", "middle" (around the median), or "mix", a third of each.
 
-    Source: RUM (Zhao et al., NeurIPS 2024). The seeded order of ties is ours, so that the
-        order of files does not decide.
+    Source: RUM (Zhao et al., NeurIPS 2024). Its code takes for the middle the rows whose scores
+        are nearest in value to the median, or to 0.5 where the score is memorisation; here they
+        are nearest in rank. The seeded order of ties is ours, so that the order of files does
+        not decide.
     """
     shuffled = np.random.default_rng(0).permutation(len(score))
     order = shuffled[np.argsort(-score[shuffled], kind="stable")]
