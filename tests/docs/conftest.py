@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import re
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,16 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coun import methods, plugins
+from coun.cli import main
+from coun.data import requests, sources
+from coun.metrics import registry as metric_registry
+
 DOCS = Path(__file__).parents[2] / "docs"
 Command = Callable[..., str]
-PROGRAM = """
-import json, sys
-from coun.cli import main
-for words in json.loads(sys.argv[1]):
-    sys.argv[1:] = words
-    if code := main():
-        sys.exit(code)
-"""
+FOUND_ONCE = (
+    plugins.registered,
+    methods._all_methods,
+    metric_registry._registered,
+    requests._catalogue,
+    sources._catalogue,
+)
 
 
 @pytest.fixture
@@ -63,26 +64,35 @@ def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
     """Return a function that runs commands of `coun` where the package is installed.
 
-    All commands of one call share a process, because starting one takes seconds. The result
-    is what they print on standard output.
+    They run in this process, because to start one takes longer than what they do; that entry
+    points are found by a new process is tested beside the code that finds them. The result is
+    what they print on standard output.
     """
 
-    def run(*commands: tuple[object, ...]) -> str:
-        paths = [str(tmp_path), *(path for path in sys.path if path)]
-        arguments = [[str(word) for word in words] for words in commands]
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(arguments)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "120"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def forget() -> None:
+        for found in FOUND_ONCE:
+            found.cache_clear()
+        sys.modules.pop("your_package", None)
 
-    return run
+    def run(*commands: tuple[object, ...]) -> str:
+        forget()  # what was found before the package was written
+        printed = ""
+        for words in commands:
+            monkeypatch.setattr(sys, "argv", ["coun", *map(str, words)])
+            code, text = main(), capsys.readouterr()
+            assert code == 0, text.err
+            printed += text.out
+        return printed
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    yield run
+    forget()
 
 
 @pytest.fixture

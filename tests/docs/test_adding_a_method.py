@@ -58,6 +58,6 @@ def test_the_bench_compares_it(
     # Under another name, because `install` has made the page's own name a plug-in.
     code = (folder / "your_package.py").read_text().replace('"flatten"', '"flatten_in_a_file"')
     (folder / "flatten.py").write_text(code)
-    command(words.split())
+    command([*words.split(), "--workers", 1])
     rows = json.loads((folder / "runs" / "flatten" / "results.json").read_text())["rows"]
     assert {"FT", "Flatten", "Original"} <= {row["row"] for row in rows}
