@@ -16,7 +16,7 @@ from coun.certificates import (
     statement_digest,
     verify,
 )
-from coun.certificates.page import model_card
+from coun.certificates.page import FROM_SCRATCH, model_card
 from coun.certificates.statement import Check
 from coun.errors import CounError
 from coun.report.table import Grid
@@ -141,6 +141,11 @@ def test_a_certificate_whose_only_passed_tests_are_accuracies_says_that_none_sho
 
 def test_a_page_explains_warnings_and_the_remembered_share_where_they_are():
     unsure = model_card(with_checks(("remembered share at most 0.5", "WARNED")))
+    assert "and not memory" not in unsure
+    exact = (FROM_SCRATCH, "PASSED")
+    assert "and not memory" in model_card(
+        with_checks(("remembered share at most 0.5", "WARNED"), exact)
+    )
     assert "harder, such as rows with wrong labels" in unsure
     assert "WARNED: the test did not fail" in unsure
     sure = model_card(with_checks(("audit: equivalent", "PASSED")))

@@ -29,10 +29,15 @@ OUTCOMES = {
 SYMBOLS = {"PASSED": "✓ PASSED", "WARNED": "! WARNED", "FAILED": "✕ FAILED"}
 MARKS: dict[Result, str] = {"PASSED": "", "WARNED": "warn", "FAILED": "bad"}
 ACCURACIES = ("test accuracy", "retain accuracy")  # how checks begin that say nothing of memory
+FROM_SCRATCH = "trained from scratch without the rows"  # the check of an exact version
 REMEMBERED = (
     "Remembered share: an estimate of the share of the forgotten rows that the model treats as "
     "rows it was trained on. It takes them to be as hard as test rows: rows that are easier by "
     "nature raise it, and rows that are harder, such as rows with wrong labels, lower it to 0."
+)
+EASY_ROWS = (
+    "This model was trained from scratch without the rows, so its remembered share shows how easy "
+    "they are, and not memory."
 )
 WARNED = "WARNED: the test did not fail, and it does not show what it was made to show either."
 LEGEND = (
@@ -180,6 +185,8 @@ def _shown(predicate: Predicate) -> Section:
     notes = []
     if any(check.name.startswith("remembered share") for check in predicate.checks):
         notes.append(REMEMBERED)
+        if any(check.name == FROM_SCRATCH for check in predicate.checks):
+            notes.append(EASY_ROWS)
     if any(check.result == "WARNED" for check in predicate.checks):
         notes.append(WARNED)
     return Section("What was shown", lead, tables, notes=notes)

@@ -39,8 +39,8 @@ command = click.Group(
 @click.option("--weights", metavar="FILE", type=app.PATH, help="Weights file to begin with.")
 @click.option(
     "--model",
-    help="Only with --weights: a built-in name, timm:NAME, torchvision:NAME, module:factory or "
-    "./file.py:factory.",
+    help="Only with --weights: a built-in name, timm:NAME, torchvision:NAME, hf:FOLDER, "
+    "package.module:factory or ./file.py:factory.",
 )
 @click.option("--data", "source", metavar="SRC", help="Where the data is; --weights needs it.")
 @click.option("--id-column", metavar="NAME", help="Column of the ids, in a source with columns.")

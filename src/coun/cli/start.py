@@ -24,8 +24,8 @@ start_options = app.options(
     ),
     click.option(
         "--model",
-        help="For a weights file: a built-in name, timm:NAME, torchvision:NAME, hf:FOLDER, or "
-        "module:factory.",
+        help="For a weights file: a built-in name, timm:NAME, torchvision:NAME, hf:FOLDER, "
+        "package.module:factory or ./file.py:factory.",
     ),
 )
 

@@ -25,9 +25,16 @@ from coun.errors import CounError
     "--from-request, the Retrain of a run: its data, model, recipe and all that it must forget.",
 )
 @click.option(
-    "--data", "source", metavar="SRC", help="digits, hf:PATH, folder:PATH, ./file.py:NAME:PATH, ..."
+    "--data",
+    "source",
+    metavar="SRC",
+    help="digits, folder:PATH, hf:PATH, table:FILE, tokens:FILE, ./file.py:NAME:PATH, ...",
 )
-@click.option("--model", help="A built-in name, or package.module:factory.")
+@click.option(
+    "--model",
+    help="A built-in name (resnet18, vgg16, vit, resnet8, cnn, mlp, text, ...), timm:NAME, "
+    "torchvision:NAME, hf:FOLDER, package.module:factory or ./file.py:factory.",
+)
 @app.out_option
 @click.option(
     "--from-request",

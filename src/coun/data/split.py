@@ -22,7 +22,8 @@ class Split(SplitRows):
     """Forget requests, applied to one data set.
 
     Row numbers are those of the source (`Examples.numbers`), sorted, (n,) int64. Make a split
-    with `Split.of` or one of the shorter `random`, `by_class`, `by_index` and `by_id`.
+    with `Split.of` or one of the shorter `random`, `by_class`, `by_index` and `by_id`. Their
+    indices in `data.train`, and so in `data.ids`, are `rows(data, "forget")`.
 
     Args:
         forget: all rows that must be forgotten by now, also those of earlier requests and

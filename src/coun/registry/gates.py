@@ -12,6 +12,7 @@ from coun.audit import Audit
 from coun.audit.auditing import audit
 from coun.audit.planning import UNCLEAR, plan
 from coun.certificates import Check
+from coun.certificates.page import FROM_SCRATCH
 from coun.errors import CounError
 from coun.registry.remembered import Remembered, remembered_share
 from coun.registry.summary import LEFT_OUT
@@ -142,7 +143,7 @@ def examine(
     elif gates.max_remembered is not None:
         checks.append(_memory(None, gates.max_remembered, exact))
     if exact:
-        checks.append(_check("trained from scratch without the rows", result="PASSED"))
+        checks.append(_check(FROM_SCRATCH, result="PASSED"))
     return Outcome(tuple(checks), tuple(notes), metrics, result)
 
 

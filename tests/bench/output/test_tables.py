@@ -15,6 +15,7 @@ from scipy import stats
 
 from coun.bench.output import figures, latex, render
 from coun.bench.output.reporting import MARKS, _origin
+from coun.bench.output.result_table import cautions_of
 from coun.bench.output.results import _described
 from coun.bench.output.tables import legend, result_tables
 from coun.bench.spec.plan import make_plan
@@ -62,14 +63,14 @@ def test_a_method_is_called_worse_only_by_the_test_that_holds_after_selection() 
     assert "besides the first, CoUn may be" in render.summary(table)
     assert math.isnan(rows["Retrain again"].p)
     assert table.floor == pytest.approx(1.0)
-    assert table.warnings == []
+    assert cautions_of([table]) == []
 
 
 def test_with_too_few_seeds_nothing_is_set_off_and_the_table_says_so(results) -> None:
     (table,) = result_tables(results)
     assert not any(table.mark(row) for row in table.rows)
     assert all(math.isnan(row.p) for row in table.rows)
-    (text_,) = table.warnings
+    (text_,) = cautions_of([table])
     assert "4 seeds in common; the test of which method is nearest needs 6" in text_
     assert "resamples" not in render.summary(table)
     assert "too few seeds to test which method is nearest" in render.summary(table)
@@ -87,9 +88,23 @@ def test_a_table_that_must_not_be_believed_says_why() -> None:
         {**r, "gap": 1 + 0.1 * r["gap"]} if r["role"] == "method" else r for r in results["rows"]
     ]
     (table,) = result_tables({**results, "rows": rows})
-    unfit, narrow = table.warnings
+    unfit, narrow = cautions_of([table])
     assert "only 31.0% of its own training rows" in unfit
     assert "two Retrains by 1.00" in narrow
+
+
+def test_a_caution_that_holds_for_several_tables_is_said_once_with_the_values_of_each() -> None:
+    first = made(4)["rows"]
+    second = [row | {"scenario": "a class"} for row in first]
+    for rows, fit in ((first, 31.0), (second, 42.5)):
+        scenario = rows[0]["scenario"]
+        fitted = record("Original", 0, 30.0, "Original") | {"retain_accuracy": fit}
+        rows.append(fitted | {"scenario": scenario})
+    cautions = cautions_of(result_tables(made(4) | {"rows": first + second}))
+    assert len(cautions) == 2
+    both = "digits net, random 10%; digits net, a class: "
+    assert cautions[0].startswith(both + "the Original classifies only 31.0%, 42.5% of its own")
+    assert cautions[1].startswith(both + "all methods have 4 seeds in common")
 
 
 def test_the_gap_of_means_is_computed_as_in_the_paper(results) -> None:

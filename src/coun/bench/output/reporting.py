@@ -9,7 +9,7 @@ from typing import Any
 from coun.bench.output import maps, published, render, semantics
 from coun.bench.output.latex import HEAD, Latex, latex_of_grid, slug
 from coun.bench.output.latex import latex as write_latex
-from coun.bench.output.result_table import ResultTable
+from coun.bench.output.result_table import ResultTable, cautions_of
 from coun.bench.output.results import read
 from coun.bench.output.seed_tests import ensemble_grid, seed_tests
 from coun.bench.output.semantics import semantics_tables
@@ -72,7 +72,7 @@ def report(
     origin = _origin(results)
     failures = list(results["failures"].values())
     failed = "".join(f"\n- failed: {render.plain_markdown(reason)}" for reason in failures)
-    warnings = [text for table in shown for text in table.warnings]
+    warnings = cautions_of(shown)
     box = "".join(f"> **Caution.** {text}\n>\n" for text in warnings).removesuffix(">\n")
     texts = {
         "report.md": f"# {render.plain_markdown(results['title'])}\n\n"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from coun.bench.spec.planned import CANDIDATE, FLOOR, METHOD
+from coun.errors import counted
 from coun.metrics import Mean, Metric
 from coun.report import Cell
 from coun.runs.evaluation import FITS
@@ -86,6 +87,13 @@ class ModuleTest:
         return 100 * (1 - self.with_module / self.without) if self.without else math.nan
 
 
+class Caution(NamedTuple):
+    """Why a table must not be believed: a sentence with {} in the place of each of its values."""
+
+    sentence: str
+    values: tuple[str, ...] = ()
+
+
 @dataclass
 class ResultTable:
     """One table: a workload, a scenario and a stage.
@@ -133,36 +141,45 @@ class ResultTable:
         return "best" if row.smallest else "tied"
 
     @property
-    def warnings(self) -> list[str]:
-        """Why the table must not be believed, one sentence each."""
-        texts = []
+    def cautions(self) -> list[Caution]:
+        """Why the table must not be believed."""
+        found = []
         if self.fit < FITS:
-            texts.append(
-                f"{self.title}: the Original classifies only {self.fit:.1f}% of its own training "
-                "rows correctly. A model that has not learned its training rows has little to "
-                "forget; train it longer."
+            found.append(
+                Caution(
+                    "the Original classifies only {} of its own training rows correctly. A model "
+                    "that has not learned its training rows has little to forget; train it longer.",
+                    (f"{self.fit:.1f}%",),
+                )
             )
         if len(self.methods) < 2:
-            return texts
+            return found
         seeds = len(common_seeds(self.methods))
         if seeds < FEWEST_SEEDS:
-            texts.append(
-                f"{self.title}: all methods have {seeds} seed{'' if seeds == 1 else 's'} in "
-                f"common; the test of which method is nearest needs {FEWEST_SEEDS}, so which one "
-                "is nearest is not shown."
+            found.append(
+                Caution(
+                    "all methods have {} in common; the test of which method is nearest needs "
+                    f"{FEWEST_SEEDS}, so which one is nearest is not shown.",
+                    (counted(seeds, "seed"),),
+                )
             )
         if math.isnan(self.floor):
-            texts.append(
-                f"{self.title}: Retrain was trained once for each seed, so how far two Retrains "
-                "are apart is not known, and no difference can be held against it (see floor)."
+            found.append(
+                Caution(
+                    "Retrain was trained once for each seed, so how far two Retrains are apart is "
+                    "not known, and no difference can be held against it (see floor)."
+                )
             )
         gaps = [row.gap.mean for row in self.methods]
         if max(gaps) - min(gaps) <= self.floor:
-            texts.append(
-                f"{self.title}: the methods' gaps differ by {max(gaps) - min(gaps):.2f} points, "
-                f"and two Retrains by {self.floor:.2f}. Differences below the floor say nothing."
+            found.append(
+                Caution(
+                    "the methods' gaps differ by {} points, and two Retrains by {}. Differences "
+                    "below the floor say nothing.",
+                    (f"{max(gaps) - min(gaps):.2f}", f"{self.floor:.2f}"),
+                )
             )
-        return texts
+        return found
 
     @property
     def shown(self) -> list[ResultRow]:
@@ -215,3 +232,17 @@ class ResultTable:
 def common_seeds(methods: Sequence[ResultRow]) -> list[int]:
     """The seeds that all *methods* have."""
     return sorted(set.intersection(*(set(row.gaps) for row in methods)))
+
+
+def cautions_of(tables: Sequence[ResultTable]) -> list[str]:
+    """Say each caution once, with all tables that it is about and their values in this order."""
+    about: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for table in tables:
+        for sentence, values in table.cautions:
+            about.setdefault(sentence, []).append((table.title, values))
+    texts = []
+    for sentence, places in about.items():
+        titles, values = zip(*places, strict=True)
+        listed = (", ".join(dict.fromkeys(column)) for column in zip(*values, strict=True))
+        texts.append(f"{'; '.join(titles)}: {sentence.format(*listed)}")
+    return texts
