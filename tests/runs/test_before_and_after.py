@@ -136,6 +136,16 @@ def test_the_cost_beside_a_retrain_follows_from_epochs_and_rows(split, method, s
     assert retrain_share(make(method, settings), split, {}) is None
 
 
+@pytest.mark.parametrize(("fraction", "share"), [(0.1, 0.375), (0.5, 0.6)])
+def test_matching_passes_each_forget_row_of_a_large_request_in_each_epoch(
+    original, fraction, share
+):
+    split = coun.Split.random(original.data, fraction)
+    settings = {"epochs": 3, "batch_size": 16, "forget_batch_size": 4}
+    computed = retrain_share(make("out_of_fold", settings), split, {"epochs": 10})
+    assert computed == pytest.approx(share, rel=0.01)
+
+
 def test_retrains_that_a_method_trains_on_the_way_count_in_full(original, split):
     run = coun.unlearn(original, split, "oracle", oracles=2, epochs=1)
     retrain = coun.unlearn(original, split, "retrain")

@@ -61,6 +61,14 @@ def test_single_rows_are_matched_for_at_most_the_default_epochs(budget):
     assert (choice.name, choice.settings["epochs"]) == ("class_matching", affordable)
 
 
+@pytest.mark.parametrize(("forget", "expected"), [(200, 8), (400, 7), (800, 5)])
+def test_a_large_request_has_fewer_epochs_because_each_forget_row_comes_up_in_all(forget, expected):
+    """Of 35 epochs 0.3 pays for 10.5 passes of 800 rows; the forget rows are a quarter or more."""
+    rows = {"forget_rows": forget, "retain_rows": 800, "forget_rows_present": True}
+    choice = choose_method(kind="class", original={**RECIPE, "epochs": 35}, **rows)
+    assert (choice.name, choice.settings["epochs"]) == ("class_matching", expected)
+
+
 @pytest.mark.parametrize(
     ("epochs", "budget", "expected"), [(16, 0.3, 3), (10, 0.3, 2), (10, 0.6, 3)]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -47,7 +48,8 @@ class Matching(Training):
     which unlearning starts: few epochs do not bring the confidence of retain rows back, and the
     rows would look less like members than those of a Retrain do. Because each forget row has a
     target, none is forgotten too little or too much, and no Retrain of the request is needed to
-    stop in time. A subclass has `targets`.
+    stop in time. If the forget rows are so many that an epoch would not reach each of them, their
+    batches are larger, and `weight` is in proportion. A subclass has `targets`.
 
     Class attributes:
         fits_whole_classes: whether the targets are those of a Retrain for whole classes, too.
@@ -73,7 +75,9 @@ class Matching(Training):
         "between epochs; 0 moves none.",
     )
     forget_batch_size: Positive | None = Field(
-        None, description="Forget rows per step. Default: a quarter of batch_size."
+        None,
+        description="Forget rows per step, or as many as an epoch needs to have each of them, with "
+        "the weight in proportion. Default: a quarter of batch_size.",
     )
 
     def with_defaults_from(self, original: Mapping[str, Any]) -> Self:
@@ -122,6 +126,12 @@ class Matching(Training):
         target, labels = self.targets(task, before), task.source("forget").labels.cpu()
         weights = {"retain": self.retain_weight, "forget": self.weight}
         batch_sizes = {"retain": size, "forget": self.forget_batch_size or max(1, size // 4)}
+        # Many forget rows come in larger batches, so that an epoch has each of them once, and a
+        # row weighs as much as it would among few.
+        reached = ceil(size * len(labels) / len(before))
+        if reached > batch_sizes["forget"]:
+            weights["forget"] *= reached / batch_sizes["forget"]
+            batch_sizes["forget"] = reached
         odds = log_odds(target, labels)
 
         def phase(shift: float) -> Phase:

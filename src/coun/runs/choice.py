@@ -224,7 +224,10 @@ def _settings(
         "coun": 2.0,
         "not": 1.0,
         "neggrad_plus": 1 + small / batch,
-        **dict.fromkeys(("class_matching", *MET_SOON), 1.25),
+        # Forget batches of a quarter, or as large as an epoch needs to have each forget row.
+        **dict.fromkeys(
+            ("class_matching", *MET_SOON), 1 + max(0.25, forget_rows / max(1, retain_rows))
+        ),
     }
     return settings, passes
 

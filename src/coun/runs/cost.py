@@ -7,6 +7,7 @@ from typing import Any
 
 from coun.data import Split
 from coun.methods import Method
+from coun.plans.matching import Matching
 from coun.runs.choice import NEARLY_RETRAIN
 
 UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
@@ -30,7 +31,12 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
     settings = method.settings()
     module = method.contrast_of is not None or settings.get("contrast") is not None
     rows = rows_per_epoch(
-        method.reads, settings, len(split.retain), len(split.new), has_module=module
+        method.reads,
+        settings,
+        len(split.retain),
+        len(split.new),
+        has_module=module,
+        all_forget_rows=isinstance(method, Matching),
     )
     epochs = settings.get("epochs") or 1
     share = rows * epochs / (len(split.retain) * original["epochs"])
@@ -44,12 +50,14 @@ def rows_per_epoch(
     forget: float,
     *,
     has_module: bool,
+    all_forget_rows: bool = False,
 ) -> float:
     """Count the rows that an epoch of a method passes forwards and backwards.
 
     These are the *retain* rows, their second view where the contrastive module is on, and a forget
     batch per retain batch, as large or as small as *settings* say, where the method reads forget
-    rows. A method that reads no retain rows passes the *forget* rows.
+    rows. Where *all_forget_rows* come up in each epoch, these batches are large enough for that. A
+    method that reads no retain rows passes the *forget* rows.
 
     >>> rows_per_epoch({"retain", "forget"}, {}, 900, 100, has_module=False)
     1800.0
@@ -58,6 +66,8 @@ def rows_per_epoch(
         return forget
     batch, small = settings.get("batch_size"), settings.get("forget_batch_size")
     forget_share = small / batch if small and batch else 1.0
+    if all_forget_rows and retain:
+        forget_share = max(forget_share, forget / retain)
     return retain * (1 + has_module + forget_share * ("forget" in reads))
 
 

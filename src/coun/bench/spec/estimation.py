@@ -35,6 +35,7 @@ from coun.engine.device import threads
 from coun.errors import CounError
 from coun.methods import find, without_contrast
 from coun.metrics import Measurements
+from coun.plans.matching import Matching
 from coun.runs import Options, predictions, train
 from coun.runs.cost import rows_per_epoch
 from coun.runs.preparation import FOLD_EPOCHS
@@ -268,13 +269,15 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
     retain = info.train * (1 - share)
     if isinstance(experiment, Train):
         return 3 * info.flops * retain * _epochs(experiment)
+    method = find(experiment.method, trust=True)
     rows = rows_per_epoch(
-        find(experiment.method, trust=True).reads,
+        method.reads,
         experiment.resolved,
         retain * (experiment.retain_access or 1.0),
         info.train * share,
         has_module=experiment.contrast is not None
         or without_contrast(experiment.method) != experiment.method,
+        all_forget_rows=issubclass(method, Matching),
     )
     return 3 * info.flops * rows * (_epochs(experiment) or 1)
 
