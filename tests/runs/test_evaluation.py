@@ -159,6 +159,24 @@ def test_a_retrain_of_other_data_is_refused(original, split, digits):
         coun.evaluate(original, split=split, against=exact)
 
 
+def test_a_folder_of_a_retrain_of_other_data_names_both_sources(tmp_path):
+    lines = ["age,label", *(f"{age},{'old' if age > 50 else 'new'}" for age in range(30, 70))]
+    (tmp_path / "people.csv").write_text("\n".join(lines))
+    people = coun.load(f"table:{tmp_path / 'people.csv'}")
+    exact = tmp_path / "exact"
+    coun.train(people, "mlp", split=coun.Split.random(people, 0.5), epochs=1, out=exact)
+    digits = coun.train(coun.load("digits", limit=60), "mlp", epochs=1)
+    with pytest.raises(CounError, match=r"people\.csv, whose rows are not those of digits: "):
+        coun.evaluate(digits, split=coun.Split.random(digits.data, 0.1), against=exact)
+
+
+def test_weights_of_another_network_are_refused_by_the_name_that_was_given(small, tmp_path):
+    coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
+    weights = shutil.copy(tmp_path / "o" / "model.safetensors", tmp_path / "mlp.safetensors")
+    with pytest.raises(CounError, match="checkpoint of another architecture than resnet8: "):
+        coun.Run.from_weights(weights, small, "resnet8")
+
+
 def test_a_metric_that_is_no_number_does_not_spoil_the_file(small, split, tmp_path):
     coun.train(small, "mlp", epochs=1, out=tmp_path / "o")
     coun.unlearn(tmp_path / "o", split, "finetune", epochs=1, out=tmp_path / "u", data=small)

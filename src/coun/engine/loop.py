@@ -217,7 +217,8 @@ class Engine:
         loader = BatchLoader(self.task, stage, group=self.group, workers=self.workers)
         done, total = loader.done(loader.first(start)), loader.total
         batches, model = loader.batches(start), self._model.inner
-        with ProgressBar(f"{self.title}: {stage.name}", visible=self._visible) as bar:
+        own_name = f": {stage.name}" if stage.name != self.title else ""
+        with ProgressBar(f"{self.title}{own_name}", visible=self._visible) as bar:
             show = self._shown_on(bar, total)
             while done < total:
                 with self.profile.part("loading"):

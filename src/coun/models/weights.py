@@ -55,13 +55,17 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         temporary.write_bytes(data)
 
 
-def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> str:
+def load_weights(
+    model: nn.Module, path: str | os.PathLike[str], *, called: str | None = None
+) -> str:
     """Fill *model* in place from *path*; names and shapes must match, dtypes are converted.
 
     *path* is a file of safetensors or of torch.save, which of the two follows from its first
     bytes; the index of several such files; or a folder with one of these. A file of torch.save
     may hold a state dict directly or under a key; nothing in it is executed. `coun.models.names`
     describes which differences in names are mended. On an error the model is left as it was.
+
+    Args: called: what an error calls the network; by default its class.
 
     Returns: one sentence on what was removed or chosen, which is also logged as a warning; empty
         if the file was read as it is.
@@ -87,7 +91,8 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> str:
     if not fitting:
         largest = max(problems, key=lambda key: len(states[key]))
         raise CounError(
-            f"'{path}' is a checkpoint of another architecture than {type(model).__name__}: "
+            f"'{path}' is a checkpoint of another architecture than "
+            f"{called or type(model).__name__}: "
             f"{problems[largest]}"
         )
     key, *others = fitting

@@ -51,6 +51,8 @@ def recorded_data(
             else:
                 data, _ = load_recorded(table, spelling or "", allow_missing=allow_missing, **where)
         except CounError as error:
+            if isinstance(data, Data) and data.source and data.source != (record.source or ""):
+                raise _of_other_data(folder, record.source, data.source, error) from None
             raise _with_hint(folder, error) from None
         return data, torch.from_numpy(table.numbers[table.parts == "train"])
     if record.rows_sha256:
@@ -84,6 +86,14 @@ def _check_roles(folder: Path, record: RunRecord, table: RowTable) -> None:
                 f"{counted(len(differing), 'row')}, '{table.ids[differing[0]]}' first; one was "
                 "changed, restore both from a copy"
             )
+
+
+def _of_other_data(folder: Path, source: str | None, given: str, error: CounError) -> CounError:
+    made_from = source or "data passed in Python"
+    return CounError(
+        f"{folder} was made from {made_from}, whose rows are not those of {given}: {error}; "
+        "expected the same data for all runs"
+    )
 
 
 def _with_hint(folder: Path, error: CounError) -> CounError:

@@ -253,7 +253,7 @@ class Run:
         if module is None:
             assert file is not None
             refuse_weights_of_run(file)
-            module, data = _with_weights(file, data, maker_for)
+            module, data = _with_weights(file, data, maker_for, name)
         else:
             data = for_network(data, module)
             module = inner_network(module, blank_inputs(data))
@@ -283,9 +283,14 @@ class Run:
 
 
 def _with_weights(
-    path: Path, data: Data, maker_for: Callable[[Data], Callable[[], nn.Module] | None]
+    path: Path,
+    data: Data,
+    maker_for: Callable[[Data], Callable[[], nn.Module] | None],
+    name: str | None,
 ) -> tuple[nn.Module, Data]:
     """Make the network of the weights in *path*, which may take other channels than the images.
+
+    Args: name: of the network, for errors.
 
     Returns: the network with its weights, and the data with the channels that it takes.
     """
@@ -294,7 +299,7 @@ def _with_weights(
     module = to_be_filled(make)
     adapted = for_network(data, module)
     try:
-        load_weights(module, path)
+        load_weights(module, path, called=name)
     except CounError as problem:
         saved = f"; give '{path.parent}' without a model for the model that it was saved with"
         hint = saved * (name_of_folder(path) is not None)
