@@ -202,3 +202,20 @@ def test_a_whole_class_is_refused(original, small) -> None:
 def test_a_rate_that_is_low_for_few_steps_is_told(original, split, caplog, settings, told) -> None:
     coun.unlearn(original, split, "held_out", **settings)
     assert ("--set lr=0.05" in caplog.text) == told
+
+
+@pytest.mark.parametrize(
+    ("odds", "target"),
+    [([0.3], [-1.2]), ([60.0, 50.0], [50.0, 55.0]), ([-80.0, 3.0, 1.0], [-9.0, -2.0, 5.0])],
+)
+def test_what_is_missed_is_what_the_mean_probability_lacks(odds, target):
+    odds, target = (torch.tensor(each, dtype=torch.float64) for each in (odds, target))
+    missed = make("held_out").missed(odds, target)
+    probability = 1 / (1 + np.exp(-(odds.numpy() + missed)))
+    np.testing.assert_allclose(probability.mean(), np.mean(1 / (1 + np.exp(-target.numpy()))))
+
+
+def test_rows_that_cannot_be_met_do_not_move_the_others():
+    """The mean of the log-odds would move them by 20 nats, of which two rows lack nothing."""
+    odds, target = torch.tensor([[-20.0, 0.0, 0.0], [-80.0, 0.0, 0.0]], dtype=torch.float64)
+    assert abs(make("held_out").missed(odds, target)) < 1e-6

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from scipy.optimize import brentq
 from torch import Tensor
 
 from coun.attacks.signals import log_odds
@@ -48,7 +49,8 @@ class HeldOutMatching(Matching):
         Original gets wrong is never surer than the Original. A class with fewer than five held-out
         rows borrows from classes of its size. The loss is that of `out_of_fold` (`Matching`), but
         the targets are moved before each epoch except the first, at a learning rate that is low
-        enough for the epochs to show what is missed.
+        enough for the epochs to show what is missed, and so that the mean probability of the true
+        class is met, not the mean of its log-odds.
     Cost: one forward and one backward pass of every retain and forget row in each epoch, one
         forward pass of all rows and of the held-out rows, and one of the forget rows for each
         epoch.
@@ -97,6 +99,23 @@ class HeldOutMatching(Matching):
         # as a wrong label, a target above its own would teach the row once more.
         target_odds = torch.where(odds < 0, torch.minimum(target_odds, odds), target_odds)
         return with_log_odds(logits, labels, target_odds).float()
+
+    def missed(self, odds: Tensor, target: Tensor) -> float:
+        """Tell what to add to *odds* (n,) so that their mean probability is that of *target* (n,).
+
+        Targets as far from 0 as those of held-out rows are met by no row in few epochs. If the
+        mean of the log-odds is met all the same, too many rows are answered wrongly.
+        """
+        wanted = float(target.sigmoid().mean())
+        low, high = (float(end) for end in (target - odds).aminmax())
+        # A little farther, so that rounding leaves the solution between the ends.
+        return float(
+            brentq(
+                lambda added: float((odds + added).sigmoid().mean()) - wanted,
+                low - 1e-6,
+                high + 1e-6,
+            )
+        )
 
 
 def _ranks_if_unseen(ranks: Tensor, trained: Tensor, unseen: Tensor) -> Tensor:

@@ -120,6 +120,13 @@ class Matching(Training):
         """
         raise NotImplementedError
 
+    def missed(self, odds: Tensor, target: Tensor) -> float:
+        """Tell by how many nats the targets are missed in all: the mean over the forget rows.
+
+        Args: odds, target: (n,), log-odds of the true class, of the model and of the targets.
+        """
+        return float((target - odds).mean())
+
     def plan(self, model: nn.Module, task: Task) -> Iterator[Stage]:
         _, size = self.budget()
         before = answers(task, "retain")
@@ -160,8 +167,8 @@ class Matching(Training):
         first = 1 if self.corrected_epochs is None else whole.epochs - self.corrected_epochs
         for number, epoch in enumerate(one_stage_per_epoch(whole)):
             if number >= max(1, first):
-                missed = odds - log_odds(answers(task, "forget"), labels)
-                shift += self.correction * float(missed.mean())
+                reached = log_odds(answers(task, "forget"), labels)
+                shift += self.correction * self.missed(reached, odds)
             yield replace(epoch, phases=(phase(shift),))
 
 
