@@ -167,8 +167,8 @@ class Matching(Training):
         first = 1 if self.corrected_epochs is None else whole.epochs - self.corrected_epochs
         for number, epoch in enumerate(one_stage_per_epoch(whole)):
             if number >= max(1, first):
-                reached = log_odds(answers(task, "forget"), labels)
-                shift += self.correction * self.missed(reached, odds)
+                present = log_odds(answers(task, "forget"), labels)
+                shift += self.correction * self.missed(present, odds)
             yield replace(epoch, phases=(phase(shift),))
 
 
