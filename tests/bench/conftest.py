@@ -42,7 +42,7 @@ settings = {{ epochs = 1 }}
 TinyText = Callable[..., str]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_text() -> TinyText:
     """Makes the text of a tiny config, with the given parts inserted."""
 

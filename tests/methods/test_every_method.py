@@ -26,18 +26,16 @@ def test_every_method_has_a_canonical_setting() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_fixes_the_weights_and_the_original_stays(name, original, split) -> None:
     before = weights_digest(original.model)
-    runs = [forget(original, split, name, seed=3) for _ in range(2)]
-    assert weights_digest(runs[0].model) == weights_digest(runs[1].model)
+    first, second, other = (forget(original, split, name, seed=s) for s in (3, 3, 4))
+    assert weights_digest(first.model) == weights_digest(second.model) != before
+    # What trains also draws; an edit may be a function of the weights alone.
+    same = weights_digest(other.model) == weights_digest(first.model)
+    assert not (same and catalogue()[name].trains)
     assert weights_digest(original.model) == before
-    assert weights_digest(runs[0].model) != before
-    assert all(bool(torch.isfinite(p).all()) for p in runs[0].model.parameters())
-    assert all(p.requires_grad for p in runs[0].model.parameters())
-    assert not runs[0].model.training
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_cost_is_recorded(name, original, split) -> None:
-    cost = forget(original, split, name).record["cost"]
+    assert all(bool(torch.isfinite(p).all()) for p in first.model.parameters())
+    assert all(p.requires_grad for p in first.model.parameters())
+    assert not first.model.training
+    cost = first.record["cost"]
     assert cost["seconds"] > 0
     assert cost["flops"] > 0
 

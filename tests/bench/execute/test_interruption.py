@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +26,23 @@ from coun.bench.output.results import read
 SEQUENTIAL = 'kind = "sequential"\nstages = 2\nfraction = 0.1'
 
 
+@pytest.fixture(scope="module")
+def whole(tiny_text, tmp_path_factory) -> Path:
+    """The folder of a bench of the tiny config that nothing disturbed. Copy it to change it."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.toml").write_text(tiny_text())
+    bench(folder / "tiny.toml", folder / "out", quiet=True)
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def whole_sequence(tiny_text, tmp_path_factory) -> dict[str, Any]:
+    """The results of a bench of two requests after each other that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.toml").write_text(tiny_text(scenario=SEQUENTIAL))
+    return bench(folder / "tiny.toml", folder / "out", quiet=True)
+
+
 def start(config: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
     source = str(Path(coun.__file__).parents[1])
     return subprocess.Popen(
@@ -34,9 +53,10 @@ def start(config: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
     )
 
 
-def test_a_killed_bench_continues_to_the_same_numbers(config_file, tmp_path: Path) -> None:
+def test_a_killed_bench_continues_to_the_same_numbers(
+    config_file, whole_sequence, tmp_path: Path
+) -> None:
     config = config_file(scenario=SEQUENTIAL)
-    whole = bench(config, tmp_path / "whole", quiet=True)
     out = tmp_path / "killed"
     process = start(config, out)
     wait_for(lambda: len(list(out.glob("store/*/done.json"))) >= 5, process)
@@ -45,7 +65,7 @@ def test_a_killed_bench_continues_to_the_same_numbers(config_file, tmp_path: Pat
     assert not (out / "results.json").exists()
     before = {p: p.stat().st_mtime_ns for p in out.glob("store/*/done.json")}
     again = bench(config, out, quiet=True)
-    assert reproducible(again) == reproducible(whole)
+    assert reproducible(again) == reproducible(whole_sequence)
     assert all(p.stat().st_mtime_ns == when for p, when in before.items())
 
 
@@ -57,7 +77,9 @@ def wait_for(condition, process, seconds: float = 300) -> None:
         time.sleep(0.01)
 
 
-def test_two_workers_of_which_one_is_killed_give_the_results_of_one(config_file, tmp_path) -> None:
+def test_two_workers_of_which_one_is_killed_give_the_results_of_one(
+    config_file, whole, tmp_path: Path
+) -> None:
     config, out = config_file(), tmp_path / "out"
     process = start(config, out, "--workers", "2")
     wait_for(lambda: len(list(out.glob("store/*/done.json"))) >= 2, process)
@@ -66,7 +88,7 @@ def test_two_workers_of_which_one_is_killed_give_the_results_of_one(config_file,
     assert process.wait(300) == 0, process.stderr.read().decode()
     results = read(out)
     assert not results["failures"]
-    assert reproducible(results) == reproducible(bench(config, tmp_path / "plain", quiet=True))
+    assert reproducible(results) == reproducible(read(whole))
     table = pq.read_table(out / "results.parquet").to_pylist()
     assert [row["gap"] for row in table] == [row["gap"] for row in results["rows"]]
     assert json.loads(table[-1]["settings"])["weight"] == 1.0
@@ -83,7 +105,9 @@ def _workers(parent: int) -> list[int]:
     return [int(pid) for pid, words in commands.items() if "LokyProcess" in words]
 
 
-def test_two_benches_share_a_store_at_the_same_time(config_file, tmp_path: Path) -> None:
+def test_two_benches_share_a_store_at_the_same_time(
+    config_file, whole_sequence, tmp_path: Path
+) -> None:
     small = config_file()
     large = config_file("large.toml", scenario=SEQUENTIAL)
     results = {}
@@ -94,21 +118,20 @@ def test_two_benches_share_a_store_at_the_same_time(config_file, tmp_path: Path)
     process = start(large, tmp_path / "large", "--store", str(tmp_path / "shared"))
     run("small", small)
     assert process.wait(300) == 0, process.stderr.read().decode()
-    alone = bench(large, tmp_path / "alone", quiet=True)
-    assert reproducible(read(tmp_path / "large")) == reproducible(alone)
-    keys = {row["model"] for row in alone["rows"]}
+    assert reproducible(read(tmp_path / "large")) == reproducible(whole_sequence)
+    keys = {row["model"] for row in whole_sequence["rows"]}
     assert {row["model"] for row in results["small"]["rows"]} <= keys
 
 
 @pytest.mark.parametrize("cut", ["done.json", "run/run.json", "run/model.safetensors"])
-def test_a_truncated_file_is_named_and_not_used(config_file, tmp_path: Path, cut) -> None:
-    config, out = config_file(), tmp_path / "out"
-    whole = bench(config, out, quiet=True)
-    original = next(r["model"] for r in whole["rows"] if (r["row"], r["seed"]) == ("Original", 1))
+def test_a_truncated_file_is_named_and_not_used(config_file, whole, tmp_path: Path, cut) -> None:
+    config, out = config_file(), shutil.copytree(whole, tmp_path / "out")
+    rows = read(whole)["rows"]
+    original = next(r["model"] for r in rows if (r["row"], r["seed"]) == ("Original", 1))
     victim = out / "store" / original / cut
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
     # What was made from it has to be made again, so that it is read.
-    later = next(r["model"] for r in whole["rows"] if (r["row"], r["seed"]) == ("FT", 1))
+    later = next(r["model"] for r in rows if (r["row"], r["seed"]) == ("FT", 1))
     (out / "store" / later / "done.json").unlink()
     for path in (out / "store" / later / "run").iterdir():
         path.unlink()
@@ -120,13 +143,13 @@ def test_a_truncated_file_is_named_and_not_used(config_file, tmp_path: Path, cut
     assert any(str(victim) in why or "weights" in why for why in again["failures"].values())
     assert all(str(victim.parent) in why for why in again["failures"].values())
     assert reproducible(again) == [
-        r for r in reproducible(whole) if (r["row"], r["seed"]) != ("FT", 1)
+        r for r in reproducible(read(whole)) if (r["row"], r["seed"]) != ("FT", 1)
     ]
 
 
-def test_a_changed_number_is_detected(config_file, tmp_path: Path) -> None:
-    config, out = config_file(), tmp_path / "out"
-    results = bench(config, out, quiet=True)
+def test_a_changed_number_is_detected(config_file, whole, tmp_path: Path) -> None:
+    config, out = config_file(), shutil.copytree(whole, tmp_path / "out")
+    results = read(out)
     victim = out / "store" / results["rows"][0]["measured"] / "done.json"
     value = str(results["rows"][0]["retain_accuracy"])
     victim.write_text(victim.read_text().replace(value, "99.5"))
@@ -158,7 +181,9 @@ settings = { epochs = 1, lr = 1e30 }
     }
 
 
-def test_a_full_disk_is_reported_and_the_bench_continues_later(config_file, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_bench_continues_later(
+    config_file, whole, tmp_path: Path
+) -> None:
     config, out = config_file(), tmp_path / "out"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # less than a checkpoint
@@ -168,9 +193,7 @@ def test_a_full_disk_is_reported_and_the_bench_continues_later(config_file, tmp_
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not results["rows"]
     assert all("cannot write" in why for why in results["failures"].values())
-    assert reproducible(bench(config, out, quiet=True)) == reproducible(
-        bench(config, tmp_path / "b")
-    )
+    assert reproducible(bench(config, out, quiet=True)) == reproducible(read(whole))
 
 
 def test_after_the_time_limit_finished_models_are_reported(config_file, tmp_path: Path) -> None:
