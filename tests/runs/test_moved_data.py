@@ -182,16 +182,21 @@ def linked_to_nowhere(picture):
     picture.symlink_to("gone.png")
 
 
+def check_that_only_forgotten_pictures_may_go(start, run, weights, photos, delete):
+    """Without its forgotten pictures *run* gives the same *weights*; without another, an error."""
+    again = coun.unlearn(start, coun.Run.open(run).split, "finetune", epochs=1)
+    assert again.record.weights_sha256 == weights
+    delete(photos / "train" / "cat" / "01.png")
+    with pytest.raises(CounError, match="1 missing: 'train/cat/01.png'"):
+        coun.evaluate(run)
+
+
 @pytest.mark.parametrize("delete", [emptied, linked_to_nowhere])
 def test_a_picture_may_be_deleted_by_emptying_its_file_or_what_it_links_to(photos, delete):
     before = unlearn(ids=[ids_of(photos)[0]]).record.weights_sha256
     delete(photos / "train" / "cat" / "00.png")
     assert "deleted" in coun.evaluate("u")["not_measured"]["unlearn_accuracy"]
-    again = coun.unlearn("o", coun.Run.open("u").split, "finetune", epochs=1)
-    assert again.record.weights_sha256 == before
-    delete(photos / "train" / "cat" / "01.png")
-    with pytest.raises(CounError, match="1 missing: 'train/cat/01.png'"):
-        coun.evaluate("u")
+    check_that_only_forgotten_pictures_may_go("o", "u", before, photos, delete)
     with pytest.raises(CounError, match="00.png is (an empty file|a link that leads nowhere)"):
         coun.load("folder:photos")
 
@@ -211,10 +216,6 @@ def test_a_table_of_paths_may_still_have_the_line_of_a_deleted_picture(photos, d
     assert opened.data.train.numbers.tolist() == [
         n for n in numbers if n not in opened.split.forget.tolist()
     ]
-    again = coun.unlearn("p", opened.split, "finetune", epochs=1)
-    assert again.record.weights_sha256 == before
-    delete(photos / "train" / "cat" / "01.png")
-    with pytest.raises(CounError, match="1 missing: 'train/cat/01.png'"):
-        coun.evaluate("v")
+    check_that_only_forgotten_pictures_may_go("p", "v", before, photos, delete)
     with pytest.raises(CounError, match="row 8: (there is no file|the file) 'train/cat/00.png'"):
         coun.load("paths:photos/all.csv")
