@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from coun.audit.evidence import ALPHA, FamilyInputs, Pending, TestFamily, strata_of
 from coun.audit.level_evidence import kept_test, level_tests, rows_alike
+from coun.audit.networks import of_answers_only, other_network
 from coun.audit.parts import RequestParts
 from coun.audit.power import Memory
 from coun.audit.rank_tests import Groups, Strata, minus, rank_test
@@ -97,6 +98,9 @@ def run_tests(
     ruined = is_ruined(inputs)
     if ruined and retrains:
         tests = [without_direction(inputs, test) for test in tests]
+    other = other_network(unlearned, retrains)
+    if other:
+        tests = [of_answers_only(test) for test in tests]
     compared = sum(s.counts[0] for s in (strata, listed) if s is not None)
     return TestFamily(
         tuple(tests),
@@ -109,6 +113,7 @@ def run_tests(
         len(parts.exchangeable) + len(parts.listed) - compared,
         alike and len(parts.listed) > 0,
         ruined,
+        other,
     )
 
 

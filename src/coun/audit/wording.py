@@ -248,6 +248,12 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
             "of the data, are not memory. Check the order of the classes and the preparation of "
             "the rows."
         )
+    if family.other_network:
+        notes.append(
+            "The model is another network than the Retrains: its weights have other shapes. "
+            "Features, relearning and answers to single rows differ from network to network, so "
+            "such tests only say that the models differ. Retrains of the same network show more."
+        )
     if family.dropped:
         notes.append(
             f"Of a class without test rows: {counted(family.dropped, 'forgotten row')}. Such rows "

@@ -409,3 +409,16 @@ def test_classes_that_a_reader_cannot_tell_apart_are_refused(tmp_path):
     path = write(tmp_path, "\n".join(["x,label", *lines]))
     with pytest.raises(CounError, match="'cat' and 'cat ' differ only in blanks"):
         coun.load(f"table:{path}")
+
+
+def test_whole_numbers_that_no_float_holds_become_the_nearest_one(tmp_path):
+    """Such as counters of a database; the features are scaled anyway."""
+    values = [2**62 + 2**40 * row for row in range(20)]
+    unsigned = pa.array([2**64 - 1 - 2**40 * row for row in range(20)], pa.uint64())
+    table = pa.table({"counter": values, "other": unsigned, "label": ["no", "yes"] * 10})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    data = coun.load(f"table:{tmp_path / 'rows.parquet'}")
+    rows = data.train.numbers.tolist()
+    expected = torch.tensor([float(values[row]) for row in rows], dtype=torch.float64)
+    expected = (expected - expected.mean()) / expected.std(correction=0)
+    torch.testing.assert_close(data.train.fetch(torch.arange(len(rows)))[:, 0].double(), expected)

@@ -156,10 +156,10 @@ def texts(column: pa.ChunkedArray) -> list[str | None]:
 
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """The values of a column of numbers, (N,) float64; NaN where missing."""
+    """The values of a column of numbers, (N,) float64, the nearest ones; NaN where missing."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    return np.array(pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy())
+    return np.array(pc.fill_null(column.cast(pa.float64(), safe=False), float("nan")).to_numpy())
 
 
 def labels_of(table: pa.Table, name: str) -> list[str]:

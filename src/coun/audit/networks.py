@@ -1,0 +1,37 @@
+"""Models of another network than the Retrains: which tests then have no direction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from coun.audit.evidence import Evidence
+from coun.audit.scores import Subject
+
+OF_NETWORK = ("level_probe", "level_nearby", "level_relearning")
+
+
+def other_network(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> bool:
+    """Tell whether the weights of a model have other shapes than those of a Retrain.
+
+    Names of weights do not count, because wrappers and libraries name the same layers differently.
+    Models without a run are taken for alike.
+    """
+    shapes = [_shapes(subject) for subject in (*unlearned, *retrains) if subject.run is not None]
+    return bool(retrains) and any(each != shapes[0] for each in shapes)
+
+
+def of_answers_only(test: Evidence) -> Evidence:
+    """*test* without its direction, if it rests on the model being one more Retrain in itself.
+
+    Features, what relearning brings back and the answers to single rows differ from network to
+    network, also where nothing is remembered. Levels of answers are in percent of the model's own
+    test rows, and tests of rows compare rows within one model.
+    """
+    single_rows = test.name == "top_rows" and test.part == "listed"
+    return replace(test, directed=False) if single_rows or test.name in OF_NETWORK else test
+
+
+def _shapes(subject: Subject) -> list[tuple[int, ...]]:
+    assert subject.run is not None
+    return sorted(tuple(weight.shape) for weight in subject.run.model.parameters())
