@@ -63,7 +63,7 @@ def requests(name: str, seed: int) -> Iterator[tuple[str, coun.Data, coun.Run, n
     own = probability(original, data, torch.arange(count))
     easy = np.argsort(-own)
     hard = np.argsort(np.where(own > 0.5, own, 2))  # wrong labels are for class matching
-    inputs = parts[0].reshape(count, -1)
+    inputs = parts[0].reshape(count, -1).astype(float)  # differences of bytes would wrap around
     alike = np.argsort(((inputs - inputs[seed]) ** 2).sum(1))
     by_lot = draw.permutation(count)
     for title, order in {

@@ -69,6 +69,12 @@ class HeldOutMatching(Matching):
     corrected_epochs: ClassVar[int | None] = None
 
     lr: LowRate = Field(LOW_RATE)
+    correction: float = Field(
+        1.5,
+        ge=0,
+        description="How many times as far as the model misses its targets in the mean they are "
+        "moved between epochs; 0 moves none. More than 1, because the last epochs have low rates.",
+    )
 
     def targets(self, task: Task, retained: Tensor) -> Tensor:
         by_role = labels_by_role(task)
