@@ -30,17 +30,9 @@ def command(folder: Path, as_json: bool) -> None:
         app.emit([step.to_json() for step in steps])
         return
     table = Table(
-        "",
-        "model",
-        "method",
-        "request",
-        "new/all",
-        "date",
-        "seconds",
-        "operations",
-        box=SIMPLE_HEAD,
+        "", "model", "method", "request", "new/all", "date", "time", "operations", box=SIMPLE_HEAD
     )
-    table.padding, table.pad_edge = (0, 1, 0, 0), False
+    table.padding, table.pad_edge, table.show_edge = (0, 1, 0, 0), False, False
     for place, column in enumerate(table.columns):
         column.overflow = "fold"
         column.justify = "right" if place in (0, 4, 6, 7) else "left"
@@ -55,7 +47,7 @@ def command(folder: Path, as_json: bool) -> None:
             step.request or "",
             f"{step.new_rows:,}/{step.forgotten_rows:,}",
             step.finished[:16].replace("T", " "),
-            f"{step.seconds:.1f}",
+            f"{step.seconds:.1f} s",
             operations(step.flops),
         )
     app.console.print(table)
