@@ -86,8 +86,8 @@ def held_out_rows(
     count = round(share * len(candidates))
     if count == 0:
         raise CounError(
-            f"rewind holds out {share:.0%} of the {len(candidates)} retain rows of the forgotten "
-            "classes, which is less than one row; expected at least one; give "
+            f"scrub with rewind=true holds out {share:.0%} of the {len(candidates)} retain rows of "
+            "the forgotten classes, which is less than one row; expected at least one; give "
             "reference_error instead"
         )
     return candidates, count
