@@ -72,8 +72,8 @@ class HeldOutMatching(Matching):
     correction: float = Field(
         1.5,
         ge=0,
-        description="How many times as far as the model misses its targets in the mean they are "
-        "moved between epochs; 0 moves none. More than 1, because the last epochs have low rates.",
+        description="By this many times what the model misses in the mean, the targets are moved "
+        "between epochs; 0 moves none. More than 1, because the last epochs have low rates.",
     )
 
     def targets(self, task: Task, retained: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ class Matching(Training):
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"retain", "forget"})
+    all_forget_rows: ClassVar[bool] = True
     fits_whole_classes: ClassVar[bool] = False
     corrected_epochs: ClassVar[int | None] = 2
 

@@ -87,6 +87,7 @@ class Method:
         changes_features: whether all that the method trains is before the head.
         prepares: whether a model that the method did not train itself is first trained in a
             special way, before requests; this is charged as `preparation_cost`.
+        all_forget_rows: whether each forget row comes up in each epoch, however many there are.
         needs_out_of_fold: whether the method needs out-of-fold predictions (`coun prepare`).
         needs_kept_epochs: whether the method needs weights of earlier epochs (`--keep-every`).
         contrast_of: the method that this one equals if the contrastive module is added to it.
@@ -108,6 +109,7 @@ class Method:
     changes_inputs: ClassVar[bool] = False
     changes_features: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
+    all_forget_rows: ClassVar[bool] = False
     needs_out_of_fold: ClassVar[bool] = False
     needs_kept_epochs: ClassVar[bool] = False
     contrast_of: ClassVar[str | None] = None

@@ -7,7 +7,6 @@ from typing import Any
 
 from coun.data import Split
 from coun.methods import Method
-from coun.plans.matching import Matching
 from coun.runs.choice import NEARLY_RETRAIN
 
 UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
@@ -36,7 +35,7 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
         len(split.retain),
         len(split.new),
         has_module=module,
-        all_forget_rows=isinstance(method, Matching),
+        all_forget_rows=method.all_forget_rows,
     )
     epochs = settings.get("epochs") or 1
     share = rows * epochs / (len(split.retain) * original["epochs"])

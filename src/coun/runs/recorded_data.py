@@ -92,7 +92,7 @@ def _of_other_data(folder: Path, source: str | None, given: str, error: CounErro
     made_from = source or "data passed in Python"
     return CounError(
         f"{folder} was made from {made_from}, whose rows are not those of {given}: {error}; "
-        "expected the same data for all runs"
+        "expected the same data for all runs; name runs of one data set"
     )
 
 

@@ -35,7 +35,6 @@ from coun.engine.device import threads
 from coun.errors import CounError
 from coun.methods import find, without_contrast
 from coun.metrics import Measurements
-from coun.plans.matching import Matching
 from coun.runs import Options, predictions, train
 from coun.runs.cost import rows_per_epoch
 from coun.runs.preparation import FOLD_EPOCHS
@@ -277,7 +276,7 @@ def _flops(experiment: Experiment, plan: Plan) -> float:
         info.train * share,
         has_module=experiment.contrast is not None
         or without_contrast(experiment.method) != experiment.method,
-        all_forget_rows=issubclass(method, Matching),
+        all_forget_rows=method.all_forget_rows,
     )
     return 3 * info.flops * rows * (_epochs(experiment) or 1)
 
