@@ -144,6 +144,36 @@ def test_the_navigation_names_pages_that_exist():
     ] == []
 
 
+def title(page: str) -> str:
+    return re.findall(r"(?m)^# (.*)$", page)[0]
+
+
+def test_the_menu_calls_a_page_by_its_title(website):
+    generate, hooks = website["generate"], website["hooks"]
+    made = {
+        "examples.md": generate.example_page(),
+        "notebook.md": generate.notebook_page(),
+        "reference/cli.md": generate.reference_page(),
+    }
+    made |= {name: (ROOT / source).read_text("utf-8") for name, source in hooks.TOP_PAGES.items()}
+    menu = re.findall(
+        r'(?m)- "?([^"\n]+?)"?: ([\w/-]+\.md)$', (ROOT / "mkdocs.yml").read_text("utf-8")
+    )
+    for name, page in menu:
+        text = made[page] if page in made else (ROOT / "docs" / page).read_text("utf-8")
+        assert page == "index.md" or name == title(text)
+    assert len(menu) > 25
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_a_link_that_begins_like_a_title_has_the_title_of_its_page(page):
+    """Whoever follows "The words of the audit" expects a page of this name in the menu."""
+    for link, target in re.findall(
+        r"(?<!!)\[([A-Z][^]]*)\]\(([\w-]+\.md)\)", page.read_text("utf-8")
+    ):
+        assert " ".join(link.split()) == title((page.parent / target).read_text("utf-8"))
+
+
 def test_the_reference_has_every_command_and_option(website):
     page = website["generate"].reference_page()
 
@@ -186,7 +216,7 @@ def test_every_public_package_has_a_page(website):
 
 def test_the_notebook_is_a_page_with_its_picture(website):
     page = website["generate"].notebook_page()
-    assert page.startswith("# What does a model say")
+    assert page.startswith("# Notebook: forget a digit\n\n")
     assert page.count('<img alt="Each row of the picture is a model') == 1
     assert "row agreement" in page
 
