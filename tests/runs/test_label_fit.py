@@ -56,6 +56,23 @@ def test_neighbours_show_labels_that_no_model_has_learned_by_heart(
     assert label_fit(undecided(data), split) == expected
 
 
+@pytest.mark.parametrize(("classes", "tested", "share"), [(50, 100, 0.3), (3, 20, 0.5)])
+def test_rows_drawn_at_random_fit_however_few_held_out_rows_there_are(classes, tested, share):
+    """Forget and held-out rows are of one source, so that 1 request in 100 may be suspected."""
+    generator = torch.Generator().manual_seed(0)
+    suspected = 0
+    for seed in range(30):
+        centres = 0.6 * torch.randn(classes, 16, generator=generator)
+        labels = [torch.arange(n) % classes for n in (500, tested)]
+        x = [centres[y] + torch.randn(len(y), 16, generator=generator) for y in labels]
+        data = coun.from_arrays(x[0], labels[0], x[1], labels[1])
+        net = nn.Linear(16, classes)
+        nn.init.zeros_(net.weight)
+        run = coun.Run.from_weights(nn.Sequential(net), data)
+        suspected += label_fit(run, coun.Split.random(data, share, seed=seed)) != "usual"
+    assert suspected <= 2  # of 30; more have a probability of 0.003
+
+
 def test_a_model_that_has_not_learned_the_labels_shows_them_too():
     """The inputs say nothing, but the model is right on all rows except those to forget."""
     generator = torch.Generator().manual_seed(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -33,8 +34,6 @@ def label_fit(start: Run, split: Split) -> LabelFit:
 
     Returns: "usual" also where there are no held-out rows, or no forget rows any more.
     """
-    from scipy.stats import binomtest
-
     data = start.data
     forget, retain = split.rows(data, "forget"), split.rows(data, "retain")
     if not len(forget) or len(split.test_rows(data)) < 2:
@@ -54,11 +53,10 @@ def label_fit(start: Run, split: Split) -> LabelFit:
     labels = [rows.labels.cpu().numpy() for rows in asked]
     tests = []
     for guesses in by_judge:
-        of_forget, of_held_out = (g == y for g, y in zip(guesses, labels, strict=True))
-        expected = float(_by_class(of_held_out, labels[1], labels[0]).mean())
-        hits = int(of_forget.sum())
-        p = binomtest(hits, len(of_forget), expected, alternative="less").pvalue
-        tests.append((len(by_judge) * p, hits / len(of_forget) < FEWER * expected))
+        hits = tuple(g == y for g, y in zip(guesses, labels, strict=True))
+        expected = float(_by_class(hits[1], labels[1], labels[0]).mean())
+        p = _p_of_so_few(hits, labels)
+        tests.append((len(by_judge) * p, float(hits[0].mean()) < FEWER * expected))
     p, mostly_other = min(tests)
     if p < SURE:
         return "wrong" if mostly_other else "unusual"
@@ -89,11 +87,34 @@ def _columns(start: Run, rows: Examples) -> np.ndarray:
     return columns.numpy()
 
 
+def _p_of_so_few(hits: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> float:
+    """How often chance alone gives forget rows so few of the hits in their classes.
+
+    It is exact for rows of both kinds that differ by their class only, however few held-out rows a
+    class has: given the hits of both kinds in a class, those of the forget rows have a
+    hypergeometric distribution (Fisher's test), and these add up over the classes.
+
+    Args: hits, labels: of forget rows (N,) and of held-out rows (M,). A class without held-out
+        rows is compared with all of them.
+    """
+    from scipy.stats import hypergeom
+
+    by_count = np.ones(1)  # how likely each number of hits is
+    for label in np.unique(labels[0]):
+        own, others = (hit[at == label] for hit, at in zip(hits, labels, strict=True))
+        others = others if len(others) else hits[1]
+        drawn = (len(own) + len(others), int(own.sum() + others.sum()), len(own))
+        by_count = np.convolve(by_count, hypergeom.pmf(np.arange(len(own) + 1), *drawn))
+    return float(by_count[: int(hits[0].sum()) + 1].sum())
+
+
 def _by_class(hits: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The share of *hits* (N,) in each of *classes* (M,); of all rows where it has none.
 
-    One row more counts as a hit and one as a miss, so that few rows without a miss prove little.
+    Two rows more count as all rows do, so that the share of few rows is not taken at its word.
     """
-    groups = {label: hits[labels == label] for label in np.unique(labels)}
-    groups = {label: groups.get(label, hits) for label in classes}
-    return np.array([(groups[label].sum() + 1) / (len(groups[label]) + 2) for label in classes])
+    overall = float(hits.mean())
+    groups = {label: hits[labels == label] for label in classes}
+    return np.array(
+        [(groups[label].sum() + 2 * overall) / (len(groups[label]) + 2) for label in classes]
+    )
