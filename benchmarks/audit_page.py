@@ -69,7 +69,9 @@ def of_draws(draws: Draws) -> list[str]:
         if (accused := sum(drawn.values())) > 1:
             shares = "; ".join(f"{draw}: {number}" for draw, number in drawn.items())
             lines.append(f"- {name}, R = {count}: {accused} accusations, of {shares}.")
-    return lines or ["- No cell has more than one accusation."]
+    if not lines:
+        return ["No cell has more than one accusation."]
+    return ["The cells with more than one accusation:", "", *lines]
 
 
 def of_model(cells: Cells, model: str) -> list[str]:
@@ -212,6 +214,7 @@ def write(cells: Cells, draws: Draws, command: str, out: Path) -> None:
         bad="\n".join(of_bad_models(cells)),
         missed="\n".join(of_missed(cells)),
     )
+    text = text.replace(", 1 rows |", ", 1 row |").replace("--groups", "`--groups`")
     write_text(out.with_suffix(".md"), wrapped(text))
 
 
@@ -249,7 +252,7 @@ showed that an Original passed where a p was just above alpha (4 of 1,140 audits
 times alpha no longer clears a model.
 
 The networks have one hidden layer. The data are the digits (400 training and 400 test rows) and,
-with --data, CIFAR-10 averaged down to 8 x 8 pixels (1,000 and 1,000 rows, 2,000 training rows for
+with `--data`, CIFAR-10 averaged down to 8 x 8 pixels (1,000 and 1,000 rows, 2,000 training rows for
 the largest request); each seed draws other rows. Counts are added up over data sets.
 
 {networks}
@@ -267,7 +270,7 @@ number of audits; in brackets how many were `equivalent` or `no difference found
 
 All Retrains of one draw have the same forgotten rows and are audited with the same test rows. Where
 the rows of a draw happen to differ, the tests against test rows accuse several of its Retrains at
-once, so the audits of a cell are not independent. The cells with more than one accusation:
+once, so the audits of a cell are not independent.
 
 {draws}
 

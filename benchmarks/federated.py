@@ -19,6 +19,7 @@ from wrapped import wrapped
 
 from coun.bench import bench, report
 from coun.bench.output.results import read
+from coun.errors import counted
 from coun.files import write_text
 from coun.metrics.statistics import paired
 from coun.report import Cell
@@ -44,7 +45,7 @@ MEASURE = (
     + """
     python benchmarks/federated.py --out runs/federated
 
-runs {benches}.
+This command runs {benches}.
 Ten clients hold the training rows, IID or by Dirichlet 0.1; client 0 leaves. The Original and both
 Retrains are trained with the same recipe, and the methods for fewer epochs, at the same learning
 rate. Nothing was tuned for any method; the recipe for CIFAR-10 was chosen by the accuracy of the
@@ -60,7 +61,7 @@ WORKLOAD = """
 ## {title}
 
 {data}, model `{model}`. The Original and Retrain are trained for {epochs} epochs
-in rounds of {local} local epochs, and FT and NoT for {short} epochs. Seeds: {seeds}.
+in rounds of {local}, and FT and NoT for {short} epochs. Seeds: {seeds}.
 """
 
 
@@ -78,7 +79,7 @@ def page(benches: dict[str, dict[str, Any]], conclusion: str) -> str:
             + (f", scaled to {data['size']}x{data['size']} pixels" * bool(data["size"])),
             model=first["model"],
             epochs=first["train"]["epochs"],
-            local=first["federation"]["local_epochs"],
+            local=counted(first["federation"]["local_epochs"], "local epoch"),
             short=methods[0]["settings"]["epochs"],
             seeds=f"{min(results['config']['seeds'])} to {max(results['config']['seeds'])}",
         )

@@ -134,7 +134,12 @@ def on_post_build(config: Any, **_: Any) -> None:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Keep the name of an option on one line: browsers would break it after its first hyphens."""
+    """Break lines where it helps: before a difference in brackets, and not within an option.
+
+    Browsers would break an option after its first hyphens. A table of values with differences
+    would be wider than the page.
+    """
+    html = re.sub(r'(right;">[\d.±]+) (\([+-][\d.]+\)</td>)', r"\1<br>\2", html)
     return re.sub(
         r"(?<!</span>)<code>[^<]*--[^<]*</code>",
         lambda code: re.sub(r"(--[a-z][\w-]*)", r'<span class="option">\1</span>', code[0]),

@@ -275,6 +275,14 @@ def test_docstrings_become_sections():
     )
 
 
+def test_a_difference_stands_below_its_value(website):
+    """A table of a report with ten columns would otherwise be wider than the page."""
+    cell = '<td style="text-align: right;">98.17±0.03{}(+0.10)</td>'
+    assert website["hooks"].on_page_content(cell.format(" ")) == cell.format("<br>")
+    other = '<td style="text-align: right;">0.587 (0.494): NegGrad+</td>'
+    assert website["hooks"].on_page_content(other) == other
+
+
 def test_the_name_of_an_option_stays_on_one_line(website):
     marked = website["hooks"].on_page_content("<p><code>--method coun</code> and --this</p>")
     assert marked == '<p><code><span class="option">--method</span> coun</code> and --this</p>'

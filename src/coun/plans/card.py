@@ -154,7 +154,7 @@ def _reads(kind: type[Method]) -> str:
 def _module(kind: type[Method]) -> str:
     if reason := kind.contrast_refusal():
         return f"Cannot be added: {reason}."
-    return "Can be added with --contrast info_nce."
+    return "Can be added with `--contrast info_nce`."
 
 
 def allowed_values(field: dict[str, Any]) -> str:

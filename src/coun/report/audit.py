@@ -275,8 +275,8 @@ def _rows(audit: Audit) -> Section:
     least = min((r["q"] for r in rows), default=0.0)
     if least > MOSTLY_FALSE:
         lead += (
-            f" Of every first part of this list at least {100 * least:.0f}% are expected to be "
-            "false alarms, so none of these rows stands out."
+            " Wherever this list is cut off, of the rows above the cut at least "
+            f"{100 * least:.0f}% are expected to be false alarms, so none of these rows stands out."
         )
     cells = [[r["id"], r["class"], p_text(r["p"]), p_text(r["q"])] for r in rows]
     tables = [Grid.of(["row", "class", "p", "q"], cells, words=True)] if rows else []
