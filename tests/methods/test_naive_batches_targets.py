@@ -151,6 +151,18 @@ def test_many_forget_rows_come_up_once_in_each_epoch(reads, size) -> None:
     assert_same(run.model, few.model)
 
 
+def test_rows_that_come_up_in_every_step_are_corrected_less() -> None:
+    """Batches larger than all forget rows hold the same rows, and halve the correction here."""
+
+    def weights(size: int, correction: float) -> nn.Module:
+        settings = {**MATCHING, "forget": range(5), "forget_batch_size": size}
+        return unlearn("held_out", correction=correction, **settings).model
+
+    assert_same(weights(10, 1.0), weights(5, 0.5))
+    with pytest.raises(AssertionError):
+        assert_same(weights(10, 1.0), weights(10, 0.0))
+
+
 def test_class_matching_with_its_correction(reads) -> None:
     rows = range(1, ROWS, 3)
     run = unlearn("class_matching", forget=rows, correction=0.5, **MATCHING)

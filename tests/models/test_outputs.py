@@ -136,6 +136,11 @@ class Sequence(nn.Module):
         return self.fc(x[:, 0])
 
 
+class Pair(UserNet):
+    def forward(self, x, second):
+        return super().forward(x + second)
+
+
 class Twice(nn.Module):
     def __init__(self):
         super().__init__()
@@ -163,6 +168,7 @@ def two_heads():
         (two_heads(), None, r"several linear layers \(fc2, fc3\)"),
         (UserNet(lambda logits, body: body.sum()), None, "not that of a linear layer"),
         (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), None, r"cannot run a batch of shape \(2, 3"),
+        (Pair(), None, r"missing .* 'second'; a model gets one input: .* one tensor"),
         (UserNet().half(), None, r"weights of float16: pass it as model\.float\(\)"),
         (torch.jit.script(nn.Linear(8, 2)), None, "TorchScript.*pass the nn.Module"),
         (

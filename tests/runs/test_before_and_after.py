@@ -44,7 +44,7 @@ def test_another_request_is_measured_into_a_file_of_its_own(small, split, tmp_pa
 def test_a_start_near_chance_and_a_fall_are_said(original):
     def words(before, after):
         start = StartRecord(weights_sha256="", counts={}, metrics={"test_accuracy": before})
-        return " ".join(_warnings(original, {"start": start, "test_accuracy": after}))
+        return " ".join(_warnings(original, None, {"start": start, "test_accuracy": after}))
 
     assert "near chance (10.0%)" in words(12.0, 12.0)
     assert "fell by 6.0 points, from 80.0% to 74.0%" in words(80.0, 74.0)
@@ -56,7 +56,7 @@ def test_a_fall_of_retain_accuracy_is_said_where_test_accuracy_stays(original):
         before = {"test_accuracy": 80.0, "retain_accuracy": 98.0}
         start = StartRecord(weights_sha256="", counts={}, metrics=before)
         result = {"start": start, "test_accuracy": 79.0, "retain_accuracy": after}
-        return " ".join(_warnings(original, result))
+        return " ".join(_warnings(original, None, result))
 
     assert "retain accuracy fell by 7.0 points, from 98.0% to 91.0%" in words(91.0)
     assert words(94.0) == ""
@@ -67,7 +67,7 @@ def test_a_start_that_has_not_learned_its_rows_is_said(original):
         before = {"test_accuracy": 41.0, "retain_accuracy": learned}
         start = StartRecord(weights_sha256="", counts={}, metrics=before)
         result = {"start": start, "test_accuracy": 41.0, "retain_accuracy": learned}
-        return " ".join(_warnings(original, result))
+        return " ".join(_warnings(original, None, result))
 
     assert "classifies only 41.7% of the retained rows correctly" in words(41.7)
     assert "little to forget" in words(89.9)
@@ -87,10 +87,25 @@ def test_rows_that_are_hardly_forgotten_are_said(small, lr, unmoved):
     assert said == unmoved
 
 
+@pytest.mark.parametrize(("epochs", "lr", "said"), [(1, 1e-4, True), (6, 0.05, False)])
+def test_names_of_forgotten_classes_that_are_still_given_are_said(
+    original, small, epochs, lr, said
+):
+    split = coun.Split.by_class(small, 3)
+    run = coun.unlearn(original, split, "class_matching", epochs=epochs, batch_size=8, lr=lr)
+    rows = small.train.take(split.rows(small, "forget"))
+    with torch.no_grad():
+        named = run.model.eval()(small.views.evaluate(rows.images)).argmax(1) == 3
+    share = 100 * named.double().mean()
+    assert (share >= 5) == said
+    lines = [x for x in coun.evaluate(run).get("warnings", []) if "which a Retrain never" in x]
+    assert [x.startswith(f"{share:.1f}% of the rows of classes") for x in lines] == [True] * said
+
+
 def test_few_forgotten_rows_are_said_beside_a_gap(original):
     def words(rows, **result):
         return " ".join(
-            _warnings(original, {"test_accuracy": 1.0, "counts": {"forget": rows}, **result})
+            _warnings(original, None, {"test_accuracy": 1.0, "counts": {"forget": rows}, **result})
         )
 
     assert "1 forgotten row could be measured, and each is 100 points" in words(1, average_gap=9.0)
@@ -103,7 +118,7 @@ def test_an_attack_that_jumps_where_answers_hardly_differ_is_said(original):
     def words(mia, js):
         gap = {"retain_accuracy": 1.0, "mia_efficacy": mia}
         result = {"test_accuracy": 1.0, "counts": {"forget": 60}, "average_gap": 9.0, "gap": gap}
-        return " ".join(_warnings(original, {**result, "js_to_retrain": js}))
+        return " ".join(_warnings(original, None, {**result, "js_to_retrain": js}))
 
     assert "MIA is 100 points from the Retrain's" in words(-100.0, 0.0004)
     assert "MIA adds 50 points to the average gap" in words(100.0, 0.0004)
@@ -115,7 +130,7 @@ def test_a_retrain_that_was_trained_too_little_is_said(original):
         start = StartRecord(weights_sha256="", counts={}, metrics={"test_accuracy": 80.0})
         retrain = {"test_accuracy": exact}
         result = {"start": start, "test_accuracy": 79.0, "retrain": retrain}
-        return " ".join(_warnings(original, result))
+        return " ".join(_warnings(original, None, result))
 
     assert "the Retrain has a test accuracy of 60.0%, 20.0 points below" in words(60.0)
     assert words(72.0) == ""

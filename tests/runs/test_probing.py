@@ -96,6 +96,25 @@ def test_a_method_keeps_its_rate_beside_that_of_fine_tuning(
     assert record.probe.role == role
 
 
+@pytest.mark.parametrize(("batch_size", "usual"), [(32, 0.05), (4, 0.03)])
+def test_few_steps_of_held_out_matching_get_a_larger_rate(
+    normalised, split, small, caplog, batch_size, usual
+):
+    """There are 12 steps or 86, and the rate for fewer than 50 is 0.05 beside 0.05 of SGD."""
+    record = unlearn(normalised, split, small, "held_out", epochs=2, batch_size=batch_size).record
+    expected = usual / 0.05 * record.probe.trials[-1].lr
+    assert record.method.settings["lr"] == pytest.approx(expected, rel=0.01)
+    assert not any("is low" in line for line in caplog.messages)
+
+
+def test_the_share_that_is_expected_has_the_trials(small, split):
+    original = coun.train(small, "mlp", epochs=10, optimizer="adamw", lr=1e-3)
+    run = coun.unlearn(original, split, "finetune", epochs=1)
+    exact = coun.train(small, "mlp", split=split, epochs=10)
+    flops = run.record.cost.flops / exact.record.cost.flops
+    assert run.record.retrain_share == pytest.approx(flops, rel=0.02)
+
+
 def test_who_needs_no_trials(normalised, original, split, small):
     assert coun.unlearn(original, split, "finetune", epochs=1).record.probe is None
     assert unlearn(normalised, split, small, lr=0.01).record.method.settings["optimizer"] == "sgd"

@@ -323,6 +323,8 @@ def _cannot_run(model: nn.Module, batch: Tensor, error: Exception) -> CounError:
         what = f"a batch of shape {tuple(batch.shape)}, with {type(model).__name__},"
         return out_of_memory(what, batch.device)
     reason = one_line(error)[:300]
+    if "required positional argument" in reason:
+        reason += "; a model gets one input: join all inputs of a row in one tensor"
     return CounError(
         f"{type(model).__name__} cannot run a batch of shape {tuple(batch.shape)}: "
         f"{reason}{_other_precision(model, batch)}{_as_texts(batch)}"

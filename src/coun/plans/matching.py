@@ -73,7 +73,7 @@ class Matching(Training):
         1.0,
         ge=0,
         description="Share of what the model misses in the mean by which the targets are moved "
-        "between epochs; 0 moves none.",
+        "between epochs, less where all forget rows are fewer than a batch; 0 moves none.",
     )
     forget_batch_size: Positive | None = Field(
         None,
@@ -94,7 +94,7 @@ class Matching(Training):
             refuse_whole_classes(data, split)
 
     @classmethod
-    def rate_for(cls, steps: float) -> float:
+    def rate_for(cls, steps: int) -> float:
         """Return the learning rate that serves a number of *steps* in all.
 
         >>> from coun.methods import find
@@ -103,14 +103,18 @@ class Matching(Training):
         """
         return LOW_RATE if cls.corrected_epochs is None and steps >= MANY_STEPS else USUAL_RATE
 
+    def steps_for(self, split: Split) -> int:
+        """Return how many steps the request of *split* takes in all."""
+        epochs, size = self.budget()
+        return epochs * ceil(len(split.retain) / size)
+
     def doubts(self, split: Split) -> list[str]:
-        _, size = self.budget()
-        steps = self.epochs * len(split.retain) / size if self.epochs else 0
+        steps = self.steps_for(split)
         # Another rate than the default was chosen by whoever gave it.
         if self.optimizer != "sgd" or self.lr != LOW_RATE or self.rate_for(steps) == LOW_RATE:
             return []
         return [
-            f"{self.name} makes {counted(max(1, round(steps)), 'step')} in all, for which its lr "
+            f"{self.name} makes {counted(steps, 'step')} in all, for which its lr "
             f"of {self.lr} is low; use --set lr={USUAL_RATE} for fewer than {MANY_STEPS} steps"
         ]
 
@@ -141,6 +145,9 @@ class Matching(Training):
             weights["forget"] *= reached / batch_sizes["forget"]
             batch_sizes["forget"] = reached
         odds = log_odds(target, labels)
+        # Rows that come up in every step are near their targets after an epoch, on this side or on
+        # that. A correction by the full difference would only make them swing more.
+        correction = self.correction * min(1.0, len(labels) / batch_sizes["forget"])
 
         def phase(shift: float) -> Phase:
             by_role = {"retain": before, "forget": with_log_odds(target, labels, odds + shift)}
@@ -169,7 +176,7 @@ class Matching(Training):
         for number, epoch in enumerate(one_stage_per_epoch(whole)):
             if number >= max(1, first):
                 present = log_odds(answers(task, "forget"), labels)
-                shift += self.correction * self.missed(present, odds)
+                shift += correction * self.missed(present, odds)
             yield replace(epoch, phases=(phase(shift),))
 
 

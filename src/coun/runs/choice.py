@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import ceil
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -191,7 +192,7 @@ def choose_method(
             chosen = {"epochs": epochs, **settings[name]}
             method = find(name, trust=False)
             if issubclass(method, Matching):
-                chosen["lr"] = method.rate_for(epochs * retain_rows / _batch_size(original))
+                chosen["lr"] = method.rate_for(epochs * ceil(retain_rows / _batch_size(original)))
             if original.get("optimizer") != "sgd":
                 chosen.pop("lr", None)
             return Choice(name, chosen, reason)

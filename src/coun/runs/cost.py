@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from coun.data import Split
+from coun.engine import Cost
 from coun.methods import Method
 from coun.runs.choice import NEARLY_RETRAIN
 
@@ -40,6 +41,23 @@ def retrain_share(method: Method, split: Split, original: Mapping[str, Any]) -> 
     epochs = settings.get("epochs") or 1
     share = rows * epochs / (len(split.retain) * original["epochs"])
     return float(share + method.further_retrains())
+
+
+def trials_share(cost: Cost, split: Split, original: Mapping[str, Any]) -> float:
+    """Tell what share of a Retrain the trials of a learning rate have cost, by their rows.
+
+    A backward pass counts as two forward passes. 0 where the Original's training is unknown.
+
+    >>> import coun
+    >>> split = coun.Split.random(coun.load("digits", limit=100), 0.1)
+    >>> cost = Cost(forward_images=120, trained_images=75)
+    >>> trials_share(cost, split, {"epochs": 1})
+    1.0
+    """
+    if not original.get("epochs"):
+        return 0.0
+    passes = cost.forward_images + 2 * cost.trained_images
+    return float(passes / (3 * len(split.retain) * original["epochs"]))
 
 
 def rows_per_epoch(

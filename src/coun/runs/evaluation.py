@@ -130,7 +130,7 @@ def evaluate(
     predict_start = partial(predict_parts, shared=of_start)
     result = _with_start(result, run, start_run, split, path, predict_start)
     result = _with_reasons(result, further, values)
-    if warnings := _warnings(run, result):
+    if warnings := _warnings(run, split, result):
         result["warnings"] = warnings
     content = Metrics.model_validate({"version": VERSION, **result})
     values_by_name = content.to_json()
@@ -297,7 +297,7 @@ def _start_record(
     return StartRecord(weights_sha256=parent.weights_sha256, counts=counts, metrics=numbers)
 
 
-def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
+def _warnings(run: Run, split: Split | None, result: Mapping[str, Any]) -> list[str]:
     """What to say loudly: few rows, a start or a Retrain that learned little, harm, no effect."""
     rows = result.get("counts", {}).get("forget", 0)
     warnings = []
@@ -329,7 +329,9 @@ def _warnings(run: Run, result: Mapping[str, Any]) -> list[str]:
                 "so these numbers say little about forgetting; train it longer"
             )
         warnings += _falls(start.metrics, result)
-        if unmoved := _unmoved(start.metrics, result):
+        if left := _names_left(run.data, split, result):
+            warnings.append(left)
+        elif unmoved := _unmoved(start.metrics, result):
             warnings.append(unmoved)
     exact = (result.get("retrain") or {}).get("test_accuracy")
     if exact is not None and before - exact > POOR_RETRAIN:
@@ -366,6 +368,20 @@ def _falls(before: Mapping[str, float], after: Mapping[str, Any]) -> list[str]:
                 f"{new:.1f}%; try a lower lr, other epochs, another method, or retrain"
             )
     return falls
+
+
+def _names_left(data: Data, split: Split | None, after: Mapping[str, Any]) -> str:
+    """Say that rows of classes that are forgotten whole still get their names; empty if not so."""
+    wrong = after.get("unlearn_accuracy")
+    if split is None or wrong is None or {kind for kind, _ in split.parts(data)} != {"class"}:
+        return ""
+    if wrong > 100 - LARGE_FALL:
+        return ""
+    return (
+        f"{100 - wrong:.1f}% of the rows of classes that are forgotten whole are still given the "
+        "names of these classes, which a Retrain never gives; try more epochs, another method, or "
+        "retrain"
+    )
 
 
 def _unmoved(before: Mapping[str, float], after: Mapping[str, Any]) -> str:

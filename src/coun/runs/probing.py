@@ -141,6 +141,7 @@ def probe(
         accepted = loss is not None and loss <= limit
         if accepted:
             break
+    chosen = _settings(method, trials[-1], _usual_rate(method, split, start.original))
     record = ProbeRecord(
         family=kind,
         role=role,
@@ -150,7 +151,7 @@ def probe(
         trials=trials,
         accepted=accepted,
     )
-    return Probe(_settings(method, trials[-1]), record, task.cost)
+    return Probe(chosen, record, task.cost)
 
 
 def _rates(optimizer: str, method: Method, original: Mapping[str, Any]) -> list[float]:
@@ -188,9 +189,15 @@ def _edit(method: Method, model: nn.Module, task: Task) -> None:
             stage.apply(model)
 
 
-def _settings(method: Method, chosen: TrialRecord) -> dict[str, Any]:
-    default = getattr(method, "lr", None) or RATES["sgd"]
-    rate = float(f"{chosen.lr * default / RATES['sgd']:.3g}")
+def _usual_rate(method: Method, split: Split, original: Mapping[str, Any]) -> float:
+    """The rate of *method* where the model was trained with SGD."""
+    if isinstance(method, Matching):
+        return method.rate_for(method.with_defaults_from(original).steps_for(split))
+    return getattr(method, "lr", None) or RATES["sgd"]
+
+
+def _settings(method: Method, chosen: TrialRecord, usual_rate: float) -> dict[str, Any]:
+    rate = float(f"{chosen.lr * usual_rate / RATES['sgd']:.3g}")
     if not hasattr(method, "optimizer"):
         return {"lr": rate}
     return {"optimizer": chosen.optimizer, "lr": rate}

@@ -25,7 +25,7 @@ from coun.models.ensemble import Layout, Shards
 from coun.runs.chain import accumulated, step_of
 from coun.runs.choice import AUTO, FEW_HELD_OUT, SINGLE_ROWS, choose_method, kind_of
 from coun.runs.choosing import request_facts
-from coun.runs.cost import in_words, retrain_share
+from coun.runs.cost import in_words, retrain_share, trials_share
 from coun.runs.execution import execute
 from coun.runs.folder import RECORD, check_place, expanded
 from coun.runs.kept_epochs import with_kept_epochs
@@ -267,6 +267,8 @@ class _Unlearning:
             origin = with_kept_epochs(origin, self.start)
         expected = retrain_share(method, split, origin.original)
         origin.retrain_share = expected and expected * (origin.retain_access or 1.0)
+        if origin.retrain_share and origin.probe:
+            origin.retrain_share += trials_share(origin.probe.cost, split, origin.original)
         if origin.retrain_share:
             self._announce(in_words(origin.retrain_share))
         kind: Kind = "retrain" if is_retrain else "unlearned"
