@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+import coun
+from coun.errors import CounError
+
 PAGE = "adding-a-data-source.md"
 
 
@@ -45,3 +48,14 @@ def test_the_example_reads_what_the_files_hold(
     data = example(PAGE).SVHN.read(files)  # type: ignore[attr-defined]
     assert data.shape == (3, 32, 32)
     assert data.train.labels[:10].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+
+
+def test_a_missing_file_and_an_unknown_option_are_said(
+    example: Callable[[str], object], tmp_path: Path
+) -> None:
+    """SciPy does not say of a missing file that it is missing."""
+    place = f"{example(PAGE).__file__}:SVHN:{tmp_path / 'no-such-folder'}"  # type: ignore[attr-defined]
+    with pytest.raises(CounError, match="no file or folder is called '.*no-such-folder'"):
+        coun.load(place)
+    with pytest.raises(CounError, match="unknown option 'size_of': svhn takes no options"):
+        coun.load(place, size_of=3)

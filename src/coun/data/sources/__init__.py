@@ -232,7 +232,10 @@ def open_source(spec: str, *, stream: bool = False, **options: Any) -> OpenedSou
     try:
         content = source.read(*arguments, **origin, **({"stream": True} if streams else {}))
     except OSError as error:
-        raise CounError(f"cannot read {spec}: {first_line(error)}") from None
+        # Some libraries do not say that a file is missing.
+        said = path is None or path.exists() or isinstance(error, FileNotFoundError)
+        missing = "" if said else f"; no file or folder is called '{path}'"
+        raise CounError(f"cannot read {spec}: {first_line(error)}{missing}") from None
     except Exception as error:
         if isinstance(error, CounError) or code_of_source(spec) is None:
             raise
@@ -287,8 +290,9 @@ def _check_options(source: Source, options: Collection[str]) -> None:
             continue
         takers = [f"{x.name}:" for x in catalogue().values() if option in x.options]
         if not takers:
-            choices = {name for x in (source, *catalogue().values()) for name in x.options}
-            raise unknown("option of a data source", option, choices)
+            if not source.options:
+                raise CounError(f"unknown option '{option}': {source.name} takes no options")
+            raise unknown(f"option of {source.name}", option, source.options)
         raise CounError(
             f"{_flag(option)} applies to {', '.join(takers)} sources only; {source.name} takes "
             f"{', '.join(map(_flag, source.options)) or 'no such options'}"
