@@ -53,6 +53,24 @@ def test_a_history_breaks_no_name_of_a_method(coun_command) -> None:
     assert "neggrad_plus" in coun_command("history", "a").out
 
 
+def test_a_history_of_80_columns_cuts_no_number(coun_command, monkeypatch) -> None:
+    """The name of this method and the request are longer than their share of the line."""
+    from coun.cli.app import console
+    from coun.runs.cost import operations
+
+    monkeypatch.setattr(console, "width", 80)
+    assert coun_command(*TRAIN, "--out", "o").code == 0
+    matched = ("--method", "class_matching", "--set", "epochs=1", "--forget-class", "3")
+    assert coun_command("unlearn", "o", *matched, "--out", "a").code == 0
+    steps = coun_command("history", "a", "--json").json
+    shown = coun_command("history", "a").out
+    head, _, *lines = shown.splitlines()
+    assert head.endswith("  operations")
+    assert [operations(step["flops"]) in shown for step in steps] == [True, True]
+    assert "class_matching" in shown
+    assert max(map(len, lines)) <= 80
+
+
 def test_weights_files_are_evaluated(coun_command) -> None:
     assert coun_command(*TRAIN, "--out", "o").code == 0
     weights = ("evaluate", "o/model.safetensors")

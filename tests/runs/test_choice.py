@@ -79,6 +79,19 @@ def test_short_trainings_are_matched_for_three_epochs_if_the_budget_pays(epochs,
     assert choice.settings["epochs"] == expected
 
 
+@pytest.mark.parametrize(
+    ("epochs", "name", "says"),
+    [(5, "out_of_fold", False), (4, "neggrad_plus", True)],  # 1.25 / 4 is more than 0.3
+)
+def test_a_method_that_the_budget_does_not_pay_for_is_named(epochs, name, says):
+    """Whoever has prepared a model asks why the preparation is not used."""
+    recipe = {**RECIPE, "epochs": epochs}
+    choice = choose_method(kind="listed", original=recipe, **ROWS, prepared=True, budget=0.3)
+    assert choice.name == name
+    said = "one epoch of out_of_fold costs 0.31 of a Retrain, above 0.3"
+    assert choice.reason.endswith(said) == says
+
+
 @pytest.mark.parametrize("kind", ["listed", "random"])
 def test_held_out_rows_calibrate_where_nothing_is_prepared(kind):
     values = {"kind": kind, "test_rows": 40}

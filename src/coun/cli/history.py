@@ -29,26 +29,32 @@ def command(folder: Path, as_json: bool) -> None:
     if as_json:
         app.emit([step.to_json() for step in steps])
         return
-    table = Table(
-        "", "model", "method", "request", "new/all", "date", "time", "operations", box=SIMPLE_HEAD
-    )
+    head = ("", "model", "method", "request", "new/all", "date", "time", "operations")
+    rows = [
+        (
+            str(number),
+            step.weights_sha256[:8],
+            step.method if step.request else step.kind,
+            step.request or "",
+            f"{step.new_rows:,}/{step.forgotten_rows:,}",
+            step.finished[:10],
+            f"{step.seconds:.1f} s",
+            operations(step.flops),
+        )
+        for number, step in enumerate(steps, 1)
+    ]
+    table = Table(*head, box=SIMPLE_HEAD)
     table.padding, table.pad_edge, table.show_edge = (0, 1, 0, 0), False, False
     for place, column in enumerate(table.columns):
         column.overflow = "fold"
         column.justify = "right" if place in (0, 4, 6, 7) else "left"
-        column.no_wrap = place not in (2, 3)  # a long method or request takes several lines
-    names = [step.method if step.request else step.kind for step in steps]
-    table.columns[2].min_width = min(14, max(map(len, names)))  # most names stay in one line
-    for number, (name, step) in enumerate(zip(names, steps, strict=True), 1):
-        table.add_row(
-            str(number),
-            step.weights_sha256[:8],
-            name,
-            step.request or "",
-            f"{step.new_rows:,}/{step.forgotten_rows:,}",
-            step.finished[:16].replace("T", " "),
-            f"{step.seconds:.1f} s",
-            operations(step.flops),
-        )
+        column.no_wrap = place not in (2, 3)
+    # A long method or request takes several lines, so that no number is cut off.
+    widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
+    widths[2] = table.columns[2].max_width = min(14, widths[2])
+    others = sum(widths) - widths[3] + 2 * (len(head) - 1)
+    table.columns[3].max_width = max(6, app.console.width - others)
+    for row in rows:
+        table.add_row(*row)
     app.console.print(table)
     app.console.print("new/all: rows of that request, and all rows forgotten by then.")

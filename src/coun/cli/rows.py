@@ -275,7 +275,7 @@ def _write_ids(path: Path, ids: Sequence[str], unnamed: int = 0) -> None:
     left_out = ""
     if unnamed:
         rows = counted(unnamed, "test row")
-        left_out = f"; {rows} left out, because their ids are numbers, which name training rows"
+        left_out = f"; {rows} left out, because ids that are numbers name training rows"
     if unnamed and not ids:
         raise CounError(f"{path} would be empty{left_out}; expected training rows")
     write_text(path, "".join(f"{name}\n" for name in ids))

@@ -181,6 +181,7 @@ def choose_method(
         share_of_classes,
     )
     epochs_of_original = original.get("epochs") or 182
+    dear = ""
     for name, reason in order.items():
         most = int(budget * epochs_of_original / passes[name])
         if name in MET_SOON:
@@ -195,7 +196,10 @@ def choose_method(
                 chosen["lr"] = method.rate_for(epochs * ceil(retain_rows / _batch_size(original)))
             if original.get("optimizer") != "sgd":
                 chosen.pop("lr", None)
-            return Choice(name, chosen, reason)
+            return Choice(name, chosen, reason + dear)
+        if name not in exclude and not dear:
+            share = passes[name] / epochs_of_original
+            dear = f"; one epoch of {name} costs {share:.2g} of a Retrain, above {budget:g}"
     tried = ", ".join(sorted(exclude))
     why = f"{tried} did not pass the gates" if tried else f"{budget:g} of a Retrain is too little"
     return Choice("retrain", {}, f"{why}; a Retrain is exact")
