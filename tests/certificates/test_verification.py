@@ -1,6 +1,7 @@
 """What is genuine passes; every kind of tampering is named."""
 
 import base64
+import hashlib
 import json
 import os
 import random
@@ -74,6 +75,26 @@ def test_another_model(registry, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(WEIGHTS + b"!")
     verification = verify(registry.first, model=tmp_path)
     assert [check.name for check in verification.failures] == ["model"]
+
+
+def test_the_certificate_of_another_version_is_named(registry, tmp_path):
+    """A request that was fulfilled again has a second certificate, which fits the new version."""
+    folder = tmp_path / "registry"
+    shutil.copytree(registry.folder, folder)
+    newer = folder / "versions" / "3" / "model.safetensors"
+    newer.parent.mkdir()
+    newer.write_bytes(b"a Retrain")
+    digest = {"sha256": hashlib.sha256(b"a Retrain").hexdigest()}
+    statement = make_statement()
+    subjects = (Subject(name="model.safetensors", digest=digest),)
+    again = issue(
+        statement.model_copy(update={"subject": subjects}),
+        registry.key,
+        folder / "certificates" / "1-2",
+    )
+    (failure,) = verify(registry.first, model=newer, registry=folder).failures
+    assert failure.message.endswith(f"; {again.parent} certifies it")
+    assert "certifies" not in verify(registry.first, model=newer).failures[0].message
 
 
 def test_the_model_is_looked_for_in_the_registry(registry, tmp_path):

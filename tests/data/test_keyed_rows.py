@@ -98,3 +98,12 @@ def test_a_source_without_ids(digits):
     again, missing = align(fewer, table)
     assert missing.tolist() == [3, 7]
     assert torch.equal(again.train.numbers, rest)
+
+
+def test_a_copy_outside_of_the_registry_says_where_the_names_are(photos):
+    """Of version 1, in which these rows were trained on, the copy has no keys."""
+    folder, _, table = photos
+    first = replace(table, roles=np.where(table.roles == "forget", "retain", table.roles))
+    with pytest.raises(coun.CounError, match="open a version inside the folder of the registry"):
+        reloaded(folder, first)
+    assert len(reloaded(folder, first, KEY)[1]) == 0

@@ -8,6 +8,8 @@ import torch
 
 import coun
 from coun.cli import main
+from coun.cli.app import console
+from coun.cli.registry import _print
 from coun.engine import predict
 from coun.registry.baseline import Baseline
 from coun.registry.page import write_page
@@ -205,3 +207,15 @@ def test_a_retrain_of_another_request_is_refused(fulfilled, tmp_path):
     with pytest.raises(coun.CounError, match="expected the same request"):
         fulfilled.fulfil(**ONE_EPOCH, retrains=[tmp_path / "retrain"])
     assert fulfilled.summary().served == 2
+
+
+def test_the_list_of_versions_breaks_no_name_of_a_method(fulfilled, monkeypatch, capsys):
+    """In 80 columns, also beside a version that is deleted."""
+    summary = fulfilled.summary()
+    changed = {"method": "neggrad_plus", "discarded": True, "drift": 30.2, "retrain_flops": 1}
+    versions = tuple(version.model_copy(update=changed) for version in summary.versions)
+    monkeypatch.setattr(console, "width", 80)
+    _print(summary.model_copy(update={"versions": versions}))
+    shown = capsys.readouterr().out
+    assert shown.count(" neggrad_plus ") == 2
+    assert max(map(len, shown.splitlines())) <= 80

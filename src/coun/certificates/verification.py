@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -254,6 +255,7 @@ def _model(statement: Statement, weights: Path | None, folder: Path | None) -> V
         if digest == expected:
             return VerificationCheck("model", "PASSED", f"{weights} is the certified model")
         message = f"{weights} is another model: SHA-256 {digest[:12]}, expected {expected[:12]}"
+        message += "".join(f"; {place} certifies it" for place in _certifying(folder, digest))
         return VerificationCheck("model", "FAILED", message)
     if folder is None:
         message = "not compared; name the model file or the run folder with --model"
@@ -289,7 +291,7 @@ def _chain(
             return [VerificationCheck("chain", "PASSED", "the first certificate of its registry")]
         message = f"the previous certificate, {digest[:12]}, was not looked for; name --registry"
         return [VerificationCheck("chain", "WARNED", message)]
-    issued = set(_issued(folder))
+    issued = {hashlib.sha256(other.content).hexdigest() for _, other in _issued(folder)}
     own_digest = hashlib.sha256(envelope.content).hexdigest()
     if own_digest in issued:
         check = VerificationCheck("registry", "PASSED", f"{folder} issued this certificate")
@@ -323,13 +325,20 @@ def _policy(statement: Statement) -> list[VerificationCheck]:
     return [check, VerificationCheck("time", "WARNED", message)]
 
 
-def _issued(folder: Path) -> Iterable[str]:
-    """Digests of the signed bytes of all certificates in a registry."""
+def _issued(folder: Path) -> Iterable[tuple[Path, Envelope]]:
+    """All certificates in a registry that can be read, with their files."""
     for file in sorted((folder / "certificates").rglob(CERTIFICATE)):
-        try:
-            yield hashlib.sha256(read_envelope(file).content).hexdigest()
-        except CounError:
-            continue
+        with suppress(CounError):
+            yield file, read_envelope(file)
+
+
+def _certifying(folder: Path | None, digest: str) -> Iterable[Path]:
+    """Folders of the certificates in a registry that certify the model of this digest."""
+    for file, envelope in _issued(folder) if folder else ():
+        with suppress(CounError):
+            for subject in _statement(file, envelope).subject:
+                if (subject.name, subject.digest["sha256"]) == (RUN_WEIGHTS, digest):
+                    yield file.parent
 
 
 def _registry_folder(registry: str | Path) -> Path:

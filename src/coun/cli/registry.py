@@ -207,10 +207,12 @@ def _print(summary: RegistrySummary) -> None:
 
     click.echo(f"version {summary.served} is served since {_minute(summary.served_since)} UTC")
     versions = Table(
-        "no.", "from", "method", "requests", "rows", "test acc.", "drift", "cost", "made",
+        "no.", "from", "method", "requests", "rows", "TA", "drift", "cost", "made",
         box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False,
     )  # fmt: skip
     versions.columns[2].overflow = "fold"
+    names = [version.method for version in summary.versions]
+    versions.columns[2].min_width = min(14, max(map(len, names)))  # most names stay in one line
     for version in summary.versions:
         share = None
         if version.flops and version.retrain_flops:
@@ -231,8 +233,9 @@ def _print(summary: RegistrySummary) -> None:
     app.console.print(versions)
     app.console.print(
         "*: served. from: the version that it was made from; a Retrain starts afresh. rows: all "
-        "rows forgotten by then. drift: percent of test rows that are classified otherwise than "
-        "by the last Retrain or first version. cost: share of a Retrain's operations."
+        "rows forgotten by then. TA: test accuracy. drift: percent of test rows that are "
+        "classified otherwise than by the last Retrain or first version. cost: share of a "
+        "Retrain's operations."
     )
     if note := summary.about_test_rows():
         app.console.print(note)

@@ -258,6 +258,11 @@ def align(data: Data, table: RowTable, *, allow_missing: bool = False) -> tuple[
         advice = "restore it, or train again"
         if list(problems) == [REPLACED]:  # nobody should restore what was to be forgotten
             advice = "delete what is there now, or give it another name"
+        if any(name.startswith(PREFIX) for ids in problems.values() for name in ids):
+            advice = (
+                "a registry forgot these rows and hashed their names, which only its own keys "
+                "recognise: open a version inside the folder of the registry, not a copy of it"
+            )
         texts = [f"{len(ids):,} {kind}: {listing(ids)}" for kind, ids in problems.items()]
         raise CounError(
             f"the data differs from what the run recorded: {'; '.join(texts)}; {advice}"
