@@ -10,6 +10,7 @@ import coun
 from coun.bench import bench
 from coun.bench.execute.tuning import _Search, _untuned
 from coun.bench.main import search
+from coun.bench.spec.experiment import Compare
 from coun.bench.spec.method_config import MethodConfig
 from coun.bench.spec.plan import make_plan
 from coun.bench.spec.reading import parse
@@ -65,6 +66,23 @@ def test_methods_have_one_budget_and_get_their_best_settings(
     count = len(list(tmp_path.glob("out/store/*/done.json")))
     assert bench(config(config_file, sampler), tmp_path / "out", quiet=True) == results
     assert len(list(tmp_path.glob("out/store/*/done.json"))) == count
+
+
+def test_a_search_computes_nothing_that_its_gaps_do_not_need(config_file) -> None:
+    """A candidate is judged by its gap, so its rows are not compared with those of a Retrain."""
+    pytest.importorskip("optuna")
+    text = config(config_file).read_text()
+    named = ["retain_accuracy", "unlearn_accuracy", "row_agreement"]
+    kinds = {}
+    for metrics in (named, named[:2]):
+        parsed = parse(f"metrics = {metrics}\n{text}")
+        planned = _Search(parsed, parsed.tune, parsed.workload[0], parsed.method[1]).ask(2)
+        kinds[len(metrics)] = sorted(type(e).__name__ for e in planned.experiments)
+        assert any(isinstance(e, Compare) for e in make_plan(parsed).experiments) == (
+            "row_agreement" in metrics
+        )
+    assert kinds[3] == kinds[2]
+    assert kinds[3].count("Unlearn") == 2 * len(parsed.tune.seeds)
 
 
 def test_tuning_data_holds_no_row_of_the_test_set(tiny) -> None:

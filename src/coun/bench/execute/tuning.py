@@ -70,7 +70,7 @@ class _Search:
         self.study = optuna.create_study(sampler=kinds[settings.sampler](seed=seed))
         self.space = {key: _distribution(optuna, item) for key, item in method.search.items()}
         self.study.enqueue_trial(_untuned(config, method, workload))
-        self.config = config.model_copy(update={"workload": (workload,)})
+        self.config = config.for_search(workload)
         self.settings, self.workload, self.method = settings, workload, method
         self.pending: dict[str, Any] = {}  # Optuna's trials that have no result yet, by row
         self.trials: list[dict[str, Any]] = []

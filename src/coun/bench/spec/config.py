@@ -231,6 +231,13 @@ class Config(StrictModel):
             _check_federation(workload, self.scenario, self.method)
         return self
 
+    def for_search(self, workload: Workload) -> Config:
+        """The part that a search on *workload* computes: only what the gap is made from."""
+        of_gap = tuple(name for name in self.metrics if name in GAP_METRICS)
+        return self.model_copy(
+            update={"workload": (workload,), "metrics": of_gap, "semantics": None, "maps": None}
+        )
+
 
 def _check_metrics(metrics: Sequence[str], request_seed: int | None) -> None:
     """Refuse metrics that are not registered, or that a bench cannot compute."""

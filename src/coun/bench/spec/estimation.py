@@ -218,7 +218,7 @@ def _tuning(config: Config, workload: Workload, speed: Speed | None) -> dict[str
     """What `[tune]` adds on one workload: its references, and *trials* candidates by method."""
     assert config.tune
     plan = make_plan(
-        config.model_copy(update={"workload": (workload,)}),
+        config.for_search(workload),
         allow_missing_data=True,
         seeds=config.tune.seeds,
         holdout=config.tune.holdout,
