@@ -35,7 +35,16 @@ COLUMNS = {
     "cost": "cost_ratio",
 }
 FIRST = ("data", "plans", "methods", "engine", "objectives", "models", "metrics", "attacks", "runs")
-RESULTS_FIRST = ("bench", "nearest", "methods", "cifar10-full", "cifar10-five-groups", "premise", "audit", "registry")
+RESULTS_FIRST = (
+    "bench",
+    "nearest",
+    "methods",
+    "cifar10-full",
+    "cifar10-five-groups",
+    "premise",
+    "audit",
+    "registry",
+)
 PRIVATE = {"cli", "demo"}
 
 
