@@ -151,16 +151,16 @@ def test_many_forget_rows_come_up_once_in_each_epoch(reads, size) -> None:
     assert_same(run.model, few.model)
 
 
-def test_rows_that_come_up_in_every_step_are_corrected_less() -> None:
-    """Batches larger than all forget rows hold the same rows, and halve the correction here."""
+def test_rows_that_come_up_in_every_step_weigh_as_much_as_in_a_full_batch() -> None:
+    """Five rows are half of a batch of ten, so that they have half of its weight."""
 
-    def weights(size: int, correction: float) -> nn.Module:
-        settings = {**MATCHING, "forget": range(5), "forget_batch_size": size}
-        return unlearn("held_out", correction=correction, **settings).model
+    def weights(size: int, weight: float) -> nn.Module:
+        settings = {**MATCHING, "forget_batch_size": size, "weight": weight}
+        return unlearn("held_out", forget=range(5), **settings).model
 
-    assert_same(weights(10, 1.0), weights(5, 0.5))
+    assert_same(weights(10, 0.6), weights(5, 0.3))
     with pytest.raises(AssertionError):
-        assert_same(weights(10, 1.0), weights(10, 0.0))
+        assert_same(weights(10, 0.6), weights(5, 0.6))
 
 
 def test_class_matching_with_its_correction(reads) -> None:

@@ -278,6 +278,14 @@ def test_many_steps_have_a_learning_rate_that_shows_what_is_missed(rows, expecte
     assert (choice.settings["epochs"], choice.settings["lr"]) == (4, expected)
 
 
+def test_a_model_that_a_low_rate_has_trained_is_matched_at_a_lower_one():
+    recipe = {**RECIPE, "lr": 0.01}
+    choice = choose_method(kind="listed", **ROWS, original=recipe, test_rows=40)
+    usual = choose_method(kind="listed", **ROWS, original=RECIPE, test_rows=40)
+    assert choice.name == usual.name == "held_out"
+    assert choice.settings["lr"] == pytest.approx(usual.settings["lr"] / 10)
+
+
 def test_without_sgd_the_learning_rate_is_left_open():
     recipe = {**RECIPE, "optimizer": "adamw"}
     choice = choose_method(kind="class", **ROWS, original=recipe)

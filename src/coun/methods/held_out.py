@@ -73,8 +73,7 @@ class HeldOutMatching(Matching):
         1.5,
         ge=0,
         description="By this many times what the model misses in the mean, the targets are moved "
-        "between epochs; 0 moves none. More than 1, because the last epochs have low rates; less "
-        "where all forget rows are fewer than a batch.",
+        "between epochs; 0 moves none. More than 1, because the last epochs have low rates.",
     )
 
     def targets(self, task: Task, retained: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ ROLES = ("retain", "forget")
 # Where the targets are moved before each epoch, an epoch at the usual rate, that of `Training`,
 # does not show what is missed. The low rate shows it, and needs this number of steps in all.
 USUAL_RATE, LOW_RATE, MANY_STEPS = 0.05, 0.03, 50
+TRAINED_AT = 0.1  # the learning rate of models that these rates are for
 LowRate = Annotated[
     float,
     Field(
@@ -49,7 +50,8 @@ class Matching(Training):
     rows would look less like members than those of a Retrain do. Because each forget row has a
     target, none is forgotten too little or too much, and no Retrain of the request is needed to
     stop in time. If the forget rows are so many that an epoch would not reach each of them, their
-    batches are larger, and `weight` is in proportion. A subclass has `targets`.
+    batches are larger, and `weight` is in proportion, as it is where they do not fill a batch. A
+    subclass has `targets`.
 
     Class attributes:
         fits_whole_classes: whether the targets are those of a Retrain for whole classes, too.
@@ -65,7 +67,7 @@ class Matching(Training):
     epochs: Positive | None = Field(
         None, description="Passes over the retain rows. Default: 0.12 of the Original's epochs."
     )
-    weight: float = Field(0.1, ge=0, description="Weight of the forget term.")
+    weight: float = Field(0.1, ge=0, description="Weight of the forget term with a full batch.")
     retain_weight: float = Field(
         0.2, ge=0, description="Weight of the term that keeps the answers to retain rows."
     )
@@ -73,7 +75,7 @@ class Matching(Training):
         1.0,
         ge=0,
         description="Share of what the model misses in the mean by which the targets are moved "
-        "between epochs, less where all forget rows are fewer than a batch; 0 moves none.",
+        "between epochs; 0 moves none.",
     )
     forget_batch_size: Positive | None = Field(
         None,
@@ -94,14 +96,28 @@ class Matching(Training):
             refuse_whole_classes(data, split)
 
     @classmethod
-    def rate_for(cls, steps: int) -> float:
+    def rate_for(cls, steps: int, original: Mapping[str, Any] | None = None) -> float:
         """Return the learning rate that serves a number of *steps* in all.
+
+        Args: original: settings of the Original's training with SGD. Where its rate was low, the
+            usual ones would lead far away from it: they ruined models that 0.01 had trained.
 
         >>> from coun.methods import find
         >>> [find("held_out", trust=False).rate_for(steps) for steps in (10, 100)]
         [0.05, 0.03]
         """
-        return LOW_RATE if cls.corrected_epochs is None and steps >= MANY_STEPS else USUAL_RATE
+        rate = LOW_RATE if cls.corrected_epochs is None and steps >= MANY_STEPS else USUAL_RATE
+        return float(f"{rate * cls.share_of_rate(original or {}):.3g}")
+
+    @staticmethod
+    def share_of_rate(original: Mapping[str, Any]) -> float:
+        """Tell which part of a usual rate fits a model that SGD has trained.
+
+        >>> [Matching.share_of_rate({"optimizer": "sgd", "lr": lr}) for lr in (0.05, 0.1, 0.4)]
+        [0.5, 1.0, 1.0]
+        """
+        known = original.get("optimizer") == "sgd" and original.get("lr")
+        return min(1.0, original["lr"] / TRAINED_AT) if known else 1.0
 
     def steps_for(self, split: Split) -> int:
         """Return how many steps the request of *split* takes in all."""
@@ -138,16 +154,13 @@ class Matching(Training):
         target, labels = self.targets(task, before), task.source("forget").labels.cpu()
         weights = {"retain": self.retain_weight, "forget": self.weight}
         batch_sizes = {"retain": size, "forget": self.forget_batch_size or max(1, size // 4)}
-        # Many forget rows come in larger batches, so that an epoch has each of them once, and a
-        # row weighs as much as it would among few.
-        reached = ceil(size * len(labels) / len(before))
-        if reached > batch_sizes["forget"]:
-            weights["forget"] *= reached / batch_sizes["forget"]
-            batch_sizes["forget"] = reached
+        # Many forget rows come in larger batches, so that an epoch has each of them once. A row
+        # weighs the same among many and among few, which come up in every step: with the weight of
+        # a batch, one row swings around its target, and its model loses accuracy.
+        small, reached = batch_sizes["forget"], ceil(size * len(labels) / len(before))
+        weights["forget"] *= max(reached, min(small, len(labels))) / small
+        batch_sizes["forget"] = max(small, reached)
         odds = log_odds(target, labels)
-        # Rows that come up in every step are near their targets after an epoch, on this side or on
-        # that. A correction by the full difference would only make them swing more.
-        correction = self.correction * min(1.0, len(labels) / batch_sizes["forget"])
 
         def phase(shift: float) -> Phase:
             by_role = {"retain": before, "forget": with_log_odds(target, labels, odds + shift)}
@@ -176,7 +189,7 @@ class Matching(Training):
         for number, epoch in enumerate(one_stage_per_epoch(whole)):
             if number >= max(1, first):
                 present = log_odds(answers(task, "forget"), labels)
-                shift += correction * self.missed(present, odds)
+                shift += self.correction * self.missed(present, odds)
             yield replace(epoch, phases=(phase(shift),))
 
 

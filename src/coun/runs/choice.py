@@ -193,7 +193,9 @@ def choose_method(
             chosen = {"epochs": epochs, **settings[name]}
             method = find(name, trust=False)
             if issubclass(method, Matching):
-                chosen["lr"] = method.rate_for(epochs * ceil(retain_rows / _batch_size(original)))
+                chosen["lr"] = method.rate_for(
+                    epochs * ceil(retain_rows / _batch_size(original)), original
+                )
             if original.get("optimizer") != "sgd":
                 chosen.pop("lr", None)
             return Choice(name, chosen, reason + dear)

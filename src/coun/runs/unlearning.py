@@ -22,6 +22,7 @@ from coun.methods import contrast as add_contrast
 from coun.methods.retrain import Retrain
 from coun.models import gives_same_weights, make_like, name_of_folder
 from coun.models.ensemble import Layout, Shards
+from coun.plans.matching import Matching
 from coun.runs.chain import accumulated, step_of
 from coun.runs.choice import AUTO, FEW_HELD_OUT, SINGLE_ROWS, choose_method, kind_of
 from coun.runs.choosing import request_facts
@@ -202,6 +203,11 @@ class _Unlearning:
             defaults = by_family(start.model)
         settings = {**defaults, **settings}
         method = make(name, settings, trust=True)
+        if isinstance(method, Matching) and "lr" not in settings:
+            share = method.share_of_rate(origin.original)
+            if share < 1:
+                rate = float(f"{share * method.lr:.3g}")
+                method = make(name, {**settings, "lr": rate}, trust=True)
         method.check(start.classifier, start.data, self.split)
         if not needs_probe(method, settings, origin.original):
             return method
