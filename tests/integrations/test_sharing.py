@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import coun
 from coun.audit.auditing import audit
 from coun.errors import CounError
-from coun.integrations import model_card, to_mlflow
+from coun.integrations import mlflow_writer, model_card, to_mlflow
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +109,29 @@ def test_the_command_writes_a_card_and_refuses_what_does_not_fit(
     ):
         refused = coun_command("export", run.folder, "new", *wrong)
         assert (refused.code, message in refused.err) == (2, True)
+
+
+def test_a_database_without_its_packages_is_said(forgot, tmp_path: Path, monkeypatch) -> None:
+    """The small package of MLflow does not bring them along."""
+
+    def without_database(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'sqlalchemy'")
+
+    small = SimpleNamespace(MlflowClient=without_database)
+    monkeypatch.setitem(sys.modules, "mlflow", small)
+    where = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    expected = f"cannot open {where}: .*pip install sqlalchemy alembic"
+    with pytest.raises(CounError, match=expected):
+        to_mlflow(forgot[0], "digits", forgot[1], tracking_uri=where)
+    with pytest.raises(CounError, match=expected), mlflow_writer("digits", tracking_uri=where):
+        pass
+
+
+def test_the_extra_has_what_the_page_writes_to() -> None:
+    """docs/integrations.md names a store in SQLite."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {
+        re.split("[>=]", entry)[0] for entry in extras["optional-dependencies"]["integrations"]
+    }
+    assert "sqlite:///" in (ROOT / "docs" / "integrations.md").read_text()
+    assert {"mlflow-skinny", "sqlalchemy", "alembic"} <= names

@@ -10,7 +10,7 @@ from coun.audit import Audit
 from coun.audit.verdict import CLEAR
 from coun.errors import CounError
 from coun.integrations.audits import verdict_about
-from coun.integrations.packages import optional_package
+from coun.integrations.packages import mlflow_client
 from coun.runs import Run, export
 
 
@@ -55,13 +55,12 @@ def to_mlflow(
     >>> made.version  # doctest: +SKIP
     1
     """
-    mlflow = optional_package("mlflow", "mlflow")
     if not isinstance(run, Run):
         run = Run.open(run, allow_missing=True, trust=trust)
     record = run.record
     label = verdict_about(record.weights_sha256, audit).label
     quoted = _quoted(name)  # a wrong name is refused before anything is written
-    client = mlflow.MlflowClient(tracking_uri, tracking_uri)
+    client = mlflow_client(tracking_uri)
     forgotten = 0 if run.split is None else len(run.split.forget)
     tags = {
         "coun.method": record.method.name,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coun.files import expanded
-from coun.integrations.packages import optional_package
+from coun.integrations.packages import mlflow_client, optional_package
 
 Writer = Callable[[Mapping[str, Any]], None]
 
@@ -83,7 +83,7 @@ def mlflow_writer(experiment: str, *, tracking_uri: str | None = None) -> Iterat
     >>> with mlflow_writer("forgetting") as on_epoch:  # doctest: +SKIP
     ...     run = coun.train(data, "mlp", options=coun.Options(on_epoch=on_epoch))
     """
-    client = optional_package("mlflow", "mlflow").MlflowClient(tracking_uri)
+    client = mlflow_client(tracking_uri)
     present = client.get_experiment_by_name(experiment)
     number = present.experiment_id if present else client.create_experiment(experiment)
     run = client.create_run(number).info.run_id
