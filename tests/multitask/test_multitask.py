@@ -44,6 +44,22 @@ def test_the_bed_turns_images_and_labels_them(small, workload):
     assert "H" not in workload.data.views.letters
 
 
+def test_what_is_printed_is_a_few_lines_without_tensors(small, start, workload):
+    """A notebook shows the value of its last line."""
+    numbers = small.train.numbers
+    request = TaskRequest(numbers[:2], ("class",)).after(TaskRequest(numbers[:1], ("kind",)))
+    expected = ["Request: 2 rows for class", "  after Request: 1 row for kind"]
+    assert repr(request).splitlines() == expected
+    assert repr(workload).startswith("Tasks: class (10 classes), kind (2 classes), rotation (4 ")
+    run = replace(start, request=request)
+    weights = sum(weight.numel() for weight in start.classifier.parameters())
+    assert f"{weights:,} weights" in repr(run)
+    assert all(line.strip() in repr(run) for line in repr(workload).splitlines() + expected)
+    for value in (request, workload, workload.tasks, run):
+        assert "tensor" not in repr(value)
+        assert len(repr(value).splitlines()) < 9
+
+
 def test_heads_are_blocks_of_one_layer(start, workload):
     """The same outputs and gradients as three linear layers."""
     torch.manual_seed(0)

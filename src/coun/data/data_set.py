@@ -16,7 +16,7 @@ from coun.data.examples import FETCH, Examples, RenamedExamples, TensorExamples
 from coun.data.id_columns import NO_COLUMNS, IdColumns
 from coun.data.transforms import as_views, check_single
 from coun.data.views import Transform
-from coun.errors import CounError
+from coun.errors import CounError, counted
 
 if TYPE_CHECKING:
     from coun.data.canaries import Canaries
@@ -114,7 +114,7 @@ class Data:
         held = all(isinstance(part, TensorExamples) for part in (self.train, self.test))
         lines = [
             f"Data: {self.source or 'made in Python'}{listing}",
-            f"  {len(self.train):,} training rows, {len(self.test):,} test rows, "
+            f"  {counted(len(self.train), 'training row')}, {counted(len(self.test), 'test row')}, "
             f"{len(self.classes)} classes: {names}",
             f"  each {self.shape} {str(self.dtype).removeprefix('torch.')}, "
             + ("held in memory" if held else "read at each access"),

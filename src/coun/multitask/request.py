@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coun.data.requests.listed import row_numbers
-from coun.errors import CounError
+from coun.errors import CounError, counted
 from coun.multitask.tasks import MultiTaskData
 
 
@@ -26,13 +26,19 @@ class TaskRequest:
         earlier: the request that was carried out before, whose pairs stay forgotten. `unlearn`
             sets it where it starts from a run that has forgotten something.
 
-    >>> TaskRequest([3, 5], ("class",)).tasks
-    ('class',)
+    >>> TaskRequest([3, 5], ("class",))
+    Request: 2 rows for class
     """
 
     rows: Tensor | Iterable[int]
     tasks: tuple[str, ...]
     earlier: TaskRequest | None = None
+
+    def __repr__(self) -> str:
+        """A line for people: how many rows, for which tasks; one more for each earlier request."""
+        rows = counted(len(row_numbers(self.rows)), "row")
+        text = f"Request: {rows} for {', '.join(self.tasks)}"
+        return text if self.earlier is None else f"{text}\n  after {self.earlier!r}"
 
     def after(self, earlier: TaskRequest | None) -> TaskRequest:
         """Return this request as one that follows *earlier*; the same request without one."""

@@ -29,6 +29,8 @@ class Tasks:
     >>> tasks = Tasks(("kind", "side"), (3, 2), torch.zeros(5, 2).long(), torch.zeros(4, 2).long())
     >>> tasks.outputs, tasks.columns("side")
     (5, slice(3, 5, None))
+    >>> tasks
+    Tasks: kind (3 classes), side (2 classes)
     """
 
     names: tuple[str, ...]
@@ -58,6 +60,11 @@ class Tasks:
                     f"task {name} has a label {int(wrong[0])}; expected 0 to {size - 1}, its "
                     f"{size} classes"
                 )
+
+    def __repr__(self) -> str:
+        """A line for people: the tasks and their numbers of classes."""
+        pairs = zip(self.names, self.sizes, strict=True)
+        return "Tasks: " + ", ".join(f"{name} ({size} classes)" for name, size in pairs)
 
     @property
     def outputs(self) -> int:
@@ -101,3 +108,7 @@ class MultiTaskData:
                     f"tasks have labels of {len(labels):,} rows, and the data has {len(part):,}; "
                     "expected a label of every row"
                 )
+
+    def __repr__(self) -> str:
+        """A few lines for people: tasks and data."""
+        return f"{self.tasks!r}\n{self.data!r}"

@@ -51,6 +51,14 @@ class MultiTaskRun:
     build: Callable[[], nn.Module]
     cost: Cost = field(default_factory=Cost)
 
+    def __repr__(self) -> str:
+        """A few lines for people: method, model, tasks, data and request."""
+        weights = sum(weight.numel() for weight in self.classifier.parameters())
+        parts = [repr(self.workload)] + [repr(self.request)] * (self.request is not None)
+        lines = [line for part in parts for line in part.splitlines()]
+        head = f"Run of several tasks: {self.method}, seed {self.seed}, {weights:,} weights"
+        return "\n  ".join([head, *lines])
+
 
 def train(
     workload: MultiTaskData,

@@ -203,7 +203,7 @@ def choose_method(
             share = passes[name] / epochs_of_original
             dear = f"; one epoch of {name} costs {share:.2g} of a Retrain, above {budget:g}"
     tried = ", ".join(sorted(exclude))
-    why = f"{tried} did not pass the gates" if tried else f"{budget:g} of a Retrain is too little"
+    why = f"{tried} did not pass the gates{dear}" if tried else dear.removeprefix("; ")
     return Choice("retrain", {}, f"{why}; a Retrain is exact")
 
 
