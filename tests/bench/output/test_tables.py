@@ -194,6 +194,20 @@ def test_each_seed_of_the_module_is_drawn_and_their_mean_is_the_bar(results) -> 
         assert not any(label.get_window_extent().overlaps(mark) for mark in marks)
 
 
+def test_the_module_is_judged_on_the_seeds_that_both_rows_have(results) -> None:
+    """A seed that only one row has would count as an effect of the module."""
+    rows = results["rows"]
+    results["rows"] = [r for r in rows if (r["row"], r["seed"]) != ("NoT + CL", 3)]
+    (table,) = result_tables(results)
+    test = next(test for test in table.module if test.base == "NoT / NoT + CL")
+    assert test.without == pytest.approx(sum(GAPS["NoT"][:3]) / 3)
+    assert test.with_module == pytest.approx(sum(GAPS["NoT + CL"][:3]) / 3)
+    assert sum(test.by_seed) / 3 == pytest.approx(test.improvement)
+    results["rows"] = [r for r in rows if (r["row"] == "NoT + CL") == (r["seed"] == 3)]
+    (table,) = result_tables(results)
+    assert "NoT / NoT + CL" not in [test.base for test in table.module]
+
+
 def test_what_the_signs_and_words_of_a_table_mean_is_written_beside_it(results) -> None:
     (table,) = result_tables(results)
     for name, words in (("±", "standard deviation"), ("95% interval", "mean gap")):

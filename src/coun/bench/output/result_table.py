@@ -68,6 +68,7 @@ class ModuleTest:
     Args:
         name: the row without the module.
         base: what both rows are called.
+        without, with_module: means over the seeds that both rows have.
         p, corrected: of the test, before and after Holm's correction over all tests of the table.
         by_seed: by how much the gap of each seed became smaller, in percent of the mean gap without
             the module; their mean is the improvement.

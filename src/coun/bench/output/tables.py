@@ -129,41 +129,42 @@ def _compared_with_best(rows: list[ResultRow]) -> list[ResultRow]:
     ]
 
 
-def _paired_p(a: ResultRow, b: ResultRow) -> float:
-    """p of the paired test over the seeds that both rows have; NaN for fewer than two."""
-    seeds = [seed for seed in a.gaps if seed in b.gaps]
-    if len(seeds) < 2:
-        return math.nan
-    p = paired([a.gaps[s] for s in seeds], [b.gaps[s] for s in seeds]).p
-    return 1.0 if math.isnan(p) else p  # equal gaps on every seed: t is 0/0
-
-
 def _module_tests(methods: Sequence[ResultRow]) -> list[ModuleTest]:
-    """Test each method against itself with the module."""
+    """Test each method against itself with the module, over the seeds that both rows have."""
     pairs = [(_without_module(row, methods), row) for row in methods if row.module]
-    tested = [(plain, row) for plain, row in pairs if plain is not None]
-    p_values = {row.name: _paired_p(plain, row) for plain, row in tested}
+    gaps = {
+        f"{plain.name} / {row.name}": (plain.name, *_shared_gaps(plain, row))
+        for plain, row in pairs
+        if plain is not None and common_seeds([plain, row])
+    }
+    p_values = {base: _paired_p(without, within) for base, (_, without, within) in gaps.items()}
     corrected = holm(p_values)
     return [
         ModuleTest(
-            plain.name,
-            f"{plain.name} / {row.name}",
-            plain.gap.mean,
-            row.gap.mean,
-            p_values[row.name],
-            corrected[row.name],
-            _changes(plain, row),
+            name,
+            base,
+            float(without.mean()),
+            float(within.mean()),
+            p_values[base],
+            corrected[base],
+            tuple(100 * (without - within) / without.mean()) if without.any() else (),
         )
-        for plain, row in tested
+        for base, (name, without, within) in gaps.items()
     ]
 
 
-def _changes(plain: ResultRow, row: ResultRow) -> tuple[float, ...]:
-    """By how much the module made the gap of each seed smaller, in percent of the mean without."""
-    if not plain.gap.mean:
-        return ()
-    shared = [seed for seed in plain.gaps if seed in row.gaps]
-    return tuple(100 * (plain.gaps[s] - row.gaps[s]) / plain.gap.mean for s in shared)
+def _shared_gaps(a: ResultRow, b: ResultRow) -> tuple[np.ndarray, np.ndarray]:
+    """The gaps of two rows on the seeds that both have."""
+    seeds = common_seeds([a, b])
+    return np.array([a.gaps[s] for s in seeds]), np.array([b.gaps[s] for s in seeds])
+
+
+def _paired_p(a: np.ndarray, b: np.ndarray) -> float:
+    """p of the test that is paired by seed; NaN for fewer than two."""
+    if len(a) < 2:
+        return math.nan
+    p = paired(a, b).p
+    return 1.0 if math.isnan(p) else p  # equal gaps on every seed: t is 0/0
 
 
 def _without_module(row: ResultRow, methods: Sequence[ResultRow]) -> ResultRow | None:
