@@ -98,6 +98,15 @@ def test_the_page_escapes_what_it_is_given(registry):
     assert "http" not in page
 
 
+@pytest.mark.parametrize(("power", "shown"), [(None, ""), (1, "1 row"), (24, "24 rows")])
+def test_the_page_says_what_a_test_could_find_where_one_says_it(registry, tmp_path, power, shown):
+    checks = (Check(name="audit", result="PASSED", detectable_rows=power),)
+    path = issue(make_statement(checks=checks), registry.key, tmp_path / "c")
+    page = (path.parent / "certificate.html").read_text()
+    assert ("could find" in page) == ("Could find: how many" in page) == bool(shown)
+    assert f"<td>{shown}</td>" in page or not shown
+
+
 def test_a_value_is_shown_with_the_unit_of_its_limit():
     limits = {"retain accuracy between 89.7% and 100.0%": "99.32%", "remembered share": "99.32"}
     shown = {name: Check(name=name, value=99.32, result="PASSED").shown for name in limits}

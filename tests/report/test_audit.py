@@ -1,10 +1,14 @@
 """The page of an audit says the verdict first, who was audited, and explains what it shows."""
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 
 import coun
 from coun.audit import audit
 from coun.report import write_audit
+from coun.report.audit import _detectable
 
 
 def test_a_class_is_shown_with_the_classes_that_its_rows_are_given(tmp_path):
@@ -76,3 +80,11 @@ def test_text_from_the_data_is_escaped(tmp_path):
     page = write_audit(result, tmp_path).read_text()
     assert "<b>3</b>" not in page
     assert "&lt;b&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [(1.0, "1 row"), (1200.4, "1,200 rows"), (float("inf"), "not even all"), (None, "unknown")],
+)
+def test_how_many_rows_a_test_finds_is_counted(rows, shown):
+    assert _detectable(SimpleNamespace(detectable=rows)) == shown

@@ -16,6 +16,7 @@ from coun.certificates.statement import (
     Result,
     Statement,
 )
+from coun.errors import counted
 
 if TYPE_CHECKING:
     from coun.report.html import Section
@@ -40,11 +41,13 @@ EASY_ROWS = (
     "they are, and not memory."
 )
 WARNED = "WARNED: the test did not fail, and it does not show what it was made to show either."
-LEGEND = (
+COULD_FIND = (
     "Could find: how many rows the model would have to remember for the test to notice it in 4 of "
-    "5 cases; a test that could find few rows is strong evidence. SHA-256: a number computed from "
-    "every byte of a file; two files with the same number are the same file. Retrain: a model "
-    "trained from scratch without the rows, the exact answer."
+    "5 cases; a test that could find few rows is strong evidence."
+)
+LEGEND = (
+    "SHA-256: a number computed from every byte of a file; two files with the same number are the "
+    "same file. Retrain: a model trained from scratch without the rows, the exact answer."
 )
 
 
@@ -180,9 +183,11 @@ def _shown(predicate: Predicate) -> Section:
 
     rows = [(MARKS[check.result], _check_cells(check)) for check in predicate.checks]
     header = ["test", "result", "value", "90% interval", "could find"]
+    notes = [COULD_FIND]
+    if not any(cells[-1] for _, cells in rows):
+        header, rows, notes = header[:-1], [(mark, cells[:-1]) for mark, cells in rows], []
     tables = [Grid(header, rows, "The tests of the new model", words=True)] if rows else []
     lead = predicate.statement if rows else f"No test was made. {predicate.statement}"
-    notes = []
     if any(check.name.startswith("remembered share") for check in predicate.checks):
         notes.append(REMEMBERED)
         if any(check.name == FROM_SCRATCH for check in predicate.checks):
@@ -193,7 +198,7 @@ def _shown(predicate: Predicate) -> Section:
 
 
 def _check_cells(check: Check) -> list[str]:
-    power = "" if check.detectable_rows is None else f"{check.detectable_rows:,} rows"
+    power = "" if check.detectable_rows is None else counted(check.detectable_rows, "row")
     return [check.name, SYMBOLS[check.result], check.shown, check.between, power]
 
 

@@ -13,6 +13,7 @@ import torch
 from coun.audit import Audit, Evidence
 from coun.audit.result import folder_of
 from coun.audit.wording import effect_text, p_text, short
+from coun.errors import counted
 from coun.report.audit_pictures import label, pictures
 from coun.report.figures.rows import row_pictures
 from coun.report.html import Section, write_report
@@ -259,7 +260,7 @@ def _effect(e: Evidence) -> str:
 def _detectable(e: Evidence) -> str:
     if e.detectable is None:
         return "unknown"
-    return f"{e.detectable:,.0f} rows" if np.isfinite(e.detectable) else "not even all"
+    return counted(round(e.detectable), "row") if np.isfinite(e.detectable) else "not even all"
 
 
 def _rows(audit: Audit) -> Section:

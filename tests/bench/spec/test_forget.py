@@ -83,6 +83,15 @@ def test_a_sequential_request_shares_its_first_stage_with_a_random_one(tiny_text
     assert [m.experiment.start.key for m in chain[1:]] == [m.experiment.key for m in chain[:-1]]
 
 
+def test_every_measurement_of_two_scenarios_has_a_name_of_its_own(tiny_text) -> None:
+    """The Original is measured on the rows of each scenario, which the progress names."""
+    second = '[[scenario]]\nkind = "class"\nname = "0"'
+    plan = make_plan(parse(tiny_text(scenario=f'kind = "random"\n{second}')))
+    titles = [e.title for e in plan.experiments if e.kind == "evaluate" and "Original" in e.title]
+    assert len(titles) == len(set(titles)) == 4
+    assert "Original, seed 0, random 10%" in " ".join(titles)
+
+
 def test_the_salun_protocol_draws_as_numpy_does(tiny_text) -> None:
     plan = make_plan(parse(tiny_text(top='protocol = "salun"')))
     forget = next(m.experiment.forget for m in plan.models if m.row == "Retrain" and m.seed == 1)

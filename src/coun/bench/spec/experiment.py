@@ -244,7 +244,8 @@ class Evaluate(Experiment):
 
     @property
     def title(self) -> str:
-        return f"measure {self.subject.title}"
+        request, subject = label(self.forget.request), self.subject.title
+        return f"measure {subject}" + f", {request}" * (request not in subject)
 
 
 @dataclass(frozen=True)
