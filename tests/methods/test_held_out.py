@@ -191,10 +191,17 @@ def test_a_whole_class_is_refused(original, small) -> None:
         coun.unlearn(original, coun.Split.by_class(small, 3), "held_out", **FAST)
 
 
+@pytest.mark.parametrize(("batch_size", "told"), [(85, True), (17, False)])
+def test_steps_too_few_to_forget_are_told(original, split, caplog, batch_size, told) -> None:
+    """The 170 retained rows make four steps in two epochs, or twenty."""
+    coun.unlearn(original, split, "held_out", epochs=2, batch_size=batch_size)
+    assert ("makes 4 steps in all, after which" in caplog.text) == told
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"epochs": 2, "batch_size": 32}, True),  # 11 steps
+        ({"epochs": 2, "batch_size": 32}, True),  # 12 steps
         ({"epochs": 2, "batch_size": 32, "lr": 0.05}, False),
         ({"epochs": 2, "batch_size": 4}, False),  # 85 steps
         ({"epochs": 1, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3}, False),

@@ -29,6 +29,7 @@ ROLES = ("retain", "forget")
 # Where the targets are moved before each epoch, an epoch at the usual rate, that of `Training`,
 # does not show what is missed. The low rate shows it, and needs this number of steps in all.
 USUAL_RATE, LOW_RATE, MANY_STEPS = 0.05, 0.03, 50
+FEW_STEPS = 10  # with 8 or fewer, no request of single rows of iris or wine came nearer to Retrain
 TRAINED_AT = 0.1  # the learning rate of models that these rates are for
 LowRate = Annotated[
     float,
@@ -126,6 +127,12 @@ class Matching(Training):
 
     def doubts(self, split: Split) -> list[str]:
         steps = self.steps_for(split)
+        if steps < FEW_STEPS:
+            return [
+                f"{self.name} makes {counted(steps, 'step')} in all, after which the forget rows "
+                f"may be known as before; expected {FEW_STEPS} or more: give more epochs (--set "
+                "epochs=...), or retrain, which so little training makes cheap"
+            ]
         # Another rate than the default was chosen by whoever gave it.
         if self.optimizer != "sgd" or self.lr != LOW_RATE or self.rate_for(steps) == LOW_RATE:
             return []
