@@ -116,7 +116,7 @@ def summarised(results: dict[str, dict[str, Any]]) -> str:
         lines += ["", f"### {title}", ""]
         lines += [
             "| " + " | ".join([*header, "UIS", "cost"]) + " |",
-            "|---" * (len(header) + 2) + "|",
+            "|---" + "|---:" * (len(header) + 1) + "|",
         ]
         for name in seeds[0][title]:
             cells = [name]
@@ -147,7 +147,7 @@ def verdict(results: dict[str, dict[str, Any]]) -> str:
         "and in brackets the mean of the absolute values. That of the second Retrain is the floor.",
         "",
         f"| request | task | {' | '.join(names)} | within the floor |",
-        "|---" * (len(names) + 3) + "|",
+        "|---" * 2 + "|---:" * len(names) + "|---|",
     ]
     for title in seeds[0]:
         tasks = seeds[0][title]["Retrain"]["tasks"]

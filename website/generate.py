@@ -13,7 +13,7 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,12 @@ def text(words: str) -> str:
     return re.sub(r"(?<![\w/])docs/([\w/-]+\.md)", link, "".join(parts))
 
 
-def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    """Write a Markdown table; the cells are Markdown already."""
-    lines = [head, ("---",) * len(head), *rows]
+def table(
+    head: tuple[str, ...], rows: Iterator[tuple[str, ...]], numbers: Collection[str] = ()
+) -> str:
+    """Write a Markdown table; the cells are Markdown already. Columns of *numbers* end flush."""
+    marks = tuple("---:" if name in numbers else "---" for name in head)
+    lines = [head, marks, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -89,7 +92,7 @@ def method_pages() -> dict[str, str]:
         "[Which method to choose](../which-method.md) is a page of its own. The cost is a share of "
         "a Retrain's operations at the defaults, where 10% of the rows are forgotten and the "
         "Original was trained for 182 epochs.\n\n"
-        + table(("method", "what it does", "needs", "cost", "exact"), rows)
+        + table(("method", "what it does", "needs", "cost", "exact"), rows, {"cost"})
     )
     return {"methods/index.md": overview} | {
         f"methods/{card.name}.md": method_card(card) for card in cards
@@ -134,7 +137,7 @@ def _measured(runs: dict[str, list[dict[str, Any]]], names: tuple[str, ...]) -> 
         "is a share of Retrain's. The gap of *Retrain again* is the floor. These small models do "
         "not fit their data, so the numbers hold for this setting only: "
         "[how it was measured](../results/methods.md).\n\n"
-        f"{table(('', *COLUMNS), rows)}\n\n"
+        f"{table(('', *COLUMNS), rows, COLUMNS)}\n\n"
     )
 
 

@@ -202,6 +202,7 @@ def test_every_method_has_a_page_with_its_result(website):
             assert "## When it fails" in pages[f"methods/{name}.md"]
             assert f"({name}.md)" in pages["methods/index.md"]
     assert "| coun | 66.98±2.39 |" in pages["methods/coun.md"]
+    assert "| ---: | ---: |" in pages["methods/coun.md"]  # numbers end flush and are not stretched
     assert "| >= 0, &lt; 1 |" in pages["methods/coun.md"].replace("\\>", ">")
     assert "| neggrad\\_plus + module |" in pages["methods/neggrad_plus.md"]
 
