@@ -1,4 +1,4 @@
-"""A model of another network than the Retrains differs from them, which is not memory."""
+"""A model of another network or recipe than the Retrains differs from them; this is not memory."""
 
 import numpy as np
 import pytest
@@ -46,3 +46,44 @@ def test_a_true_retrain_of_another_network_is_not_said_to_remember(retrains, net
     assert single_rows.directed == (not other)
     assert found.verdict.label == ("different" if other else "inconclusive")
     assert any("another network" in note for note in found.verdict.caveats) == other
+
+
+@pytest.fixture(scope="module")
+def groups():
+    """Rows of five classes, a class to forget, what trains a Retrain, and three of these."""
+    rng = np.random.default_rng(1)
+    y, tests = np.repeat(np.arange(5), 80), np.repeat(np.arange(5), 80)
+    centres = 0.6 * rng.normal(size=(5, 16))
+    x, test = ((centres[of] + rng.normal(size=(400, 16))).astype(np.float32) for of in (y, tests))
+    data = coun.from_arrays(x, y, test, tests)
+    split = coun.Split.by_class(data, "1")
+
+    def train(seed, **recipe):
+        settings = {"split": split, "epochs": 20, "batch_size": 32, **recipe}
+        return coun.train(data, "mlp", seed=seed, **settings)
+
+    return train, [train(seed) for seed in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({}, ("no difference found", "inconclusive")),
+        ({"optimizer": "adamw", "lr": 2e-3}, ("different",)),  # it relearns sooner
+        ({"epochs": 3}, ("different",)),  # it fits fewer of its own rows
+    ],
+)
+def test_a_true_retrain_of_another_recipe_is_not_said_to_remember_or_to_lack(groups, recipe, words):
+    train, three = groups
+    found = audit(train(99, **recipe), three, rest=False)
+    assert found.verdict.label in words
+    assert any("another recipe" in note for note in found.verdict.caveats) == bool(recipe)
+
+
+def test_the_original_of_the_retrains_recipe_is_still_said_to_remember(groups):
+    train, three = groups
+    original = train(5, split=None)
+    assert audit(original, three, split=three[0].split, rest=False).verdict.label in (
+        "under-forgotten",
+        "closer than the original",
+    )

@@ -87,8 +87,8 @@ class TestFamily:
             on many of them together), so that no test compares them one by one.
         ruined: whether the model answers so few kept rows rightly that its levels say nothing
             about memory; see `coun.audit.ruined`.
-        other_network: whether the model is of another network than the Retrains; see
-            `coun.audit.networks`.
+        other_network, other_recipe: whether the model is of another network than the Retrains, or
+            was trained otherwise; see `coun.audit.networks`.
 
     >>> import coun
     >>> from coun.audit import audit
@@ -112,6 +112,7 @@ class TestFamily:
     alike: bool = False
     ruined: bool = False
     other_network: bool = False
+    other_recipe: bool = False
 
     @property
     def found(self) -> tuple[Evidence, ...]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from coun.audit.evidence import ALPHA, FamilyInputs, Pending, TestFamily, strata_of
 from coun.audit.level_evidence import kept_test, level_tests, rows_alike
-from coun.audit.networks import of_answers_only, other_network
+from coun.audit.networks import of_answers_only, of_any_recipe, other_network, other_recipe
 from coun.audit.parts import RequestParts
 from coun.audit.power import Memory
 from coun.audit.rank_tests import Groups, Strata, minus, rank_test
@@ -101,6 +101,9 @@ def run_tests(
     other = other_network(unlearned, retrains)
     if other:
         tests = [of_answers_only(test) for test in tests]
+    another_recipe = other_recipe(unlearned, retrains)
+    if another_recipe:
+        tests = [of_any_recipe(test) for test in tests]
     compared = sum(s.counts[0] for s in (strata, listed) if s is not None)
     return TestFamily(
         tuple(tests),
@@ -114,6 +117,7 @@ def run_tests(
         alike and len(parts.listed) > 0,
         ruined,
         other,
+        another_recipe,
     )
 
 

@@ -1,14 +1,16 @@
-"""Models of another network than the Retrains: which tests then have no direction."""
+"""Models of another network or recipe than the Retrains: which tests then have no direction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from coun.audit.evidence import Evidence
 from coun.audit.scores import Subject
 
 OF_NETWORK = ("level_probe", "level_nearby", "level_relearning")
+OF_RECIPE = ("kept_retain", "kept_test")  # a model that was trained for less time fits fewer rows
 
 
 def other_network(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> bool:
@@ -19,6 +21,32 @@ def other_network(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> 
     """
     shapes = [_shapes(subject) for subject in (*unlearned, *retrains) if subject.run is not None]
     return bool(retrains) and any(each != shapes[0] for each in shapes)
+
+
+def other_recipe(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> bool:
+    """Tell whether the training of a model, on record, differs from that of a Retrain.
+
+    For a model that was unlearned, it is the training of its Original. Settings that only one of
+    two records has do not count, as they may come from another version.
+    """
+    exact = [settings for subject in retrains if (settings := recipe_of(subject))]
+    return any(
+        settings[name] != other[name]
+        for subject in unlearned
+        if (settings := recipe_of(subject))
+        for other in exact
+        for name in settings.keys() & other.keys()
+    )
+
+
+def recipe_of(subject: Subject) -> Mapping[str, Any]:
+    """The settings of the training that the record of a model names; empty where it names none."""
+    return {} if subject.run is None else subject.run.record.original
+
+
+def of_any_recipe(test: Evidence) -> Evidence:
+    """*test* without its direction, if another recipe explains it as well as the request does."""
+    return replace(test, directed=False) if test.name in OF_RECIPE else of_answers_only(test)
 
 
 def of_answers_only(test: Evidence) -> Evidence:

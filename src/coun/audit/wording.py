@@ -254,6 +254,12 @@ def caveats(verdict: Verdict, family: TestFamily, looked_at: tuple[str, ...] = (
             "Features, relearning and answers to single rows differ from network to network, so "
             "such tests only say that the models differ. Retrains of the same network show more."
         )
+    if family.other_recipe:
+        notes.append(
+            "The model was trained by another recipe than the Retrains. What it relearns, its "
+            "features, its answers to single rows and its accuracy on kept rows then differ also "
+            "where nothing is remembered, so such tests only say that the models differ."
+        )
     if family.dropped:
         notes.append(
             f"Of a class without test rows: {counted(family.dropped, 'forgotten row')}. Such rows "
