@@ -54,8 +54,13 @@ def text(words: str) -> str:
     parts[::2] = [
         re.sub(r"([\\*_>|\[\]])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]
     ]
-    link = r"[\1](../\1)"
-    return re.sub(r"(?<![\w/])docs/([\w/-]+\.md)", link, "".join(parts))
+    return re.sub(r"(?<![\w/])docs/([\w/-]+\.md)", _linked, "".join(parts))
+
+
+def _linked(match: re.Match[str]) -> str:
+    """Return a link to a page, under its title."""
+    title = (ROOT / match[0]).read_text("utf-8").partition("\n")[0]
+    return f"[{title.removeprefix('# ')}](../{match[1]})"
 
 
 def table(

@@ -153,8 +153,10 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
 
 
 def on_post_template(output: str, **_: Any) -> str:
-    """Do the same for the page that a server shows where a page does not exist."""
-    return _without_network(output, "/")
+    """Do the same for the page that a server shows where a page does not exist, and say more."""
+    heading = "<h1>404 - Not found</h1>"
+    more = '<p>This page does not exist. <a href="/index.html">The first page</a> has a menu.</p>'
+    return _without_network(output.replace(heading, heading + more), "/")
 
 
 def _without_network(output: str, top: str) -> str:

@@ -207,6 +207,15 @@ def test_every_method_has_a_page_with_its_result(website):
     assert "| neggrad\\_plus + module |" in pages["methods/neggrad_plus.md"]
 
 
+def test_a_card_names_a_page_by_its_title_and_a_missing_page_says_where_to_go(website):
+    """On the site no file ends in .md."""
+    pages = website["generate"].method_pages()
+    assert title((ROOT / "docs/results/premise.md").read_text("utf-8")) in pages["methods/coun.md"]
+    assert all(".md]" not in page for page in pages.values())
+    missing = website["hooks"].on_post_template("<h1>404 - Not found</h1>")
+    assert '<a href="/index.html">' in missing
+
+
 def test_every_public_package_has_a_page(website):
     pages = website["generate"].api_pages()
     packages = {path.parent.name for path in (ROOT / "src/coun").glob("*/__init__.py")}

@@ -143,11 +143,11 @@ def _reads(kind: type[Method]) -> str:
     if kind.needs_original:
         roles.append("the settings and the seed of the Original's training")
     if kind.needs_out_of_fold:
-        roles.append("the out-of-fold predictions of coun prepare")
+        roles.append("the out-of-fold predictions of `coun prepare`")
     if kind.prepares:
-        roles.append("networks that coun train --method trained on parts of the rows")
+        roles.append("networks that `coun train --method` trained on parts of the rows")
     if kind.needs_kept_epochs:
-        roles.append("the epochs that coun train --keep-every kept")
+        roles.append("the epochs that `coun train --keep-every` kept")
     return ", ".join(roles)
 
 
