@@ -236,15 +236,22 @@ do, up to rounding, except where the last column of the table says why they diff
 
 Both were run on the same logits, weights and signals: a small `cnn` on 600 digits (for federations
 and SISA a perceptron), random embeddings of 64 x 32, 8 shadow models, and margins of 100 unlearned
-models and 100 Retrains. Methods are compared by the weights and the statistics of BatchNorm that
-they give: where batches are drawn, both get the same batches in the same order, and the same
-initial weights, noise and labels. Losses are compared with their gradients, and networks by their
-logits and gradients after the weights were copied. The table has the largest absolute difference,
-and the same divided by the largest absolute value. "Theirs" is the authors' code; lightly,
-solo-learn, open_clip, CKA, flower and vit-pytorch are libraries of others, FedEraser-Code and
-negmerge are public copies of authors' code, and machine-unlearning-pytorch and supreme-unlearning
-are libraries that rebuilt MU-Mis and LFSSD. `python benchmarks/parity.py DIR` makes this page from
-checkouts of the repositories and installed packages; none of their code is part of this one.
+models and 100 Retrains.
+
+- **Methods** are compared by the weights and the statistics of BatchNorm that they give: where
+  batches are drawn, both get the same batches in the same order, and the same initial weights,
+  noise and labels.
+- **Losses** are compared with their gradients, and **networks** by their logits and gradients after
+  the weights were copied.
+- **The table** has the largest absolute difference, and the same divided by the largest absolute
+  value.
+- **"Theirs"** is the authors' code, with these exceptions: lightly, solo-learn, open_clip, CKA,
+  flower and vit-pytorch are libraries of others; FedEraser-Code and negmerge are public copies of
+  authors' code; machine-unlearning-pytorch and supreme-unlearning are libraries that rebuilt MU-Mis
+  and LFSSD.
+
+`python benchmarks/parity.py DIR` makes this page from checkouts of the repositories and installed
+packages; none of their code is part of this one.
 
 {made}
 
