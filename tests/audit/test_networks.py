@@ -80,6 +80,15 @@ def test_a_true_retrain_of_another_recipe_is_not_said_to_remember_or_to_lack(gro
     assert any("another recipe" in note for note in found.verdict.caveats) == bool(recipe)
 
 
+def test_how_soon_weights_of_an_unknown_recipe_relearn_is_not_said_to_be_memory(groups):
+    train, three = groups
+    retrain = train(99, optimizer="adamw", lr=2e-3)
+    weights = coun.Run.from_weights(retrain.model, retrain.data)
+    found = audit(weights, three, split=three[0].split, rest=False)
+    assert found.family["level_relearning"].found
+    assert found.verdict.label == "different"
+
+
 def test_the_original_of_the_retrains_recipe_is_still_said_to_remember(groups):
     train, three = groups
     original = train(5, split=None)

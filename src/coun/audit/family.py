@@ -7,7 +7,14 @@ from dataclasses import replace
 
 from coun.audit.evidence import ALPHA, FamilyInputs, Pending, TestFamily, strata_of
 from coun.audit.level_evidence import kept_test, level_tests, rows_alike
-from coun.audit.networks import of_answers_only, of_any_recipe, other_network, other_recipe
+from coun.audit.networks import (
+    of_answers_only,
+    of_any_recipe,
+    other_network,
+    other_recipe,
+    unknown_recipe,
+    without_relearning,
+)
 from coun.audit.parts import RequestParts
 from coun.audit.power import Memory
 from coun.audit.rank_tests import Groups, Strata, minus, rank_test
@@ -104,6 +111,8 @@ def run_tests(
     another_recipe = other_recipe(unlearned, retrains)
     if another_recipe:
         tests = [of_any_recipe(test) for test in tests]
+    elif unknown_recipe(unlearned, retrains):
+        tests = [without_relearning(test) for test in tests]
     compared = sum(s.counts[0] for s in (strata, listed) if s is not None)
     return TestFamily(
         tuple(tests),
