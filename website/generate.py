@@ -108,10 +108,10 @@ def method_card(card: Card) -> str:
     """Write the card of a method as a page, with its row of the measured results."""
     parts = "\n\n".join(f"## {HEADINGS[key]}\n\n{text(body)}" for key, body in card.parts.items())
     rows = (
-        (f"`{s.name}`", text(s.default), text(s.allowed), text(s.description))
+        (f"`{s.name}`", text(s.description), text(s.default), text(s.allowed))
         for s in card.settings
     )
-    settings = table(("`--set`", "default", "range", "what it is for"), rows)
+    settings = table(("`--set`", "what it is for", "default", "range"), rows)
     return (
         f"# {card.name}\n\n{text(card.title)}\n\n"
         f"    coun unlearn RUN --method {card.name} --forget-ids FILE --out FOLDER\n\n"
