@@ -276,7 +276,8 @@ def example_page() -> str:
     for path in sorted((ROOT / "examples").glob("*.py")):
         code = path.read_text("utf-8")
         about = ast.get_docstring(ast.parse(code)) or ""
-        heading = path.stem.replace("_", " ").capitalize().replace("Hugging face", "Hugging Face")
+        heading = path.stem.replace("_", " ").capitalize()
+        heading = heading.replace("Hugging face", "Hugging Face").replace(" vit", " ViT")
         sections.append(f"## {heading}\n\n{text(about)}\n\n```python\n{code}```")
     return (
         "# Examples\n\nThese files are in `examples/`. Each is a whole program of less than 60 "

@@ -224,6 +224,11 @@ def test_every_public_package_has_a_page(website):
     assert "(runs.md#coun.runs.training.train)" in pages["reference/index.md"]
 
 
+def test_examples_are_called_as_their_libraries_are(website):
+    headings = re.findall(r"(?m)^## (.*)$", website["generate"].example_page())
+    assert {"Hugging Face ViT", "Hugging Face text", "New method"} <= set(headings)
+
+
 def test_the_notebook_is_a_page_with_its_picture(website):
     page = website["generate"].notebook_page()
     assert page.startswith("# Notebook: forget a digit\n\n")
