@@ -56,6 +56,22 @@ def test_a_class_is_shown_with_the_classes_that_its_rows_are_given(tmp_path):
     assert page.count("data:image/png;base64,") == 5
 
 
+def test_a_process_that_is_killed_while_it_draws_leaves_no_file(tmp_path, monkeypatch):
+    data = coun.load("digits", limit=60)
+    original = coun.train(data, "mlp", epochs=1)
+    result = audit(original, split=coun.Split.random(data, 0.2), rest=False, relearn=False)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("coun.report.audit.pictures", killed)
+        write_audit(result, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    write_audit(result, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["audit.json", "report.html"]
+
+
 def test_a_page_without_tests_does_not_say_what_tests_found(tmp_path):
     data = coun.load("digits", limit=60)
     split = coun.Split.by_index(data, data.train.numbers[:3])

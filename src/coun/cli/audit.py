@@ -213,11 +213,12 @@ def _refuse_overwriting(out: Path) -> None:
         raise CounError(f"--out {out} is a file; expected a folder")
     check_writable(out)  # before the work
     refuse_inside_run(out / "report.html")
-    for name in ("report.html", "audit.json"):
+    for name, other in (("report.html", "audit.json"), ("audit.json", "report.html")):
         if (out / name).exists():
+            interrupted = f"; if an audit was interrupted before it wrote {other}, delete {name}"
             raise CounError(
                 f"{out / name} exists and is not overwritten; expected a folder without an audit "
-                "for --out"
+                f"for --out{'' if (out / other).exists() else interrupted}"
             )
 
 

@@ -73,21 +73,23 @@ def write_audit(
     'report.html'
     """
     path = Path(folder) / "report.html"
-    audit.save(folder, show_rows=show_rows, below=below)
     verdict, model = audit.verdict, audit.unlearned[0]
     method = ", ".join(dict.fromkeys(label(s) for s in audit.unlearned))
     digest = model.run.record.weights_sha256 if model.run else ""
+    sections = [
+        _who(audit, below),
+        _numbers(audit),
+        _evidence(audit),
+        _rows(audit) if show_rows else Section(ROWS, WITHOUT_ROWS),
+        Section("Pictures", "The first model of each kind.", pictures=pictures(audit, maps)),
+    ]
+    # After the pictures, which take seconds, so that a process that is killed leaves no file.
+    audit.save(folder, show_rows=show_rows, below=below)
     write_report(
         path,
         f"Audit of {method}",
         verdict.sentence,
-        [
-            _who(audit, below),
-            _numbers(audit),
-            _evidence(audit),
-            _rows(audit) if show_rows else Section(ROWS, WITHOUT_ROWS),
-            Section("Pictures", "The first model of each kind.", pictures=pictures(audit, maps)),
-        ],
+        sections,
         f"Model {digest[:12]}, request {audit.split.digest[:12]}, "
         f"{datetime.date.today().isoformat()}.",
         headline=verdict.headline,
