@@ -56,16 +56,19 @@ def test_a_class_is_shown_with_the_classes_that_its_rows_are_given(tmp_path):
     assert page.count("data:image/png;base64,") == 5
 
 
-def test_a_process_that_is_killed_while_it_draws_leaves_no_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("work", ["pictures", "write_report"])
+def test_a_process_that_is_killed_while_it_makes_the_page_leaves_no_file(
+    tmp_path, monkeypatch, work
+):
     data = coun.load("digits", limit=60)
     original = coun.train(data, "mlp", epochs=1)
     result = audit(original, split=coun.Split.random(data, 0.2), rest=False, relearn=False)
 
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("coun.report.audit.pictures", killed)
+        patch.setattr(f"coun.report.audit.{work}", killed)
         write_audit(result, tmp_path)
     assert list(tmp_path.iterdir()) == []
     write_audit(result, tmp_path)

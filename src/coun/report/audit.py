@@ -83,8 +83,6 @@ def write_audit(
         _rows(audit) if show_rows else Section(ROWS, WITHOUT_ROWS),
         Section("Pictures", "The first model of each kind.", pictures=pictures(audit, maps)),
     ]
-    # After the pictures, which take seconds, so that a process that is killed leaves no file.
-    audit.save(folder, show_rows=show_rows, below=below)
     write_report(
         path,
         f"Audit of {method}",
@@ -95,6 +93,8 @@ def write_audit(
         headline=verdict.headline,
         legend=LEGEND,
     )
+    # After the page, which takes seconds, so that a process that is killed leaves no file.
+    audit.save(folder, show_rows=show_rows, below=below)
     return path
 
 
