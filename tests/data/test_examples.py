@@ -55,7 +55,8 @@ def test_channels_of_floats_are_moved_as_those_of_bytes(arrays):
         (np.zeros((5, 8, 8), np.uint8), [True] * 5, ("bool", "integers")),
         (np.zeros((5, 8, 8), np.uint8), ["a"] * 5, ("labels must be a numeric array",)),
         ([np.zeros((8, 8)), np.zeros((9, 8))], [0, 0], ("images must be a numeric array",)),
-        (np.array([[0.0], [np.nan]]), [0, 0], ("image 1", "not finite")),
+        (np.array([[0.0], [np.nan]]), [0, 0], ("row 1", "not finite")),
+        (np.full((2, 1, 2, 2), np.inf), [0, 0], ("image 0", "not finite")),
     ],
 )
 def test_arrays_that_do_not_form_examples_are_refused(images, labels, words, refused):

@@ -250,3 +250,14 @@ def test_a_model_that_a_low_rate_has_trained_is_not_ruined():
         assert result["retain_accuracy"] > before - 4
     given = coun.unlearn(original, split, "held_out", epochs=1, lr=0.02)
     assert given.record.method.settings["lr"] == 0.02
+
+
+def test_a_training_that_diverges_is_said(small, split):
+    """Large weights are finite, and what the model answers after an epoch is not."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    with torch.no_grad():
+        network[3].weight.mul_(1e20)
+    with pytest.raises(coun.CounError, match=r"not finite.*lower learning rate"):
+        coun.unlearn(network, split, "held_out", data=small, epochs=3, lr=0.03)

@@ -141,7 +141,8 @@ class TensorExamples(NamedRows):
             raise CounError(f"{len(x)} images but {len(y)} labels; expected one label per image")
         if x.is_floating_point() and not x.isfinite().all():
             row = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
-            raise CounError(f"image {row} has a value that is not finite; expected numbers")
+            what = "row" if x.ndim == 2 else "image"
+            raise CounError(f"{what} {row} has a value that is not finite; expected numbers")
         if y.is_floating_point() or y.dtype == torch.bool:
             raise CounError(f"labels have type {y.dtype}; expected integers")
         names = None if ids is None else checked_ids(ids, len(y))

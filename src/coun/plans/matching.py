@@ -196,6 +196,11 @@ class Matching(Training):
         for number, epoch in enumerate(one_stage_per_epoch(whole)):
             if number >= max(1, first):
                 present = log_odds(answers(task, "forget"), labels)
+                if not bool(present.isfinite().all()):
+                    raise CounError(
+                        f"after epoch {number} the model answers forget rows with values that are "
+                        "not finite; expected finite numbers; try a lower learning rate (lr)"
+                    )
                 shift += self.correction * self.missed(present, odds)
             yield replace(epoch, phases=(phase(shift),))
 
