@@ -17,6 +17,19 @@ def test_another_recipe_of_the_retrains_is_said(memoriser, retrains):
     assert "Retrain has epochs=15, not 20" in " ".join(verdict.caveats)
 
 
+def test_a_setting_that_a_record_leaves_out_is_said_by_its_value(small):
+    """A record names epochs without augmentation only where there are some."""
+    split = coun.Split.random(small, 0.1)
+    plain, other = (
+        coun.train(small, "mlp", split=split, epochs=2, seed=seed, unaugmented_epochs=seed)
+        for seed in (0, 1)
+    )
+    original = coun.train(small, "mlp", epochs=2, seed=2, unaugmented_epochs=1)
+    caveats = " ".join(audit(other, plain, original=original, rest=False).verdict.caveats)
+    assert "has unaugmented_epochs=0, not 1" in caveats
+    assert "trained by another recipe than the Retrains" in caveats
+
+
 def test_a_retrain_that_is_the_original_is_refused_and_an_unchanged_model_is_named(
     plain, memoriser, retrains, half
 ):

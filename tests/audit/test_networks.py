@@ -71,6 +71,8 @@ def groups():
         ({}, ("no difference found", "inconclusive")),
         ({"optimizer": "adamw", "lr": 2e-3}, ("different",)),  # it relearns sooner
         ({"epochs": 3}, ("different",)),  # it fits fewer of its own rows
+        # Other records leave this setting out.
+        ({"federation": {"clients": 4}}, ("different", "no difference found", "inconclusive")),
     ],
 )
 def test_a_true_retrain_of_another_recipe_is_not_said_to_remember_or_to_lack(groups, recipe, words):

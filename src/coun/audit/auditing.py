@@ -26,6 +26,7 @@ from coun.audit.models import (
     opened_models,
     outputs_of,
 )
+from coun.audit.networks import recipe_of
 from coun.audit.over_seeds import over_seeds
 from coun.audit.owners import owner_numbers, read_owners
 from coun.audit.parts import RequestParts
@@ -233,7 +234,7 @@ def _same_weights_notes(unlearned: Sequence[Subject], original: Subject | None) 
 def _recipe_notes(retrains: Sequence[Subject], original: Subject | None) -> list[str]:
     """Say in which settings Retrains differ from the Original, and for which this is unknown."""
     recipes = {
-        subject.name: subject.run.record.original
+        subject.name: recipe_of(subject)
         for subject in (*retrains, *([] if original is None else [original]))
         if subject.run is not None
     }

@@ -11,6 +11,7 @@ from coun.audit.scores import Subject
 
 OF_NETWORK = ("level_probe", "level_nearby", "level_relearning")
 OF_RECIPE = ("kept_retain", "kept_test")  # a model that was trained for less time fits fewer rows
+LEFT_OUT = {"unaugmented_epochs": 0, "federation": None}  # of a record, where they are not set
 
 
 def other_network(unlearned: Sequence[Subject], retrains: Sequence[Subject]) -> bool:
@@ -59,7 +60,8 @@ def without_relearning(test: Evidence) -> Evidence:
 
 def recipe_of(subject: Subject) -> Mapping[str, Any]:
     """The settings of the training that the record of a model names; empty where it names none."""
-    return {} if subject.run is None else subject.run.record.original
+    settings = {} if subject.run is None else subject.run.record.original
+    return {**LEFT_OUT, **settings} if settings else {}
 
 
 def of_any_recipe(test: Evidence) -> Evidence:

@@ -181,7 +181,7 @@ def choose_method(
         share_of_classes,
     )
     epochs_of_original = original.get("epochs") or 182
-    dear = ""
+    too_costly = ""
     for name, reason in order.items():
         most = int(budget * epochs_of_original / passes[name])
         if name in MET_SOON:
@@ -198,12 +198,12 @@ def choose_method(
                 )
             if original.get("optimizer") != "sgd":
                 chosen.pop("lr", None)
-            return Choice(name, chosen, reason + dear)
-        if name not in exclude and not dear:
+            return Choice(name, chosen, reason + too_costly)
+        if name not in exclude and not too_costly:
             share = passes[name] / epochs_of_original
-            dear = f"; one epoch of {name} costs {share:.2g} of a Retrain, above {budget:g}"
+            too_costly = f"; one epoch of {name} costs {share:.3g} of a Retrain, above {budget:g}"
     tried = ", ".join(sorted(exclude))
-    why = f"{tried} did not pass the gates{dear}" if tried else dear.removeprefix("; ")
+    why = f"{tried} did not pass the gates{too_costly}" if tried else too_costly.removeprefix("; ")
     return Choice("retrain", {}, f"{why}; a Retrain is exact")
 
 

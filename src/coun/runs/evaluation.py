@@ -371,7 +371,7 @@ def _falls(before: Mapping[str, float], after: Mapping[str, Any]) -> list[str]:
 
 
 def _names_left(data: Data, split: Split | None, after: Mapping[str, Any]) -> str:
-    """Say that rows of classes that are forgotten whole still get their names; empty if not so."""
+    """Say that rows of classes that are forgotten whole are still given their own; empty if not."""
     wrong = after.get("unlearn_accuracy")
     if split is None or wrong is None or {kind for kind, _ in split.parts(data)} != {"class"}:
         return ""
@@ -379,7 +379,7 @@ def _names_left(data: Data, split: Split | None, after: Mapping[str, Any]) -> st
         return ""
     return (
         f"{100 - wrong:.1f}% of the rows of classes that are forgotten whole are still given the "
-        "names of these classes, which a Retrain never gives; try more epochs, another method, or "
+        "name of their class, which a Retrain never gives; try more epochs, another method, or "
         "retrain"
     )
 
