@@ -89,6 +89,9 @@ def test_how_soon_weights_of_an_unknown_recipe_relearn_is_not_said_to_be_memory(
     found = audit(weights, three, split=three[0].split, rest=False)
     assert found.family["level_relearning"].found
     assert found.verdict.label == "different"
+    assert "The recipe of the audited model (epochs" in " ".join(found.verdict.caveats)
+    known = audit(retrain, three, rest=False, relearn=False)
+    assert "not on record" not in " ".join(known.verdict.caveats)
 
 
 def test_the_original_of_the_retrains_recipe_is_still_said_to_remember(groups):

@@ -111,7 +111,7 @@ def test_bare_weights_get_the_verdict_that_python_gives(coun_command, supplier: 
     verdict = json.loads(to_json(expected.to_json()))["verdict"]
     for key in ("label", "headline", "caveats", "evidence"):
         assert done.json["verdict"][key] == verdict[key]
-    unknown = "How the Retrain and the Original were trained is not on record. Whether"
+    unknown = "The recipe of the audited model, the Retrain and the Original (epochs, "
     assert any(caveat.startswith(unknown) for caveat in expected.verdict.caveats)
     page = Path("page/report.html").read_text()
     assert "not recorded" in page

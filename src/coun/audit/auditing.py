@@ -197,7 +197,7 @@ def _judged(
         **settings,
     )
     notes = caveats(verdict, family, looked_at)
-    notes += _recipe_notes(retrains, original)
+    notes += _recipe_notes(unlearned, retrains, original)
     notes += _same_weights_notes(unlearned, original)
     missing = len(split.missing(data))
     if missing:
@@ -231,8 +231,10 @@ def _same_weights_notes(unlearned: Sequence[Subject], original: Subject | None) 
     ]
 
 
-def _recipe_notes(retrains: Sequence[Subject], original: Subject | None) -> list[str]:
-    """Say in which settings Retrains differ from the Original, and for which this is unknown."""
+def _recipe_notes(
+    unlearned: Sequence[Subject], retrains: Sequence[Subject], original: Subject | None
+) -> list[str]:
+    """Say in which settings Retrains differ from the Original, and where no record names them."""
     recipes = {
         subject.name: recipe_of(subject)
         for subject in (*retrains, *([] if original is None else [original]))
@@ -252,14 +254,16 @@ def _recipe_notes(retrains: Sequence[Subject], original: Subject | None) -> list
             f"The Retrains differ from the Original in their recipe: {'; '.join(differences)}."
         )
     unknown = [f"the {name}" if " " not in name else name for name in recipes if not recipes[name]]
+    if any(subject.run is not None and not recipe_of(subject) for subject in unlearned):
+        unknown.insert(0, "the audited model" + "s" * (len(unlearned) > 1))
     if unknown and retrains:
         *others, last = unknown
         names = f"{', '.join(others)} and {last}" if others else last
         notes.append(
-            f"How {names} {'were' if others else 'was'} trained is not on record. Whether the "
-            "Retrains have the recipe of the Original (epochs, learning rate, augmentation) was "
-            "therefore not checked: if they have another one, a difference from them may come from "
-            "it and not from the forgotten rows, and it may also hide one."
+            f"The recipe of {names} (epochs, learning rate, augmentation) is not on record. "
+            "Whether the Retrains have the recipe of the Original was therefore not checked: if "
+            "they have another one, a difference from them may come from it and not from the "
+            "forgotten rows, and it may also hide one."
         )
     return notes
 
