@@ -45,8 +45,8 @@ def unknown_recipe(unlearned: Sequence[Subject], retrains: Sequence[Subject]) ->
 
     A model without a run has no record, and is taken for one of the same recipe.
     """
-    runs = [subject.run for subject in (*unlearned, *retrains) if subject.run is not None]
-    return bool(retrains) and any(not run.record.original for run in runs)
+    recorded = [each for each in (*unlearned, *retrains) if each.run is not None]
+    return bool(retrains) and not all(recipe_of(subject) for subject in recorded)
 
 
 def without_relearning(test: Evidence) -> Evidence:

@@ -137,19 +137,19 @@ def _module_tests(methods: Sequence[ResultRow]) -> list[ModuleTest]:
         for plain, row in pairs
         if plain is not None and common_seeds([plain, row])
     }
-    p_values = {base: _paired_p(without, within) for base, (_, without, within) in gaps.items()}
+    p_values = {base: _paired_p(*both) for base, (_, *both) in gaps.items()}
     corrected = holm(p_values)
     return [
         ModuleTest(
             name,
             base,
             float(without.mean()),
-            float(within.mean()),
+            float(with_module.mean()),
             p_values[base],
             corrected[base],
-            tuple(100 * (without - within) / without.mean()) if without.any() else (),
+            tuple(100 * (without - with_module) / without.mean()) if without.any() else (),
         )
-        for base, (name, without, within) in gaps.items()
+        for base, (name, without, with_module) in gaps.items()
     ]
 
 
